@@ -1,0 +1,166 @@
+//! What the engine asks of a store: ordered keyspaces, synchronous reads, atomic batches.
+//!
+//! Reads are synchronous and go through [`StoreRead`]; writes leave the engine as a [`Batch`] and count as done
+//! only once the driver reports them durable. Values and key scopes are sealed by the store's owner, not here.
+
+use std::fmt;
+
+/// The tables of the store. The numbers are part of the storage format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Keyspace {
+    /// One value each: identity, settings, format version.
+    Meta = 1,
+    /// Sealed envelopes, as they travel. Scope: circle. Suffix: entry id.
+    Entries = 2,
+    /// What is known of a circle: name, head epoch, local state. Scope: circle.
+    Circles = 3,
+    /// Key-agreement checkpoints. Scope: circle. Suffix: epoch id.
+    Checkpoints = 4,
+    /// Content keys. Scope: circle. Suffix: key id.
+    ContentKeys = 5,
+    /// Membership operations. Scope: circle. Suffix: operation id.
+    Operations = 6,
+    /// What is known of a document: kind, title, times. Scope: circle. Suffix: document id.
+    Documents = 7,
+    /// Saved documents. Scope: document.
+    Snapshots = 8,
+    /// Automerge changes since the snapshot. Scope: document. Suffix: big-endian sequence number.
+    Changes = 9,
+    /// Sealed chunks of files. Scope: circle. Suffix: chunk id.
+    Chunks = 10,
+    /// Invitations given and taken. Suffix: invitation id.
+    Invitations = 11,
+    /// Key packages whose private halves wait for a Welcome. Suffix: key package reference.
+    KeyPackages = 12,
+    /// Known addresses of devices. Suffix: device id.
+    Addresses = 13,
+}
+
+impl Keyspace {
+    /// All of them, in order.
+    pub const ALL: [Self; 13] = [
+        Self::Meta,
+        Self::Entries,
+        Self::Circles,
+        Self::Checkpoints,
+        Self::ContentKeys,
+        Self::Operations,
+        Self::Documents,
+        Self::Snapshots,
+        Self::Changes,
+        Self::Chunks,
+        Self::Invitations,
+        Self::KeyPackages,
+        Self::Addresses,
+    ];
+}
+
+/// A key: a keyspace, a scope that the sealing layer hides, and an ordered suffix that it must leave in clear.
+///
+/// The suffix therefore never holds anything but hashes, random ids and sequence numbers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The table.
+    pub keyspace: Keyspace,
+    /// What the value belongs to. Hidden at rest; two scopes are unrelated in order.
+    pub scope: Vec<u8>,
+    /// Orders the values of one scope, byte by byte.
+    pub suffix: Vec<u8>,
+}
+
+impl Key {
+    /// Builds a key.
+    pub fn new(keyspace: Keyspace, scope: impl AsRef<[u8]>, suffix: impl AsRef<[u8]>) -> Self {
+        Self { keyspace, scope: scope.as_ref().to_vec(), suffix: suffix.as_ref().to_vec() }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}/{} bytes/{} bytes", self.keyspace, self.scope.len(), self.suffix.len())
+    }
+}
+
+/// Writes that become durable together or not at all. Later operations on a key win.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// In order: a value puts, `None` removes.
+    pub writes: Vec<(Key, Option<Vec<u8>>)>,
+}
+
+impl Batch {
+    /// Adds a put.
+    pub fn put(&mut self, key: Key, value: Vec<u8>) {
+        self.writes.push((key, Some(value)));
+    }
+
+    /// Adds a removal. Removing what is not there is no error.
+    pub fn remove(&mut self, key: Key) {
+        self.writes.push((key, None));
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Appends the writes of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.writes.extend(other.writes);
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({} writes)", self.writes.len())
+    }
+}
+
+/// A read that did not work out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The device or file system failed.
+    #[error("the store could not be read")]
+    Unreadable,
+    /// A value does not authenticate: the file was altered, or it is another vault's.
+    #[error("the store holds a damaged record; run `clave doctor` or restore a backup")]
+    Damaged,
+}
+
+/// The reading half of a store.
+pub trait StoreRead {
+    /// The value at `key`.
+    ///
+    /// # Errors
+    /// If the store cannot be read or the value does not authenticate.
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError>;
+
+    /// Calls `visit` with the suffix and value of each record of a scope, in order of suffix, starting at `from`
+    /// (inclusive), until it returns `false`.
+    ///
+    /// # Errors
+    /// If the store cannot be read or a value does not authenticate.
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
+    ) -> Result<(), ReadError>;
+
+    /// Like [`scan`](Self::scan), without the values.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn scan_suffixes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), ReadError>;
+}
