@@ -29,3 +29,35 @@ impl Domain {
         }
     }
 }
+
+/// A secret that the members of an epoch derive from it, each for one purpose (the MLS exporter, RFC 9420, 8.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Export {
+    /// Seals the entries of the epoch. Outlives the group's state, in the keyring.
+    ContentKey,
+    /// Seals the commits that follow the epoch.
+    CommitKey,
+    /// Names the epoch's mailbox at relays.
+    RoutingTag,
+    /// Seed of the signing key that gives access to that mailbox.
+    MailboxKey,
+}
+
+impl Export {
+    /// The label itself.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ContentKey => "clave/1 content-key",
+            Self::CommitKey => "clave/1 commit-key",
+            Self::RoutingTag => "clave/1 routing-tag",
+            Self::MailboxKey => "clave/1 mailbox-key",
+        }
+    }
+}
+
+/// BLAKE3 context: an epoch's id from its authenticator.
+pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
+/// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
+pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";

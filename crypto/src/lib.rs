@@ -7,10 +7,17 @@
 
 mod entropy;
 mod error;
+mod group;
 mod identity;
 mod labels;
+mod mls;
 
 pub use entropy::Entropy;
 pub use error::CryptoError;
+pub use group::{
+    Checkpoint, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo, KeyPackagePair, Processed,
+    RosterChange,
+};
 pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, Signature};
-pub use labels::Domain;
+pub use labels::{Domain, Export};
+pub use mls::Mls;
