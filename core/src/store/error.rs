@@ -76,6 +76,7 @@ impl From<io::ErrorKind> for StoreError {
     fn from(kind: io::ErrorKind) -> Self {
         match kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::OutOfSpace,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged,
             kind => Self::Io(kind),
         }
     }

@@ -241,7 +241,7 @@ fn a_hundred_thousand_records(fixture: &Fixture) {
     const RECORDS: u32 = 100_000;
     let store = fixture.open();
     // Multiplying by an odd number visits every record once, in no order.
-    let mut order = (0..RECORDS).map(|n| (n.wrapping_mul(48_271)) % RECORDS);
+    let mut order = (0..u64::from(RECORDS)).map(|n| (n * 48_271 % u64::from(RECORDS)) as u32);
     for _ in 0..10 {
         let mut batch = RawBatch::default();
         for n in order.by_ref().take(RECORDS as usize / 10) {
