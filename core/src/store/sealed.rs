@@ -72,7 +72,9 @@ impl SealedStore {
         if is_ciphertext(keyspace) {
             return Ok(value.to_vec());
         }
-        self.vault.open(&associated(keyspace, on_disk), value).map_err(|_| ReadError::Damaged)
+        let opened = self.vault.open(&associated(keyspace, on_disk), value);
+        // Moved out, not copied: from here on it is the engine's to wipe.
+        opened.map(|mut value| std::mem::take(&mut *value)).map_err(|_| ReadError::Damaged)
     }
 
     fn disk_key(&self, key: &Key) -> Vec<u8> {

@@ -11,10 +11,12 @@
 //! Layout of its one tree: `0 ‖ table ‖ key` holds `0 ‖ value` or, for a long value, `1 ‖ number ‖ length`; the pieces
 //! of a long value are at `1 ‖ number ‖ index`. Integers are big-endian.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db, IVec, Tree};
 
@@ -32,6 +34,10 @@ const CACHE_BYTES: u64 = 32 << 20;
 
 /// How much one batch of a copy carries.
 const COPY_BYTES: usize = 4 << 20;
+
+/// How long sled's threads may hold on to a file after its database is dropped, and how often to look.
+const RELEASE_WAIT_MAX: Duration = Duration::from_secs(5);
+const RELEASE_POLL: Duration = Duration::from_millis(2);
 
 const DATABASE_DIRECTORY: &str = "sled";
 const COPY_DIRECTORY: &str = "sled.new";
@@ -61,7 +67,7 @@ pub struct SledStore {
 #[derive(Clone)]
 struct Database {
     db: Db,
-    file: std::sync::Arc<File>,
+    file: Arc<File>,
 }
 
 impl SledStore {
@@ -116,13 +122,35 @@ fn finish_compaction(store: &Path) -> Result<(), StoreError> {
     remove_directory(&store.join(COPY_DIRECTORY))
 }
 
+/// Waits until sled has let go of its file. Its threads may hold on to it for a moment after the database is dropped;
+/// nobody else can, as the directory is ours.
+fn wait_for_release(path: &Path) -> Result<(), StoreError> {
+    let file = match File::options().read(true).write(true).open(path.join("db")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) if started.elapsed() > RELEASE_WAIT_MAX => {
+                return Err(StoreError::Busy { holder: Some(std::process::id()) });
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(RELEASE_POLL),
+        }
+    }
+}
+
 impl Database {
     fn open(path: &Path) -> Result<Self, StoreError> {
+        wait_for_release(path)?;
         let db = open_guarded(|| {
             Ok(Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open().map_err(failure)?)
         })?;
         let file = File::options().read(true).write(true).open(path.join("db"))?;
-        let database = Self { db, file: std::sync::Arc::new(file) };
+        let database = Self { db, file: Arc::new(file) };
         // Opening wrote, too: at creation everything, later what recovery found to repair.
         database.flush()?;
         File::options().read(true).write(true).open(path.join("conf"))?.sync_all()?;
