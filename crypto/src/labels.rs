@@ -40,6 +40,10 @@ pub enum HashContext {
     MembershipOperation,
     /// The id of a chunk of a file, from its ciphertext.
     Chunk,
+    /// The id of a document that every member finds by itself, from its circle, kind and number.
+    WellKnownDocument,
+    /// A device's place in the line of those who may mend a roster, from the epoch and the device.
+    RepairOrder,
 }
 
 impl HashContext {
@@ -50,6 +54,8 @@ impl HashContext {
             Self::Entry => "clave/1 hash entry",
             Self::MembershipOperation => "clave/1 hash membership-operation",
             Self::Chunk => "clave/1 hash chunk",
+            Self::WellKnownDocument => "clave/1 hash well-known-document",
+            Self::RepairOrder => "clave/1 hash repair-order",
         }
     }
 }

@@ -6,17 +6,16 @@
 use std::collections::BTreeMap;
 
 use clave_crdt::Document;
-use clave_crypto::mls::{Checkpoint, EpochId, RosterChange};
-use clave_crypto::{ContentKey, DeviceId, KeyId};
+use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, RosterChange};
 use prost::Message as _;
 
 use crate::desk::Desk;
 use crate::entry::{Body, Envelope};
-use crate::group::{Group, Keyring};
+use crate::group::{Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
 use crate::membership::{Action, Log, Operation, Standing};
 use crate::proto::{entry as proto, local};
-use crate::{CircleId, DocumentId, EngineError, EntryId, Event, Key, Keyspace, Refusal};
+use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, Refusal};
 
 mod documents;
 mod judge;
@@ -47,7 +46,7 @@ impl Circle {
     /// Founds a circle. The founder's operation is its genesis.
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
-        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy)?;
+        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
         let mut circle = Self::empty(id, checkpoint, desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
@@ -114,7 +113,7 @@ impl Circle {
     }
 
     fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), EngineError> {
-        let bytes = operation.to_bytes();
+        let bytes = operation.encode();
         if !self.take_operation(operation, desk) {
             return Err(EngineError::NotAllowed);
         }
@@ -142,10 +141,10 @@ impl Circle {
         let epoch = checkpoint.epoch;
         let record = local::Checkpoint {
             parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-            state: checkpoint.to_bytes(),
+            state: checkpoint.to_bytes().to_vec(),
         };
         desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
-        let key = ContentKey::from_bytes(desk.agreement.export(&checkpoint, CONTENT_KEY, self.id.as_bytes())?);
+        let key = ContentKey::from_bytes(desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?);
         self.learn_key(epoch, key, desk);
         self.group.insert(parent, checkpoint);
         self.choose_head(desk)
@@ -162,6 +161,17 @@ impl Circle {
         self.keys.insert(epoch, key)
     }
 
+    pub(crate) fn status(&self) -> CircleStatus {
+        let head = self.group.head();
+        CircleStatus {
+            epoch: head.epoch,
+            depth: head.depth,
+            leaves: head.leaves.len(),
+            entries: self.index.len(),
+            held: self.held.len(),
+        }
+    }
+
     /// The content keys that a newcomer may have.
     pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
         self.keys.iter()
@@ -170,7 +180,7 @@ impl Circle {
     /// Whether the log took the operation in, now or for when its parents arrive.
     fn take_operation(&mut self, operation: Operation, desk: &mut Desk) -> bool {
         use crate::membership::Inserted;
-        let (id, bytes) = (operation.id(), operation.to_bytes());
+        let (id, bytes) = (operation.id(), operation.encode());
         match self.log.insert(operation) {
             Inserted::Refused(reason) => {
                 tracing::warn!(operation = %id.short(), ?reason, "membership operation refused");
@@ -185,5 +195,3 @@ impl Circle {
         }
     }
 }
-
-pub(crate) const CONTENT_KEY: &str = clave_crypto::labels::EXPORT_CONTENT_KEY;

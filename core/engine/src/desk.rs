@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clave_crypto::mls::GroupKeyAgreement;
-use clave_crypto::{DeviceId, DeviceKey, Entropy};
+use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement};
 
 use crate::{Batch, CircleId, EntryId, Event, Key, Keyspace, ReadError, Refusal, RefusalCounts, StoreRead};
 

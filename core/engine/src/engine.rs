@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use clave_crypto::mls::{EpochId, GroupKeyAgreement};
-use clave_crypto::{DeviceId, Entropy};
+use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement};
 
 use crate::circle::{Circle, DocumentInfo};
 use crate::desk::{Desk, View};
@@ -19,6 +18,7 @@ mod join;
 mod peers;
 mod sync;
 
+pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use join::{InvitationInfo, InvitationState, JoinError};
 

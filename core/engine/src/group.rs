@@ -7,8 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::mls::{Checkpoint, EpochId};
-use clave_crypto::{ContentKey, DeviceId, KeyId};
+use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
 /// Epochs this device was in, by id.
 pub(crate) struct Group {
@@ -100,4 +99,9 @@ impl Keyring {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
         self.keys.values().map(|(epoch, key)| (*epoch, key))
     }
+}
+
+/// Reads an epoch id from the wire or the store.
+pub(crate) fn epoch_id(bytes: &[u8]) -> Option<EpochId> {
+    Some(EpochId::from_bytes(bytes.try_into().ok()?))
 }

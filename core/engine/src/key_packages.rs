@@ -1,23 +1,24 @@
 //! MLS key packages of this device whose private halves wait for a Welcome.
 
-use clave_crypto::mls::KeyPackagePair;
 use zeroize::Zeroizing;
 
 use crate::desk::Desk;
+use crate::membership::KeyPackages;
 use crate::{EngineError, Key, Keyspace};
 
-/// Key packages handed over when joining; the last is for last resort.
-pub(crate) const PACKAGES_PER_JOIN: usize = 4;
+/// Key packages for single use that are handed over when joining.
+const SINGLE_USE: usize = 3;
 
 /// Makes key packages and keeps their private halves until a join is final.
-pub(crate) fn make(count: usize, desk: &mut Desk) -> Result<Vec<Vec<u8>>, EngineError> {
-    let mut packages = Vec::with_capacity(count);
-    for _ in 0..count {
-        let KeyPackagePair { public, secret, reference } = desk.agreement.key_package(&desk.device, &mut desk.entropy)?;
-        desk.put(Key::new(Keyspace::KeyPackages, [], reference), secret.to_vec());
-        packages.push(public);
-    }
-    Ok(packages)
+pub(crate) fn make(desk: &mut Desk) -> KeyPackages {
+    let single_use = (0..SINGLE_USE).map(|_| make_one(false, desk)).collect();
+    KeyPackages { single_use, last_resort: Some(make_one(true, desk)) }
+}
+
+fn make_one(last_resort: bool, desk: &mut Desk) -> Vec<u8> {
+    let pair = desk.agreement.key_package(&desk.device, last_resort, &mut desk.entropy);
+    desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
+    pair.public
 }
 
 /// The private halves that are kept.

@@ -117,7 +117,7 @@ impl Circle {
         }
         match opened.body {
             Body::Operation(bytes) => {
-                let operation = Operation::from_bytes(&bytes).map_err(|_| Refusal::Malformed)?;
+                let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
                 if !self.take_operation(operation, desk) {
                     return Err(Refusal::NotAllowed);
                 }
@@ -137,7 +137,7 @@ impl Circle {
         commit: &proto::Commit,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
-        let parent = EpochId::try_from(commit.parent.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
         let Some(checkpoint) = self.group.get(&parent) else {
             // From before this device joined, or on a branch it was never in: nothing it could ever follow.
             let before = commit.depth <= self.group.first_depth();
@@ -147,9 +147,9 @@ impl Circle {
             return Ok(Verdict::Done { unlocks: false });
         }
         let processed =
-            match desk.agreement.process(&desk.device, checkpoint, &commit.message, &mut desk.entropy) {
+            match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
                 Ok(processed) => processed,
-                Err(clave_crypto::CryptoError::Removed) => {
+                Err(clave_crypto::CryptoError::Evicted) => {
                     desk.events.push(Event::Removed { circle: self.id });
                     return Ok(Verdict::Done { unlocks: false });
                 }
@@ -175,7 +175,7 @@ impl Circle {
     fn judge_keys(&mut self, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let mut news = false;
         for key in &bundle.keys {
-            let epoch = EpochId::try_from(key.epoch.as_slice()).map_err(|_| Refusal::Malformed)?;
+            let epoch = epoch_id(&key.epoch).ok_or(Refusal::Malformed)?;
             let key = <[u8; 32]>::try_from(key.key.as_slice()).map_err(|_| Refusal::Malformed)?;
             news |= self.learn_key(epoch, ContentKey::from_bytes(key.into()), desk);
         }

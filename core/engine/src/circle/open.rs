@@ -14,7 +14,7 @@ impl Circle {
         }
         let mut log = Log::new();
         for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
-            log.insert(Operation::from_bytes(&record).map_err(|_| EngineError::Damaged)?);
+            log.insert(Operation::decode(&record).map_err(|_| EngineError::Damaged)?);
         }
         let mut circle = Self {
             id,
@@ -65,5 +65,5 @@ fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
 }
 
 fn epoch(bytes: &[u8]) -> Result<EpochId, EngineError> {
-    EpochId::try_from(bytes).map_err(|_| EngineError::Damaged)
+    epoch_id(bytes).ok_or(EngineError::Damaged)
 }

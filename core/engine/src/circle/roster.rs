@@ -1,5 +1,7 @@
 //! Commits: making the leaves of the group follow the membership log.
 
+use clave_crypto::{HashContext, hash};
+
 use super::*;
 
 /// How long each device in line waits for the one before it, in milliseconds.
@@ -18,8 +20,8 @@ impl Circle {
         let added = change
             .add
             .iter()
-            .map(|package| desk.agreement.inspect_key_package(package))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
+            .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, &parent, &change, &mut desk.entropy)?;
         let operations = self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect();
         let body = proto::Commit {
@@ -96,9 +98,11 @@ impl Circle {
             return Ok(Verdict::Done { unlocks: false });
         }
         let Ok(secrets) = crate::key_packages::secrets(desk) else { return Ok(Verdict::Wait) };
-        let Ok(checkpoint) = desk.agreement.join(&desk.device, &welcome.message, &secrets) else {
+        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
+        let Ok(joined) = desk.agreement.join(&desk.device, &welcome.message, &secrets) else {
             return Err(Refusal::Unexpected);
         };
+        let checkpoint = joined.checkpoint;
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
@@ -132,7 +136,9 @@ impl Circle {
             self.repair_at_ms = None;
             return Ok(());
         }
-        let place = |device: &DeviceId| *blake3::hash(&[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat()).as_bytes();
+        let place = |device: &DeviceId| {
+            hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
+        };
         let mine = place(&desk.me());
         let rank = online.iter().filter(|device| head.leaves.contains(device) && place(device) < mine).count();
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + rank as u64 * REPAIR_STEP_MS);
