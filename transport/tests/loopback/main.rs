@@ -1,0 +1,4 @@
+//! Real devices on one machine, over loopback.
+
+mod frames;
+mod harness;
