@@ -24,7 +24,8 @@
 //!
 //! // A device's vault, locked by a passphrase.
 //! let vault = VaultKey::generate(&mut entropy);
-//! let on_disk = vault.wrap_with_passphrase("correct horse", PassphraseParams::FAST_FOR_TESTS, &mut entropy)?.to_bytes();
+//! let params = PassphraseParams::FAST_FOR_TESTS; // PassphraseParams::RECOMMENDED, in earnest
+//! let on_disk = vault.wrap_with_passphrase("correct horse", params, &mut entropy)?.to_bytes();
 //! let locked = WrappedVaultKey::from_bytes(&on_disk)?;
 //! assert_eq!(locked.unlock(Some("battery staple")).err(), Some(CryptoError::WrongPassphrase));
 //! let vault = locked.unlock(Some("correct horse"))?;

@@ -17,15 +17,15 @@ macro_rules! never {
             struct Implemented;
             impl<T: $bound> Ambiguous<Implemented> for T {}
 
-            <ChunkKey as Ambiguous<_>>::FINE;
-            <ContentKey as Ambiguous<_>>::FINE;
-            <DeviceKey as Ambiguous<_>>::FINE;
-            <Entropy as Ambiguous<_>>::FINE;
-            <Handshake as Ambiguous<_>>::FINE;
-            <PersonKey as Ambiguous<_>>::FINE;
-            <Session as Ambiguous<_>>::FINE;
-            <VaultKey as Ambiguous<_>>::FINE;
-            <WrappedVaultKey as Ambiguous<_>>::FINE;
+            let () = <ChunkKey as Ambiguous<_>>::FINE;
+            let () = <ContentKey as Ambiguous<_>>::FINE;
+            let () = <DeviceKey as Ambiguous<_>>::FINE;
+            let () = <Entropy as Ambiguous<_>>::FINE;
+            let () = <Handshake as Ambiguous<_>>::FINE;
+            let () = <PersonKey as Ambiguous<_>>::FINE;
+            let () = <Session as Ambiguous<_>>::FINE;
+            let () = <VaultKey as Ambiguous<_>>::FINE;
+            let () = <WrappedVaultKey as Ambiguous<_>>::FINE;
         })+
     };
 }

@@ -84,8 +84,9 @@ fn x_gives_the_published_vector() {
     let written = handshake.write_message(&unhex("4c756477696720766f6e204d69736573"), &mut message).unwrap();
     assert_eq!(
         HEXLOWER.encode(&message[..written]),
-        "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79448bc3b729d16d3944f1bfae9fa98e0d306234bfadc44880f9\
-         9a69c6e55b6c1458e9c9dacab3f29aac44b435c57dc436d0830ae461a4479228789a38085be55b13e0128564987994de842e73dd0a5c328b"
+        "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79448bc3b729d16d3944f1bfae9fa98e0d306234\
+         bfadc44880f99a69c6e55b6c1458e9c9dacab3f29aac44b435c57dc436d0830ae461a4479228789a38085be55b13e0128564\
+         987994de842e73dd0a5c328b"
     );
 }
 
