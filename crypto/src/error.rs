@@ -52,3 +52,27 @@ pub enum CryptoError {
     #[error("device {} is not in the group", .0.short())]
     NotAMember(DeviceId),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_a_person_says_what_to_do() {
+        for (error, text) in [
+            (
+                CryptoError::WrongPassphrase,
+                "wrong passphrase: try again, or restore the vault from a backup if its file was damaged",
+            ),
+            (CryptoError::PassphraseNeeded, "the vault is locked: give its passphrase"),
+            (CryptoError::OutOfMemory, "not enough memory to check the passphrase: close other programs and try again"),
+            (
+                CryptoError::SessionOver,
+                "the session is over, because a message in it could not be read: start a new one",
+            ),
+            (CryptoError::TooLong(9), "too long: at most 9 bytes fit"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -115,3 +115,16 @@ pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
 pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
 /// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
 pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_two_uses_share_a_label() {
+        // Over the file itself, so that no label can be forgotten here.
+        let labels: Vec<&str> =
+            include_str!("labels.rs").split('"').filter(|text| text.starts_with(concat!("clave", "/1 "))).collect();
+        let distinct = std::collections::BTreeSet::from_iter(&labels);
+        assert!(labels.len() > 15);
+        assert_eq!(distinct.len(), labels.len());
+    }
+}
