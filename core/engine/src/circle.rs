@@ -13,7 +13,7 @@ use crate::desk::Desk;
 use crate::entry::{Body, Envelope};
 use crate::group::{Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
-use crate::membership::{Action, Log, Operation, Standing};
+use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, Refusal};
 
@@ -73,7 +73,7 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut circle = Self {
             id,
-            log: Log::new(),
+            log: Log::new(id),
             group: Group::new(None, checkpoint.clone()),
             keys: Keyring::default(),
             index: EntryIndex::default(),
@@ -89,7 +89,7 @@ impl Circle {
 
     /// Whether `device` may be spoken with about this circle.
     pub(crate) fn is_member(&self, device: &DeviceId) -> bool {
-        matches!(self.log.membership().device_standing(device), Standing::Current)
+        self.log.membership().devices.contains_key(device)
     }
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
@@ -108,14 +108,14 @@ impl Circle {
 
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
-        let operation = self.log.new_operation(&desk.device, action);
+        let operation = self.log.new_operation(&desk.device, action).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)
     }
 
     fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), EngineError> {
         let bytes = operation.encode();
         if !self.take_operation(operation, desk) {
-            return Err(EngineError::NotAllowed);
+            return Err(EngineError::Malformed);
         }
         self.publish(Body::Operation(bytes), desk)?;
         Ok(())
@@ -179,15 +179,14 @@ impl Circle {
 
     /// Whether the log took the operation in, now or for when its parents arrive.
     fn take_operation(&mut self, operation: Operation, desk: &mut Desk) -> bool {
-        use crate::membership::Inserted;
         let (id, bytes) = (operation.id(), operation.encode());
         match self.log.insert(operation) {
-            Inserted::Refused(reason) => {
+            Insertion::Refused(reason) => {
                 tracing::warn!(operation = %id.short(), ?reason, "membership operation refused");
                 false
             }
-            Inserted::Duplicate => true,
-            Inserted::Inserted | Inserted::MissingParents(_) => {
+            Insertion::Duplicate => true,
+            Insertion::Inserted(_) | Insertion::MissingParents(_) => {
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
                 true

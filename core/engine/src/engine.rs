@@ -303,6 +303,12 @@ impl Engine {
         &self.identity
     }
 
+    /// The newest write that is not durable yet, if any: once it is, so is everything before it.
+    #[must_use]
+    pub fn last_write(&self) -> Option<IoId> {
+        self.outbox.writes.back().map(|write| write.io)
+    }
+
     /// How often what was refused, since the engine was opened.
     #[must_use]
     pub fn refusals(&self) -> &RefusalCounts {

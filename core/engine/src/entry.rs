@@ -3,7 +3,7 @@
 //! Owns the envelope: its encoding, its bounds, its id, the order of signing and sealing. Does not know whether the
 //! author may say what the entry says; that is for the membership log.
 
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, Signature, hash, pad, unpad};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, Signature, hash};
 use prost::Message as _;
 
 use crate::proto::entry as proto;
@@ -79,7 +79,7 @@ impl Envelope {
         .encode_to_vec();
         let signature = device.sign(Domain::Entry, &[header.as_slice(), &entry].concat());
         let signed = proto::SignedEntry { entry, signature: signature.as_bytes().to_vec() }.encode_to_vec();
-        let (salt, ciphertext) = key.seal(entropy, &header, &pad(&signed));
+        let (salt, ciphertext) = key.seal(entropy, &header, &signed);
         let envelope = proto::Envelope {
             version: ENVELOPE_VERSION,
             hour,
@@ -97,8 +97,7 @@ impl Envelope {
     /// Opens the seal and checks that the author it names signed it, for this circle and this epoch.
     pub(crate) fn open(&self, circle: CircleId, key: &ContentKey) -> Result<Opened, Refusal> {
         let header = header(self.hour, &self.tag);
-        let padded = key.open(&self.salt, &header, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
-        let signed = unpad(padded).map_err(|_| Refusal::Malformed)?;
+        let signed = key.open(&self.salt, &header, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
         let signed = proto::SignedEntry::decode(signed.as_slice()).map_err(|_| Refusal::Malformed)?;
         let entry = proto::Entry::decode(signed.entry.as_slice()).map_err(|_| Refusal::Malformed)?;
         if entry.circle != circle.as_bytes() {

@@ -22,8 +22,14 @@ pub enum EngineError {
     #[error(transparent)]
     Name(#[from] crate::NameError),
     /// The caller may not do this.
-    #[error("you do not have the right to do this here: ask an admin or owner of the space")]
-    NotAllowed,
+    #[error("you may not do this here ({0}): ask an admin or owner of the space")]
+    NotAllowed(crate::membership::Reason),
+    /// The caller may not invite.
+    #[error("you may not invite people here: ask an admin or owner of the space")]
+    MayNotInvite,
+    /// Something in an operation is out of bounds.
+    #[error("this is out of bounds: shorten the name or lower the number of devices")]
+    Malformed,
     /// The caller wants to write more at once than one entry holds.
     #[error("this is too much for one change: split it into smaller pieces")]
     TooLarge,

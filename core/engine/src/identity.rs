@@ -1,14 +1,14 @@
 //! Who this device is: the person it belongs to, its own key, their names.
 
-use clave_crypto::{DeviceCertificate, DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
+use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
+use crate::membership::{DeviceEntry, KeyPackages, PersonEntry};
 use crate::proto::local;
 use crate::{Batch, EngineError, Key, Keyspace, StoreRead};
 
-/// The longest name of a person, device, space or circle, in bytes of UTF-8.
-pub const NAME_BYTES_MAX: usize = 256;
+pub use crate::membership::NAME_BYTES_MAX;
 
 /// The identity of a device and of the person it belongs to.
 pub struct Identity {
@@ -16,7 +16,6 @@ pub struct Identity {
     device: DeviceKey,
     person_name: String,
     device_name: String,
-    certificate: DeviceCertificate,
     incarnation: u32,
 }
 
@@ -62,8 +61,7 @@ impl Identity {
     pub fn generate(person_name: &str, device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
         let (person_name, device_name) = (check_name(person_name)?.to_owned(), check_name(device_name)?.to_owned());
         let (person, device) = (PersonKey::generate(entropy), DeviceKey::generate(entropy));
-        let certificate = person.certify(device.id());
-        Ok(Self { person, device, person_name, device_name, certificate, incarnation: 0 })
+        Ok(Self { person, device, person_name, device_name , incarnation: 0 })
     }
 
     /// Reads the identity of a store; none if it has none yet.
@@ -80,9 +78,8 @@ impl Identity {
         };
         let person = PersonKey::from_seed(seed(record.person_seed)?);
         let device = DeviceKey::from_seed(seed(record.device_seed)?);
-        let certificate = person.certify(device.id());
         let (person_name, device_name) = (record.person_name, record.device_name);
-        Ok(Some(Self { person, device, person_name, device_name, certificate, incarnation: record.incarnation }))
+        Ok(Some(Self { person, device, person_name, device_name , incarnation: record.incarnation }))
     }
 
     /// What to write so that [`load`](Self::load) finds it.
@@ -124,10 +121,15 @@ impl Identity {
         &self.device_name
     }
 
-    /// The person's statement that the device is theirs.
-    #[must_use]
-    pub fn certificate(&self) -> &DeviceCertificate {
-        &self.certificate
+    /// How a membership log introduces this person, with this device.
+    pub(crate) fn entry(&self, key_packages: KeyPackages) -> PersonEntry {
+        let device = DeviceEntry::new(&self.person, &self.device, self.device_name.clone(), key_packages);
+        PersonEntry {
+            person: self.person(),
+            name: self.person_name.clone(),
+            devices: vec![device],
+            invitation: None,
+        }
     }
 
     /// A second handle on the device's key, for the transport and the engine.

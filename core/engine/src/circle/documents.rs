@@ -7,6 +7,9 @@ use super::*;
 /// Changes since the last snapshot after which a document is saved anew when it is loaded.
 const CHANGES_PER_SNAPSHOT: usize = 256;
 
+/// Bytes of changes per entry, as far as whole changes allow.
+const PIECE_BYTES: usize = 1024 * 1024;
+
 /// A document, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DocumentInfo {
@@ -65,50 +68,50 @@ impl Circle {
 
     /// Lets `edit` change a document; what it changed becomes one entry, or none if it changed nothing.
     ///
-    /// If `edit` fails, the document is as it was.
+    /// A large edit may commit pieces of itself and put them into the list it is given; they become entries of their
+    /// own. If `edit` fails, the document is as it was, but for such pieces.
     pub(crate) fn edit<T>(
         &mut self,
         id: DocumentId,
         kind: DocumentKind,
         desk: &mut Desk,
-        edit: impl FnOnce(&mut Document) -> Result<T, CrdtError>,
+        edit: impl FnOnce(&mut Document, &mut Vec<Vec<u8>>) -> Result<T, CrdtError>,
     ) -> Result<T, EngineError> {
         let now_ms = desk.now_ms;
         let document = self.document(id, kind, desk)?;
-        match edit(document) {
-            Ok(result) => {
-                let change = document.commit(now_ms);
-                self.publish_change(id, kind, change, desk)?;
-                Ok(result)
-            }
-            Err(error) => {
-                document.discard();
-                Err(error.into())
-            }
+        let mut changes = Vec::new();
+        let result = edit(document, &mut changes);
+        match &result {
+            Ok(_) => changes.extend(document.commit(now_ms)),
+            Err(_) => document.discard(),
         }
-    }
-
-    fn publish_change(
-        &mut self,
-        id: DocumentId,
-        kind: DocumentKind,
-        change: Option<Vec<u8>>,
-        desk: &mut Desk,
-    ) -> Result<(), EngineError> {
-        let Some(change) = change else { return Ok(()) };
-        let changes = vec![change];
-        let body = proto::Changes {
-            document: id.as_bytes().to_vec(),
-            kind: kind.number().into(),
-            changes: changes.clone(),
-        };
-        if let Err(error) = self.publish(Body::Changes(body), desk) {
-            // Nobody could be sent it: forget it, and load what is stored when the document is next asked for.
+        if let Err(error) = self.publish_changes(id, kind, &changes, desk) {
+            // Not everybody could be sent it: forget it, and load what is stored when the document is next asked for.
             self.loaded.remove(&id);
             return Err(error);
         }
-        self.record(id, kind, &changes, desk);
-        desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
+        Ok(result?)
+    }
+
+    fn publish_changes(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        changes: &[Vec<u8>],
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
+        for piece in pieces(changes) {
+            let body = proto::Changes {
+                document: id.as_bytes().to_vec(),
+                kind: kind.number().into(),
+                changes: piece.to_vec(),
+            };
+            self.publish(Body::Changes(body), desk)?;
+            self.record(id, kind, piece, desk);
+        }
+        if !changes.is_empty() {
+            desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
+        }
         Ok(())
     }
 
@@ -139,6 +142,22 @@ impl Circle {
         }
         Ok(())
     }
+}
+
+/// Cuts a run of changes into pieces that fit an entry. A single change is never cut.
+fn pieces(changes: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
+    let mut rest = changes;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |change: &&Vec<u8>| {
+            bytes += change.len();
+            bytes <= PIECE_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (piece, after) = rest.split_at(count);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {

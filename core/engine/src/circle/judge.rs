@@ -3,7 +3,6 @@
 use clave_crdt::{DocumentKind, inspect_change};
 
 use super::*;
-use crate::proto::entry as proto;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>;
@@ -109,7 +108,7 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait),
             opened => opened?,
         };
-        if matches!(self.log.membership().device_standing(&opened.author), Standing::Unknown) {
+        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
             // The operation that added the author may be on its way.
             if !matches!(opened.body, Body::Operation(_)) {
                 return Ok(Verdict::Wait);
@@ -159,8 +158,8 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let membership = self.log.membership();
-        let justified = processed.added.iter().all(|added| membership.device_standing(added) == Standing::Current)
-            && processed.removed.iter().all(|out| matches!(membership.device_standing(out), Standing::Removed { .. }));
+        let justified = processed.added.iter().all(|added| membership.devices.contains_key(added))
+            && processed.removed.iter().all(|removed| !membership.devices.contains_key(removed));
         if !justified {
             // The operations it follows may be on their way; without them it never takes effect.
             return Ok(Verdict::Wait);

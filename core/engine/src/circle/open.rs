@@ -12,9 +12,12 @@ impl Circle {
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             keys.insert(epoch(&record.epoch)?, ContentKey::from_bytes(key.into()));
         }
-        let mut log = Log::new();
+        let mut log = Log::new(id);
         for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
-            log.insert(Operation::decode(&record).map_err(|_| EngineError::Damaged)?);
+            let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
+            if let Insertion::Refused(_) = log.insert_verified(operation) {
+                return Err(EngineError::Damaged);
+            }
         }
         let mut circle = Self {
             id,

@@ -7,15 +7,10 @@ use super::*;
 /// How long each device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
 
-/// A newcomer's way in, for whoever invited it.
-pub(crate) struct Admission {
-    /// The MLS Welcome.
-    pub(crate) welcome: Vec<u8>,
-}
-
 impl Circle {
     /// Adds and removes leaves in one commit on the head, and publishes it with the keys that lead back from it.
-    pub(crate) fn commit(&mut self, change: RosterChange, desk: &mut Desk) -> Result<Option<Admission>, EngineError> {
+    /// Returns the Welcome for those who were added.
+    pub(crate) fn commit(&mut self, change: RosterChange, desk: &mut Desk) -> Result<Option<Vec<u8>>, EngineError> {
         let parent = self.group.head().clone();
         let added = change
             .add
@@ -37,7 +32,7 @@ impl Circle {
         }
         self.enter_epoch(Some(parent.epoch), output.checkpoint, desk)?;
         self.publish_keys(desk)?;
-        Ok(output.welcome.map(|welcome| Admission { welcome }))
+        Ok(output.welcome)
     }
 
     /// Devices that were added on a branch that lost cannot read the winning one; their Welcome goes under an epoch
@@ -77,7 +72,7 @@ impl Circle {
     /// Applies the one rule of which branch to follow; whoever wrote on the branch that lost hands its keys over.
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         let membership = self.log.membership();
-        let former = self.group.choose_head(|leaf| membership.device_standing(leaf) == Standing::Current);
+        let former = self.group.choose_head(|leaf| membership.devices.contains_key(leaf));
         if let Some(former) = former {
             let head = self.group.head().epoch;
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: head });
@@ -116,13 +111,17 @@ impl Circle {
         let leaves = &self.group.head().leaves;
         let remove = leaves
             .iter()
-            .filter(|leaf| membership.device_standing(leaf) != Standing::Current && **leaf != desk.me())
+            .filter(|leaf| !membership.devices.contains_key(leaf) && **leaf != desk.me())
             .copied()
             .collect();
         let add = membership
-            .current_devices()
-            .filter(|device| !leaves.contains(device))
-            .filter_map(|device| membership.key_packages(&device).last().cloned())
+            .devices
+            .iter()
+            .filter(|(device, _)| !leaves.contains(device))
+            .filter_map(|(_, device)| {
+                let packages = &device.key_packages;
+                packages.last_resort.as_ref().or(packages.single_use.first()).cloned()
+            })
             .collect();
         RosterChange { add, remove }
     }

@@ -4,6 +4,7 @@ use clave_crdt::{CrdtError, Document, DocumentKind};
 
 use super::*;
 use crate::identity::check_name;
+use crate::key_packages;
 use crate::membership::{Action, Membership, Operation};
 
 /// A circle in numbers.
@@ -28,7 +29,7 @@ impl Engine {
     /// If the name cannot be used.
     pub fn create_space(&mut self, name: &str, now_ms: u64) -> Result<CircleId, EngineError> {
         self.begin(now_ms)?;
-        let founder = self.identity.entry(&mut self.desk)?;
+        let founder = self.identity.entry(key_packages::make(&mut self.desk));
         let genesis = Action::Genesis {
             name: check_name(name)?.to_owned(),
             nonce: self.desk.entropy.bytes(),
@@ -98,7 +99,8 @@ impl Engine {
         circle.document(document, kind, desk)
     }
 
-    /// Command: lets `edit` change a document. What it changed becomes one entry; if it fails, nothing changed.
+    /// Command: lets `edit` change a document. What it changed becomes one entry; if it fails, nothing changed. A large
+    /// edit commits pieces of itself and puts them into the list it is given; those stand even if it fails later.
     ///
     /// # Errors
     /// Those of [`document`](Self::document) and of `edit`; and if the change is too large for one entry.
@@ -108,7 +110,7 @@ impl Engine {
         document: DocumentId,
         kind: DocumentKind,
         now_ms: u64,
-        edit: impl FnOnce(&mut Document) -> Result<T, CrdtError>,
+        edit: impl FnOnce(&mut Document, &mut Vec<Vec<u8>>) -> Result<T, CrdtError>,
     ) -> Result<T, EngineError> {
         self.begin(now_ms)?;
         let (circle, desk) = self.circle_mut(circle)?;

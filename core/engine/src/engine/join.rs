@@ -4,15 +4,15 @@
 //! the session the newcomer says who they are and brings key packages; the inviter writes the operation that adds
 //! them, commits, and answers with the log, a Welcome and the keys of what was said before.
 
-use clave_crypto::mls::{EpochId, RosterChange};
-use clave_crypto::{ContentKey, DeviceCertificate, Domain, Handshake, PersonId, Session, Signature};
+use clave_crypto::{ContentKey, Domain, Handshake, RosterChange, Session, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::identity::check_name;
 use crate::link::InviteLink;
-use crate::membership::{Action, NewDevice, Operation, Right, Role};
+use crate::group::epoch_id;
+use crate::membership::{Action, Operation, PersonEntry, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
@@ -142,9 +142,9 @@ impl Engine {
         let me = self.desk.me();
         let (space, _) = self.circle_mut(circle)?;
         if !space.log.membership().may(me, Right::Invite) {
-            return Err(EngineError::NotAllowed);
+            return Err(EngineError::MayNotInvite);
         }
-        let space_name = space.log.membership().name().to_owned();
+        let space_name = space.log.membership().name.clone();
         let link = InviteLink {
             invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
             circle,
@@ -331,9 +331,9 @@ impl Engine {
             return Ok(proto::Accepted { signature: sign(&self.desk), ..answer });
         }
         let circle_id = CircleId::try_from(record.circle.as_slice()).map_err(|_| JoinError::Unknown)?;
-        let newcomer = check_request(peer, request, handshake_hash).ok_or(JoinError::Protocol)?;
+        let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
         let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
-        let accepted = add_newcomer(circle, id, &newcomer, &request.key_packages, &mut self.desk)?;
+        let accepted = add_newcomer(circle, id, newcomer, &mut self.desk)?;
         record.used_by = peer.as_bytes().to_vec();
         record.answer = accepted.encode_to_vec();
         self.store_invitation(id, &record);
@@ -408,12 +408,7 @@ impl Engine {
 
     fn join_request(&mut self, handshake_hash: &[u8; 32]) -> Result<proto::Request, EngineError> {
         Ok(proto::Request {
-            person_name: self.identity.person_name().to_owned(),
-            device_name: self.identity.device_name().to_owned(),
-            person: self.identity.person().as_bytes().to_vec(),
-            device: self.identity.device().as_bytes().to_vec(),
-            certificate: self.identity.certificate().signature.as_bytes().to_vec(),
-            key_packages: key_packages::make(key_packages::PACKAGES_PER_JOIN, &mut self.desk)?,
+            newcomer: self.identity.entry(key_packages::make(&mut self.desk)).encode(),
             signature: self.desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec(),
         })
     }
@@ -446,77 +441,65 @@ impl Engine {
         let signature = Signature::try_from(accepted.signature.as_slice()).ok()?;
         link.inviter.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
         let operations: Vec<Operation> =
-            accepted.operations.iter().map(|bytes| Operation::from_bytes(bytes).ok()).collect::<Option<_>>()?;
+            accepted.operations.iter().map(|bytes| Operation::decode(bytes).ok()).collect::<Option<_>>()?;
         // The link names the circle by its genesis, so nobody can lead a newcomer elsewhere.
         if operations.first()?.id().as_bytes() != link.circle.as_bytes() {
             return None;
         }
         let mut keys = Vec::new();
         for key in &accepted.keys {
-            let epoch = EpochId::try_from(key.epoch.as_slice()).ok()?;
+            let epoch = epoch_id(&key.epoch)?;
             keys.push((epoch, ContentKey::from_bytes(Zeroizing::new(key.key.as_slice().try_into().ok()?))));
         }
         let secrets = key_packages::secrets(&self.desk).ok()?;
-        let checkpoint =
-            self.desk.agreement.join(&self.desk.device, &accepted.welcome, link.circle.as_bytes(), &secrets).ok()?;
-        let circle = Circle::join(link.circle, operations, checkpoint, keys, &mut self.desk).ok()?;
+        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
+        let joined = self.desk.agreement.join(&self.desk.device, &accepted.welcome, &secrets).ok()?;
+        if joined.checkpoint.group != link.circle.as_bytes() {
+            return None;
+        }
+        let circle = Circle::join(link.circle, operations, joined.checkpoint, keys, &mut self.desk).ok()?;
         circle.is_member(&self.desk.me()).then_some(circle)
     }
 }
 
-/// A newcomer whose papers are in order.
-struct Newcomer {
-    person: PersonId,
-    person_name: String,
-    device: NewDevice,
-}
-
-fn check_request(peer: DeviceId, request: &proto::Request, handshake_hash: &[u8; 32]) -> Option<Newcomer> {
-    let device = DeviceId::try_from(request.device.as_slice()).ok()?;
+/// Reads who asks, if their papers are in order: one device, the one that is connected, which signed this handshake.
+fn check_request(
+    peer: DeviceId,
+    request: &proto::Request,
+    handshake_hash: &[u8; 32],
+    desk: &Desk,
+) -> Option<PersonEntry> {
+    let newcomer = PersonEntry::decode(&request.newcomer)?;
     let signature = Signature::try_from(request.signature.as_slice()).ok()?;
-    device.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
-    let certificate = DeviceCertificate {
-        person: PersonId::try_from(request.person.as_slice()).ok()?,
-        device,
-        signature: Signature::try_from(request.certificate.as_slice()).ok()?,
-    };
-    certificate.verify().ok()?;
-    if device != peer {
-        return None;
-    }
-    let person_name = check_name(&request.person_name).ok()?.to_owned();
-    let name = check_name(&request.device_name).ok()?.to_owned();
-    Some(Newcomer { person: certificate.person, person_name, device: NewDevice { certificate, name } })
+    peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
+    let [device] = newcomer.devices.as_slice() else { return None };
+    let names = [&newcomer.name, &device.name];
+    let own = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == peer);
+    let in_order = device.device() == peer
+        && device.certificate.person == newcomer.person
+        && device.verify().is_ok()
+        && names.iter().all(|name| check_name(name).is_ok_and(|checked| checked == name.as_str()))
+        && device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).all(own);
+    in_order.then_some(newcomer)
 }
 
 /// Writes the newcomer into the log and adds their device to the group.
 fn add_newcomer(
     circle: &mut Circle,
     invitation: InvitationId,
-    newcomer: &Newcomer,
-    key_packages: &[Vec<u8>],
+    newcomer: PersonEntry,
     desk: &mut Desk,
 ) -> Result<proto::Accepted, JoinError> {
-    let package = key_packages.first().ok_or(JoinError::Protocol)?;
-    for package in key_packages {
-        if desk.agreement.inspect_key_package(package).ok() != Some(newcomer.device.certificate.device) {
-            return Err(JoinError::Protocol);
-        }
-    }
-    let add = Action::AddPerson {
-        person: newcomer.person,
-        name: newcomer.person_name.clone(),
-        role: Role::Member,
-        devices: vec![newcomer.device.clone()],
-        invitation: Some(invitation),
-    };
-    circle.act(add, desk).map_err(|_| JoinError::NotAllowed)?;
-    let change = RosterChange { add: vec![package.clone()], remove: Vec::new() };
-    let admission = circle.commit(change, desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
+    let packages = &newcomer.devices[0].key_packages;
+    let package = packages.single_use.first().or(packages.last_resort.as_ref()).ok_or(JoinError::Protocol)?.clone();
+    let newcomer = PersonEntry { invitation: Some(invitation), ..newcomer };
+    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|_| JoinError::NotAllowed)?;
+    let change = RosterChange { add: vec![package], remove: Vec::new() };
+    let welcome = circle.commit(change, desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
     Ok(proto::Accepted {
         signature: Vec::new(),
-        operations: circle.log.operations().map(Operation::to_bytes).collect(),
-        welcome: admission.welcome,
+        operations: circle.log.operations().map(Operation::encode).collect(),
+        welcome,
         keys: circle
             .history()
             .map(|(epoch, key)| proto::EpochKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })

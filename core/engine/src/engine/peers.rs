@@ -80,6 +80,25 @@ impl Engine {
         self.finish();
     }
 
+    /// Input: what was sent to a peer lately may not have arrived. Whatever it was, comparing finds it.
+    pub fn handle_interrupted(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
+            match channel {
+                Channel::Sync => {
+                    link.in_flight = 0;
+                    self.say_hello(peer);
+                    for circle in self.circles_shared_with(&peer) {
+                        self.begin_reconcile(peer, circle);
+                    }
+                }
+                Channel::Bulk => self.fetches.lose_peer(&peer),
+                Channel::Join => {}
+            }
+        }
+        self.finish();
+    }
+
     /// Members' devices that are connected.
     #[must_use]
     pub fn online(&self) -> Vec<DeviceId> {
@@ -132,7 +151,7 @@ impl Engine {
         let members: BTreeSet<DeviceId> = self
             .circles
             .values()
-            .flat_map(|circle| circle.log.membership().current_devices())
+            .flat_map(|circle| circle.log.membership().devices.keys().copied())
             .filter(|device| *device != me)
             .collect();
         let former = std::mem::replace(&mut self.permitted, members);
