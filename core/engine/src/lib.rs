@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod ids;
+pub mod membership;
 mod store;
 
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
