@@ -1,16 +1,16 @@
-//! Compiles `proto/*.proto` with protox, so that nobody needs protoc.
+//! Compiles every schema in `proto/` with `protox`, so that nobody needs `protoc`.
+
+use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo::rerun-if-changed=proto");
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir("proto")? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "proto") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    let descriptors = protox::compile(&files, ["proto"])?;
-    prost_build::Config::new().btree_map(["."]).compile_fds(descriptors)?;
+    println!("cargo:rerun-if-changed=proto");
+    let mut schemas: Vec<PathBuf> = std::fs::read_dir("proto")?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "proto"))
+        .collect();
+    schemas.sort();
+    prost_build::Config::new().compile_fds(protox::compile(&schemas, ["proto"])?)?;
     Ok(())
 }

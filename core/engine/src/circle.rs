@@ -71,20 +71,20 @@ impl Circle {
     }
 
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
-        let mut circle = Self {
+        let mut keys = Keyring::default();
+        file_epoch(id, None, &checkpoint, &mut keys, desk)?;
+        desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
+        Ok(Self {
             id,
             log: Log::new(id),
-            group: Group::new(None, checkpoint.clone()),
-            keys: Keyring::default(),
+            group: Group::new(None, checkpoint),
+            keys,
             index: EntryIndex::default(),
             held: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             repair_at_ms: None,
-        };
-        desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        circle.enter_epoch(None, checkpoint, desk)?;
-        Ok(circle)
+        })
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -138,27 +138,14 @@ impl Circle {
         checkpoint: Checkpoint,
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
-        let epoch = checkpoint.epoch;
-        let record = local::Checkpoint {
-            parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-            state: checkpoint.to_bytes().to_vec(),
-        };
-        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
-        let key = ContentKey::from_bytes(desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?);
-        self.learn_key(epoch, key, desk);
+        file_epoch(self.id, parent, &checkpoint, &mut self.keys, desk)?;
         self.group.insert(parent, checkpoint);
         self.choose_head(desk)
     }
 
     /// Whether the key was news.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, desk: &mut Desk) -> bool {
-        let id = key.key_id();
-        if self.keys.get(&id).is_some() {
-            return false;
-        }
-        let record = local::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
-        desk.put(Key::new(Keyspace::ContentKeys, self.id.as_bytes(), id.as_bytes()), record.encode_to_vec());
-        self.keys.insert(epoch, key)
+        file_key(self.id, epoch, key, &mut self.keys, desk)
     }
 
     pub(crate) fn status(&self) -> CircleStatus {
@@ -193,4 +180,32 @@ impl Circle {
             }
         }
     }
+}
+
+fn file_epoch(
+    circle: CircleId,
+    parent: Option<EpochId>,
+    checkpoint: &Checkpoint,
+    keys: &mut Keyring,
+    desk: &mut Desk,
+) -> Result<(), EngineError> {
+    let epoch = checkpoint.epoch;
+    let record = local::Checkpoint {
+        parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
+        state: checkpoint.to_bytes().to_vec(),
+    };
+    desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
+    let key = desk.agreement.export(checkpoint, Export::ContentKey, circle.as_bytes())?;
+    file_key(circle, epoch, ContentKey::from_bytes(key), keys, desk);
+    Ok(())
+}
+
+fn file_key(circle: CircleId, epoch: EpochId, key: ContentKey, keys: &mut Keyring, desk: &mut Desk) -> bool {
+    let id = key.key_id();
+    if keys.get(&id).is_some() {
+        return false;
+    }
+    let record = local::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
+    desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
+    keys.insert(epoch, key)
 }

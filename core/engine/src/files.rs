@@ -97,8 +97,7 @@ pub fn seal_content(
     let content_hash = *hasher.finalize().as_bytes();
     let manifest = proto::Manifest { chunks, content_hash: content_hash.to_vec() }.encode_to_vec();
     let (key, sealed) = seal_chunk(convergence_secret, &manifest);
-    let content =
-        FileContent { manifest: chunk_id(&sealed), manifest_key: **key.as_bytes(), bytes, content_hash };
+    let content = FileContent { manifest: chunk_id(&sealed), manifest_key: **key.as_bytes(), bytes, content_hash };
     Ok(keep(SealedChunk { id: content.manifest, sealed }, bytes).then_some(content))
 }
 

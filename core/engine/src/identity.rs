@@ -61,7 +61,7 @@ impl Identity {
     pub fn generate(person_name: &str, device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
         let (person_name, device_name) = (check_name(person_name)?.to_owned(), check_name(device_name)?.to_owned());
         let (person, device) = (PersonKey::generate(entropy), DeviceKey::generate(entropy));
-        Ok(Self { person, device, person_name, device_name , incarnation: 0 })
+        Ok(Self { person, device, person_name, device_name, incarnation: 0 })
     }
 
     /// Reads the identity of a store; none if it has none yet.
@@ -79,7 +79,7 @@ impl Identity {
         let person = PersonKey::from_seed(seed(record.person_seed)?);
         let device = DeviceKey::from_seed(seed(record.device_seed)?);
         let (person_name, device_name) = (record.person_name, record.device_name);
-        Ok(Some(Self { person, device, person_name, device_name , incarnation: record.incarnation }))
+        Ok(Some(Self { person, device, person_name, device_name, incarnation: record.incarnation }))
     }
 
     /// What to write so that [`load`](Self::load) finds it.
@@ -124,12 +124,7 @@ impl Identity {
     /// How a membership log introduces this person, with this device.
     pub(crate) fn entry(&self, key_packages: KeyPackages) -> PersonEntry {
         let device = DeviceEntry::new(&self.person, &self.device, self.device_name.clone(), key_packages);
-        PersonEntry {
-            person: self.person(),
-            name: self.person_name.clone(),
-            devices: vec![device],
-            invitation: None,
-        }
+        PersonEntry { person: self.person(), name: self.person_name.clone(), devices: vec![device], invitation: None }
     }
 
     /// A second handle on the device's key, for the transport and the engine.

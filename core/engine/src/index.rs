@@ -68,8 +68,7 @@ impl EntryIndex {
         let mut negentropy = self.negentropy();
         negentropy.set_initiator();
         let (mut have, mut need) = (Vec::new(), Vec::new());
-        let reply =
-            negentropy.reconcile_with_ids(message, &mut have, &mut need).map_err(|_| Refusal::Malformed)?;
+        let reply = negentropy.reconcile_with_ids(message, &mut have, &mut need).map_err(|_| Refusal::Malformed)?;
         // The library collects what is needed from a hash set; a seed must replay a run exactly.
         need.sort_unstable();
         let ids = |ids: Vec<Id>| ids.into_iter().map(|id| EntryId::from_bytes(id.to_bytes())).collect();
@@ -150,7 +149,8 @@ mod tests {
     #[test]
     fn garbage_is_refused() {
         let index = EntryIndex::from_unsorted((0..10).map(|n| (1, id(n))));
-        for garbage in [&b""[..], b"\x61", b"\x61\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x61\x01\x00\x02\xff\xff"] {
+        for garbage in [&b""[..], b"\x61", b"\x61\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x61\x01\x00\x02\xff\xff"]
+        {
             let answer = index.answer(garbage);
             assert!(answer.is_err() || answer.is_ok_and(|bytes| bytes.len() <= 64), "{garbage:?}");
         }

@@ -20,9 +20,7 @@ use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db, IVec, Tree};
 
-use super::directory::{
-    DirectoryLock, directory_bytes, open_guarded, remove_directory, sync_directory, take_store,
-};
+use super::directory::{DirectoryLock, directory_bytes, open_guarded, remove_directory, sync_directory, take_store};
 use super::gate::Gate;
 use super::{RawBatch, Store, StoreError, StoreKind, outcome};
 

@@ -24,9 +24,7 @@ impl Circle {
     pub(crate) fn documents(&self) -> Vec<DocumentInfo> {
         self.documents
             .iter()
-            .filter_map(|(id, record)| {
-                Some(DocumentInfo { id: *id, kind: kind_of(record.kind)? })
-            })
+            .filter_map(|(id, record)| Some(DocumentInfo { id: *id, kind: kind_of(record.kind)? }))
             .collect()
     }
 

@@ -130,12 +130,7 @@ impl Circle {
         }
     }
 
-    fn judge_commit(
-        &mut self,
-        author: DeviceId,
-        commit: &proto::Commit,
-        desk: &mut Desk,
-    ) -> Result<Verdict, Refusal> {
+    fn judge_commit(&mut self, author: DeviceId, commit: &proto::Commit, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
         let Some(checkpoint) = self.group.get(&parent) else {
             // From before this device joined, or on a branch it was never in: nothing it could ever follow.
@@ -145,15 +140,14 @@ impl Circle {
         if !checkpoint.leaves.contains(&desk.me()) {
             return Ok(Verdict::Done { unlocks: false });
         }
-        let processed =
-            match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
-                Ok(processed) => processed,
-                Err(clave_crypto::CryptoError::Evicted) => {
-                    desk.events.push(Event::Removed { circle: self.id });
-                    return Ok(Verdict::Done { unlocks: false });
-                }
-                Err(_) => return Err(Refusal::UnjustifiedCommit),
-            };
+        let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
+            Ok(processed) => processed,
+            Err(clave_crypto::CryptoError::Evicted) => {
+                desk.events.push(Event::Removed { circle: self.id });
+                return Ok(Verdict::Done { unlocks: false });
+            }
+            Err(_) => return Err(Refusal::UnjustifiedCommit),
+        };
         if processed.committer != author {
             return Err(Refusal::UnjustifiedCommit);
         }

@@ -11,26 +11,26 @@ impl Circle {
     /// Adds and removes leaves in one commit on the head, and publishes it with the keys that lead back from it.
     /// Returns the Welcome for those who were added.
     pub(crate) fn commit(&mut self, change: RosterChange, desk: &mut Desk) -> Result<Option<Vec<u8>>, EngineError> {
-        let parent = self.group.head().clone();
+        let parent = self.group.head().epoch;
         let added = change
             .add
             .iter()
             .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
             .collect::<Result<Vec<_>, EngineError>>()?;
-        let output = desk.agreement.commit(&desk.device, &parent, &change, &mut desk.entropy)?;
+        let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
         let operations = self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect();
         let body = proto::Commit {
-            parent: parent.epoch.as_bytes().to_vec(),
+            parent: parent.as_bytes().to_vec(),
             depth: output.checkpoint.depth,
             message: output.message,
             operations,
         };
-        self.publish_under(parent.epoch, Body::Commit(body), desk)?;
+        self.publish_under(parent, Body::Commit(body), desk)?;
         let stranded = self.welcomes_for_stranded(&added, output.welcome.as_deref());
         for (epoch, welcome) in stranded {
             self.publish_under(epoch, Body::Welcome(welcome), desk)?;
         }
-        self.enter_epoch(Some(parent.epoch), output.checkpoint, desk)?;
+        self.enter_epoch(Some(parent), output.checkpoint, desk)?;
         self.publish_keys(desk)?;
         Ok(output.welcome)
     }

@@ -1,7 +1,5 @@
 //! Fetching the content of files from whoever has it.
 
-use prost::Message as _;
-
 use super::*;
 use crate::files::{FileContent, SEALED_CHUNK_BYTES_MAX, SealedChunk, chunk_id};
 use crate::proto::frame as proto;

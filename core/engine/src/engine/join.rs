@@ -9,9 +9,9 @@ use prost::Message as _;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::group::epoch_id;
 use crate::identity::check_name;
 use crate::link::InviteLink;
-use crate::group::epoch_id;
 use crate::membership::{Action, Operation, PersonEntry, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};

@@ -190,8 +190,7 @@ impl Engine {
     fn say_hello(&mut self, to: DeviceId) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
-            let known_to_both =
-                self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
+            let known_to_both = self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
             if known_to_both && *device != to {
                 let addresses = addresses.clone();
                 devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
