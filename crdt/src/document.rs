@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::iter::MapRange;
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, ScalarValue, Value};
+use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, ScalarValue};
 
 use crate::change::{self, ChangeHash};
-use crate::kind::{self, KIND_KEY, SCHEMA_KEY, TEXT_ENCODING};
+use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
 use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
 
 mod admit;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -130,7 +132,7 @@ impl Document {
     #[must_use]
     pub fn schema(&self) -> u64 {
         let values = self.doc.get_all(ROOT, SCHEMA_KEY).unwrap_or_default();
-        values.iter().filter_map(|(value, _)| value.to_u64()).max().unwrap_or(crate::SCHEMA)
+        values.iter().filter_map(|(value, _)| value.as_u64()).max().unwrap_or(crate::SCHEMA)
     }
 
     /// The hashes of the newest changes, sorted. Two documents with equal heads are equal.
@@ -251,6 +253,30 @@ impl Document {
         Ok(Self { kind: self.kind, actor, doc, heads, tips, held })
     }
 
+    /// The keys of the root that changes since these heads have written to.
+    pub(crate) fn root_keys_since(&mut self, heads: &[ChangeHash]) -> Result<BTreeSet<String>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        if !heads.iter().all(|hash| self.knows(hash)) {
+            return Err(CrdtError::NotFound("earlier state of the document"));
+        }
+        let heads: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
+        Ok(self.doc.get_changes(&heads).iter().flat_map(rules::root_keys).collect())
+    }
+
+    /// The values at the root under keys with this prefix, which ends in a slash, in order of their keys.
+    pub(crate) fn root_items(&self, prefix: &str) -> MapRange<'_> {
+        let stem = prefix.strip_suffix('/').expect("prefixes end in a slash");
+        // '0' is the character after '/'.
+        self.doc.map_range(ROOT, prefix.to_owned()..format!("{stem}0"))
+    }
+
+    /// Writes a scalar at the root.
+    pub(crate) fn put_root(&mut self, key: String, value: impl Into<ScalarValue>) -> Result<(), CrdtError> {
+        self.doc.put(ROOT, key, value).map_err(|_| CrdtError::Internal("a value did not fit the root"))
+    }
+
     /// The Automerge document, to read from.
     pub(crate) fn automerge(&self) -> &AutoCommit {
         &self.doc
@@ -275,18 +301,6 @@ impl Document {
     fn refresh_heads(&mut self) {
         self.heads = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
         self.heads.sort_unstable();
-    }
-
-    /// The kind as the document's own root says, for tests and repair.
-    #[cfg(test)]
-    fn root_kind(&self) -> Option<u64> {
-        match self.doc.get(ROOT, KIND_KEY) {
-            Ok(Some((Value::Scalar(value), _))) => match value.as_ref() {
-                ScalarValue::Uint(number) => Some(*number),
-                _ => None,
-            },
-            _ => None,
-        }
     }
 }
 

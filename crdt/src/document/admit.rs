@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use automerge::Change;
 
-use super::{Document, Tip};
+use super::{Document, Tip, rules};
 use crate::change::ChangeHash;
 use crate::{Actor, ChangeFault, DocumentKind, kind};
 
@@ -93,6 +93,7 @@ impl Document {
         if change.start_op().get() != last + 1 {
             return Err(ChangeFault::Numbering);
         }
+        rules::check(self.kind, change)?;
         Ok(author)
     }
 }
