@@ -11,6 +11,7 @@ use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
 use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
 
 mod admit;
+mod past;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,13 @@ pub struct Document {
 struct Tip {
     seq: u64,
     hash: ChangeHash,
+    last_operation: u64,
+}
+
+impl Tip {
+    fn of(change: &Change) -> Self {
+        Self { seq: change.seq(), hash: change.hash().0, last_operation: change.max_op() }
+    }
 }
 
 /// What became of the changes given to [`Document::apply`].
@@ -105,9 +113,10 @@ impl Document {
         let mut tips = BTreeMap::new();
         for meta in doc.get_changes_meta(&[]) {
             if let Some(author) = Actor::from_automerge(&meta.actor) {
-                let tip: &mut Tip = tips.entry(author).or_insert(Tip { seq: meta.seq, hash: meta.hash.0 });
-                if meta.seq > tip.seq {
-                    *tip = Tip { seq: meta.seq, hash: meta.hash.0 };
+                let tip = Tip { seq: meta.seq, hash: meta.hash.0, last_operation: meta.max_op };
+                let last = tips.entry(author).or_insert(tip);
+                if tip.seq > last.seq {
+                    *last = tip;
                 }
             }
         }
@@ -166,7 +175,7 @@ impl Document {
         let time_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
         let hash = self.doc.commit_with(CommitOptions::default().with_time(time_s))?;
         let change = self.doc.get_change_by_hash(&hash)?;
-        self.tips.insert(self.actor, Tip { seq: change.seq(), hash: hash.0 });
+        self.tips.insert(self.actor, Tip::of(&change));
         self.refresh_heads();
         Some(change.raw_bytes().to_vec())
     }
