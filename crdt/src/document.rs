@@ -283,7 +283,7 @@ impl Document {
 
     /// Writes a scalar at the root.
     pub(crate) fn put_root(&mut self, key: String, value: impl Into<ScalarValue>) -> Result<(), CrdtError> {
-        self.doc.put(ROOT, key, value).map_err(|_| CrdtError::Internal("a value did not fit the root"))
+        self.automerge_mut().put(ROOT, key, value).map_err(|_| CrdtError::Internal("a value did not fit the root"))
     }
 
     /// The Automerge document, to read from.

@@ -277,3 +277,32 @@ proptest::proptest! {
         }
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Nothing that honest devices write is ever refused, and all come to see the same text.
+    #[test]
+    fn texts_converge(
+        steps in crate::testing::steps(proptest::arbitrary::any::<(u16, u8, u8)>(), 60),
+    ) {
+        let mut net = crate::testing::Net::new(DocumentKind::Note, 3);
+        let text = net.documents[0].automerge_mut().put_object(ROOT, "some text", ObjType::Text).unwrap();
+        net.documents[0].automerge_mut().splice_text(&text, 0, 0, "起初").unwrap();
+        let start = net.documents[0].commit(0).unwrap();
+        for document in &mut net.documents[1..] {
+            document.apply(&[&start]).unwrap();
+        }
+        net.run(steps, |document, _, (at, deleted, inserted)| {
+            let length = document.automerge().length(&text);
+            let at = usize::from(at) % (length + 1);
+            let deleted = isize::try_from(usize::from(deleted % 4).min(length - at)).unwrap();
+            let inserted = "天地玄黄🌏".chars().cycle().take(usize::from(inserted % 6)).collect::<String>();
+            document.automerge_mut().splice_text(&text, at, deleted, &inserted).unwrap();
+        });
+        let first = net.documents[0].automerge().text(&text).unwrap();
+        for document in &net.documents[1..] {
+            proptest::prop_assert_eq!(&document.automerge().text(&text).unwrap(), &first);
+        }
+    }
+}
