@@ -36,6 +36,15 @@ pub enum CrdtError {
     /// The caller's fault: what was named is not in the document.
     #[error("there is no such {0}; it may not have arrived yet")]
     NotFound(&'static str),
+    /// The caller's fault: only its author may change this.
+    #[error("only its author may change it")]
+    NotAuthor,
+    /// The caller's fault: the folder already holds something of this name.
+    #[error("there is already something of that name; choose another")]
+    NameTaken,
+    /// The caller's fault: this segment of the chat has all the messages it takes.
+    #[error("this part of the chat is full; start the next")]
+    SegmentFull,
     /// The caller's fault: the argument does not fit the schema.
     #[error("{0}")]
     Invalid(&'static str),

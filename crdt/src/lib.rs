@@ -9,11 +9,20 @@
 mod actor;
 mod change;
 mod document;
+mod drive;
 mod error;
 mod kind;
+#[cfg(test)]
+mod testing;
+mod timeline;
 
 pub use actor::Actor;
 pub use change::{CHANGE_BYTES_MAX, CHANGE_DEPENDENCIES_MAX, ChangeFault, ChangeHash, ChangeInfo, inspect_change};
 pub use document::{Applied, Document};
+pub use drive::{Drive, FileVersion, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId};
 pub use error::CrdtError;
 pub use kind::{DocumentKind, SCHEMA};
+pub use timeline::{
+    Attachment, Draft, MESSAGE_BYTES_MAX, Message, MessageId, REACTION_BYTES_MAX, Reaction, SEGMENT_MESSAGES_MAX,
+    Timeline,
+};
