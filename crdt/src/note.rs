@@ -331,18 +331,20 @@ impl Note<'_> {
         let shown = Tokens::of(&parse::parse(&write::write(&opened.blocks())));
 
         let mut pieces = Pieces::new(self.document, now_ms);
-        let doc = pieces.document.automerge();
-        let len = doc.length(&self.text);
-        let places: Vec<Option<usize>> = if is_same(opened_at, &pieces.document.heads()) {
-            (0..opened.len()).map(Some).collect()
+        let len = pieces.document.automerge().length(&self.text);
+        let origins: Vec<Option<usize>> = if is_same(opened_at, &pieces.document.heads()) {
+            (0..len).map(Some).collect()
         } else {
-            let (before, now) = (rich::elements(doc, &self.text, Some(opened_at)), rich::elements(doc, &self.text, None));
-            if (before.len(), now.len()) != (opened.len(), len) {
-                return Err(CrdtError::Internal("a text whose elements do not add up"));
-            }
-            merge::whereabouts(&before, &now)
+            rich::origins(pieces.document.automerge_mut(), &self.text, opened_at, opened.len()).map_err(broken)?
         };
-        let plan = merge::plan(&opened, &shown, &edited, &places, len);
+        let origins = if origins.len() == len {
+            origins
+        } else {
+            // Automerge reports nothing of a text that somebody cut off from the root. Then likeness must do.
+            let now = rich::read(pieces.document.automerge(), &self.text, None).map_err(broken)?;
+            merge::align(&opened.tokens, &now.tokens)
+        };
+        let plan = merge::plan(&opened, &shown, &edited, &origins);
         carry_out(&mut pieces, &self.text, &plan, &shown, &edited)?;
         Ok(pieces.finish())
     }

@@ -3,12 +3,11 @@
 //! Four texts meet: the note as it was when the editor was opened (*opened*), the same as Markdown showed it (*shown*:
 //! less than opened, where Markdown cannot say everything), what the editor was left with (*edited*), and the note as
 //! it is *now*. The difference between shown and edited is what the person did. It is carried back to opened, which
-//! leaves alone whatever was not shown, and from there to now by the identity of Automerge's elements.
+//! leaves alone whatever was not shown, and from there to now by what Automerge says came and went.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use automerge::ObjId;
 use imara_diff::{Algorithm, Diff, InternedInput, Interner};
 
 use super::model::{Head, Token, Tokens};
@@ -101,23 +100,8 @@ fn hunks(old: &[Token], new: &[Token]) -> Vec<Hunk> {
     joined
 }
 
-/// Where each position of the opened text is now, if it still is; and how long the text is now.
-pub(super) fn whereabouts(opened: &[ObjId], now: &[ObjId]) -> Vec<Option<usize>> {
-    // Several positions in one element (other tools do that) are told apart by counting.
-    fn numbered(ids: &[ObjId]) -> impl Iterator<Item = (&ObjId, usize)> {
-        let mut last: Option<(&ObjId, usize)> = None;
-        ids.iter().map(move |id| {
-            let number = last.filter(|(same, _)| *same == id).map_or(0, |(_, number)| number + 1);
-            last = Some((id, number));
-            (id, number)
-        })
-    }
-    let places: HashMap<_, _> = numbered(now).enumerate().map(|(at, id)| (id, at)).collect();
-    numbered(opened).map(|id| places.get(&id).copied()).collect()
-}
-
-/// Plans the merge. `places` says where each position of the opened text is now, `len` how long the text is now.
-pub(super) fn plan(opened: &Tokens, shown: &Tokens, edited: &Tokens, places: &[Option<usize>], len: usize) -> Plan {
+/// Plans the merge. `origins` says of each position of the text now where it was in the opened text, if it was there.
+pub(super) fn plan(opened: &Tokens, shown: &Tokens, edited: &Tokens, origins: &[Option<usize>]) -> Plan {
     let opened_of_shown = align(&opened.tokens, &shown.tokens);
     let shown_of_edited = align(&shown.tokens, &edited.tokens);
 
@@ -135,18 +119,20 @@ pub(super) fn plan(opened: &Tokens, shown: &Tokens, edited: &Tokens, places: &[O
     }
 
     let dropped = dropped(&shown_of_opened, &edited_of_shown);
-    let mut now = vec![(Element { edited: None, shown: None }, false); len];
-    for (opened_at, place) in places.iter().enumerate() {
-        if let Some(place) = place {
-            let shown = shown_of_opened[opened_at];
-            let edited = shown.and_then(|at| edited_of_shown[at]);
-            now[*place] = (Element { edited, shown }, dropped[opened_at]);
+    let mut places = vec![None; opened.len()];
+    let mut now = Vec::with_capacity(origins.len());
+    for (place, origin) in origins.iter().enumerate() {
+        let shown = origin.and_then(|at| shown_of_opened[at]);
+        let edited = shown.and_then(|at| edited_of_shown[at]);
+        now.push((Element { edited, shown }, origin.is_some_and(|at| dropped[at])));
+        if let Some(origin) = origin {
+            places[*origin] = Some(place);
         }
     }
 
     // What is new stands behind what it follows, or where that was.
     let mut insertions: Vec<(usize, Range<usize>)> = Vec::new();
-    let mut behind = Behind { places, opened: 0, place: 0 };
+    let mut behind = Behind { places: &places, opened: 0, place: 0 };
     for at in 0..edited.len() {
         let partner = shown_of_edited[at].and_then(|shown_at| opened_of_shown[shown_at]);
         match (partner, insertions.last_mut()) {

@@ -7,7 +7,7 @@ use automerge::hydrate::{self, Map};
 use automerge::iter::Span;
 use automerge::marks::{ExpandMark, Mark, MarkSet};
 use automerge::transaction::Transactable;
-use automerge::{AutoCommit, AutomergeError, ObjId, ObjType, ReadDoc, ScalarValue, Value};
+use automerge::{AutoCommit, AutomergeError, ObjId, ObjType, PatchAction, ReadDoc, ScalarValue, Value};
 
 use super::model::{BlockKind, Container, Head, Image, Link, Marks, NESTING_MAX, Token, Tokens};
 use crate::ChangeHash;
@@ -103,9 +103,10 @@ fn marks_of(set: &MarkSet) -> Marks {
 
 /// Reads a text, as it is or as it was at some heads. One token is one position.
 pub(super) fn read(doc: &AutoCommit, text: &ObjId, at: Option<&[ChangeHash]>) -> Result<Tokens, AutomergeError> {
-    let spans = match at {
+    let heads = at.map(automerge_heads);
+    let spans = match &heads {
         None => doc.spans(text)?,
-        Some(heads) => doc.spans_at(text, &automerge_heads(heads))?,
+        Some(heads) => doc.spans_at(text, heads)?,
     };
     let mut tokens = Tokens::default();
     for span in spans {
@@ -113,28 +114,45 @@ pub(super) fn read(doc: &AutoCommit, text: &ObjId, at: Option<&[ChangeHash]>) ->
             Span::Text { text, marks } => {
                 tokens.push_text(&text, &marks.map(|set| marks_of(&set)).unwrap_or_default());
             }
-            Span::Block(map) => tokens.push(block_token(&map), &Marks::default()),
+            Span::Block(map) => {
+                let token = block_token(&map);
+                let marks = match token {
+                    Token::Image(_) => marks_of(&doc.get_marks(text, tokens.len(), heads.as_deref())?),
+                    _ => Marks::default(),
+                };
+                tokens.push(token, &marks);
+            }
         }
     }
     Ok(tokens)
 }
 
-/// Which element stands at each position. Elements keep their ids for ever.
-pub(super) fn elements(doc: &AutoCommit, text: &ObjId, at: Option<&[ChangeHash]>) -> Vec<ObjId> {
-    let items = match at {
-        None => doc.list_range(text, ..),
-        Some(heads) => doc.list_range_at(text, .., &automerge_heads(heads)),
-    };
-    let mut ids = Vec::new();
-    for item in items {
-        // Other tools may put several characters in one element.
-        let width = match Value::from(item.value.clone()).as_str() {
-            Some(text) => text.chars().count(),
-            None => 1,
+/// What stands at each position now: which position it had at some earlier heads, or that it came since. Commits.
+pub(super) fn origins(
+    doc: &mut AutoCommit,
+    text: &ObjId,
+    opened_at: &[ChangeHash],
+    opened_len: usize,
+) -> Result<Vec<Option<usize>>, AutomergeError> {
+    let mut now: Vec<Option<usize>> = (0..opened_len).map(Some).collect();
+    let heads = doc.get_heads();
+    for patch in doc.diff_obj(text, &automerge_heads(opened_at), &heads, false)? {
+        let came = |now: &mut Vec<_>, index: usize, len: usize| {
+            let index = index.min(now.len());
+            now.splice(index..index, std::iter::repeat_n(None, len));
         };
-        ids.extend(std::iter::repeat_n(item.id(), width));
+        match patch.action {
+            _ if patch.obj != *text => {}
+            PatchAction::SpliceText { index, value, .. } => came(&mut now, index, value.make_string().chars().count()),
+            PatchAction::Insert { index, values } => came(&mut now, index, values.len()),
+            PatchAction::DeleteSeq { index, length } => {
+                let start = index.min(now.len());
+                now.drain(start..start.saturating_add(length).min(now.len()));
+            }
+            _ => {}
+        }
     }
-    ids
+    Ok(now)
 }
 
 pub(super) fn automerge_heads(heads: &[ChangeHash]) -> Vec<automerge::ChangeHash> {
