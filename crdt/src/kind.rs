@@ -1,10 +1,11 @@
 //! The kinds of documents, and the change each kind starts with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{AutoCommit, ChangeHash, ObjType, ROOT, TextEncoding};
+use automerge::{AutoCommit, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, TextEncoding};
 
 use crate::Actor;
 
@@ -83,6 +84,23 @@ pub(crate) fn genesis_hash(kind: DocumentKind) -> ChangeHash {
     hashes[usize::from(kind.number()) - 1]
 }
 
+/// The id of an object that a kind starts with. Whatever is done to the root later, the object keeps it.
+pub(crate) fn genesis_object(kind: DocumentKind, key: &str) -> ObjId {
+    static OBJECTS: OnceLock<BTreeMap<(DocumentKind, &'static str), ObjId>> = OnceLock::new();
+    let objects = OBJECTS.get_or_init(|| {
+        let mut objects = BTreeMap::new();
+        for kind in DocumentKind::ALL {
+            let doc = genesis_document(kind);
+            for (key, _) in genesis_objects(kind) {
+                let (_, id) = doc.get(ROOT, *key).ok().flatten().expect("the genesis holds its objects");
+                objects.insert((kind, *key), id);
+            }
+        }
+        objects
+    });
+    objects.get(&(kind, key)).expect("asked only for what the genesis of the kind holds").clone()
+}
+
 /// How positions in a text are counted: Unicode code points.
 pub(crate) const TEXT_ENCODING: TextEncoding = TextEncoding::UnicodeCodePoint;
 
@@ -91,7 +109,9 @@ fn genesis_objects(kind: DocumentKind) -> &'static [(&'static str, ObjType)] {
     match kind {
         DocumentKind::Timeline => &[],
         DocumentKind::Note => &[("text", ObjType::Text)],
-        DocumentKind::Calendar => &[("events", ObjType::Map)],
+        DocumentKind::Calendar => {
+            &[("events", ObjType::Map), ("others", ObjType::Map), ("properties", ObjType::Map), ("zones", ObjType::Map)]
+        }
         DocumentKind::Drive => &[],
     }
 }

@@ -12,6 +12,7 @@ mod document;
 mod drive;
 mod error;
 mod kind;
+mod note;
 #[cfg(test)]
 mod testing;
 mod timeline;
@@ -22,6 +23,10 @@ pub use document::{Applied, Document};
 pub use drive::{Drive, FileVersion, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId};
 pub use error::CrdtError;
 pub use kind::{DocumentKind, SCHEMA};
+pub use note::{
+    Block, BlockKind, Container, Cursor, HARD_BREAK, IMPORT_PIECE_BYTES, Image, Inline, Link, MARKDOWN_BYTES_MAX,
+    MarkKind, Marks, NESTING_MAX, Note, SPLICE_BYTES_MAX, TITLE_BYTES_MAX,
+};
 pub use timeline::{
     Attachment, Draft, MESSAGE_BYTES_MAX, Message, MessageId, REACTION_BYTES_MAX, Reaction, SEGMENT_MESSAGES_MAX,
     Timeline,
