@@ -10,16 +10,21 @@
 //! What a commit *may* do is not decided here: [`Processed`] and [`Joined`] say what happened and who did it, the
 //! caller checks that against the membership log, and throws the result away if it was not allowed.
 //!
-//! One implementation so far: [`Mls`](crate::Mls) (RFC 9420).
+//! Two implementations: [`Mls`](crate::Mls) (RFC 9420), and [`SealedSecret`], a trivial one against which the first is
+//! tested.
 
 pub(crate) mod bytes;
+pub(crate) mod hpke_rng;
+mod sealed_secret;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export, labels};
 use bytes::{Reader, put_blob};
+pub use sealed_secret::SealedSecret;
 
 /// How a circle's devices agree on the secret of an epoch.
 pub trait GroupKeyAgreement {
@@ -138,6 +143,28 @@ pub struct RosterChange {
     pub add: Vec<Vec<u8>>,
     /// Devices to be removed.
     pub remove: Vec<DeviceId>,
+}
+
+impl RosterChange {
+    /// Checks that `committer` can make this change, which adds `added`, to `parent`.
+    pub(crate) fn check(
+        &self,
+        committer: DeviceId,
+        parent: &Checkpoint,
+        added: &[DeviceId],
+    ) -> Result<(), CryptoError> {
+        if let Some(absent) = self.remove.iter().find(|device| !parent.contains(device)) {
+            return Err(CryptoError::NotAMember(*absent));
+        }
+        let removed: BTreeSet<_> = self.remove.iter().collect();
+        let joined: BTreeSet<_> = added.iter().collect();
+        let twice = removed.len() < self.remove.len() || joined.len() < added.len();
+        let there = joined.iter().any(|device| parent.contains(device) && !removed.contains(device));
+        if twice || there || removed.contains(&committer) {
+            return Err(CryptoError::Refused("roster change"));
+        }
+        Ok(())
+    }
 }
 
 /// One's own commit.

@@ -103,6 +103,9 @@ impl GroupKeyAgreement for Mls {
         let provider = Provider::with_entropy(Scratch::default(), entropy);
         let mut group = load(device, parent, &provider)?;
         let add = change.add.iter().map(|bytes| read_key_package(bytes, &provider)).collect::<Result<Vec<_>, _>>()?;
+        let joiners =
+            add.iter().map(|key_package| device_of_leaf(key_package.leaf_node())).collect::<Result<Vec<_>, _>>()?;
+        change.check(device.id(), parent, &joiners)?;
         let remove = change
             .remove
             .iter()
