@@ -47,6 +47,19 @@ const NOT_AFTER: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mls;
 
+impl Mls {
+    /// Up to this many removals in one commit, the same seed gives the same commit.
+    ///
+    /// openmls 0.9 keeps the removals of a commit in a `HashMap`, hence in random order, and there is no saying
+    /// otherwise. Commits are built until they happen to be in order, of leaves, which for three takes six attempts on
+    /// average. With more, the order is left to chance: nothing is wrong with such a commit, but another run
+    /// makes one with other bytes and another epoch id.
+    pub const REPLAYABLE_REMOVALS_MAX: usize = 3;
+}
+
+/// For three removals, the chance that none of so many attempts is in order is 10⁻²⁰.
+const ATTEMPTS_MAX: usize = 256;
+
 impl GroupKeyAgreement for Mls {
     fn create(&self, device: &DeviceKey, group: &[u8], entropy: &mut Entropy) -> Checkpoint {
         let provider = Provider::with_entropy(Scratch::default(), entropy);
@@ -100,41 +113,17 @@ impl GroupKeyAgreement for Mls {
         change: &RosterChange,
         entropy: &mut Entropy,
     ) -> Result<CommitOutput, CryptoError> {
-        let provider = Provider::with_entropy(Scratch::default(), entropy);
-        let mut group = load(device, parent, &provider)?;
-        let add = change.add.iter().map(|bytes| read_key_package(bytes, &provider)).collect::<Result<Vec<_>, _>>()?;
-        let joiners =
-            add.iter().map(|key_package| device_of_leaf(key_package.leaf_node())).collect::<Result<Vec<_>, _>>()?;
-        change.check(device.id(), parent, &joiners)?;
-        let remove = change
-            .remove
-            .iter()
-            .map(|device| {
-                group.member_leaf_index(&credential(*device).credential).ok_or(CryptoError::NotAMember(*device))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-
-        let refused = CryptoError::Refused("roster change");
-        let bundle = group
-            .commit_builder()
-            .force_self_update(true)
-            .propose_removals(remove)
-            .propose_adds(add)
-            .load_psks(provider.storage())
-            .map_err(|_| refused.clone())?
-            .build(provider.rand(), provider.crypto(), &DeviceSigner(device), |_| true)
-            .map_err(|_| refused.clone())?
-            .stage_commit(&provider)
-            .map_err(|_| refused.clone())?;
-        group.merge_pending_commit(&provider).map_err(|_| refused.clone())?;
-
-        let (message, welcome, _) = bundle.into_messages();
-        let encode = |message: MlsMessageOut| message.tls_serialize_detached().map_err(|_| refused.clone());
-        Ok(CommitOutput {
-            message: encode(message)?,
-            welcome: welcome.map(encode).transpose()?,
-            checkpoint: checkpoint(&group, provider)?,
-        })
+        // The same randomness for each attempt, of which only the last leaves this function.
+        let seed = Zeroizing::new(entropy.bytes());
+        let attempts = if change.remove.len() <= Self::REPLAYABLE_REMOVALS_MAX { ATTEMPTS_MAX } else { 1 };
+        let attempt = || build_commit(device, parent, change, &mut Entropy::from_seed(*seed));
+        for _ in 1..attempts {
+            match attempt()? {
+                (output, true) => return Ok(output),
+                (_, false) => {}
+            }
+        }
+        attempt().map(|(output, _)| output)
     }
 
     fn process(&self, device: &DeviceKey, parent: &Checkpoint, message: &[u8]) -> Result<Processed, CryptoError> {
@@ -310,6 +299,51 @@ fn check_added(key_package: &KeyPackage) -> Result<DeviceId, CryptoError> {
         return Err(CryptoError::Refused("key package"));
     }
     device_of_leaf(key_package.leaf_node())
+}
+
+/// Makes a commit, and says whether its removals are in order.
+fn build_commit(
+    device: &DeviceKey,
+    parent: &Checkpoint,
+    change: &RosterChange,
+    entropy: &mut Entropy,
+) -> Result<(CommitOutput, bool), CryptoError> {
+    let provider = Provider::with_entropy(Scratch::default(), entropy);
+    let mut group = load(device, parent, &provider)?;
+    let add = change.add.iter().map(|bytes| read_key_package(bytes, &provider)).collect::<Result<Vec<_>, _>>()?;
+    let joiners = add.iter().map(|added| device_of_leaf(added.leaf_node())).collect::<Result<Vec<_>, _>>()?;
+    change.check(device.id(), parent, &joiners)?;
+    let remove = change
+        .remove
+        .iter()
+        .map(|device| group.member_leaf_index(&credential(*device).credential).ok_or(CryptoError::NotAMember(*device)))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let refused = CryptoError::Refused("roster change");
+    let bundle = group
+        .commit_builder()
+        .force_self_update(true)
+        .propose_removals(remove)
+        .propose_adds(add)
+        .load_psks(provider.storage())
+        .map_err(|_| refused.clone())?
+        .build(provider.rand(), provider.crypto(), &DeviceSigner(device), |_| true)
+        .map_err(|_| refused.clone())?
+        .stage_commit(&provider)
+        .map_err(|_| refused.clone())?;
+    let in_order = group.pending_commit().is_some_and(|staged| {
+        staged.remove_proposals().map(|removal| removal.remove_proposal().removed()).is_sorted_by(|a, b| a < b)
+    });
+    group.merge_pending_commit(&provider).map_err(|_| refused.clone())?;
+
+    let (message, welcome, _) = bundle.into_messages();
+    let encode = |message: MlsMessageOut| message.tls_serialize_detached().map_err(|_| refused.clone());
+    let output = CommitOutput {
+        message: encode(message)?,
+        welcome: welcome.map(encode).transpose()?,
+        checkpoint: checkpoint(&group, provider)?,
+    };
+    Ok((output, in_order))
 }
 
 /// Reads a commit that openmls holds to be valid.

@@ -331,7 +331,7 @@ fn transcript(agreement: &dyn GroupKeyAgreement, seed: u8) -> Vec<Vec<u8>> {
         out.extend([peer.package.public.clone(), peer.package.secret.to_vec()]);
     }
     let group = world.group(&peers[..10]);
-    let change = RosterChange { remove: peers[3..7].iter().map(Peer::id).collect(), ..add(&peers[10..]) };
+    let change = RosterChange { remove: peers[3..6].iter().map(Peer::id).collect(), ..add(&peers[10..]) };
     let commit = world.commit(&peers[0], &group[0], &change);
     let seen = world.process(&peers[1], &group[1], &commit.message).checkpoint;
     let joined = world.join(&peers[11], commit.welcome.as_ref().expect("two were added")).checkpoint;
