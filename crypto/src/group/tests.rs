@@ -374,6 +374,64 @@ fn a_checkpoint_survives_being_stored() {
     assert_eq!(error, Some(CryptoError::Malformed("checkpoint")));
 }
 
+/// A golden file in `tests/fixtures`; with `CLAVE_BLESS` set it is written anew, which is a change of the format.
+fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("CLAVE_BLESS").is_some() {
+        std::fs::write(&path, bytes).expect("the fixture is writable");
+    }
+    std::fs::read(&path).expect("the fixture is there")
+}
+
+#[test]
+fn the_storage_format_is_what_it_was() {
+    for (agreement, name) in
+        [(&Mls as &dyn GroupKeyAgreement, "checkpoint-mls-1.bin"), (&SealedSecret, "checkpoint-sealed-secret-1.bin")]
+    {
+        let mut world = World::new(agreement);
+        let peers: [Peer; 3] = world.peers();
+        let group = world.group(&peers);
+        let bytes = group[1].to_bytes();
+        let stored = golden(name, &bytes);
+        assert!(stored == *bytes, "{name}: what is written has changed");
+
+        let stored = Checkpoint::from_bytes(&stored).expect("readable");
+        world.agree(&[&stored, &group[0]]);
+        let commit = world.commit(&peers[0], &group[0], &update());
+        world.agree(&[&commit.checkpoint, &world.process(&peers[1], &stored, &commit.message).checkpoint]);
+    }
+}
+
+#[test]
+fn a_checkpoint_begins_with_what_names_it() {
+    let checkpoint = Checkpoint {
+        epoch: EpochId::from_bytes([1; 32]),
+        depth: 2,
+        group: vec![3, 3],
+        leaves: vec![DeviceId::from_bytes([4; 32]), DeviceId::from_bytes([5; 32])],
+        scheme: Scheme::Mls,
+        state: Zeroizing::new(vec![6; 3]),
+    };
+    let expected = [
+        &[1, 1][..],
+        &[1; 32],
+        &[0, 0, 0, 0, 0, 0, 0, 2],
+        &[0, 0, 0, 2, 3, 3],
+        &[0, 0, 0, 2],
+        &[4; 32],
+        &[5; 32],
+        &[0, 0, 0, 3, 6, 6, 6],
+    ]
+    .concat();
+    assert_eq!(*checkpoint.to_bytes(), expected);
+    for (at, byte) in [(0, 2), (1, 3), (50, 9)] {
+        let mut other = expected.clone();
+        other[at] = byte;
+        assert!(Checkpoint::from_bytes(&other).is_err(), "an unknown version or scheme, or leaves out of order");
+    }
+    assert_eq!(format!("{:?}", checkpoint.epoch), "EpochId(aeaqcaibae)");
+}
+
 mod hostile {
     //! Bytes that nobody honest sends.
 
