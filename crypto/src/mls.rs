@@ -118,9 +118,8 @@ impl GroupKeyAgreement for Mls {
         let attempts = if change.remove.len() <= Self::REPLAYABLE_REMOVALS_MAX { ATTEMPTS_MAX } else { 1 };
         let attempt = || build_commit(device, parent, change, &mut Entropy::from_seed(*seed));
         for _ in 1..attempts {
-            match attempt()? {
-                (output, true) => return Ok(output),
-                (_, false) => {}
+            if let (output, true) = attempt()? {
+                return Ok(output);
             }
         }
         attempt().map(|(output, _)| output)

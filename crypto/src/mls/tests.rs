@@ -11,6 +11,8 @@ use openmls_traits::types::{
 
 use super::*;
 
+mod vectors;
+
 fn entropy(seed: u8) -> Entropy {
     Entropy::from_seed([seed; 32])
 }
