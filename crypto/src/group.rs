@@ -71,6 +71,25 @@ pub trait GroupKeyAgreement {
     /// [`CryptoError::NotForUs`] if it was none of them, otherwise as for [`process`](Self::process).
     fn join(&self, device: &DeviceKey, welcome: &[u8], secrets: &[&[u8]]) -> Result<Joined, CryptoError>;
 
+    /// Describes an epoch to a device that is to let itself in by an [external commit](Self::external_commit). It names
+    /// all members: for whoever holds a key of the circle only.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotAMember`] if `device` is not the one whose checkpoint this is.
+    fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError>;
+
+    /// Lets this device into a group without being added by a member: for one that the membership log has, but that
+    /// lost its state or was left behind. A leaf that it has there already is replaced. The parent is the described epoch.
+    ///
+    /// # Errors
+    /// [`CryptoError::Malformed`], [`CryptoError::LeafMismatch`], [`CryptoError::Refused`].
+    fn external_commit(
+        &self,
+        device: &DeviceKey,
+        group_info: &[u8],
+        entropy: &mut Entropy,
+    ) -> Result<CommitOutput, CryptoError>;
+
     /// Derives a secret that all members of the epoch can derive, and nobody else.
     ///
     /// # Errors

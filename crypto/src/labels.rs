@@ -21,6 +21,8 @@ pub enum Domain {
     SealedCommit,
     /// A device welcomes others (`SealedSecret`).
     SealedWelcome,
+    /// A device describes an epoch (`SealedSecret`).
+    SealedGroupInfo,
 }
 
 impl Domain {
@@ -35,6 +37,7 @@ impl Domain {
             Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
             Self::SealedCommit => b"clave/1 sign sealed-commit\0",
             Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
+            Self::SealedGroupInfo => b"clave/1 sign sealed-group-info\0",
         }
     }
 }

@@ -11,7 +11,11 @@
 //! **Time.** openmls reads the system's clock in three places. It notes when message secrets were stored, which is
 //! never used here and does not reach a checkpoint. It computes a default lifetime on creating a group, which is replaced.
 //! And it checks the lifetime of a leaf that is added: so a key package must be valid from 0 to 2⁶⁴−1 and any
-//! other is refused, which leaves no time on which two devices could disagree. When a device may be added is for the membership log.
+//! other is refused, which leaves no time on which two devices could disagree. When a device may be added is for the
+//! membership log. What remains is that a clock before 1970-01-01 01:00 can neither create a group nor add to one.
+//!
+//! **Threads.** openmls derives and encrypts the secrets of a path on the threads of rayon's pool. What comes out does
+//! not depend on their order (see `provider`).
 
 mod codec;
 mod provider;
@@ -19,9 +23,10 @@ mod storage;
 
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, ContentType, Credential, CredentialType, CredentialWithKey,
-    ExtensionType, GroupId, KeyPackage, KeyPackageIn, LeafNode, Lifetime, MlsGroup, MlsGroupJoinConfig,
-    MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
-    ProcessedMessageContent, Proposal, ProtocolMessage, ProtocolVersion, Sender, StagedCommit, StagedWelcome,
+    ExtensionType, GroupId, KeyPackage, KeyPackageIn, LeafNode, LeafNodeParameters, Lifetime, MlsGroup,
+    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider,
+    PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal, ProtocolMessage, ProtocolVersion, Sender,
+    StagedCommit, StagedWelcome,
 };
 use openmls_traits::signatures::{Signer, SignerError};
 use openmls_traits::types::SignatureScheme;
@@ -184,12 +189,47 @@ impl GroupKeyAgreement for Mls {
         let sender = staged.welcome_sender().map_err(|_| refused.clone())?;
         let committer = device_of_leaf(sender)?;
         let group = staged.into_group(&provider).map_err(|_| refused.clone())?;
-        if group.ciphersuite() != SUITE || group.extensions().iter().next().is_some() {
-            return Err(refused);
-        }
-        check_own_leaf(&group, device)?;
+        check_group(&group, device)?;
         provider.storage().forget_key_packages();
         Ok(Joined { checkpoint: checkpoint(&group, provider)?, committer, reference })
+    }
+
+    fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError> {
+        let provider = Provider::without_entropy(Scratch::default());
+        load(device, checkpoint, &provider)?
+            .export_group_info(provider.crypto(), &DeviceSigner(device), true)
+            .map_err(|_| CryptoError::Malformed("checkpoint"))?
+            .tls_serialize_detached()
+            .map_err(|_| CryptoError::Malformed("checkpoint"))
+    }
+
+    fn external_commit(
+        &self,
+        device: &DeviceKey,
+        group_info: &[u8],
+        entropy: &mut Entropy,
+    ) -> Result<CommitOutput, CryptoError> {
+        let MlsMessageBodyIn::GroupInfo(group_info) = read_message(group_info, "group info")? else {
+            return Err(CryptoError::Malformed("group info"));
+        };
+        let provider = Provider::with_entropy(Scratch::default(), entropy);
+        let refused = CryptoError::Refused("group info");
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let (group, bundle) = MlsGroup::external_commit_builder()
+            .with_config(join_config())
+            .skip_lifetime_validation()
+            .build_group(&provider, group_info, credential(device.id()))
+            .map_err(|_| refused.clone())?
+            .leaf_node_parameters(leaf)
+            .load_psks(provider.storage())
+            .map_err(|_| refused.clone())?
+            .build(provider.rand(), provider.crypto(), &DeviceSigner(device), |_| true)
+            .map_err(|_| refused.clone())?
+            .finalize(&provider)
+            .map_err(|_| refused.clone())?;
+        check_group(&group, device)?;
+        let message = bundle.into_commit().tls_serialize_detached().map_err(|_| refused)?;
+        Ok(CommitOutput { message, welcome: None, checkpoint: checkpoint(&group, provider)? })
     }
 
     fn export(
@@ -390,6 +430,14 @@ fn load(device: &DeviceKey, parent: &Checkpoint, provider: &Provider) -> Result<
     let group = load_any(parent, provider)?;
     check_own_leaf(&group, device)?;
     Ok(group)
+}
+
+/// Checks a group that somebody else describes.
+fn check_group(group: &MlsGroup, device: &DeviceKey) -> Result<(), CryptoError> {
+    if group.ciphersuite() != SUITE || group.extensions().iter().next().is_some() {
+        return Err(CryptoError::Refused("group"));
+    }
+    check_own_leaf(group, device)
 }
 
 fn check_own_leaf(group: &MlsGroup, device: &DeviceKey) -> Result<(), CryptoError> {

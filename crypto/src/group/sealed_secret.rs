@@ -61,15 +61,11 @@ impl GroupKeyAgreement for SealedSecret {
         change.check(device.id(), parent, &joiners.iter().map(|leaf| leaf.device).collect::<Vec<_>>())?;
 
         let (private, public) = key_pair(entropy);
-        let header = Header { parent: parent.epoch, committer: device.id(), public, change: change.clone() };
-        let mut message = header.to_bytes();
-        let digest = header_digest(&message);
         let fresh = Zeroizing::new(entropy.bytes());
         state.roster.retain(|leaf| !change.remove.contains(&leaf.device));
-        for leaf in state.roster.iter().filter(|leaf| leaf.device != device.id()) {
-            message.extend_from_slice(&seal(leaf, &digest, &fresh, entropy)?);
-        }
-        sign(device, Domain::SealedCommit, &mut message);
+        let header =
+            Header { parent: parent.epoch, committer: device.id(), public, external: false, change: change.clone() };
+        let (message, digest) = header.message(device, &state.roster, &fresh, entropy)?;
 
         state.advance(device.id(), public, joiners.iter().copied());
         state.private = private;
@@ -102,14 +98,17 @@ impl GroupKeyAgreement for SealedSecret {
             return Err(CryptoError::WrongParent);
         }
         let refused = CryptoError::Refused("commit");
-        let Header { committer, public, change, .. } = header;
-        if committer == device.id() || !parent.contains(&committer) {
+        let Header { committer, public, external, change, .. } = header;
+        if committer == device.id() || !(external || parent.contains(&committer)) {
+            return Err(refused);
+        }
+        if external && change != RosterChange::default() {
             return Err(refused);
         }
         verify(committer, Domain::SealedCommit, message, "commit")?;
         let digest = header_digest(&message[..message.len() - reader.left()]);
         let joiners = change.add.iter().map(|bytes| Ok(read_key_package(bytes)?.0)).collect::<Result<Vec<_>, _>>()?;
-        let added = joiners.iter().map(|leaf| leaf.device).collect::<Vec<_>>();
+        let mut added = joiners.iter().map(|leaf| leaf.device).collect::<Vec<_>>();
         change.check(committer, parent, &added)?;
         if change.remove.contains(&device.id()) {
             return Err(CryptoError::Evicted);
@@ -128,7 +127,12 @@ impl GroupKeyAgreement for SealedSecret {
         state.advance(committer, public, joiners);
         state.secret = epoch_secret(&*fresh.ok_or(refused)?, &digest);
         let checkpoint = state.checkpoint(&parent.group, parent.depth + 1);
-        Ok(Processed { checkpoint, committer, added, removed: change.remove })
+        let mut removed = change.remove;
+        if external {
+            added.push(committer);
+            removed.extend(parent.contains(&committer).then_some(committer));
+        }
+        Ok(Processed { checkpoint, committer, added, removed })
     }
 
     fn join(&self, device: &DeviceKey, welcome: &[u8], secrets: &[&[u8]]) -> Result<Joined, CryptoError> {
@@ -160,6 +164,45 @@ impl GroupKeyAgreement for SealedSecret {
             return Err(CryptoError::Refused("welcome"));
         }
         Ok(Joined { checkpoint, committer, reference })
+    }
+
+    fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError> {
+        let state = State::of(device.id(), checkpoint)?;
+        let mut info = device.id().as_bytes().to_vec();
+        info.extend_from_slice(checkpoint.epoch.as_bytes());
+        info.extend_from_slice(&checkpoint.depth.to_be_bytes());
+        put_blob(&mut info, &checkpoint.group);
+        put_roster(&mut info, &state.roster);
+        sign(device, Domain::SealedGroupInfo, &mut info);
+        Ok(info)
+    }
+
+    fn external_commit(
+        &self,
+        device: &DeviceKey,
+        group_info: &[u8],
+        entropy: &mut Entropy,
+    ) -> Result<CommitOutput, CryptoError> {
+        let mut reader = Reader::new(group_info, "group info");
+        let (signer, parent) = (reader.device()?, EpochId::from_bytes(reader.array()?));
+        let depth = u64::from_be_bytes(reader.array()?).checked_add(1).ok_or_else(|| reader.malformed())?;
+        let group = reader.blob()?;
+        let roster = read_roster(&mut reader)?;
+        reader.array::<SIGNATURE_BYTES>()?;
+        reader.end()?;
+        verify(signer, Domain::SealedGroupInfo, group_info, "group info")?;
+        if !roster.iter().any(|leaf| leaf.device == signer) {
+            return Err(CryptoError::Refused("group info"));
+        }
+
+        let (private, public) = key_pair(entropy);
+        let fresh = Zeroizing::new(entropy.bytes());
+        let change = RosterChange::default();
+        let header = Header { parent, committer: device.id(), public, external: true, change };
+        let (message, digest) = header.message(device, &roster, &fresh, entropy)?;
+        let mut state = State { own: device.id(), private, secret: epoch_secret(&fresh, &digest), roster };
+        state.advance(device.id(), public, []);
+        Ok(CommitOutput { message, welcome: None, checkpoint: state.checkpoint(group, depth) })
     }
 
     fn export(
@@ -246,14 +289,34 @@ struct Header {
     committer: DeviceId,
     /// The committer's new key.
     public: [u8; 32],
+    /// Whether the committer lets itself in. Then it changes nothing else.
+    external: bool,
     change: RosterChange,
 }
 
 impl Header {
+    /// The whole commit, which seals `fresh` to all in `roster` but the committer; and the digest of what it says in clear.
+    fn message(
+        &self,
+        device: &DeviceKey,
+        roster: &[Leaf],
+        fresh: &[u8; 32],
+        entropy: &mut Entropy,
+    ) -> Result<(Vec<u8>, [u8; 32]), CryptoError> {
+        let mut message = self.to_bytes();
+        let digest = header_digest(&message);
+        for leaf in roster.iter().filter(|leaf| leaf.device != self.committer) {
+            message.extend_from_slice(&seal(leaf, &digest, fresh, entropy)?);
+        }
+        sign(device, Domain::SealedCommit, &mut message);
+        Ok((message, digest))
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.parent.as_bytes().to_vec();
         out.extend_from_slice(self.committer.as_bytes());
         out.extend_from_slice(&self.public);
+        out.push(u8::from(self.external));
         put_devices(&mut out, &self.change.remove);
         put_count(&mut out, self.change.add.len());
         for key_package in &self.change.add {
@@ -267,6 +330,11 @@ impl Header {
             parent: EpochId::from_bytes(reader.array()?),
             committer: reader.device()?,
             public: reader.array()?,
+            external: match reader.array()? {
+                [0] => false,
+                [1] => true,
+                _ => return Err(reader.malformed()),
+            },
             change: RosterChange {
                 remove: reader.devices()?,
                 add: (0..reader.count(4)?).map(|_| reader.blob().map(<[u8]>::to_vec)).collect::<Result<_, _>>()?,

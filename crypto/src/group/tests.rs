@@ -208,6 +208,38 @@ fn a_device_that_lost_its_state_is_given_a_new_leaf() {
 }
 
 #[test]
+fn a_device_lets_itself_in() {
+    for_both(|mut world| {
+        let peers: [Peer; 4] = world.peers();
+        let [alice, bob, carol, dave] = &peers;
+        let group = world.group(&peers[..3]);
+        let info = world.agreement.group_info(&alice.key, &group[0]).expect("a member describes it");
+        let entered = world.agreement.external_commit(&dave.key, &info, &mut world.entropy).expect("dave enters");
+        assert!(entered.welcome.is_none());
+        assert_eq!(entered.checkpoint.leaves, sorted(&[alice, bob, carol, dave]));
+        let seen = world.process(bob, &group[1], &entered.message);
+        assert_eq!((seen.committer, &seen.added, &seen.removed), (dave.id(), &vec![dave.id()], &vec![]));
+        world.agree(&[&entered.checkpoint, &seen.checkpoint]);
+
+        // Carol has lost everything, and comes back. Her old state is of no use any more.
+        let info = world.agreement.group_info(&bob.key, &seen.checkpoint).expect("a member describes it");
+        let back = world.agreement.external_commit(&carol.key, &info, &mut world.entropy).expect("carol is back");
+        let dave_sees = world.process(dave, &entered.checkpoint, &back.message);
+        let carols = vec![carol.id()];
+        assert_eq!((&dave_sees.added, &dave_sees.removed), (&carols, &carols));
+        world.agree(&[&back.checkpoint, &dave_sees.checkpoint]);
+        assert_eq!(back.checkpoint.leaves, seen.checkpoint.leaves);
+        let next = world.commit(carol, &back.checkpoint, &update());
+        world.agree(&[&next.checkpoint, &world.process(dave, &dave_sees.checkpoint, &next.message).checkpoint]);
+
+        let stranger = world.agreement.group_info(&dave.key, &group[0]).err();
+        assert_eq!(stranger, Some(CryptoError::NotAMember(dave.id())));
+        let garbage = world.agreement.external_commit(&dave.key, &next.message, &mut world.entropy).err();
+        assert_eq!(garbage, Some(CryptoError::Malformed("group info")));
+    });
+}
+
+#[test]
 fn a_welcome_finds_its_key_package() {
     for_both(|mut world| {
         let [alice, bob, carol] = world.peers();
@@ -339,6 +371,9 @@ fn transcript(agreement: &dyn GroupKeyAgreement, seed: u8) -> Vec<Vec<u8>> {
     for checkpoint in group.iter().chain([&commit.checkpoint, &seen, &joined, &last.checkpoint]) {
         out.push(checkpoint.to_bytes().to_vec());
     }
+    let info = agreement.group_info(&peers[11].key, &last.checkpoint).expect("a member describes it");
+    let entered = agreement.external_commit(&peers[3].key, &info, &mut world.entropy).expect("comes back");
+    out.extend([info, entered.message, entered.checkpoint.to_bytes().to_vec()]);
     out.extend([commit.message, commit.welcome.expect("two were added"), last.message]);
     out
 }
@@ -475,12 +510,13 @@ mod hostile {
         ]
     }
 
-    /// A commit that adds carol, and who is there to receive it.
+    /// A commit that adds carol, a description of the epoch before, and who is there to receive it.
     struct Scene {
         agreement: &'static dyn GroupKeyAgreement,
         peers: [Peer; 3],
         group: Vec<Checkpoint>,
         commit: CommitOutput,
+        info: Vec<u8>,
     }
 
     fn scene(agreement: &'static dyn GroupKeyAgreement) -> Scene {
@@ -488,7 +524,8 @@ mod hostile {
         let peers: [Peer; 3] = world.peers();
         let group = world.group(&peers[..2]);
         let commit = world.commit(&peers[0], &group[0], &add(&peers[2..]));
-        Scene { agreement, peers, group, commit }
+        let info = agreement.group_info(&peers[0].key, &group[0]).expect("a member describes it");
+        Scene { agreement, peers, group, commit, info }
     }
 
     fn scenes() -> impl Iterator<Item = &'static Scene> {
@@ -529,6 +566,16 @@ mod hostile {
                 let damaged = damage.apply(package);
                 prop_assume!(&damaged != package);
                 prop_assert!(scene.agreement.inspect_key_package(&damaged).is_err());
+            }
+        }
+
+        #[test]
+        fn a_damaged_group_info_is_refused(damage in damage()) {
+            for scene in scenes() {
+                let damaged = damage.apply(&scene.info);
+                prop_assume!(damaged != scene.info);
+                let mut entropy = Entropy::from_seed([3; 32]);
+                prop_assert!(scene.agreement.external_commit(&scene.peers[2].key, &damaged, &mut entropy).is_err());
             }
         }
 

@@ -1,8 +1,7 @@
 //! What is particular to MLS: our provider against the one of openmls, and leaves that lie.
 
 use openmls::prelude::{
-    CommitMessageBundle, Extension, Extensions, LeafNodeParameters, MlsMessageBodyIn, OpenMlsCrypto, OpenMlsRand,
-    RequiredCapabilitiesExtension,
+    CommitMessageBundle, Extension, Extensions, OpenMlsCrypto, OpenMlsRand, RequiredCapabilitiesExtension,
 };
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::types::{
