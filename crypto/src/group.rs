@@ -10,16 +10,21 @@
 //! What a commit *may* do is not decided here: [`Processed`] and [`Joined`] say what happened and who did it, the
 //! caller checks that against the membership log, and throws the result away if it was not allowed.
 //!
-//! One implementation so far: [`Mls`](crate::Mls) (RFC 9420).
+//! Two implementations: [`Mls`](crate::Mls) (RFC 9420), and [`SealedSecret`], a trivial one against which the first is
+//! tested.
 
 pub(crate) mod bytes;
+pub(crate) mod hpke_rng;
+mod sealed_secret;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export, labels};
 use bytes::{Reader, put_blob};
+pub use sealed_secret::SealedSecret;
 
 /// How a circle's devices agree on the secret of an epoch.
 pub trait GroupKeyAgreement {
@@ -65,6 +70,25 @@ pub trait GroupKeyAgreement {
     /// # Errors
     /// [`CryptoError::NotForUs`] if it was none of them, otherwise as for [`process`](Self::process).
     fn join(&self, device: &DeviceKey, welcome: &[u8], secrets: &[&[u8]]) -> Result<Joined, CryptoError>;
+
+    /// Describes an epoch to a device that is to let itself in by an [external commit](Self::external_commit). It names
+    /// all members: for whoever holds a key of the circle only.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotAMember`] if `device` is not the one whose checkpoint this is.
+    fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError>;
+
+    /// Lets this device into a group without being added by a member: for one that the membership log has, but that
+    /// lost its state or was left behind. A leaf that it has there already is replaced. The parent is the described epoch.
+    ///
+    /// # Errors
+    /// [`CryptoError::Malformed`], [`CryptoError::LeafMismatch`], [`CryptoError::Refused`].
+    fn external_commit(
+        &self,
+        device: &DeviceKey,
+        group_info: &[u8],
+        entropy: &mut Entropy,
+    ) -> Result<CommitOutput, CryptoError>;
 
     /// Derives a secret that all members of the epoch can derive, and nobody else.
     ///
@@ -138,6 +162,28 @@ pub struct RosterChange {
     pub add: Vec<Vec<u8>>,
     /// Devices to be removed.
     pub remove: Vec<DeviceId>,
+}
+
+impl RosterChange {
+    /// Checks that `committer` can make this change, which adds `added`, to `parent`.
+    pub(crate) fn check(
+        &self,
+        committer: DeviceId,
+        parent: &Checkpoint,
+        added: &[DeviceId],
+    ) -> Result<(), CryptoError> {
+        if let Some(absent) = self.remove.iter().find(|device| !parent.contains(device)) {
+            return Err(CryptoError::NotAMember(*absent));
+        }
+        let removed: BTreeSet<_> = self.remove.iter().collect();
+        let joined: BTreeSet<_> = added.iter().collect();
+        let twice = removed.len() < self.remove.len() || joined.len() < added.len();
+        let there = joined.iter().any(|device| parent.contains(device) && !removed.contains(device));
+        if twice || there || removed.contains(&committer) {
+            return Err(CryptoError::Refused("roster change"));
+        }
+        Ok(())
+    }
 }
 
 /// One's own commit.

@@ -17,6 +17,14 @@ pub enum Domain {
     MembershipOperation,
     /// A device binds itself to an invitation handshake.
     InvitationHandshake,
+    /// A device offers a key, to be added by (`SealedSecret`, the test oracle for MLS).
+    SealedKeyPackage,
+    /// A device commits (`SealedSecret`).
+    SealedCommit,
+    /// A device welcomes others (`SealedSecret`).
+    SealedWelcome,
+    /// A device describes an epoch (`SealedSecret`).
+    SealedGroupInfo,
 }
 
 impl Domain {
@@ -29,6 +37,10 @@ impl Domain {
             Self::Entry => b"clave/1 sign entry\0",
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",
             Self::InvitationHandshake => b"clave/1 sign invitation-handshake\0",
+            Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
+            Self::SealedCommit => b"clave/1 sign sealed-commit\0",
+            Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
+            Self::SealedGroupInfo => b"clave/1 sign sealed-group-info\0",
         }
     }
 }
@@ -118,6 +130,13 @@ pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
 pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
 /// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
 pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";
+/// BLAKE3 contexts of `SealedSecret`: what names a key package, what a commit says in clear, the secret of an epoch,
+/// what proves to have it, what is exported from it.
+pub(crate) const SEALED_REFERENCE: &str = "clave/1 derive sealed-reference";
+pub(crate) const SEALED_HEADER: &str = "clave/1 derive sealed-header";
+pub(crate) const SEALED_EPOCH_SECRET: &str = "clave/1 derive sealed-epoch-secret";
+pub(crate) const SEALED_AUTHENTICATOR: &str = "clave/1 derive sealed-authenticator";
+pub(crate) const SEALED_EXPORT: &str = "clave/1 derive sealed-export";
 
 #[cfg(test)]
 mod tests {

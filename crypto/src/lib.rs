@@ -60,7 +60,7 @@ pub use entropy::Entropy;
 pub use error::CryptoError;
 pub use group::{
     Checkpoint, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo, KeyPackagePair, Processed,
-    RosterChange,
+    RosterChange, SealedSecret,
 };
 pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, Signature};
 pub use kdf::hash;

@@ -11,7 +11,11 @@
 //! **Time.** openmls reads the system's clock in three places. It notes when message secrets were stored, which is
 //! never used here and does not reach a checkpoint. It computes a default lifetime on creating a group, which is replaced.
 //! And it checks the lifetime of a leaf that is added: so a key package must be valid from 0 to 2⁶⁴−1 and any
-//! other is refused, which leaves no time on which two devices could disagree. When a device may be added is for the membership log.
+//! other is refused, which leaves no time on which two devices could disagree. When a device may be added is for the
+//! membership log. What remains is that a clock before 1970-01-01 01:00 can neither create a group nor add to one.
+//!
+//! **Threads.** openmls derives and encrypts the secrets of a path on the threads of rayon's pool. What comes out does
+//! not depend on their order (see `provider`).
 
 mod codec;
 mod provider;
@@ -19,9 +23,10 @@ mod storage;
 
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, ContentType, Credential, CredentialType, CredentialWithKey,
-    ExtensionType, GroupId, KeyPackage, KeyPackageIn, LeafNode, Lifetime, MlsGroup, MlsGroupJoinConfig,
-    MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
-    ProcessedMessageContent, Proposal, ProtocolMessage, ProtocolVersion, Sender, StagedCommit, StagedWelcome,
+    ExtensionType, GroupId, KeyPackage, KeyPackageIn, LeafNode, LeafNodeParameters, Lifetime, MlsGroup,
+    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider,
+    PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal, ProtocolMessage, ProtocolVersion, Sender,
+    StagedCommit, StagedWelcome,
 };
 use openmls_traits::signatures::{Signer, SignerError};
 use openmls_traits::types::SignatureScheme;
@@ -46,6 +51,19 @@ const NOT_AFTER: u64 = u64::MAX;
 /// MLS with the suite `MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mls;
+
+impl Mls {
+    /// Up to this many removals in one commit, the same seed gives the same commit.
+    ///
+    /// openmls 0.9 keeps the removals of a commit in a `HashMap`, hence in random order, and there is no saying
+    /// otherwise. Commits are built until they happen to be in order, of leaves, which for three takes six attempts on
+    /// average. With more, the order is left to chance: nothing is wrong with such a commit, but another run
+    /// makes one with other bytes and another epoch id.
+    pub const REPLAYABLE_REMOVALS_MAX: usize = 3;
+}
+
+/// For three removals, the chance that none of so many attempts is in order is 10⁻²⁰.
+const ATTEMPTS_MAX: usize = 256;
 
 impl GroupKeyAgreement for Mls {
     fn create(&self, device: &DeviceKey, group: &[u8], entropy: &mut Entropy) -> Checkpoint {
@@ -100,38 +118,16 @@ impl GroupKeyAgreement for Mls {
         change: &RosterChange,
         entropy: &mut Entropy,
     ) -> Result<CommitOutput, CryptoError> {
-        let provider = Provider::with_entropy(Scratch::default(), entropy);
-        let mut group = load(device, parent, &provider)?;
-        let add = change.add.iter().map(|bytes| read_key_package(bytes, &provider)).collect::<Result<Vec<_>, _>>()?;
-        let remove = change
-            .remove
-            .iter()
-            .map(|device| {
-                group.member_leaf_index(&credential(*device).credential).ok_or(CryptoError::NotAMember(*device))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-
-        let refused = CryptoError::Refused("roster change");
-        let bundle = group
-            .commit_builder()
-            .force_self_update(true)
-            .propose_removals(remove)
-            .propose_adds(add)
-            .load_psks(provider.storage())
-            .map_err(|_| refused.clone())?
-            .build(provider.rand(), provider.crypto(), &DeviceSigner(device), |_| true)
-            .map_err(|_| refused.clone())?
-            .stage_commit(&provider)
-            .map_err(|_| refused.clone())?;
-        group.merge_pending_commit(&provider).map_err(|_| refused.clone())?;
-
-        let (message, welcome, _) = bundle.into_messages();
-        let encode = |message: MlsMessageOut| message.tls_serialize_detached().map_err(|_| refused.clone());
-        Ok(CommitOutput {
-            message: encode(message)?,
-            welcome: welcome.map(encode).transpose()?,
-            checkpoint: checkpoint(&group, provider)?,
-        })
+        // The same randomness for each attempt, of which only the last leaves this function.
+        let seed = Zeroizing::new(entropy.bytes());
+        let attempts = if change.remove.len() <= Self::REPLAYABLE_REMOVALS_MAX { ATTEMPTS_MAX } else { 1 };
+        let attempt = || build_commit(device, parent, change, &mut Entropy::from_seed(*seed));
+        for _ in 1..attempts {
+            if let (output, true) = attempt()? {
+                return Ok(output);
+            }
+        }
+        attempt().map(|(output, _)| output)
     }
 
     fn process(&self, device: &DeviceKey, parent: &Checkpoint, message: &[u8]) -> Result<Processed, CryptoError> {
@@ -193,12 +189,47 @@ impl GroupKeyAgreement for Mls {
         let sender = staged.welcome_sender().map_err(|_| refused.clone())?;
         let committer = device_of_leaf(sender)?;
         let group = staged.into_group(&provider).map_err(|_| refused.clone())?;
-        if group.ciphersuite() != SUITE || group.extensions().iter().next().is_some() {
-            return Err(refused);
-        }
-        check_own_leaf(&group, device)?;
+        check_group(&group, device)?;
         provider.storage().forget_key_packages();
         Ok(Joined { checkpoint: checkpoint(&group, provider)?, committer, reference })
+    }
+
+    fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError> {
+        let provider = Provider::without_entropy(Scratch::default());
+        load(device, checkpoint, &provider)?
+            .export_group_info(provider.crypto(), &DeviceSigner(device), true)
+            .map_err(|_| CryptoError::Malformed("checkpoint"))?
+            .tls_serialize_detached()
+            .map_err(|_| CryptoError::Malformed("checkpoint"))
+    }
+
+    fn external_commit(
+        &self,
+        device: &DeviceKey,
+        group_info: &[u8],
+        entropy: &mut Entropy,
+    ) -> Result<CommitOutput, CryptoError> {
+        let MlsMessageBodyIn::GroupInfo(group_info) = read_message(group_info, "group info")? else {
+            return Err(CryptoError::Malformed("group info"));
+        };
+        let provider = Provider::with_entropy(Scratch::default(), entropy);
+        let refused = CryptoError::Refused("group info");
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let (group, bundle) = MlsGroup::external_commit_builder()
+            .with_config(join_config())
+            .skip_lifetime_validation()
+            .build_group(&provider, group_info, credential(device.id()))
+            .map_err(|_| refused.clone())?
+            .leaf_node_parameters(leaf)
+            .load_psks(provider.storage())
+            .map_err(|_| refused.clone())?
+            .build(provider.rand(), provider.crypto(), &DeviceSigner(device), |_| true)
+            .map_err(|_| refused.clone())?
+            .finalize(&provider)
+            .map_err(|_| refused.clone())?;
+        check_group(&group, device)?;
+        let message = bundle.into_commit().tls_serialize_detached().map_err(|_| refused)?;
+        Ok(CommitOutput { message, welcome: None, checkpoint: checkpoint(&group, provider)? })
     }
 
     fn export(
@@ -309,6 +340,51 @@ fn check_added(key_package: &KeyPackage) -> Result<DeviceId, CryptoError> {
     device_of_leaf(key_package.leaf_node())
 }
 
+/// Makes a commit, and says whether its removals are in order.
+fn build_commit(
+    device: &DeviceKey,
+    parent: &Checkpoint,
+    change: &RosterChange,
+    entropy: &mut Entropy,
+) -> Result<(CommitOutput, bool), CryptoError> {
+    let provider = Provider::with_entropy(Scratch::default(), entropy);
+    let mut group = load(device, parent, &provider)?;
+    let add = change.add.iter().map(|bytes| read_key_package(bytes, &provider)).collect::<Result<Vec<_>, _>>()?;
+    let joiners = add.iter().map(|added| device_of_leaf(added.leaf_node())).collect::<Result<Vec<_>, _>>()?;
+    change.check(device.id(), parent, &joiners)?;
+    let remove = change
+        .remove
+        .iter()
+        .map(|device| group.member_leaf_index(&credential(*device).credential).ok_or(CryptoError::NotAMember(*device)))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let refused = CryptoError::Refused("roster change");
+    let bundle = group
+        .commit_builder()
+        .force_self_update(true)
+        .propose_removals(remove)
+        .propose_adds(add)
+        .load_psks(provider.storage())
+        .map_err(|_| refused.clone())?
+        .build(provider.rand(), provider.crypto(), &DeviceSigner(device), |_| true)
+        .map_err(|_| refused.clone())?
+        .stage_commit(&provider)
+        .map_err(|_| refused.clone())?;
+    let in_order = group.pending_commit().is_some_and(|staged| {
+        staged.remove_proposals().map(|removal| removal.remove_proposal().removed()).is_sorted_by(|a, b| a < b)
+    });
+    group.merge_pending_commit(&provider).map_err(|_| refused.clone())?;
+
+    let (message, welcome, _) = bundle.into_messages();
+    let encode = |message: MlsMessageOut| message.tls_serialize_detached().map_err(|_| refused.clone());
+    let output = CommitOutput {
+        message: encode(message)?,
+        welcome: welcome.map(encode).transpose()?,
+        checkpoint: checkpoint(&group, provider)?,
+    };
+    Ok((output, in_order))
+}
+
 /// Reads a commit that openmls holds to be valid.
 fn inspect_commit(group: &MlsGroup, sender: &Sender, staged: &StagedCommit) -> Result<Change, CryptoError> {
     let leaf = staged.update_path_leaf_node().ok_or(CryptoError::Refused("commit without a path"))?;
@@ -354,6 +430,14 @@ fn load(device: &DeviceKey, parent: &Checkpoint, provider: &Provider) -> Result<
     let group = load_any(parent, provider)?;
     check_own_leaf(&group, device)?;
     Ok(group)
+}
+
+/// Checks a group that somebody else describes.
+fn check_group(group: &MlsGroup, device: &DeviceKey) -> Result<(), CryptoError> {
+    if group.ciphersuite() != SUITE || group.extensions().iter().next().is_some() {
+        return Err(CryptoError::Refused("group"));
+    }
+    check_own_leaf(group, device)
 }
 
 fn check_own_leaf(group: &MlsGroup, device: &DeviceKey) -> Result<(), CryptoError> {

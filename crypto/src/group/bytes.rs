@@ -76,6 +76,11 @@ impl<'a> Reader<'a> {
         (0..self.count(32)?).map(|_| self.device()).collect()
     }
 
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Checks that nothing is left.
     pub(crate) fn end(self) -> Result<(), CryptoError> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }

@@ -7,7 +7,6 @@
 //! from all that is encrypted: independent of order, and a repeated seed never meets a different plaintext.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -26,6 +25,7 @@ use zeroize::Zeroizing;
 
 use super::SUITE;
 use super::storage::Scratch;
+use crate::group::hpke_rng::HpkeRng;
 use crate::{Entropy, labels};
 
 /// The provider of one operation.
@@ -94,38 +94,16 @@ pub(super) struct Crypto {
 }
 
 impl Crypto {
-    fn ephemeral(&self, pk_r: &[u8], info: &[u8], aad: &[u8], ptxt: &[u8]) -> Result<Ephemeral, CryptoError> {
+    fn ephemeral(&self, pk_r: &[u8], info: &[u8], aad: &[u8], ptxt: &[u8]) -> Result<HpkeRng, CryptoError> {
         let seed = self.seed.as_ref().ok_or(CryptoError::InsufficientRandomness)?;
         let mut hasher = blake3::Hasher::new_derive_key(labels::HPKE_EPHEMERAL);
         hasher.update(&**seed);
         for input in [pk_r, info, aad, ptxt] {
             hasher.update(&(input.len() as u64).to_le_bytes()).update(input);
         }
-        Ok(Ephemeral(Entropy::from_seed(*hasher.finalize().as_bytes())))
+        Ok(HpkeRng(Entropy::from_seed(*hasher.finalize().as_bytes())))
     }
 }
-
-/// The randomness of one encapsulation, in the shape that `hpke` asks for.
-struct Ephemeral(Entropy);
-
-impl hpke::rand_core::TryRng for Ephemeral {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(u32::from_le_bytes(self.0.bytes()))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(u64::from_le_bytes(self.0.bytes()))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(out);
-        Ok(())
-    }
-}
-
-impl hpke::rand_core::TryCryptoRng for Ephemeral {}
 
 /// The output length of a key derivation.
 struct Length(usize);

@@ -27,13 +27,15 @@ enum Slot {
     ConfirmationTag = 5,
     GroupState = 6,
     MessageSecrets = 7,
-    ResumptionPsks = 8,
-    OwnLeafIndex = 9,
-    EpochSecrets = 10,
-    EpochKeyPairs = 11,
-    EncryptionKeyPair = 12,
-    KeyPackage = 13,
+    OwnLeafIndex = 8,
+    EpochSecrets = 9,
+    EpochKeyPairs = 10,
+    EncryptionKeyPair = 11,
+    KeyPackage = 12,
 }
+
+/// A store of resumption PSKs as openmls writes it: room for none, none, and a cursor at none.
+const NO_RESUMPTION_PSKS: &[u8] = &[0, 0, 0];
 
 type Values = BTreeMap<(u8, Vec<u8>), Zeroizing<Vec<u8>>>;
 
@@ -80,6 +82,12 @@ impl Scratch {
     /// Drops everything but the group itself.
     pub(super) fn forget_key_packages(&self) {
         self.values.borrow_mut().retain(|(slot, _), _| *slot != Slot::KeyPackage as u8);
+    }
+
+    /// How large which value is.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> Vec<(u8, usize)> {
+        self.values.borrow().iter().map(|((slot, key), value)| (*slot, key.len() + value.len())).collect()
     }
 
     fn put<T: Serialize + ?Sized>(&self, slot: Slot, key: Vec<u8>, value: &T) -> Result<(), CodecError> {
@@ -142,8 +150,6 @@ impl StorageProvider<V> for Scratch {
         Context: GroupContext, write_context, group_context, delete_context;
         ConfirmationTag: ConfirmationTag, write_confirmation_tag, confirmation_tag, delete_confirmation_tag;
         MessageSecrets: MessageSecrets, write_message_secrets, message_secrets, delete_message_secrets;
-        ResumptionPsks: ResumptionPskStore,
-            write_resumption_psk_store, resumption_psk_store, delete_all_resumption_psk_secrets;
         OwnLeafIndex: LeafNodeIndex, write_own_leaf_index, own_leaf_index, delete_own_leaf_index;
         EpochSecrets: GroupEpochSecrets, write_group_epoch_secrets, group_epoch_secrets, delete_group_epoch_secrets;
     }
@@ -283,7 +289,27 @@ impl StorageProvider<V> for Scratch {
         Ok(())
     }
 
-    // Signature keys are device keys, handed to each operation. There are no PSKs.
+    // Signature keys are device keys, handed to each operation. There are no PSKs; whoever created a group would
+    // otherwise keep those that resume its last 32 epochs, secrets of the past that nobody asks for.
+
+    fn write_resumption_psk_store<G: traits::GroupId<V>, E: traits::ResumptionPskStore<V>>(
+        &self,
+        _: &G,
+        _: &E,
+    ) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    fn resumption_psk_store<G: traits::GroupId<V>, E: traits::ResumptionPskStore<V>>(
+        &self,
+        _: &G,
+    ) -> Result<Option<E>, CodecError> {
+        codec::from_bytes(NO_RESUMPTION_PSKS).map(Some)
+    }
+
+    fn delete_all_resumption_psk_secrets<G: traits::GroupId<V>>(&self, _: &G) -> Result<(), CodecError> {
+        Ok(())
+    }
 
     fn write_signature_key_pair<K: traits::SignaturePublicKey<V>, E: traits::SignatureKeyPair<V>>(
         &self,

@@ -42,11 +42,13 @@ impl Parts<'_> {
     }
 }
 
+type Bytes = Zeroizing<Vec<u8>>;
+
 /// The entries of a map, kept back until they can be sorted.
 struct Entries<'a> {
     writer: &'a mut Writer,
-    entries: Vec<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)>,
-    key: Option<Zeroizing<Vec<u8>>>,
+    entries: Vec<(Bytes, Bytes)>,
+    key: Option<Bytes>,
 }
 
 macro_rules! integers {
