@@ -14,6 +14,7 @@ mod frame;
 mod key;
 mod net;
 mod registry;
+mod relay_server;
 mod room;
 mod session;
 mod streams;
@@ -27,4 +28,5 @@ pub use error::{AddressError, DialError, ListenError, SendError, TransportError}
 pub use event::{Event, Events};
 pub use key::PeerKey;
 pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Refusals, Stats};
+pub use relay_server::{RelayConfig, RelayEvent, RelayLimits, RelayServer};
 pub use transport::Transport;

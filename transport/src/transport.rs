@@ -62,12 +62,13 @@ impl Transport {
         config.listen.iter().chain(&config.relays).for_each(|address| driver.listen(address.clone()));
         let abandoned = CancellationToken::new();
         let stopped = CancellationToken::new();
+        let events = Events { queue, registry, stopped: stopped.clone() };
         let inner = Inner { key, shared, stopped: stopped.clone(), _abandon: abandoned.clone().drop_guard() };
         runtime.spawn(async move {
             driver.run(abandoned).await;
             stopped.cancel();
         });
-        Ok((Self { inner: Arc::new(inner) }, Events { queue, registry }))
+        Ok((Self { inner: Arc::new(inner) }, events))
     }
 
     /// This device's own key.
