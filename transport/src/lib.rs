@@ -26,7 +26,7 @@ pub use channel::{Channel, FRAME_BYTES_MAX};
 pub use config::{Config, Limits};
 pub use error::{AddressError, DialError, ListenError, SendError, TransportError};
 pub use event::{Event, Events};
-pub use key::PeerKey;
+pub use key::{PeerKey, fresh_seed};
 pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Refusals, Stats};
 pub use relay_server::{RelayConfig, RelayEvent, RelayLimits, RelayServer};
 pub use transport::Transport;

@@ -52,8 +52,14 @@ impl Transport {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (swarm, discovery) = net::node(&config, &registry, &tasks)?;
         let key = PeerKey::from_peer_id(swarm.local_peer_id()).expect("made from an Ed25519 seed");
-        let shared =
-            Arc::new(Shared { registry: registry.clone(), events, commands, limits: config.limits.clone(), tasks });
+        let shared = Arc::new(Shared {
+            registry: registry.clone(),
+            events,
+            commands,
+            limits: config.limits.clone(),
+            quic: config.quic,
+            tasks,
+        });
         let mut driver = Driver::new(swarm, inbox, shared.clone());
         if let Some(error) = discovery {
             tracing::warn!(%error, "devices nearby cannot be found");
