@@ -55,6 +55,21 @@ impl Address {
         Ok(self.0.clone().with(Protocol::P2pCircuit))
     }
 
+    /// Whether this crate speaks what the (first hop of the) address needs.
+    pub(crate) fn is_supported(&self, quic: bool) -> bool {
+        let mut supported = false;
+        for part in &self.0 {
+            match part {
+                Protocol::Tcp(_) => supported = true,
+                Protocol::QuicV1 => supported = quic,
+                Protocol::Ws(_) | Protocol::Wss(_) | Protocol::Tls | Protocol::WebTransport => return false,
+                Protocol::P2pCircuit => return supported,
+                _ => {}
+            }
+        }
+        supported
+    }
+
     /// Without the `/p2p/<peer>` at its end.
     pub(crate) fn transport(&self) -> Multiaddr {
         let mut address = self.0.clone();
@@ -110,6 +125,15 @@ mod tests {
         let circuit = relay.circuit_to(BOB).unwrap();
         assert_eq!((circuit.peer(), circuit.is_relayed()), (Some(BOB), true));
         assert_eq!(circuit.to_string().parse::<Address>().unwrap(), circuit);
+    }
+
+    #[test]
+    fn it_is_known_beforehand_what_cannot_be_dialled() {
+        let supported = |text: &str, quic| text.parse::<Address>().unwrap().is_supported(quic);
+        let circuit = format!("/ip4/192.0.2.7/tcp/1/p2p/{RELAY}/p2p-circuit/p2p/{BOB}");
+        assert!(supported("/dns/relay.example/tcp/1", false) && supported(&circuit, false));
+        assert!(supported("/ip6/::1/udp/1/quic-v1", true) && !supported("/ip6/::1/udp/1/quic-v1", false));
+        assert!(!supported("/ip4/192.0.2.7/tcp/1/ws", true) && !supported("/ip4/192.0.2.7/udp/1", true));
     }
 
     #[test]

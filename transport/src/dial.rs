@@ -1,7 +1,7 @@
 //! One attempt to reach a peer, over all the addresses that were given.
 
 use libp2p::{
-    PeerId, TransportError as WireError,
+    PeerId,
     swarm::{
         DialError as SwarmDialError,
         dial_opts::{DialOpts, PeerCondition},
@@ -108,11 +108,6 @@ fn reason(error: &SwarmDialError) -> DialError {
             Some(crate::streams::Unwanted::ForeignKey) => DialError::WrongPeer { obtained: None },
             _ => DialError::TooMany,
         },
-        SwarmDialError::Transport(errors)
-            if errors.iter().all(|(_, error)| matches!(error, WireError::MultiaddrNotSupported(_))) =>
-        {
-            DialError::Unsupported
-        }
         SwarmDialError::Transport(_) | SwarmDialError::Aborted | SwarmDialError::DialPeerConditionFalse(_) => {
             DialError::Unreachable
         }

@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventSink,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) limits: Limits,
+    pub(crate) quic: bool,
     pub(crate) tasks: Tasks,
 }
 
@@ -255,6 +256,9 @@ impl Driver {
                 return dial.reply.finish(Ok(peer));
             }
         }
+        if !dial.addresses.is_empty() && !dial.addresses.iter().any(|address| address.is_supported(self.shared.quic)) {
+            return self.dial_failed(dial, DialError::Unsupported);
+        }
         loop {
             let opts: DialOpts = match dial.next() {
                 Ok(opts) => opts,
@@ -311,8 +315,9 @@ impl Driver {
             SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
                 addresses.into_iter().for_each(|address| self.on_listen_ended(Address(address)));
                 let asked = self.listeners.remove(&listener_id);
-                if let (Some(address), Err(error)) = (asked, reason) {
-                    tracing::warn!(%address, %error, "no longer listening");
+                // A relay that goes away closes the listener without an error.
+                if let (Some(address), None) = (asked, self.deadline) {
+                    tracing::warn!(%address, ?reason, "no longer listening");
                     let error = if address.peer().is_some() { ListenError::Relay } else { ListenError::Refused };
                     self.notify(Event::ListenFailed { address: Some(address), error });
                 }

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Address, Channel, DialError, ListenError, PeerKey,
@@ -102,13 +103,19 @@ pub enum Event {
 pub struct Events {
     pub(crate) queue: mpsc::Receiver<Queued>,
     pub(crate) registry: Arc<Registry>,
+    /// Nothing is queued any more.
+    pub(crate) stopped: CancellationToken,
 }
 
 impl Events {
     /// The next event; `None` once the transport has stopped and everything was taken. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            let queued = self.queue.recv().await?;
+            let queued = tokio::select! {
+                biased;
+                queued = self.queue.recv() => queued?,
+                () = self.stopped.cancelled() => self.queue.try_recv().ok()?,
+            };
             if let Some(event) = self.pass(queued) {
                 return Some(event);
             }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use libp2p::PeerId;
+use libp2p::{PeerId, identity::Keypair};
+use zeroize::{Zeroize, Zeroizing};
 
 /// An Ed25519 public key inside an identity multihash: `0x00 36` (identity, length), then the protobuf of a public
 /// key, `0x08 01` (type Ed25519) `0x12 32` (data, length). See the libp2p "Peer Ids" specification.
@@ -30,6 +31,16 @@ impl PeerKey {
     }
 }
 
+/// A fresh seed for a key, of the operating system's randomness.
+pub fn fresh_seed() -> Zeroizing<[u8; 32]> {
+    let pair = Keypair::generate_ed25519().try_into_ed25519().expect("just generated as Ed25519");
+    let mut seed = Zeroizing::new([0; 32]);
+    let mut bytes = pair.to_bytes(); // The seed, then the public key.
+    seed.copy_from_slice(&bytes[..32]);
+    bytes.zeroize();
+    seed
+}
+
 impl fmt::Display for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_peer_id().fmt(f)
@@ -46,9 +57,15 @@ impl fmt::Debug for PeerKey {
 
 #[cfg(test)]
 mod tests {
-    use libp2p::identity::Keypair;
-
     use super::*;
+
+    #[test]
+    fn a_fresh_seed_makes_a_key_of_its_own() {
+        let key = |mut seed: [u8; 32]| Keypair::ed25519_from_bytes(&mut seed).unwrap().public();
+        let seeds = [fresh_seed(), fresh_seed()];
+        assert_ne!(key(*seeds[0]), key(*seeds[1]));
+        assert_ne!(*seeds[0], key(*seeds[0]).try_into_ed25519().unwrap().to_bytes());
+    }
 
     #[test]
     fn a_key_is_its_peer_id_and_back() {

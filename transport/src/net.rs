@@ -24,7 +24,7 @@ const PROTOCOL: &str = "/clave/1";
 const STREAMS_PER_CONNECTION_MAX: usize = 64;
 const NEGOTIATING_STREAMS_MAX: usize = 16;
 
-type Wire = Boxed<(PeerId, StreamMuxerBox)>;
+pub(crate) type Wire = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// The behaviours of a device.
 #[derive(NetworkBehaviour)]
@@ -63,7 +63,7 @@ impl Tasks {
         self.tracker.wait().await;
     }
 
-    fn swarm_config(&self, idle: Duration) -> libp2p::swarm::Config {
+    pub(crate) fn swarm_config(&self, idle: Duration) -> libp2p::swarm::Config {
         let tasks = self.clone();
         libp2p::swarm::Config::with_executor(move |task| tasks.spawn(task))
             .with_idle_connection_timeout(idle)
@@ -114,7 +114,7 @@ fn connection_limits(limits: &Limits) -> connection_limits::ConnectionLimits {
         .with_max_pending_outgoing(Some(limits.connections_max))
 }
 
-fn identify(keys: &Keypair) -> identify::Behaviour {
+pub(crate) fn identify(keys: &Keypair) -> identify::Behaviour {
     // What we listen on is told to the team by the team's own means, not to everyone who connects.
     let config = identify::Config::new(PROTOCOL.into(), keys.public())
         .with_agent_version(AGENT.into())
@@ -128,7 +128,7 @@ fn ping(limits: &Limits) -> ping::Behaviour {
 }
 
 /// TCP, and QUIC if wanted, with DNS if the system has a resolver that we can find.
-fn wire(keys: &Keypair, quic: bool, streams: usize, patience: Duration) -> Result<Wire, TransportError> {
+pub(crate) fn wire(keys: &Keypair, quic: bool, streams: usize, patience: Duration) -> Result<Wire, TransportError> {
     let base = || -> Result<Wire, TransportError> {
         let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
         let tcp = secured(tcp, keys, streams, patience)?;

@@ -52,8 +52,14 @@ impl Transport {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (swarm, discovery) = net::node(&config, &registry, &tasks)?;
         let key = PeerKey::from_peer_id(swarm.local_peer_id()).expect("made from an Ed25519 seed");
-        let shared =
-            Arc::new(Shared { registry: registry.clone(), events, commands, limits: config.limits.clone(), tasks });
+        let shared = Arc::new(Shared {
+            registry: registry.clone(),
+            events,
+            commands,
+            limits: config.limits.clone(),
+            quic: config.quic,
+            tasks,
+        });
         let mut driver = Driver::new(swarm, inbox, shared.clone());
         if let Some(error) = discovery {
             tracing::warn!(%error, "devices nearby cannot be found");
@@ -62,12 +68,13 @@ impl Transport {
         config.listen.iter().chain(&config.relays).for_each(|address| driver.listen(address.clone()));
         let abandoned = CancellationToken::new();
         let stopped = CancellationToken::new();
+        let events = Events { queue, registry, stopped: stopped.clone() };
         let inner = Inner { key, shared, stopped: stopped.clone(), _abandon: abandoned.clone().drop_guard() };
         runtime.spawn(async move {
             driver.run(abandoned).await;
             stopped.cancel();
         });
-        Ok((Self { inner: Arc::new(inner) }, Events { queue, registry }))
+        Ok((Self { inner: Arc::new(inner) }, events))
     }
 
     /// This device's own key.

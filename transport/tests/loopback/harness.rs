@@ -7,46 +7,56 @@ use clave_transport::{Address, Channel, Config, Event, Events, PeerKey, Transpor
 /// A safety net only: every test ends long before.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("this should have happened by now")
 }
 
-pub struct Device {
-    pub transport: Transport,
-    pub events: Events,
+/// Lets everybody else go on until something holds.
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
+    in_time(async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+pub(crate) struct Device {
+    pub(crate) transport: Transport,
+    pub(crate) events: Events,
 }
 
 /// The default of tests: one TCP socket on loopback.
-pub fn config(seed: u8) -> Config {
+pub(crate) fn config(seed: u8) -> Config {
     let mut config = Config::new([seed; 32]);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     config
 }
 
-pub fn start(config: Config) -> Device {
+pub(crate) fn start(config: Config) -> Device {
     let (transport, events) = Transport::start(config).unwrap();
     Device { transport, events }
 }
 
-pub fn alice() -> Device {
+pub(crate) fn alice() -> Device {
     start(config(1))
 }
 
-pub fn bob() -> Device {
+pub(crate) fn bob() -> Device {
     start(config(2))
 }
 
 impl Device {
-    pub fn key(&self) -> PeerKey {
+    pub(crate) fn key(&self) -> PeerKey {
         self.transport.key()
     }
 
-    pub async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         in_time(self.events.next()).await.expect("the transport runs")
     }
 
     /// Skips events until one fits.
-    pub async fn until<T>(&mut self, mut fits: impl FnMut(Event) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, mut fits: impl FnMut(Event) -> Option<T>) -> T {
         loop {
             if let Some(found) = fits(self.next().await) {
                 return found;
@@ -55,7 +65,7 @@ impl Device {
     }
 
     /// The address of this device, with its key.
-    pub async fn address(&mut self) -> Address {
+    pub(crate) async fn address(&mut self) -> Address {
         let address = self
             .until(|event| match event {
                 Event::Listening { address } => Some(address),
@@ -65,15 +75,15 @@ impl Device {
         address.with_peer(self.key())
     }
 
-    pub async fn connected(&mut self, to: PeerKey) {
+    pub(crate) async fn connected(&mut self, to: PeerKey) {
         self.until(|event| matches!(event, Event::Connected { peer, .. } if peer == to).then_some(())).await;
     }
 
-    pub async fn disconnected(&mut self, from: PeerKey) {
+    pub(crate) async fn disconnected(&mut self, from: PeerKey) {
         self.until(|event| matches!(event, Event::Disconnected { peer } if peer == from).then_some(())).await;
     }
 
-    pub async fn frame(&mut self) -> (PeerKey, Channel, Vec<u8>) {
+    pub(crate) async fn frame(&mut self) -> (PeerKey, Channel, Vec<u8>) {
         self.until(|event| match event {
             Event::Frame { peer, channel, bytes } => Some((peer, channel, bytes)),
             _ => None,
@@ -83,11 +93,11 @@ impl Device {
 }
 
 /// Alice and Bob, connected, each permitted by the other.
-pub async fn pair() -> (Device, Device) {
+pub(crate) async fn pair() -> (Device, Device) {
     connect(alice(), bob()).await
 }
 
-pub async fn connect(mut alice: Device, mut bob: Device) -> (Device, Device) {
+pub(crate) async fn connect(mut alice: Device, mut bob: Device) -> (Device, Device) {
     alice.transport.permit(bob.key());
     bob.transport.permit(alice.key());
     let address = bob.address().await;
