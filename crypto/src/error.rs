@@ -2,7 +2,7 @@
 
 use crate::DeviceId;
 
-/// An error of the cryptographic layer. None of them is worth retrying with the same input.
+/// An error of the cryptographic layer. Only [`CryptoError::OutOfMemory`] is worth retrying with the same input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
@@ -15,6 +15,24 @@ pub enum CryptoError {
     /// Bytes are not an encoding of what they should be.
     #[error("malformed {0}")]
     Malformed(&'static str),
+    /// The passphrase does not open this vault.
+    #[error("wrong passphrase: try again, or restore the vault from a backup if its file was damaged")]
+    WrongPassphrase,
+    /// The vault is wrapped by a passphrase and none was given.
+    #[error("the vault is locked: give its passphrase")]
+    PassphraseNeeded,
+    /// The system would not give the memory that checking a passphrase takes.
+    #[error("not enough memory to check the passphrase: close other programs and try again")]
+    OutOfMemory,
+    /// A handshake was asked for a step that is not its next one.
+    #[error("the handshake is not at that step")]
+    OutOfTurn,
+    /// An earlier message could not be read, which ended the handshake or session.
+    #[error("the session is over, because a message in it could not be read: start a new one")]
+    SessionOver,
+    /// A message is longer than this many bytes.
+    #[error("too long: at most {0} bytes fit")]
+    TooLong(usize),
     /// A group's credential names another device than the key that goes with it.
     #[error("a leaf's credential and its signature key are not of the same device")]
     LeafMismatch,
@@ -33,4 +51,28 @@ pub enum CryptoError {
     /// A device that an operation names, or that performs it, is not in the group.
     #[error("device {} is not in the group", .0.short())]
     NotAMember(DeviceId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_a_person_says_what_to_do() {
+        for (error, text) in [
+            (
+                CryptoError::WrongPassphrase,
+                "wrong passphrase: try again, or restore the vault from a backup if its file was damaged",
+            ),
+            (CryptoError::PassphraseNeeded, "the vault is locked: give its passphrase"),
+            (CryptoError::OutOfMemory, "not enough memory to check the passphrase: close other programs and try again"),
+            (
+                CryptoError::SessionOver,
+                "the session is over, because a message in it could not be read: start a new one",
+            ),
+            (CryptoError::TooLong(9), "too long: at most 9 bytes fit"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 }
