@@ -16,7 +16,9 @@ pub enum StoreError {
         holder: Option<u32>,
     },
     /// The device or the file system failed.
-    #[error("the disk failed the store ({0}); check the disk and the permissions of the data directory, then try again")]
+    #[error(
+        "the disk failed the store ({0}); check the disk and the permissions of the data directory, then try again"
+    )]
     Io(io::ErrorKind),
     /// There is no room, or no quota, left.
     #[error("the disk is full; free some space, then try again")]
@@ -33,7 +35,9 @@ pub enum StoreError {
         supported: u32,
     },
     /// The data directory holds another kind of store.
-    #[error("the data directory holds a {found} store, not {asked}; set the store to {found}, or choose another data directory")]
+    #[error(
+        "the data directory holds a {found} store, not {asked}; set the store to {found}, or choose another data directory"
+    )]
     WrongKind {
         /// What the directory holds.
         found: StoreKind,

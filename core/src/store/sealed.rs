@@ -106,13 +106,13 @@ impl StoreRead for SealedStore {
     ) -> Result<(), ReadError> {
         let prefix = self.hidden(keyspace, scope);
         let mut outcome = Ok(());
-        self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| {
-            match self.opened(keyspace, on_disk, value) {
-                Ok(value) => visit(&on_disk[HIDDEN_BYTES..], value),
-                Err(error) => {
-                    outcome = Err(error);
-                    false
-                }
+        self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| match self
+            .opened(keyspace, on_disk, value)
+        {
+            Ok(value) => visit(&on_disk[HIDDEN_BYTES..], value),
+            Err(error) => {
+                outcome = Err(error);
+                false
             }
         })?;
         outcome

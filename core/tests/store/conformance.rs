@@ -101,7 +101,8 @@ fn tables_do_not_touch(fixture: &Fixture) {
 
 fn scans_are_in_byte_order(fixture: &Fixture) {
     let store = fixture.open();
-    let mut expected: Vec<Vec<u8>> = (0..=255_u8).flat_map(|byte| [vec![byte], vec![byte, 0], vec![byte, 255]]).collect();
+    let mut expected: Vec<Vec<u8>> =
+        (0..=255_u8).flat_map(|byte| [vec![byte], vec![byte, 0], vec![byte, 255]]).collect();
     let mut batch = RawBatch::default();
     for key in expected.iter().rev() {
         batch.put(1, key.clone(), *b"v");

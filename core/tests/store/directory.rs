@@ -69,8 +69,11 @@ fn a_later_format_is_refused_by_name() {
         let directory = TempDir::new().unwrap();
         drop(open_store(directory.path(), kind).unwrap());
         // What a later version writes after its number is not ours to understand.
-        fs::write(directory.path().join("store/format"), format!("clave store\nformat {}\nflavour x\n", STORE_FORMAT + 1))
-            .unwrap();
+        fs::write(
+            directory.path().join("store/format"),
+            format!("clave store\nformat {}\nflavour x\n", STORE_FORMAT + 1),
+        )
+        .unwrap();
         let error = open_error(directory.path(), kind);
         assert_eq!(error, StoreError::TooNew { found: STORE_FORMAT + 1, supported: STORE_FORMAT });
         assert!(!error.is_retryable());
@@ -82,7 +85,8 @@ fn a_format_file_that_makes_no_sense_is_damage() {
     let directory = TempDir::new().unwrap();
     drop(open_store(directory.path(), StoreKind::Redb).unwrap());
     let format = directory.path().join("store/format");
-    for text in ["", "clave store\n", "clave store\nformat x\nkind redb\n", "clave store\nformat 1\nkind z\n", "hello"] {
+    for text in ["", "clave store\n", "clave store\nformat x\nkind redb\n", "clave store\nformat 1\nkind z\n", "hello"]
+    {
         fs::write(&format, text).unwrap();
         assert_eq!(open_error(directory.path(), StoreKind::Redb), StoreError::Damaged, "{text:?}");
     }

@@ -81,8 +81,7 @@ async fn each_batch_is_reported_once_it_is_there() {
 
 #[tokio::test]
 async fn what_waits_is_committed_together_and_in_order() {
-    let held =
-        Arc::new(Held { inner: MemoryStore::new(), commits: AtomicUsize::new(0), barrier: Barrier::new(2) });
+    let held = Arc::new(Held { inner: MemoryStore::new(), commits: AtomicUsize::new(0), barrier: Barrier::new(2) });
     let store = sealed(held.clone());
     let mut writer = Writer::spawn(Arc::clone(&store)).unwrap();
     writer.submit(0, numbered(0)).unwrap();
