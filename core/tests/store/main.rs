@@ -5,6 +5,8 @@
 mod conformance;
 mod directory;
 mod fixture;
+#[cfg(unix)]
+mod full;
 mod kill;
 mod sealed;
 mod writer;
