@@ -242,3 +242,45 @@ impl From<CommitError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::redb::ReadableTable;
+
+    #[test]
+    fn the_layout_is_as_documented() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(7, *b"key", *b"value");
+        store.apply(&[batch]).unwrap();
+        drop(store);
+        let database = Database::open(directory.path().join("store/clave.redb")).unwrap();
+        let table = database.begin_read().unwrap().open_table(RECORDS).unwrap();
+        let records: Vec<_> = table
+            .iter()
+            .unwrap()
+            .map(|record| record.unwrap())
+            .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+            .collect();
+        assert_eq!(records, [(b"\x07key".to_vec(), b"value".to_vec())]);
+    }
+
+    #[test]
+    fn a_kill_costs_no_repair() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(7, *b"key", *b"value");
+        store.apply(&[batch]).unwrap();
+        // The file as a kill at this moment leaves it.
+        let copy = directory.path().join("copy.redb");
+        std::fs::copy(directory.path().join("store/clave.redb"), &copy).unwrap();
+        let mut builder = builder();
+        builder.set_repair_callback(|session| session.abort());
+        let database = builder.open(&copy).expect("opens without the repair that this forbids");
+        let table = database.begin_read().unwrap().open_table(RECORDS).unwrap();
+        assert_eq!(table.get(&b"\x07key"[..]).unwrap().unwrap().value(), b"value");
+    }
+}

@@ -350,3 +350,70 @@ fn failure(error: ::sled::Error) -> StoreError {
         _ => StoreError::Io(io::ErrorKind::Other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_as_documented() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(7, *b"short", *b"value");
+        batch.put(7, *b"long", vec![9; PIECE_BYTES + 1]);
+        store.apply(&[batch]).unwrap();
+        let records: Vec<_> = store.database().unwrap().db.iter().map(|record| record.unwrap()).collect();
+        let expected: [(&[u8], &[u8]); 4] = [
+            (b"\0\x07long", b"\x01\0\0\0\0\0\0\0\0\0\0\x10\x01"),
+            (b"\0\x07short", b"\0value"),
+            (b"\x01\0\0\0\0\0\0\0\0\0\0\0\0", &[9; PIECE_BYTES]),
+            (b"\x01\0\0\0\0\0\0\0\0\0\0\0\x01", &[9]),
+        ];
+        assert_eq!(records.iter().map(|(key, value)| (&**key, &**value)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn pieces_go_with_their_record_and_numbers_are_not_reused() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |value: Option<usize>| {
+            let store = SledStore::open(directory.path()).unwrap();
+            let mut batch = RawBatch::default();
+            batch.put(1, *b"other", vec![1; 2 * PIECE_BYTES]);
+            match value {
+                Some(bytes) => batch.put(1, *b"key", vec![2; bytes]),
+                None => batch.remove(1, *b"key"),
+            }
+            store.apply(&[batch]).unwrap();
+            let records = store.database().unwrap().db.len();
+            assert_eq!(store.get(1, b"other").unwrap().unwrap(), vec![1; 2 * PIECE_BYTES]);
+            assert_eq!(store.get(1, b"key").unwrap(), value.map(|bytes| vec![2; bytes]));
+            records
+        };
+        assert_eq!(put(Some(10 * PIECE_BYTES)), 3 + 11);
+        assert_eq!(put(Some(5 * PIECE_BYTES)), 3 + 6);
+        assert_eq!(put(Some(3)), 3 + 1);
+        assert_eq!(put(Some(4 * PIECE_BYTES)), 3 + 5);
+        assert_eq!(put(None), 3);
+    }
+
+    #[test]
+    fn a_record_or_piece_that_makes_no_sense_is_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(1, *b"long", vec![9; 3 * PIECE_BYTES]);
+        store.apply(&[batch]).unwrap();
+        let db = store.database().unwrap().db;
+        let head = db.get(b"\0\x01long").unwrap().unwrap();
+        for bad in [&b""[..], b"\x02", &head[..5], b"\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"] {
+            db.insert(b"\0\x01long", bad).unwrap();
+            assert_eq!(store.get(1, b"long"), Err(StoreError::Damaged), "{bad:?}");
+            assert_eq!(store.scan(1, b"", b"", &mut |_, _| true), Err(StoreError::Damaged));
+        }
+        db.insert(b"\0\x01long", head).unwrap();
+        assert_eq!(store.get(1, b"long").unwrap().unwrap().len(), 3 * PIECE_BYTES);
+        db.remove(b"\x01\0\0\0\0\0\0\0\0\0\0\0\x01").unwrap();
+        assert_eq!(store.get(1, b"long"), Err(StoreError::Damaged));
+    }
+}
