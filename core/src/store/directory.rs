@@ -25,7 +25,7 @@ const FORMAT_FILE: &str = "format";
 #[derive(Debug)]
 pub struct DirectoryLock {
     directory: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -41,14 +41,17 @@ impl DirectoryLock {
         }
         // A file of its own, because on Windows nobody else can read one that is locked.
         fs::write(directory.join(HOLDER_FILE), std::process::id().to_string())?;
-        Ok(Self { directory: directory.to_owned(), _file: file })
+        Ok(Self { directory: directory.to_owned(), file })
     }
 }
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // A courtesy: the next holder overwrites it. The system releases the lock with the file.
+        // A courtesy: the next holder overwrites it.
         let _ = fs::remove_file(self.directory.join(HOLDER_FILE));
+        // Closing the file would do, were it not that a process being spawned elsewhere in this one has it open, too,
+        // between its fork and its exec.
+        let _ = unlock(&self.file);
     }
 }
 
@@ -73,6 +76,16 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
         Err(fs::TryLockError::WouldBlock) => Ok(false),
         Err(fs::TryLockError::Error(error)) => Err(error),
     }
+}
+
+#[cfg(unix)]
+fn unlock(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock)?)
+}
+
+#[cfg(not(unix))]
+fn unlock(file: &File) -> io::Result<()> {
+    file.unlock()
 }
 
 fn holder(directory: &Path) -> Option<u32> {
