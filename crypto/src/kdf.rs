@@ -66,3 +66,57 @@ pub(crate) fn hedged_salt<const N: usize>(
     hasher.finalize_xof().fill(&mut salt);
     salt
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    /// RFC 5869, appendix A, the cases with SHA-256.
+    #[test]
+    fn hkdf_gives_the_published_vectors() {
+        let range = |from: u8, to: u8| (from..=to).collect::<Vec<u8>>();
+        for (secret, salt, info, expected) in [
+            (
+                vec![0x0b; 22],
+                range(0x00, 0x0c),
+                range(0xf0, 0xf9),
+                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+            ),
+            (
+                range(0x00, 0x4f),
+                range(0x60, 0xaf),
+                range(0xb0, 0xff),
+                "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09\
+                 da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87",
+            ),
+            (
+                vec![0x0b; 22],
+                Vec::new(),
+                Vec::new(),
+                "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+            ),
+        ] {
+            let mut out = vec![0; expected.len() / 2];
+            hkdf_into(&secret, &salt, &info, &mut out);
+            assert_eq!(HEXLOWER.encode(&out), expected);
+        }
+    }
+
+    #[test]
+    fn a_hash_belongs_to_its_context() {
+        assert_eq!(hash(HashContext::Entry, b"x"), blake3::derive_key("clave/1 hash entry", b"x"));
+        assert_ne!(hash(HashContext::Entry, b"x"), hash(HashContext::Chunk, b"x"));
+    }
+
+    #[test]
+    fn a_salt_differs_when_the_generator_or_the_message_does() {
+        let salt = |seed: u8, aad: &[u8], plaintext: &[u8]| -> [u8; 32] {
+            hedged_salt("test", &[1; 32], &mut Entropy::from_seed([seed; 32]), aad, plaintext)
+        };
+        let salts = [salt(1, b"a", b"b"), salt(2, b"a", b"b"), salt(1, b"ab", b""), salt(1, b"", b"ab")];
+        assert_eq!(std::collections::BTreeSet::from(salts).len(), salts.len());
+        assert_eq!(salt(1, b"a", b"b"), salts[0]);
+    }
+}

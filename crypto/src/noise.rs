@@ -13,6 +13,9 @@ mod primitives;
 mod session;
 mod to_device;
 
+#[cfg(test)]
+mod tests;
+
 pub use session::Session;
 pub use to_device::{NoisePublicKey, open_from_device, seal_to_device};
 

@@ -46,3 +46,45 @@ pub fn unpad(mut padded: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
         _ => Err(CryptoError::Malformed("padding")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_the_paper() {
+        // By the formula of section 4, worked out by hand.
+        for (bytes, padded) in [(0, 0), (1, 1), (2, 2), (7, 7), (8, 8), (9, 10), (17, 18), (129, 144), (1_000, 1_024)] {
+            assert_eq!(padded_len(bytes), padded, "of {bytes}");
+        }
+        assert_eq!(padded_len(1_000_000), 1_015_808);
+        assert_eq!(padded_len(usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn only_what_pad_makes_is_unpadded() {
+        assert_eq!(pad(b"12345678"), b"12345678\x80\0");
+        for wrong in [&b""[..], b"\0", b"12345678\x80", b"12345678\x80\0\0", b"12345678\x81\0", b"\x80\0"] {
+            assert_eq!(unpad(wrong.to_vec()), Err(CryptoError::Malformed("padding")), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn padding_costs_at_most_12_percent(bytes in prop_oneof![1..5_000_usize, 1..=1_usize << 40]) {
+            let padded = padded_len(bytes);
+            prop_assert!(padded >= bytes);
+            prop_assert!((padded - bytes) * 100 <= bytes * 12, "{} to {}", bytes, padded);
+            prop_assert_eq!(padded_len(padded), padded);
+        }
+
+        #[test]
+        fn padding_comes_off(plaintext in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+            let padded = pad(&plaintext);
+            prop_assert_eq!(padded.len(), padded_len(plaintext.len() + 1));
+            prop_assert_eq!(unpad(padded), Ok(plaintext));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The vault: what keeps everything at rest sealed.
 //!
-//! Owns the vault key, how records are sealed and names hidden under it, and how it is itself wrapped by a passphrase.
-//! Does not know what a record holds nor where it is stored.
+//! Owns the vault key, how records are sealed and names hidden under it, and how it is itself wrapped by a
+//! passphrase. Does not know what a record holds nor where it is stored.
 //!
 //! A sealed record is `version (1) ‖ salt (24) ‖ ciphertext ‖ tag (16)`, under a key of its own derived from the salt.
 
@@ -76,8 +76,8 @@ impl VaultKey {
         aead::open(&self.record_key(salt), aad, sealed).map(Zeroizing::new)
     }
 
-    /// A pseudonym for `name`: the same for the same name and key, and without the key unlinkable to it. For the keys of
-    /// records, which a store must be able to look up.
+    /// A pseudonym for `name`: the same for the same name and key, and without the key unlinkable to it. For the names
+    /// of records, which a store must be able to look up.
     #[must_use]
     pub fn hide(&self, name: &[u8]) -> [u8; 16] {
         blake3::keyed_hash(&self.names, name).as_bytes()[..16].try_into().expect("16 of 32 bytes")

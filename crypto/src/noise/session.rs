@@ -16,7 +16,7 @@ const LAST: u8 = 1;
 /// Messages must be opened in the order in which they were sealed: a lost, repeated or reordered one is refused like
 /// an altered one, and ends the session.
 ///
-/// A sealed message is a run of Noise messages, all but the last 65,535 bytes long; each begins, in clear, with a
+/// A sealed message is a run of Noise messages, all but the last 65,535 bytes long. The plaintext of each begins with a
 /// byte that says whether it is the last, so that nobody can cut a message short or join two.
 pub struct Session {
     transport: Option<snow::TransportState>,

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{COMPLETE, HANDSHAKE_OVERHEAD_BYTES_MAX, Session, blame, primitives};
 use crate::{CryptoError, DeviceKey, Entropy, kdf, labels};
 
-const PATTERN: &str = "Noise_X_25519_ChaChaPoly_BLAKE2s";
+pub(super) const PATTERN: &str = "Noise_X_25519_ChaChaPoly_BLAKE2s";
 
 /// The X25519 public key of a device, to which messages can be sealed.
 ///

@@ -82,3 +82,62 @@ impl Default for PassphraseParams {
         Self::RECOMMENDED
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use argon2::{AssociatedData, ParamsBuilder};
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    /// RFC 9106, section 5.3. It uses a secret and associated data, which we do not: so by the library's own interface.
+    #[test]
+    fn the_library_gives_the_published_vector() {
+        let data = AssociatedData::new(&[4; 12]).unwrap();
+        let params = ParamsBuilder::new().m_cost(32).t_cost(3).p_cost(4).data(data).build().unwrap();
+        let mut tag = [0; 32];
+        Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params)
+            .unwrap()
+            .hash_password_into(&[1; 32], &[2; 16], &mut tag)
+            .unwrap();
+        assert_eq!(HEXLOWER.encode(&tag), "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
+    }
+
+    /// `src/test.c` of the reference implementation (P-H-C/phc-winner-argon2), Argon2id, version 19.
+    #[test]
+    fn stretching_gives_the_vectors_of_the_reference_implementation() {
+        for (memory_kib, passes, lanes, expected) in [
+            (256, 2, 1, "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
+            (256, 2, 2, "6d093c501fd5999645e0ea3bf620d7b8be7fd2db59c20d9fff9539da2bf57037"),
+            (65_536, 2, 1, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"),
+        ] {
+            let params = PassphraseParams::new(memory_kib, passes, lanes).unwrap();
+            let key = params.stretch("password", b"somesalt").unwrap();
+            assert_eq!(HEXLOWER.encode(&*key), expected);
+        }
+    }
+
+    #[test]
+    fn parameters_are_bounded() {
+        for allowed in [(8, 1, 1), (1 << 20, 4, 16), (64 * 1024, 64, 4), (128, 32_768, 16)] {
+            let params = PassphraseParams::new(allowed.0, allowed.1, allowed.2).unwrap();
+            assert_eq!((params.memory_kib(), params.passes(), params.lanes()), allowed);
+        }
+        for refused in [
+            (7, 1, 1),
+            (127, 1, 16),
+            (8, 0, 1),
+            (8, 1, 0),
+            ((1 << 20) + 1, 1, 1),
+            (1 << 20, 5, 1),
+            (1 << 20, 1, 17),
+            (u32::MAX, u32::MAX, u32::MAX),
+        ] {
+            let params = PassphraseParams::new(refused.0, refused.1, refused.2);
+            assert_eq!(params, Err(CryptoError::Malformed("passphrase parameters")), "{refused:?}");
+        }
+        for ours in [PassphraseParams::RECOMMENDED, PassphraseParams::FAST_FOR_TESTS] {
+            assert_eq!(PassphraseParams::new(ours.memory_kib, ours.passes, ours.lanes), Ok(ours));
+        }
+    }
+}

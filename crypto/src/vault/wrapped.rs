@@ -1,9 +1,10 @@
 //! The vault key as it lies on disk.
 //!
 //! `"CLVK" ‖ version (1) ‖ protection (0 none, 1 passphrase)`, then
-//! for none: `key (32) ‖ checksum (16)`;
-//! for a passphrase: `memory in KiB (4, big endian) ‖ passes (4) ‖ lanes (4) ‖ salt (16) ‖ sealed key (48)`, everything
-//! before the sealed key being its associated data.
+//!
+//! - for none: `key (32) ‖ checksum (16)`;
+//! - for a passphrase: `memory in KiB (4, big endian) ‖ passes (4) ‖ lanes (4) ‖ salt (16) ‖ sealed key (48)`,
+//!   everything before the sealed key being its associated data.
 
 use zeroize::Zeroizing;
 

@@ -1,0 +1,171 @@
+//! The libp2p side: which transports, which behaviours.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures::future::Either;
+use libp2p::{
+    PeerId, Swarm, Transport as _, connection_limits,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    dcutr, dns, identify,
+    identity::Keypair,
+    mdns, noise, ping, quic, relay,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    tcp, yamux,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Config, Limits, TransportError, registry::Registry, streams};
+
+/// What identify says of us. No version: it would only tell strangers which bugs we have.
+const AGENT: &str = "clave";
+const PROTOCOL: &str = "/clave/1";
+
+/// Streams that one connection may have at a time: ours, both ways, and those of ping, identify and circuits.
+const STREAMS_PER_CONNECTION_MAX: usize = 64;
+const NEGOTIATING_STREAMS_MAX: usize = 16;
+
+pub(crate) type Wire = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// The behaviours of a device.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Node {
+    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) streams: streams::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    relay: relay::client::Behaviour,
+    dcutr: Toggle<dcutr::Behaviour>,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// Spawns tasks that end when told to, and can be waited for.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks {
+    pub(crate) stopped: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Tasks {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Ends all tasks, and waits until they have.
+    pub(crate) async fn stop(&self) {
+        self.stopped.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    pub(crate) fn swarm_config(&self, idle: Duration) -> libp2p::swarm::Config {
+        let tasks = self.clone();
+        libp2p::swarm::Config::with_executor(move |task| tasks.spawn(task))
+            .with_idle_connection_timeout(idle)
+            .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX)
+    }
+}
+
+pub(crate) fn keypair(seed: &[u8; 32]) -> Keypair {
+    let mut seed = *seed;
+    // Wipes its argument.
+    Keypair::ed25519_from_bytes(&mut seed).expect("any 32 bytes are an Ed25519 seed")
+}
+
+/// A swarm for a device. The error is that of mDNS, which a device can do without.
+pub(crate) fn node(
+    config: &Config,
+    registry: &Arc<Registry>,
+    tasks: &Tasks,
+) -> Result<(Swarm<Node>, Option<io::Error>), TransportError> {
+    let keys = keypair(&config.seed);
+    let id = keys.public().to_peer_id();
+    let (relay_wire, relay) = relay::client::new(id);
+    let relay_wire = secured(relay_wire, &keys, STREAMS_PER_CONNECTION_MAX, config.limits.dial_timeout)?;
+    let wire = wire(&keys, config.quic, STREAMS_PER_CONNECTION_MAX, config.limits.dial_timeout)?;
+    let wire = relay_wire.or_transport(wire).map(|either, _| either.into_inner()).boxed();
+    let (mdns, failure) = match config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), id)) {
+        None => (None, None),
+        Some(Ok(mdns)) => (Some(mdns), None),
+        Some(Err(error)) => (None, Some(error)),
+    };
+    let behaviour = Node {
+        limits: connection_limits::Behaviour::new(connection_limits(&config.limits)),
+        streams: streams::Behaviour::new(registry.clone(), config.limits.strangers_max),
+        identify: identify(&keys),
+        ping: ping(&config.limits),
+        relay,
+        dcutr: config.hole_punching.then(|| dcutr::Behaviour::new(id)).into(),
+        mdns: mdns.into(),
+    };
+    Ok((Swarm::new(wire, behaviour, id, tasks.swarm_config(config.limits.idle_timeout)), failure))
+}
+
+fn connection_limits(limits: &Limits) -> connection_limits::ConnectionLimits {
+    connection_limits::ConnectionLimits::default()
+        .with_max_established(Some(limits.connections_max))
+        .with_max_established_per_peer(Some(limits.connections_per_peer_max))
+        .with_max_pending_incoming(Some(limits.connections_max))
+        .with_max_pending_outgoing(Some(limits.connections_max))
+}
+
+pub(crate) fn identify(keys: &Keypair) -> identify::Behaviour {
+    // What we listen on is told to the team by the team's own means, not to everyone who connects.
+    let config = identify::Config::new(PROTOCOL.into(), keys.public())
+        .with_agent_version(AGENT.into())
+        .with_cache_size(0)
+        .with_hide_listen_addrs(true);
+    identify::Behaviour::new(config)
+}
+
+fn ping(limits: &Limits) -> ping::Behaviour {
+    ping::Behaviour::new(ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_timeout))
+}
+
+/// TCP, and QUIC if wanted, with DNS if the system has a resolver that we can find.
+pub(crate) fn wire(keys: &Keypair, quic: bool, streams: usize, patience: Duration) -> Result<Wire, TransportError> {
+    let base = || -> Result<Wire, TransportError> {
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        let tcp = secured(tcp, keys, streams, patience)?;
+        if !quic {
+            return Ok(tcp);
+        }
+        let mut config = quic::Config::new(keys);
+        config.handshake_timeout = patience;
+        let quic = quic::tokio::Transport::new(config);
+        let either = quic.or_transport(tcp).map(|either, _| match either {
+            Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+            Either::Right(tcp) => tcp,
+        });
+        Ok(either.boxed())
+    };
+    match dns::tokio::Transport::system(base()?) {
+        Ok(with_dns) => Ok(with_dns.boxed()),
+        Err(error) => {
+            // So it is on Android, which has no /etc/resolv.conf.
+            tracing::warn!(%error, "no DNS resolver: addresses with names cannot be dialled");
+            base()
+        }
+    }
+}
+
+/// Noise and Yamux over a stream of bytes.
+fn secured<T>(wire: T, keys: &Keypair, streams: usize, patience: Duration) -> Result<Wire, TransportError>
+where
+    T: libp2p::Transport + Send + Unpin + 'static,
+    T::Output: futures::AsyncRead + futures::AsyncWrite + Unpin + Send + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    let noise = noise::Config::new(keys).map_err(|_| TransportError::Security)?;
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(streams);
+    let secured = wire.upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux).timeout(patience);
+    Ok(secured.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
+}

@@ -1,0 +1,316 @@
+//! What the tasks of a transport share: who is connected, who is permitted, what was counted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use libp2p::swarm::ConnectionId;
+use tokio::sync::mpsc;
+
+use crate::{
+    Address, Channel, FRAME_BYTES_MAX, PeerKey, SendError,
+    room::{NoRoom, Room, Taken},
+};
+
+/// Addresses that others say they see us at: the newest are kept.
+const OBSERVED_MAX: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+    pub(crate) refusals: RefusalCounters,
+}
+
+#[derive(Default)]
+struct Inner {
+    peers: BTreeMap<PeerKey, Arc<Peer>>,
+    permitted: BTreeSet<PeerKey>,
+    listening: BTreeSet<Address>,
+    observed: VecDeque<Address>,
+}
+
+#[derive(Default)]
+pub(crate) struct RefusalCounters {
+    pub(crate) oversize: AtomicU64,
+    pub(crate) broken: AtomicU64,
+    pub(crate) stalled: AtomicU64,
+    pub(crate) not_permitted: AtomicU64,
+    pub(crate) foreign_key: AtomicU64,
+    pub(crate) too_many_strangers: AtomicU64,
+    pub(crate) idle_strangers: AtomicU64,
+    pub(crate) overload: AtomicU64,
+}
+
+/// What was refused since the start, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// Streams ended because a frame was longer than [`FRAME_BYTES_MAX`].
+    pub oversize: u64,
+    /// Streams that ended inside a frame.
+    pub broken: u64,
+    /// Streams ended because a frame did not go on.
+    pub stalled: u64,
+    /// Streams and frames on Sync or Bulk from peers who were not permitted.
+    pub not_permitted: u64,
+    /// Peers whose key is not Ed25519.
+    pub foreign_key: u64,
+    /// Peers turned away because too many strangers were connected already.
+    pub too_many_strangers: u64,
+    /// Strangers disconnected because they sent nothing.
+    pub idle_strangers: u64,
+    /// Connections closed at once because the owner does not keep up with events.
+    pub overload: u64,
+}
+
+/// What a transport has done and holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Every connected peer.
+    pub peers: Vec<PeerInfo>,
+    /// What was refused.
+    pub refusals: Refusals,
+    /// Bytes of received frames that wait for the owner, by channel number. An empty frame counts as 1 KiB.
+    pub inbound_waiting_bytes: [usize; 3],
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Who.
+    pub peer: PeerKey,
+    /// Whether the owner permitted it.
+    pub permitted: bool,
+    /// The connections, oldest first.
+    pub connections: Vec<ConnectionInfo>,
+    /// Bytes of frames sent in this session, without the four of each length.
+    pub sent_bytes: u64,
+    /// Bytes of frames received in this session, likewise.
+    pub received_bytes: u64,
+    /// Frames sent.
+    pub sent_frames: u64,
+    /// Frames received.
+    pub received_frames: u64,
+    /// Bytes of frames that wait to be sent, by channel number. An empty frame counts as 1 KiB.
+    pub outbound_waiting_bytes: [usize; 3],
+}
+
+impl PeerInfo {
+    /// Whether every connection leads through a relay.
+    pub fn is_relayed(&self) -> bool {
+        self.connections.iter().all(|connection| connection.relayed)
+    }
+
+    /// The last measured round trip of the best connection (direct before relayed), if one was measured yet.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let best =
+            self.connections.iter().min_by_key(|connection| (connection.relayed, connection.round_trip.is_none()));
+        best.and_then(|connection| connection.round_trip)
+    }
+}
+
+/// One connection with a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Where the peer is, as seen from here.
+    pub address: Address,
+    /// Whether a relay is in between.
+    pub relayed: bool,
+    /// Whether this side dialled.
+    pub outgoing: bool,
+    /// The last measured round trip.
+    pub round_trip: Option<Duration>,
+}
+
+/// Where this device can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where it listens, through relays too.
+    pub listening: Vec<ListenAddress>,
+    /// Where others say they see it. Unverified; at most 16, the newest last.
+    pub observed: Vec<Address>,
+}
+
+/// An address that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// Where.
+    pub address: Address,
+    /// Whether only this machine can reach it.
+    pub loopback: bool,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics while it holds this lock")
+    }
+
+    pub(crate) fn insert(&self, peer: Arc<Peer>) {
+        self.lock().peers.insert(peer.key, peer);
+    }
+
+    pub(crate) fn remove(&self, peer: &PeerKey) {
+        self.lock().peers.remove(peer);
+    }
+
+    pub(crate) fn peer(&self, peer: &PeerKey) -> Option<Arc<Peer>> {
+        self.lock().peers.get(peer).cloned()
+    }
+
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.lock().peers.values().cloned().collect()
+    }
+
+    /// Whether this changed anything.
+    pub(crate) fn set_permitted(&self, peer: PeerKey, permitted: bool) -> bool {
+        let mut inner = self.lock();
+        if permitted { inner.permitted.insert(peer) } else { inner.permitted.remove(&peer) }
+    }
+
+    pub(crate) fn is_permitted(&self, peer: &PeerKey) -> bool {
+        self.lock().permitted.contains(peer)
+    }
+
+    pub(crate) fn allows(&self, peer: &PeerKey, channel: Channel) -> bool {
+        channel.is_open_to_strangers() || self.is_permitted(peer)
+    }
+
+    pub(crate) fn set_listening(&self, address: &Address, listening: bool) -> bool {
+        let mut inner = self.lock();
+        if listening { inner.listening.insert(address.clone()) } else { inner.listening.remove(address) }
+    }
+
+    pub(crate) fn observe(&self, address: Address) {
+        let observed = &mut self.lock().observed;
+        observed.retain(|known| *known != address);
+        observed.push_back(address);
+        if observed.len() > OBSERVED_MAX {
+            observed.pop_front();
+        }
+    }
+
+    pub(crate) fn addresses(&self) -> Addresses {
+        let inner = self.lock();
+        let listen_address =
+            |address: &Address| ListenAddress { loopback: address.is_loopback(), address: address.clone() };
+        Addresses {
+            listening: inner.listening.iter().map(listen_address).collect(),
+            observed: inner.observed.iter().cloned().collect(),
+        }
+    }
+
+    pub(crate) fn info(&self, peer: &Peer) -> PeerInfo {
+        PeerInfo {
+            peer: peer.key,
+            permitted: self.is_permitted(&peer.key),
+            connections: peer.connections().values().cloned().collect(),
+            sent_bytes: peer.sent_bytes.load(Relaxed),
+            received_bytes: peer.received_bytes.load(Relaxed),
+            sent_frames: peer.sent_frames.load(Relaxed),
+            received_frames: peer.received_frames.load(Relaxed),
+            outbound_waiting_bytes: Channel::ALL.map(|channel| peer.outboxes[channel as usize].room.used()),
+        }
+    }
+}
+
+impl RefusalCounters {
+    pub(crate) fn snapshot(&self) -> Refusals {
+        Refusals {
+            oversize: self.oversize.load(Relaxed),
+            broken: self.broken.load(Relaxed),
+            stalled: self.stalled.load(Relaxed),
+            not_permitted: self.not_permitted.load(Relaxed),
+            foreign_key: self.foreign_key.load(Relaxed),
+            too_many_strangers: self.too_many_strangers.load(Relaxed),
+            idle_strangers: self.idle_strangers.load(Relaxed),
+            overload: self.overload.load(Relaxed),
+        }
+    }
+}
+
+/// A connected peer, from its first connection to its last.
+pub(crate) struct Peer {
+    pub(crate) key: PeerKey,
+    pub(crate) outboxes: [Outbox; 3],
+    connections: Mutex<BTreeMap<ConnectionId, ConnectionInfo>>,
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent_frames: AtomicU64,
+    pub(crate) received_frames: AtomicU64,
+    /// By channel: an `Interrupted` waits to be taken already.
+    pub(crate) interruptions: [Arc<AtomicBool>; 3],
+}
+
+impl Peer {
+    /// The peer, and where the frames for it come out, by channel.
+    pub(crate) fn new(key: PeerKey, outbound_bytes_max: usize) -> (Self, [mpsc::Receiver<Outgoing>; 3]) {
+        let [sync, join, bulk] = Channel::ALL.map(|_| Outbox::new(outbound_bytes_max));
+        let peer = Self {
+            key,
+            outboxes: [sync.0, join.0, bulk.0],
+            connections: Mutex::default(),
+            sent_bytes: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_frames: AtomicU64::new(0),
+            received_frames: AtomicU64::new(0),
+            interruptions: Default::default(),
+        };
+        (peer, [sync.1, join.1, bulk.1])
+    }
+
+    pub(crate) fn connections(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, ConnectionInfo>> {
+        self.connections.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// Frames on their way to one peer on one channel.
+pub(crate) struct Outbox {
+    queue: mpsc::Sender<Outgoing>,
+    pub(crate) room: Room,
+}
+
+/// A frame in an outbox.
+pub(crate) struct Outgoing {
+    pub(crate) bytes: Vec<u8>,
+    _room: Taken,
+}
+
+impl Outbox {
+    fn new(bytes_max: usize) -> (Self, mpsc::Receiver<Outgoing>) {
+        let room = Room::new(bytes_max);
+        let (queue, receiver) = mpsc::channel(room.slots());
+        (Self { queue, room }, receiver)
+    }
+
+    pub(crate) async fn send(&self, bytes: Vec<u8>) -> Result<(), SendError> {
+        check_length(&bytes)?;
+        let room = self.room.take(bytes.len()).await.map_err(|_| SendError::NotConnected)?;
+        self.put(bytes, room)
+    }
+
+    pub(crate) fn try_send(&self, bytes: Vec<u8>) -> Result<(), SendError> {
+        check_length(&bytes)?;
+        match self.room.try_take(bytes.len()) {
+            Ok(room) => self.put(bytes, room),
+            Err(NoRoom::Full) => Err(SendError::Full),
+            Err(NoRoom::Closed) => Err(SendError::NotConnected),
+        }
+    }
+
+    fn put(&self, bytes: Vec<u8>, room: Taken) -> Result<(), SendError> {
+        // The queue is as long as its room: it can be closed, not full.
+        self.queue.try_send(Outgoing { bytes, _room: room }).map_err(|_| SendError::NotConnected)
+    }
+}
+
+fn check_length(bytes: &[u8]) -> Result<(), SendError> {
+    if bytes.len() > FRAME_BYTES_MAX { Err(SendError::TooLong { bytes: bytes.len() }) } else { Ok(()) }
+}
