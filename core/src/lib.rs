@@ -2,7 +2,31 @@
 
 #![forbid(unsafe_code)]
 
+mod calendar;
+mod diff;
+mod drive;
+mod error;
+mod node;
+mod note;
+mod space;
 mod store;
+mod timeline;
+
+pub use calendar::Calendar;
+pub use clave_engine::{
+    CircleStatus, DocumentId, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
+    Refusal, RefusalCounts, SpaceId, check_name,
+    crdt::{Attachment, ChangeHash, CrdtError, DocumentKind, Draft, FileVersion, MessageId, NodeId, Tree},
+    crypto::{DeviceId, PersonId},
+    membership::Role,
+};
+pub use diff::ListDiff;
+pub use drive::{Drive, Progress};
+pub use error::Error;
+pub use node::{NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
+pub use note::{Note, NoteSnapshot};
+pub use space::{DocumentHeads, Member, MemberDevice, NoteInfo, Space};
+pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 
 pub use store::{
     DirectoryLock, FailingStore, Fault, KEY_BYTES_MAX, MemoryStore, RawBatch, RawWrite, RedbStore, STORE_FORMAT,

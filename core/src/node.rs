@@ -190,13 +190,7 @@ impl Node {
         let transport = network.as_ref().map(|(transport, _)| transport.clone());
         let (inputs, commands) = mpsc::channel(driver::COMMANDS_MAX);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let inner = Inner {
-            profile,
-            inputs,
-            events: events.clone(),
-            transport,
-            store: Arc::downgrade(&store),
-        };
+        let inner = Inner { profile, inputs, events: events.clone(), transport, store: Arc::downgrade(&store) };
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()
@@ -304,8 +298,9 @@ impl Node {
         if let Some(transport) = &self.inner.transport {
             status.addresses = driver::addresses_of(transport);
             let stats = transport.stats();
-            (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
             for peer in stats.peers {
+                status.sent_bytes += peer.sent_bytes;
+                status.received_bytes += peer.received_bytes;
                 let device = DeviceId::from_bytes(peer.peer.0);
                 if online.contains(&device) {
                     status.peers.push(PeerStatus {

@@ -216,16 +216,22 @@ impl Document {
         self.held.len()
     }
 
-    /// The document in one piece, compressed, with the changes that are held. Automerge's own format.
+    /// The document in one piece, compressed, with the changes that are held. Automerge's own format. A note is loaded
+    /// again to see that it can be, so this takes its time; it is for now and then, not for every change.
     ///
     /// # Errors
     ///
-    /// [`CrdtError::Uncommitted`] while there are local edits.
+    /// [`CrdtError::Uncommitted`] while there are local edits; [`CrdtError::NotStorable`] if a peer made that
+    /// impossible: then go on storing changes.
     pub fn save(&mut self) -> Result<Vec<u8>, CrdtError> {
         if self.is_edited() {
             return Err(CrdtError::Uncommitted);
         }
-        let mut bytes = self.doc.save_with_options(SaveOptions::default());
+        // Whether a mark begins before it ends is only checked when a document is loaded.
+        let mut bytes = match self.kind {
+            DocumentKind::Note => self.doc.save_and_verify().map_err(|_| CrdtError::NotStorable)?,
+            _ => self.doc.save_with_options(SaveOptions::default()),
+        };
         for change in self.held.values() {
             bytes.extend_from_slice(change.raw_bytes());
         }

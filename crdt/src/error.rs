@@ -12,6 +12,9 @@ pub enum CrdtError {
     /// The environment's fault: a stored document does not decode.
     #[error("the stored document is damaged; rebuild it from its changes")]
     DamagedSnapshot,
+    /// A peer's fault: the document holds formatting that cannot be stored in one piece.
+    #[error("the document cannot be stored in one piece; keep its changes")]
+    NotStorable,
     /// The caller's fault: the document is of another kind.
     #[error("this is not a {expected} document; open it as what it is ({found})", found = kind_name(*.found))]
     WrongKind {

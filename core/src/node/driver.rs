@@ -278,7 +278,9 @@ async fn forward(
 
 /// Where this device can be reached: what a relay or the network says, and where it listens.
 pub(super) fn addresses_of(transport: &Transport) -> Vec<String> {
-    transport.addresses().all().iter().map(ToString::to_string).collect()
+    let known = transport.addresses();
+    let (here, elsewhere): (Vec<_>, Vec<_>) = known.listening.into_iter().partition(|address| address.loopback);
+    elsewhere.into_iter().chain(here).map(|listening| listening.address.to_string()).collect()
 }
 
 fn random(engine: &mut Engine) -> u64 {

@@ -16,11 +16,28 @@ pub(super) fn check(kind: DocumentKind, change: &Change) -> Result<(), ChangeFau
         DocumentKind::Timeline => |op, key| op.action == OpType::Delete && is_under(key, timeline::PREFIXES),
         // A drive only grows: its tree follows from everything that was ever done to it.
         DocumentKind::Drive => |op, key| !op.pred.is_empty() && is_under(key, drive::PREFIXES),
-        DocumentKind::Note | DocumentKind::Calendar => return Ok(()),
+        DocumentKind::Note | DocumentKind::Calendar => |_, _| false,
     };
-    let change = ExpandedChange::from(change);
+    let operations = ExpandedChange::from(change).operations;
     let is_forbidden = |op: &Op| root_key(op).is_some_and(|key| forbidden(op, key));
-    if change.operations.iter().any(is_forbidden) { Err(ChangeFault::Operations) } else { Ok(()) }
+    if operations.iter().any(is_forbidden) || !marks_are_paired(&operations) {
+        return Err(ChangeFault::Operations);
+    }
+    Ok(())
+}
+
+/// Whether each begin of a mark is followed by its end, and no end stands alone: Automerge finds one by the other.
+fn marks_are_paired(operations: &[Op]) -> bool {
+    let begins = |op: &Op| matches!(op.action, OpType::MarkBegin(_));
+    let ends = |op: &Op| matches!(op.action, OpType::MarkEnd(_));
+    let mut before = None;
+    for op in operations {
+        if before.is_some_and(begins) != ends(op) || (ends(op) && before.is_some_and(|begin| begin.obj != op.obj)) {
+            return false;
+        }
+        before = Some(op);
+    }
+    !before.is_some_and(begins)
 }
 
 /// The keys of the root that a change writes to.

@@ -1,0 +1,96 @@
+//! How an observed list changes.
+
+/// One step from the former state of a list to the next. Steps apply one after the other; the first ever is a
+/// [`Reset`](Self::Reset), so that the state at the beginning arrives by the same path as every later change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListDiff<T> {
+    /// Forget what you have: this is the list.
+    Reset(Vec<T>),
+    /// Put these behind the last.
+    Append(Vec<T>),
+    /// Put this before what stands at the index.
+    Insert {
+        /// Where.
+        index: usize,
+        /// What.
+        item: T,
+    },
+    /// Replace what stands at the index.
+    Set {
+        /// Where.
+        index: usize,
+        /// By what.
+        item: T,
+    },
+    /// Take out what stands at the index.
+    Remove {
+        /// Where.
+        index: usize,
+    },
+}
+
+impl<T: Clone> ListDiff<T> {
+    /// Does this step to `list`.
+    ///
+    /// # Panics
+    /// If the list is not the one that the step was made for.
+    pub fn apply(self, list: &mut Vec<T>) {
+        match self {
+            Self::Reset(items) => *list = items,
+            Self::Append(items) => list.extend(items),
+            Self::Insert { index, item } => list.insert(index, item),
+            Self::Set { index, item } => list[index] = item,
+            Self::Remove { index } => {
+                list.remove(index);
+            }
+        }
+    }
+}
+
+/// The steps from `old` to `new`, both strictly ascending by `key`.
+pub(crate) fn diff<T: Clone + PartialEq, K: Ord>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> Vec<ListDiff<T>> {
+    let mut steps = Vec::new();
+    let (mut before, mut index) = (old.iter().peekable(), 0);
+    for (place, item) in new.iter().enumerate() {
+        while before.next_if(|gone| key(gone) < key(item)).is_some() {
+            steps.push(ListDiff::Remove { index });
+        }
+        match before.next_if(|known| key(known) == key(item)) {
+            Some(known) if known == item => {}
+            Some(_) => steps.push(ListDiff::Set { index, item: item.clone() }),
+            None if before.peek().is_none() => {
+                steps.push(ListDiff::Append(new[place..].to_vec()));
+                return steps;
+            }
+            None => steps.push(ListDiff::Insert { index, item: item.clone() }),
+        }
+        index += 1;
+    }
+    steps.extend(before.map(|_| ListDiff::Remove { index }));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(old: &[(u8, char)], new: &[(u8, char)]) -> usize {
+        let steps = diff(old, new, |item| item.0);
+        let count = steps.len();
+        let mut list = old.to_vec();
+        steps.into_iter().for_each(|step| step.apply(&mut list));
+        assert_eq!(list, new);
+        count
+    }
+
+    #[test]
+    fn steps_lead_from_one_state_to_the_next() {
+        assert_eq!(check(&[], &[(1, 'a'), (2, 'b')]), 1);
+        assert_eq!(check(&[(1, 'a')], &[(1, 'a')]), 0);
+        assert_eq!(check(&[(1, 'a'), (3, 'c')], &[(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e')]), 2);
+        assert_eq!(check(&[(1, 'a'), (2, 'b'), (3, 'c')], &[(2, 'x')]), 3);
+        assert_eq!(check(&[(2, 'b'), (3, 'c')], &[(1, 'a')]), 3);
+        assert_eq!(check(&[(1, 'a')], &[]), 1);
+    }
+}

@@ -1,0 +1,146 @@
+//! A note: rich text that several people write at once.
+
+use clave_engine::DocumentId;
+use clave_engine::crdt::{ChangeHash, DocumentKind};
+
+use crate::{Error, Space};
+
+/// A note of a space. Cheap to clone.
+#[derive(Clone)]
+pub struct Note {
+    space: Space,
+    id: DocumentId,
+}
+
+/// A note as it was at one moment, to be edited elsewhere and handed back to [`Note::edit_markdown`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteSnapshot {
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub markdown: String,
+    /// Which moment.
+    pub heads: Vec<ChangeHash>,
+}
+
+impl Note {
+    pub(crate) fn new(space: Space, id: DocumentId) -> Self {
+        Self { space, id }
+    }
+
+    /// Its id, the same on every device.
+    #[must_use]
+    pub fn id(&self) -> DocumentId {
+        self.id
+    }
+
+    /// The note as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn snapshot(&self) -> Result<NoteSnapshot, Error> {
+        let (space, id) = (self.space.id, self.id);
+        self.space
+            .node
+            .read(move |engine| {
+                let document = engine.document(space, id, DocumentKind::Note)?;
+                let heads = document.heads();
+                let note = document.note()?;
+                Ok(NoteSnapshot { title: note.title(), markdown: note.markdown()?, heads })
+            })
+            .await
+    }
+
+    /// The bare text, with U+FFFC where blocks begin.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn text(&self) -> Result<String, Error> {
+        let (space, id) = (self.space.id, self.id);
+        self.space.node.read(move |engine| Ok(engine.document(space, id, DocumentKind::Note)?.note()?.text()?)).await
+    }
+
+    /// Gives it another title.
+    ///
+    /// # Errors
+    /// If it is too long, or the disk refuses.
+    pub async fn set_title(&self, title: &str) -> Result<(), Error> {
+        let (space, id, title) = (self.space.id, self.id, title.to_owned());
+        self.space
+            .node
+            .command(move |engine, now| {
+                engine.edit(space, id, DocumentKind::Note, now, |document, _| document.note()?.set_title(&title))
+            })
+            .await
+    }
+
+    /// Merges a text that was edited elsewhere, since `opened_at`: what was changed there is changed here, what others
+    /// changed meanwhile stays.
+    ///
+    /// # Errors
+    /// If it is too long, `opened_at` is not of this note, or the disk refuses.
+    pub async fn edit_markdown(&self, opened_at: &[ChangeHash], markdown: impl Into<String>) -> Result<(), Error> {
+        let (space, id, opened_at, markdown) = (self.space.id, self.id, opened_at.to_vec(), markdown.into());
+        self.space
+            .node
+            .command(move |engine, now| {
+                engine.edit(space, id, DocumentKind::Note, now, |document, done| {
+                    done.extend(document.note()?.edit_markdown(&opened_at, &markdown, now)?);
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Puts Markdown behind what is there.
+    ///
+    /// # Errors
+    /// If it is too long, or the disk refuses.
+    pub async fn append_markdown(&self, markdown: impl Into<String>) -> Result<(), Error> {
+        let (space, id, markdown) = (self.space.id, self.id, markdown.into());
+        self.space
+            .node
+            .command(move |engine, now| {
+                engine.edit(space, id, DocumentKind::Note, now, |document, done| {
+                    done.extend(document.note()?.import_markdown(&markdown, now)?);
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Deletes and inserts at positions in code points, one after the other, as one change. Returns the note's heads
+    /// after it.
+    ///
+    /// # Errors
+    /// If a position is beyond the end; then nothing changed.
+    pub async fn splice(&self, splices: Vec<(usize, usize, String)>) -> Result<Vec<ChangeHash>, Error> {
+        let (space, id) = (self.space.id, self.id);
+        self.space
+            .node
+            .command(move |engine, now| {
+                engine.edit(space, id, DocumentKind::Note, now, |document, _| {
+                    let splices: Vec<(usize, usize, &str)> =
+                        splices.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
+                    document.note()?.splice_many(&splices)
+                })?;
+                Ok(engine.document(space, id, DocumentKind::Note)?.heads())
+            })
+            .await
+    }
+
+    /// Whether the note contains all of these changes.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn contains(&self, heads: Vec<ChangeHash>) -> Result<bool, Error> {
+        let (space, id) = (self.space.id, self.id);
+        self.space
+            .node
+            .read(move |engine| {
+                let document = engine.document(space, id, DocumentKind::Note)?;
+                Ok(heads.iter().all(|hash| document.contains(hash)))
+            })
+            .await
+    }
+}

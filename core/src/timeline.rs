@@ -1,0 +1,359 @@
+//! The chat of a space.
+
+use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
+use clave_engine::crypto::{DeviceId, PersonId};
+use clave_engine::membership::Membership;
+use clave_engine::{DocumentId, Engine, EngineError, Event, SpaceId};
+use tokio::sync::broadcast;
+
+use crate::diff::{ListDiff, diff};
+use crate::{Error, Space};
+
+/// The chat of a space: any number of messages, kept in segments.
+#[derive(Clone)]
+pub struct Timeline {
+    space: Space,
+}
+
+/// Who wrote something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The person, if they are still in the space.
+    pub person: Option<PersonId>,
+    /// The device, if the membership log knows it (yet).
+    pub device: Option<DeviceId>,
+    /// What to show.
+    pub name: String,
+    /// Whether it is the person this device belongs to.
+    pub is_me: bool,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Which.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub author: Author,
+    /// When, by its author's clock, in Unix milliseconds.
+    pub sent_ms: u64,
+    /// Plain text, with Markdown's conventions. Empty if it was withdrawn.
+    pub body: String,
+    /// The message it answers.
+    pub reply_to: Option<MessageId>,
+    /// Files of the space's drive.
+    pub attachments: Vec<Attachment>,
+    /// People named in it.
+    pub mentions: Vec<PersonId>,
+    /// Whether its author changed it since.
+    pub edited: bool,
+    /// Whether its author took it back.
+    pub withdrawn: bool,
+    /// Somebody else overwrote it: what it says is theirs.
+    pub altered_by: Option<Author>,
+    /// Reactions, and who reacted so.
+    pub reactions: Vec<(String, Vec<Author>)>,
+}
+
+impl Timeline {
+    pub(crate) fn new(space: Space) -> Self {
+        Self { space }
+    }
+
+    /// Posts a message of plain text. Returns once it is durable here; it is sent to whoever is connected, and to the
+    /// others when they are.
+    ///
+    /// # Errors
+    /// If it is too long, or the disk refuses.
+    pub async fn send(&self, body: impl Into<String>) -> Result<MessageId, Error> {
+        self.post(Draft::text(body)).await
+    }
+
+    /// Posts a message with all that may belong to it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn post(&self, draft: Draft) -> Result<MessageId, Error> {
+        let id = self.space.id;
+        self.space.node.command(move |engine, now| post(engine, id, &draft, now)).await
+    }
+
+    /// Changes a message of one's own.
+    ///
+    /// # Errors
+    /// If it is somebody else's, or was withdrawn.
+    pub async fn edit(&self, message: MessageId, body: impl Into<String>) -> Result<(), Error> {
+        let (id, draft) = (self.space.id, Draft::text(body));
+        self.space
+            .node
+            .command(move |engine, now| {
+                in_segment_of(engine, id, message, now, |timeline| timeline.edit(&message, now, &draft))
+            })
+            .await
+    }
+
+    /// Takes a message of one's own back. That there was one stays visible.
+    ///
+    /// # Errors
+    /// If it is somebody else's.
+    pub async fn withdraw(&self, message: MessageId) -> Result<(), Error> {
+        let id = self.space.id;
+        self.space
+            .node
+            .command(move |engine, now| in_segment_of(engine, id, message, now, |timeline| timeline.withdraw(&message)))
+            .await
+    }
+
+    /// Adds a reaction, or takes it away.
+    ///
+    /// # Errors
+    /// If there is no such message, or the reaction is none.
+    pub async fn react(&self, message: MessageId, reaction: &str, present: bool) -> Result<(), Error> {
+        let (id, reaction) = (self.space.id, reaction.to_owned());
+        self.space
+            .node
+            .command(move |engine, now| {
+                in_segment_of(engine, id, message, now, |timeline| timeline.react(&message, &reaction, present))
+            })
+            .await
+    }
+
+    /// The newest messages, oldest first; of those before `before`, if that is given.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn history(&self, count: usize, before: Option<MessageId>) -> Result<Vec<Message>, Error> {
+        let id = self.space.id;
+        self.space.node.read(move |engine| newest(engine, id, before, count)).await
+    }
+
+    /// How many messages there are.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn len(&self) -> Result<usize, Error> {
+        let id = self.space.id;
+        self.space
+            .node
+            .read(move |engine| {
+                let mut count = 0;
+                for segment in segments(engine, id)? {
+                    count += engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.len();
+                }
+                Ok(count)
+            })
+            .await
+    }
+
+    /// Whether there is no message yet.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.history(1, None).await?.is_empty())
+    }
+
+    /// The newest messages and everything that happens to them and after them, as steps. The first step is
+    /// [`ListDiff::Reset`] with the `count` newest.
+    #[must_use]
+    pub fn observe(&self, count: usize) -> TimelineUpdates {
+        let events = self.space.node.events();
+        TimelineUpdates { timeline: self.clone(), events, count, shown: None }
+    }
+}
+
+/// Steps of an observed timeline; see [`Timeline::observe`].
+pub struct TimelineUpdates {
+    timeline: Timeline,
+    events: broadcast::Receiver<Event>,
+    count: usize,
+    shown: Option<Vec<Message>>,
+}
+
+impl TimelineUpdates {
+    /// The next steps, all that are due in one batch; never empty. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once the node was shut down.
+    pub async fn next(&mut self) -> Result<Vec<ListDiff<Message>>, Error> {
+        loop {
+            if self.shown.is_some() {
+                self.wait().await?;
+            }
+            let space = &self.timeline.space;
+            let (id, count) = (space.id, self.count);
+            let first = self.shown.as_ref().and_then(|shown| shown.first()).map(|message| message.id);
+            let read = move |engine: &mut Engine| match first {
+                Some(first) => since(engine, id, first),
+                None => newest(engine, id, None, count),
+            };
+            let now = space.node.read(read).await?;
+            let steps = match &self.shown {
+                None => vec![ListDiff::Reset(now.clone())],
+                Some(before) => diff(before, &now, |message| message.id),
+            };
+            self.shown = Some(now);
+            if !steps.is_empty() {
+                return Ok(steps);
+            }
+        }
+    }
+
+    /// Until something in this timeline may have changed; everything that has by then counts as one change.
+    async fn wait(&mut self) -> Result<(), Error> {
+        let id = self.timeline.space.id;
+        let concerns = |event: &Event| match event {
+            Event::DocumentChanged { circle, kind, .. } => *circle == id && *kind == DocumentKind::Timeline,
+            Event::MembershipChanged { circle } => *circle == id,
+            _ => false,
+        };
+        loop {
+            match self.events.recv().await {
+                Ok(event) if concerns(&event) => break,
+                Ok(_) => {}
+                // What was missed is read anew.
+                Err(broadcast::error::RecvError::Lagged(_)) => break,
+                Err(broadcast::error::RecvError::Closed) => return Err(Error::Stopped),
+            }
+        }
+        while self.events.try_recv().is_ok() {}
+        Ok(())
+    }
+}
+
+/// The segments that anybody has written to, oldest first.
+fn segments(engine: &Engine, id: SpaceId) -> Result<Vec<DocumentId>, EngineError> {
+    let documents = engine.documents(id)?;
+    let known = |segment: &DocumentId| documents.iter().any(|document| document.id == *segment);
+    Ok((0..).map(|number| DocumentId::well_known(id, DocumentKind::Timeline, number)).take_while(known).collect())
+}
+
+fn post(engine: &mut Engine, id: SpaceId, draft: &Draft, now_ms: u64) -> Result<MessageId, EngineError> {
+    let mut number = u32::try_from(segments(engine, id)?.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    loop {
+        let segment = DocumentId::well_known(id, DocumentKind::Timeline, number);
+        let random = engine.random();
+        let posted = engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
+            document.timeline()?.post(now_ms, random, draft)
+        });
+        match posted {
+            Err(EngineError::Document(CrdtError::SegmentFull)) => number += 1,
+            posted => return posted,
+        }
+    }
+}
+
+/// Runs `edit` on the segment that holds a message.
+fn in_segment_of(
+    engine: &mut Engine,
+    id: SpaceId,
+    message: MessageId,
+    now_ms: u64,
+    edit: impl FnOnce(&mut clave_engine::crdt::Timeline<'_>) -> Result<(), CrdtError>,
+) -> Result<(), EngineError> {
+    for segment in segments(engine, id)?.into_iter().rev() {
+        if engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.message(&message).is_some() {
+            let people = People::of(engine, id)?;
+            return engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
+                let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
+                edit(&mut document.timeline()?.with_persons(&same_person))
+            });
+        }
+    }
+    Err(EngineError::Document(CrdtError::NotFound("message")))
+}
+
+fn newest(
+    engine: &mut Engine,
+    id: SpaceId,
+    before: Option<MessageId>,
+    count: usize,
+) -> Result<Vec<Message>, EngineError> {
+    let people = People::of(engine, id)?;
+    let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
+    let mut messages = Vec::new();
+    for segment in segments(engine, id)?.into_iter().rev() {
+        let wanted = count - messages.len();
+        if wanted == 0 {
+            break;
+        }
+        let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
+        messages.extend(match &before {
+            None => timeline.newest(wanted),
+            Some(before) => timeline.newest_before(before, wanted),
+        });
+    }
+    Ok(people.shown(messages))
+}
+
+fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Message>, EngineError> {
+    let people = People::of(engine, id)?;
+    let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
+    let mut messages = Vec::new();
+    for segment in segments(engine, id)?.into_iter().rev() {
+        let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
+        messages.extend(timeline.messages(first..));
+        if timeline.newest_before(&first, 1).len() == 1 {
+            break;
+        }
+    }
+    Ok(people.shown(messages))
+}
+
+/// Names for actors.
+struct People {
+    membership: Membership,
+    me: PersonId,
+}
+
+impl People {
+    fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
+        Ok(Self { membership: engine.membership(id)?.clone(), me: engine.identity().person() })
+    }
+
+    fn device(&self, actor: &Actor) -> Option<DeviceId> {
+        let known = self.membership.devices.keys().chain(self.membership.former_devices.keys());
+        known.copied().find(|device| actor.belongs_to(device.as_bytes()))
+    }
+
+    fn same_person(&self, a: &Actor, b: &Actor) -> bool {
+        let person = |actor| self.membership.person_of(self.device(actor)?);
+        a.same_author(b) || person(a).is_some_and(|person_a| person(b) == Some(person_a))
+    }
+
+    fn author(&self, actor: &Actor) -> Author {
+        let device = self.device(actor);
+        let person = device.and_then(|device| self.membership.person_of(device));
+        let name = match (person.and_then(|person| self.membership.people.get(&person)), device) {
+            (Some(person), _) => person.name.clone(),
+            (None, Some(device)) => self.membership.former_devices[&device].name.clone(),
+            (None, None) => "?".to_owned(),
+        };
+        Author { person, device, name, is_me: person == Some(self.me) }
+    }
+
+    fn shown(&self, mut stored: Vec<Stored>) -> Vec<Message> {
+        stored.sort_by_key(|message| message.id);
+        stored.into_iter().map(|message| self.message(message)).collect()
+    }
+
+    fn message(&self, stored: Stored) -> Message {
+        Message {
+            id: stored.id,
+            author: self.author(&stored.author),
+            sent_ms: stored.sent_ms,
+            body: stored.body,
+            reply_to: stored.reply_to,
+            attachments: stored.attachments,
+            mentions: stored.mentions.into_iter().map(PersonId::from_bytes).collect(),
+            edited: stored.edited_ms.is_some(),
+            withdrawn: stored.withdrawn,
+            altered_by: stored.altered_by.map(|actor| self.author(&actor)),
+            reactions: stored
+                .reactions
+                .into_iter()
+                .map(|reaction| (reaction.text, reaction.by.iter().map(|actor| self.author(actor)).collect()))
+                .collect(),
+        }
+    }
+}
