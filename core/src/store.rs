@@ -179,12 +179,15 @@ pub fn open_store(directory: &Path, kind: StoreKind) -> Result<Arc<dyn Store>, S
     })
 }
 
-/// What a list of batches amounts to: the last write to each key, by table and key.
+/// The last write to each key, by table and key.
+type Outcome<'a> = BTreeMap<(u8, &'a [u8]), Option<&'a [u8]>>;
+
+/// What a list of batches amounts to.
 ///
 /// # Errors
 /// If a key or a value is over its limit.
-fn outcome(batches: &[RawBatch]) -> Result<BTreeMap<(u8, &[u8]), Option<&[u8]>>, StoreError> {
-    let mut writes = BTreeMap::new();
+fn outcome(batches: &[RawBatch]) -> Result<Outcome<'_>, StoreError> {
+    let mut writes = Outcome::new();
     for write in batches.iter().flat_map(|batch| &batch.writes) {
         within(write.key.len(), KEY_BYTES_MAX)?;
         within(write.value.as_ref().map_or(0, Vec::len), VALUE_BYTES_MAX)?;

@@ -3,7 +3,7 @@
 //! A store is built in `store.new` and renamed to `store` once it and its `format` file are on disk, so that there
 //! is no moment at which a crash leaves half a store under the final name.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -36,10 +36,8 @@ impl DirectoryLock {
     pub fn take(directory: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(directory)?;
         let file = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK_FILE))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { holder: holder(directory) }),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+        if !try_lock(&file)? {
+            return Err(StoreError::Busy { holder: holder(directory) });
         }
         // A file of its own, because on Windows nobody else can read one that is locked.
         fs::write(directory.join(HOLDER_FILE), std::process::id().to_string())?;
@@ -49,10 +47,45 @@ impl DirectoryLock {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Both are courtesies: the system releases the lock with the file, and the next holder overwrites the id.
+        // A courtesy: the next holder overwrites it.
         let _ = fs::remove_file(self.directory.join(HOLDER_FILE));
-        let _ = self.file.unlock();
+        // Closing the file would do, were it not that a process being spawned elsewhere in this one has it open, too,
+        // between its fork and its exec.
+        let _ = unlock(&self.file);
     }
+}
+
+/// Locks a file against everybody else, or says `false` if somebody has it. The lock goes with the file's last handle.
+///
+/// This is `File::try_lock`, which cannot be used before Rust 1.98: it fails on Android (rust-lang/rust#148325).
+#[cfg(unix)]
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+    use rustix::fs::{FlockOperation, flock};
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Locks a file against everybody else, or says `false` if somebody has it. The lock goes with the file's last handle.
+#[cfg(not(unix))]
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn unlock(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock)?)
+}
+
+#[cfg(not(unix))]
+fn unlock(file: &File) -> io::Result<()> {
+    file.unlock()
 }
 
 fn holder(directory: &Path) -> Option<u32> {

@@ -71,3 +71,38 @@ impl Drop for Pass<'_> {
         self.gate.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_share_and_writers_do_not() {
+        let gate = Gate::default();
+        let (first, second) = (gate.read(), gate.read());
+        assert!(gate.try_write().is_none());
+        drop(first);
+        assert!(gate.try_write().is_none());
+        drop(second);
+        let writing = gate.try_write().expect("nobody reads");
+        assert!(gate.try_write().is_none());
+        drop(writing);
+        drop(gate.write());
+        drop(gate.read());
+    }
+
+    #[test]
+    fn a_reader_reads_again_while_a_writer_waits() {
+        let gate = Gate::default();
+        std::thread::scope(|scope| {
+            let reading = gate.read();
+            scope.spawn(|| drop(gate.write()));
+            // Whether or not the writer waits by now, neither of these may wait for it.
+            for _ in 0..1000 {
+                drop(gate.read());
+                std::thread::yield_now();
+            }
+            drop(reading);
+        });
+    }
+}

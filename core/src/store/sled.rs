@@ -11,7 +11,7 @@
 //! Layout of its one tree: `0 ‖ table ‖ key` holds `0 ‖ value` or, for a long value, `1 ‖ number ‖ length`; the pieces
 //! of a long value are at `1 ‖ number ‖ index`. Integers are big-endian.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db, IVec, Tree};
 
-use super::directory::{DirectoryLock, directory_bytes, open_guarded, remove_directory, sync_directory, take_store};
+use super::directory::{
+    DirectoryLock, directory_bytes, open_guarded, remove_directory, sync_directory, take_store, try_lock,
+};
 use super::gate::Gate;
 use super::{RawBatch, Store, StoreError, StoreKind, outcome};
 
@@ -53,7 +55,7 @@ const IN_PIECES: u8 = 1;
 /// [`Writer`](super::Writer) bounds its commits, and the default store has no such window.
 pub struct SledStore {
     database: RwLock<Option<Database>>,
-    /// Keeps a scan and a commit apart: sled's iterators would see half of a batch.
+    /// Keeps reading and committing apart: sled's iterators would see half of a batch, and writes not yet durable.
     gate: Gate,
     /// The number of the next long value; held while writing.
     next_number: Mutex<u64>,
@@ -93,11 +95,13 @@ impl SledStore {
         Ok(database.clone().expect("opened above"))
     }
 
-    /// Closes the database after a failure, since sled then refuses everything.
-    fn close(&self, error: StoreError) -> StoreError {
-        tracing::warn!(%error, "sled failed; it is opened again before its next use");
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
-        error
+    /// Closes the database after a failure of the disk, since sled then refuses everything.
+    fn close_after<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error @ (StoreError::Io(_) | StoreError::OutOfSpace)) = &result {
+            tracing::warn!(%error, "sled failed; it is opened again before its next use");
+            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        result
     }
 }
 
@@ -129,23 +133,20 @@ fn wait_for_release(path: &Path) -> Result<(), StoreError> {
         Err(error) => return Err(error.into()),
     };
     let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-            Err(TryLockError::WouldBlock) if started.elapsed() > RELEASE_WAIT_MAX => {
-                return Err(StoreError::Busy { holder: Some(std::process::id()) });
-            }
-            Err(TryLockError::WouldBlock) => thread::sleep(RELEASE_POLL),
+    while !try_lock(&file)? {
+        if started.elapsed() > RELEASE_WAIT_MAX {
+            return Err(StoreError::Busy { holder: Some(std::process::id()) });
         }
+        thread::sleep(RELEASE_POLL);
     }
+    Ok(())
 }
 
 impl Database {
     fn open(path: &Path) -> Result<Self, StoreError> {
         wait_for_release(path)?;
         let db = open_guarded(|| {
-            Ok(Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open().map_err(failure)?)
+            Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open().map_err(failure)
         })?;
         let file = File::options().read(true).write(true).open(path.join("db"))?;
         let database = Self { db, file: Arc::new(file) };
@@ -177,10 +178,11 @@ impl Store for SledStore {
     fn get(&self, table: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let _pass = self.gate.read();
         let database = self.database()?;
-        match database.db.get(record_key(table, &[key])).map_err(failure)? {
+        let read = || match database.db.get(record_key(table, &[key])).map_err(failure)? {
             Some(head) => read_value(&database.db, &head).map(Some),
             None => Ok(None),
-        }
+        };
+        self.close_after(read())
     }
 
     fn scan(
@@ -193,13 +195,16 @@ impl Store for SledStore {
         let _pass = self.gate.read();
         let database = self.database()?;
         let all = record_key(table, &[prefix]);
-        for record in database.db.range(record_key(table, &[prefix, from])..) {
-            let (key, head) = record.map_err(failure)?;
-            if !key.starts_with(&all) || !visit(&key[2..], &read_value(&database.db, &head)?) {
-                break;
+        let mut read = || -> Result<(), StoreError> {
+            for record in database.db.range(record_key(table, &[prefix, from])..) {
+                let (key, head) = record.map_err(failure)?;
+                if !key.starts_with(&all) || !visit(&key[2..], &read_value(&database.db, &head)?) {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        self.close_after(read())
     }
 
     fn apply(&self, batches: &[RawBatch]) -> Result<(), StoreError> {
@@ -209,7 +214,7 @@ impl Store for SledStore {
         }
         let mut next_number = self.next_number.lock().unwrap_or_else(PoisonError::into_inner);
         let database = self.database()?;
-        let commit = || -> Result<(), StoreError> {
+        let prepare = || -> Result<Batch, StoreError> {
             let mut batch = Batch::default();
             for ((table, key), value) in writes {
                 let key = record_key(table, &[key]);
@@ -223,13 +228,12 @@ impl Store for SledStore {
                     None => batch.remove(key),
                 }
             }
-            {
-                let _pass = self.gate.write();
-                database.db.apply_batch(batch).map_err(failure)?;
-            }
-            database.flush()
+            Ok(batch)
         };
-        commit().map_err(|error| self.close(error))
+        let batch = self.close_after(prepare())?;
+        // Nobody reads what is not yet durable: it might be acted upon, and then not be there after all.
+        let _pass = self.gate.write();
+        self.close_after(database.db.apply_batch(batch).map_err(failure).and_then(|()| database.flush()))
     }
 
     fn compact(&self) -> Result<bool, StoreError> {
@@ -344,5 +348,72 @@ fn failure(error: ::sled::Error) -> StoreError {
         ::sled::Error::Io(error) => error.into(),
         ::sled::Error::Corruption { .. } => StoreError::Damaged,
         _ => StoreError::Io(io::ErrorKind::Other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_as_documented() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(7, *b"short", *b"value");
+        batch.put(7, *b"long", vec![9; PIECE_BYTES + 1]);
+        store.apply(&[batch]).unwrap();
+        let records: Vec<_> = store.database().unwrap().db.iter().map(|record| record.unwrap()).collect();
+        let expected: [(&[u8], &[u8]); 4] = [
+            (b"\0\x07long", b"\x01\0\0\0\0\0\0\0\0\0\0\x10\x01"),
+            (b"\0\x07short", b"\0value"),
+            (b"\x01\0\0\0\0\0\0\0\0\0\0\0\0", &[9; PIECE_BYTES]),
+            (b"\x01\0\0\0\0\0\0\0\0\0\0\0\x01", &[9]),
+        ];
+        assert_eq!(records.iter().map(|(key, value)| (&**key, &**value)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn pieces_go_with_their_record_and_numbers_are_not_reused() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |value: Option<usize>| {
+            let store = SledStore::open(directory.path()).unwrap();
+            let mut batch = RawBatch::default();
+            batch.put(1, *b"other", vec![1; 2 * PIECE_BYTES]);
+            match value {
+                Some(bytes) => batch.put(1, *b"key", vec![2; bytes]),
+                None => batch.remove(1, *b"key"),
+            }
+            store.apply(&[batch]).unwrap();
+            let records = store.database().unwrap().db.len();
+            assert_eq!(store.get(1, b"other").unwrap().unwrap(), vec![1; 2 * PIECE_BYTES]);
+            assert_eq!(store.get(1, b"key").unwrap(), value.map(|bytes| vec![2; bytes]));
+            records
+        };
+        assert_eq!(put(Some(10 * PIECE_BYTES)), 3 + 11);
+        assert_eq!(put(Some(5 * PIECE_BYTES)), 3 + 6);
+        assert_eq!(put(Some(3)), 3 + 1);
+        assert_eq!(put(Some(4 * PIECE_BYTES)), 3 + 5);
+        assert_eq!(put(None), 3);
+    }
+
+    #[test]
+    fn a_record_or_piece_that_makes_no_sense_is_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(1, *b"long", vec![9; 3 * PIECE_BYTES]);
+        store.apply(&[batch]).unwrap();
+        let db = store.database().unwrap().db;
+        let head = db.get(b"\0\x01long").unwrap().unwrap();
+        for bad in [&b""[..], b"\x02", &head[..5], b"\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"] {
+            db.insert(b"\0\x01long", bad).unwrap();
+            assert_eq!(store.get(1, b"long"), Err(StoreError::Damaged), "{bad:?}");
+            assert_eq!(store.scan(1, b"", b"", &mut |_, _| true), Err(StoreError::Damaged));
+        }
+        db.insert(b"\0\x01long", head).unwrap();
+        assert_eq!(store.get(1, b"long").unwrap().unwrap().len(), 3 * PIECE_BYTES);
+        db.remove(b"\x01\0\0\0\0\0\0\0\0\0\0\0\x01").unwrap();
+        assert_eq!(store.get(1, b"long"), Err(StoreError::Damaged));
     }
 }

@@ -25,6 +25,30 @@ pub const WRITER_COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Neither channel can then be full when something is to be put in, so nothing ever waits for anything else.
 ///
 /// Dropping it commits what is queued and waits for that; no results are reported for it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use clave::{SealedStore, StoreKind, Writer, open_store};
+/// use clave_engine::crypto::{Entropy, VaultKey};
+/// use clave_engine::{Batch, Key, Keyspace, StoreRead};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let mut entropy = Entropy::from_seed([1; 32]);
+/// let vault = VaultKey::generate(&mut entropy);
+/// let store = Arc::new(SealedStore::new(open_store(directory.path(), StoreKind::Redb)?, vault, entropy));
+/// let mut writer = Writer::spawn(Arc::clone(&store))?;
+///
+/// let key = Key::new(Keyspace::Meta, "settings", "");
+/// let mut batch = Batch::default();
+/// batch.put(key.clone(), b"quiet".to_vec());
+/// writer.submit(1, batch).expect("nothing is queued yet");
+/// assert_eq!(writer.next().await, Some((1, Ok(()))));
+/// assert_eq!(store.read(&key)?, Some(b"quiet".to_vec()));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Writer<Id> {
     queue: Option<mpsc::Sender<(Id, Batch)>>,
     done: mpsc::Receiver<(Id, Result<(), StoreError>)>,
