@@ -1,6 +1,6 @@
 //! What can go wrong in this crate.
 
-/// An error of the cryptographic layer. None of them is worth retrying with the same input.
+/// An error of the cryptographic layer. Only [`CryptoError::OutOfMemory`] is worth retrying with the same input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
@@ -13,4 +13,22 @@ pub enum CryptoError {
     /// Bytes are not an encoding of what they should be.
     #[error("malformed {0}")]
     Malformed(&'static str),
+    /// The passphrase does not open this vault.
+    #[error("wrong passphrase: try again, or restore the vault from a backup if its file was damaged")]
+    WrongPassphrase,
+    /// The vault is wrapped by a passphrase and none was given.
+    #[error("the vault is locked: give its passphrase")]
+    PassphraseNeeded,
+    /// The system would not give the memory that checking a passphrase takes.
+    #[error("not enough memory to check the passphrase: close other programs and try again")]
+    OutOfMemory,
+    /// A handshake was asked for a step that is not its next one.
+    #[error("the handshake is not at that step")]
+    OutOfTurn,
+    /// An earlier message could not be read, which ended the handshake or session.
+    #[error("the session is over, because a message in it could not be read: start a new one")]
+    SessionOver,
+    /// A message is longer than this many bytes.
+    #[error("too long: at most {0} bytes fit")]
+    TooLong(usize),
 }

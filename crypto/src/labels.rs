@@ -29,3 +29,61 @@ impl Domain {
         }
     }
 }
+
+/// What a hash names. Equal bytes hashed in two contexts have unrelated hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashContext {
+    /// The id of an entry, from its sealed envelope.
+    Entry,
+    /// The id of an operation of a membership log, from its signed encoding.
+    MembershipOperation,
+    /// The id of a chunk of a file, from its ciphertext.
+    Chunk,
+    /// The id of an epoch, from its epoch authenticator.
+    Epoch,
+    /// The reference of a key package, from its encoding.
+    KeyPackage,
+    /// The hash of an MLS commit, from its encoding.
+    Commit,
+}
+
+impl HashContext {
+    /// The context string of BLAKE3's key derivation mode.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Entry => "clave/1 hash entry",
+            Self::MembershipOperation => "clave/1 hash membership-operation",
+            Self::Chunk => "clave/1 hash chunk",
+            Self::Epoch => "clave/1 hash epoch",
+            Self::KeyPackage => "clave/1 hash key-package",
+            Self::Commit => "clave/1 hash commit",
+        }
+    }
+}
+
+/// The public name of a content key.
+pub(crate) const CONTENT_KEY_ID: &str = "clave/1 derive content-key-id";
+/// The salt of one entry.
+pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
+/// The key of one entry (HKDF).
+pub(crate) const ENTRY_KEY: &str = "clave/1 derive entry-key";
+/// The key of one chunk.
+pub(crate) const CHUNK_KEY: &str = "clave/1 derive chunk-key";
+/// The key from which those of a vault's records derive.
+pub(crate) const VAULT_RECORDS: &str = "clave/1 derive vault-records";
+/// The salt of one record of a vault.
+pub(crate) const VAULT_SALT: &str = "clave/1 derive vault-salt";
+/// The key that hides names in a vault.
+pub(crate) const VAULT_NAMES: &str = "clave/1 derive vault-names";
+/// The key, stretched from a passphrase, that wraps a vault key.
+pub(crate) const VAULT_WRAPPING: &str = "clave/1 derive vault-wrapping";
+/// The checksum of a vault key that is kept in clear.
+pub(crate) const VAULT_CHECKSUM: &str = "clave/1 derive vault-checksum";
+/// The X25519 key of a device, from its seed (HKDF).
+pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
+/// Starts the prologue of an interactive handshake.
+pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
+/// Starts the prologue of a message sealed to one device.
+pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";

@@ -5,12 +5,25 @@
 
 #![forbid(unsafe_code)]
 
+mod aead;
+mod chunk;
+mod content;
 mod entropy;
 mod error;
 mod identity;
+mod kdf;
 mod labels;
+mod noise;
+mod padding;
+mod vault;
 
+pub use chunk::{ChunkKey, open_chunk, seal_chunk};
+pub use content::{ContentKey, KeyId};
 pub use entropy::Entropy;
 pub use error::CryptoError;
 pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, Signature};
-pub use labels::Domain;
+pub use kdf::hash;
+pub use labels::{Domain, HashContext};
+pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_device};
+pub use padding::{pad, padded_len, unpad};
+pub use vault::{PassphraseParams, Protection, VaultKey, WrappedVaultKey};

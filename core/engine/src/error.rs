@@ -1,0 +1,45 @@
+//! What a command to the engine can fail with.
+
+use clave_crdt::DocumentError;
+use clave_crypto::CryptoError;
+
+use crate::ReadError;
+
+/// Why a command failed. Grouped by who can do something about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The caller asked for a circle that this device is not in.
+    #[error("this device is not in that space: join it first, with an invitation")]
+    NoSuchCircle,
+    /// The caller may not do this.
+    #[error("you do not have the right to do this here: ask an admin or owner of the space")]
+    NotAllowed,
+    /// The caller wants to write more at once than one entry holds.
+    #[error("this is too much for one change: split it into smaller pieces")]
+    TooLarge,
+    /// A document is of another kind than the caller thinks.
+    #[error("that document is of another kind")]
+    WrongKind,
+    /// The edit itself was refused; the document is as it was.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// A write failed, and the engine's memory is ahead of the disk: open it again.
+    #[error("the last changes could not be written; close and open again to go on from what is on disk")]
+    WriteFailed,
+    /// A stored record does not make sense.
+    #[error("the store holds a damaged record; run `clave doctor` or restore a backup")]
+    Damaged,
+    /// A cryptographic operation failed on our own data.
+    #[error("a cryptographic operation failed: {0}")]
+    Crypto(#[from] CryptoError),
+}
+
+impl From<prost::DecodeError> for EngineError {
+    fn from(_: prost::DecodeError) -> Self {
+        Self::Damaged
+    }
+}
