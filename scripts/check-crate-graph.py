@@ -54,7 +54,14 @@ TREE_BANS = {
 # Storage engines: who may name them in Cargo.toml, and below which paths sources may mention them.
 STORAGE_ENGINES = {"redb", "sled"}
 STORAGE_ROOMS = {"clave", "clave-relay"}
-STORAGE_PATHS = ("core/src/store.rs", "core/src/store/", "relay/node/src/store.rs", "relay/node/src/store/")
+STORAGE_PATHS = (
+    "core/src/store.rs",
+    "core/src/store/",
+    "core/tests/store.rs",
+    "core/tests/store/",
+    "relay/node/src/store.rs",
+    "relay/node/src/store/",
+)
 STORAGE_FREE = ("bench/", "fuzz/")  # comparisons and hostile input may reach an engine directly
 STORAGE_USE = re.compile(r"\b(?:redb|sled)::|\b(?:use|extern\s+crate)\s+(?:redb|sled)\b")
 
