@@ -1,5 +1,7 @@
 //! What can go wrong in this crate.
 
+use crate::DeviceId;
+
 /// An error of the cryptographic layer. Only [`CryptoError::OutOfMemory`] is worth retrying with the same input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -31,4 +33,22 @@ pub enum CryptoError {
     /// A message is longer than this many bytes.
     #[error("too long: at most {0} bytes fit")]
     TooLong(usize),
+    /// A group's credential names another device than the key that goes with it.
+    #[error("a leaf's credential and its signature key are not of the same device")]
+    LeafMismatch,
+    /// Something well-formed is not acceptable.
+    #[error("refused: {0}")]
+    Refused(&'static str),
+    /// A commit follows another epoch, or is of another group. It may be right for another checkpoint.
+    #[error("the commit does not follow this epoch")]
+    WrongParent,
+    /// A commit removes the device that processes it. There is no next epoch for it.
+    #[error("the commit removes this device")]
+    Evicted,
+    /// None of the key packages at hand is the one that a welcome is for.
+    #[error("the welcome is for none of these key packages")]
+    NotForUs,
+    /// A device that an operation names, or that performs it, is not in the group.
+    #[error("device {} is not in the group", .0.short())]
+    NotAMember(DeviceId),
 }

@@ -40,12 +40,6 @@ pub enum HashContext {
     MembershipOperation,
     /// The id of a chunk of a file, from its ciphertext.
     Chunk,
-    /// The id of an epoch, from its epoch authenticator.
-    Epoch,
-    /// The reference of a key package, from its encoding.
-    KeyPackage,
-    /// The hash of an MLS commit, from its encoding.
-    Commit,
 }
 
 impl HashContext {
@@ -56,9 +50,33 @@ impl HashContext {
             Self::Entry => "clave/1 hash entry",
             Self::MembershipOperation => "clave/1 hash membership-operation",
             Self::Chunk => "clave/1 hash chunk",
-            Self::Epoch => "clave/1 hash epoch",
-            Self::KeyPackage => "clave/1 hash key-package",
-            Self::Commit => "clave/1 hash commit",
+        }
+    }
+}
+
+/// A secret that the members of an epoch derive from it, each for one purpose (the MLS exporter, RFC 9420, 8.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Export {
+    /// Seals the entries of the epoch. Outlives the group's state, in the keyring.
+    ContentKey,
+    /// Seals the commits that follow the epoch.
+    CommitKey,
+    /// Names the epoch's mailbox at relays.
+    RoutingTag,
+    /// Seed of the signing key that gives access to that mailbox.
+    MailboxKey,
+}
+
+impl Export {
+    /// The label itself.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ContentKey => "clave/1 content-key",
+            Self::CommitKey => "clave/1 commit-key",
+            Self::RoutingTag => "clave/1 routing-tag",
+            Self::MailboxKey => "clave/1 mailbox-key",
         }
     }
 }
@@ -87,3 +105,7 @@ pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
 pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
 /// Starts the prologue of a message sealed to one device.
 pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
+/// BLAKE3 context: an epoch's id from its authenticator.
+pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
+/// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
+pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";

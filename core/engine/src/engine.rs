@@ -19,8 +19,8 @@ mod join;
 mod peers;
 mod sync;
 
-pub use fetch::{FetchId, FileContent, CHUNKS_IN_FLIGHT_MAX};
-pub use join::JoinError;
+pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
+pub use join::{InvitationInfo, InvitationState, JoinError};
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,6 +138,11 @@ pub enum Event {
         done_bytes: u64,
         /// Bytes in all; 0 until the manifest is here.
         total_bytes: u64,
+    },
+    /// A file's manifest is not what its drive says: it cannot be fetched from anybody.
+    FetchFailed {
+        /// Which fetch.
+        fetch: FetchId,
     },
     /// Every chunk of a file is here.
     Fetched {

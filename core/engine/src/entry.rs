@@ -3,7 +3,7 @@
 //! Owns the envelope: its encoding, its bounds, its id, the order of signing and sealing. Does not know whether the
 //! author may say what the entry says; that is for the membership log.
 
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, KeyId, Signature, pad, unpad};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, Signature, hash, pad, unpad};
 use prost::Message as _;
 
 use crate::proto::entry as proto;
@@ -98,8 +98,8 @@ impl Envelope {
     pub(crate) fn open(&self, circle: CircleId, key: &ContentKey) -> Result<Opened, Refusal> {
         let header = header(self.hour, &self.tag);
         let padded = key.open(&self.salt, &header, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
-        let signed = unpad(&padded).map_err(|_| Refusal::Malformed)?;
-        let signed = proto::SignedEntry::decode(signed).map_err(|_| Refusal::Malformed)?;
+        let signed = unpad(padded).map_err(|_| Refusal::Malformed)?;
+        let signed = proto::SignedEntry::decode(signed.as_slice()).map_err(|_| Refusal::Malformed)?;
         let entry = proto::Entry::decode(signed.entry.as_slice()).map_err(|_| Refusal::Malformed)?;
         if entry.circle != circle.as_bytes() {
             return Err(Refusal::WrongCircle);
@@ -114,7 +114,7 @@ impl Envelope {
 }
 
 fn entry_id(bytes: &[u8]) -> EntryId {
-    EntryId::from_bytes(*blake3::hash(bytes).as_bytes())
+    EntryId::from_bytes(hash(HashContext::Entry, bytes))
 }
 
 fn header(hour: u32, tag: &KeyId) -> Vec<u8> {

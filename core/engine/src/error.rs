@@ -1,6 +1,6 @@
 //! What a command to the engine can fail with.
 
-use clave_crdt::DocumentError;
+use clave_crdt::CrdtError;
 use clave_crypto::CryptoError;
 
 use crate::ReadError;
@@ -12,6 +12,15 @@ pub enum EngineError {
     /// The caller asked for a circle that this device is not in.
     #[error("this device is not in that space: join it first, with an invitation")]
     NoSuchCircle,
+    /// The caller asked for an invitation that this device did not make.
+    #[error("this device made no such invitation")]
+    NoSuchInvitation,
+    /// An invitation cannot be taken up.
+    #[error(transparent)]
+    Join(#[from] crate::JoinError),
+    /// A name cannot be used.
+    #[error(transparent)]
+    Name(#[from] crate::NameError),
     /// The caller may not do this.
     #[error("you do not have the right to do this here: ask an admin or owner of the space")]
     NotAllowed,
@@ -23,7 +32,7 @@ pub enum EngineError {
     WrongKind,
     /// The edit itself was refused; the document is as it was.
     #[error(transparent)]
-    Document(#[from] DocumentError),
+    Document(#[from] CrdtError),
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] ReadError),

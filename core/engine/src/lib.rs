@@ -5,5 +5,6 @@
 mod ids;
 mod store;
 
+pub use clave_crypto as crypto;
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
 pub use store::{Batch, Key, Keyspace, ReadError, StoreRead};

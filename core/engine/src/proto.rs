@@ -4,6 +4,9 @@
 pub(crate) mod entry {
     include!(concat!(env!("OUT_DIR"), "/clave.entry.v1.rs"));
 }
+pub(crate) mod file {
+    include!(concat!(env!("OUT_DIR"), "/clave.file.v1.rs"));
+}
 pub(crate) mod frame {
     include!(concat!(env!("OUT_DIR"), "/clave.frame.v1.rs"));
 }

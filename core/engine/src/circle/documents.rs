@@ -1,14 +1,11 @@
 //! The documents of a circle: which there are, loading them when they are asked for, editing, taking in changes.
 
-use clave_crdt::{Actor, DocumentKind};
+use clave_crdt::{Actor, CrdtError, DocumentKind};
 
 use super::*;
 
 /// Changes since the last snapshot after which a document is saved anew when it is loaded.
 const CHANGES_PER_SNAPSHOT: usize = 256;
-
-/// The greatest single change that is made or sent.
-const CHANGE_BYTES_MAX: usize = crate::entry::ENTRY_BYTES_MAX / 2;
 
 /// A document, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +22,7 @@ impl Circle {
         self.documents
             .iter()
             .filter_map(|(id, record)| {
-                Some(DocumentInfo { id: *id, kind: DocumentKind::try_from(record.kind).ok()? })
+                Some(DocumentInfo { id: *id, kind: kind_of(record.kind)? })
             })
             .collect()
     }
@@ -37,7 +34,7 @@ impl Circle {
         kind: DocumentKind,
         desk: &mut Desk,
     ) -> Result<&mut Document, EngineError> {
-        if self.documents.get(&id).is_some_and(|record| record.kind != u32::from(kind)) {
+        if self.documents.get(&id).is_some_and(|record| record.kind != u32::from(kind.number())) {
             return Err(EngineError::WrongKind);
         }
         if !self.loaded.contains_key(&id) {
@@ -52,9 +49,13 @@ impl Circle {
         let snapshot = desk.store.read(&snapshot_key(self.id, id))?;
         let records = desk.store.all(Keyspace::Changes, &scope(self.id, id))?;
         let changes: Vec<Vec<u8>> = records.values().cloned().collect();
-        let mut document = Document::load(kind, actor, snapshot.as_deref(), &changes)?;
+        let mut document = Document::load(kind, actor, snapshot.as_deref(), &[] as &[Vec<u8>])?;
+        let applied = document.apply(&changes)?;
+        if !applied.refused.is_empty() {
+            tracing::warn!(document = %id.short(), count = applied.refused.len(), "changes left out of a document");
+        }
         if changes.len() >= CHANGES_PER_SNAPSHOT {
-            desk.put(snapshot_key(self.id, id), document.save());
+            desk.put(snapshot_key(self.id, id), document.save()?);
             for suffix in records.into_keys() {
                 desk.remove(Key::new(Keyspace::Changes, scope(self.id, id), suffix));
             }
@@ -70,41 +71,41 @@ impl Circle {
         id: DocumentId,
         kind: DocumentKind,
         desk: &mut Desk,
-        edit: impl FnOnce(&mut Document) -> Result<T, clave_crdt::DocumentError>,
+        edit: impl FnOnce(&mut Document) -> Result<T, CrdtError>,
     ) -> Result<T, EngineError> {
         let now_ms = desk.now_ms;
         let document = self.document(id, kind, desk)?;
-        let result = edit(document);
-        let changes = match result {
-            Ok(_) => document.take_local_changes(now_ms),
-            Err(_) => {
-                document.rollback();
-                document.take_local_changes(now_ms)
+        match edit(document) {
+            Ok(result) => {
+                let change = document.commit(now_ms);
+                self.publish_change(id, kind, change, desk)?;
+                Ok(result)
             }
-        };
-        self.publish_changes(id, kind, changes, desk)?;
-        Ok(result?)
+            Err(error) => {
+                document.discard();
+                Err(error.into())
+            }
+        }
     }
 
-    fn publish_changes(
+    fn publish_change(
         &mut self,
         id: DocumentId,
         kind: DocumentKind,
-        changes: Vec<Vec<u8>>,
+        change: Option<Vec<u8>>,
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        if changes.iter().any(|change| change.len() > CHANGE_BYTES_MAX) {
+        let Some(change) = change else { return Ok(()) };
+        let changes = vec![change];
+        let body = proto::Changes {
+            document: id.as_bytes().to_vec(),
+            kind: kind.number().into(),
+            changes: changes.clone(),
+        };
+        if let Err(error) = self.publish(Body::Changes(body), desk) {
             // Nobody could be sent it: forget it, and load what is stored when the document is next asked for.
             self.loaded.remove(&id);
-            return Err(EngineError::TooLarge);
-        }
-        for piece in pieces(&changes) {
-            let body =
-                proto::Changes { document: id.as_bytes().to_vec(), kind: kind.into(), changes: piece.to_vec() };
-            self.publish(Body::Changes(body), desk)?;
+            return Err(error);
         }
         self.record(id, kind, &changes, desk);
         desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
@@ -114,7 +115,7 @@ impl Circle {
     /// Writes changes behind those a document already has.
     fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], desk: &mut Desk) {
         let record =
-            self.documents.entry(id).or_insert(local::DocumentRecord { kind: kind.into(), next_change: 0 });
+            self.documents.entry(id).or_insert(local::DocumentRecord { kind: kind.number().into(), next_change: 0 });
         for change in changes {
             let key = Key::new(Keyspace::Changes, scope(self.id, id), record.next_change.to_be_bytes());
             desk.put(key, change.clone());
@@ -140,19 +141,8 @@ impl Circle {
     }
 }
 
-/// Cuts a run of changes into pieces that fit an entry. A single change is never cut.
-fn pieces(changes: &[Vec<u8>]) -> Vec<&[Vec<u8>]> {
-    const PIECE_BYTES: usize = crate::entry::ENTRY_BYTES_MAX / 4;
-    let (mut pieces, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (at, change) in changes.iter().enumerate() {
-        if at > start && bytes + change.len() > PIECE_BYTES {
-            pieces.push(&changes[start..at]);
-            (start, bytes) = (at, 0);
-        }
-        bytes += change.len();
-    }
-    pieces.push(&changes[start..]);
-    pieces
+pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
+    DocumentKind::from_number(u8::try_from(number).ok()?)
 }
 
 fn scope(circle: CircleId, document: DocumentId) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! What becomes of an entry that arrived: done, held until something else arrives, or refused.
 
-use clave_crdt::{Actor, DocumentKind, inspect_change};
+use clave_crdt::{DocumentKind, inspect_change};
 
 use super::*;
 use crate::proto::entry as proto;
@@ -8,7 +8,7 @@ use crate::proto::entry as proto;
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>;
 
-enum Verdict {
+pub(super) enum Verdict {
     /// It took effect. `unlocks`: something that waited may be judged now.
     Done { unlocks: bool },
     /// It means nothing until something else has arrived.
@@ -189,15 +189,15 @@ impl Circle {
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let kind = DocumentKind::try_from(body.kind).map_err(|_| Refusal::UnknownBody)?;
+        let kind = documents::kind_of(body.kind).ok_or(Refusal::UnknownBody)?;
         let known = self.documents.get(&document).map(|record| record.kind);
-        let batched = changes.get(&document).map(|(kind, _)| u32::from(*kind));
+        let batched = changes.get(&document).map(|(kind, _)| u32::from(kind.number()));
         if known.or(batched).is_some_and(|known| known != body.kind) {
             return Err(Refusal::Malformed);
         }
         for change in &body.changes {
             let info = inspect_change(change).map_err(|_| Refusal::Malformed)?;
-            if !Actor::from_bytes(&info.actor).is_some_and(|actor| actor.belongs_to(author.as_bytes())) {
+            if !info.actor.belongs_to(author.as_bytes()) {
                 return Err(Refusal::ForeignActor);
             }
         }
