@@ -74,7 +74,12 @@ fuzz TARGET *FLAGS="--sanitizer none":
 
 # Comparisons, medians with their spread; writes target/bench.json. `--quick` only shows that they run.
 bench *FLAGS="":
-    cd bench && cargo run --release --quiet -- --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
+    cd bench && cargo run --release --quiet -- --data {{ CARGO_TARGET_DIR }} --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
+
+# That the benches run; measures nothing.
+bench-smoke:
+    cd bench && cargo test --release --quiet
+    just bench --quick
 
 # Generates the bindings' code from clave-ffi.
 bindings:
