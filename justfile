@@ -19,11 +19,13 @@ check: fmt clippy doc crate-graph clippy-bans deny
 test:
     cargo test --workspace
 
+# One layout for all, the two workspaces of their own included.
 fmt:
     cargo fmt --all --check
     cd fuzz && cargo fmt --check
     cd bench && cargo fmt --check
 
+# No warning anywhere, in tests and examples neither.
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
     cd fuzz && cargo clippy --all-targets -- -D warnings
@@ -83,9 +85,10 @@ bench-smoke:
 
 # Generates the bindings' code from clave-ffi.
 bindings:
-    cargo build -p clave-ffi
-    cargo run --quiet -p clave-ffi --features bindgen --bin uniffi-bindgen -- generate --library {{ CARGO_TARGET_DIR }}/debug/libclave_ffi.so --language kotlin --no-format --out-dir bindings/kotlin/generated
-    cargo run --quiet -p clave-ffi --features bindgen --bin uniffi-bindgen -- generate --library {{ CARGO_TARGET_DIR }}/debug/libclave_ffi.so --language swift --no-format --out-dir bindings/swift/generated
+    cargo build -p clave-ffi --features bindgen
+    for language in kotlin swift; do \
+        "$CARGO_TARGET_DIR/debug/uniffi-bindgen" generate --library "$CARGO_TARGET_DIR/debug/libclave_ffi.so" --language $language --no-format --out-dir bindings/$language/generated; \
+    done
 
 # That the generated code in the repository is what clave-ffi generates.
 bindings-check: bindings
