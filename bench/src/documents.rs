@@ -17,7 +17,7 @@ fn session(length: u32, count: u32) -> (Vec<u8>, Vec<Change>) {
     let writer = ActorId::from([&[12; 16][..], &1u32.to_be_bytes()].concat());
     let mut doc = AutoCommit::load(&genesis).expect("a document is an Automerge document").with_actor(writer);
     let text = doc.put_object(ROOT, "extra", ObjType::Text).expect(SOUND);
-    let mut stroke = |doc: &mut AutoCommit, index: u32| {
+    let stroke = |doc: &mut AutoCommit, index: u32| {
         // Typing, with the cursor set elsewhere every hundred strokes.
         let at = if index.is_multiple_of(100) { index / 2 } else { index };
         doc.splice_text(&text, at as usize, 0, "x").expect(SOUND);
