@@ -1,0 +1,75 @@
+//! What Clave's layers cost, beside what they stand on. See `USAGE`.
+
+#![forbid(unsafe_code)]
+
+mod aead;
+mod documents;
+mod harness;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+const USAGE: &str = "\
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store]...
+
+Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
+
+  --quick         few rounds on small inputs: shows that the benches run, measures nothing
+  --json FILE     writes the results to a file, too
+  --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Scale {
+    rounds: usize,
+    quick: bool,
+}
+
+impl Scale {
+    /// A size, or the small one that shows that a bench runs.
+    fn of(self, full: u32, quick: u32) -> u32 {
+        if self.quick { quick } else { full }
+    }
+}
+
+fn main() -> ExitCode {
+    let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => quick = true,
+            "--json" => file = arguments.next().map(PathBuf::from),
+            "--data" => data = arguments.next().map_or(data, PathBuf::from),
+            "aead" | "documents" | "store" => wanted.push(argument),
+            _ => {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let scale = Scale { rounds: if quick { 3 } else { 25 }, quick };
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+
+    let mut groups = Vec::new();
+    if wants("aead") {
+        groups.extend(aead::groups(scale));
+    }
+    if wants("documents") {
+        groups.extend(documents::groups(scale));
+    }
+    if wants("store") {
+        groups.extend(store::groups(scale, &data));
+    }
+    println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
+    let results = json!({ "quick": quick, "groups": groups });
+    match file.map(|file| std::fs::write(file, format!("{results:#}\n"))) {
+        Some(Err(error)) => {
+            eprintln!("the results could not be written: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

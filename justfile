@@ -1,0 +1,125 @@
+# Everything that CI does can be run by hand: .ci/run calls these recipes and nothing else.
+# A recipe that leaves something out prints a line that starts with `SKIPPED:`; .ci/run gathers those lines.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# One target directory for the workspaces fuzz/ and bench/ too: their profiles are the root's, so what is built is shared.
+export CARGO_TARGET_DIR := justfile_directory() / "target"
+
+# Real input lies outside the repository (see CONTRIBUTING.md).
+data := env("CLAVE_DATA", justfile_directory() / "../shared/data")
+
+_list:
+    @just --list --unsorted
+
+# Every quick gate: run this before handing in.
+check: fmt clippy doc crate-graph clippy-bans deny
+
+# README's second command.
+test:
+    cargo test --workspace
+
+# One layout for all, the two workspaces of their own included.
+fmt:
+    cargo fmt --all --check
+    cd fuzz && cargo fmt --check
+    cd bench && cargo fmt --check
+
+# No warning anywhere, in tests and examples neither.
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+    cd fuzz && cargo clippy --all-targets -- -D warnings
+    cd bench && cargo clippy --all-targets -- -D warnings
+
+# Documentation must build without a warning: no broken link, no undocumented item.
+doc $RUSTDOCFLAGS="-D warnings":
+    cargo doc --workspace --no-deps
+
+# Runs every program of examples/.
+examples:
+    scripts/run-examples.sh
+
+# Who may know whom: first that the checker catches violations, then the house itself.
+crate-graph:
+    scripts/check-crate-graph.py --self-test
+    scripts/check-crate-graph.py
+
+# That clippy really refuses what the clippy.toml files ban.
+clippy-bans:
+    scripts/check-clippy-bans.sh
+
+# Licences, bans and sources of all dependencies; advisories where their database can be fetched.
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    deny=$(scripts/cargo-deny.sh)
+    "$deny" --log-level error check licenses bans sources
+    if "$deny" --log-level error fetch db > /dev/null 2>&1; then
+        "$deny" --log-level error check advisories
+    else
+        echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
+    fi
+
+# Replays one simulation: the seed stands in the failure report.
+sim SEED:
+    CLAVE_SIM_SEED={{ SEED }} cargo test -p clave-sim -- --nocapture
+
+# Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
+fuzz-smoke SECONDS="5" *TARGETS="":
+    cd fuzz && cargo test --quiet
+    cd fuzz && cargo run --quiet -- --seconds {{ SECONDS }} {{ TARGETS }}
+
+# Coverage-guided, for hours; wants cargo-fuzz (and nightly for the sanitizers: add them with FLAGS=).
+fuzz TARGET *FLAGS="--sanitizer none":
+    cd fuzz && cargo run --quiet -- --write-seeds {{ TARGET }}
+    cd fuzz && cargo fuzz run --fuzz-dir . --features libfuzzer {{ FLAGS }} {{ TARGET }}
+
+# Comparisons, medians with their spread; writes target/bench.json. `--quick` only shows that they run.
+bench *FLAGS="":
+    cd bench && cargo run --release --quiet -- --data {{ CARGO_TARGET_DIR }} --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
+
+# That the benches run; measures nothing.
+bench-smoke:
+    cd bench && cargo test --release --quiet
+    just bench --quick
+
+# Generates the bindings' code from clave-ffi.
+bindings:
+    cargo build -p clave-ffi --features bindgen
+    for language in kotlin swift; do \
+        "$CARGO_TARGET_DIR/debug/uniffi-bindgen" generate --library "$CARGO_TARGET_DIR/debug/libclave_ffi.so" --language $language --no-format --out-dir bindings/$language/generated; \
+    done
+
+# That the generated code in the repository is what clave-ffi generates.
+bindings-check: bindings
+    @test -z "$(git status --porcelain -- bindings)" || { git status --short -- bindings; git --no-pager diff --stat -- bindings; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
+
+# The Kotlin compiler and JNA, shown to work, then the bindings' own test.
+kotlin:
+    scripts/kotlin-toolchain.sh --self-test
+    bindings/kotlin/test.sh
+
+# README's first command.
+demo *FLAGS="":
+    cargo run --release -p clave-cli -- demo {{ FLAGS }}
+
+# Real editing sessions, each agent on its own device.
+trace:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for name in friendsforever clownschool; do
+        if [ -f "{{ data }}/$name.json.gz" ]; then
+            cargo run --release --quiet -p clave-cli -- demo --trace "{{ data }}/$name.json.gz"
+        else
+            echo "SKIPPED: trace: $name, because {{ data }}/$name.json.gz is not there (set CLAVE_DATA)"
+        fi
+    done
+
+# Kills a writing device at random moments; what was acknowledged must be there.
+kill9 TIMES="100":
+    cargo build --release -p clave-cli
+    scripts/kill9.sh {{ TIMES }}
+
+# Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
+sync-locks:
+    for own in fuzz bench; do cp Cargo.lock $own/Cargo.lock; (cd $own && cargo metadata --format-version 1 > /dev/null); done
