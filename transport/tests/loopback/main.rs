@@ -2,5 +2,6 @@
 
 mod frames;
 mod harness;
+mod hostile;
 mod peers;
 mod relayed;
