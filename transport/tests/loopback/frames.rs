@@ -39,10 +39,10 @@ async fn ten_thousand_frames_keep_their_order_both_ways_on_all_channels_at_once(
     for sender in senders {
         in_time(sender).await.unwrap();
     }
-    let bob = in_time(receivers.pop().unwrap()).await;
-    let alice = in_time(receivers.pop().unwrap()).await;
+    let bob = in_time(receivers.pop().unwrap()).await.unwrap();
+    let alice = in_time(receivers.pop().unwrap()).await.unwrap();
     let bytes: usize = Channel::ALL.iter().flat_map(|c| (0..FRAMES).map(|n| numbered(*c, n).len())).sum();
-    for (device, other) in [(alice.unwrap(), keys[1]), (bob.unwrap(), keys[0])] {
+    for (device, other) in [(&alice, keys[1]), (&bob, keys[0])] {
         let info = device.transport.peer(&other).unwrap();
         assert_eq!(info.received_frames, 3 * u64::from(FRAMES));
         assert_eq!(info.received_bytes, bytes as u64);
