@@ -9,12 +9,22 @@
 pub enum Domain {
     /// A person certifies a device.
     DeviceCertificate,
+    /// A device accepts to be a person's: nobody can claim a device that is not theirs.
+    DeviceConsent,
     /// A device signs an entry.
     Entry,
     /// A device signs an operation of a membership log.
     MembershipOperation,
     /// A device binds itself to an invitation handshake.
     InvitationHandshake,
+    /// A device offers a key, to be added by (`SealedSecret`, the test oracle for MLS).
+    SealedKeyPackage,
+    /// A device commits (`SealedSecret`).
+    SealedCommit,
+    /// A device welcomes others (`SealedSecret`).
+    SealedWelcome,
+    /// A device describes an epoch (`SealedSecret`).
+    SealedGroupInfo,
 }
 
 impl Domain {
@@ -23,9 +33,120 @@ impl Domain {
     pub const fn label(self) -> &'static [u8] {
         match self {
             Self::DeviceCertificate => b"clave/1 sign device-certificate\0",
+            Self::DeviceConsent => b"clave/1 sign device-consent\0",
             Self::Entry => b"clave/1 sign entry\0",
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",
             Self::InvitationHandshake => b"clave/1 sign invitation-handshake\0",
+            Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
+            Self::SealedCommit => b"clave/1 sign sealed-commit\0",
+            Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
+            Self::SealedGroupInfo => b"clave/1 sign sealed-group-info\0",
         }
+    }
+}
+
+/// What a hash names. Equal bytes hashed in two contexts have unrelated hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashContext {
+    /// The id of an entry, from its sealed envelope.
+    Entry,
+    /// The id of an operation of a membership log, from its signed encoding.
+    MembershipOperation,
+    /// The id of a chunk of a file, from its ciphertext.
+    Chunk,
+    /// The id of a document that every member finds by itself, from its circle, kind and number.
+    WellKnownDocument,
+    /// A device's place in the line of those who may mend a roster, from the epoch and the device.
+    RepairOrder,
+}
+
+impl HashContext {
+    /// The context string of BLAKE3's key derivation mode.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Entry => "clave/1 hash entry",
+            Self::MembershipOperation => "clave/1 hash membership-operation",
+            Self::Chunk => "clave/1 hash chunk",
+            Self::WellKnownDocument => "clave/1 hash well-known-document",
+            Self::RepairOrder => "clave/1 hash repair-order",
+        }
+    }
+}
+
+/// A secret that the members of an epoch derive from it, each for one purpose (the MLS exporter, RFC 9420, 8.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Export {
+    /// Seals the entries of the epoch. Outlives the group's state, in the keyring.
+    ContentKey,
+    /// Seals the commits that follow the epoch.
+    CommitKey,
+    /// Names the epoch's mailbox at relays.
+    RoutingTag,
+    /// Seed of the signing key that gives access to that mailbox.
+    MailboxKey,
+}
+
+impl Export {
+    /// The label itself.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ContentKey => "clave/1 content-key",
+            Self::CommitKey => "clave/1 commit-key",
+            Self::RoutingTag => "clave/1 routing-tag",
+            Self::MailboxKey => "clave/1 mailbox-key",
+        }
+    }
+}
+
+/// The public name of a content key.
+pub(crate) const CONTENT_KEY_ID: &str = "clave/1 derive content-key-id";
+/// The salt of one entry.
+pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
+/// The key of one entry (HKDF).
+pub(crate) const ENTRY_KEY: &str = "clave/1 derive entry-key";
+/// The key of one chunk.
+pub(crate) const CHUNK_KEY: &str = "clave/1 derive chunk-key";
+/// The key from which those of a vault's records derive.
+pub(crate) const VAULT_RECORDS: &str = "clave/1 derive vault-records";
+/// The salt of one record of a vault.
+pub(crate) const VAULT_SALT: &str = "clave/1 derive vault-salt";
+/// The key that hides names in a vault.
+pub(crate) const VAULT_NAMES: &str = "clave/1 derive vault-names";
+/// The key, stretched from a passphrase, that wraps a vault key.
+pub(crate) const VAULT_WRAPPING: &str = "clave/1 derive vault-wrapping";
+/// The checksum of a vault key that is kept in clear.
+pub(crate) const VAULT_CHECKSUM: &str = "clave/1 derive vault-checksum";
+/// The X25519 key of a device, from its seed (HKDF).
+pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
+/// Starts the prologue of an interactive handshake.
+pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
+/// Starts the prologue of a message sealed to one device.
+pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
+/// BLAKE3 context: an epoch's id from its authenticator.
+pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
+/// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
+pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";
+/// BLAKE3 contexts of `SealedSecret`: what names a key package, what a commit says in clear, the secret of an epoch,
+/// what proves to have it, what is exported from it.
+pub(crate) const SEALED_REFERENCE: &str = "clave/1 derive sealed-reference";
+pub(crate) const SEALED_HEADER: &str = "clave/1 derive sealed-header";
+pub(crate) const SEALED_EPOCH_SECRET: &str = "clave/1 derive sealed-epoch-secret";
+pub(crate) const SEALED_AUTHENTICATOR: &str = "clave/1 derive sealed-authenticator";
+pub(crate) const SEALED_EXPORT: &str = "clave/1 derive sealed-export";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_two_uses_share_a_label() {
+        // Over the file itself, so that no label can be forgotten here.
+        let labels: Vec<&str> =
+            include_str!("labels.rs").split('"').filter(|text| text.starts_with(concat!("clave", "/1 "))).collect();
+        let distinct = std::collections::BTreeSet::from_iter(&labels);
+        assert!(labels.len() > 15);
+        assert_eq!(distinct.len(), labels.len());
     }
 }

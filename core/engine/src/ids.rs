@@ -107,3 +107,13 @@ id!(
 
 /// A space is named by its root circle.
 pub type SpaceId = CircleId;
+
+impl DocumentId {
+    /// The id of a document that every member finds without being told: the `number`th of its kind in a circle.
+    #[must_use]
+    pub fn well_known(circle: CircleId, kind: clave_crdt::DocumentKind, number: u32) -> Self {
+        let name = [circle.as_bytes().as_slice(), &[kind.number()], &number.to_be_bytes()].concat();
+        let hash = clave_crypto::hash(clave_crypto::HashContext::WellKnownDocument, &name);
+        Self(*hash.first_chunk().expect("a hash is longer than a document id"))
+    }
+}

@@ -1,9 +1,40 @@
 //! The sans-IO heart of Clave: membership, sealing, sync, documents.
+//!
+//! This crate owns what devices of a team say to each other, what they believe of it, and what they keep. It does no
+//! I/O, has no clock and no source of randomness of its own: see [`Engine`] for how to drive it. It does not know
+//! tokio, libp2p or any database.
 
 #![forbid(unsafe_code)]
 
+mod circle;
+mod desk;
+mod engine;
+mod entry;
+mod error;
+mod files;
+mod group;
+mod identity;
 mod ids;
+mod index;
+mod key_packages;
+mod link;
+pub mod membership;
+mod proto;
+mod refusal;
 mod store;
 
+pub use circle::{DocumentInfo, HELD_ENTRIES_MAX};
+pub use clave_crdt as crdt;
+pub use clave_crypto as crypto;
+pub use engine::{
+    CHUNKS_IN_FLIGHT_MAX, Channel, CircleStatus, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo,
+    InvitationState, IoId, JoinError, Output,
+};
+pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
+pub use error::EngineError;
+pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, SealError, SealedChunk, seal_content};
+pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
+pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
+pub use refusal::{Refusal, RefusalCounts};
 pub use store::{Batch, Key, Keyspace, ReadError, StoreRead};

@@ -36,11 +36,13 @@ pub enum Keyspace {
     KeyPackages = 12,
     /// Known addresses of devices. Suffix: device id.
     Addresses = 13,
+    /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: empty.
+    Held = 14,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -54,6 +56,7 @@ impl Keyspace {
         Self::Invitations,
         Self::KeyPackages,
         Self::Addresses,
+        Self::Held,
     ];
 }
 

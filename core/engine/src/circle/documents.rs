@@ -1,0 +1,171 @@
+//! The documents of a circle: which there are, loading them when they are asked for, editing, taking in changes.
+
+use clave_crdt::{Actor, CrdtError, DocumentKind};
+
+use super::*;
+
+/// Changes since the last snapshot after which a document is saved anew when it is loaded.
+const CHANGES_PER_SNAPSHOT: usize = 256;
+
+/// Bytes of changes per entry, as far as whole changes allow.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// A document, without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentInfo {
+    /// Which.
+    pub id: DocumentId,
+    /// Of which kind.
+    pub kind: DocumentKind,
+}
+
+impl Circle {
+    /// What documents there are, in order of id.
+    pub(crate) fn documents(&self) -> Vec<DocumentInfo> {
+        self.documents
+            .iter()
+            .filter_map(|(id, record)| Some(DocumentInfo { id: *id, kind: kind_of(record.kind)? }))
+            .collect()
+    }
+
+    /// The document, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so far.
+    pub(crate) fn document(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        desk: &mut Desk,
+    ) -> Result<&mut Document, EngineError> {
+        if self.documents.get(&id).is_some_and(|record| record.kind != u32::from(kind.number())) {
+            return Err(EngineError::WrongKind);
+        }
+        if !self.loaded.contains_key(&id) {
+            let document = self.load(id, kind, desk)?;
+            self.loaded.insert(id, document);
+        }
+        Ok(self.loaded.get_mut(&id).expect("it was loaded above"))
+    }
+
+    fn load(&mut self, id: DocumentId, kind: DocumentKind, desk: &mut Desk) -> Result<Document, EngineError> {
+        let actor = Actor::new(*desk.me().as_bytes(), desk.incarnation);
+        let snapshot = desk.store.read(&snapshot_key(self.id, id))?;
+        let records = desk.store.all(Keyspace::Changes, &scope(self.id, id))?;
+        let changes: Vec<Vec<u8>> = records.values().cloned().collect();
+        let mut document = Document::load(kind, actor, snapshot.as_deref(), &[] as &[Vec<u8>])?;
+        let applied = document.apply(&changes)?;
+        if !applied.refused.is_empty() {
+            tracing::warn!(document = %id.short(), count = applied.refused.len(), "changes left out of a document");
+        }
+        if changes.len() >= CHANGES_PER_SNAPSHOT {
+            desk.put(snapshot_key(self.id, id), document.save()?);
+            for suffix in records.into_keys() {
+                desk.remove(Key::new(Keyspace::Changes, scope(self.id, id), suffix));
+            }
+        }
+        Ok(document)
+    }
+
+    /// Lets `edit` change a document; what it changed becomes one entry, or none if it changed nothing.
+    ///
+    /// A large edit may commit pieces of itself and put them into the list it is given; they become entries of their
+    /// own. If `edit` fails, the document is as it was, but for such pieces.
+    pub(crate) fn edit<T>(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        desk: &mut Desk,
+        edit: impl FnOnce(&mut Document, &mut Vec<Vec<u8>>) -> Result<T, CrdtError>,
+    ) -> Result<T, EngineError> {
+        let now_ms = desk.now_ms;
+        let document = self.document(id, kind, desk)?;
+        let mut changes = Vec::new();
+        let result = edit(document, &mut changes);
+        match &result {
+            Ok(_) => changes.extend(document.commit(now_ms)),
+            Err(_) => document.discard(),
+        }
+        if let Err(error) = self.publish_changes(id, kind, &changes, desk) {
+            // Not everybody could be sent it: forget it, and load what is stored when the document is next asked for.
+            self.loaded.remove(&id);
+            return Err(error);
+        }
+        Ok(result?)
+    }
+
+    fn publish_changes(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        changes: &[Vec<u8>],
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
+        for piece in pieces(changes) {
+            let body = proto::Changes {
+                document: id.as_bytes().to_vec(),
+                kind: kind.number().into(),
+                changes: piece.to_vec(),
+            };
+            self.publish(Body::Changes(body), desk)?;
+            self.record(id, kind, piece, desk);
+        }
+        if !changes.is_empty() {
+            desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
+        }
+        Ok(())
+    }
+
+    /// Writes changes behind those a document already has.
+    fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], desk: &mut Desk) {
+        let record =
+            self.documents.entry(id).or_insert(local::DocumentRecord { kind: kind.number().into(), next_change: 0 });
+        for change in changes {
+            let key = Key::new(Keyspace::Changes, scope(self.id, id), record.next_change.to_be_bytes());
+            desk.put(key, change.clone());
+            record.next_change += 1;
+        }
+        desk.put(Key::new(Keyspace::Documents, self.id.as_bytes(), id.as_bytes()), record.encode_to_vec());
+    }
+
+    /// Takes in changes from others: every document in one call.
+    pub(super) fn apply(
+        &mut self,
+        changes: BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
+        for (id, (kind, changes)) in changes {
+            self.record(id, kind, &changes, desk);
+            if let Some(document) = self.loaded.get_mut(&id) {
+                document.apply(&changes)?;
+            }
+            desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a run of changes into pieces that fit an entry. A single change is never cut.
+fn pieces(changes: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
+    let mut rest = changes;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |change: &&Vec<u8>| {
+            bytes += change.len();
+            bytes <= PIECE_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (piece, after) = rest.split_at(count);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
+    DocumentKind::from_number(u8::try_from(number).ok()?)
+}
+
+fn scope(circle: CircleId, document: DocumentId) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), document.as_bytes()].concat()
+}
+
+fn snapshot_key(circle: CircleId, document: DocumentId) -> Key {
+    Key::new(Keyspace::Snapshots, scope(circle, document), [])
+}

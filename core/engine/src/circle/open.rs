@@ -1,0 +1,72 @@
+//! Reading a circle back from the store.
+
+use super::*;
+
+impl Circle {
+    /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
+    pub(crate) fn open(id: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
+        let scope = id.as_bytes();
+        let mut keys = Keyring::default();
+        for record in desk.store.all(Keyspace::ContentKeys, scope)?.into_values() {
+            let record = local::ContentKey::decode(record.as_slice())?;
+            let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
+            keys.insert(epoch(&record.epoch)?, ContentKey::from_bytes(key.into()));
+        }
+        let mut log = Log::new(id);
+        for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
+            let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
+            if let Insertion::Refused(_) = log.insert_verified(operation) {
+                return Err(EngineError::Damaged);
+            }
+        }
+        let mut circle = Self {
+            id,
+            log,
+            group: open_group(scope, desk)?,
+            keys,
+            index: open_index(scope, desk)?,
+            held: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            repair_at_ms: None,
+        };
+        for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
+            let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
+            circle.held.insert(EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?, tag);
+        }
+        for (suffix, record) in desk.store.all(Keyspace::Documents, scope)? {
+            let id = DocumentId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            circle.documents.insert(id, local::DocumentRecord::decode(record.as_slice())?);
+        }
+        circle.choose_head(desk)?;
+        Ok(circle)
+    }
+}
+
+fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
+    let mut group: Option<Group> = None;
+    for record in desk.store.all(Keyspace::Checkpoints, scope)?.into_values() {
+        let record = local::Checkpoint::decode(record.as_slice())?;
+        let checkpoint = Checkpoint::from_bytes(&record.state)?;
+        let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
+        match &mut group {
+            None => group = Some(Group::new(parent, checkpoint)),
+            Some(group) => group.insert(parent, checkpoint),
+        }
+    }
+    group.ok_or(EngineError::Damaged)
+}
+
+fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
+    let mut entries = Vec::new();
+    for (suffix, bytes) in desk.store.all(Keyspace::Entries, scope)? {
+        let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+        let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
+        entries.push((envelope.hour, id));
+    }
+    Ok(EntryIndex::from_unsorted(entries))
+}
+
+fn epoch(bytes: &[u8]) -> Result<EpochId, EngineError> {
+    epoch_id(bytes).ok_or(EngineError::Damaged)
+}

@@ -1,0 +1,364 @@
+//! The engine of one device.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement};
+
+use crate::circle::{Circle, DocumentInfo};
+use crate::desk::{Desk, View};
+use crate::identity::Identity;
+use crate::{
+    Batch, ChunkId, CircleId, DocumentId, EngineError, EntryId, InvitationId, Keyspace, RefusalCounts, StoreRead,
+};
+
+mod commands;
+mod fetch;
+mod join;
+mod peers;
+mod sync;
+
+pub use commands::CircleStatus;
+pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
+pub use join::{InvitationInfo, InvitationState, JoinError};
+
+/// Numbers a write until it is reported durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IoId(pub u64);
+
+/// What a frame is about: each has a stream of its own, so that a file does not hold up a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// Entries and reconciliation, between members.
+    Sync,
+    /// Taking up an invitation; the only channel for somebody who is not a member.
+    Join,
+    /// Chunks of files, between members.
+    Bulk,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Write this durably, then say so with [`Engine::handle_written`].
+    Write {
+        /// To be handed back.
+        io: IoId,
+        /// All of it or nothing.
+        batch: Batch,
+    },
+    /// Send a frame, then say so with [`Engine::handle_sent`]. To a peer that is gone by now: drop it.
+    Send {
+        /// To whom.
+        peer: DeviceId,
+        /// On which stream.
+        channel: Channel,
+        /// At most [`FRAME_BYTES_MAX`] bytes.
+        frame: Vec<u8>,
+    },
+    /// From now on, accept sync and bulk frames from this peer.
+    Permit(DeviceId),
+    /// From now on, do not.
+    Forbid(DeviceId),
+    /// This device can probably be reached there.
+    Addresses {
+        /// Which device.
+        device: DeviceId,
+        /// Multiaddrs.
+        addresses: Vec<String>,
+    },
+    /// Tell the application.
+    Event(Event),
+}
+
+/// What the application is told. Everything it speaks of is durable by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// This device is now in a circle.
+    Joined {
+        /// Which circle.
+        circle: CircleId,
+        /// By which invitation.
+        invitation: InvitationId,
+    },
+    /// An invitation was refused.
+    JoinFailed {
+        /// Which invitation.
+        invitation: InvitationId,
+        /// Why, and what to do.
+        error: JoinError,
+    },
+    /// This device was removed from a circle. It keeps what it has and gets nothing more.
+    Removed {
+        /// Which circle.
+        circle: CircleId,
+    },
+    /// Something about people, devices, roles or policies changed.
+    MembershipChanged {
+        /// Which circle.
+        circle: CircleId,
+    },
+    /// Entries are sealed under another epoch from now on.
+    EpochChanged {
+        /// Which circle.
+        circle: CircleId,
+        /// The new head.
+        epoch: EpochId,
+    },
+    /// A document changed, here or elsewhere.
+    DocumentChanged {
+        /// In which circle.
+        circle: CircleId,
+        /// Which document.
+        document: DocumentId,
+        /// Of which kind.
+        kind: clave_crdt::DocumentKind,
+    },
+    /// A member's device connected or left.
+    Presence {
+        /// Which device.
+        device: DeviceId,
+        /// Whether it is connected now.
+        online: bool,
+    },
+    /// Reconciliation with a peer found no difference that is not on its way.
+    Reconciled {
+        /// With whom.
+        device: DeviceId,
+        /// About which circle.
+        circle: CircleId,
+    },
+    /// A fetch came further.
+    FetchProgress {
+        /// Which fetch.
+        fetch: FetchId,
+        /// Bytes that are here.
+        done_bytes: u64,
+        /// Bytes in all; 0 until the manifest is here.
+        total_bytes: u64,
+    },
+    /// A file's manifest is not what its drive says: it cannot be fetched from anybody.
+    FetchFailed {
+        /// Which fetch.
+        fetch: FetchId,
+    },
+    /// Every chunk of a file is here.
+    Fetched {
+        /// Which fetch.
+        fetch: FetchId,
+    },
+}
+
+/// The greatest frame, in bytes.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
+
+/// The state machine of one device: all its circles, over any store, network and clock.
+///
+/// It performs no I/O. Whoever drives it
+/// - feeds **inputs**: [`handle_connected`](Self::handle_connected), [`handle_disconnected`](Self::handle_disconnected),
+///   [`handle_frame`](Self::handle_frame), [`handle_sent`](Self::handle_sent), [`handle_written`](Self::handle_written),
+///   [`handle_tick`](Self::handle_tick), [`handle_addresses`](Self::handle_addresses), each with the current time;
+/// - gives **commands**: everything else that takes `now_ms`;
+/// - then takes **outputs** until there are none: [`poll_output`](Self::poll_output); and calls `handle_tick` no later
+///   than [`poll_timeout`](Self::poll_timeout) says.
+///
+/// What leaves the engine (frames, events) leaves only after everything written before it is durable: the outputs
+/// behind a [`Output::Write`] appear once [`handle_written`](Self::handle_written) confirms it. So nothing is ever
+/// shown or sent that a crash could take back.
+pub struct Engine {
+    identity: Identity,
+    desk: Desk,
+    circles: BTreeMap<CircleId, Circle>,
+    peers: BTreeMap<DeviceId, peers::Peer>,
+    /// Devices that are in some circle with this one, connected or not.
+    permitted: BTreeSet<DeviceId>,
+    addresses: BTreeMap<DeviceId, Vec<String>>,
+    joins: join::Joins,
+    fetches: fetch::Fetches,
+    outbox: Outbox,
+}
+
+/// Outputs in order, each behind the writes it depends on.
+#[derive(Default)]
+struct Outbox {
+    ready: VecDeque<Output>,
+    next_io: u64,
+    writes: VecDeque<PendingWrite>,
+    failed: bool,
+}
+
+struct PendingWrite {
+    io: IoId,
+    batch: Batch,
+    done: bool,
+    then: Vec<Output>,
+}
+
+impl Outbox {
+    fn write(&mut self, batch: Batch) {
+        let io = IoId(self.next_io);
+        self.next_io += 1;
+        self.ready.push_back(Output::Write { io, batch: batch.clone() });
+        self.writes.push_back(PendingWrite { io, batch, done: false, then: Vec::new() });
+    }
+
+    fn push(&mut self, output: Output) {
+        match self.writes.back_mut() {
+            Some(write) => write.then.push(output),
+            None => self.ready.push_back(output),
+        }
+    }
+}
+
+impl Engine {
+    /// Opens the engine of `identity` over what is stored.
+    ///
+    /// # Errors
+    /// If the store cannot be read or holds damaged records.
+    pub fn open(
+        identity: Identity,
+        agreement: Box<dyn GroupKeyAgreement + Send>,
+        store: Arc<dyn StoreRead + Send + Sync>,
+        entropy: Entropy,
+        now_ms: u64,
+    ) -> Result<Self, EngineError> {
+        let desk = Desk {
+            device: identity.device_key(),
+            incarnation: identity.incarnation(),
+            agreement,
+            entropy,
+            now_ms,
+            store: View::new(store),
+            batch: Batch::default(),
+            events: Vec::new(),
+            published: Vec::new(),
+            relayed: Vec::new(),
+            refusals: RefusalCounts::new(),
+        };
+        let mut engine = Self {
+            identity,
+            desk,
+            circles: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            permitted: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            joins: join::Joins::default(),
+            fetches: fetch::Fetches::default(),
+            outbox: Outbox::default(),
+        };
+        for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
+            let id = CircleId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            engine.circles.insert(id, Circle::open(id, &mut engine.desk)?);
+        }
+        engine.load_addresses()?;
+        engine.finish();
+        Ok(engine)
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.ready.pop_front()
+    }
+
+    /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let repairs = self.circles.values().filter_map(|circle| circle.repair_at_ms);
+        repairs.chain(self.next_reconcile_ms()).min()
+    }
+
+    /// Input: a write became durable, or failed.
+    ///
+    /// After a failure the engine refuses every command with [`EngineError::WriteFailed`]: its memory is ahead of the
+    /// disk. Drop it and open it again; what was not durable was shown to nobody.
+    pub fn handle_written(&mut self, io: IoId, written: bool) {
+        if !written {
+            self.outbox.failed = true;
+            self.outbox.ready.clear();
+            self.outbox.writes.clear();
+            return;
+        }
+        if let Some(write) = self.outbox.writes.iter_mut().find(|write| write.io == io) {
+            write.done = true;
+        }
+        while self.outbox.writes.front().is_some_and(|write| write.done) {
+            let write = self.outbox.writes.pop_front().expect("the loop condition saw it");
+            self.desk.store.written(&write.batch);
+            self.outbox.ready.extend(write.then);
+        }
+    }
+
+    /// Input: time passed.
+    pub fn handle_tick(&mut self, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        self.reconcile_when_due();
+        self.finish();
+    }
+
+    /// Who this device is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The newest write that is not durable yet, if any: once it is, so is everything before it.
+    #[must_use]
+    pub fn last_write(&self) -> Option<IoId> {
+        self.outbox.writes.back().map(|write| write.io)
+    }
+
+    /// How often what was refused, since the engine was opened.
+    #[must_use]
+    pub fn refusals(&self) -> &RefusalCounts {
+        &self.desk.refusals
+    }
+
+    /// Whether a write failed: see [`handle_written`](Self::handle_written).
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.outbox.failed
+    }
+
+    /// Starts a command: refuses it if a write has failed.
+    fn begin(&mut self, now_ms: u64) -> Result<(), EngineError> {
+        self.desk.now_ms = now_ms;
+        if self.outbox.failed { Err(EngineError::WriteFailed) } else { Ok(()) }
+    }
+
+    /// Ends an input or command: mends rosters, then turns what lies on the desk into outputs, writes first.
+    fn finish(&mut self) {
+        if self.outbox.failed {
+            self.desk.batch = Batch::default();
+            return;
+        }
+        self.repair_rosters();
+        let batch = std::mem::take(&mut self.desk.batch);
+        if !batch.is_empty() {
+            self.outbox.write(batch);
+        }
+        self.update_permissions();
+        self.spread();
+        self.pump();
+        self.pump_fetches();
+        for event in std::mem::take(&mut self.desk.events) {
+            self.outbox.push(Output::Event(event));
+        }
+    }
+
+    fn repair_rosters(&mut self) {
+        let mut online: Vec<DeviceId> = self.peers.keys().copied().collect();
+        online.push(self.desk.me());
+        for circle in self.circles.values_mut() {
+            if let Err(error) = circle.repair(&online, &mut self.desk) {
+                tracing::error!(circle = %circle.id.short(), %error, "the roster could not be mended");
+            }
+        }
+    }
+
+    fn circle_mut(&mut self, id: CircleId) -> Result<(&mut Circle, &mut Desk), EngineError> {
+        let circle = self.circles.get_mut(&id).ok_or(EngineError::NoSuchCircle)?;
+        Ok((circle, &mut self.desk))
+    }
+}

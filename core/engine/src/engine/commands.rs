@@ -1,0 +1,137 @@
+//! What an application asks of the engine, apart from invitations (`join.rs`) and files (`fetch.rs`).
+
+use clave_crdt::{CrdtError, Document, DocumentKind};
+
+use super::*;
+use crate::identity::check_name;
+use crate::key_packages;
+use crate::membership::{Action, Membership, Operation};
+
+/// A circle in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircleStatus {
+    /// The epoch under which entries are sealed now.
+    pub epoch: EpochId,
+    /// How many commits led to it.
+    pub depth: u64,
+    /// Devices that hold its keys.
+    pub leaves: usize,
+    /// Entries that are here.
+    pub entries: usize,
+    /// Of these, entries that wait for a key, an operation or an epoch.
+    pub held: usize,
+}
+
+impl Engine {
+    /// Command: founds a space with this person as its owner.
+    ///
+    /// # Errors
+    /// If the name cannot be used.
+    pub fn create_space(&mut self, name: &str, now_ms: u64) -> Result<CircleId, EngineError> {
+        self.begin(now_ms)?;
+        let founder = self.identity.entry(key_packages::make(&mut self.desk));
+        let genesis = Action::Genesis {
+            name: check_name(name)?.to_owned(),
+            nonce: self.desk.entropy.bytes(),
+            founder,
+            parent: None,
+        };
+        let genesis = Operation::sign(&self.desk.device, Vec::new(), genesis);
+        let circle = Circle::create(genesis, &mut self.desk)?;
+        let id = circle.id;
+        self.circles.insert(id, circle);
+        self.finish();
+        Ok(id)
+    }
+
+    /// The circles this device is in, in order of id.
+    pub fn circles(&self) -> impl Iterator<Item = CircleId> {
+        self.circles.keys().copied()
+    }
+
+    /// Who is in a circle, with which roles, and what was set aside.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn membership(&self, circle: CircleId) -> Result<&Membership, EngineError> {
+        Ok(self.circle(circle)?.log.membership())
+    }
+
+    /// A circle in numbers.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn status(&self, circle: CircleId) -> Result<CircleStatus, EngineError> {
+        Ok(self.circle(circle)?.status())
+    }
+
+    /// Command: writes an operation into a circle's membership log. The key agreement follows by itself.
+    ///
+    /// # Errors
+    /// If this device is not in the circle or has no right to it.
+    pub fn act(&mut self, circle: CircleId, action: Action, now_ms: u64) -> Result<(), EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let done = circle.act(action, desk);
+        self.finish();
+        done
+    }
+
+    /// What documents a circle has, in order of id.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn documents(&self, circle: CircleId) -> Result<Vec<DocumentInfo>, EngineError> {
+        Ok(self.circle(circle)?.documents())
+    }
+
+    /// A document to read from; empty if nobody wrote to it so far. To change it, use [`edit`](Self::edit).
+    ///
+    /// # Errors
+    /// If this device is not in the circle, the document is of another kind, or the store cannot be read.
+    pub fn document(
+        &mut self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+    ) -> Result<&mut Document, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.document(document, kind, desk)
+    }
+
+    /// Command: lets `edit` change a document. What it changed becomes one entry; if it fails, nothing changed. A large
+    /// edit commits pieces of itself and puts them into the list it is given; those stand even if it fails later.
+    ///
+    /// # Errors
+    /// Those of [`document`](Self::document) and of `edit`; and if the change is too large for one entry.
+    pub fn edit<T>(
+        &mut self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+        now_ms: u64,
+        edit: impl FnOnce(&mut Document, &mut Vec<Vec<u8>>) -> Result<T, CrdtError>,
+    ) -> Result<T, EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let result = circle.edit(document, kind, desk, edit);
+        self.finish();
+        result
+    }
+
+    /// Randomness for what an application makes: message ids, new documents.
+    #[must_use]
+    pub fn random<const N: usize>(&mut self) -> [u8; N] {
+        self.desk.entropy.bytes()
+    }
+
+    /// Where devices can be reached, as far as it is known.
+    #[must_use]
+    pub fn known_addresses(&self) -> &BTreeMap<DeviceId, Vec<String>> {
+        &self.addresses
+    }
+
+    fn circle(&self, id: CircleId) -> Result<&Circle, EngineError> {
+        self.circles.get(&id).ok_or(EngineError::NoSuchCircle)
+    }
+}

@@ -1,0 +1,236 @@
+//! Connected devices: what they may say, what they are told, which addresses they have.
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+
+use super::*;
+use crate::proto::frame as proto;
+use crate::proto::frame::frame::Body;
+use crate::proto::local;
+use crate::{Key, Refusal};
+
+/// The protocol version this build speaks.
+const PROTOCOL_VERSION: u32 = 1;
+/// Addresses believed of one device.
+const ADDRESSES_MAX: usize = 16;
+
+/// A connected device.
+#[derive(Default)]
+pub(super) struct Peer {
+    /// Circles whose reconciliation was begun on this connection.
+    pub(super) begun: BTreeSet<CircleId>,
+    /// Entries to send, in order.
+    pub(super) queue: VecDeque<(CircleId, EntryId)>,
+    pub(super) in_flight: usize,
+    pub(super) next_reconcile_ms: u64,
+}
+
+impl Engine {
+    /// Input: a device connected and proved its key.
+    pub fn handle_connected(&mut self, peer: DeviceId, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        self.peers.insert(peer, Peer::default());
+        self.join_on_connect(peer);
+        if self.permitted.contains(&peer) {
+            self.welcome_peer(peer);
+        }
+        self.finish();
+    }
+
+    /// Input: the last connection to a device is gone.
+    pub fn handle_disconnected(&mut self, peer: DeviceId, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        if self.peers.remove(&peer).is_some() && self.permitted.contains(&peer) {
+            self.desk.events.push(Event::Presence { device: peer, online: false });
+        }
+        self.joins.forget(&peer);
+        self.fetches.lose_peer(&peer);
+        self.finish();
+    }
+
+    /// Input: where this device listens now. Told to the members that are connected.
+    pub fn handle_addresses(&mut self, addresses: Vec<String>, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        let me = self.desk.me();
+        if self.addresses.get(&me) != Some(&addresses) {
+            self.addresses.insert(me, addresses);
+            for peer in self.online() {
+                self.say_hello(peer);
+            }
+        }
+        self.finish();
+    }
+
+    /// Input: a frame from a connected device. Whatever it holds, the worst it can do is be counted as refused.
+    pub fn handle_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8], now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        if let Err(refusal) = self.take_frame(peer, channel, frame) {
+            self.desk.refuse(refusal);
+        }
+        self.finish();
+    }
+
+    /// Input: a frame of an [`Output::Send`] left.
+    pub fn handle_sent(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
+            peer.in_flight = peer.in_flight.saturating_sub(1);
+        }
+        self.finish();
+    }
+
+    /// Input: what was sent to a peer lately may not have arrived. Whatever it was, comparing finds it.
+    pub fn handle_interrupted(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
+            match channel {
+                Channel::Sync => {
+                    link.in_flight = 0;
+                    self.say_hello(peer);
+                    for circle in self.circles_shared_with(&peer) {
+                        self.begin_reconcile(peer, circle);
+                    }
+                }
+                Channel::Bulk => self.fetches.lose_peer(&peer),
+                Channel::Join => {}
+            }
+        }
+        self.finish();
+    }
+
+    /// Members' devices that are connected.
+    #[must_use]
+    pub fn online(&self) -> Vec<DeviceId> {
+        self.peers.keys().filter(|peer| self.permitted.contains(peer)).copied().collect()
+    }
+
+    fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
+        if frame.len() > FRAME_BYTES_MAX {
+            return Err(Refusal::Oversized);
+        }
+        if !self.peers.contains_key(&peer) {
+            return Err(Refusal::Unexpected);
+        }
+        if channel == Channel::Join {
+            return self.take_join_frame(peer, frame);
+        }
+        if !self.permitted.contains(&peer) {
+            return Err(Refusal::NotAMember);
+        }
+        let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
+        match frame.body.ok_or(Refusal::UnknownBody)? {
+            Body::Hello(hello) => self.take_hello(peer, hello),
+            Body::Reconcile(step) => self.take_reconcile(peer, &step),
+            Body::Entries(entries) => self.take_entries(peer, entries),
+            Body::Have(ids) => self.take_have(peer, &ids),
+            Body::Want(ids) => self.take_want(peer, &ids),
+            Body::WantChunks(ids) => self.take_want_chunks(peer, &ids),
+            Body::Chunk(chunk) => self.take_chunk(peer, chunk),
+        }
+    }
+
+    /// The circle a peer speaks of, if it is in it.
+    pub(super) fn shared(&self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
+        let id = CircleId::try_from(circle).map_err(|_| Refusal::Malformed)?;
+        let shared = self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer));
+        if shared { Ok(id) } else { Err(Refusal::NotAMember) }
+    }
+
+    pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
+        let frame = proto::Frame { body: Some(body) }.encode_to_vec();
+        if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
+            peer.in_flight += 1;
+        }
+        self.outbox.push(Output::Send { peer, channel, frame });
+    }
+
+    /// Lets in who became a member, shuts out who no longer is, and begins to reconcile what is newly shared.
+    pub(super) fn update_permissions(&mut self) {
+        let me = self.desk.me();
+        let members: BTreeSet<DeviceId> = self
+            .circles
+            .values()
+            .flat_map(|circle| circle.log.membership().devices.keys().copied())
+            .filter(|device| *device != me)
+            .collect();
+        let former = std::mem::replace(&mut self.permitted, members);
+        for gone in former.difference(&self.permitted) {
+            self.outbox.push(Output::Forbid(*gone));
+            if let Some(peer) = self.peers.get_mut(gone) {
+                *peer = Peer::default();
+                self.desk.events.push(Event::Presence { device: *gone, online: false });
+            }
+        }
+        for new in self.permitted.difference(&former).copied().collect::<Vec<_>>() {
+            self.outbox.push(Output::Permit(new));
+            if self.peers.contains_key(&new) {
+                self.welcome_peer(new);
+            }
+        }
+        for device in self.online() {
+            let shared = self.circles_shared_with(&device);
+            let begun = &mut self.peers.get_mut(&device).expect("online() lists connected peers").begun;
+            begun.retain(|circle| shared.contains(circle));
+            for circle in shared.difference(&begun.clone()) {
+                self.begin_reconcile(device, *circle);
+            }
+        }
+    }
+
+    fn circles_shared_with(&self, device: &DeviceId) -> BTreeSet<CircleId> {
+        self.circles.values().filter(|circle| circle.is_member(device)).map(|circle| circle.id).collect()
+    }
+
+    fn welcome_peer(&mut self, peer: DeviceId) {
+        self.desk.events.push(Event::Presence { device: peer, online: true });
+        self.say_hello(peer);
+    }
+
+    fn say_hello(&mut self, to: DeviceId) {
+        let mut devices = Vec::new();
+        for (device, addresses) in &self.addresses {
+            let known_to_both = self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
+            if known_to_both && *device != to {
+                let addresses = addresses.clone();
+                devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
+            }
+        }
+        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices }));
+    }
+
+    /// A hello says that the other side is ready to listen, which it may not have been when this side first began.
+    fn take_hello(&mut self, peer: DeviceId, hello: proto::Hello) -> Result<(), Refusal> {
+        for entry in hello.devices {
+            let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
+            if self.permitted.contains(&device) && entry.addresses.len() <= ADDRESSES_MAX {
+                self.learn_addresses(device, entry.addresses);
+            }
+        }
+        for circle in self.circles_shared_with(&peer) {
+            self.begin_reconcile(peer, circle);
+        }
+        Ok(())
+    }
+
+    /// Remembers where a device can be reached.
+    pub(super) fn learn_addresses(&mut self, device: DeviceId, addresses: Vec<String>) {
+        if addresses.is_empty() || self.addresses.get(&device) == Some(&addresses) {
+            return;
+        }
+        let record = local::Addresses { addresses: addresses.clone() }.encode_to_vec();
+        self.desk.put(Key::new(Keyspace::Addresses, [], device.as_bytes()), record);
+        self.addresses.insert(device, addresses.clone());
+        self.outbox.push(Output::Addresses { device, addresses });
+    }
+
+    pub(super) fn load_addresses(&mut self) -> Result<(), EngineError> {
+        for (suffix, record) in self.desk.store.all(Keyspace::Addresses, &[])? {
+            let device = DeviceId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            let addresses = local::Addresses::decode(record.as_slice())?.addresses;
+            self.addresses.insert(device, addresses.clone());
+            self.outbox.push(Output::Addresses { device, addresses });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! Entries between members: live ones at once, everything else by set reconciliation.
+
+use super::peers::Peer;
+use super::*;
+use crate::proto::frame as proto;
+use crate::proto::frame::frame::Body;
+use crate::{Key, Refusal};
+
+/// Bytes of entries per frame, as far as whole entries allow.
+const ENTRIES_FRAME_BYTES: usize = 256 * 1024;
+/// Frames that may be on their way to one peer before no more entries are read for it.
+const FRAMES_IN_FLIGHT_MAX: usize = 4;
+/// Ids per frame.
+const IDS_MAX: usize = 8_192;
+/// Entries that may be queued for one peer. Beyond it the next reconciliation finds what is left.
+const QUEUED_ENTRIES_MAX: usize = 1_000_000;
+/// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
+const RECONCILE_EVERY_MS: u64 = 60_000;
+
+impl Engine {
+    /// Begins to reconcile one circle with one peer. Of two devices the one with the lesser id does; for the other
+    /// this only notes that it is being done.
+    pub(super) fn begin_reconcile(&mut self, device: DeviceId, circle: CircleId) {
+        let now_ms = self.desk.now_ms;
+        let peer = self.peers.get_mut(&device).expect("only connected peers are reconciled with");
+        peer.begun.insert(circle);
+        peer.next_reconcile_ms = now_ms + RECONCILE_EVERY_MS;
+        if self.desk.me() < device {
+            let message = self.circles[&circle].index.begin();
+            self.send_reconcile(device, circle, true, message);
+        }
+    }
+
+    pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: &proto::Reconcile) -> Result<(), Refusal> {
+        let circle = self.shared(peer, &step.circle)?;
+        let index = &self.circles[&circle].index;
+        if step.initiator {
+            let message = index.answer(&step.message)?;
+            self.send_reconcile(peer, circle, false, message);
+            return Ok(());
+        }
+        if peer < self.desk.me() {
+            return Err(Refusal::Unexpected);
+        }
+        let difference = index.proceed(&step.message)?;
+        for ids in difference.need.chunks(IDS_MAX) {
+            self.send(peer, Channel::Sync, Body::Want(join_ids(circle, ids)));
+        }
+        self.enqueue(peer, circle, difference.have);
+        match difference.reply {
+            Some(message) => self.send_reconcile(peer, circle, true, message),
+            None => self.desk.events.push(Event::Reconciled { device: peer, circle }),
+        }
+        Ok(())
+    }
+
+    fn send_reconcile(&mut self, peer: DeviceId, circle: CircleId, initiator: bool, message: Vec<u8>) {
+        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message };
+        self.send(peer, Channel::Sync, Body::Reconcile(step));
+    }
+
+    pub(super) fn take_entries(&mut self, peer: DeviceId, entries: proto::Entries) -> Result<(), Refusal> {
+        let circle = self.shared(peer, &entries.circle)?;
+        let circle = self.circles.get_mut(&circle).expect("shared() found it");
+        if let Err(error) = circle.accept(entries.envelopes, &mut self.desk) {
+            tracing::error!(%error, "entries could not be taken in");
+        }
+        let news = std::mem::take(&mut self.desk.relayed);
+        self.offer(peer, &news);
+        Ok(())
+    }
+
+    /// Tells every member but the source that there are entries it may lack.
+    fn offer(&mut self, source: DeviceId, news: &[(CircleId, EntryId)]) {
+        for (circle, ids) in by_circle(news.iter().copied()) {
+            for peer in self.online().into_iter().filter(|peer| *peer != source) {
+                if self.circles[&circle].is_member(&peer) {
+                    for ids in ids.chunks(IDS_MAX) {
+                        self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_have(&mut self, peer: DeviceId, ids: &proto::EntryIds) -> Result<(), Refusal> {
+        let circle = self.shared(peer, &ids.circle)?;
+        let mut missing = split_ids(&ids.ids)?;
+        missing.retain(|id| {
+            let key = Key::new(Keyspace::Entries, circle.as_bytes(), id.as_bytes());
+            self.desk.store.read(&key).is_ok_and(|found| found.is_none())
+        });
+        if !missing.is_empty() {
+            self.send(peer, Channel::Sync, Body::Want(join_ids(circle, &missing)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_want(&mut self, peer: DeviceId, ids: &proto::EntryIds) -> Result<(), Refusal> {
+        let circle = self.shared(peer, &ids.circle)?;
+        self.enqueue(peer, circle, split_ids(&ids.ids)?);
+        Ok(())
+    }
+
+    fn enqueue(&mut self, peer: DeviceId, circle: CircleId, ids: Vec<EntryId>) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            let room = QUEUED_ENTRIES_MAX.saturating_sub(peer.queue.len());
+            peer.queue.extend(ids.into_iter().take(room).map(|id| (circle, id)));
+        }
+    }
+
+    /// Queues what was made here for the members that are connected, and offers what else is news.
+    pub(super) fn spread(&mut self) {
+        let published = std::mem::take(&mut self.desk.published);
+        let relayed = std::mem::take(&mut self.desk.relayed);
+        self.offer(self.desk.me(), &relayed);
+        for (circle, ids) in by_circle(published) {
+            for peer in self.online() {
+                if self.circles[&circle].is_member(&peer) {
+                    self.enqueue(peer, circle, ids.clone());
+                }
+            }
+        }
+    }
+
+    /// Sends queued entries as far as each peer takes them.
+    pub(super) fn pump(&mut self) {
+        for device in self.online() {
+            while let Some((circle, envelopes)) = self.next_entries(device) {
+                let entries = proto::Entries { circle: circle.as_bytes().to_vec(), envelopes };
+                self.send(device, Channel::Sync, Body::Entries(entries));
+            }
+        }
+    }
+
+    fn next_entries(&mut self, device: DeviceId) -> Option<(CircleId, Vec<Vec<u8>>)> {
+        let Peer { queue, in_flight, .. } = self.peers.get_mut(&device)?;
+        if *in_flight >= FRAMES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let circle = self.circles.get(&queue.front()?.0)?;
+        let (mut envelopes, mut bytes) = (Vec::new(), 0);
+        while let Some((next, id)) = queue.front() {
+            if *next != circle.id {
+                break;
+            }
+            if let Some(envelope) = circle.envelope(id, &self.desk).ok().flatten() {
+                if bytes > 0 && bytes + envelope.len() > ENTRIES_FRAME_BYTES {
+                    break;
+                }
+                bytes += envelope.len();
+                envelopes.push(envelope);
+            }
+            queue.pop_front();
+        }
+        (!envelopes.is_empty()).then_some((circle.id, envelopes))
+    }
+
+    /// When the next comparison with a connected device is due.
+    pub(super) fn next_reconcile_ms(&self) -> Option<u64> {
+        let me = self.desk.me();
+        let begins = |device: &DeviceId| me < *device && self.permitted.contains(device);
+        self.peers.iter().filter(|(device, _)| begins(device)).map(|(_, peer)| peer.next_reconcile_ms).min()
+    }
+
+    /// Compares anew with those whose turn it is.
+    pub(super) fn reconcile_when_due(&mut self) {
+        for device in self.online() {
+            let peer = &self.peers[&device];
+            if peer.next_reconcile_ms <= self.desk.now_ms {
+                for circle in peer.begun.clone() {
+                    self.begin_reconcile(device, circle);
+                }
+            }
+        }
+    }
+}
+
+fn by_circle(entries: impl IntoIterator<Item = (CircleId, EntryId)>) -> BTreeMap<CircleId, Vec<EntryId>> {
+    let mut sorted: BTreeMap<CircleId, Vec<EntryId>> = BTreeMap::new();
+    for (circle, id) in entries {
+        sorted.entry(circle).or_default().push(id);
+    }
+    sorted
+}
+
+fn join_ids(circle: CircleId, ids: &[EntryId]) -> proto::EntryIds {
+    let ids = ids.iter().flat_map(|id| id.as_bytes().iter().copied()).collect();
+    proto::EntryIds { circle: circle.as_bytes().to_vec(), ids }
+}
+
+fn split_ids(bytes: &[u8]) -> Result<Vec<EntryId>, Refusal> {
+    let (ids, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(Refusal::Malformed);
+    }
+    if ids.len() > IDS_MAX {
+        return Err(Refusal::Oversized);
+    }
+    Ok(ids.iter().map(|id| EntryId::from_bytes(*id)).collect())
+}

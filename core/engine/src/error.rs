@@ -1,0 +1,60 @@
+//! What a command to the engine can fail with.
+
+use clave_crdt::CrdtError;
+use clave_crypto::CryptoError;
+
+use crate::ReadError;
+
+/// Why a command failed. Grouped by who can do something about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The caller asked for a circle that this device is not in.
+    #[error("this device is not in that space: join it first, with an invitation")]
+    NoSuchCircle,
+    /// The caller asked for an invitation that this device did not make.
+    #[error("this device made no such invitation")]
+    NoSuchInvitation,
+    /// An invitation cannot be taken up.
+    #[error(transparent)]
+    Join(#[from] crate::JoinError),
+    /// A name cannot be used.
+    #[error(transparent)]
+    Name(#[from] crate::NameError),
+    /// The caller may not do this.
+    #[error("you may not do this here ({0}): ask an admin or owner of the space")]
+    NotAllowed(crate::membership::Reason),
+    /// The caller may not invite.
+    #[error("you may not invite people here: ask an admin or owner of the space")]
+    MayNotInvite,
+    /// Something in an operation is out of bounds.
+    #[error("this is out of bounds: shorten the name or lower the number of devices")]
+    Malformed,
+    /// The caller wants to write more at once than one entry holds.
+    #[error("this is too much for one change: split it into smaller pieces")]
+    TooLarge,
+    /// A document is of another kind than the caller thinks.
+    #[error("that document is of another kind")]
+    WrongKind,
+    /// The edit itself was refused; the document is as it was.
+    #[error(transparent)]
+    Document(#[from] CrdtError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// A write failed, and the engine's memory is ahead of the disk: open it again.
+    #[error("the last changes could not be written; close and open again to go on from what is on disk")]
+    WriteFailed,
+    /// A stored record does not make sense.
+    #[error("the store holds a damaged record; run `clave doctor` or restore a backup")]
+    Damaged,
+    /// A cryptographic operation failed on our own data.
+    #[error("a cryptographic operation failed: {0}")]
+    Crypto(#[from] CryptoError),
+}
+
+impl From<prost::DecodeError> for EngineError {
+    fn from(_: prost::DecodeError) -> Self {
+        Self::Damaged
+    }
+}

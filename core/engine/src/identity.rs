@@ -1,0 +1,143 @@
+//! Who this device is: the person it belongs to, its own key, their names.
+
+use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
+use prost::Message as _;
+use zeroize::Zeroizing;
+
+use crate::membership::{DeviceEntry, KeyPackages, PersonEntry};
+use crate::proto::local;
+use crate::{Batch, EngineError, Key, Keyspace, StoreRead};
+
+pub use crate::membership::NAME_BYTES_MAX;
+
+/// The identity of a device and of the person it belongs to.
+pub struct Identity {
+    person: PersonKey,
+    device: DeviceKey,
+    person_name: String,
+    device_name: String,
+    incarnation: u32,
+}
+
+/// A name that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Nothing but white space.
+    #[error("a name cannot be empty")]
+    Empty,
+    /// Too long.
+    #[error("a name cannot be longer than {NAME_BYTES_MAX} bytes")]
+    TooLong,
+    /// Holds control characters, which could mislead whoever reads it in a terminal.
+    #[error("a name cannot hold line breaks or other control characters")]
+    Control,
+}
+
+/// Trims a name and checks that people can read it.
+///
+/// # Errors
+/// If it is empty, too long, or holds control characters.
+pub fn check_name(name: &str) -> Result<&str, NameError> {
+    let name = name.trim();
+    // Bidirectional overrides can make one name look like another.
+    let misleading = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.len() > NAME_BYTES_MAX {
+        Err(NameError::TooLong)
+    } else if name.chars().any(misleading) {
+        Err(NameError::Control)
+    } else {
+        Ok(name)
+    }
+}
+
+impl Identity {
+    /// A new person with a first device.
+    ///
+    /// # Errors
+    /// If a name cannot be used.
+    pub fn generate(person_name: &str, device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
+        let (person_name, device_name) = (check_name(person_name)?.to_owned(), check_name(device_name)?.to_owned());
+        let (person, device) = (PersonKey::generate(entropy), DeviceKey::generate(entropy));
+        Ok(Self { person, device, person_name, device_name, incarnation: 0 })
+    }
+
+    /// Reads the identity of a store; none if it has none yet.
+    ///
+    /// # Errors
+    /// If the store cannot be read or the record is damaged.
+    pub fn load(store: &(impl StoreRead + ?Sized)) -> Result<Option<Self>, EngineError> {
+        let Some(record) = store.read(&key())? else { return Ok(None) };
+        let record = Zeroizing::new(record);
+        let record = local::Identity::decode(record.as_slice())?;
+        let seed = |bytes: Vec<u8>| -> Result<Zeroizing<[u8; 32]>, EngineError> {
+            let bytes = Zeroizing::new(bytes);
+            Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| EngineError::Damaged)?))
+        };
+        let person = PersonKey::from_seed(seed(record.person_seed)?);
+        let device = DeviceKey::from_seed(seed(record.device_seed)?);
+        let (person_name, device_name) = (record.person_name, record.device_name);
+        Ok(Some(Self { person, device, person_name, device_name, incarnation: record.incarnation }))
+    }
+
+    /// What to write so that [`load`](Self::load) finds it.
+    #[must_use]
+    pub fn to_batch(&self) -> Batch {
+        let record = local::Identity {
+            person_seed: self.person.seed().to_vec(),
+            device_seed: self.device.seed().to_vec(),
+            person_name: self.person_name.clone(),
+            device_name: self.device_name.clone(),
+            incarnation: self.incarnation,
+        };
+        let mut batch = Batch::default();
+        batch.put(key(), record.encode_to_vec());
+        batch
+    }
+
+    /// The person.
+    #[must_use]
+    pub fn person(&self) -> PersonId {
+        self.person.id()
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.device.id()
+    }
+
+    /// The person's name.
+    #[must_use]
+    pub fn person_name(&self) -> &str {
+        &self.person_name
+    }
+
+    /// The device's name.
+    #[must_use]
+    pub fn device_name(&self) -> &str {
+        &self.device_name
+    }
+
+    /// How a membership log introduces this person, with this device.
+    pub(crate) fn entry(&self, key_packages: KeyPackages) -> PersonEntry {
+        let device = DeviceEntry::new(&self.person, &self.device, self.device_name.clone(), key_packages);
+        PersonEntry { person: self.person(), name: self.person_name.clone(), devices: vec![device], invitation: None }
+    }
+
+    /// A second handle on the device's key, for the transport and the engine.
+    #[must_use]
+    pub fn device_key(&self) -> DeviceKey {
+        DeviceKey::from_seed(self.device.seed().clone())
+    }
+
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+}
+
+fn key() -> Key {
+    Key::new(Keyspace::Meta, [], b"identity")
+}

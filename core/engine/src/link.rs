@@ -1,0 +1,109 @@
+//! Invitation links.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clave_crypto::DeviceId;
+use prost::Message as _;
+use zeroize::Zeroizing;
+
+use crate::proto::invitation as proto;
+use crate::{CircleId, InvitationId};
+
+const PREFIX: &str = "clave://join/";
+const CHECK_BYTES: usize = 4;
+/// The longest link that is looked at, in characters.
+pub const LINK_CHARS_MAX: usize = 8_192;
+
+/// An invitation as it is handed over: whoever holds it may join, once, until it expires.
+///
+/// Its text form is `clave://join/` and base64url; the last four bytes are a checksum, so that a link which lost a
+/// character on its way is told from one that expired or was used. It holds the secret: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InviteLink {
+    /// Which invitation.
+    pub invitation: InvitationId,
+    /// The circle it leads to.
+    pub circle: CircleId,
+    /// The device that answers.
+    pub inviter: DeviceId,
+    /// Unix milliseconds after which it is refused.
+    pub expires_ms: u64,
+    /// Multiaddrs at which the inviter was reachable.
+    pub addresses: Vec<String>,
+    /// The name of the space when the link was made.
+    pub space_name: String,
+    pub(crate) secret: Zeroizing<[u8; 32]>,
+}
+
+/// Text that is not an invitation link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// It does not begin like one.
+    #[error("this is not a Clave invitation: a link begins with clave://join/")]
+    NotALink,
+    /// It was cut short or altered.
+    #[error("this invitation link is incomplete or was altered on its way: ask for it to be sent again, as a whole")]
+    Damaged,
+}
+
+impl fmt::Debug for InviteLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InviteLink({:?} by {:?})", self.invitation, self.inviter)
+    }
+}
+
+impl fmt::Display for InviteLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = proto::Link {
+            invitation: self.invitation.as_bytes().to_vec(),
+            secret: self.secret.to_vec(),
+            circle: self.circle.as_bytes().to_vec(),
+            inviter: self.inviter.as_bytes().to_vec(),
+            expires_ms: self.expires_ms,
+            addresses: self.addresses.clone(),
+            space_name: self.space_name.clone(),
+        }
+        .encode_to_vec();
+        let check = check(&bytes);
+        bytes.extend_from_slice(&check);
+        write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+    }
+}
+
+impl FromStr for InviteLink {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        let text = text.trim().strip_prefix(PREFIX).ok_or(LinkError::NotALink)?;
+        if text.len() > LINK_CHARS_MAX {
+            return Err(LinkError::Damaged);
+        }
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| LinkError::Damaged)?;
+        let (body, tail) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(LinkError::Damaged)?;
+        if check(body) != *tail {
+            return Err(LinkError::Damaged);
+        }
+        Self::read(body).ok_or(LinkError::Damaged)
+    }
+}
+
+impl InviteLink {
+    fn read(body: &[u8]) -> Option<Self> {
+        let link = proto::Link::decode(body).ok()?;
+        Some(Self {
+            invitation: InvitationId::try_from(link.invitation.as_slice()).ok()?,
+            circle: CircleId::try_from(link.circle.as_slice()).ok()?,
+            inviter: DeviceId::try_from(link.inviter.as_slice()).ok()?,
+            expires_ms: link.expires_ms,
+            addresses: link.addresses,
+            space_name: link.space_name,
+            secret: Zeroizing::new(link.secret.as_slice().try_into().ok()?),
+        })
+    }
+}
+
+fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    *blake3::hash(bytes).as_bytes().first_chunk().expect("a hash is longer than the checksum")
+}

@@ -1,0 +1,202 @@
+//! What an operation does, and who it speaks of.
+
+use clave_crypto::{CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, PersonId, PersonKey, Signature};
+
+use super::rights::Role;
+use crate::{CircleId, InvitationId, OperationId};
+
+/// One step in the life of a circle's membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// The first operation, without parents. Its hash names the circle.
+    Genesis {
+        /// The name of the circle.
+        name: String,
+        /// Random: two circles by the same founder with the same name differ.
+        nonce: [u8; 16],
+        /// The first owner. The operation is signed by one of the devices named here.
+        founder: PersonEntry,
+        /// The circle that this one belongs to, by reference only.
+        parent: Option<CircleId>,
+    },
+    /// Brings somebody in, or back in. Their devices of an earlier stay do not return unless named again.
+    AddPerson {
+        /// Who.
+        newcomer: PersonEntry,
+        /// As what.
+        role: Role,
+    },
+    /// A person adds a device of their own.
+    AddDevice {
+        /// The device.
+        device: DeviceEntry,
+    },
+    /// Removes somebody with all their devices; removing oneself is leaving.
+    RevokePerson {
+        /// Who.
+        person: PersonId,
+        /// Of what they did at the same time: this, and what came before it, is to stand.
+        keep_heads: Vec<OperationId>,
+    },
+    /// Removes one device.
+    RevokeDevice {
+        /// Which.
+        device: DeviceId,
+        /// Of what it did at the same time: this, and what came before it, is to stand.
+        keep_heads: Vec<OperationId>,
+    },
+    /// Gives somebody another role. A lower one also sets aside what they did at the same time by the higher one.
+    SetRole {
+        /// Who.
+        person: PersonId,
+        /// The new role.
+        role: Role,
+        /// Of what they did at the same time: this, and what came before it, is to stand.
+        keep_heads: Vec<OperationId>,
+    },
+    /// Names the circle.
+    Rename {
+        /// The new name.
+        name: String,
+    },
+    /// A person says how they want to be called.
+    SetProfile {
+        /// The author's person.
+        person: PersonId,
+        /// Their name.
+        name: String,
+    },
+    /// Brings somebody in as a guest until a date; or, without devices, moves the date of a guest who is in.
+    Grant {
+        /// Who.
+        guest: PersonEntry,
+        /// When it ends, in Unix milliseconds. Never read by the evaluation: each device refuses by its own clock.
+        expires_ms: u64,
+    },
+    /// Ends a grant for everybody. Written by any member's device once its own clock has passed the date.
+    EndGrant {
+        /// The guest.
+        person: PersonId,
+    },
+    /// States the key packages by which the author's device can be added to the key agreement, replacing earlier ones.
+    PublishKeyPackages {
+        /// All that are to be used from now on.
+        key_packages: KeyPackages,
+    },
+    /// Sets a policy.
+    SetPolicy {
+        /// Which.
+        key: String,
+        /// Its value, as text.
+        value: String,
+        /// When the policy takes a right away: what was done by it at the same time and is to stand.
+        keep_heads: Vec<OperationId>,
+    },
+    /// The author's device follows this epoch and has seen all that this operation follows.
+    Acknowledge {
+        /// The epoch id.
+        epoch: [u8; 32],
+    },
+    /// From a newer version, or malformed: kept and passed on, without effect.
+    Unknown {
+        /// Its kind.
+        kind: u32,
+        /// What could not be read.
+        payload: Vec<u8>,
+    },
+}
+
+/// Key packages of one device (RFC 9420, section 10), encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPackages {
+    /// To be used once each.
+    pub single_use: Vec<Vec<u8>>,
+    /// For when those are used up.
+    pub last_resort: Option<Vec<u8>>,
+}
+
+/// A device, as an operation introduces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceEntry {
+    /// The person's word that it is theirs.
+    pub certificate: DeviceCertificate,
+    /// The device's word that it is that person's.
+    pub consent: Signature,
+    /// What the person calls it.
+    pub name: String,
+    /// How to add it to the key agreement.
+    pub key_packages: KeyPackages,
+}
+
+impl DeviceEntry {
+    /// Introduces a device whose key and whose person's key are both at hand.
+    #[must_use]
+    pub fn new(person: &PersonKey, device: &DeviceKey, name: impl Into<String>, key_packages: KeyPackages) -> Self {
+        Self {
+            certificate: person.certify(device.id()),
+            consent: Self::consent(device, person.id()),
+            name: name.into(),
+            key_packages,
+        }
+    }
+
+    /// The device's word that it is `person`'s, for when the two keys are on different machines.
+    #[must_use]
+    pub fn consent(device: &DeviceKey, person: PersonId) -> Signature {
+        device.sign(Domain::DeviceConsent, person.as_bytes())
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.certificate.device
+    }
+
+    /// Checks both words.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadSignature`] if one of the two was not given.
+    pub fn verify(&self) -> Result<(), CryptoError> {
+        self.certificate.verify()?;
+        let person = self.certificate.person;
+        self.certificate.device.verify(Domain::DeviceConsent, person.as_bytes(), &self.consent)
+    }
+}
+
+/// A person, as an operation introduces them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonEntry {
+    /// Who.
+    pub person: PersonId,
+    /// How they are called until they say otherwise.
+    pub name: String,
+    /// Their devices.
+    pub devices: Vec<DeviceEntry>,
+    /// The invitation that they took.
+    pub invitation: Option<InvitationId>,
+}
+
+impl Action {
+    /// The people and devices that it introduces.
+    pub(crate) fn introduces(&self) -> (Option<&PersonEntry>, &[DeviceEntry]) {
+        match self {
+            Self::Genesis { founder: entry, .. }
+            | Self::AddPerson { newcomer: entry, .. }
+            | Self::Grant { guest: entry, .. } => (Some(entry), &entry.devices),
+            Self::AddDevice { device } => (None, std::slice::from_ref(device)),
+            _ => (None, &[]),
+        }
+    }
+
+    /// What the operation would let stand of what its target did at the same time.
+    pub(crate) fn keep_heads(&self) -> &[OperationId] {
+        match self {
+            Self::RevokePerson { keep_heads, .. }
+            | Self::RevokeDevice { keep_heads, .. }
+            | Self::SetRole { keep_heads, .. }
+            | Self::SetPolicy { keep_heads, .. } => keep_heads,
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! From verdicts to the [`Membership`] that people see.
+
+use clave_crypto::{DeviceId, PersonId};
+
+use super::action::{Action, KeyPackages};
+use super::evaluate::{Evaluation, Verdict};
+use super::graph::Graph;
+use super::reason::SetAside;
+use super::roster::{Device, Former, Membership, Person, Seniority};
+use super::state::View;
+
+impl Evaluation {
+    /// The membership that the operations come to.
+    pub(crate) fn membership(&self, graph: &Graph) -> Membership {
+        let mut membership = Membership::default();
+        for device in graph.devices.keys() {
+            self.refresh_device(graph, *device, &mut membership);
+        }
+        for person in graph.people.keys() {
+            self.refresh_person(graph, *person, &mut membership);
+        }
+        for key in graph.policies.keys() {
+            if let Some(value) = self.policy(graph, key, &self.view()) {
+                membership.policies.insert(key.clone(), value.to_owned());
+            }
+        }
+        self.refresh_name(graph, &mut membership);
+        for index in graph.in_order() {
+            membership.set_aside.extend(self.set_aside(graph, index));
+        }
+        membership
+    }
+
+    /// Brings a membership up to date with the newest operation, which [`extend`](Self::extend) took in.
+    pub(crate) fn refresh(&self, graph: &Graph, membership: &mut Membership) {
+        let index = graph.len() - 1;
+        if let Some(set_aside) = self.set_aside(graph, index) {
+            let place = |set_aside: &SetAside| graph.index(&set_aside.operation).map(|index| graph.place(index));
+            let after = membership.set_aside.partition_point(|other| place(other) < Some(graph.place(index)));
+            membership.set_aside.insert(after, set_aside);
+        }
+        let operation = &graph.node(index).operation;
+        let (person, devices) = operation.action().introduces();
+        for device in devices {
+            self.refresh_device(graph, device.device(), membership);
+        }
+        if let Some(entry) = person {
+            self.refresh_person(graph, entry.person, membership);
+        }
+        match operation.action() {
+            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => {
+                self.refresh_device(graph, operation.author(), membership);
+            }
+            Action::SetProfile { person, .. } => self.refresh_person(graph, *person, membership),
+            Action::Rename { .. } => self.refresh_name(graph, membership),
+            _ => {}
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View::of(&self.universe)
+    }
+
+    /// The latest of operations that stand.
+    fn latest(&self, graph: &Graph, operations: impl IntoIterator<Item = usize>) -> Option<usize> {
+        let standing = operations.into_iter().filter(|index| self.standing(*index, &self.view()).is_some());
+        standing.max_by_key(|index| graph.place(*index))
+    }
+
+    fn set_aside(&self, graph: &Graph, index: usize) -> Option<SetAside> {
+        match self.verdicts[index] {
+            Verdict::Void(reason) => {
+                let operation = &graph.node(index).operation;
+                Some(SetAside { operation: operation.id(), author: operation.author(), reason })
+            }
+            _ => None,
+        }
+    }
+
+    fn refresh_name(&self, graph: &Graph, membership: &mut Membership) {
+        match self.latest(graph, graph.names.iter().copied()).map(|index| graph.action(index)) {
+            Some(Action::Genesis { name, .. } | Action::Rename { name }) => membership.name.clone_from(name),
+            _ => {}
+        }
+        if let Some(Action::Genesis { parent, .. }) = graph.nodes.first().map(|node| node.operation.action()) {
+            membership.parent = *parent;
+        }
+    }
+
+    fn refresh_person(&self, graph: &Graph, person: PersonId, membership: &mut Membership) {
+        let (about, view) = (&graph.people[&person], self.view());
+        membership.people.remove(&person);
+        membership.former_people.remove(&person);
+        let Some(latest) = self.latest(graph, about.introductions.iter().copied()) else { return };
+        let named = self.latest(graph, about.profiles.iter().chain(&about.introductions).copied());
+        let name = match named.map(|index| graph.action(index)) {
+            Some(Action::SetProfile { name, .. }) => name.clone(),
+            Some(action) => action.introduces().0.map(|entry| entry.name.clone()).unwrap_or_default(),
+            None => String::new(),
+        };
+        if let Some(here) = self.person(graph, person, &view) {
+            let (depth, operation) = graph.place(here.given);
+            let whose = |device: &&DeviceId| membership.devices.get(*device).is_some_and(|d| d.person == person);
+            let person_now = Person {
+                name,
+                role: here.role,
+                seniority: Seniority { depth, operation },
+                since: graph.id(here.since),
+                expires_ms: here.expires_ms,
+                devices: about.devices.iter().filter(whose).copied().collect(),
+            };
+            membership.people.insert(person, person_now);
+        } else {
+            let ends = |removal: &usize| !graph.precedes(*removal, latest);
+            if let Some(by) = self.latest(graph, about.removals.iter().copied().filter(ends)) {
+                membership.former_people.insert(person, Former { name, by: graph.id(by) });
+            }
+        }
+    }
+
+    fn refresh_device(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
+        let (about, view) = (&graph.devices[&device], self.view());
+        membership.devices.remove(&device);
+        membership.former_devices.remove(&device);
+        membership.devices_set_aside.remove(&device);
+        let introductions =
+            || about.introductions.iter().map(|(index, _)| *index).filter(|index| view.past.contains(*index));
+        if let Some((person, _, since)) = self.device(graph, device, &view) {
+            let publications = about.key_packages.iter().copied();
+            let key_packages = match self.latest(graph, publications.chain(introductions())) {
+                Some(index) => key_packages(graph.action(index), device),
+                None => KeyPackages::default(),
+            };
+            let acknowledged = self.latest(graph, about.acknowledgements.iter().copied());
+            let acknowledged = acknowledged.and_then(|index| match graph.action(index) {
+                Action::Acknowledge { epoch } => Some(*epoch),
+                _ => None,
+            });
+            let (name, since) = (device_name(graph.action(since), device), graph.id(since));
+            membership.devices.insert(device, Device { person, name, since, key_packages, acknowledged });
+            return;
+        }
+        let Some(latest) = self.latest(graph, introductions()) else {
+            let first = introductions().min_by_key(|index| graph.place(*index));
+            membership.devices_set_aside.extend(first.map(|index| (device, graph.id(index))));
+            return;
+        };
+        let of_people = about.introductions.iter().flat_map(|(_, person)| &graph.people[person].removals);
+        let ends = |removal: &usize| !graph.precedes(*removal, latest);
+        if let Some(by) = self.latest(graph, about.removals.iter().chain(of_people).copied().filter(ends)) {
+            let name = device_name(graph.action(latest), device);
+            membership.former_devices.insert(device, Former { name, by: graph.id(by) });
+        }
+    }
+}
+
+fn device_name(action: &Action, device: DeviceId) -> String {
+    let (_, devices) = action.introduces();
+    devices.iter().find(|entry| entry.device() == device).map(|entry| entry.name.clone()).unwrap_or_default()
+}
+
+fn key_packages(action: &Action, device: DeviceId) -> KeyPackages {
+    match action {
+        Action::PublishKeyPackages { key_packages } => key_packages.clone(),
+        action => {
+            let (_, devices) = action.introduces();
+            let entry = devices.iter().find(|entry| entry.device() == device);
+            entry.map(|entry| entry.key_packages.clone()).unwrap_or_default()
+        }
+    }
+}

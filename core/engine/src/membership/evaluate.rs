@@ -1,0 +1,265 @@
+//! Which operations stand: the fixed order in which revocations are decided. The module above explains it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clave_crypto::{DeviceId, PersonId};
+
+use super::action::Action;
+use super::graph::{Graph, Place};
+use super::past::Past;
+use super::reason::Reason;
+use super::rights::{MEMBERS_MAY_INVITE, Role};
+use super::state::View;
+use crate::OperationId;
+
+/// How an author compares with another: less stands. Rank, then seniority of the person's role, then of the device.
+/// None of it is in the author's own hands, so none of it can be ground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Precedence {
+    pub(crate) rank: u8,
+    pub(crate) role: Place,
+    pub(crate) device: Place,
+    pub(crate) id: DeviceId,
+}
+
+/// Who or what loses rights by an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Person(PersonId),
+    Device(DeviceId, PersonId),
+    Lower(PersonId, Role),
+    Invitations,
+}
+
+/// An operation that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) person: PersonId,
+    /// The author's role, after what was taken away at the same time.
+    pub(crate) role: Role,
+    pub(crate) precedence: Precedence,
+    pub(crate) cut: Option<Cut>,
+}
+
+/// What becomes of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not among those that are evaluated.
+    Outside,
+    Stands(Standing),
+    Void(Reason),
+}
+
+/// The verdict on each operation of a set that is closed under "happened before".
+#[derive(Clone, Debug)]
+pub(crate) struct Evaluation {
+    pub(crate) universe: Past,
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Revocations that were decided: `true` was carried out and stands whatever comes later, `false` is void.
+    pub(crate) decided: BTreeMap<usize, bool>,
+    pub(crate) cuts: Cuts,
+}
+
+/// The revocations that were carried out, by whom they hit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cuts {
+    pub(crate) people: BTreeMap<PersonId, Vec<usize>>,
+    pub(crate) devices: BTreeMap<DeviceId, Vec<usize>>,
+    pub(crate) invitations: Vec<usize>,
+}
+
+impl Cuts {
+    fn list(&mut self, cut: Cut) -> &mut Vec<usize> {
+        match cut {
+            Cut::Person(person) | Cut::Lower(person, _) => self.people.entry(person).or_default(),
+            Cut::Device(device, _) => self.devices.entry(device).or_default(),
+            Cut::Invitations => &mut self.invitations,
+        }
+    }
+}
+
+type Queue = BTreeSet<(Precedence, OperationId, usize)>;
+
+impl Evaluation {
+    /// Evaluates the operations in `universe`.
+    pub(crate) fn new(graph: &Graph, universe: Past) -> Self {
+        let verdicts = vec![Verdict::Outside; graph.len()];
+        let mut evaluation = Self { universe, verdicts, decided: BTreeMap::new(), cuts: Cuts::default() };
+        evaluation.judge_from(graph, 0);
+        let mut queue = evaluation.undecided(graph);
+        while let Some((_, _, revocation)) = queue.pop_first() {
+            if evaluation.decide(graph, revocation) {
+                queue = evaluation.undecided(graph);
+            }
+        }
+        evaluation
+    }
+
+    /// Takes in the newest operation of the graph. `false`: it may change the verdict on others; evaluate anew.
+    pub(crate) fn extend(&mut self, graph: &Graph) -> bool {
+        let index = graph.len() - 1;
+        let first_heard_of = |person: PersonId, role: Role| {
+            let about = &graph.people[&person];
+            let elsewhere = |device: &DeviceId| {
+                let about = &graph.devices[device];
+                about.introductions.len() > 1 || !about.removals.is_empty() || !about.authored.is_empty()
+            };
+            role != Role::Owner
+                && about.introductions.len() == 1
+                && about.roles.is_empty()
+                && about.removals.is_empty()
+                && !about.devices.iter().any(elsewhere)
+        };
+        let harmless = match graph.action(index) {
+            Action::AddPerson { newcomer, role } => first_heard_of(newcomer.person, *role),
+            Action::Grant { guest, .. } => first_heard_of(guest.person, Role::Guest),
+            Action::PublishKeyPackages { .. }
+            | Action::Acknowledge { .. }
+            | Action::SetProfile { .. }
+            | Action::Rename { .. }
+            | Action::Unknown { .. } => true,
+            _ => false,
+        };
+        if harmless {
+            self.universe.insert(index);
+            self.verdicts.push(Verdict::Outside);
+            self.judge_from(graph, index);
+        }
+        harmless
+    }
+
+    /// Judges every operation from an index on, under what is decided so far.
+    fn judge_from(&mut self, graph: &Graph, start: usize) {
+        for index in start..graph.len() {
+            if self.universe.contains(index) && !self.decided.contains_key(&index) {
+                self.verdicts[index] = match self.judge(graph, index) {
+                    Ok(standing) => Verdict::Stands(standing),
+                    Err(reason) => Verdict::Void(reason),
+                };
+            }
+        }
+    }
+
+    /// The revocations that stand and are not decided, in the order in which they are.
+    fn undecided(&self, graph: &Graph) -> Queue {
+        let revocations = self.verdicts.iter().enumerate().filter_map(|(index, verdict)| match verdict {
+            Verdict::Stands(Standing { cut: Some(_), precedence, .. }) if !self.decided.contains_key(&index) => {
+                Some((*precedence, graph.id(index), index))
+            }
+            _ => None,
+        });
+        revocations.collect()
+    }
+
+    /// Decides one revocation. Says whether any other verdict may have changed.
+    fn decide(&mut self, graph: &Graph, revocation: usize) -> bool {
+        let Verdict::Stands(Standing { cut: Some(cut), .. }) = self.verdicts[revocation] else {
+            unreachable!("only revocations that stand are queued")
+        };
+        if let Some(by) = self.overruled(graph, revocation) {
+            self.reject(graph, revocation, Reason::Overruled { by: graph.id(by) });
+            return true;
+        }
+        let had_owner = self.has_owner(graph, &self.decided_view(), None, None);
+        self.decided.insert(revocation, true);
+        self.cuts.list(cut).push(revocation);
+        let first_hit = self.first_hit(graph, revocation, cut);
+        let before = first_hit.map(|first| {
+            let before = self.verdicts.clone();
+            self.judge_from(graph, first);
+            before
+        });
+        if had_owner && !self.has_owner(graph, &self.decided_view(), None, None) {
+            self.cuts.list(cut).pop();
+            if let Some(before) = before {
+                self.verdicts = before;
+            }
+            self.reject(graph, revocation, Reason::LastOwner);
+            return true;
+        }
+        first_hit.is_some()
+    }
+
+    fn reject(&mut self, graph: &Graph, revocation: usize, reason: Reason) {
+        self.decided.insert(revocation, false);
+        self.verdicts[revocation] = Verdict::Void(reason);
+        self.judge_from(graph, revocation + 1);
+    }
+
+    /// The first operation that stands and was done at the same time by whom this revocation hits.
+    fn first_hit(&self, graph: &Graph, revocation: usize, cut: Cut) -> Option<usize> {
+        let hits = |index: &usize| {
+            matches!(self.verdicts[*index], Verdict::Stands(_)) && self.cuts_off(graph, revocation, Some(*index))
+        };
+        let authored =
+            |device: &DeviceId| graph.devices.get(device).and_then(|about| about.authored.iter().copied().find(hits));
+        match cut {
+            Cut::Person(person) | Cut::Lower(person, _) => {
+                graph.people.get(&person).and_then(|about| about.devices.iter().filter_map(authored).min())
+            }
+            Cut::Device(device, _) => authored(&device),
+            Cut::Invitations => graph.admissions.iter().copied().find(hits),
+        }
+    }
+
+    /// Whether a revocation reaches an operation, or something that is done now: done neither before nor after it,
+    /// and not kept.
+    fn cuts_off(&self, graph: &Graph, revocation: usize, index: Option<usize>) -> bool {
+        let Some(index) = index else { return true };
+        let kept =
+            |head: &OperationId| graph.index(head).is_some_and(|head| head == index || graph.precedes(index, head));
+        index != revocation
+            && !graph.precedes(index, revocation)
+            && !graph.precedes(revocation, index)
+            && !graph.action(revocation).keep_heads().iter().any(kept)
+    }
+
+    /// Those of `revocations` that happened neither before nor after an act, and do not keep it. `past` is the act's,
+    /// `index` its place if it is an operation.
+    pub(crate) fn meanwhile<'a>(
+        &'a self,
+        graph: &'a Graph,
+        revocations: Option<&'a Vec<usize>>,
+        past: &'a Past,
+        index: Option<usize>,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let revocations = revocations.into_iter().flatten().copied();
+        revocations.filter(move |revocation| !past.contains(*revocation) && self.cuts_off(graph, *revocation, index))
+    }
+
+    /// What was given, at the same time, to whom a revocation hits, and is beyond its author's reach.
+    fn overruled(&self, graph: &Graph, revocation: usize) -> Option<usize> {
+        let Verdict::Stands(Standing { person, role, cut: Some(cut), .. }) = self.verdicts[revocation] else {
+            return None;
+        };
+        let target = match cut {
+            Cut::Person(target) | Cut::Lower(target, _) | Cut::Device(_, target) if target != person => target,
+            _ => return None,
+        };
+        let ends_grant = matches!(graph.action(revocation), Action::EndGrant { .. });
+        let beyond = |index: &usize| {
+            let given = match graph.action(*index) {
+                Action::AddPerson { role, .. } | Action::SetRole { role, .. } => *role,
+                Action::Genesis { .. } => Role::Owner,
+                _ => Role::Guest,
+            };
+            let reached = if ends_grant { given == Role::Guest } else { role.manages(given) };
+            !reached
+                && matches!(self.verdicts[*index], Verdict::Stands(_))
+                && !graph.precedes(*index, revocation)
+                && !graph.precedes(revocation, *index)
+        };
+        let about = graph.people.get(&target)?;
+        let given = about.introductions.iter().chain(&about.roles).copied().filter(beyond);
+        given.min_by_key(|index| graph.place(*index))
+    }
+
+    fn decided_view(&self) -> View<'_> {
+        View { past: &self.universe, decided_only: true }
+    }
+}
+
+/// Whether an action takes a right away from everybody of a role.
+pub(crate) fn narrows(action: &Action) -> bool {
+    matches!(action, Action::SetPolicy { key, value, .. } if key == MEMBERS_MAY_INVITE && value == "false")
+}

@@ -1,0 +1,369 @@
+//! The log of one circle: takes operations in, in any order, and answers from what they come to.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use clave_crypto::{DeviceId, DeviceKey, PersonId};
+
+use super::action::Action;
+use super::evaluate::Evaluation;
+use super::graph::Graph;
+use super::operation::{Operation, PARENTS_MAX, Refusal};
+use super::past::Past;
+use super::pending::Pending;
+use super::reason::{Names, Reason, SetAside, words};
+use super::rights::Right;
+use super::roster::Membership;
+use crate::{CircleId, OperationId};
+
+/// What became of an operation that was offered to a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Insertion {
+    /// It is in, and with it those that waited for it; all of them, parents first.
+    Inserted(Vec<OperationId>),
+    /// It was in or held already.
+    Duplicate,
+    /// It is held until these arrive.
+    MissingParents(Vec<OperationId>),
+    /// It is not taken in.
+    Refused(Refusal),
+}
+
+/// Whether somebody may do something, seen from a point in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// They may.
+    Granted,
+    /// At that point they might, but this operation, which was done neither before nor after, took it from them.
+    Withdrawn {
+        /// The revocation, the lowering of their role, or the policy.
+        by: OperationId,
+    },
+    /// They may not.
+    Refused(Reason),
+    /// The point is named by operations that have not arrived.
+    Unseen,
+}
+
+/// Two operations by one device, neither of which follows the other: its key is in two hands, was restored from an
+/// old backup, or lies. Evidence, not a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// The device.
+    pub device: DeviceId,
+    /// The earliest such pair.
+    pub operations: [OperationId; 2],
+}
+
+#[derive(Debug)]
+struct Evaluated {
+    evaluation: Evaluation,
+    membership: Membership,
+}
+
+/// The membership log of one circle.
+///
+/// Put in what arrives with [`insert`](Self::insert), write with [`new_operation`](Self::new_operation), and read
+/// [`membership`](Self::membership). Two logs that hold the same operations answer the same, bit for bit.
+#[derive(Debug)]
+pub struct Log {
+    circle: CircleId,
+    graph: Graph,
+    pending: Pending,
+    evaluated: OnceLock<Evaluated>,
+}
+
+impl Log {
+    /// An empty log of a circle.
+    #[must_use]
+    pub fn new(circle: CircleId) -> Self {
+        Self { circle, graph: Graph::default(), pending: Pending::default(), evaluated: OnceLock::new() }
+    }
+
+    /// Founds a circle: a log with its genesis in it.
+    ///
+    /// # Errors
+    /// If `action` is no genesis by one of the founder's devices, or out of bounds.
+    pub fn found(author: &DeviceKey, action: Action) -> Result<Self, Refusal> {
+        let genesis = Operation::sign(author, Vec::new(), action);
+        let mut log = Self::new(CircleId::from_bytes(*genesis.id().as_bytes()));
+        match log.insert(genesis) {
+            Insertion::Refused(refusal) => Err(refusal),
+            _ => Ok(log),
+        }
+    }
+
+    /// The circle.
+    #[must_use]
+    pub fn circle(&self) -> CircleId {
+        self.circle
+    }
+
+    /// Takes in an operation from anywhere.
+    pub fn insert(&mut self, operation: Operation) -> Insertion {
+        if self.is_known(&operation.id()) {
+            return Insertion::Duplicate;
+        }
+        match operation.verify() {
+            Ok(()) => self.insert_verified(operation),
+            Err(refusal) => Insertion::Refused(refusal),
+        }
+    }
+
+    /// Takes in an operation whose signatures were checked before: one that comes from the device's own sealed store.
+    pub fn insert_verified(&mut self, operation: Operation) -> Insertion {
+        if self.is_known(&operation.id()) {
+            return Insertion::Duplicate;
+        }
+        if let Err(refusal) = self.check_origin(&operation) {
+            return Insertion::Refused(refusal);
+        }
+        let missing: BTreeSet<_> =
+            operation.parents().iter().filter(|id| self.graph.index(id).is_none()).copied().collect();
+        if !missing.is_empty() {
+            let roots = self.pending.roots(&missing);
+            return match self.pending.hold(operation, missing) {
+                Ok(()) => Insertion::MissingParents(roots.into_iter().collect()),
+                Err(refusal) => Insertion::Refused(refusal),
+            };
+        }
+        let mut inserted = Vec::new();
+        let mut ready = vec![operation];
+        while let Some(operation) = ready.pop() {
+            let id = operation.id();
+            match self.push(operation) {
+                Ok(()) => {
+                    inserted.push(id);
+                    ready.extend(self.pending.release(id));
+                }
+                Err(refusal) if inserted.is_empty() => return Insertion::Refused(refusal),
+                Err(_) => {}
+            }
+        }
+        Insertion::Inserted(inserted)
+    }
+
+    fn is_known(&self, id: &OperationId) -> bool {
+        self.graph.index(id).is_some() || self.pending.contains(id)
+    }
+
+    fn check_origin(&self, operation: &Operation) -> Result<(), Refusal> {
+        match operation.action() {
+            Action::Genesis { founder, .. } => {
+                if !operation.parents().is_empty() || operation.id().as_bytes() != self.circle.as_bytes() {
+                    return Err(Refusal::OtherCircle);
+                }
+                let own = founder.devices.iter().any(|device| device.device() == operation.author());
+                if own { Ok(()) } else { Err(Refusal::UnknownAuthor) }
+            }
+            _ if operation.parents().is_empty() => Err(Refusal::OtherCircle),
+            _ => Ok(()),
+        }
+    }
+
+    fn push(&mut self, operation: Operation) -> Result<(), Refusal> {
+        if !operation.parents().is_empty() {
+            let past = self.graph.past_of(operation.parents()).expect("released only once all parents are in");
+            let introduced = self
+                .graph
+                .devices
+                .get(&operation.author())
+                .is_some_and(|about| about.introductions.iter().any(|(index, _)| past.contains(*index)));
+            if !introduced {
+                return Err(Refusal::UnknownAuthor);
+            }
+        }
+        self.graph.push(operation);
+        if let Some(Evaluated { evaluation, membership }) = self.evaluated.get_mut() {
+            if evaluation.extend(&self.graph) {
+                evaluation.refresh(&self.graph, membership);
+            } else {
+                self.evaluated.take();
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluated(&self) -> &Evaluated {
+        self.evaluated.get_or_init(|| {
+            let evaluation = Evaluation::new(&self.graph, Past::first(self.graph.len()));
+            let membership = evaluation.membership(&self.graph);
+            Evaluated { evaluation, membership }
+        })
+    }
+
+    /// What all operations come to. Evaluated on first use after a change.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.evaluated().membership
+    }
+
+    /// What the operations up to `heads` come to by themselves: the membership as it was seen there. `None` if one of
+    /// them has not arrived. Costs a full evaluation; for a right at a point, [`authority`](Self::authority) is cheap.
+    #[must_use]
+    pub fn membership_at(&self, heads: &[OperationId]) -> Option<Membership> {
+        let universe = self.graph.past_of(heads)?;
+        Some(Evaluation::new(&self.graph, universe).membership(&self.graph))
+    }
+
+    /// Whether `device` may use `right` in something that follows exactly `heads`, by the rules that hold for
+    /// operations: allowed in its own causal past, and not withdrawn at the same time.
+    #[must_use]
+    pub fn authority(&self, device: DeviceId, heads: &[OperationId], right: Right) -> Authority {
+        let Some(past) = self.graph.past_of(heads) else { return Authority::Unseen };
+        let evaluation = &self.evaluated().evaluation;
+        let act = evaluation.act(&self.graph, device, &past, None);
+        match act.and_then(|act| evaluation.may(&act, right)) {
+            Ok(()) => Authority::Granted,
+            Err(Reason::RemovedMeanwhile { by } | Reason::LoweredMeanwhile { by } | Reason::PolicyMeanwhile { by }) => {
+                Authority::Withdrawn { by }
+            }
+            Err(reason) => Authority::Refused(reason),
+        }
+    }
+
+    /// Whether `device` may do `action` now.
+    ///
+    /// # Errors
+    /// Why others would set it aside.
+    pub fn may_do(&self, device: DeviceId, action: &Action) -> Result<(), Reason> {
+        if !action.is_well_formed() {
+            return Err(Reason::Unreadable);
+        }
+        let past = Past::first(self.graph.len());
+        let evaluation = &self.evaluated().evaluation;
+        let act = evaluation.act(&self.graph, device, &past, None)?;
+        evaluation.judge_act(&act, action).map(|_| ())
+    }
+
+    /// Signs `action` as following everything that is in the log. The caller makes it durable and inserts it.
+    ///
+    /// # Errors
+    /// Why others would set it aside.
+    pub fn new_operation(&self, author: &DeviceKey, action: Action) -> Result<Operation, Reason> {
+        self.may_do(author.id(), &action)?;
+        Ok(Operation::sign(author, self.parents_for(author.id()), action))
+    }
+
+    /// The heads; where there are too many, first those that follow the author's own operations, then the deepest.
+    fn parents_for(&self, author: DeviceId) -> Vec<OperationId> {
+        let own = self.graph.devices.get(&author).and_then(|about| about.authored.last().copied());
+        let mut heads: Vec<usize> = self.graph.heads.iter().filter_map(|id| self.graph.index(id)).collect();
+        heads.sort_by_key(|head| {
+            let follows_own = own.is_some_and(|own| own == *head || self.graph.precedes(own, *head));
+            (!follows_own, std::cmp::Reverse(self.graph.place(*head)))
+        });
+        heads.truncate(PARENTS_MAX);
+        heads.into_iter().map(|head| self.graph.id(head)).collect()
+    }
+
+    /// The operations that nothing follows yet, ascending.
+    #[must_use]
+    pub fn heads(&self) -> Vec<OperationId> {
+        self.graph.heads.iter().copied().collect()
+    }
+
+    /// How many operations are in.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.graph.len()
+    }
+
+    /// Whether not even the genesis is in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.graph.len() == 0
+    }
+
+    /// How many operations are held until their parents arrive.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// An operation that is in.
+    #[must_use]
+    pub fn operation(&self, id: &OperationId) -> Option<&Operation> {
+        self.graph.index(id).map(|index| &self.graph.node(index).operation)
+    }
+
+    /// All operations that are in: parents before children, the same order everywhere.
+    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.graph.in_order().into_iter().map(|index| &self.graph.node(index).operation)
+    }
+
+    /// Everything that happened before `heads`, and they themselves. `None` if one has not arrived.
+    #[must_use]
+    pub fn ancestors(&self, heads: &[OperationId]) -> Option<BTreeSet<OperationId>> {
+        let past = self.graph.past_of(heads)?;
+        Some((0..self.graph.len()).filter(|index| past.contains(*index)).map(|index| self.graph.id(index)).collect())
+    }
+
+    /// Whether `earlier` happened before `later`. `None` if one of them has not arrived.
+    #[must_use]
+    pub fn precedes(&self, earlier: &OperationId, later: &OperationId) -> Option<bool> {
+        Some(self.graph.precedes(self.graph.index(earlier)?, self.graph.index(later)?))
+    }
+
+    /// Devices that did two things of which neither follows the other, each with its earliest such pair.
+    #[must_use]
+    pub fn equivocations(&self) -> Vec<Equivocation> {
+        let mut equivocations = Vec::new();
+        for (device, about) in &self.graph.devices {
+            let mut own = about.authored.clone();
+            own.sort_unstable_by_key(|index| self.graph.place(*index));
+            if let Some(pair) = own.windows(2).find(|pair| !self.graph.precedes(pair[0], pair[1])) {
+                let operations = [self.graph.id(pair[0]), self.graph.id(pair[1])];
+                equivocations.push(Equivocation { device: *device, operations });
+            }
+        }
+        equivocations
+    }
+
+    /// An operation as a sentence: "Alice added Bob as a member".
+    #[must_use]
+    pub fn describe(&self, id: &OperationId) -> Option<String> {
+        let operation = self.operation(id)?;
+        Some(format!("{} {}", self.author(*id), words(operation.action(), self).0))
+    }
+
+    /// Why an operation has no effect, as a sentence: "Bob's addition of Eve as a member was set aside because Alice
+    /// removed Bob at the same time."
+    #[must_use]
+    pub fn explain(&self, set_aside: &SetAside) -> String {
+        let author = self.author(set_aside.operation);
+        let what = self.operation(&set_aside.operation).map_or_else(String::new, |op| words(op.action(), self).1);
+        format!("{author}'s {what} was set aside because {}.", set_aside.reason.clause(&author, self))
+    }
+}
+
+impl Names for Log {
+    fn person(&self, person: PersonId) -> String {
+        let membership = self.membership();
+        if let Some(name) = membership.people.get(&person).map(|person| &person.name) {
+            return name.clone();
+        }
+        if let Some(former) = membership.former_people.get(&person) {
+            return former.name.clone();
+        }
+        let introductions = self.graph.people.get(&person).into_iter().flat_map(|about| &about.introductions);
+        let first = introductions.min_by_key(|index| self.graph.place(**index));
+        let entry = first.and_then(|index| self.graph.action(*index).introduces().0);
+        entry.map_or_else(|| person.short(), |entry| entry.name.clone())
+    }
+
+    fn device(&self, device: DeviceId) -> String {
+        let membership = self.membership();
+        let current = membership.devices.get(&device).map(|device| &device.name);
+        let former = membership.former_devices.get(&device).map(|former| &former.name);
+        current.or(former).cloned().unwrap_or_else(|| device.short())
+    }
+
+    fn author(&self, operation: OperationId) -> String {
+        let Some(author) = self.operation(&operation).map(Operation::author) else { return operation.short() };
+        let introductions = self.graph.devices.get(&author).into_iter().flat_map(|about| &about.introductions);
+        let first = introductions.min_by_key(|(index, _)| self.graph.place(*index));
+        first.map_or_else(|| author.short(), |(_, person)| self.person(*person))
+    }
+}

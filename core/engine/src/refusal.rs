@@ -1,0 +1,55 @@
+//! Why something that arrived was refused.
+
+use std::collections::BTreeMap;
+
+/// The reason an entry, frame or operation from outside was refused. Each is counted; `docs/validation.md` names the
+/// test of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Not an encoding of what it should be.
+    #[error("malformed")]
+    Malformed,
+    /// Larger than the bound for its kind.
+    #[error("too large")]
+    Oversized,
+    /// Of a format version this build does not read.
+    #[error("of an unknown version")]
+    UnknownVersion,
+    /// Altered, or sealed under another key than it says.
+    #[error("its seal is broken")]
+    BadSeal,
+    /// Not signed by the author it names.
+    #[error("its signature is wrong")]
+    BadSignature,
+    /// Made for another circle.
+    #[error("made for another circle")]
+    WrongCircle,
+    /// Holds nothing this build knows.
+    #[error("of an unknown kind")]
+    UnknownBody,
+    /// The author was never in the circle, or had no right to do this.
+    #[error("its author has no right to it")]
+    NotAllowed,
+    /// A document change by another actor than the entry's author.
+    #[error("a change in somebody else's name")]
+    ForeignActor,
+    /// A commit that does not follow the membership log.
+    #[error("a commit that the membership log does not justify")]
+    UnjustifiedCommit,
+    /// The sender is not in the circle it speaks of.
+    #[error("about a circle the sender is not in")]
+    NotAMember,
+    /// More than may wait at once.
+    #[error("more than may wait")]
+    TooManyHeld,
+    /// A chunk whose hash is not its name.
+    #[error("a chunk that is not what was asked for")]
+    BadChunk,
+    /// Nobody asked for it.
+    #[error("unexpected")]
+    Unexpected,
+}
+
+/// How often each reason occurred since the engine was opened.
+pub type RefusalCounts = BTreeMap<Refusal, u64>;

@@ -1,0 +1,426 @@
+//! A device, running.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clave_engine::crypto::{DeviceId, Mls, PersonId};
+use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, RefusalCounts, SpaceId};
+use clave_transport::{Config, Transport};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::{Error, SealedStore, Space, StoreKind, Writer};
+
+mod dialer;
+mod driver;
+mod vault;
+
+use driver::{Command, Driver, Input};
+pub use vault::Unlock;
+pub(crate) use vault::seed_entropy;
+
+/// Events that a subscriber may be behind by; after that it is told that it missed some.
+const EVENTS_MAX: usize = 4_096;
+
+/// Where a device keeps its things, and how it is unlocked.
+pub struct NodeConfig {
+    /// The data directory. One process at a time.
+    pub directory: PathBuf,
+    /// Which store to make; an existing directory keeps the one it has.
+    pub store: StoreKind,
+    /// What opens the vault.
+    pub unlock: Unlock,
+    /// How to reach others; `None` works offline.
+    pub network: Option<NetworkConfig>,
+}
+
+/// How a device reaches others.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Multiaddrs to listen on; port 0 lets the system choose.
+    pub listen: Vec<String>,
+    /// Whether to look for members on the local network, and be found there.
+    pub mdns: bool,
+    /// Whether to use QUIC beside TCP.
+    pub quic: bool,
+    /// Relays to be reachable through, each with its `/p2p/…`.
+    pub relays: Vec<String>,
+}
+
+impl Default for NetworkConfig {
+    /// Every interface, a port of the system's choice, and the local network.
+    fn default() -> Self {
+        Self {
+            listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned(), "/ip6/::/tcp/0".to_owned()],
+            mdns: true,
+            quic: false,
+            relays: Vec::new(),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A device in `directory`, without passphrase, offline, over the default store.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            store: StoreKind::default(),
+            unlock: Unlock::WithoutPassphrase,
+            network: None,
+        }
+    }
+
+    /// With this network.
+    #[must_use]
+    pub fn online(self, network: NetworkConfig) -> Self {
+        Self { network: Some(network), ..self }
+    }
+}
+
+/// Who a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The person.
+    pub person: PersonId,
+    /// How the person is called.
+    pub person_name: String,
+    /// The device.
+    pub device: DeviceId,
+    /// How the device is called.
+    pub device_name: String,
+}
+
+/// A connected member device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which device.
+    pub device: DeviceId,
+    /// Where, as seen from here.
+    pub address: String,
+    /// Whether a relay is in between.
+    pub relayed: bool,
+    /// The last measured round trip.
+    pub round_trip: Option<Duration>,
+    /// Bytes of frames sent in this session.
+    pub sent_bytes: u64,
+    /// Bytes of frames received in this session.
+    pub received_bytes: u64,
+}
+
+/// What a node is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Where it can be reached. Empty when it is offline.
+    pub addresses: Vec<String>,
+    /// Members that are connected.
+    pub peers: Vec<PeerStatus>,
+    /// Bytes of frames sent to anyone since it started, peers that are gone included.
+    pub sent_bytes: u64,
+    /// Bytes of frames received from anyone since it started.
+    pub received_bytes: u64,
+    /// What was refused since it started, by reason.
+    pub refusals: RefusalCounts,
+    /// Bytes on disk.
+    pub store_bytes: u64,
+}
+
+/// A device with everything it has: the handle an application holds. Cheap to clone.
+///
+/// Every method that changes something returns once the change is durable on this device; it then reaches the others
+/// as soon as they are connected. All methods are cancel safe in the sense that a call which was begun takes effect
+/// as a whole or not at all, whether or not its future is polled to the end.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    profile: Profile,
+    inputs: mpsc::Sender<Input>,
+    events: broadcast::Sender<Event>,
+    transport: Option<Transport>,
+    store: std::sync::Weak<SealedStore>,
+}
+
+impl Node {
+    /// Creates the identity of a person with a first device, and opens it.
+    ///
+    /// # Errors
+    /// [`Error::IdentityExists`], a name that cannot be used, or what the disk has to say.
+    pub async fn create(config: NodeConfig, person_name: &str, device_name: &str) -> Result<Self, Error> {
+        let mut entropy = seed_entropy()?;
+        let identity = Identity::generate(person_name, device_name, &mut entropy)?;
+        let store = vault::create(&config)?;
+        if Identity::load(&*store)?.is_some() {
+            return Err(Error::IdentityExists);
+        }
+        store.write(vec![identity.to_batch()])?;
+        Self::start(config, identity, store).await
+    }
+
+    /// Opens a device that was created before. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::NoIdentity`], a passphrase that is missing or wrong, or what the disk has to say; when another
+    /// process holds the directory, [`StoreError::Busy`](crate::StoreError::Busy).
+    pub async fn open(config: NodeConfig) -> Result<Self, Error> {
+        let store = vault::open(&config)?;
+        let identity = Identity::load(&*store)?.ok_or(Error::NoIdentity)?;
+        Self::start(config, identity, store).await
+    }
+
+    /// Whether there is a device in this directory.
+    #[must_use]
+    pub fn exists(directory: &Path) -> bool {
+        vault::exists(directory)
+    }
+
+    async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
+        let profile = Profile {
+            person: identity.person(),
+            person_name: identity.person_name().to_owned(),
+            device: identity.device(),
+            device_name: identity.device_name().to_owned(),
+        };
+        let network = match &config.network {
+            Some(network) => Some(Transport::start(transport_config(network, &identity)?)?),
+            None => None,
+        };
+        let transport = network.as_ref().map(|(transport, _)| transport.clone());
+        let (inputs, commands) = mpsc::channel(driver::COMMANDS_MAX);
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        let inner = Inner {
+            profile,
+            inputs,
+            events: events.clone(),
+            transport,
+            store: Arc::downgrade(&store),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let (opened, result) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("clave-engine".to_owned())
+            .spawn(move || {
+                // Opening and document work take as long as they take: on this thread, nobody else's.
+                let driver = open_driver(identity, store, network, commands, events);
+                match driver {
+                    Ok(driver) => {
+                        let _ = opened.send(Ok(()));
+                        runtime.block_on(driver.run());
+                    }
+                    Err(error) => {
+                        let _ = opened.send(Err(error));
+                    }
+                }
+            })
+            .map_err(|error| Error::Store(error.into()))?;
+        result.await.map_err(|_| Error::Stopped)??;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Who this device is.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.inner.profile
+    }
+
+    /// Founds a space and enters it as its owner.
+    ///
+    /// # Errors
+    /// If the name cannot be used, or the disk refuses.
+    pub async fn create_space(&self, name: &str) -> Result<Space, Error> {
+        let name = name.to_owned();
+        let id = self.command(move |engine, now| engine.create_space(&name, now)).await?;
+        let space = Space::new(self.clone(), id);
+        space.set_up().await?;
+        Ok(space)
+    }
+
+    /// The spaces this device is in.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn spaces(&self) -> Result<Vec<Space>, Error> {
+        let ids: Vec<SpaceId> = self.read(|engine| Ok(engine.circles().collect())).await?;
+        Ok(ids.into_iter().map(|id| Space::new(self.clone(), id)).collect())
+    }
+
+    /// A space by its id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn space(&self, id: SpaceId) -> Result<Space, Error> {
+        let known = self.read(move |engine| Ok(engine.circles().any(|circle| circle == id))).await?;
+        if known { Ok(Space::new(self.clone(), id)) } else { Err(Error::NotFound("space")) }
+    }
+
+    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
+    /// the link stays good.
+    ///
+    /// # Errors
+    /// Why the invitation was refused, or [`Error::Unreachable`].
+    pub async fn join(&self, link: &InviteLink, timeout: Duration) -> Result<Space, Error> {
+        let invitation = link.invitation;
+        let mut events = self.events();
+        let joining = Joining { node: self, invitation };
+        let link = link.clone();
+        self.command(move |engine, now| engine.join(link, now)).await?;
+        let answer = async {
+            loop {
+                match events.recv().await {
+                    Ok(Event::Joined { circle, invitation: id }) if id == invitation => return Ok(circle),
+                    Ok(Event::JoinFailed { invitation: id, error }) if id == invitation => {
+                        return Err(Error::Join(error));
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return Err(Error::Stopped),
+                    _ => {}
+                }
+            }
+        };
+        let circle =
+            tokio::time::timeout(timeout, answer).await.map_err(|_| Error::Unreachable("the inviter's device"))??;
+        drop(joining);
+        Ok(Space::new(self.clone(), circle))
+    }
+
+    /// Everything that happens, from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    /// What the node is doing.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn status(&self) -> Result<NodeStatus, Error> {
+        let (refusals, online) = self.read(|engine| Ok((engine.refusals().clone(), engine.online()))).await?;
+        let store_bytes = match self.inner.store.upgrade() {
+            Some(store) => store.store().size_bytes()?,
+            None => return Err(Error::Stopped),
+        };
+        let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
+        if let Some(transport) = &self.inner.transport {
+            status.addresses = driver::addresses_of(transport);
+            let stats = transport.stats();
+            (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
+            for peer in stats.peers {
+                let device = DeviceId::from_bytes(peer.peer.0);
+                if online.contains(&device) {
+                    status.peers.push(PeerStatus {
+                        device,
+                        address: peer.connections.first().map(|c| c.address.to_string()).unwrap_or_default(),
+                        relayed: peer.is_relayed(),
+                        round_trip: peer.round_trip(),
+                        sent_bytes: peer.sent_bytes,
+                        received_bytes: peer.received_bytes,
+                    });
+                }
+            }
+        }
+        Ok(status)
+    }
+
+    /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
+    pub async fn network_changed(&self) {
+        let _ = self.inner.inputs.send(Input::NetworkChanged).await;
+    }
+
+    /// Lets everything become durable, closes all connections, lets go of the data directory. Further calls fail with
+    /// [`Error::Stopped`].
+    pub async fn shutdown(&self) {
+        let (stopped, done) = oneshot::channel();
+        if self.inner.inputs.send(Input::Stop(stopped)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {
+        let _ = self.read(move |engine| Ok(engine.cancel_fetch(fetch))).await;
+    }
+
+    /// Runs on the engine's thread; returns when what it did is durable.
+    pub(crate) async fn command<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Engine, u64) -> Result<T, clave_engine::EngineError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, result) = oneshot::channel();
+        let (durable, written) = oneshot::channel();
+        let run = Box::new(move |engine: &mut Engine, now_ms| {
+            let _ = answer.send(run(engine, now_ms));
+        });
+        self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
+        let result = result.await.map_err(|_| Error::Stopped)??;
+        written.await.map_err(|_| Error::Stopped)??;
+        Ok(result)
+    }
+
+    /// Runs on the engine's thread; returns at once.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Engine) -> Result<T, clave_engine::EngineError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, result) = oneshot::channel();
+        let (durable, _) = oneshot::channel();
+        let run = Box::new(move |engine: &mut Engine, _| {
+            let _ = answer.send(read(engine));
+        });
+        self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
+        Ok(result.await.map_err(|_| Error::Stopped)??)
+    }
+}
+
+/// Gives up the attempt when its caller does.
+struct Joining<'a> {
+    node: &'a Node,
+    invitation: InvitationId,
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        let invitation = self.invitation;
+        let (durable, _) = oneshot::channel();
+        let run = Box::new(move |engine: &mut Engine, _| engine.cancel_join(invitation));
+        // If there is no room the attempt goes on; it ends with the node at the latest.
+        let _ = self.node.inner.inputs.try_send(Input::Command(Command { run, durable }));
+    }
+}
+
+fn open_driver(
+    identity: Identity,
+    store: Arc<SealedStore>,
+    network: Option<(Transport, clave_transport::Events)>,
+    inputs: mpsc::Receiver<Input>,
+    events: broadcast::Sender<Event>,
+) -> Result<Driver, Error> {
+    let mut engine = Engine::open(identity, Box::new(Mls), store.clone(), seed_entropy()?, driver::now_ms())?;
+    if let Some((transport, _)) = &network {
+        engine.handle_addresses(driver::addresses_of(transport), driver::now_ms());
+    }
+    let writer = Writer::spawn(store.clone())?;
+    Ok(Driver {
+        engine,
+        store,
+        writer,
+        network,
+        inputs,
+        events,
+        dialer: dialer::Dialer::default(),
+        connected: Default::default(),
+        waiting: Default::default(),
+        sent: driver::sent_queue(),
+    })
+}
+
+fn transport_config(network: &NetworkConfig, identity: &Identity) -> Result<Config, Error> {
+    let addresses = |texts: &[String]| -> Result<Vec<_>, Error> {
+        texts.iter().map(|text| text.parse().map_err(Error::Address)).collect()
+    };
+    let mut config = Config::new(**identity.device_key().seed());
+    config.listen = addresses(&network.listen)?;
+    config.relays = addresses(&network.relays)?;
+    config.mdns = network.mdns;
+    config.quic = network.quic;
+    Ok(config)
+}

@@ -1,0 +1,143 @@
+//! Whom to dial, where, and when again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clave_engine::crypto::DeviceId;
+use clave_transport::Backoff;
+
+/// The first and the longest wait between two attempts, in milliseconds.
+const BACKOFF_MS: (u64, u64) = (500, 60_000);
+/// Addresses kept per device.
+const ADDRESSES_MAX: usize = 32;
+/// Devices nearby that are remembered although nothing is shared with them (yet).
+const NEARBY_MAX: usize = 256;
+
+/// Keeps trying to reach the devices that matter.
+#[derive(Default)]
+pub(super) struct Dialer {
+    targets: BTreeMap<DeviceId, Target>,
+    /// Heard of on the local network, not (yet) of interest.
+    nearby: BTreeMap<DeviceId, BTreeSet<String>>,
+}
+
+struct Target {
+    addresses: BTreeSet<String>,
+    connected: bool,
+    /// When to try next, in Unix milliseconds.
+    due_ms: u64,
+    backoff: Backoff,
+}
+
+impl Dialer {
+    /// From now on, try to stay connected with a device.
+    pub(super) fn want(&mut self, device: DeviceId, now_ms: u64) {
+        let nearby = self.nearby.remove(&device).unwrap_or_default();
+        self.targets.entry(device).or_insert_with(|| Target {
+            addresses: nearby,
+            connected: false,
+            due_ms: now_ms,
+            backoff: Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1),
+        });
+    }
+
+    /// No longer.
+    pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.targets.remove(device);
+    }
+
+    /// A wanted device is said to be at these addresses: worth a try at once.
+    pub(super) fn learn(&mut self, device: DeviceId, addresses: Vec<String>, now_ms: u64) {
+        self.want(device, now_ms);
+        let target = self.targets.get_mut(&device).expect("it was put there above");
+        let before = target.addresses.len();
+        target.addresses.extend(addresses);
+        while target.addresses.len() > ADDRESSES_MAX {
+            target.addresses.pop_first();
+        }
+        if target.addresses.len() > before {
+            target.backoff.reset();
+            target.due_ms = now_ms;
+        }
+    }
+
+    /// Somebody claims to be a device nearby.
+    pub(super) fn discovered(&mut self, device: DeviceId, addresses: Vec<String>, now_ms: u64) {
+        if self.targets.contains_key(&device) {
+            self.learn(device, addresses, now_ms);
+        } else if self.nearby.len() < NEARBY_MAX || self.nearby.contains_key(&device) {
+            self.nearby.insert(device, addresses.into_iter().take(ADDRESSES_MAX).collect());
+        }
+    }
+
+    pub(super) fn connected(&mut self, device: &DeviceId) {
+        if let Some(target) = self.targets.get_mut(device) {
+            target.connected = true;
+            target.backoff.reset();
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, device: &DeviceId, now_ms: u64, random: u64) {
+        if let Some(target) = self.targets.get_mut(device) {
+            target.connected = false;
+            target.due_ms = now_ms + target.backoff.next_ms(random);
+        }
+    }
+
+    /// The network changed: everything is worth a try at once.
+    pub(super) fn network_changed(&mut self, now_ms: u64) {
+        for target in self.targets.values_mut() {
+            target.backoff.reset();
+            target.due_ms = now_ms;
+        }
+    }
+
+    /// Whom to dial now. Each is taken to fail, until a connection says otherwise.
+    pub(super) fn due(&mut self, now_ms: u64, mut random: impl FnMut() -> u64) -> Vec<(DeviceId, Vec<String>)> {
+        let mut due = Vec::new();
+        for (device, target) in &mut self.targets {
+            if !target.connected && !target.addresses.is_empty() && target.due_ms <= now_ms {
+                target.due_ms = now_ms + target.backoff.next_ms(random()).max(1);
+                due.push((*device, target.addresses.iter().cloned().collect()));
+            }
+        }
+        due
+    }
+
+    /// When somebody is due next.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        let waiting = |target: &&Target| !target.connected && !target.addresses.is_empty();
+        self.targets.values().filter(waiting).map(|target| target.due_ms).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(n: u8) -> DeviceId {
+        DeviceId::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn a_device_is_dialled_until_it_is_connected_and_again_once_it_is_gone() {
+        let mut dialer = Dialer::default();
+        dialer.learn(device(1), vec!["/ip4/127.0.0.1/tcp/1".into()], 0);
+        assert_eq!(dialer.due(0, || 0).len(), 1);
+        assert!(dialer.due(0, || 0).is_empty(), "not twice at once");
+        let next = dialer.next_ms().expect("it is still wanted");
+        assert_eq!(dialer.due(next, || 0).len(), 1);
+        dialer.connected(&device(1));
+        assert_eq!(dialer.next_ms(), None);
+        dialer.disconnected(&device(1), 1_000_000, 0);
+        assert!(dialer.next_ms().is_some());
+    }
+
+    #[test]
+    fn a_device_heard_of_before_it_mattered_is_dialled_once_it_does() {
+        let mut dialer = Dialer::default();
+        dialer.discovered(device(1), vec!["/ip4/127.0.0.1/tcp/1".into()], 0);
+        assert_eq!(dialer.next_ms(), None);
+        dialer.want(device(1), 5);
+        assert_eq!(dialer.due(5, || 0), [(device(1), vec!["/ip4/127.0.0.1/tcp/1".to_owned()])]);
+    }
+}

@@ -1,0 +1,302 @@
+//! Drives the engine: one thread that awaits commands, frames, finished writes and time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clave_engine::crypto::{DeviceId, Mls};
+use clave_engine::{Channel, Engine, Event, Identity, IoId, Output};
+use clave_transport::{self as transport, Events, PeerKey, Transport};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::dialer::Dialer;
+use super::seed_entropy;
+use crate::{Error, SealedStore, StoreError, Writer};
+
+/// Commands that may wait for the engine.
+pub(super) const COMMANDS_MAX: usize = 256;
+/// Frames that may wait for one peer on one channel. What does not fit is dropped; reconciliation finds it again.
+const FRAMES_QUEUED_MAX: usize = 256;
+/// Frames the engine is told were sent that may wait for it.
+const SENT_QUEUED_MAX: usize = 1_024;
+/// The longest the engine sleeps, so that a clock that was set is noticed.
+const SLEEP_MS_MAX: u64 = 5_000;
+
+/// What a command is: it runs on the engine's thread, and its caller hears once its effects are durable.
+pub(super) struct Command {
+    pub(super) run: Box<dyn FnOnce(&mut Engine, u64) + Send>,
+    pub(super) durable: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// What reaches the driver from a [`Node`](crate::Node).
+pub(super) enum Input {
+    Command(Command),
+    NetworkChanged,
+    Stop(oneshot::Sender<()>),
+}
+
+/// Everything the engine's thread owns.
+pub(super) struct Driver {
+    pub(super) engine: Engine,
+    pub(super) store: Arc<SealedStore>,
+    pub(super) writer: Writer<IoId>,
+    pub(super) network: Option<(Transport, Events)>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) dialer: Dialer,
+    pub(super) connected: BTreeMap<DeviceId, Links>,
+    /// Commands whose writes are on their way, in order.
+    pub(super) waiting: VecDeque<(IoId, oneshot::Sender<Result<(), StoreError>>)>,
+    pub(super) sent: (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>),
+}
+
+/// The queues of one connected peer.
+#[derive(Default)]
+pub(super) struct Links(BTreeMap<Channel, mpsc::Sender<Vec<u8>>>);
+
+pub(super) fn sent_queue() -> (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>) {
+    mpsc::channel(SENT_QUEUED_MAX)
+}
+
+/// Unix milliseconds by this machine's clock.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Driver {
+    /// Runs until it is stopped or every handle is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.take_outputs().await;
+            self.dial().await;
+            let wake_ms = self.engine.poll_timeout().into_iter().chain(self.dialer.next_ms()).min();
+            let sleep_ms = wake_ms.map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms()).min(SLEEP_MS_MAX));
+            let network = async {
+                match &mut self.network {
+                    Some((_, events)) => events.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some((io, result)) = self.writer.next() => self.written(io, result),
+                Some((peer, channel)) = self.sent.1.recv() => self.engine.handle_sent(peer, channel, now_ms()),
+                Some(event) = network => self.network_event(event),
+                input = self.inputs.recv() => match input {
+                    Some(Input::Command(command)) => self.command(command),
+                    Some(Input::NetworkChanged) => self.dialer.network_changed(now_ms()),
+                    Some(Input::Stop(stopped)) => {
+                        self.stop().await;
+                        // Whoever waits for this may open the directory at once: let go of it first.
+                        drop(self);
+                        let _ = stopped.send(());
+                        return;
+                    }
+                    None => return self.stop().await,
+                },
+                () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => self.engine.handle_tick(now_ms()),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        (command.run)(&mut self.engine, now_ms());
+        match self.engine.last_write() {
+            Some(io) => self.waiting.push_back((io, command.durable)),
+            None => {
+                let _ = command.durable.send(Ok(()));
+            }
+        }
+    }
+
+    fn written(&mut self, io: IoId, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                self.engine.handle_written(io, true);
+                while self.waiting.front().is_some_and(|(waiting, _)| *waiting <= io) {
+                    let (_, durable) = self.waiting.pop_front().expect("the loop condition saw it");
+                    let _ = durable.send(Ok(()));
+                }
+            }
+            Err(error) => self.write_failed(&error),
+        }
+    }
+
+    /// Goes back to what is on disk: nobody was shown more than that.
+    fn write_failed(&mut self, error: &StoreError) {
+        tracing::error!(%error, "a write failed; going back to what is on disk");
+        for (_, durable) in self.waiting.drain(..) {
+            let _ = durable.send(Err(error.clone()));
+        }
+        match self.reopened() {
+            Ok(engine) => {
+                self.engine = engine;
+                let now = now_ms();
+                if let Some((transport, _)) = &self.network {
+                    self.engine.handle_addresses(addresses_of(transport), now);
+                }
+                for peer in self.connected.keys() {
+                    self.engine.handle_connected(*peer, now);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the store could not be read back; commands fail until it can"),
+        }
+    }
+
+    fn reopened(&self) -> Result<Engine, Error> {
+        let identity = Identity::load(&*self.store)?.ok_or(Error::NoIdentity)?;
+        Ok(Engine::open(identity, Box::new(Mls), self.store.clone(), seed_entropy()?, now_ms())?)
+    }
+
+    async fn take_outputs(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Write { io, batch } => {
+                    while !self.writer.has_room() {
+                        if let Some((done, result)) = self.writer.next().await {
+                            self.written(done, result);
+                        }
+                    }
+                    let submitted = self.writer.submit(io, batch);
+                    debug_assert!(submitted.is_ok(), "there was room");
+                }
+                Output::Send { peer, channel, frame } => self.send(peer, channel, frame),
+                Output::Permit(device) => {
+                    self.dialer.want(device, now_ms());
+                    if let Some((transport, _)) = &self.network {
+                        transport.permit(PeerKey(*device.as_bytes()));
+                    }
+                }
+                Output::Forbid(device) => {
+                    self.dialer.forget(&device);
+                    if let Some((transport, _)) = &self.network {
+                        transport.forbid(PeerKey(*device.as_bytes()));
+                    }
+                }
+                Output::Addresses { device, addresses } => self.dialer.learn(device, addresses, now_ms()),
+                Output::Event(event) => {
+                    // Nobody may be listening.
+                    let _ = self.events.send(event);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, peer: DeviceId, channel: Channel, frame: Vec<u8>) {
+        let (Some((transport, _)), Some(links)) = (&self.network, self.connected.get_mut(&peer)) else { return };
+        let queue = links.0.entry(channel).or_insert_with(|| {
+            let (queue, frames) = mpsc::channel(FRAMES_QUEUED_MAX);
+            tokio::spawn(forward(transport.clone(), peer, channel, frames, self.sent.0.clone()));
+            queue
+        });
+        if queue.try_send(frame).is_err() {
+            tracing::warn!(peer = %peer.short(), ?channel, "a slow peer: a frame was dropped");
+            self.engine.handle_interrupted(peer, channel, now_ms());
+        }
+    }
+
+    fn network_event(&mut self, event: transport::Event) {
+        let now = now_ms();
+        match event {
+            transport::Event::Connected { peer, .. } => {
+                let device = DeviceId::from_bytes(peer.0);
+                self.dialer.connected(&device);
+                self.connected.insert(device, Links::default());
+                self.engine.handle_connected(device, now);
+            }
+            transport::Event::Disconnected { peer } => {
+                let device = DeviceId::from_bytes(peer.0);
+                self.dialer.disconnected(&device, now, random(&mut self.engine));
+                self.connected.remove(&device);
+                self.engine.handle_disconnected(device, now);
+            }
+            transport::Event::Frame { peer, channel, bytes } => {
+                self.engine.handle_frame(DeviceId::from_bytes(peer.0), from_transport(channel), &bytes, now);
+            }
+            transport::Event::Interrupted { peer, channel } => {
+                self.engine.handle_interrupted(DeviceId::from_bytes(peer.0), from_transport(channel), now);
+            }
+            transport::Event::Discovered { peer, addresses } => {
+                let addresses = addresses.iter().map(ToString::to_string).collect();
+                self.dialer.discovered(DeviceId::from_bytes(peer.0), addresses, now);
+            }
+            transport::Event::Listening { .. } | transport::Event::ListenEnded { .. } => {
+                if let Some((transport, _)) = &self.network {
+                    self.engine.handle_addresses(addresses_of(transport), now);
+                }
+            }
+            transport::Event::ListenFailed { address, error } => {
+                tracing::warn!(?address, %error, "listening failed");
+            }
+            _ => {}
+        }
+    }
+
+    async fn dial(&mut self) {
+        let Some((transport, _)) = &self.network else { return };
+        let due = self.dialer.due(now_ms(), || random(&mut self.engine));
+        for (device, addresses) in due {
+            let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+            transport.dial(Some(PeerKey(*device.as_bytes())), addresses).await;
+        }
+    }
+
+    /// Lets what is on its way become durable, closes the network, and lets go of the store.
+    async fn stop(&mut self) {
+        while self.writer.outstanding() > 0 {
+            match self.writer.next().await {
+                Some((io, result)) => self.written(io, result),
+                None => break,
+            }
+            self.take_outputs().await;
+        }
+        self.connected.clear();
+        if let Some((transport, _)) = self.network.take() {
+            transport.shutdown().await;
+        }
+    }
+}
+
+/// Hands frames of one peer and channel to the transport, which waits for room.
+async fn forward(
+    transport: Transport,
+    peer: DeviceId,
+    channel: Channel,
+    mut frames: mpsc::Receiver<Vec<u8>>,
+    sent: mpsc::Sender<(DeviceId, Channel)>,
+) {
+    while let Some(frame) = frames.recv().await {
+        if let Err(error) = transport.send(PeerKey(*peer.as_bytes()), to_transport(channel), frame).await {
+            tracing::debug!(peer = %peer.short(), ?channel, %error, "a frame was not sent");
+        }
+        if sent.send((peer, channel)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where this device can be reached: what a relay or the network says, and where it listens.
+pub(super) fn addresses_of(transport: &Transport) -> Vec<String> {
+    transport.addresses().all().iter().map(ToString::to_string).collect()
+}
+
+fn random(engine: &mut Engine) -> u64 {
+    u64::from_be_bytes(engine.random())
+}
+
+fn to_transport(channel: Channel) -> transport::Channel {
+    match channel {
+        Channel::Sync => transport::Channel::Sync,
+        Channel::Join => transport::Channel::Join,
+        Channel::Bulk => transport::Channel::Bulk,
+    }
+}
+
+fn from_transport(channel: transport::Channel) -> Channel {
+    match channel {
+        transport::Channel::Join => Channel::Join,
+        transport::Channel::Bulk => Channel::Bulk,
+        _ => Channel::Sync,
+    }
+}

@@ -1,0 +1,92 @@
+//! The key that opens the store, and where it comes from.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clave_engine::crypto::{Entropy, PassphraseParams, VaultKey, WrappedVaultKey};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::NodeConfig;
+use crate::{Error, SealedStore, StoreError, open_store};
+
+/// What opens the vault.
+pub enum Unlock {
+    /// The key lies beside the store, in clear: whoever can read the directory can read everything.
+    WithoutPassphrase,
+    /// The key is wrapped by a passphrase (Argon2id).
+    Passphrase(Zeroizing<String>),
+}
+
+const VAULT_FILE: &str = "vault";
+
+/// Makes the vault of a new directory, or opens the one that is there.
+pub(super) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
+    if exists(&config.directory) {
+        return open(config);
+    }
+    let mut entropy = seed_entropy()?;
+    let key = VaultKey::generate(&mut entropy);
+    let wrapped = match &config.unlock {
+        Unlock::WithoutPassphrase => key.wrap_in_clear(),
+        Unlock::Passphrase(passphrase) => {
+            key.wrap_with_passphrase(passphrase, PassphraseParams::RECOMMENDED, &mut entropy)?
+        }
+    };
+    let store = open_store(&config.directory, config.store)?;
+    write_vault(&config.directory, &wrapped.to_bytes())?;
+    Ok(Arc::new(SealedStore::new(store, key, entropy)))
+}
+
+/// Opens the vault of an existing directory.
+pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
+    if !exists(&config.directory) {
+        return Err(Error::NoIdentity);
+    }
+    let bytes = Zeroizing::new(fs::read(path(&config.directory)).map_err(StoreError::from)?);
+    let wrapped = WrappedVaultKey::from_bytes(&bytes)?;
+    let store = match open_store(&config.directory, config.store) {
+        // The directory says which it is.
+        Err(StoreError::WrongKind { found, .. }) => open_store(&config.directory, found)?,
+        store => store?,
+    };
+    let key = match &config.unlock {
+        Unlock::WithoutPassphrase => wrapped.unlock(None)?,
+        Unlock::Passphrase(passphrase) => wrapped.unlock(Some(passphrase))?,
+    };
+    Ok(Arc::new(SealedStore::new(store, key, seed_entropy()?)))
+}
+
+pub(super) fn exists(directory: &Path) -> bool {
+    path(directory).exists()
+}
+
+fn path(directory: &Path) -> PathBuf {
+    directory.join(VAULT_FILE)
+}
+
+/// Durably, and never half: a store without its vault is lost.
+fn write_vault(directory: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let unfinished = directory.join("vault.new");
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path(directory))?;
+    #[cfg(unix)]
+    File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+/// Randomness from the operating system.
+pub(crate) fn seed_entropy() -> Result<Entropy, Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| Error::Store(StoreError::Io(std::io::ErrorKind::Other)))?;
+    let entropy = Entropy::from_seed(seed);
+    seed.zeroize();
+    Ok(entropy)
+}

@@ -1,0 +1,241 @@
+//! The default store: redb, a copy-on-write B-tree in one file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use ::redb::{
+    Builder, CommitError, CompactionError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError,
+    TableDefinition, TableError, TransactionError,
+};
+
+use super::directory::{DirectoryLock, directory_bytes, open_guarded, take_store};
+use super::{RawBatch, Store, StoreError, StoreKind, outcome, tabled};
+
+/// One tree for all tables, so that a commit rewrites one path to the root and not one for each table.
+const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+
+/// What redb may keep in memory. Its own default of a gibibyte is not for phones.
+const CACHE_BYTES: usize = 32 << 20;
+
+const DATABASE_FILE: &str = "clave.redb";
+
+/// A store in a redb database.
+///
+/// Every commit is durable when it returns. After a failure of the disk, redb refuses everything until it is opened
+/// again; this does so by itself on the next call.
+pub struct RedbStore {
+    /// `None` after a failure, until it is opened again.
+    database: RwLock<Option<Database>>,
+    store: PathBuf,
+    // Last, so that the directory is released after the database.
+    _lock: DirectoryLock,
+}
+
+impl RedbStore {
+    /// Opens the store in `directory`, creating it if there is none.
+    ///
+    /// # Errors
+    /// As [`open_store`](super::open_store).
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let (lock, store) = take_store(directory, StoreKind::Redb, create)?;
+        let database = open(&store)?;
+        Ok(Self { database: RwLock::new(Some(database)), store, _lock: lock })
+    }
+
+    /// Runs `work` on the database. Where that shows that redb has given up, closes it, for the next call to reopen.
+    fn with_database<T>(&self, work: impl Fn(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
+        let result = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            database.as_ref().map(&work)
+        };
+        let result = match result {
+            Some(result) => result,
+            None => {
+                let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+                if database.is_none() {
+                    *database = Some(open(&self.store)?);
+                }
+                work(database.as_ref().expect("opened above"))
+            }
+        };
+        result.map_err(|failure| {
+            if failure.closes {
+                tracing::warn!(error = %failure.error, "redb failed; it is opened again before its next use");
+                *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            failure.error
+        })
+    }
+
+    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.with_database(|database| Ok(database.begin_read()?))
+    }
+
+    /// Reading from a transaction failed: what follows starts from an open database.
+    fn after_read(&self, failure: Failure) -> StoreError {
+        self.with_database::<()>(|_| Err(failure.clone())).expect_err("the work fails")
+    }
+}
+
+fn create(store: &Path) -> Result<(), StoreError> {
+    let work = || -> Result<(), Failure> {
+        let database = builder().create(store.join(DATABASE_FILE))?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(RECORDS)?;
+        transaction.commit()?;
+        Ok(())
+    };
+    work().map_err(|failure| failure.error)
+}
+
+fn open(store: &Path) -> Result<Database, StoreError> {
+    open_guarded(|| match builder().open(store.join(DATABASE_FILE)) {
+        Ok(database) => Ok(database),
+        // The format file says that there is a database.
+        Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(StoreError::Damaged)
+        }
+        Err(error) => Err(Failure::from(error).error),
+    })
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+impl Store for RedbStore {
+    fn get(&self, table: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = tabled(table, &[key]);
+        let transaction = self.begin_read()?;
+        let read = || -> Result<Option<Vec<u8>>, Failure> {
+            Ok(transaction.open_table(RECORDS)?.get(key.as_slice())?.map(|value| value.value().to_vec()))
+        };
+        read().map_err(|failure| self.after_read(failure))
+    }
+
+    fn scan(
+        &self,
+        table: u8,
+        prefix: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let start = tabled(table, &[prefix, from]);
+        let transaction = self.begin_read()?;
+        let mut read = || -> Result<(), Failure> {
+            for record in transaction.open_table(RECORDS)?.range(start.as_slice()..)? {
+                let (key, value) = record?;
+                let in_table = key.value().strip_prefix(&[table]).filter(|key| key.starts_with(prefix));
+                if !in_table.is_some_and(|key| visit(key, value.value())) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|failure| self.after_read(failure))
+    }
+
+    fn apply(&self, batches: &[RawBatch]) -> Result<(), StoreError> {
+        let writes = outcome(batches)?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.with_database(|database| {
+            // The durability of a redb transaction is `Immediate` unless lowered.
+            let transaction = database.begin_write()?;
+            {
+                let mut records = transaction.open_table(RECORDS)?;
+                for ((table, key), value) in &writes {
+                    let key = tabled(*table, &[key]);
+                    match value {
+                        Some(value) => drop(records.insert(key.as_slice(), *value)?),
+                        None => drop(records.remove(key.as_slice())?),
+                    }
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    fn compact(&self) -> Result<bool, StoreError> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = database.as_mut() else { return Ok(false) };
+        match open.compact() {
+            Ok(done) => Ok(done),
+            Err(CompactionError::TransactionInProgress) => Ok(false),
+            Err(CompactionError::Storage(error)) => {
+                *database = None;
+                Err(Failure::from(error).error)
+            }
+            Err(_) => Err(StoreError::Damaged),
+        }
+    }
+
+    fn size_bytes(&self) -> Result<u64, StoreError> {
+        directory_bytes(&self.store)
+    }
+}
+
+/// A failure, and whether redb is of no more use until it is opened again.
+#[derive(Clone)]
+struct Failure {
+    error: StoreError,
+    closes: bool,
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let (error, closes) = match error {
+            StorageError::Io(error) => (error.into(), true),
+            StorageError::Corrupted(_) => (StoreError::Damaged, false),
+            StorageError::ValueTooLarge(bytes) => {
+                (StoreError::TooLarge { bytes, bytes_max: super::VALUE_BYTES_MAX }, false)
+            }
+            StorageError::Unsupported => (StoreError::Io(std::io::ErrorKind::Unsupported), false),
+            _ => (StoreError::Io(std::io::ErrorKind::Other), true),
+        };
+        Self { error, closes }
+    }
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        let error = match error {
+            DatabaseError::Storage(error) => return error.into(),
+            // The directory is ours, so this is either a program that ignores its lock, or a scan of our own that
+            // has not let go of the database as it was before a failure.
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { holder: None },
+            _ => StoreError::Damaged,
+        };
+        Self { error, closes: false }
+    }
+}
+
+impl From<TransactionError> for Failure {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Storage(error) => error.into(),
+            _ => Self { error: StoreError::Io(std::io::ErrorKind::Other), closes: true },
+        }
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(error) => error.into(),
+            _ => Self { error: StoreError::Damaged, closes: false },
+        }
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Storage(error) => error.into(),
+            _ => Self { error: StoreError::Io(std::io::ErrorKind::Other), closes: true },
+        }
+    }
+}

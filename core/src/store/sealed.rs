@@ -1,0 +1,145 @@
+//! Seals every record under the vault key on its way to a backend.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clave_engine::crypto::{Entropy, VaultKey};
+use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead};
+
+use super::{RawBatch, Store, StoreError};
+
+/// The bytes that stand for a keyspace and a scope on disk.
+const HIDDEN_BYTES: usize = 16;
+
+/// What the engine reads from: a [`Store`] whose records are sealed under a vault key.
+///
+/// On disk a record's key is `hide(keyspace ‖ scope) ‖ suffix`, 16 bytes and the suffix, in the table that has the
+/// keyspace's number; its value is sealed with `table ‖ key on disk` as associated data, so that a record moved or
+/// swapped with another does not authenticate. [`Keyspace::Chunks`] are ciphertext already, checked against their
+/// id by whoever reads them: they are stored as they are.
+///
+/// What shows on disk is how many records each keyspace and each (nameless) scope has, their sizes and their
+/// suffixes, which hold hashes, random ids and sequence numbers only.
+pub struct SealedStore {
+    store: Arc<dyn Store>,
+    vault: VaultKey,
+    entropy: Mutex<Entropy>,
+}
+
+impl SealedStore {
+    /// Puts `vault` in front of `store`; `entropy` salts what is sealed from now on.
+    ///
+    /// Whether it is the right key shows at the first read.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, vault: VaultKey, entropy: Entropy) -> Self {
+        Self { store, vault, entropy: Mutex::new(entropy) }
+    }
+
+    /// The store behind it, for its size and its compaction.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Seals the batches and commits them, in order, in one atomic commit; returns once it is durable. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn write(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        let raw: Vec<RawBatch> = batches.into_iter().map(|batch| self.sealed(batch)).collect();
+        self.store.apply(&raw)
+    }
+
+    fn sealed(&self, batch: Batch) -> RawBatch {
+        // Nothing panics half-way through drawing bytes; a poisoned generator is as good as any.
+        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut raw = RawBatch::default();
+        for (key, value) in batch.writes {
+            let on_disk = self.disk_key(&key);
+            match value {
+                None => raw.remove(key.keyspace as u8, on_disk),
+                Some(value) if is_ciphertext(key.keyspace) => raw.put(key.keyspace as u8, on_disk, value),
+                Some(value) => {
+                    let sealed = self.vault.seal(&mut entropy, &associated(key.keyspace, &on_disk), &value);
+                    raw.put(key.keyspace as u8, on_disk, sealed);
+                }
+            }
+        }
+        raw
+    }
+
+    fn opened(&self, keyspace: Keyspace, on_disk: &[u8], value: &[u8]) -> Result<Vec<u8>, ReadError> {
+        if is_ciphertext(keyspace) {
+            return Ok(value.to_vec());
+        }
+        let opened = self.vault.open(&associated(keyspace, on_disk), value);
+        // Moved out, not copied: from here on it is the engine's to wipe.
+        opened.map(|mut value| std::mem::take(&mut *value)).map_err(|_| ReadError::Damaged)
+    }
+
+    fn disk_key(&self, key: &Key) -> Vec<u8> {
+        let mut on_disk = self.hidden(key.keyspace, &key.scope).to_vec();
+        on_disk.extend_from_slice(&key.suffix);
+        on_disk
+    }
+
+    fn hidden(&self, keyspace: Keyspace, scope: &[u8]) -> [u8; HIDDEN_BYTES] {
+        self.vault.hide(&[&[keyspace as u8], scope].concat())
+    }
+}
+
+impl StoreRead for SealedStore {
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        let on_disk = self.disk_key(key);
+        match self.store.get(key.keyspace as u8, &on_disk)? {
+            Some(value) => self.opened(key.keyspace, &on_disk, &value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
+    ) -> Result<(), ReadError> {
+        let prefix = self.hidden(keyspace, scope);
+        let mut outcome = Ok(());
+        self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| match self
+            .opened(keyspace, on_disk, value)
+        {
+            Ok(value) => visit(&on_disk[HIDDEN_BYTES..], value),
+            Err(error) => {
+                outcome = Err(error);
+                false
+            }
+        })?;
+        outcome
+    }
+
+    fn scan_suffixes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), ReadError> {
+        let prefix = self.hidden(keyspace, scope);
+        Ok(self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, _| visit(&on_disk[HIDDEN_BYTES..]))?)
+    }
+}
+
+impl fmt::Debug for SealedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedStore")
+    }
+}
+
+fn is_ciphertext(keyspace: Keyspace) -> bool {
+    keyspace == Keyspace::Chunks
+}
+
+fn associated(keyspace: Keyspace, on_disk: &[u8]) -> Vec<u8> {
+    [&[keyspace as u8], on_disk].concat()
+}

@@ -1,0 +1,340 @@
+//! One Automerge document: its changes in, its changes out, and what holds for every kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::iter::MapRange;
+use automerge::transaction::{CommitOptions, Transactable};
+use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, ScalarValue};
+
+use crate::change::{self, ChangeHash};
+use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
+use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
+
+mod admit;
+mod past;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+/// A document of Clave.
+///
+/// - *Local edits* go through the view of its kind (`timeline()`, `note()`, `calendar()`, `drive()`) and gather until
+///   [`commit`](Self::commit) makes one change of them.
+/// - *Remote changes* enter by [`apply`](Self::apply), as many as there are in one call: a call is what costs.
+///   A change whose dependencies are not there yet is held until they are.
+/// - *Storage* is [`save`](Self::save) and [`load`](Self::load).
+///
+/// What is in the document follows from the set of changes alone, never from the order in which they came.
+#[derive(Debug)]
+pub struct Document {
+    kind: DocumentKind,
+    actor: Actor,
+    doc: AutoCommit,
+    /// The heads, local edits that were not committed left out.
+    heads: Vec<ChangeHash>,
+    /// The last change of each author.
+    tips: BTreeMap<Actor, Tip>,
+    /// Changes that wait for what they depend on.
+    held: BTreeMap<ChangeHash, Change>,
+}
+
+/// The last change of an author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tip {
+    seq: u64,
+    hash: ChangeHash,
+    last_operation: u64,
+}
+
+impl Tip {
+    fn of(change: &Change) -> Self {
+        Self { seq: change.seq(), hash: change.hash().0, last_operation: change.max_op() }
+    }
+}
+
+/// What became of the changes given to [`Document::apply`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether the document is another one now.
+    pub changed: bool,
+    /// How many changes that others depend on are not here. While it is not zero, changes are held back; the caller
+    /// bounds how many it lets wait.
+    pub missing: usize,
+    /// The changes that were refused. Some may have been held since an earlier call.
+    pub refused: Vec<(ChangeHash, ChangeFault)>,
+}
+
+impl Document {
+    /// A new document that holds only its kind's genesis.
+    #[must_use]
+    pub fn new(kind: DocumentKind, actor: Actor) -> Self {
+        Self::around(kind, actor, kind::genesis_document(kind))
+    }
+
+    /// A stored document: a snapshot, if there is one, and changes that may or may not be in it already.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::DamagedSnapshot`], [`CrdtError::WrongKind`], or the first fault among the changes: what is in the
+    /// store has been checked before.
+    pub fn load(
+        kind: DocumentKind,
+        actor: Actor,
+        snapshot: Option<&[u8]>,
+        changes: &[impl AsRef<[u8]>],
+    ) -> Result<Self, CrdtError> {
+        let mut document = match snapshot {
+            None => Self::new(kind, actor),
+            Some(bytes) => Self::from_snapshot(kind, actor, bytes)?,
+        };
+        match document.apply(changes)?.refused.first() {
+            Some((_, fault)) => Err((*fault).into()),
+            None => Ok(document),
+        }
+    }
+
+    fn from_snapshot(kind: DocumentKind, actor: Actor, bytes: &[u8]) -> Result<Self, CrdtError> {
+        let (body, held) = split_snapshot(bytes).ok_or(CrdtError::DamagedSnapshot)?;
+        let mut doc = AutoCommit::load_with_options(body, LoadOptions::new().text_encoding(TEXT_ENCODING))
+            .map_err(|_| CrdtError::DamagedSnapshot)?;
+        let found = DocumentKind::ALL
+            .into_iter()
+            .find(|kind| doc.get_change_meta_by_hash(&kind::genesis_hash(*kind)).is_some());
+        if found != Some(kind) {
+            return Err(CrdtError::WrongKind { expected: kind, found });
+        }
+        let mut document = Self::around(kind, actor, doc);
+        document.apply(&held)?;
+        Ok(document)
+    }
+
+    fn around(kind: DocumentKind, actor: Actor, mut doc: AutoCommit) -> Self {
+        doc.set_actor(actor.to_automerge());
+        let mut tips = BTreeMap::new();
+        for meta in doc.get_changes_meta(&[]) {
+            if let Some(author) = Actor::from_automerge(&meta.actor) {
+                let tip = Tip { seq: meta.seq, hash: meta.hash.0, last_operation: meta.max_op };
+                let last = tips.entry(author).or_insert(tip);
+                if tip.seq > last.seq {
+                    *last = tip;
+                }
+            }
+        }
+        let mut document = Self { kind, actor, doc, heads: Vec::new(), tips, held: BTreeMap::new() };
+        document.refresh_heads();
+        document
+    }
+
+    /// What kind of document it is.
+    #[must_use]
+    pub fn kind(&self) -> DocumentKind {
+        self.kind
+    }
+
+    /// Who writes with this handle.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// The newest schema version that anybody wrote to this document with. See [`SCHEMA`](crate::SCHEMA).
+    #[must_use]
+    pub fn schema(&self) -> u64 {
+        let values = self.doc.get_all(ROOT, SCHEMA_KEY).unwrap_or_default();
+        values.iter().filter_map(|(value, _)| value.as_u64()).max().unwrap_or(crate::SCHEMA)
+    }
+
+    /// The hashes of the newest changes, sorted. Two documents with equal heads are equal.
+    #[must_use]
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        self.heads.clone()
+    }
+
+    /// Whether the change is in the document (not merely held).
+    #[must_use]
+    pub fn contains(&self, hash: &ChangeHash) -> bool {
+        ReadDoc::get_change_by_hash(&self.doc, &automerge::ChangeHash(*hash)).is_some()
+    }
+
+    /// Whether there are local edits that were not committed.
+    #[must_use]
+    pub fn is_edited(&self) -> bool {
+        self.doc.pending_ops() > 0
+    }
+
+    /// Makes one change of the local edits since the last commit, stamped with the given time (Unix milliseconds; kept
+    /// in whole seconds, as is Automerge's custom), and returns its bytes for others to [`apply`](Self::apply). `None`
+    /// if nothing was edited.
+    ///
+    /// The bytes are not compressed: who seals them compresses runs of them better, and a receiver need never unpack
+    /// what it has not yet authenticated.
+    pub fn commit(&mut self, now_ms: u64) -> Option<Vec<u8>> {
+        if !self.is_edited() {
+            return None;
+        }
+        let time_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
+        let hash = self.doc.commit_with(CommitOptions::default().with_time(time_s))?;
+        let change = self.doc.get_change_by_hash(&hash)?;
+        self.tips.insert(self.actor, Tip::of(&change));
+        self.refresh_heads();
+        Some(change.raw_bytes().to_vec())
+    }
+
+    /// Drops the local edits since the last commit.
+    pub fn discard(&mut self) {
+        self.doc.rollback();
+    }
+
+    /// Takes in changes, all in one step. Those already here are passed over; those that are not sound are refused and
+    /// leave no trace; the rest is applied, or held until what it depends on arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::Uncommitted`] while there are local edits, or what [`inspect_change`](crate::inspect_change) finds in
+    /// the first that does not pass it; then nothing was taken in.
+    pub fn apply(&mut self, changes: &[impl AsRef<[u8]>]) -> Result<Applied, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        let changes = changes.iter().map(|bytes| change::parse(bytes.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        self.held.extend(changes.into_iter().map(|change| (change.hash().0, change)));
+        let mut refused = Vec::new();
+        let changed = self.admit(&mut refused);
+        Ok(Applied { changed, missing: self.missing().len(), refused })
+    }
+
+    /// The changes that held ones depend on and that are neither here nor held, sorted.
+    #[must_use]
+    pub fn missing(&self) -> Vec<ChangeHash> {
+        let wanted: BTreeSet<_> = self.held.values().flat_map(|change| change.deps()).map(|hash| hash.0).collect();
+        wanted.into_iter().filter(|hash| !self.held.contains_key(hash) && !self.contains(hash)).collect()
+    }
+
+    /// How many changes wait for what they depend on.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The document in one piece, compressed, with the changes that are held. Automerge's own format.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::Uncommitted`] while there are local edits.
+    pub fn save(&mut self) -> Result<Vec<u8>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        let mut bytes = self.doc.save_with_options(SaveOptions::default());
+        for change in self.held.values() {
+            bytes.extend_from_slice(change.raw_bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// Every change in the document but its genesis, each after those it depends on. What is held is left out.
+    ///
+    /// A document is rebuilt without somebody's changes by [`load`](Self::load) from the others.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::Uncommitted`] while there are local edits.
+    pub fn changes(&mut self) -> Result<Vec<(ChangeInfo, Vec<u8>)>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        let changes = self.doc.get_changes(&[kind::genesis_hash(self.kind)]);
+        Ok(changes.iter().map(|change| (change::info(change), change.raw_bytes().to_vec())).collect())
+    }
+
+    /// A copy for another author.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::Uncommitted`] while there are local edits.
+    pub fn fork(&mut self, actor: Actor) -> Result<Self, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        let mut doc = self.doc.fork();
+        doc.set_actor(actor.to_automerge());
+        let (heads, tips, held) = (self.heads.clone(), self.tips.clone(), self.held.clone());
+        Ok(Self { kind: self.kind, actor, doc, heads, tips, held })
+    }
+
+    /// The keys of the root that changes since these heads have written to.
+    pub(crate) fn root_keys_since(&mut self, heads: &[ChangeHash]) -> Result<BTreeSet<String>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        if !heads.iter().all(|hash| self.knows(hash)) {
+            return Err(CrdtError::NotFound("earlier state of the document"));
+        }
+        let heads: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
+        Ok(self.doc.get_changes(&heads).iter().flat_map(rules::root_keys).collect())
+    }
+
+    /// The values at the root under keys with this prefix, which ends in a slash, in order of their keys.
+    pub(crate) fn root_items(&self, prefix: &str) -> MapRange<'_> {
+        let stem = prefix.strip_suffix('/').expect("prefixes end in a slash");
+        // '0' is the character after '/'.
+        self.doc.map_range(ROOT, prefix.to_owned()..format!("{stem}0"))
+    }
+
+    /// Writes a scalar at the root.
+    pub(crate) fn put_root(&mut self, key: String, value: impl Into<ScalarValue>) -> Result<(), CrdtError> {
+        self.automerge_mut().put(ROOT, key, value).map_err(|_| CrdtError::Internal("a value did not fit the root"))
+    }
+
+    /// The Automerge document, to read from.
+    pub(crate) fn automerge(&self) -> &AutoCommit {
+        &self.doc
+    }
+
+    /// The Automerge document, to edit. Nothing may commit through it, so call none of its methods that take `&mut
+    /// self` and read: they commit. Through [`automerge`](Self::automerge) they do not.
+    pub(crate) fn automerge_mut(&mut self) -> &mut AutoCommit {
+        &mut self.doc
+    }
+
+    /// For views: that this document is of their kind.
+    pub(crate) fn expect_kind(&self, expected: DocumentKind) -> Result<(), CrdtError> {
+        if self.kind == expected { Ok(()) } else { Err(CrdtError::WrongKind { expected, found: Some(self.kind) }) }
+    }
+
+    /// As `contains`, and cheaper; but it closes Automerge's transaction, so not while there are local edits.
+    fn knows(&mut self, hash: &ChangeHash) -> bool {
+        self.doc.get_change_meta_by_hash(&automerge::ChangeHash(*hash)).is_some()
+    }
+
+    fn refresh_heads(&mut self) {
+        self.heads = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
+        self.heads.sort_unstable();
+    }
+}
+
+/// Splits a snapshot into Automerge's document and the changes that were held, saved behind it.
+fn split_snapshot(bytes: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
+    let mut chunks = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at_checked(chunk_bytes(rest)?)?;
+        chunks.push(chunk);
+        rest = after;
+    }
+    (!chunks.is_empty()).then(|| (chunks.remove(0), chunks))
+}
+
+/// The length of the chunk that these bytes start with: four bytes of magic, four of checksum, one of type, the length
+/// of the body as ULEB128, the body.
+fn chunk_bytes(bytes: &[u8]) -> Option<usize> {
+    const LENGTH: usize = 9;
+    let mut body: usize = 0;
+    for (index, byte) in bytes.get(LENGTH..)?.iter().take(9).enumerate() {
+        body |= usize::from(byte & 0x7f).checked_shl(7 * u32::try_from(index).ok()?)?;
+        if byte & 0x80 == 0 {
+            return body.checked_add(LENGTH + index + 1);
+        }
+    }
+    None
+}

@@ -1,0 +1,110 @@
+//! What a group costs: sizes in bytes and times in milliseconds, for a number of devices.
+//!
+//! `cargo run -p clave-crypto --example group_costs -- 10 100`
+#![allow(clippy::print_stdout)]
+
+use std::time::Instant;
+
+use clave_crypto::{
+    Checkpoint, DeviceKey, Entropy, Export, GroupKeyAgreement, KeyPackagePair, Mls, RosterChange, SealedSecret,
+};
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    for devices in if sizes.is_empty() { vec![10, 100] } else { sizes } {
+        measure("mls", &Mls, devices);
+        measure("sealed secret", &SealedSecret, devices);
+    }
+}
+
+fn measure(name: &str, agreement: &dyn GroupKeyAgreement, devices: usize) {
+    println!("{name}, {devices} devices");
+    let mut entropy = Entropy::from_seed([1; 32]);
+    let peers: Vec<(DeviceKey, KeyPackagePair)> = (0..devices)
+        .map(|_| {
+            let key = DeviceKey::generate(&mut entropy);
+            let package = agreement.key_package(&key, false, &mut entropy);
+            (key, package)
+        })
+        .collect();
+    println!("  key package {} B, its secret {} B", peers[0].1.public.len(), peers[0].1.secret.len());
+
+    let created = agreement.create(&peers[0].0, b"0123456789abcdef", &mut entropy);
+    let change = RosterChange { add: peers[1..].iter().map(|(_, pair)| pair.public.clone()).collect(), remove: vec![] };
+    let (added, time) = timed(|| agreement.commit(&peers[0].0, &created, &change, &mut entropy).expect("adds all"));
+    let welcome = added.welcome.expect("all are welcome");
+    println!("  add the rest {} B, welcome {} B, {time:.2} ms", added.message.len(), welcome.len());
+
+    let (joined, time) = timed(|| agreement.join(&peers[1].0, &welcome, &[&peers[1].1.secret]).expect("joins"));
+    println!("  join {time:.2} ms");
+    state("cold", &joined.checkpoint);
+
+    let mut group = vec![added.checkpoint, joined.checkpoint];
+    group.extend(
+        peers[2..].iter().map(|(key, pair)| agreement.join(key, &welcome, &[&pair.secret]).expect("joins").checkpoint),
+    );
+    update(agreement, &peers, &mut group, 1, &mut entropy, "cold");
+    for by in (0..devices).rev() {
+        let commit = agreement.commit(&peers[by].0, &group[by], &RosterChange::default(), &mut entropy);
+        follow(agreement, &peers, &mut group, by, commit.expect("an update"));
+    }
+    update(agreement, &peers, &mut group, 1, &mut entropy, "warm");
+    state("warm", &group[1]);
+
+    let (_, time) = timed(|| agreement.export(&group[1], Export::ContentKey, b"").expect("exports"));
+    println!("  export {time:.2} ms");
+    for removals in 1..=3.min(devices - 1) {
+        let remove = peers[devices - removals..].iter().map(|(key, _)| key.id()).collect();
+        let change = RosterChange { add: vec![], remove };
+        let (removed, time) = timed(|| agreement.commit(&peers[0].0, &group[0], &change, &mut entropy));
+        println!("  remove {removals} {} B, {time:.2} ms", removed.expect("removes").message.len());
+    }
+}
+
+fn update(
+    agreement: &dyn GroupKeyAgreement,
+    peers: &[(DeviceKey, KeyPackagePair)],
+    group: &mut [Checkpoint],
+    by: usize,
+    entropy: &mut Entropy,
+    what: &str,
+) {
+    let update = RosterChange::default();
+    let (commit, build) = timed(|| agreement.commit(&peers[by].0, &group[by], &update, entropy).expect("an update"));
+    let (_, process) = timed(|| agreement.process(&peers[0].0, &group[0], &commit.message).expect("a valid commit"));
+    println!("  {what} update {} B, build {build:.2} ms, process {process:.2} ms", commit.message.len());
+    follow(agreement, peers, group, by, commit);
+}
+
+fn follow(
+    agreement: &dyn GroupKeyAgreement,
+    peers: &[(DeviceKey, KeyPackagePair)],
+    group: &mut [Checkpoint],
+    by: usize,
+    commit: clave_crypto::CommitOutput,
+) {
+    for (at, checkpoint) in group.iter_mut().enumerate().filter(|(at, _)| *at != by) {
+        *checkpoint = agreement.process(&peers[at].0, checkpoint, &commit.message).expect("a valid commit").checkpoint;
+    }
+    group[by] = commit.checkpoint;
+}
+
+fn state(what: &str, checkpoint: &Checkpoint) {
+    println!(
+        "  {what} checkpoint {} B, of which the roster {} B",
+        checkpoint.to_bytes().len(),
+        32 * checkpoint.leaves.len()
+    );
+}
+
+/// The result, and the least of five times.
+fn timed<T>(mut f: impl FnMut() -> T) -> (T, f64) {
+    let mut run = || {
+        let start = Instant::now();
+        let out = f();
+        (out, start.elapsed().as_secs_f64() * 1000.0)
+    };
+    let (out, first) = run();
+    let least = (0..4).map(|_| run().1).fold(first, f64::min);
+    (out, least)
+}

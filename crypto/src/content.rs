@@ -1,0 +1,99 @@
+//! Content keys: one per epoch of a circle, from which the key of each entry derives.
+//!
+//! Owns how content is sealed. Does not know epochs, circles or entries: what a ciphertext belongs to comes in as
+//! associated data.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::{CryptoError, Entropy, aead, kdf, labels, padding};
+
+/// The public name of a content key: it stands beside each ciphertext and says which key opens it.
+///
+/// It is a hash of the key, so it also commits to it: to find two keys of one name takes about 2⁶⁴ attempts, and
+/// ChaCha20-Poly1305 alone would let their finder make a ciphertext that opens under both.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// Wraps the 16 bytes of a name.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl TryFrom<&[u8]> for KeyId {
+    type Error = CryptoError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, CryptoError> {
+        Ok(Self(bytes.try_into().map_err(|_| CryptoError::Malformed("key id"))?))
+    }
+}
+
+/// 26 characters of lower-case base32.
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// The secret of one epoch from which the keys of its entries derive. It outlives the MLS state it was exported from.
+pub struct ContentKey(Zeroizing<[u8; 32]>);
+
+impl ContentKey {
+    /// Takes a key that was exported from an epoch, or that comes back from a vault.
+    #[must_use]
+    pub fn from_bytes(key: Zeroizing<[u8; 32]>) -> Self {
+        Self(key)
+    }
+
+    /// The key, to be sealed in a vault or in a key bundle and nowhere else.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Zeroizing<[u8; 32]> {
+        &self.0
+    }
+
+    /// The key's public name.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        let hash = kdf::derive(labels::CONTENT_KEY_ID, &[&*self.0]);
+        KeyId(hash[..16].try_into().expect("16 of 32 bytes"))
+    }
+
+    /// Pads and seals `plaintext` under a key of its own (HKDF-SHA256 of this key and the returned salt), and binds
+    /// it to `aad`. Returns the salt, which is not secret, and the ciphertext.
+    #[must_use]
+    pub fn seal(&self, entropy: &mut Entropy, aad: &[u8], plaintext: &[u8]) -> ([u8; 32], Vec<u8>) {
+        let salt = kdf::hedged_salt(labels::ENTRY_SALT, &self.0, entropy, aad, plaintext);
+        let mut buffer = padding::pad(plaintext);
+        aead::seal(&self.entry_key(&salt), aad, &mut buffer, 0);
+        (salt, buffer)
+    }
+
+    /// Opens what [`seal`](Self::seal) made.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadCiphertext`] if the ciphertext, salt or `aad` was altered or belongs to another key;
+    /// [`CryptoError::Malformed`] if whoever holds the key padded it wrongly.
+    pub fn open(&self, salt: &[u8; 32], aad: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        padding::unpad(aead::open(&self.entry_key(salt), aad, ciphertext)?)
+    }
+
+    fn entry_key(&self, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        kdf::hkdf(&self.0, salt, labels::ENTRY_KEY)
+    }
+}

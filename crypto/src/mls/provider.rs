@@ -1,0 +1,349 @@
+//! What openmls is given to work with: ring and `hpke` for cryptography, our [`Entropy`] for randomness, a scratch
+//! storage.
+//!
+//! Only the one cipher suite of Clave is implemented, so nothing else can be negotiated and nothing else is linked.
+//! openmls encrypts the secrets of a path on several threads at once, in no order; a shared generator would then
+//! give another commit each time. So the ephemeral key of each encryption is derived from the operation's seed *and*
+//! from all that is encrypted: independent of order, and a repeated seed never meets a different plaintext.
+
+use std::cell::RefCell;
+
+use hpke::aead::ChaCha20Poly1305;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256 as Kem;
+use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
+use openmls_traits::OpenMlsProvider;
+use openmls_traits::crypto::OpenMlsCrypto;
+use openmls_traits::random::OpenMlsRand;
+use openmls_traits::types::{
+    AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeAeadType, HpkeCiphertext, HpkeConfig,
+    HpkeKdfType, HpkeKemType, HpkeKeyPair, KemOutput, SignatureScheme,
+};
+use ring::{aead, digest, hkdf, hmac, signature};
+use tls_codec::SecretVLBytes;
+use zeroize::Zeroizing;
+
+use super::SUITE;
+use super::storage::Scratch;
+use crate::group::hpke_rng::HpkeRng;
+use crate::{Entropy, labels};
+
+/// The provider of one operation.
+pub(super) struct Provider {
+    crypto: Crypto,
+    rand: Rand,
+    storage: Scratch,
+}
+
+impl Provider {
+    /// For an operation that draws randomness.
+    pub(super) fn with_entropy(storage: Scratch, entropy: &mut Entropy) -> Self {
+        let crypto = Crypto { seed: Some(Zeroizing::new(entropy.bytes())) };
+        Self { crypto, rand: Rand(RefCell::new(Some(entropy.fork()))), storage }
+    }
+
+    /// For an operation that draws none: should openmls ask for some, the operation fails.
+    pub(super) fn without_entropy(storage: Scratch) -> Self {
+        Self { crypto: Crypto { seed: None }, rand: Rand(RefCell::new(None)), storage }
+    }
+
+    /// Gives back what openmls left in its storage.
+    pub(super) fn into_storage(self) -> Scratch {
+        self.storage
+    }
+}
+
+impl OpenMlsProvider for Provider {
+    type CryptoProvider = Crypto;
+    type RandProvider = Rand;
+    type StorageProvider = Scratch;
+
+    fn storage(&self) -> &Scratch {
+        &self.storage
+    }
+
+    fn crypto(&self) -> &Crypto {
+        &self.crypto
+    }
+
+    fn rand(&self) -> &Rand {
+        &self.rand
+    }
+}
+
+/// Randomness for openmls.
+pub(super) struct Rand(RefCell<Option<Entropy>>);
+
+impl OpenMlsRand for Rand {
+    type Error = CryptoError;
+
+    fn random_array<const N: usize>(&self) -> Result<[u8; N], CryptoError> {
+        self.0.borrow_mut().as_mut().map(Entropy::bytes).ok_or(CryptoError::InsufficientRandomness)
+    }
+
+    fn random_vec(&self, len: usize) -> Result<Vec<u8>, CryptoError> {
+        let mut out = vec![0; len];
+        self.0.borrow_mut().as_mut().ok_or(CryptoError::InsufficientRandomness)?.fill(&mut out);
+        Ok(out)
+    }
+}
+
+/// The cipher suite. `seed` is that of this operation's encryptions.
+pub(super) struct Crypto {
+    seed: Option<Zeroizing<[u8; 32]>>,
+}
+
+impl Crypto {
+    fn ephemeral(&self, pk_r: &[u8], info: &[u8], aad: &[u8], ptxt: &[u8]) -> Result<HpkeRng, CryptoError> {
+        let seed = self.seed.as_ref().ok_or(CryptoError::InsufficientRandomness)?;
+        let mut hasher = blake3::Hasher::new_derive_key(labels::HPKE_EPHEMERAL);
+        hasher.update(&**seed);
+        for input in [pk_r, info, aad, ptxt] {
+            hasher.update(&(input.len() as u64).to_le_bytes()).update(input);
+        }
+        Ok(HpkeRng(Entropy::from_seed(*hasher.finalize().as_bytes())))
+    }
+}
+
+/// The output length of a key derivation.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+fn sha256_only(hash: HashType) -> Result<(), CryptoError> {
+    if hash == HashType::Sha2_256 { Ok(()) } else { Err(CryptoError::UnsupportedHashAlgorithm) }
+}
+
+fn ed25519_only(scheme: SignatureScheme) -> Result<(), CryptoError> {
+    if scheme == SignatureScheme::ED25519 { Ok(()) } else { Err(CryptoError::UnsupportedSignatureScheme) }
+}
+
+fn our_hpke_only(config: &HpkeConfig) -> Result<(), CryptoError> {
+    match (config.0, config.1, config.2) {
+        (HpkeKemType::DhKem25519, HpkeKdfType::HkdfSha256, HpkeAeadType::ChaCha20Poly1305) => Ok(()),
+        _ => Err(CryptoError::UnsupportedCiphersuite),
+    }
+}
+
+fn aead_key(alg: AeadType, key: &[u8]) -> Result<aead::LessSafeKey, CryptoError> {
+    if alg != AeadType::ChaCha20Poly1305 {
+        return Err(CryptoError::UnsupportedAeadAlgorithm);
+    }
+    let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, key).map_err(|_| CryptoError::InvalidLength)?;
+    Ok(aead::LessSafeKey::new(key))
+}
+
+fn aead_nonce(nonce: &[u8]) -> Result<aead::Nonce, CryptoError> {
+    aead::Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::InvalidLength)
+}
+
+type PublicKey = <Kem as hpke::Kem>::PublicKey;
+type PrivateKey = <Kem as hpke::Kem>::PrivateKey;
+type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
+
+fn public_key(bytes: &[u8]) -> Result<PublicKey, CryptoError> {
+    PublicKey::from_bytes(bytes).map_err(|_| CryptoError::InvalidPublicKey)
+}
+
+fn private_key(bytes: &[u8]) -> Result<PrivateKey, CryptoError> {
+    PrivateKey::from_bytes(bytes).map_err(|_| CryptoError::InvalidLength)
+}
+
+fn encapped_key(bytes: &[u8]) -> Result<EncappedKey, CryptoError> {
+    EncappedKey::from_bytes(bytes).map_err(|_| CryptoError::InvalidPublicKey)
+}
+
+impl OpenMlsCrypto for Crypto {
+    fn supports(&self, ciphersuite: Ciphersuite) -> Result<(), CryptoError> {
+        if ciphersuite == SUITE { Ok(()) } else { Err(CryptoError::UnsupportedCiphersuite) }
+    }
+
+    fn supported_ciphersuites(&self) -> Vec<Ciphersuite> {
+        vec![SUITE]
+    }
+
+    fn hkdf_extract(&self, hash_type: HashType, salt: &[u8], ikm: &[u8]) -> Result<SecretVLBytes, CryptoError> {
+        // RFC 5869, 2.2: the extraction is an HMAC under the salt.
+        self.hmac(hash_type, salt, ikm)
+    }
+
+    fn hmac(&self, hash_type: HashType, key: &[u8], message: &[u8]) -> Result<SecretVLBytes, CryptoError> {
+        sha256_only(hash_type)?;
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message);
+        Ok(tag.as_ref().into())
+    }
+
+    fn hkdf_expand(
+        &self,
+        hash_type: HashType,
+        prk: &[u8],
+        info: &[u8],
+        okm_len: usize,
+    ) -> Result<SecretVLBytes, CryptoError> {
+        sha256_only(hash_type)?;
+        let mut out = vec![0; okm_len];
+        hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, prk)
+            .expand(&[info], Length(okm_len))
+            .and_then(|okm| okm.fill(&mut out))
+            .map_err(|_| CryptoError::HkdfOutputLengthInvalid)?;
+        Ok(out.into())
+    }
+
+    fn hash(&self, hash_type: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        sha256_only(hash_type)?;
+        Ok(digest::digest(&digest::SHA256, data).as_ref().to_vec())
+    }
+
+    fn aead_encrypt(
+        &self,
+        alg: AeadType,
+        key: &[u8],
+        data: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        let mut out = data.to_vec();
+        aead_key(alg, key)?
+            .seal_in_place_append_tag(aead_nonce(nonce)?, aead::Aad::from(aad), &mut out)
+            .map_err(|_| CryptoError::TooMuchData)?;
+        Ok(out)
+    }
+
+    fn aead_decrypt(
+        &self,
+        alg: AeadType,
+        key: &[u8],
+        ct_tag: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        let mut out = ct_tag.to_vec();
+        let length = aead_key(alg, key)?
+            .open_in_place(aead_nonce(nonce)?, aead::Aad::from(aad), &mut out)
+            .map_err(|_| CryptoError::AeadDecryptionError)?
+            .len();
+        out.truncate(length);
+        Ok(out)
+    }
+
+    /// Signature keys are device keys, which are not made here.
+    fn signature_key_gen(&self, _alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {
+        Err(CryptoError::UnsupportedSignatureScheme)
+    }
+
+    fn verify_signature(
+        &self,
+        alg: SignatureScheme,
+        data: &[u8],
+        pk: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        ed25519_only(alg)?;
+        signature::UnparsedPublicKey::new(&signature::ED25519, pk)
+            .verify(data, signature)
+            .map_err(|_| CryptoError::InvalidSignature)
+    }
+
+    fn sign(&self, alg: SignatureScheme, data: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        ed25519_only(alg)?;
+        let key = signature::Ed25519KeyPair::from_seed_unchecked(key).map_err(|_| CryptoError::SigningError)?;
+        Ok(key.sign(data).as_ref().to_vec())
+    }
+
+    fn hpke_seal(
+        &self,
+        config: HpkeConfig,
+        pk_r: &[u8],
+        info: &[u8],
+        aad: &[u8],
+        ptxt: &[u8],
+    ) -> Result<HpkeCiphertext, CryptoError> {
+        our_hpke_only(&config)?;
+        let (kem_output, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
+            &OpModeS::Base,
+            &public_key(pk_r)?,
+            info,
+            ptxt,
+            aad,
+            &mut self.ephemeral(pk_r, info, aad, ptxt)?,
+        )
+        .map_err(|_| CryptoError::HpkeEncryptionError)?;
+        Ok(HpkeCiphertext { kem_output: kem_output.to_bytes().to_vec().into(), ciphertext: ciphertext.into() })
+    }
+
+    fn hpke_open(
+        &self,
+        config: HpkeConfig,
+        input: &HpkeCiphertext,
+        sk_r: &[u8],
+        info: &[u8],
+        aad: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        our_hpke_only(&config)?;
+        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, Kem>(
+            &OpModeR::Base,
+            &private_key(sk_r)?,
+            &encapped_key(input.kem_output.as_slice())?,
+            info,
+            input.ciphertext.as_slice(),
+            aad,
+        )
+        .map_err(|_| CryptoError::HpkeDecryptionError)
+    }
+
+    fn hpke_setup_sender_and_export(
+        &self,
+        config: HpkeConfig,
+        pk_r: &[u8],
+        info: &[u8],
+        exporter_context: &[u8],
+        exporter_length: usize,
+    ) -> Result<(KemOutput, ExporterSecret), CryptoError> {
+        our_hpke_only(&config)?;
+        let mut ephemeral = self.ephemeral(pk_r, info, exporter_context, b"")?;
+        let (kem_output, context) = hpke::setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
+            &OpModeS::Base,
+            &public_key(pk_r)?,
+            info,
+            &mut ephemeral,
+        )
+        .map_err(|_| CryptoError::SenderSetupError)?;
+        let mut secret = vec![0; exporter_length];
+        context.export(exporter_context, &mut secret).map_err(|_| CryptoError::ExporterError)?;
+        Ok((kem_output.to_bytes().to_vec(), secret.into()))
+    }
+
+    fn hpke_setup_receiver_and_export(
+        &self,
+        config: HpkeConfig,
+        enc: &[u8],
+        sk_r: &[u8],
+        info: &[u8],
+        exporter_context: &[u8],
+        exporter_length: usize,
+    ) -> Result<ExporterSecret, CryptoError> {
+        our_hpke_only(&config)?;
+        let context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, Kem>(
+            &OpModeR::Base,
+            &private_key(sk_r)?,
+            &encapped_key(enc)?,
+            info,
+        )
+        .map_err(|_| CryptoError::ReceiverSetupError)?;
+        let mut secret = vec![0; exporter_length];
+        context.export(exporter_context, &mut secret).map_err(|_| CryptoError::ExporterError)?;
+        Ok(secret.into())
+    }
+
+    fn derive_hpke_keypair(&self, config: HpkeConfig, ikm: &[u8]) -> Result<HpkeKeyPair, CryptoError> {
+        our_hpke_only(&config)?;
+        let (private, public) = Kem::derive_keypair(ikm);
+        let mut bytes = Zeroizing::new([0; 32]);
+        private.write_exact(&mut *bytes);
+        Ok(HpkeKeyPair { private: bytes.as_slice().into(), public: public.to_bytes().to_vec() })
+    }
+}
