@@ -382,9 +382,7 @@ impl Driver {
     }
 
     fn on_connected(&mut self, peer: PeerKey, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        if let Some(dial) = self.dials.remove(&connection) {
-            dial.reply.finish(Ok(peer));
-        }
+        let dial = self.dials.remove(&connection);
         let relayed = endpoint.is_relayed();
         let address = Address(endpoint.get_remote_address().clone());
         let info =
@@ -396,6 +394,9 @@ impl Driver {
             }
             if overload || self.deadline.is_some() {
                 self.swarm.close_connection(connection);
+                if let Some(dial) = dial {
+                    self.dial_failed(dial, if overload { DialError::TooMany } else { DialError::Stopped });
+                }
                 return;
             }
             let connected = Event::Connected { peer, address: address.clone(), relayed };
@@ -415,6 +416,10 @@ impl Driver {
         }
         if became_direct {
             self.notices.push_back((Event::BecameDirect { peer, address }, None));
+        }
+        // Not before the session is there: whoever waited will send at once.
+        if let Some(dial) = dial {
+            dial.reply.finish(Ok(peer));
         }
     }
 

@@ -51,9 +51,9 @@ pub struct RelayLimits {
     pub circuits_max: usize,
     /// Circuits that one device may begin.
     pub circuits_per_peer_max: usize,
-    /// A circuit is cut after this time. Devices build a new one.
+    /// A circuit is cut after this time. Devices build a new one. At most 2³² − 1 seconds, as it travels as such.
     pub circuit_duration: Duration,
-    /// A circuit is cut after so many bytes, in either direction. 0: never.
+    /// A circuit is cut after so many bytes, both directions together. 0: never.
     pub circuit_bytes_max: u64,
 }
 
@@ -142,6 +142,9 @@ impl RelayServer {
     /// # Errors
     /// If the configuration cannot work. What the environment refuses is an event.
     pub fn start(config: RelayConfig) -> Result<(Self, mpsc::Receiver<RelayEvent>), TransportError> {
+        if config.limits.circuit_duration.as_secs() > u32::MAX.into() {
+            return Err(TransportError::BadLimit("circuit_duration"));
+        }
         let runtime = Handle::try_current().map_err(|_| TransportError::NoRuntime)?;
         let tasks = Tasks::default();
         let swarm = swarm(&config, &tasks)?;

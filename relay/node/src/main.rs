@@ -71,8 +71,8 @@ struct Run {
     #[arg(long, value_name = "N", default_value_t = RelayLimits::default().circuits_per_peer_max)]
     circuits_per_peer: usize,
     /// Cut a pair after so many seconds. Devices connect anew.
-    #[arg(long, value_name = "SECONDS", default_value_t = RelayLimits::default().circuit_duration.as_secs())]
-    circuit_seconds: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    circuit_seconds: u32,
     /// Cut a pair after so many MiB. 0: never.
     #[arg(long, value_name = "MIB", default_value_t = RelayLimits::default().circuit_bytes_max >> 20)]
     circuit_mib: u64,
@@ -113,7 +113,7 @@ async fn run(flags: Run) -> Result<(), Failure> {
         reservations_max: flags.reservations,
         circuits_max: flags.circuits,
         circuits_per_peer_max: flags.circuits_per_peer,
-        circuit_duration: Duration::from_secs(flags.circuit_seconds),
+        circuit_duration: Duration::from_secs(flags.circuit_seconds.into()),
         circuit_bytes_max: flags.circuit_mib.saturating_mul(1 << 20),
         ..RelayLimits::default()
     };

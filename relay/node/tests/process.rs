@@ -1,5 +1,7 @@
 //! The real program, used as a relay by two devices.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 use std::{path::Path, process::Stdio, time::Duration};
 
 use clave_transport::{Address, Channel, Config, Event, Events, PeerKey, Transport};

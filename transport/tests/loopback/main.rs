@@ -1,6 +1,9 @@
 //! Real devices on one machine, over loopback.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod frames;
 mod harness;
+mod hostile;
 mod peers;
 mod relayed;
