@@ -36,7 +36,7 @@
 //!    is void. Otherwise it is carried out, for good: what is decided later cannot undo it, so a junior's revocation
 //!    never frees whom a senior's has hit.
 //! 4. If a verdict may have changed, judge again from the first operation that was hit. Back to 2, until all
-//!    revocations that stand are decided.
+//!    revocations that stand are decided; judge all a last time, for the reasons.
 //!
 //! What was set aside takes along what depends on it for its authority, because judging asks for operations that
 //! *stand*: the invitee of an admission that is set aside was never in, nor was whom they invited.

@@ -92,6 +92,8 @@ impl Evaluation {
                 queue = evaluation.undecided(graph);
             }
         }
+        // What stands is final. Why something else does not may have been found out too early to name the revocation.
+        evaluation.judge_from(graph, 0);
         evaluation
     }
 
