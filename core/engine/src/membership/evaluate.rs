@@ -208,8 +208,10 @@ impl Evaluation {
     /// and not kept.
     fn cuts_off(&self, graph: &Graph, revocation: usize, index: Option<usize>) -> bool {
         let Some(index) = index else { return true };
-        let kept =
-            |head: &OperationId| graph.index(head).is_some_and(|head| head == index || graph.precedes(index, head));
+        let kept = |head: &OperationId| {
+            let head = graph.index(head).filter(|head| self.universe.contains(*head));
+            head.is_some_and(|head| head == index || graph.precedes(index, head))
+        };
         index != revocation
             && !graph.precedes(index, revocation)
             && !graph.precedes(revocation, index)

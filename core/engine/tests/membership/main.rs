@@ -5,3 +5,4 @@ mod harness;
 mod log;
 mod oracle;
 mod rules;
+mod scale;
