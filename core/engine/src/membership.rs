@@ -47,10 +47,10 @@
 //!
 //! # Cost
 //!
-//! With *n* operations, *b* revocations that hit something done at the same time, and *k* operations about one person
-//! (a handful): O((1 + b) · n · k) for a full evaluation, O(n) for a revocation only from the first operation it hit.
-//! "Is before" is one bit test; the bits cost one word per operation while there is little concurrency, and n²/16
-//! bytes at worst. An insert costs the union of its parents' bits; if a membership is at hand, then key packages,
+//! With *n* operations, *b* revocations that hit something done at the same time on which somebody's standing or
+//! rights can rest, and *k* operations about one person (a handful): O((1 + b) · n · k) for a full evaluation. "Is
+//! before" is one bit test; the bits cost one word per operation while there is little concurrency, and n²/16 bytes
+//! at worst. An insert costs the union of its parents' bits; if a membership is at hand, then key packages,
 //! acknowledgements, names and people never heard of before update it in place, and everything else has the next
 //! [`Log::membership`] evaluate anew. Figures are in `docs/validation.md`.
 //!

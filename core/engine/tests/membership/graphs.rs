@@ -10,6 +10,7 @@ use clave_engine::membership::{
     PersonEntry, Role,
 };
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 
 use crate::oracle;
 
@@ -244,6 +245,41 @@ proptest! {
     #[test]
     fn small_graphs_are_searched_more_often(script in script(12)) {
         check(&script);
+    }
+}
+
+/// A generator that never gets there would let every rule pass.
+#[test]
+fn the_graphs_reach_every_rule() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut reached = BTreeSet::new();
+    for _ in 0..600 {
+        let script = script(60).new_tree(&mut runner).expect("a script").current();
+        let operations = play(&script);
+        let log = collect(circle_of(&operations), &operations, false);
+        for set_aside in &log.membership().set_aside {
+            let reason = format!("{:?}", set_aside.reason);
+            reached.insert(reason.split([' ', '(']).next().expect("a first word").to_owned());
+        }
+    }
+    for reason in [
+        "AuthorRemoved",
+        "AuthorSetAside",
+        "RemovedMeanwhile",
+        "LoweredMeanwhile",
+        "PolicyMeanwhile",
+        "NotAllowed",
+        "RoleTooHigh",
+        "Outranked",
+        "Overruled",
+        "LastOwner",
+        "AlreadyThere",
+        "NotThere",
+        "NotTheirOwn",
+        "NoGrant",
+        "NoChange",
+    ] {
+        assert!(reached.contains(reason), "no graph reaches {reason}: {reached:?}");
     }
 }
 

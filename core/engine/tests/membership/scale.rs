@@ -106,7 +106,7 @@ fn an_admin_who_toggles_a_role_all_day() {
     let mut big = Big::new(Role::Admin);
     let person = big.people[1].0.id();
     while big.log.len() < OPERATIONS {
-        let role = if big.log.len() % 2 == 0 { Role::Member } else { Role::Admin };
+        let role = if big.log.len().is_multiple_of(2) { Role::Member } else { Role::Admin };
         big.write(0, big.log.heads(), Action::SetRole { person, role, keep_heads: Vec::new() });
     }
     big.evaluate();
