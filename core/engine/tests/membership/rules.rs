@@ -434,3 +434,33 @@ fn a_right_is_that_of_a_point_in_the_log() {
     let alice_writes = alice.log.authority(alice.device_id(), &joined, Right::Write);
     assert_eq!(alice_writes, Authority::Granted);
 }
+
+#[test]
+fn what_follows_a_void_revocation_counts_in_full() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Owner, &mut alice);
+    let mut carol = circle.joins("Carol", Role::Admin, &mut alice);
+    bob.hears(&alice);
+    alice.does(remove(&alice));
+    let leaving = bob.does(remove(&bob));
+    let removal = bob.forces(remove(&carol));
+    let meanwhile = carol.does(Action::Rename { name: "Carol's".into() });
+    meet(&mut [&mut alice, &mut bob, &mut carol]);
+    assert_eq!(bob.reason(leaving), Some(Reason::LastOwner));
+    assert_eq!(bob.reason(removal), None, "so Bob had not left");
+    assert_eq!(bob.reason(meanwhile), Some(Reason::RemovedMeanwhile { by: removal }));
+}
+
+#[test]
+fn only_what_was_given_at_the_same_time_overrules() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Admin, &mut alice);
+    let mut carol = circle.joins("Carol", Role::Member, &mut alice);
+    bob.hears(&alice);
+    alice.does(set_role(&bob, Role::Member));
+    let mut ada = circle.joins("Ada", Role::Admin, &mut alice);
+    let removal = ada.does(remove(&bob));
+    meet(&mut [&mut alice, &mut bob, &mut carol, &mut ada]);
+    assert_eq!(alice.reason(removal), None, "that Bob once was an admin is past");
+    assert_eq!(alice.role(&bob), None);
+}
