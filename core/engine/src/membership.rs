@@ -36,7 +36,7 @@
 //!    is void. Otherwise it is carried out, for good: what is decided later cannot undo it, so a junior's revocation
 //!    never frees whom a senior's has hit.
 //! 4. If a verdict may have changed, judge again from the first operation that was hit. Back to 2, until all
-//!    revocations that stand are decided.
+//!    revocations that stand are decided; judge all a last time, for the reasons.
 //!
 //! What was set aside takes along what depends on it for its authority, because judging asks for operations that
 //! *stand*: the invitee of an admission that is set aside was never in, nor was whom they invited.
@@ -47,10 +47,10 @@
 //!
 //! # Cost
 //!
-//! With *n* operations, *b* revocations that hit something done at the same time, and *k* operations about one person
-//! (a handful): O((1 + b) · n · k) for a full evaluation, O(n) for a revocation only from the first operation it hit.
-//! "Is before" is one bit test; the bits cost one word per operation while there is little concurrency, and n²/16
-//! bytes at worst. An insert costs the union of its parents' bits; if a membership is at hand, then key packages,
+//! With *n* operations, *b* revocations that hit something done at the same time on which somebody's standing or
+//! rights can rest, and *k* operations about one person (a handful): O((1 + b) · n · k) for a full evaluation. "Is
+//! before" is one bit test; the bits cost one word per operation while there is little concurrency, and n²/16 bytes
+//! at worst. An insert costs the union of its parents' bits; if a membership is at hand, then key packages,
 //! acknowledgements, names and people never heard of before update it in place, and everything else has the next
 //! [`Log::membership`] evaluate anew. Figures are in `docs/validation.md`.
 //!

@@ -78,9 +78,9 @@ impl Evaluation {
     }
 
     fn refresh_name(&self, graph: &Graph, membership: &mut Membership) {
-        match self.latest(graph, graph.names.iter().copied()).map(|index| graph.action(index)) {
-            Some(Action::Genesis { name, .. } | Action::Rename { name }) => membership.name.clone_from(name),
-            _ => {}
+        let latest = self.latest(graph, graph.names.iter().copied());
+        if let Some(Action::Genesis { name, .. } | Action::Rename { name }) = latest.map(|index| graph.action(index)) {
+            membership.name.clone_from(name);
         }
         if let Some(Action::Genesis { parent, .. }) = graph.nodes.first().map(|node| node.operation.action()) {
             membership.parent = *parent;

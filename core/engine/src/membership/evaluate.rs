@@ -92,6 +92,8 @@ impl Evaluation {
                 queue = evaluation.undecided(graph);
             }
         }
+        // What stands is final. Why something else does not may have been found out too early to name the revocation.
+        evaluation.judge_from(graph, 0);
         evaluation
     }
 
@@ -113,12 +115,7 @@ impl Evaluation {
         let harmless = match graph.action(index) {
             Action::AddPerson { newcomer, role } => first_heard_of(newcomer.person, *role),
             Action::Grant { guest, .. } => first_heard_of(guest.person, Role::Guest),
-            Action::PublishKeyPackages { .. }
-            | Action::Acknowledge { .. }
-            | Action::SetProfile { .. }
-            | Action::Rename { .. }
-            | Action::Unknown { .. } => true,
-            _ => false,
+            action => !bears(action),
         };
         if harmless {
             self.universe.insert(index);
@@ -130,7 +127,11 @@ impl Evaluation {
 
     /// Judges every operation from an index on, under what is decided so far.
     fn judge_from(&mut self, graph: &Graph, start: usize) {
-        for index in start..graph.len() {
+        self.judge_all(graph, start..graph.len());
+    }
+
+    fn judge_all(&mut self, graph: &Graph, indices: impl IntoIterator<Item = usize>) {
+        for index in indices {
             if self.universe.contains(index) && !self.decided.contains_key(&index) {
                 self.verdicts[index] = match self.judge(graph, index) {
                     Ok(standing) => Verdict::Stands(standing),
@@ -163,21 +164,23 @@ impl Evaluation {
         let had_owner = self.has_owner(graph, &self.decided_view(), None, None);
         self.decided.insert(revocation, true);
         self.cuts.list(cut).push(revocation);
-        let first_hit = self.first_hit(graph, revocation, cut);
-        let before = first_hit.map(|first| {
-            let before = self.verdicts.clone();
+        let hits = self.hits(graph, revocation, cut);
+        let first = hits.iter().copied().filter(|index| bears(graph.action(*index))).min();
+        let before = first.map(|_| self.verdicts.clone());
+        self.judge_all(graph, hits.iter().copied());
+        if let Some(first) = first {
             self.judge_from(graph, first);
-            before
-        });
+        }
         if had_owner && !self.has_owner(graph, &self.decided_view(), None, None) {
             self.cuts.list(cut).pop();
             if let Some(before) = before {
                 self.verdicts = before;
             }
+            self.judge_all(graph, hits);
             self.reject(graph, revocation, Reason::LastOwner);
             return true;
         }
-        first_hit.is_some()
+        first.is_some()
     }
 
     fn reject(&mut self, graph: &Graph, revocation: usize, reason: Reason) {
@@ -186,19 +189,19 @@ impl Evaluation {
         self.judge_from(graph, revocation + 1);
     }
 
-    /// The first operation that stands and was done at the same time by whom this revocation hits.
-    fn first_hit(&self, graph: &Graph, revocation: usize, cut: Cut) -> Option<usize> {
-        let hits = |index: &usize| {
+    /// The operations that stand and were done at the same time by whom this revocation hits.
+    fn hits(&self, graph: &Graph, revocation: usize, cut: Cut) -> Vec<usize> {
+        let hit = |index: &usize| {
             matches!(self.verdicts[*index], Verdict::Stands(_)) && self.cuts_off(graph, revocation, Some(*index))
         };
-        let authored =
-            |device: &DeviceId| graph.devices.get(device).and_then(|about| about.authored.iter().copied().find(hits));
+        let authored = |device: &DeviceId| graph.devices.get(device).into_iter().flat_map(|about| &about.authored);
         match cut {
             Cut::Person(person) | Cut::Lower(person, _) => {
-                graph.people.get(&person).and_then(|about| about.devices.iter().filter_map(authored).min())
+                let devices = graph.people.get(&person).into_iter().flat_map(|about| &about.devices);
+                devices.flat_map(authored).copied().filter(hit).collect()
             }
-            Cut::Device(device, _) => authored(&device),
-            Cut::Invitations => graph.admissions.iter().copied().find(hits),
+            Cut::Device(device, _) => authored(&device).copied().filter(hit).collect(),
+            Cut::Invitations => graph.admissions.iter().copied().filter(hit).collect(),
         }
     }
 
@@ -206,8 +209,10 @@ impl Evaluation {
     /// and not kept.
     fn cuts_off(&self, graph: &Graph, revocation: usize, index: Option<usize>) -> bool {
         let Some(index) = index else { return true };
-        let kept =
-            |head: &OperationId| graph.index(head).is_some_and(|head| head == index || graph.precedes(index, head));
+        let kept = |head: &OperationId| {
+            let head = graph.index(head).filter(|head| self.universe.contains(*head));
+            head.is_some_and(|head| head == index || graph.precedes(index, head))
+        };
         index != revocation
             && !graph.precedes(index, revocation)
             && !graph.precedes(revocation, index)
@@ -257,6 +262,18 @@ impl Evaluation {
     fn decided_view(&self) -> View<'_> {
         View { past: &self.universe, decided_only: true }
     }
+}
+
+/// Whether anybody's standing or rights can rest on an action.
+fn bears(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::Rename { .. }
+            | Action::SetProfile { .. }
+            | Action::PublishKeyPackages { .. }
+            | Action::Acknowledge { .. }
+            | Action::Unknown { .. }
+    )
 }
 
 /// Whether an action takes a right away from everybody of a role.

@@ -29,6 +29,11 @@ impl Past {
         self.floor * BITS
     }
 
+    /// No operation from this index on is in.
+    pub(crate) fn end(&self) -> usize {
+        (self.floor + self.words.len()) * BITS
+    }
+
     pub(crate) fn insert(&mut self, index: usize) {
         let word = index / BITS;
         if word < self.floor {
@@ -95,6 +100,7 @@ mod tests {
             for index in 0..400 {
                 prop_assert_eq!(union.contains(index), index < first || a.contains(&index) || b.contains(&index));
             }
+            prop_assert!((union.end()..400).all(|index| !union.contains(index)));
             prop_assert!((0..union.all_below()).all(|index| union.contains(index)));
         }
     }

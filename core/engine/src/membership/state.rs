@@ -31,6 +31,11 @@ pub(crate) struct Here {
     pub(crate) expires_ms: Option<u64>,
 }
 
+/// The start of a list of indices that a view can hold.
+fn seen<'a>(indices: &'a [usize], view: &View<'_>) -> &'a [usize] {
+    &indices[..indices.partition_point(|index| *index < view.past.end())]
+}
+
 impl Evaluation {
     pub(crate) fn standing(&self, index: usize, view: &View<'_>) -> Option<&Standing> {
         match &self.verdicts[index] {
@@ -47,7 +52,7 @@ impl Evaluation {
     /// The first of `removals` that ends what `index` gave: all do but those that it came after.
     pub(crate) fn ended_by(&self, graph: &Graph, index: usize, removals: &[usize], view: &View<'_>) -> Option<usize> {
         let past = &graph.node(index).past;
-        removals
+        seen(removals, view)
             .iter()
             .rev()
             .copied()
@@ -65,10 +70,15 @@ impl Evaluation {
         live: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let mut newest: Vec<(Precedence, usize)> = Vec::new();
-        for index in settings.iter().rev().copied() {
+        let mut superseded = 0;
+        for index in seen(settings, view).iter().rev().copied() {
+            if index < superseded {
+                break;
+            }
             let Some(standing) = self.standing(index, view) else { continue };
             if live(index) && !newest.iter().any(|(_, newer)| graph.precedes(index, *newer)) {
                 newest.push((standing.precedence, index));
+                superseded = superseded.max(graph.node(index).past.all_below());
             }
         }
         newest.into_iter().min_by_key(|(precedence, index)| (*precedence, graph.id(*index))).map(|(_, index)| index)
@@ -81,7 +91,7 @@ impl Evaluation {
         let mut since: Option<usize> = None;
         let mut highest: Option<(Role, usize)> = None;
         let mut expiry: Option<(usize, u64)> = None;
-        for index in about.introductions.iter().copied() {
+        for index in seen(&about.introductions, view).iter().copied() {
             if self.standing(index, view).is_none() || !live(index) {
                 continue;
             }

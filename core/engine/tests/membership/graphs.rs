@@ -1,0 +1,289 @@
+//! Random graphs: people who see some of what others do, obey no rule, and pretend to have seen less.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use clave_crypto::{DeviceKey, PersonKey};
+use clave_engine::OperationId;
+use clave_engine::membership::{
+    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership, Operation,
+    PersonEntry, Role,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+
+use crate::oracle;
+
+const PEOPLE: usize = 8;
+
+struct Someone {
+    person: PersonKey,
+    devices: [DeviceKey; 2],
+    entries: [DeviceEntry; 2],
+}
+
+static EVERYBODY: LazyLock<Vec<Someone>> = LazyLock::new(|| {
+    let someone = |n: usize| {
+        let seed = |m: usize| [(n * 3 + m) as u8; 32].into();
+        let person = PersonKey::from_seed(seed(0));
+        let devices = [1, 2].map(|m| DeviceKey::from_seed(seed(m)));
+        let entries =
+            [0, 1].map(|m| DeviceEntry::new(&person, &devices[m], format!("{n}.{m}"), KeyPackages::default()));
+        Someone { person, devices, entries }
+    };
+    (0..PEOPLE).map(someone).collect()
+});
+
+fn person_entry(n: usize, devices: usize) -> PersonEntry {
+    let someone = &EVERYBODY[n];
+    let devices = someone.entries[..devices].to_vec();
+    PersonEntry { person: someone.person.id(), name: format!("P{n}"), devices, invitation: None }
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    actor: usize,
+    device: usize,
+    what: u8,
+    target: usize,
+    role: Role,
+    /// Pretends that only this operation, counted round, and what came before it had happened.
+    backdated: Option<usize>,
+    /// A revocation keeps what this operation, counted round, and what came before it did.
+    kept: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Script {
+    roles: Vec<Role>,
+    steps: Vec<Step>,
+    shuffle: u64,
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![
+        3 => Just(Role::Owner),
+        3 => Just(Role::Admin),
+        3 => Just(Role::Member),
+        1 => Just(Role::Bot),
+        1 => Just(Role::Guest)
+    ]
+}
+
+fn script(steps: usize) -> impl Strategy<Value = Script> {
+    (3..=PEOPLE, any::<u64>()).prop_flat_map(move |(people, shuffle)| {
+        let sometimes = || prop_oneof![3 => Just(None), 1 => any::<usize>().prop_map(Some)];
+        let step = (0..people, 0..2_usize, 0..24_u8, 0..people, role(), sometimes(), sometimes());
+        let step = step.prop_map(|(actor, device, what, target, role, backdated, kept)| Step {
+            actor,
+            device,
+            what,
+            target,
+            role,
+            backdated,
+            kept,
+        });
+        let roles = proptest::collection::vec(role(), people - 1);
+        (roles, proptest::collection::vec(step, 1..steps)).prop_map(move |(roles, steps)| Script {
+            roles,
+            steps,
+            shuffle,
+        })
+    })
+}
+
+fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
+    let (target, role) = (EVERYBODY[step.target].person.id(), step.role);
+    match step.what {
+        0..=3 => Action::RevokePerson { person: target, keep_heads },
+        4..=7 => Action::SetRole { person: target, role, keep_heads },
+        8..=10 => Action::AddPerson { newcomer: person_entry(step.target, 1 + step.device), role },
+        11 => Action::RevokeDevice { device: EVERYBODY[step.target].devices[step.device].id(), keep_heads },
+        12 => Action::AddDevice { device: EVERYBODY[step.target].entries[step.device].clone() },
+        13 => Action::Grant { guest: person_entry(step.target, step.device * 2), expires_ms: 1 },
+        14 => Action::EndGrant { person: target },
+        15 => {
+            let value = (role > Role::Admin).to_string();
+            Action::SetPolicy { key: MEMBERS_MAY_INVITE.to_owned(), value, keep_heads }
+        }
+        16 => Action::SetProfile { person: target, name: format!("{role}") },
+        _ => Action::Acknowledge { epoch: [step.what; 32] },
+    }
+}
+
+/// Plays a script and returns everything that anybody did, parents first.
+fn play(script: &Script) -> Vec<Operation> {
+    let founder = &EVERYBODY[0];
+    let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: person_entry(0, 2), parent: None };
+    let mut all = Log::found(&founder.devices[0], genesis).expect("a genesis");
+    let circle = all.circle();
+    for (n, role) in script.roles.iter().enumerate() {
+        let add = Action::AddPerson { newcomer: person_entry(n + 1, 1 + n % 2), role: *role };
+        let add = Operation::sign(&founder.devices[0], all.heads(), add);
+        assert!(matches!(all.insert_verified(add), Insertion::Inserted(_)));
+    }
+    let start: Vec<Operation> = all.operations().cloned().collect();
+    let mut views: Vec<Log> = (0..script.roles.len() + 1).map(|_| collect(circle, &start, false)).collect();
+    for step in &script.steps {
+        if step.what >= 18 {
+            let heard: Vec<Operation> = views[step.target].operations().cloned().collect();
+            let some = step.kept.map_or(heard.len(), |kept| kept % heard.len());
+            for operation in heard.into_iter().take(some) {
+                let _ = views[step.actor].insert_verified(operation);
+            }
+            continue;
+        }
+        let view = &mut views[step.actor];
+        let nth = |log: &Log, n: usize| log.operations().nth(n % log.len()).expect("n is in range").id();
+        let parents = step.backdated.map_or_else(|| view.heads(), |n| vec![nth(view, n)]);
+        let keep_heads = step.kept.map(|n| nth(&all, n)).into_iter().collect();
+        let key = &EVERYBODY[step.actor].devices[step.device];
+        let operation = Operation::sign(key, parents, action(step, keep_heads));
+        let _ = all.insert_verified(operation.clone());
+        let _ = view.insert_verified(operation);
+    }
+    all.operations().cloned().collect()
+}
+
+fn collect(circle: clave_engine::CircleId, operations: &[Operation], look_often: bool) -> Log {
+    let mut log = Log::new(circle);
+    for operation in operations {
+        assert!(!matches!(log.insert_verified(operation.clone()), Insertion::Refused(_)));
+        if look_often {
+            let _ = log.membership();
+        }
+    }
+    log
+}
+
+fn circle_of(operations: &[Operation]) -> clave_engine::CircleId {
+    clave_engine::CircleId::from_bytes(*operations[0].id().as_bytes())
+}
+
+fn shuffled(operations: &[Operation], mut seed: u64) -> Vec<Operation> {
+    let mut shuffled = operations.to_vec();
+    for at in (1..shuffled.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        shuffled.swap(at, (seed >> 33) as usize % (at + 1));
+    }
+    shuffled
+}
+
+fn check_invariants(operations: &[Operation], membership: &Membership) {
+    let owners: BTreeSet<_> =
+        membership.people.iter().filter(|(_, person)| person.role == Role::Owner).map(|(id, _)| *id).collect();
+    assert!(membership.devices.values().any(|device| owners.contains(&device.person)), "an owner with a device");
+    for (device, entry) in &membership.devices {
+        assert!(membership.people[&entry.person].devices.contains(device), "a device is its person's");
+        assert_eq!(membership.device_standing(*device), DeviceStanding::Current);
+    }
+    for (id, person) in &membership.people {
+        assert!(!membership.former_people.contains_key(id));
+        assert!(person.devices.iter().all(|device| membership.devices[device].person == *id));
+    }
+    let void: BTreeSet<_> = membership.set_aside.iter().map(|set_aside| set_aside.operation).collect();
+    for (id, person) in &membership.people {
+        // No role without an operation that stands and gave it.
+        let given = operations.iter().find(|operation| operation.id() == person.seniority.operation);
+        let given = given.expect("the operation that gave the role is in the log");
+        assert!(!void.contains(&given.id()));
+        let gave = match given.action() {
+            Action::Genesis { founder, .. } => (founder.person, Role::Owner),
+            Action::AddPerson { newcomer, role } => (newcomer.person, *role),
+            Action::Grant { guest, .. } => (guest.person, Role::Guest),
+            Action::SetRole { person, role, .. } => (*person, *role),
+            other => panic!("{other:?} gives no role"),
+        };
+        assert_eq!(gave, (*id, person.role));
+    }
+    for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
+        assert!(!membership.devices.contains_key(device));
+    }
+}
+
+fn check(script: &Script) {
+    let operations = play(script);
+    let circle = circle_of(&operations);
+    let reference = collect(circle, &operations, false);
+    let membership = reference.membership();
+    for (round, look_often) in [(1, false), (2, true), (3, true)] {
+        let log = collect(circle, &shuffled(&operations, script.shuffle ^ round), look_often);
+        assert_eq!(log.pending(), 0);
+        assert_eq!(log.membership(), membership, "the order of arrival changes nothing");
+        assert_eq!(log.heads(), reference.heads());
+        assert_eq!(log.equivocations(), reference.equivocations());
+        assert!(log.operations().eq(&operations));
+    }
+    check_invariants(&operations, membership);
+
+    let outcome = oracle::evaluate(&operations);
+    let found = oracle::Outcome {
+        people: membership.people.iter().map(|(id, person)| (*id, person.role)).collect(),
+        devices: membership.devices.iter().map(|(id, device)| (*id, device.person)).collect(),
+        void: membership.set_aside.iter().map(|set_aside| set_aside.operation).collect(),
+    };
+    assert_eq!(found, outcome, "the oracle says otherwise");
+
+    let point = operations[script.shuffle as usize % operations.len()].id();
+    let past = reference.ancestors(&[point]).expect("the point is in the log");
+    let past: Vec<Operation> = operations.iter().filter(|operation| past.contains(&operation.id())).cloned().collect();
+    let then = reference.membership_at(&[point]).expect("the point is in the log");
+    let alone = collect(circle, &past, false);
+    assert_eq!(then.people, alone.membership().people, "a point is seen as by who has seen nothing else");
+    assert_eq!(then.devices, alone.membership().devices);
+    assert_eq!(then.set_aside, alone.membership().set_aside);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(400)))]
+
+    #[test]
+    fn membership_is_a_function_of_the_set(script in script(60)) {
+        check(&script);
+    }
+
+    #[test]
+    fn small_graphs_are_searched_more_often(script in script(12)) {
+        check(&script);
+    }
+}
+
+/// A generator that never gets there would let every rule pass.
+#[test]
+fn the_graphs_reach_every_rule() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut reached = BTreeSet::new();
+    for _ in 0..600 {
+        let script = script(60).new_tree(&mut runner).expect("a script").current();
+        let operations = play(&script);
+        let log = collect(circle_of(&operations), &operations, false);
+        for set_aside in &log.membership().set_aside {
+            let reason = format!("{:?}", set_aside.reason);
+            reached.insert(reason.split([' ', '(']).next().expect("a first word").to_owned());
+        }
+    }
+    for reason in [
+        "AuthorRemoved",
+        "AuthorSetAside",
+        "RemovedMeanwhile",
+        "LoweredMeanwhile",
+        "PolicyMeanwhile",
+        "NotAllowed",
+        "RoleTooHigh",
+        "Outranked",
+        "Overruled",
+        "LastOwner",
+        "AlreadyThere",
+        "NotThere",
+        "NotTheirOwn",
+        "NoGrant",
+        "NoChange",
+    ] {
+        assert!(reached.contains(reason), "no graph reaches {reason}: {reached:?}");
+    }
+}
+
+/// `CLAVE_GRAPHS=100000` for the long run.
+fn cases(usual: u32) -> u32 {
+    std::env::var("CLAVE_GRAPHS").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}

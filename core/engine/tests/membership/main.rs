@@ -1,0 +1,8 @@
+//! The rules of `docs/validation.md` that concern the membership log, one named test each, and its properties.
+
+mod graphs;
+mod harness;
+mod log;
+mod oracle;
+mod rules;
+mod scale;

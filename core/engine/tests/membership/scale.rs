@@ -1,0 +1,129 @@
+//! What a large log costs. The bounds are loose: they catch a wrong exponent, not a slow machine.
+
+use std::time::{Duration, Instant};
+
+use clave_crypto::{DeviceKey, PersonKey};
+use clave_engine::OperationId;
+use clave_engine::membership::{Action, Insertion, Log, Operation, Role};
+
+use crate::harness::entry;
+
+const PEOPLE: usize = 400;
+const OPERATIONS: usize = 20_000;
+
+struct Big {
+    people: Vec<(PersonKey, DeviceKey)>,
+    log: Log,
+}
+
+impl Big {
+    /// A circle of many, all brought in by the first.
+    fn new(role: Role) -> Self {
+        let seed = |n: usize, m: u8| {
+            let mut seed = [m; 32];
+            seed[..8].copy_from_slice(&n.to_be_bytes());
+            seed.into()
+        };
+        let people: Vec<_> =
+            (0..PEOPLE).map(|n| (PersonKey::from_seed(seed(n, 1)), DeviceKey::from_seed(seed(n, 2)))).collect();
+        let (person, device) = &people[0];
+        let founder = entry("0", person, device);
+        let genesis = Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None };
+        let log = Log::found(device, genesis).expect("a genesis");
+        let mut big = Self { people, log };
+        for n in 1..PEOPLE {
+            let newcomer = entry(&n.to_string(), &big.people[n].0, &big.people[n].1);
+            big.write(0, big.log.heads(), Action::AddPerson { newcomer, role });
+        }
+        big
+    }
+
+    fn write(&mut self, author: usize, parents: Vec<OperationId>, action: Action) -> OperationId {
+        let operation = Operation::sign(&self.people[author].1, parents, action);
+        let id = operation.id();
+        assert_eq!(self.log.insert_verified(operation), Insertion::Inserted(vec![id]));
+        id
+    }
+
+    fn remove(&mut self, author: usize, parents: Vec<OperationId>, target: usize) -> OperationId {
+        let person = self.people[target].0.id();
+        self.write(author, parents, Action::RevokePerson { person, keep_heads: Vec::new() })
+    }
+
+    /// The time of a full evaluation.
+    fn evaluate(&self) -> Duration {
+        let start = Instant::now();
+        let people = self.log.membership().people.len();
+        let taken = start.elapsed();
+        assert!(people > 0);
+        assert!(taken < Duration::from_secs(60), "{taken:?}");
+        report(taken);
+        taken
+    }
+}
+
+/// Run with `--nocapture` to see the figures of `docs/validation.md`.
+#[allow(clippy::print_stderr)]
+fn report(taken: Duration) {
+    let test = std::thread::current();
+    eprintln!("{}: {taken:?} for {OPERATIONS} operations", test.name().unwrap_or_default());
+}
+
+#[test]
+fn a_long_life() {
+    let mut big = Big::new(Role::Member);
+    let mut round = 0;
+    while big.log.len() < OPERATIONS {
+        round += 1;
+        // Eight people at the same time, then one who has seen them all.
+        let heads = big.log.heads();
+        for n in 0..8 {
+            let author = (round * 8 + n) % PEOPLE;
+            big.write(author, heads.clone(), Action::Acknowledge { epoch: [n as u8; 32] });
+        }
+        if round % 10 == 0 {
+            let target = 1 + round / 10 % (PEOPLE - 1);
+            big.remove(0, heads, target);
+            let newcomer = entry("back", &big.people[target].0, &big.people[target].1);
+            big.write(0, big.log.heads(), Action::AddPerson { newcomer, role: Role::Member });
+        }
+    }
+    big.evaluate();
+    assert_eq!(big.log.membership().people.len(), PEOPLE);
+
+    // From now on in place.
+    let start = Instant::now();
+    for n in 0..1000 {
+        big.write(0, big.log.heads(), Action::Acknowledge { epoch: [n as u8; 32] });
+        assert_eq!(big.log.membership().people.len(), PEOPLE);
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    report(start.elapsed() / 1000);
+}
+
+#[test]
+fn an_admin_who_toggles_a_role_all_day() {
+    let mut big = Big::new(Role::Admin);
+    let person = big.people[1].0.id();
+    while big.log.len() < OPERATIONS {
+        let role = if big.log.len().is_multiple_of(2) { Role::Member } else { Role::Admin };
+        big.write(0, big.log.heads(), Action::SetRole { person, role, keep_heads: Vec::new() });
+    }
+    big.evaluate();
+}
+
+#[test]
+fn everybody_removed_while_they_work() {
+    let mut big = Big::new(Role::Admin);
+    let heads = big.log.heads();
+    for target in 1..PEOPLE {
+        big.remove(0, heads.clone(), target);
+    }
+    while big.log.len() < OPERATIONS {
+        let author = 1 + big.log.len() % (PEOPLE - 1);
+        let name = big.log.len().to_string();
+        big.write(author, heads.clone(), Action::Rename { name });
+    }
+    big.evaluate();
+    assert_eq!(big.log.membership().people.len(), 1);
+}
