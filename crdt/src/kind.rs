@@ -109,12 +109,9 @@ fn genesis_objects(kind: DocumentKind) -> &'static [(&'static str, ObjType)] {
     match kind {
         DocumentKind::Timeline => &[],
         DocumentKind::Note => &[("text", ObjType::Text)],
-        DocumentKind::Calendar => &[
-            ("events", ObjType::Map),
-            ("others", ObjType::Map),
-            ("properties", ObjType::Map),
-            ("zones", ObjType::Map),
-        ],
+        DocumentKind::Calendar => {
+            &[("events", ObjType::Map), ("others", ObjType::Map), ("properties", ObjType::Map), ("zones", ObjType::Map)]
+        }
         DocumentKind::Drive => &[],
     }
 }

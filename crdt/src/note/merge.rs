@@ -198,11 +198,7 @@ fn opened_heads(now: &[(Element, bool)], shown: &Tokens, edited: &Tokens) -> Has
     heads
 }
 
-fn lay_out(
-    now: &[(Element, bool)],
-    insertions: Vec<(usize, Range<usize>)>,
-    mut heads: HashMap<usize, Head>,
-) -> Plan {
+fn lay_out(now: &[(Element, bool)], insertions: Vec<(usize, Range<usize>)>, mut heads: HashMap<usize, Head>) -> Plan {
     let mut plan = Plan::default();
     let mut insertions = insertions.into_iter().peekable();
     for place in 0..=now.len() {

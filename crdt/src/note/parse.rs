@@ -85,11 +85,9 @@ impl Reader {
             Tag::Link { dest_url, title, .. } => {
                 self.links.push(Link { href: dest_url.into_string(), title: title.into_string() })
             }
-            Tag::Image { dest_url, title, .. } => self.images.push(Image {
-                src: dest_url.into_string(),
-                alt: String::new(),
-                title: title.into_string(),
-            }),
+            Tag::Image { dest_url, title, .. } => {
+                self.images.push(Image { src: dest_url.into_string(), alt: String::new(), title: title.into_string() })
+            }
             _ => {}
         }
     }

@@ -124,7 +124,12 @@ fn blocks_and_marks_are_automerges_own() {
     assert_eq!(hydrated(0), ("heading".to_owned(), vec![]));
     assert_eq!(hydrated(3), ("unordered-list-item".to_owned(), vec![]));
     assert_eq!(hydrated(7), ("unordered-list-item".to_owned(), vec!["unordered-list-item".to_owned()]));
-    let mut marks: Vec<_> = doc.marks(&id).unwrap().iter().map(|m| (m.start, m.name().to_owned(), m.value.as_str().map(str::to_owned))).collect();
+    let mut marks: Vec<_> = doc
+        .marks(&id)
+        .unwrap()
+        .iter()
+        .map(|m| (m.start, m.name().to_owned(), m.value.as_str().map(str::to_owned)))
+        .collect();
     marks.sort();
     assert_eq!(
         marks,
@@ -186,7 +191,10 @@ fn direct_edits_make_rich_text() {
     assert_eq!(note.markdown().unwrap(), "- [ ] [call](tel:1)! **Bobby**\n");
     note.set_block(0, BlockKind::Item { ordered: false, start: None, checked: Some(true) }, &[]).unwrap();
     note.unmark(1..12, MarkKind::Strong).unwrap();
-    assert_eq!((note.title(), note.markdown().unwrap()), ("周会".to_owned(), "- [x] [call](tel:1)! Bobby\n".to_owned()));
+    assert_eq!(
+        (note.title(), note.markdown().unwrap()),
+        ("周会".to_owned(), "- [x] [call](tel:1)! Bobby\n".to_owned())
+    );
 }
 
 #[test]
@@ -194,9 +202,16 @@ fn what_others_did_while_the_editor_was_open_survives() {
     let mut alice = note_of("# Agenda\n\nWe meet on Monday at ten.\n\n- tea\n- cake\n");
     let mut bob = copy(&mut alice, 2);
     let opened = bob.heads();
-    alice.note().unwrap().edit_markdown(&opened, "# Agenda\n\nWe meet on Tuesday at ten.\n\n- tea\n- cake\n- [x] biscuits\n", NOW_MS).unwrap();
+    alice
+        .note()
+        .unwrap()
+        .edit_markdown(&opened, "# Agenda\n\nWe meet on Tuesday at ten.\n\n- tea\n- cake\n- [x] biscuits\n", NOW_MS)
+        .unwrap();
     sync(&mut alice, &mut bob);
-    bob.note().unwrap().edit_markdown(&opened, "## Agenda of May\n\nWe meet on Monday at **eleven**.\n\n- green tea\n- cake\n", NOW_MS).unwrap();
+    bob.note()
+        .unwrap()
+        .edit_markdown(&opened, "## Agenda of May\n\nWe meet on Monday at **eleven**.\n\n- green tea\n- cake\n", NOW_MS)
+        .unwrap();
     sync(&mut alice, &mut bob);
     let merged = "## Agenda of May\n\nWe meet on Tuesday at **eleven**.\n\n- green tea\n- cake\n- [x] biscuits\n";
     assert_eq!(alice.note().unwrap().markdown().unwrap(), merged);
@@ -208,7 +223,8 @@ fn what_markdown_does_not_show_survives_an_edit() {
     let mut note = alice.note().unwrap();
     note.splice(4, 0, "  ").unwrap();
     note.insert_block(6, BlockKind::Paragraph, &[]).unwrap();
-    note.insert_block(7, BlockKind::Other { name: "poll".to_owned() }, &[Container::Other("aside".to_owned())]).unwrap();
+    note.insert_block(7, BlockKind::Other { name: "poll".to_owned() }, &[Container::Other("aside".to_owned())])
+        .unwrap();
     note.splice(8, 0, "tea?").unwrap();
     let text = note.text.clone();
     let comment = automerge::marks::Mark::new("comment:7".to_owned(), true, 1, 3);
@@ -217,7 +233,11 @@ fn what_markdown_does_not_show_survives_an_edit() {
     let shown = alice.note().unwrap().markdown().unwrap();
     assert_eq!(shown, "one\n\n> tea?\n\ntwo\n");
     let opened = alice.heads();
-    alice.note().unwrap().edit_markdown(&opened, &shown.replace("two", "two!").replace("one", "*one*"), NOW_MS).unwrap();
+    alice
+        .note()
+        .unwrap()
+        .edit_markdown(&opened, &shown.replace("two", "two!").replace("one", "*one*"), NOW_MS)
+        .unwrap();
     let blocks = alice.note().unwrap().blocks().unwrap();
     let kinds: Vec<_> = blocks.iter().map(|block| (block.kind.clone(), block.text())).collect();
     let other = BlockKind::Other { name: "poll".to_owned() };

@@ -323,10 +323,13 @@ fn inline(units: &[Unit], care: Care) -> String {
 }
 
 fn linked(link: &Link, units: &[Unit], care: Care, out: &mut String) {
-    let text: String = units.iter().filter_map(|unit| if let Token::Char(c) = unit.0 { Some(c) } else { None }).collect();
+    let text: String =
+        units.iter().filter_map(|unit| if let Token::Char(c) = unit.0 { Some(c) } else { None }).collect();
     let bare = units.iter().all(|(_, marks)| *marks == Marks { link: marks.link.clone(), ..Marks::default() });
     let is_address = text.split_once(':').is_some_and(|(scheme, _)| {
-        scheme.len() >= 2 && scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(|c| c.is_ascii_alphanumeric())
+        scheme.len() >= 2
+            && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric())
     });
     let is_plain = !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '\\' | '&'));
     if bare && link.title.is_empty() && text == link.href && is_address && is_plain {
@@ -340,7 +343,8 @@ fn linked(link: &Link, units: &[Unit], care: Care, out: &mut String) {
 
 fn target(address: &str, title: &str) -> String {
     let address = address.replace('\n', "%0A").replace('\r', "%0D").replace('\\', "\\\\").replace('&', "\\&");
-    let bracket = address.is_empty() || address.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '(' | ')' | '<' | '>'));
+    let bracket = address.is_empty()
+        || address.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '(' | ')' | '<' | '>'));
     let address = match bracket {
         true => format!("<{}>", address.replace('<', "\\<").replace('>', "\\>")),
         false => address,
@@ -431,7 +435,8 @@ fn run_text(run: &[Unit], care: Care, out: &mut String) {
             picture(image, care, out);
             continue;
         }
-        let text: String = piece.iter().filter_map(|unit| if let Token::Char(c) = unit.0 { Some(c) } else { None }).collect();
+        let text: String =
+            piece.iter().filter_map(|unit| if let Token::Char(c) = unit.0 { Some(c) } else { None }).collect();
         if marks.html {
             out.push_str(&text);
         } else if marks.code && care.tags {
