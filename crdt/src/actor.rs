@@ -61,6 +61,12 @@ impl Actor {
         self.0[..AUTHOR_BYTES] == other.0[..AUTHOR_BYTES]
     }
 
+    /// Reads what `Display` writes.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
     pub(crate) fn from_automerge(id: &ActorId) -> Option<Self> {
         id.to_bytes().try_into().ok().map(Self)
     }
@@ -82,7 +88,7 @@ impl Actor {
 /// Lower-case hexadecimal.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
     }
 }
 
@@ -104,6 +110,7 @@ mod tests {
         assert!(actor.same_author(&Actor::new(alice, 4)) && !actor.same_author(&Actor::new(bob, 3)));
         assert_eq!(actor.incarnation(), 3);
         assert_eq!(actor.to_string(), "0707070707070707070707070707070700000003");
+        assert_eq!(Actor::from_hex(&actor.to_string()), Some(actor));
         assert_eq!(Actor::from_automerge(&actor.to_automerge()), Some(actor));
     }
 }

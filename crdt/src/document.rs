@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::iter::MapRange;
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, ScalarValue, Value};
+use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, ScalarValue};
 
 use crate::change::{self, ChangeHash};
-use crate::kind::{self, KIND_KEY, SCHEMA_KEY, TEXT_ENCODING};
+use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
 use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
 
 mod admit;
+mod past;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +43,13 @@ pub struct Document {
 struct Tip {
     seq: u64,
     hash: ChangeHash,
+    last_operation: u64,
+}
+
+impl Tip {
+    fn of(change: &Change) -> Self {
+        Self { seq: change.seq(), hash: change.hash().0, last_operation: change.max_op() }
+    }
 }
 
 /// What became of the changes given to [`Document::apply`].
@@ -103,9 +113,10 @@ impl Document {
         let mut tips = BTreeMap::new();
         for meta in doc.get_changes_meta(&[]) {
             if let Some(author) = Actor::from_automerge(&meta.actor) {
-                let tip: &mut Tip = tips.entry(author).or_insert(Tip { seq: meta.seq, hash: meta.hash.0 });
-                if meta.seq > tip.seq {
-                    *tip = Tip { seq: meta.seq, hash: meta.hash.0 };
+                let tip = Tip { seq: meta.seq, hash: meta.hash.0, last_operation: meta.max_op };
+                let last = tips.entry(author).or_insert(tip);
+                if tip.seq > last.seq {
+                    *last = tip;
                 }
             }
         }
@@ -130,7 +141,7 @@ impl Document {
     #[must_use]
     pub fn schema(&self) -> u64 {
         let values = self.doc.get_all(ROOT, SCHEMA_KEY).unwrap_or_default();
-        values.iter().filter_map(|(value, _)| value.to_u64()).max().unwrap_or(crate::SCHEMA)
+        values.iter().filter_map(|(value, _)| value.as_u64()).max().unwrap_or(crate::SCHEMA)
     }
 
     /// The hashes of the newest changes, sorted. Two documents with equal heads are equal.
@@ -164,7 +175,7 @@ impl Document {
         let time_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
         let hash = self.doc.commit_with(CommitOptions::default().with_time(time_s))?;
         let change = self.doc.get_change_by_hash(&hash)?;
-        self.tips.insert(self.actor, Tip { seq: change.seq(), hash: hash.0 });
+        self.tips.insert(self.actor, Tip::of(&change));
         self.refresh_heads();
         Some(change.raw_bytes().to_vec())
     }
@@ -205,16 +216,22 @@ impl Document {
         self.held.len()
     }
 
-    /// The document in one piece, compressed, with the changes that are held. Automerge's own format.
+    /// The document in one piece, compressed, with the changes that are held. Automerge's own format. A note is loaded
+    /// again to see that it can be, so this takes its time; it is for now and then, not for every change.
     ///
     /// # Errors
     ///
-    /// [`CrdtError::Uncommitted`] while there are local edits.
+    /// [`CrdtError::Uncommitted`] while there are local edits; [`CrdtError::NotStorable`] if a peer made that
+    /// impossible: then go on storing changes.
     pub fn save(&mut self) -> Result<Vec<u8>, CrdtError> {
         if self.is_edited() {
             return Err(CrdtError::Uncommitted);
         }
-        let mut bytes = self.doc.save_with_options(SaveOptions::default());
+        // Whether a mark begins before it ends is only checked when a document is loaded.
+        let mut bytes = match self.kind {
+            DocumentKind::Note => self.doc.save_and_verify().map_err(|_| CrdtError::NotStorable)?,
+            _ => self.doc.save_with_options(SaveOptions::default()),
+        };
         for change in self.held.values() {
             bytes.extend_from_slice(change.raw_bytes());
         }
@@ -251,6 +268,30 @@ impl Document {
         Ok(Self { kind: self.kind, actor, doc, heads, tips, held })
     }
 
+    /// The keys of the root that changes since these heads have written to.
+    pub(crate) fn root_keys_since(&mut self, heads: &[ChangeHash]) -> Result<BTreeSet<String>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        if !heads.iter().all(|hash| self.knows(hash)) {
+            return Err(CrdtError::NotFound("earlier state of the document"));
+        }
+        let heads: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
+        Ok(self.doc.get_changes(&heads).iter().flat_map(rules::root_keys).collect())
+    }
+
+    /// The values at the root under keys with this prefix, which ends in a slash, in order of their keys.
+    pub(crate) fn root_items(&self, prefix: &str) -> MapRange<'_> {
+        let stem = prefix.strip_suffix('/').expect("prefixes end in a slash");
+        // '0' is the character after '/'.
+        self.doc.map_range(ROOT, prefix.to_owned()..format!("{stem}0"))
+    }
+
+    /// Writes a scalar at the root.
+    pub(crate) fn put_root(&mut self, key: String, value: impl Into<ScalarValue>) -> Result<(), CrdtError> {
+        self.automerge_mut().put(ROOT, key, value).map_err(|_| CrdtError::Internal("a value did not fit the root"))
+    }
+
     /// The Automerge document, to read from.
     pub(crate) fn automerge(&self) -> &AutoCommit {
         &self.doc
@@ -275,18 +316,6 @@ impl Document {
     fn refresh_heads(&mut self) {
         self.heads = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
         self.heads.sort_unstable();
-    }
-
-    /// The kind as the document's own root says, for tests and repair.
-    #[cfg(test)]
-    fn root_kind(&self) -> Option<u64> {
-        match self.doc.get(ROOT, KIND_KEY) {
-            Ok(Some((Value::Scalar(value), _))) => match value.as_ref() {
-                ScalarValue::Uint(number) => Some(*number),
-                _ => None,
-            },
-            _ => None,
-        }
     }
 }
 

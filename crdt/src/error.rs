@@ -12,6 +12,9 @@ pub enum CrdtError {
     /// The environment's fault: a stored document does not decode.
     #[error("the stored document is damaged; rebuild it from its changes")]
     DamagedSnapshot,
+    /// A peer's fault: the document holds formatting that cannot be stored in one piece.
+    #[error("the document cannot be stored in one piece; keep its changes")]
+    NotStorable,
     /// The caller's fault: the document is of another kind.
     #[error("this is not a {expected} document; open it as what it is ({found})", found = kind_name(*.found))]
     WrongKind {
@@ -36,6 +39,15 @@ pub enum CrdtError {
     /// The caller's fault: what was named is not in the document.
     #[error("there is no such {0}; it may not have arrived yet")]
     NotFound(&'static str),
+    /// The caller's fault: only its author may change this.
+    #[error("only its author may change it")]
+    NotAuthor,
+    /// The caller's fault: the folder already holds something of this name.
+    #[error("there is already something of that name; choose another")]
+    NameTaken,
+    /// The caller's fault: this segment of the chat has all the messages it takes.
+    #[error("this part of the chat is full; start the next")]
+    SegmentFull,
     /// The caller's fault: the argument does not fit the schema.
     #[error("{0}")]
     Invalid(&'static str),
