@@ -36,10 +36,10 @@ async fn two_people_work_together() {
     let his = within(bob.join(&link, SAFETY)).await.expect("the link is good");
     assert_eq!(his.name().await.expect("it runs"), "团队 Team");
     let members = his.members().await.expect("it runs");
-    assert_eq!(members.iter().map(|m| (m.name.as_str(), m.role)).collect::<Vec<_>>(), [
-        ("Alice", Role::Owner),
-        ("小波", Role::Member)
-    ]);
+    assert_eq!(
+        members.iter().map(|m| (m.name.as_str(), m.role)).collect::<Vec<_>>(),
+        [("Alice", Role::Owner), ("小波", Role::Member)]
+    );
 
     // Both ways, live, and what was said before he came.
     let mut seen = Vec::new();
@@ -61,7 +61,12 @@ async fn two_people_work_together() {
     std::fs::write(&source, &content).expect("a writable directory");
     let node = hers.drive().add(&source, clave::NodeId::ROOT, "报告.bin", |_| {}).await.expect("a readable file");
     let copy = directory.path().join("copy.bin");
-    within(async { while his.drive().file(node).await.is_err() { tokio::task::yield_now().await } }).await;
+    within(async {
+        while his.drive().file(node).await.is_err() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     let mut last = 0;
     within(his.drive().get(node, &copy, |progress| last = progress.done_bytes)).await.expect("Alice has it");
     assert_eq!(std::fs::read(&copy).expect("it was written"), content);
