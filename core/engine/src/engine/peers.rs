@@ -146,6 +146,7 @@ impl Engine {
             return Err(Refusal::NotAMember);
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
+        tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
         match frame.body.ok_or(Refusal::UnknownBody)? {
             Body::Hello(hello) => self.take_hello(peer, hello),
             Body::Reconcile(step) => self.take_reconcile(peer, &step),
@@ -165,7 +166,9 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
-        let frame = proto::Frame { body: Some(body) }.encode_to_vec();
+        let frame = proto::Frame { body: Some(body) };
+        tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
+        let frame = frame.encode_to_vec();
         if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
             peer.in_flight += 1;
         }
@@ -265,5 +268,19 @@ impl Engine {
             self.outbox.push(Output::Addresses { device, addresses });
         }
         Ok(())
+    }
+}
+
+/// For traces: what a frame is, without what it says.
+fn frame_kind(frame: &proto::Frame) -> &'static str {
+    match &frame.body {
+        None => "unknown",
+        Some(Body::Hello(_)) => "hello",
+        Some(Body::Reconcile(_)) => "reconcile",
+        Some(Body::Entries(_)) => "entries",
+        Some(Body::Have(_)) => "have",
+        Some(Body::Want(_)) => "want",
+        Some(Body::WantChunks(_)) => "want chunks",
+        Some(Body::Chunk(_)) => "chunk",
     }
 }
