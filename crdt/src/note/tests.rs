@@ -84,6 +84,8 @@ fn other_writings_become_canonical() {
     for (source, expected) in [
         ("Title\n=====\n\n* a\n* b\n", "# Title\n\n- a\n- b\n"),
         ("a  \nb", "a\\\nb\n"),
+        ("two\nlines\n===", "# two lines\n"),
+        ("> <!-- open\n\nnext", "> ```html\n> <!-- open\n> ```\n\nnext\n"),
         ("    indented code", "```\nindented code\n```\n"),
         ("[ref]\n\n[ref]: https://example.org 'T'", "[ref](https://example.org \"T\")\n"),
         ("__strong__ _em_", "**strong** *em*\n"),

@@ -5,6 +5,7 @@
 //! back, and written with more care (escapes, then HTML tags) until it reads as it should.
 
 use super::model::{Block, BlockKind, Container, HARD_BREAK, Inline, Marks, Token};
+use super::parse::ends_by_itself;
 
 mod inline;
 
@@ -25,7 +26,12 @@ pub(super) fn presentable(blocks: &[Block]) -> Vec<Block> {
     let mut shown = Vec::with_capacity(blocks.len());
     for block in blocks {
         match &block.kind {
-            BlockKind::CodeBlock { .. } | BlockKind::Html | BlockKind::Rule => shown.push(block.clone()),
+            BlockKind::CodeBlock { .. } | BlockKind::Rule => shown.push(block.clone()),
+            BlockKind::Html if ends_by_itself(&block.text()) => shown.push(block.clone()),
+            BlockKind::Html => {
+                let kind = BlockKind::CodeBlock { language: "html".to_owned() };
+                shown.push(Block { kind, ..block.clone() });
+            }
             BlockKind::Paragraph | BlockKind::Other { .. } => {
                 for units in paragraphs(&block.units()) {
                     shown.push(with_units(BlockKind::Paragraph, &block.parents, &units));
