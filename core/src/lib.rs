@@ -16,7 +16,10 @@ pub use calendar::Calendar;
 pub use clave_engine::{
     CircleStatus, DocumentId, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
     Refusal, RefusalCounts, SpaceId, check_name,
-    crdt::{Attachment, ChangeHash, CrdtError, DocumentKind, Draft, FileVersion, MessageId, NodeId, Tree},
+    crdt::{
+        Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, NodeId, Occurrence, Problem, Tree,
+    },
     crypto::{DeviceId, PersonId},
     membership::Role,
 };
