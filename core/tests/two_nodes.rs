@@ -159,3 +159,27 @@ async fn what_was_written_is_there_after_a_restart() {
     }
     assert!(matches!(Node::create(config(), "Eve", "laptop").await.err(), Some(Error::IdentityExists)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calendar_is_shared() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let alice = device(directory.path(), "Alice").await;
+    let bob = device(directory.path(), "Bob").await;
+    let hers = alice.create_space("Team").await.expect("a space");
+    let ics = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y\r\nBEGIN:VEVENT\r\nUID:1@x\r\nDTSTAMP:20261101T000000Z\r\n\
+               DTSTART;TZID=Asia/Shanghai:20261125T100000\r\nDURATION:PT1H\r\nSUMMARY:周会\r\nRRULE:FREQ=WEEKLY;COUNT=3\r\n\
+               X-ROOM;X-FLOOR=3:Blue\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let report = hers.calendar().import_ics(ics).await.expect("it is small");
+    assert_eq!((report.added, report.problems.len()), (1, 0));
+    let link = hers.invite(Duration::from_secs(3600)).await.expect("an invitation");
+    let his = within(bob.join(&link, SAFETY)).await.expect("the link is good").calendar();
+    within(async {
+        while his.events().await.expect("it runs").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let agenda = his.agenda(1_795_000_000_000, 1_800_000_000_000, "Asia/Shanghai").await.expect("a known zone");
+    assert_eq!(agenda.occurrences.iter().filter(|occurrence| occurrence.summary == "周会").count(), 3);
+    assert!(his.export_ics().await.expect("it runs").contains("X-ROOM;X-FLOOR=3:Blue"));
+}
