@@ -14,10 +14,10 @@ mod timeline;
 
 pub use calendar::Calendar;
 pub use clave_engine::{
-    CircleStatus, DocumentId, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
+    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
     Refusal, RefusalCounts, SpaceId, check_name,
-    crdt::{Attachment, ChangeHash, CrdtError, DocumentKind, Draft, FileVersion, MessageId, NodeId, Tree},
-    crypto::{DeviceId, PersonId},
+    crdt::{Attachment, ChangeHash, CrdtError, DocumentKind, Draft, FileVersion, MessageId, Node as DriveNode, NodeId, Tree},
+    crypto::{CryptoError, DeviceId, PersonId},
     membership::Role,
 };
 pub use diff::ListDiff;
