@@ -14,9 +14,13 @@ mod timeline;
 
 pub use calendar::Calendar;
 pub use clave_engine::{
-    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
-    Refusal, RefusalCounts, SpaceId, check_name,
-    crdt::{Attachment, ChangeHash, CrdtError, DocumentKind, Draft, FileVersion, MessageId, Node as DriveNode, NodeId, Tree},
+    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError,
+    LinkError, Refusal, RefusalCounts, SpaceId, check_name,
+    crdt::{
+        Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
+        Tree,
+    },
     crypto::{CryptoError, DeviceId, PersonId},
     membership::Role,
 };

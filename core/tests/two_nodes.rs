@@ -36,10 +36,10 @@ async fn two_people_work_together() {
     let his = within(bob.join(&link, SAFETY)).await.expect("the link is good");
     assert_eq!(his.name().await.expect("it runs"), "团队 Team");
     let members = his.members().await.expect("it runs");
-    assert_eq!(members.iter().map(|m| (m.name.as_str(), m.role)).collect::<Vec<_>>(), [
-        ("Alice", Role::Owner),
-        ("小波", Role::Member)
-    ]);
+    assert_eq!(
+        members.iter().map(|m| (m.name.as_str(), m.role)).collect::<Vec<_>>(),
+        [("Alice", Role::Owner), ("小波", Role::Member)]
+    );
 
     // Both ways, live, and what was said before he came.
     let mut seen = Vec::new();
@@ -61,7 +61,12 @@ async fn two_people_work_together() {
     std::fs::write(&source, &content).expect("a writable directory");
     let node = hers.drive().add(&source, clave::NodeId::ROOT, "报告.bin", |_| {}).await.expect("a readable file");
     let copy = directory.path().join("copy.bin");
-    within(async { while his.drive().file(node).await.is_err() { tokio::task::yield_now().await } }).await;
+    within(async {
+        while his.drive().file(node).await.is_err() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     let mut last = 0;
     within(his.drive().get(node, &copy, |progress| last = progress.done_bytes)).await.expect("Alice has it");
     assert_eq!(std::fs::read(&copy).expect("it was written"), content);
@@ -153,4 +158,28 @@ async fn what_was_written_is_there_after_a_restart() {
         node.shutdown().await;
     }
     assert!(matches!(Node::create(config(), "Eve", "laptop").await.err(), Some(Error::IdentityExists)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calendar_is_shared() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let alice = device(directory.path(), "Alice").await;
+    let bob = device(directory.path(), "Bob").await;
+    let hers = alice.create_space("Team").await.expect("a space");
+    let ics = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y\r\nBEGIN:VEVENT\r\nUID:1@x\r\nDTSTAMP:20261101T000000Z\r\n\
+               DTSTART;TZID=Asia/Shanghai:20261125T100000\r\nDURATION:PT1H\r\nSUMMARY:周会\r\nRRULE:FREQ=WEEKLY;COUNT=3\r\n\
+               X-ROOM;X-FLOOR=3:Blue\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let report = hers.calendar().import_ics(ics).await.expect("it is small");
+    assert_eq!((report.added, report.problems.len()), (1, 0));
+    let link = hers.invite(Duration::from_secs(3600)).await.expect("an invitation");
+    let his = within(bob.join(&link, SAFETY)).await.expect("the link is good").calendar();
+    within(async {
+        while his.events().await.expect("it runs").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let agenda = his.agenda(1_795_000_000_000, 1_800_000_000_000, "Asia/Shanghai").await.expect("a known zone");
+    assert_eq!(agenda.occurrences.iter().filter(|occurrence| occurrence.summary == "周会").count(), 3);
+    assert!(his.export_ics().await.expect("it runs").contains("X-ROOM;X-FLOOR=3:Blue"));
 }

@@ -31,26 +31,33 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actor;
+mod calendar;
 mod change;
 mod document;
 mod drive;
 mod error;
 mod kind;
 mod note;
+mod pieces;
 #[cfg(test)]
 mod testing;
 mod timeline;
 
 pub use actor::Actor;
+pub use calendar::{
+    Agenda, Attendee, Calendar, EXPANSION_MAX, Event, EventDraft, EventPatch, EventTime, ICS_BYTES_MAX, ImportReport,
+    Occurrence, Problem,
+};
 pub use change::{CHANGE_BYTES_MAX, CHANGE_DEPENDENCIES_MAX, ChangeFault, ChangeHash, ChangeInfo, inspect_change};
 pub use document::{Applied, Document};
 pub use drive::{Drive, FileVersion, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId};
 pub use error::CrdtError;
 pub use kind::{DocumentKind, SCHEMA};
 pub use note::{
-    Block, BlockKind, Container, Cursor, HARD_BREAK, IMPORT_PIECE_BYTES, Image, Inline, Link, MARKDOWN_BYTES_MAX,
-    MarkKind, Marks, NESTING_MAX, Note, SPLICE_BYTES_MAX, TITLE_BYTES_MAX,
+    Block, BlockKind, Container, Cursor, HARD_BREAK, Image, Inline, Link, MARKDOWN_BYTES_MAX, MarkKind, Marks,
+    NESTING_MAX, Note, SPLICE_BYTES_MAX, TITLE_BYTES_MAX,
 };
+pub use pieces::IMPORT_PIECE_BYTES;
 pub use timeline::{
     Attachment, Draft, MESSAGE_BYTES_MAX, Message, MessageId, REACTION_BYTES_MAX, Reaction, SEGMENT_MESSAGES_MAX,
     Timeline,

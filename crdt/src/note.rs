@@ -11,6 +11,7 @@ use std::str::FromStr;
 use automerge::transaction::Transactable;
 use automerge::{AutomergeError, CursorPosition, ObjId, ROOT, ReadDoc};
 
+use crate::pieces::{IMPORT_PIECE_BYTES, Pieces};
 use crate::{ChangeHash, CrdtError, Document, DocumentKind, kind};
 
 mod merge;
@@ -30,8 +31,6 @@ pub use rich::MarkKind;
 pub const TITLE_BYTES_MAX: usize = 1_024;
 /// The longest text that one [`Note::splice`] inserts, in bytes. What is longer goes in by [`Note::import_markdown`].
 pub const SPLICE_BYTES_MAX: usize = 1024 * 1024;
-/// About how much text a change of an import holds, in bytes.
-pub const IMPORT_PIECE_BYTES: usize = 256 * 1024;
 /// The longest Markdown that is taken in, in bytes.
 pub const MARKDOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -407,35 +406,6 @@ fn bounded(what: &'static str, text: &str, limit: usize) -> Result<(), CrdtError
 
 fn broken(_: AutomergeError) -> CrdtError {
     CrdtError::Internal("the text could not be read or changed")
-}
-
-/// A document that is committed whenever enough was done to it.
-struct Pieces<'a> {
-    document: &'a mut Document,
-    now_ms: u64,
-    bytes: usize,
-    changes: Vec<Vec<u8>>,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(document: &'a mut Document, now_ms: u64) -> Self {
-        let changes = document.commit(now_ms).into_iter().collect();
-        Self { document, now_ms, bytes: 0, changes }
-    }
-
-    fn spent(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        if self.bytes >= IMPORT_PIECE_BYTES {
-            self.bytes = 0;
-            self.changes.extend(self.document.commit(self.now_ms));
-        }
-    }
-
-    fn finish(self) -> Vec<Vec<u8>> {
-        let Self { document, now_ms, mut changes, .. } = self;
-        changes.extend(document.commit(now_ms));
-        changes
-    }
 }
 
 fn carry_out(

@@ -152,6 +152,11 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
+            key: self
+                .keys
+                .of_epoch(&head.epoch)
+                .expect("every epoch this device was in has its key in the ring")
+                .key_id(),
             depth: head.depth,
             leaves: head.leaves.len(),
             entries: self.index.len(),

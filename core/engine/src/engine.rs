@@ -266,7 +266,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let repairs = self.circles.values().filter_map(|circle| circle.repair_at_ms);
-        repairs.chain(self.next_reconcile_ms()).min()
+        repairs.chain(self.next_reconcile_ms()).chain(self.next_hello_ms()).min()
     }
 
     /// Input: a write became durable, or failed.
@@ -293,6 +293,7 @@ impl Engine {
     /// Input: time passed.
     pub fn handle_tick(&mut self, now_ms: u64) {
         self.desk.now_ms = now_ms;
+        self.hello_when_due();
         self.reconcile_when_due();
         self.finish();
     }

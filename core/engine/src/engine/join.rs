@@ -290,7 +290,11 @@ impl Engine {
                 let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
                 let prologue = prologue(id, circle, self.desk.me());
                 let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
-                handshake.read(message).map_err(|_| Refusal::Malformed)?;
+                if handshake.read(message).is_err() {
+                    // The prologue names what the link names: the other side read something else in it.
+                    self.refuse_join(peer, id, JoinError::Tampered);
+                    return Ok(());
+                }
                 let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
                 self.joins.answering.insert((peer, id), Answering::Handshake(Box::new(handshake)));
                 self.send_join(peer, id, FrameBody::Handshake(reply));

@@ -15,9 +15,18 @@ const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
 const ADDRESSES_MAX: usize = 16;
 
+/// How long to wait before saying hello again, the first time; later ones wait up to 32 times as long, in milliseconds.
+const HELLO_AGAIN_MS: u64 = 500;
+
 /// A connected device.
 #[derive(Default)]
 pub(super) struct Peer {
+    /// Whether it said hello: before that it may not know yet that it shares anything with this device, and would
+    /// refuse whatever else it is sent.
+    pub(super) ready: bool,
+    /// When to say hello again, after what was sent may have been lost.
+    hello_due_ms: Option<u64>,
+    hellos_lost: u32,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
@@ -56,7 +65,7 @@ impl Engine {
         if self.addresses.get(&me) != Some(&addresses) {
             self.addresses.insert(me, addresses);
             for peer in self.online() {
-                self.say_hello(peer);
+                self.say_hello(peer, true);
             }
         }
         self.finish();
@@ -83,18 +92,14 @@ impl Engine {
     /// Input: what was sent to a peer lately may not have arrived. Whatever it was, comparing finds it.
     pub fn handle_interrupted(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
         self.desk.now_ms = now_ms;
-        if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
-            match channel {
-                Channel::Sync => {
-                    link.in_flight = 0;
-                    self.say_hello(peer);
-                    for circle in self.circles_shared_with(&peer) {
-                        self.begin_reconcile(peer, circle);
-                    }
-                }
-                Channel::Bulk => self.fetches.lose_peer(&peer),
-                Channel::Join => {}
+        match (channel, self.peers.get_mut(&peer)) {
+            (Channel::Sync, Some(link)) => {
+                let wait_ms = HELLO_AGAIN_MS << link.hellos_lost.min(5);
+                let hellos_lost = link.hellos_lost + 1;
+                *link = Peer { hello_due_ms: Some(now_ms + wait_ms), hellos_lost, ..Peer::default() };
             }
+            (Channel::Bulk, _) => self.fetches.lose_peer(&peer),
+            _ => {}
         }
         self.finish();
     }
@@ -103,6 +108,28 @@ impl Engine {
     #[must_use]
     pub fn online(&self) -> Vec<DeviceId> {
         self.peers.keys().filter(|peer| self.permitted.contains(peer)).copied().collect()
+    }
+
+    /// Members' devices that are connected and listen.
+    pub(super) fn ready_peers(&self) -> Vec<DeviceId> {
+        self.online().into_iter().filter(|peer| self.peers[peer].ready).collect()
+    }
+
+    /// When somebody is to be said hello to again.
+    pub(super) fn next_hello_ms(&self) -> Option<u64> {
+        let due = |(device, peer): (&DeviceId, &Peer)| peer.hello_due_ms.filter(|_| self.permitted.contains(device));
+        self.peers.iter().filter_map(due).min()
+    }
+
+    /// Says hello again to those whose turn it is.
+    pub(super) fn hello_when_due(&mut self) {
+        for device in self.online() {
+            let peer = self.peers.get_mut(&device).expect("online() lists connected peers");
+            if peer.hello_due_ms.is_some_and(|due| due <= self.desk.now_ms) {
+                peer.hello_due_ms = None;
+                self.say_hello(device, false);
+            }
+        }
     }
 
     fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
@@ -119,6 +146,7 @@ impl Engine {
             return Err(Refusal::NotAMember);
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
+        tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
         match frame.body.ok_or(Refusal::UnknownBody)? {
             Body::Hello(hello) => self.take_hello(peer, hello),
             Body::Reconcile(step) => self.take_reconcile(peer, &step),
@@ -138,7 +166,9 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
-        let frame = proto::Frame { body: Some(body) }.encode_to_vec();
+        let frame = proto::Frame { body: Some(body) };
+        tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
+        let frame = frame.encode_to_vec();
         if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
             peer.in_flight += 1;
         }
@@ -168,9 +198,9 @@ impl Engine {
                 self.welcome_peer(new);
             }
         }
-        for device in self.online() {
+        for device in self.ready_peers() {
             let shared = self.circles_shared_with(&device);
-            let begun = &mut self.peers.get_mut(&device).expect("online() lists connected peers").begun;
+            let begun = &mut self.peers.get_mut(&device).expect("only connected peers are ready").begun;
             begun.retain(|circle| shared.contains(circle));
             for circle in shared.difference(&begun.clone()) {
                 self.begin_reconcile(device, *circle);
@@ -184,10 +214,10 @@ impl Engine {
 
     fn welcome_peer(&mut self, peer: DeviceId) {
         self.desk.events.push(Event::Presence { device: peer, online: true });
-        self.say_hello(peer);
+        self.say_hello(peer, false);
     }
 
-    fn say_hello(&mut self, to: DeviceId) {
+    fn say_hello(&mut self, to: DeviceId, reply: bool) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
             let known_to_both = self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
@@ -196,10 +226,11 @@ impl Engine {
                 devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
             }
         }
-        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices }));
+        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply }));
     }
 
-    /// A hello says that the other side is ready to listen, which it may not have been when this side first began.
+    /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
+    /// answered by one.
     fn take_hello(&mut self, peer: DeviceId, hello: proto::Hello) -> Result<(), Refusal> {
         for entry in hello.devices {
             let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
@@ -207,9 +238,14 @@ impl Engine {
                 self.learn_addresses(device, entry.addresses);
             }
         }
-        for circle in self.circles_shared_with(&peer) {
-            self.begin_reconcile(peer, circle);
+        if !hello.reply {
+            self.say_hello(peer, true);
         }
+        let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
+        if !link.ready || !hello.reply {
+            *link = Peer { ready: true, ..Peer::default() };
+        }
+        // What is shared is reconciled as this input ends.
         Ok(())
     }
 
@@ -232,5 +268,19 @@ impl Engine {
             self.outbox.push(Output::Addresses { device, addresses });
         }
         Ok(())
+    }
+}
+
+/// For traces: what a frame is, without what it says.
+fn frame_kind(frame: &proto::Frame) -> &'static str {
+    match &frame.body {
+        None => "unknown",
+        Some(Body::Hello(_)) => "hello",
+        Some(Body::Reconcile(_)) => "reconcile",
+        Some(Body::Entries(_)) => "entries",
+        Some(Body::Have(_)) => "have",
+        Some(Body::Want(_)) => "want",
+        Some(Body::WantChunks(_)) => "want chunks",
+        Some(Body::Chunk(_)) => "chunk",
     }
 }
