@@ -14,13 +14,14 @@ mod timeline;
 
 pub use calendar::Calendar;
 pub use clave_engine::{
-    CircleStatus, DocumentId, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
-    Refusal, RefusalCounts, SpaceId, check_name,
+    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError,
+    LinkError, Refusal, RefusalCounts, SpaceId, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
-        EventPatch, EventTime, FileVersion, ImportReport, MessageId, NodeId, Occurrence, Problem, Tree,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
+        Tree,
     },
-    crypto::{DeviceId, PersonId},
+    crypto::{CryptoError, DeviceId, PersonId},
     membership::Role,
 };
 pub use diff::ListDiff;

@@ -444,3 +444,36 @@ proptest! {
         prop_assert_eq!(view(b), view(c));
     }
 }
+
+#[test]
+fn an_editor_that_lags_behind_writes_at_what_it_saw() {
+    let mut alice = note(1);
+    alice.note().unwrap().splice(0, 0, "hello").unwrap();
+    alice.commit(NOW_MS).unwrap();
+    let seen = alice.heads();
+    let mut bob = copy(&mut alice, 2);
+    bob.note().unwrap().splice(0, 5, "goodbye").unwrap();
+    let change = bob.commit(NOW_MS).unwrap();
+    alice.apply(&[&change]).unwrap();
+
+    // Alice's editor still shows "hello".
+    let (written, version) = alice.note().unwrap().splice_at(&seen, &[(5, 0, " world"), (11, 0, "!")], NOW_MS).unwrap();
+    assert_eq!(alice.note().unwrap().text().unwrap(), "goodbye world!");
+    // The change does not depend on what Bob wrote: it is admitted where his change is not.
+    let mut carol = note(3);
+    let before = alice.changes().unwrap().remove(0).1;
+    assert_eq!(carol.apply(&[&before, &written.unwrap()]).unwrap().refused, vec![]);
+    assert_eq!(carol.heads(), version);
+    assert_eq!(carol.note().unwrap().text().unwrap(), "hello world!");
+    // And so on from that version, but not from before it.
+    let (_, version) = alice.note().unwrap().splice_at(&version, &[(0, 1, "H")], NOW_MS).unwrap();
+    sync(&mut alice, &mut bob);
+    assert!(bob.note().unwrap().text().unwrap().ends_with(" world!"));
+    let stale = alice.note().unwrap().splice_at(&seen, &[(0, 0, "x")], NOW_MS);
+    assert!(matches!(stale, Err(CrdtError::Invalid(_))));
+    let beyond = alice.note().unwrap().splice_at(&version, &[(99, 0, "x")], NOW_MS);
+    assert!(matches!(beyond, Err(CrdtError::Invalid(_))));
+    let elsewhere = alice.note().unwrap().splice_at(&[[9; 32]], &[(0, 0, "x")], NOW_MS);
+    assert_eq!(elsewhere, Err(CrdtError::NotFound("earlier state of the document")));
+    assert_eq!(alice.heads(), bob.heads(), "what failed left no trace");
+}
