@@ -326,3 +326,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_message_comes_behind_what_its_author_has_seen() {
+    let mut alice = document(1);
+    // Within one millisecond, and even if the random parts would order them otherwise.
+    let ids: Vec<_> = (0..5)
+        .map(|n| alice.timeline().unwrap().post(NOON, [9 - n; 6], &Draft::text(n.to_string())).unwrap())
+        .collect();
+    assert!(ids.is_sorted());
+    let change = alice.commit(NOON).unwrap();
+
+    let mut bob = document(2);
+    bob.apply(&[change]).unwrap();
+    let behind = bob.timeline().unwrap().post(NOON - CLOCK_SKEW_MS_MAX / 2, [0; 6], &Draft::text("reply")).unwrap();
+    assert!(behind > ids[4]);
+    // A clock that is plainly wrong is left alone: otherwise one bad clock would date everybody's messages.
+    let earlier = bob.timeline().unwrap().post(NOON - 2 * CLOCK_SKEW_MS_MAX, [0; 6], &Draft::text("?")).unwrap();
+    assert_eq!(earlier.sent_ms(), NOON - 2 * CLOCK_SKEW_MS_MAX);
+}
