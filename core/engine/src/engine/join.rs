@@ -328,7 +328,7 @@ impl Engine {
                 Ok(())
             }
             // Message 1, perhaps anew after a lost connection.
-            _ => {
+            former => {
                 let record = match self.usable_invitation(peer, id) {
                     Ok(record) => record,
                     Err(error) => {
@@ -344,7 +344,11 @@ impl Engine {
                 let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
                 let prologue = prologue(id, circle, self.desk.me());
                 let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
-                handshake.read(message).map_err(|_| Refusal::Malformed)?;
+                if handshake.read(message).is_err() {
+                    // Message 3 of an attempt that was given up.
+                    self.joins.answering.extend(former.map(|former| ((peer, id), former)));
+                    return Err(Refusal::Unexpected);
+                }
                 let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
                 self.joins.answering.insert((peer, id), (attempt, Answering::Handshake(Box::new(handshake))));
                 self.send_join(peer, id, attempt, FrameBody::Handshake(reply));
