@@ -118,8 +118,16 @@ impl Run {
             people.push(world.add_with_clock(name, skew));
         }
         let circle = world.create_space(people[0], "Team");
-        let mut run =
-            Self { world, plan, circle, invited: vec![people[0]], people, removed: Vec::new(), files: Vec::new() };
+        let mut run = Self {
+            world,
+            plan,
+            circle,
+            invited: vec![people[0]],
+            people,
+            removed: Vec::new(),
+            files: Vec::new(),
+            links: Vec::new(),
+        };
         run.world.pass(1_000);
         run.invite();
         run.world.pass(5_000);
