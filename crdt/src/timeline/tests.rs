@@ -197,7 +197,9 @@ fn reactions_belong_to_who_reacted() {
 #[test]
 fn the_newest_come_first_and_the_clock_may_be_wrong() {
     let mut alice = document(1);
-    let times = [NOON, NOON + 2, NOON + 1, NOON + 1_000_000_000, NOON + 3];
+    // A clock that is set back by more than skew explains.
+    let step = 2 * CLOCK_SKEW_MS_MAX;
+    let times = [NOON, NOON + 2 * step, NOON + step, NOON + 1_000_000_000, NOON + 3 * step];
     let ids: Vec<_> = times.iter().map(|now_ms| post(&mut alice, *now_ms, &now_ms.to_string()).0).collect();
     let timeline = alice.timeline().unwrap();
     let shown = |messages: Vec<Message>| messages.into_iter().map(|message| message.id).collect::<Vec<_>>();

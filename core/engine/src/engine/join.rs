@@ -298,6 +298,7 @@ impl Engine {
         }
         match body {
             FrameBody::Handshake(message) => self.answer_handshake(peer, id, attempt, &message),
+            FrameBody::Finish(message) => self.finish_handshake(peer, id, attempt, &message),
             FrameBody::Sealed(sealed) => self.answer_request(peer, id, attempt, &sealed),
             FrameBody::Refused(_) => Err(Refusal::Unexpected),
         }
@@ -305,6 +306,7 @@ impl Engine {
 
     // The inviter's side.
 
+    /// Message 1, perhaps anew after a lost connection.
     fn answer_handshake(
         &mut self,
         peer: DeviceId,
@@ -312,49 +314,59 @@ impl Engine {
         attempt: u64,
         message: &[u8],
     ) -> Result<(), Refusal> {
-        match self.joins.answering.remove(&(peer, id)) {
-            Some((current, session @ Answering::Session(_))) if current == attempt => {
-                self.joins.answering.insert((peer, id), (attempt, session));
-                Err(Refusal::Unexpected)
-            }
-            Some((current, Answering::Handshake(mut handshake))) if current == attempt => {
-                // Message 3: the first that shows whether the other side holds the secret.
-                if handshake.read(message).is_err() {
-                    self.refuse_join(peer, id, attempt, JoinError::Tampered);
-                    return Ok(());
-                }
-                let session = handshake.into_session().map_err(|_| Refusal::Malformed)?;
-                self.joins.answering.insert((peer, id), (attempt, Answering::Session(Box::new(session))));
-                Ok(())
-            }
-            // Message 1, perhaps anew after a lost connection.
-            _ => {
-                let record = match self.usable_invitation(peer, id) {
-                    Ok(record) => record,
-                    Err(error) => {
-                        self.refuse_join(peer, id, attempt, error);
-                        return Ok(());
-                    }
-                };
-                if self.joins.answering.len() >= HANDSHAKES_MAX {
-                    self.refuse_join(peer, id, attempt, JoinError::Busy);
-                    return Ok(());
-                }
-                let secret: [u8; 32] = record.secret.as_slice().try_into().map_err(|_| Refusal::Malformed)?;
-                let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
-                let prologue = prologue(id, circle, self.desk.me());
-                let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
-                if handshake.read(message).is_err() {
-                    // The prologue names what the link names: the other side read something else in it.
-                    self.refuse_join(peer, id, attempt, JoinError::Tampered);
-                    return Ok(());
-                }
-                let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
-                self.joins.answering.insert((peer, id), (attempt, Answering::Handshake(Box::new(handshake))));
-                self.send_join(peer, id, attempt, FrameBody::Handshake(reply));
-                Ok(())
-            }
+        if self.joins.answering.get(&(peer, id)).is_some_and(|(current, _)| *current == attempt) {
+            return Err(Refusal::Unexpected);
         }
+        let record = match self.usable_invitation(peer, id) {
+            Ok(record) => record,
+            Err(error) => {
+                self.refuse_join(peer, id, attempt, error);
+                return Ok(());
+            }
+        };
+        self.joins.answering.remove(&(peer, id));
+        if self.joins.answering.len() >= HANDSHAKES_MAX {
+            self.refuse_join(peer, id, attempt, JoinError::Busy);
+            return Ok(());
+        }
+        let secret: [u8; 32] = record.secret.as_slice().try_into().map_err(|_| Refusal::Malformed)?;
+        let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let prologue = prologue(id, circle, self.desk.me());
+        let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
+        if handshake.read(message).is_err() {
+            // The joiner's link names another circle.
+            self.refuse_join(peer, id, attempt, JoinError::Tampered);
+            return Ok(());
+        }
+        let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
+        self.joins.answering.insert((peer, id), (attempt, Answering::Handshake(Box::new(handshake))));
+        self.send_join(peer, id, attempt, FrameBody::Handshake(reply));
+        Ok(())
+    }
+
+    /// Message 3: the first that shows whether the other side holds the secret.
+    fn finish_handshake(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        attempt: u64,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        let mut handshake = match self.joins.answering.remove(&(peer, id)) {
+            Some((current, Answering::Handshake(handshake))) if current == attempt => handshake,
+            // Of an attempt that was given up, or twice.
+            other => {
+                self.joins.answering.extend(other.map(|other| ((peer, id), other)));
+                return Err(Refusal::Unexpected);
+            }
+        };
+        if handshake.read(message).is_err() {
+            self.refuse_join(peer, id, attempt, JoinError::Tampered);
+            return Ok(());
+        }
+        let session = handshake.into_session().map_err(|_| Refusal::Malformed)?;
+        self.joins.answering.insert((peer, id), (attempt, Answering::Session(Box::new(session))));
+        Ok(())
     }
 
     fn answer_request(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, sealed: &[u8]) -> Result<(), Refusal> {
@@ -455,7 +467,7 @@ impl Engine {
                 let sealed = session.seal(&request.encode_to_vec()).map_err(|_| JoinError::Protocol)?;
                 let asking = self.joins.asking.get_mut(&id).expect("it was there above");
                 asking.step = AskingStep::Session(Box::new(session));
-                self.send_join(peer, id, attempt, FrameBody::Handshake(message));
+                self.send_join(peer, id, attempt, FrameBody::Finish(message));
                 self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
                 Ok(())
             }
