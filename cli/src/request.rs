@@ -55,12 +55,36 @@ pub(crate) enum Ask {
     /// Waits until the note holds these heads, then splices it as it was at them (or as it is now, if none are given).
     NoteSplice { note: String, at: Heads, splices: Vec<Splice> },
 
+    CalAdd { event: NewEvent },
+    CalAgenda { from_ms: i64, to_ms: i64, zone: String },
+    CalImport { ics: String },
+    CalExport,
+    CalRemove { event: String },
+
     FileAdd { source: PathBuf, folder: String, name: String },
     FileList { path: String },
     FileGet { path: String, destination: PathBuf },
     FileMkdir { path: String },
     FileMove { from: String, to: String },
     FileRemove { path: String },
+}
+
+/// An event to add. Times as [`clave::EventTime`] reads them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct NewEvent {
+    pub(crate) summary: String,
+    pub(crate) start: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rrule: Option<String>,
+    /// Addresses.
+    #[serde(default)]
+    pub(crate) attendees: Vec<String>,
 }
 
 /// Something to wait for. All parts that are given have to hold at the same time.

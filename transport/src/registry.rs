@@ -24,6 +24,9 @@ const OBSERVED_MAX: usize = 16;
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
     pub(crate) refusals: RefusalCounters,
+    /// To and from anybody, those included who are gone.
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -74,6 +77,10 @@ pub struct Refusals {
 pub struct Stats {
     /// Every connected peer.
     pub peers: Vec<PeerInfo>,
+    /// Bytes of frames sent to anybody since the start, without the four of each length.
+    pub sent_bytes: u64,
+    /// Bytes of frames received from anybody since the start, likewise.
+    pub received_bytes: u64,
     /// What was refused.
     pub refusals: Refusals,
     /// Bytes of received frames that wait for the owner, by channel number. An empty frame counts as 1 KiB.

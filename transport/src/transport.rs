@@ -1,6 +1,6 @@
 //! The handle.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::{
     runtime::Handle,
@@ -183,6 +183,8 @@ impl Transport {
         let Shared { registry, events, .. } = &*self.inner.shared;
         Stats {
             peers: registry.peers().iter().map(|peer| registry.info(peer)).collect(),
+            sent_bytes: registry.sent_bytes.load(Relaxed),
+            received_bytes: registry.received_bytes.load(Relaxed),
             refusals: registry.refusals.snapshot(),
             inbound_waiting_bytes: Channel::ALL.map(|channel| events.waiting(channel)),
         }
