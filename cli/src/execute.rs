@@ -11,6 +11,7 @@ use crate::reply::{self, Reply};
 use crate::request::{Ask, Request};
 use crate::wire::Out;
 
+mod calendar;
 mod chat;
 mod file;
 mod note;
@@ -59,6 +60,12 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::NoteMerge { note, heads, markdown } => note::merge(&space, note, heads, markdown).await,
         Ask::NoteText { note } => note::text(&space, note).await,
         Ask::NoteSplice { note, at, splices } => note::splice(node, &space, note, at, splices).await,
+
+        Ask::CalAdd { event } => calendar::add(&space, event).await,
+        Ask::CalAgenda { from_ms, to_ms, zone } => calendar::agenda(&space, *from_ms, *to_ms, zone).await,
+        Ask::CalImport { ics } => calendar::import(&space, ics).await,
+        Ask::CalExport => calendar::export(&space).await,
+        Ask::CalRemove { event } => calendar::remove(&space, event).await,
 
         Ask::FileAdd { source, folder, name } => file::add(&space, source, folder, name, out).await,
         Ask::FileList { path } => file::list(&space, path).await,
