@@ -450,8 +450,9 @@ pub(crate) struct Demo {
     /// Also replay a recorded editing session (JSON, gzipped or not), each of its people on a device of their own
     #[arg(long, value_name = "PATH")]
     pub(crate) trace: Option<PathBuf>,
-    /// Keep the data directories, to look around in them
-    #[arg(long)]
+    /// Keep the data directories, to look around in them; `--keep=false` removes them at the end
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = clap::ArgAction::Set, value_name = "BOOL")]
     pub(crate) keep: bool,
     /// How many devices
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=8), value_name = "COUNT")]

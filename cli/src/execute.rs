@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clave::{Event, InviteLink, Node, Space};
+use clave::{ChangeHash, Event, InviteLink, Node, Space};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::Failure;
@@ -124,4 +124,13 @@ async fn next_event(
 /// A space is in every answer that names one.
 async fn space_reply(space: &Space) -> Result<reply::Space, Failure> {
     Ok(reply::Space { id: space.id().to_string(), name: space.name().await?, members: space.members().await?.len() })
+}
+
+/// Heads of a document, written in hexadecimal.
+fn parse_heads(heads: &[String]) -> Result<Vec<ChangeHash>, Failure> {
+    let parse = |text: &String| {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+        ChangeHash::try_from(bytes.as_slice()).ok()
+    };
+    heads.iter().map(parse).collect::<Option<_>>().ok_or_else(|| Failure::usage("these are not heads of a document"))
 }

@@ -102,9 +102,9 @@ pub(crate) struct Condition {
     /// At most so many other devices connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) online_max: Option<usize>,
-    /// These documents have exactly these heads.
+    /// These documents hold these changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) heads: Option<BTreeMap<String, Heads>>,
+    pub(crate) contains: Option<BTreeMap<String, Heads>>,
 }
 
 /// What a request needs of the network when no `clave run` is there to answer it.
