@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clave_engine::crypto::{DeviceId, Mls};
 use clave_engine::{Channel, Engine, Event, Identity, IoId, Output};
 use clave_transport::{self as transport, Events, PeerKey, Transport};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::dialer::Dialer;
 use super::seed_entropy;
@@ -43,6 +43,7 @@ pub(super) struct Driver {
     pub(super) network: Option<(Transport, Events)>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) events: broadcast::Sender<Event>,
+    pub(super) listening: watch::Sender<Vec<String>>,
     pub(super) dialer: Dialer,
     pub(super) connected: BTreeMap<DeviceId, Links>,
     /// Commands whose writes are on their way, in order.
@@ -223,7 +224,9 @@ impl Driver {
             }
             transport::Event::Listening { .. } | transport::Event::ListenEnded { .. } => {
                 if let Some((transport, _)) = &self.network {
-                    self.engine.handle_addresses(addresses_of(transport), now);
+                    let addresses = addresses_of(transport);
+                    self.engine.handle_addresses(addresses.clone(), now);
+                    self.listening.send_replace(addresses);
                 }
             }
             transport::Event::ListenFailed { address, error } => {
