@@ -166,11 +166,12 @@ impl ClaveError {
         })
     }
 
-    /// A listener threw something.
-    pub(crate) fn listener_failed() -> Self {
+    /// A listener threw something; of `what`, which may be a stack trace, the first line is told.
+    pub(crate) fn listener_failed(what: &str) -> Self {
+        let what = what.lines().next().unwrap_or_default();
         Self::new(ErrorDetail {
             code: "argument.listener".to_owned(),
-            reason: "the listener failed and is not called any more: mend it, and observe again".to_owned(),
+            reason: format!("the listener failed ({what}) and is not called any more: mend it, and observe again"),
             is_retryable: false,
         })
     }
@@ -189,6 +190,12 @@ impl From<clave::Error> for ClaveError {
     fn from(error: clave::Error) -> Self {
         let (code, is_retryable) = (error.code().to_owned(), error.is_retryable());
         Self::new(ErrorDetail { code, reason: error.to_string(), is_retryable })
+    }
+}
+
+impl From<uniffi::UnexpectedUniFFICallbackError> for ClaveError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
+        Self::listener_failed(&error.reason)
     }
 }
 

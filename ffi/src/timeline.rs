@@ -103,7 +103,10 @@ pub trait TimelineListener: Send + Sync {
     /// Steps to do one after the other, all that were due, never none. The first step ever is `Reset`. Calls come one
     /// at a time, on a thread of the node's; the next call waits until this one returns, and then brings all that
     /// happened meanwhile.
-    fn on_update(&self, diffs: Vec<TimelineDiff>);
+    ///
+    /// # Errors
+    /// Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+    fn on_update(&self, diffs: Vec<TimelineDiff>) -> Result<(), ClaveError>;
 }
 
 /// A listener at work. Keep it: when it is let go of, the listener is not called any more.
@@ -195,7 +198,8 @@ async fn tell(
         };
         let diffs = steps.into_iter().map(TimelineDiff::from).collect();
         let listener = listener.clone();
-        spawn_blocking(move || listener.on_update(diffs)).await.map_err(|_| ClaveError::listener_failed())?;
+        let heard = spawn_blocking(move || listener.on_update(diffs)).await;
+        heard.unwrap_or_else(|panic| Err(ClaveError::listener_failed(&panic.to_string())))?;
     }
 }
 

@@ -398,7 +398,7 @@ private func uniffiTraitInterfaceCallWithError<T, E>(
         callStatus.pointee.errorBuf = FfiConverterString.lower(String(describing: error))
     }
 }
-// Initial value and increment amount for handles. 
+// Initial value and increment amount for handles.
 // These ensure that SWIFT handles always have the lowest bit set
 fileprivate let UNIFFI_HANDLEMAP_INITIAL: UInt64 = 1
 fileprivate let UNIFFI_HANDLEMAP_DELTA: UInt64 = 2
@@ -608,7 +608,7 @@ fileprivate struct FfiConverterDuration: FfiConverterRustBuffer {
  * A call that is cancelled was done as a whole or not at all.
  */
 public protocol NodeProtocol: AnyObject, Sendable {
-    
+
     /**
      * Founds a space and enters it as its owner.
      *
@@ -616,7 +616,7 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * If the name cannot be used, or the disk refuses.
      */
     func createSpace(name: String) async throws  -> Space
-    
+
     /**
      * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
      * the link stays good.
@@ -625,7 +625,7 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
      */
     func join(link: String, timeout: TimeInterval) async throws  -> Space
-    
+
     /**
      * Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
      * Waits for ever, if it is offline or nothing it was told to listen on works: put a limit on it.
@@ -634,24 +634,24 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::Stopped`].
      */
     func listening() async throws  -> [String]
-    
+
     /**
      * The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
      */
-    func networkChanged() async 
-    
+    func networkChanged() async
+
     /**
      * Who this device is.
      */
     func profile()  -> Profile
-    
+
     /**
      * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
      * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
      * listener, which it would wait for.
      */
-    func shutdown() async 
-    
+    func shutdown() async
+
     /**
      * A space by its id.
      *
@@ -659,7 +659,7 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::NotFound`].
      */
     func space(id: String) async throws  -> Space
-    
+
     /**
      * The spaces this device is in.
      *
@@ -667,7 +667,7 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::Stopped`].
      */
     func spaces() async throws  -> [Space]
-    
+
     /**
      * What the node is doing.
      *
@@ -675,7 +675,7 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::Stopped`].
      */
     func status() async throws  -> NodeStatus
-    
+
 }
 /**
  * A device with everything it has. What changes something returns once the change is durable on this device; it then
@@ -733,7 +733,7 @@ open class Node: NodeProtocol, @unchecked Sendable {
         try! rustCall { uniffi_clave_ffi_fn_free_node(handle, $0) }
     }
 
-    
+
     /**
      * Creates the identity of a person with a first device, and opens it.
      *
@@ -754,7 +754,7 @@ public static func create(options: NodeOptions, personName: String, deviceName: 
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * Opens a device that was created before.
      *
@@ -776,9 +776,9 @@ public static func `open`(options: NodeOptions)async throws  -> Node  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
 
-    
+
+
     /**
      * Founds a space and enters it as its owner.
      *
@@ -800,7 +800,7 @@ open func createSpace(name: String)async throws  -> Space  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
      * the link stays good.
@@ -823,7 +823,7 @@ open func join(link: String, timeout: TimeInterval)async throws  -> Space  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
      * Waits for ever, if it is offline or nothing it was told to listen on works: put a limit on it.
@@ -846,7 +846,7 @@ open func listening()async throws  -> [String]  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
      */
@@ -863,10 +863,10 @@ open func networkChanged()async   {
             freeFunc: ffi_clave_ffi_rust_future_free_void,
             liftFunc: { $0 },
             errorHandler: nil
-            
+
         )
 }
-    
+
     /**
      * Who this device is.
      */
@@ -878,7 +878,7 @@ open func profile() -> Profile  {
     )
 })
 }
-    
+
     /**
      * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
      * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
@@ -897,10 +897,10 @@ open func shutdown()async   {
             freeFunc: ffi_clave_ffi_rust_future_free_void,
             liftFunc: { $0 },
             errorHandler: nil
-            
+
         )
 }
-    
+
     /**
      * A space by its id.
      *
@@ -922,7 +922,7 @@ open func space(id: String)async throws  -> Space  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * The spaces this device is in.
      *
@@ -944,7 +944,7 @@ open func spaces()async throws  -> [Space]  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * What the node is doing.
      *
@@ -966,9 +966,9 @@ open func status()async throws  -> NodeStatus  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
 
-    
+
+
 }
 
 
@@ -1021,12 +1021,12 @@ public func FfiConverterTypeNode_lower(_ value: Node) -> UInt64 {
  * A space this device is in.
  */
 public protocol SpaceProtocol: AnyObject, Sendable {
-    
+
     /**
      * Its id, the same on every device.
      */
     func id()  -> String
-    
+
     /**
      * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
      * device.
@@ -1035,7 +1035,7 @@ public protocol SpaceProtocol: AnyObject, Sendable {
      * [`ClaveError::NotAllowed`] if this person may not invite.
      */
     func invite(valid: TimeInterval) async throws  -> String
-    
+
     /**
      * Who is in it, owners first, then by name.
      *
@@ -1043,7 +1043,7 @@ public protocol SpaceProtocol: AnyObject, Sendable {
      * [`ClaveError::Stopped`].
      */
     func members() async throws  -> [Member]
-    
+
     /**
      * Its name.
      *
@@ -1051,12 +1051,12 @@ public protocol SpaceProtocol: AnyObject, Sendable {
      * [`ClaveError::Stopped`].
      */
     func name() async throws  -> String
-    
+
     /**
      * The chat.
      */
     func timeline()  -> Timeline
-    
+
 }
 /**
  * A space this device is in.
@@ -1111,9 +1111,9 @@ open class Space: SpaceProtocol, @unchecked Sendable {
         try! rustCall { uniffi_clave_ffi_fn_free_space(handle, $0) }
     }
 
-    
 
-    
+
+
     /**
      * Its id, the same on every device.
      */
@@ -1125,7 +1125,7 @@ open func id() -> String  {
     )
 })
 }
-    
+
     /**
      * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
      * device.
@@ -1148,7 +1148,7 @@ open func invite(valid: TimeInterval)async throws  -> String  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * Who is in it, owners first, then by name.
      *
@@ -1170,7 +1170,7 @@ open func members()async throws  -> [Member]  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * Its name.
      *
@@ -1192,7 +1192,7 @@ open func name()async throws  -> String  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * The chat.
      */
@@ -1204,9 +1204,9 @@ open func timeline() -> Timeline  {
     )
 })
 }
-    
 
-    
+
+
 }
 
 
@@ -1259,20 +1259,20 @@ public func FfiConverterTypeSpace_lower(_ value: Space) -> UInt64 {
  * A listener at work. Keep it: when it is let go of, the listener is not called any more.
  */
 public protocol SubscriptionProtocol: AnyObject, Sendable {
-    
+
     /**
      * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
      */
-    func cancel() 
-    
+    func cancel()
+
     /**
      * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
      *
      * # Errors
      * [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
      */
-    func finished() async throws 
-    
+    func finished() async throws
+
 }
 /**
  * A listener at work. Keep it: when it is let go of, the listener is not called any more.
@@ -1327,9 +1327,9 @@ open class Subscription: SubscriptionProtocol, @unchecked Sendable {
         try! rustCall { uniffi_clave_ffi_fn_free_subscription(handle, $0) }
     }
 
-    
 
-    
+
+
     /**
      * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
      */
@@ -1340,7 +1340,7 @@ open func cancel()  {try! rustCall() {
     )
 }
 }
-    
+
     /**
      * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
      *
@@ -1362,9 +1362,9 @@ open func finished()async throws   {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
 
-    
+
+
 }
 
 
@@ -1417,7 +1417,7 @@ public func FfiConverterTypeSubscription_lower(_ value: Subscription) -> UInt64 
  * The chat of a space.
  */
 public protocol TimelineProtocol: AnyObject, Sendable {
-    
+
     /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
@@ -1425,13 +1425,13 @@ public protocol TimelineProtocol: AnyObject, Sendable {
      * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
      */
     func history(count: UInt32, before: String?) async throws  -> [Message]
-    
+
     /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
      */
     func observe(count: UInt32, listener: TimelineListener)  -> Subscription
-    
+
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
      * and to the others when they are.
@@ -1440,7 +1440,7 @@ public protocol TimelineProtocol: AnyObject, Sendable {
      * If it is too long, or the disk refuses.
      */
     func send(body: String) async throws  -> String
-    
+
 }
 /**
  * The chat of a space.
@@ -1495,9 +1495,9 @@ open class Timeline: TimelineProtocol, @unchecked Sendable {
         try! rustCall { uniffi_clave_ffi_fn_free_timeline(handle, $0) }
     }
 
-    
 
-    
+
+
     /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
@@ -1519,7 +1519,7 @@ open func history(count: UInt32, before: String? = nil)async throws  -> [Message
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
+
     /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
@@ -1534,7 +1534,7 @@ open func observe(count: UInt32, listener: TimelineListener) -> Subscription  {
     )
 })
 }
-    
+
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
      * and to the others when they are.
@@ -1557,9 +1557,9 @@ open func send(body: String)async throws  -> String  {
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
-    
 
-    
+
+
 }
 
 
@@ -1612,14 +1612,17 @@ public func FfiConverterTypeTimeline_lower(_ value: Timeline) -> UInt64 {
  * Hears how a timeline changes.
  */
 public protocol TimelineListener: AnyObject, Sendable {
-    
+
     /**
      * Steps to do one after the other, all that were due, never none. The first step ever is `Reset`. Calls come one
      * at a time, on a thread of the node's; the next call waits until this one returns, and then brings all that
      * happened meanwhile.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
      */
-    func onUpdate(diffs: [TimelineDiff]) 
-    
+    func onUpdate(diffs: [TimelineDiff]) throws
+
 }
 /**
  * Hears how a timeline changes.
@@ -1674,15 +1677,18 @@ open class TimelineListenerImpl: TimelineListener, @unchecked Sendable {
         try! rustCall { uniffi_clave_ffi_fn_free_timelinelistener(handle, $0) }
     }
 
-    
 
-    
+
+
     /**
      * Steps to do one after the other, all that were due, never none. The first step ever is `Reset`. Calls come one
      * at a time, on a thread of the node's; the next call waits until this one returns, and then brings all that
      * happened meanwhile.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
      */
-open func onUpdate(diffs: [TimelineDiff])  {try! rustCall() {
+open func onUpdate(diffs: [TimelineDiff])throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
         uniffiCallStatus in
     uniffi_clave_ffi_fn_method_timelinelistener_on_update(
             self.uniffiCloneHandle(),
@@ -1690,9 +1696,9 @@ open func onUpdate(diffs: [TimelineDiff])  {try! rustCall() {
     )
 }
 }
-    
 
-    
+
+
 }
 
 
@@ -1730,17 +1736,18 @@ fileprivate struct UniffiCallbackInterfaceTimelineListener {
                 guard let uniffiObj = try? FfiConverterTypeTimelineListener.handleMap.get(handle: uniffiHandle) else {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
-                return uniffiObj.onUpdate(
+                return try uniffiObj.onUpdate(
                      diffs: try FfiConverterSequenceTypeTimelineDiff.lift(diffs)
                 )
             }
 
-            
+
             let writeReturn = { () }
-            uniffiTraitInterfaceCall(
+            uniffiTraitInterfaceCallWithError(
                 callStatus: uniffiCallStatus,
                 makeCall: makeCall,
-                writeReturn: writeReturn
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
             )
         }
     )
@@ -1846,13 +1853,13 @@ public struct Author: Equatable, Hashable {
     public init(
         /**
          * The id of the person, if they are still in the space.
-         */person: String?, 
+         */person: String?,
         /**
          * The id of the device, if the membership log knows it (yet).
-         */device: String?, 
+         */device: String?,
         /**
          * What to show.
-         */name: String, 
+         */name: String,
         /**
          * Whether it is the person this device belongs to.
          */isMe: Bool) {
@@ -1862,9 +1869,9 @@ public struct Author: Equatable, Hashable {
         self.isMe = isMe
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -1878,9 +1885,9 @@ public struct FfiConverterTypeAuthor: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Author {
         return
             try Author(
-                person: FfiConverterOptionString.read(from: &buf), 
-                device: FfiConverterOptionString.read(from: &buf), 
-                name: FfiConverterString.read(from: &buf), 
+                person: FfiConverterOptionString.read(from: &buf),
+                device: FfiConverterOptionString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
                 isMe: FfiConverterBool.read(from: &buf)
         )
     }
@@ -1931,10 +1938,10 @@ public struct ErrorDetail: Equatable, Hashable {
     public init(
         /**
          * What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
-         */code: String, 
+         */code: String,
         /**
          * What happened and what to do next, for people: one sentence in English.
-         */reason: String, 
+         */reason: String,
         /**
          * Whether the same call may work later, without anything being changed.
          */isRetryable: Bool) {
@@ -1943,9 +1950,9 @@ public struct ErrorDetail: Equatable, Hashable {
         self.isRetryable = isRetryable
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -1959,8 +1966,8 @@ public struct FfiConverterTypeErrorDetail: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ErrorDetail {
         return
             try ErrorDetail(
-                code: FfiConverterString.read(from: &buf), 
-                reason: FfiConverterString.read(from: &buf), 
+                code: FfiConverterString.read(from: &buf),
+                reason: FfiConverterString.read(from: &buf),
                 isRetryable: FfiConverterBool.read(from: &buf)
         )
     }
@@ -2018,16 +2025,16 @@ public struct Member: Equatable, Hashable {
     public init(
         /**
          * The id of the person.
-         */person: String, 
+         */person: String,
         /**
          * How they are called.
-         */name: String, 
+         */name: String,
         /**
          * What they may do.
-         */role: Role, 
+         */role: Role,
         /**
          * Their devices.
-         */devices: [MemberDevice], 
+         */devices: [MemberDevice],
         /**
          * Whether it is the person this device belongs to.
          */isMe: Bool) {
@@ -2038,9 +2045,9 @@ public struct Member: Equatable, Hashable {
         self.isMe = isMe
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2054,10 +2061,10 @@ public struct FfiConverterTypeMember: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Member {
         return
             try Member(
-                person: FfiConverterString.read(from: &buf), 
-                name: FfiConverterString.read(from: &buf), 
-                role: FfiConverterTypeRole.read(from: &buf), 
-                devices: FfiConverterSequenceTypeMemberDevice.read(from: &buf), 
+                person: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                role: FfiConverterTypeRole.read(from: &buf),
+                devices: FfiConverterSequenceTypeMemberDevice.read(from: &buf),
                 isMe: FfiConverterBool.read(from: &buf)
         )
     }
@@ -2109,10 +2116,10 @@ public struct MemberDevice: Equatable, Hashable {
     public init(
         /**
          * The id of the device.
-         */device: String, 
+         */device: String,
         /**
          * What its person calls it.
-         */name: String, 
+         */name: String,
         /**
          * Whether it is connected now (or is this one).
          */online: Bool) {
@@ -2121,9 +2128,9 @@ public struct MemberDevice: Equatable, Hashable {
         self.online = online
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2137,8 +2144,8 @@ public struct FfiConverterTypeMemberDevice: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MemberDevice {
         return
             try MemberDevice(
-                device: FfiConverterString.read(from: &buf), 
-                name: FfiConverterString.read(from: &buf), 
+                device: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
                 online: FfiConverterBool.read(from: &buf)
         )
     }
@@ -2216,31 +2223,31 @@ public struct Message: Equatable, Hashable {
     public init(
         /**
          * Its id, the same on every device.
-         */id: String, 
+         */id: String,
         /**
          * Who wrote it.
-         */author: Author, 
+         */author: Author,
         /**
          * When, by its author's clock, in Unix milliseconds.
-         */sentMs: UInt64, 
+         */sentMs: UInt64,
         /**
          * Plain text, with Markdown's conventions. Empty if it was withdrawn.
-         */body: String, 
+         */body: String,
         /**
          * The id of the message it answers.
-         */replyTo: String?, 
+         */replyTo: String?,
         /**
          * The ids of people named in it.
-         */mentions: [String], 
+         */mentions: [String],
         /**
          * Whether its author changed it since.
-         */edited: Bool, 
+         */edited: Bool,
         /**
          * Whether its author took it back.
-         */withdrawn: Bool, 
+         */withdrawn: Bool,
         /**
          * Somebody else overwrote it: what it says is theirs.
-         */alteredBy: Author?, 
+         */alteredBy: Author?,
         /**
          * Reactions.
          */reactions: [Reaction]) {
@@ -2256,9 +2263,9 @@ public struct Message: Equatable, Hashable {
         self.reactions = reactions
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2272,15 +2279,15 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Message {
         return
             try Message(
-                id: FfiConverterString.read(from: &buf), 
-                author: FfiConverterTypeAuthor.read(from: &buf), 
-                sentMs: FfiConverterUInt64.read(from: &buf), 
-                body: FfiConverterString.read(from: &buf), 
-                replyTo: FfiConverterOptionString.read(from: &buf), 
-                mentions: FfiConverterSequenceString.read(from: &buf), 
-                edited: FfiConverterBool.read(from: &buf), 
-                withdrawn: FfiConverterBool.read(from: &buf), 
-                alteredBy: FfiConverterOptionTypeAuthor.read(from: &buf), 
+                id: FfiConverterString.read(from: &buf),
+                author: FfiConverterTypeAuthor.read(from: &buf),
+                sentMs: FfiConverterUInt64.read(from: &buf),
+                body: FfiConverterString.read(from: &buf),
+                replyTo: FfiConverterOptionString.read(from: &buf),
+                mentions: FfiConverterSequenceString.read(from: &buf),
+                edited: FfiConverterBool.read(from: &buf),
+                withdrawn: FfiConverterBool.read(from: &buf),
+                alteredBy: FfiConverterOptionTypeAuthor.read(from: &buf),
                 reactions: FfiConverterSequenceTypeReaction.read(from: &buf)
         )
     }
@@ -2341,13 +2348,13 @@ public struct NetworkOptions: Equatable, Hashable {
     public init(
         /**
          * Multiaddrs to listen on, with port 0 where the system may choose; nothing is every interface.
-         */listen: [String]? = nil, 
+         */listen: [String]? = nil,
         /**
          * Whether to look for members on the local network, and be found there.
-         */mdns: Bool = true, 
+         */mdns: Bool = true,
         /**
          * Whether to use QUIC beside TCP.
-         */quic: Bool = false, 
+         */quic: Bool = false,
         /**
          * Relays to be reachable through, each with its `/p2p/…`.
          */relays: [String] = []) {
@@ -2357,9 +2364,9 @@ public struct NetworkOptions: Equatable, Hashable {
         self.relays = relays
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2373,9 +2380,9 @@ public struct FfiConverterTypeNetworkOptions: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NetworkOptions {
         return
             try NetworkOptions(
-                listen: FfiConverterOptionSequenceString.read(from: &buf), 
-                mdns: FfiConverterBool.read(from: &buf), 
-                quic: FfiConverterBool.read(from: &buf), 
+                listen: FfiConverterOptionSequenceString.read(from: &buf),
+                mdns: FfiConverterBool.read(from: &buf),
+                quic: FfiConverterBool.read(from: &buf),
                 relays: FfiConverterSequenceString.read(from: &buf)
         )
     }
@@ -2426,10 +2433,10 @@ public struct NodeOptions: Equatable, Hashable {
     public init(
         /**
          * The data directory. One process at a time.
-         */directory: String, 
+         */directory: String,
         /**
          * What opens the vault. Without one, whoever can read the directory can read everything.
-         */passphrase: String? = nil, 
+         */passphrase: String? = nil,
         /**
          * How to reach others; nothing works offline.
          */network: NetworkOptions? = nil) {
@@ -2438,9 +2445,9 @@ public struct NodeOptions: Equatable, Hashable {
         self.network = network
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2454,8 +2461,8 @@ public struct FfiConverterTypeNodeOptions: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NodeOptions {
         return
             try NodeOptions(
-                directory: FfiConverterString.read(from: &buf), 
-                passphrase: FfiConverterOptionString.read(from: &buf), 
+                directory: FfiConverterString.read(from: &buf),
+                passphrase: FfiConverterOptionString.read(from: &buf),
                 network: FfiConverterOptionTypeNetworkOptions.read(from: &buf)
         )
     }
@@ -2517,19 +2524,19 @@ public struct NodeStatus: Equatable, Hashable {
     public init(
         /**
          * Where it can be reached. Empty when it is offline.
-         */addresses: [String], 
+         */addresses: [String],
         /**
          * Members that are connected.
-         */peers: [PeerStatus], 
+         */peers: [PeerStatus],
         /**
          * Bytes of frames sent to anyone since it started, peers that are gone included.
-         */sentBytes: UInt64, 
+         */sentBytes: UInt64,
         /**
          * Bytes of frames received from anyone since it started.
-         */receivedBytes: UInt64, 
+         */receivedBytes: UInt64,
         /**
          * How often what arrived was refused since it started, by reason.
-         */refusals: [String: UInt64], 
+         */refusals: [String: UInt64],
         /**
          * Bytes on disk.
          */storeBytes: UInt64) {
@@ -2541,9 +2548,9 @@ public struct NodeStatus: Equatable, Hashable {
         self.storeBytes = storeBytes
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2557,11 +2564,11 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NodeStatus {
         return
             try NodeStatus(
-                addresses: FfiConverterSequenceString.read(from: &buf), 
-                peers: FfiConverterSequenceTypePeerStatus.read(from: &buf), 
-                sentBytes: FfiConverterUInt64.read(from: &buf), 
-                receivedBytes: FfiConverterUInt64.read(from: &buf), 
-                refusals: FfiConverterDictionaryStringUInt64.read(from: &buf), 
+                addresses: FfiConverterSequenceString.read(from: &buf),
+                peers: FfiConverterSequenceTypePeerStatus.read(from: &buf),
+                sentBytes: FfiConverterUInt64.read(from: &buf),
+                receivedBytes: FfiConverterUInt64.read(from: &buf),
+                refusals: FfiConverterDictionaryStringUInt64.read(from: &buf),
                 storeBytes: FfiConverterUInt64.read(from: &buf)
         )
     }
@@ -2626,19 +2633,19 @@ public struct PeerStatus: Equatable, Hashable {
     public init(
         /**
          * The id of the device.
-         */device: String, 
+         */device: String,
         /**
          * Where, as seen from here.
-         */address: String, 
+         */address: String,
         /**
          * Whether a relay is in between.
-         */relayed: Bool, 
+         */relayed: Bool,
         /**
          * The last measured round trip.
-         */roundTrip: TimeInterval?, 
+         */roundTrip: TimeInterval?,
         /**
          * Bytes of frames sent in this session.
-         */sentBytes: UInt64, 
+         */sentBytes: UInt64,
         /**
          * Bytes of frames received in this session.
          */receivedBytes: UInt64) {
@@ -2650,9 +2657,9 @@ public struct PeerStatus: Equatable, Hashable {
         self.receivedBytes = receivedBytes
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2666,11 +2673,11 @@ public struct FfiConverterTypePeerStatus: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PeerStatus {
         return
             try PeerStatus(
-                device: FfiConverterString.read(from: &buf), 
-                address: FfiConverterString.read(from: &buf), 
-                relayed: FfiConverterBool.read(from: &buf), 
-                roundTrip: FfiConverterOptionDuration.read(from: &buf), 
-                sentBytes: FfiConverterUInt64.read(from: &buf), 
+                device: FfiConverterString.read(from: &buf),
+                address: FfiConverterString.read(from: &buf),
+                relayed: FfiConverterBool.read(from: &buf),
+                roundTrip: FfiConverterOptionDuration.read(from: &buf),
+                sentBytes: FfiConverterUInt64.read(from: &buf),
                 receivedBytes: FfiConverterUInt64.read(from: &buf)
         )
     }
@@ -2727,13 +2734,13 @@ public struct Profile: Equatable, Hashable {
     public init(
         /**
          * The id of the person.
-         */person: String, 
+         */person: String,
         /**
          * How the person is called.
-         */personName: String, 
+         */personName: String,
         /**
          * The id of the device.
-         */device: String, 
+         */device: String,
         /**
          * How the device is called.
          */deviceName: String) {
@@ -2743,9 +2750,9 @@ public struct Profile: Equatable, Hashable {
         self.deviceName = deviceName
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2759,9 +2766,9 @@ public struct FfiConverterTypeProfile: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Profile {
         return
             try Profile(
-                person: FfiConverterString.read(from: &buf), 
-                personName: FfiConverterString.read(from: &buf), 
-                device: FfiConverterString.read(from: &buf), 
+                person: FfiConverterString.read(from: &buf),
+                personName: FfiConverterString.read(from: &buf),
+                device: FfiConverterString.read(from: &buf),
                 deviceName: FfiConverterString.read(from: &buf)
         )
     }
@@ -2808,7 +2815,7 @@ public struct Reaction: Equatable, Hashable {
     public init(
         /**
          * An emoji, mostly.
-         */text: String, 
+         */text: String,
         /**
          * Who.
          */by: [Author]) {
@@ -2816,9 +2823,9 @@ public struct Reaction: Equatable, Hashable {
         self.by = by
     }
 
-    
 
-    
+
+
 }
 
 #if compiler(>=6)
@@ -2832,7 +2839,7 @@ public struct FfiConverterTypeReaction: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Reaction {
         return
             try Reaction(
-                text: FfiConverterString.read(from: &buf), 
+                text: FfiConverterString.read(from: &buf),
                 by: FfiConverterSequenceTypeAuthor.read(from: &buf)
         )
     }
@@ -2862,11 +2869,11 @@ public func FfiConverterTypeReaction_lower(_ value: Reaction) -> RustBuffer {
 /**
  * Why something did not work. There is one variant per group of causes; the code says which cause.
  */
-public 
+public
 enum ClaveError: Swift.Error, Equatable, Hashable {
 
-    
-    
+
+
     /**
      * There is no identity in the directory yet, or there is one already.
      */
@@ -2988,7 +2995,7 @@ enum ClaveError: Swift.Error, Equatable, Hashable {
          */detail: ErrorDetail
     )
 
-    
+
     /**
      * What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
      */
@@ -3000,7 +3007,7 @@ public func code() -> String  {
     )
 })
 }
-    
+
     /**
      * Whether the same call may work later, without anything being changed.
      */
@@ -3012,7 +3019,7 @@ public func isRetryable() -> Bool  {
     )
 })
 }
-    
+
     /**
      * What happened and what to do next, for people: one sentence in English.
      */
@@ -3024,9 +3031,9 @@ public func reason() -> String  {
     )
 })
 }
-    
 
-    
+
+
 // The local Rust `Display` implementation.
 public var description: String {
     return try!  FfiConverterString.lift(
@@ -3039,7 +3046,7 @@ public var description: String {
     )
 }
 
-    
+
 }
 
 #if compiler(>=6)
@@ -3056,9 +3063,9 @@ public struct FfiConverterTypeClaveError: FfiConverterRustBuffer {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
-        
 
-        
+
+
         case 1: return .Identity(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
@@ -3112,84 +3119,84 @@ public struct FfiConverterTypeClaveError: FfiConverterRustBuffer {
     public static func write(_ value: ClaveError, into buf: inout [UInt8]) {
         switch value {
 
-        
 
-        
-        
+
+
+
         case let .Identity(detail):
             writeInt(&buf, Int32(1))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Vault(detail):
             writeInt(&buf, Int32(2))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Store(detail):
             writeInt(&buf, Int32(3))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Network(detail):
             writeInt(&buf, Int32(4))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Link(detail):
             writeInt(&buf, Int32(5))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Invitation(detail):
             writeInt(&buf, Int32(6))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Unreachable(detail):
             writeInt(&buf, Int32(7))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .NotFound(detail):
             writeInt(&buf, Int32(8))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .NotAllowed(detail):
             writeInt(&buf, Int32(9))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Argument(detail):
             writeInt(&buf, Int32(10))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .File(detail):
             writeInt(&buf, Int32(11))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Content(detail):
             writeInt(&buf, Int32(12))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Cancelled(detail):
             writeInt(&buf, Int32(13))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Stopped(detail):
             writeInt(&buf, Int32(14))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
-        
+
+
         case let .Internal(detail):
             writeInt(&buf, Int32(15))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
-            
+
         }
     }
 }
@@ -3215,7 +3222,7 @@ public func FfiConverterTypeClaveError_lower(_ value: ClaveError) -> RustBuffer 
  */
 
 public enum Role: Equatable, Hashable {
-    
+
     /**
      * Answers to other owners only.
      */
@@ -3260,50 +3267,50 @@ public struct FfiConverterTypeRole: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Role {
         let variant: Int32 = try readInt(&buf)
         switch variant {
-        
+
         case 1: return .owner
-        
+
         case 2: return .admin
-        
+
         case 3: return .member
-        
+
         case 4: return .bot
-        
+
         case 5: return .guest
-        
+
         case 6: return .unknown
-        
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
 
     public static func write(_ value: Role, into buf: inout [UInt8]) {
         switch value {
-        
-        
+
+
         case .owner:
             writeInt(&buf, Int32(1))
-        
-        
+
+
         case .admin:
             writeInt(&buf, Int32(2))
-        
-        
+
+
         case .member:
             writeInt(&buf, Int32(3))
-        
-        
+
+
         case .bot:
             writeInt(&buf, Int32(4))
-        
-        
+
+
         case .guest:
             writeInt(&buf, Int32(5))
-        
-        
+
+
         case .unknown:
             writeInt(&buf, Int32(6))
-        
+
         }
     }
 }
@@ -3330,7 +3337,7 @@ public func FfiConverterTypeRole_lower(_ value: Role) -> RustBuffer {
  */
 
 public enum TimelineDiff: Equatable, Hashable {
-    
+
     /**
      * Forget what you have: this is the list.
      */
@@ -3353,7 +3360,7 @@ public enum TimelineDiff: Equatable, Hashable {
     case insert(
         /**
          * Where, from 0.
-         */index: UInt32, 
+         */index: UInt32,
         /**
          * What.
          */item: Message
@@ -3364,7 +3371,7 @@ public enum TimelineDiff: Equatable, Hashable {
     case set(
         /**
          * Where, from 0.
-         */index: UInt32, 
+         */index: UInt32,
         /**
          * By what.
          */item: Message
@@ -3397,56 +3404,56 @@ public struct FfiConverterTypeTimelineDiff: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TimelineDiff {
         let variant: Int32 = try readInt(&buf)
         switch variant {
-        
+
         case 1: return .reset(items: try FfiConverterSequenceTypeMessage.read(from: &buf)
         )
-        
+
         case 2: return .append(items: try FfiConverterSequenceTypeMessage.read(from: &buf)
         )
-        
+
         case 3: return .insert(index: try FfiConverterUInt32.read(from: &buf), item: try FfiConverterTypeMessage.read(from: &buf)
         )
-        
+
         case 4: return .set(index: try FfiConverterUInt32.read(from: &buf), item: try FfiConverterTypeMessage.read(from: &buf)
         )
-        
+
         case 5: return .remove(index: try FfiConverterUInt32.read(from: &buf)
         )
-        
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
 
     public static func write(_ value: TimelineDiff, into buf: inout [UInt8]) {
         switch value {
-        
-        
+
+
         case let .reset(items):
             writeInt(&buf, Int32(1))
             FfiConverterSequenceTypeMessage.write(items, into: &buf)
-            
-        
+
+
         case let .append(items):
             writeInt(&buf, Int32(2))
             FfiConverterSequenceTypeMessage.write(items, into: &buf)
-            
-        
+
+
         case let .insert(index,item):
             writeInt(&buf, Int32(3))
             FfiConverterUInt32.write(index, into: &buf)
             FfiConverterTypeMessage.write(item, into: &buf)
-            
-        
+
+
         case let .set(index,item):
             writeInt(&buf, Int32(4))
             FfiConverterUInt32.write(index, into: &buf)
             FfiConverterTypeMessage.write(item, into: &buf)
-            
-        
+
+
         case let .remove(index):
             writeInt(&buf, Int32(5))
             FfiConverterUInt32.write(index, into: &buf)
-            
+
         }
     }
 }
@@ -3985,7 +3992,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_timeline_send() != 59361) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_timelinelistener_on_update() != 29327) {
+    if (uniffi_clave_ffi_checksum_method_timelinelistener_on_update() != 30595) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_constructor_node_create() != 62307) {

@@ -245,7 +245,7 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TIMELINE_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TIMELINE_LISTENER_METHOD0
-typedef void (*UniffiCallbackInterfaceTimelineListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull, 
+typedef void (*UniffiCallbackInterfaceTimelineListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
@@ -447,7 +447,7 @@ RustBuffer uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display(RustBuffer
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_VERSION
 RustBuffer uniffi_clave_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_NODE_EXISTS
@@ -718,151 +718,151 @@ void ffi_clave_ffi_rust_future_complete_void(uint64_t handle, RustCallStatus *_N
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_VERSION
 uint16_t uniffi_clave_ffi_checksum_func_version(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_NODE_EXISTS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_NODE_EXISTS
 uint16_t uniffi_clave_ffi_checksum_func_node_exists(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CREATE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CREATE_SPACE
 uint16_t uniffi_clave_ffi_checksum_method_node_create_space(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_JOIN
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_JOIN
 uint16_t uniffi_clave_ffi_checksum_method_node_join(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_LISTENING
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_LISTENING
 uint16_t uniffi_clave_ffi_checksum_method_node_listening(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_NETWORK_CHANGED
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_NETWORK_CHANGED
 uint16_t uniffi_clave_ffi_checksum_method_node_network_changed(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PROFILE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PROFILE
 uint16_t uniffi_clave_ffi_checksum_method_node_profile(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SHUTDOWN
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SHUTDOWN
 uint16_t uniffi_clave_ffi_checksum_method_node_shutdown(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SPACE
 uint16_t uniffi_clave_ffi_checksum_method_node_space(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SPACES
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SPACES
 uint16_t uniffi_clave_ffi_checksum_method_node_spaces(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_STATUS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_STATUS
 uint16_t uniffi_clave_ffi_checksum_method_node_status(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_ID
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_ID
 uint16_t uniffi_clave_ffi_checksum_method_space_id(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_INVITE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_INVITE
 uint16_t uniffi_clave_ffi_checksum_method_space_invite(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_MEMBERS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_MEMBERS
 uint16_t uniffi_clave_ffi_checksum_method_space_members(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_NAME
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_NAME
 uint16_t uniffi_clave_ffi_checksum_method_space_name(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_TIMELINE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_TIMELINE
 uint16_t uniffi_clave_ffi_checksum_method_space_timeline(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_CANCEL
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_CANCEL
 uint16_t uniffi_clave_ffi_checksum_method_subscription_cancel(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
 uint16_t uniffi_clave_ffi_checksum_method_subscription_finished(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_HISTORY
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_HISTORY
 uint16_t uniffi_clave_ffi_checksum_method_timeline_history(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE
 uint16_t uniffi_clave_ffi_checksum_method_timeline_observe(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_SEND
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_SEND
 uint16_t uniffi_clave_ffi_checksum_method_timeline_send(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINELISTENER_ON_UPDATE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINELISTENER_ON_UPDATE
 uint16_t uniffi_clave_ffi_checksum_method_timelinelistener_on_update(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_CREATE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_CREATE
 uint16_t uniffi_clave_ffi_checksum_constructor_node_create(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_OPEN
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_OPEN
 uint16_t uniffi_clave_ffi_checksum_constructor_node_open(void
-    
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_CLAVE_FFI_UNIFFI_CONTRACT_VERSION
 #define UNIFFI_FFIDEF_FFI_CLAVE_FFI_UNIFFI_CONTRACT_VERSION
 uint32_t ffi_clave_ffi_uniffi_contract_version(void
-    
+
 );
 #endif
 

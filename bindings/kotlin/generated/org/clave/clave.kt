@@ -351,7 +351,7 @@ internal inline fun<T, reified E: Throwable> uniffiTraitInterfaceCallWithError(
         }
     }
 }
-// Initial value and increment amount for handles. 
+// Initial value and increment amount for handles.
 // These ensure that Kotlin-generated handles always have the lowest bit set
 private const val UNIFFI_HANDLEMAP_INITIAL = 1.toLong()
 private const val UNIFFI_HANDLEMAP_DELTA = 2.toLong()
@@ -361,7 +361,7 @@ private const val UNIFFI_HANDLEMAP_DELTA = 2.toLong()
 // This is used pass an opaque 64-bit handle representing a foreign object to the Rust code.
 internal class UniffiHandleMap<T: Any> {
     private val map = ConcurrentHashMap<Long, T>()
-    // Start 
+    // Start
     private val counter = java.util.concurrent.atomic.AtomicLong(UNIFFI_HANDLEMAP_INITIAL)
 
     val size: Int
@@ -755,27 +755,27 @@ internal object IntegrityCheckingUniffiLib {
     external fun ffi_clave_ffi_uniffi_contract_version(
     ): Int
 
-        
+
 }
 
 internal object UniffiLib {
-    
+
     // The Cleaner for the whole library
     internal val CLEANER: UniffiCleaner by lazy {
         UniffiCleaner.create()
     }
-    
+
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "clave"))
         uniffiCallbackInterfaceTimelineListener.register(this)
-        
+
     }
 
     internal fun ensureInitialized() = Unit
-    external fun uniffi_clave_ffi_fn_clone_node(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_clone_node(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_free_node(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_free_node(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_clave_ffi_fn_constructor_node_create(`options`: RustBuffer.ByValue,`personName`: RustBuffer.ByValue,`deviceName`: RustBuffer.ByValue,
     ): Long
@@ -789,7 +789,7 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_network_changed(`ptr`: Long,
     ): Long
-    external fun uniffi_clave_ffi_fn_method_node_profile(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_node_profile(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_method_node_shutdown(`ptr`: Long,
     ): Long
@@ -799,11 +799,11 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_status(`ptr`: Long,
     ): Long
-    external fun uniffi_clave_ffi_fn_clone_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_clone_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_free_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_free_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_space_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_space_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_method_space_invite(`ptr`: Long,`valid`: RustBuffer.ByValue,
     ): Long
@@ -811,53 +811,53 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_space_name(`ptr`: Long,
     ): Long
-    external fun uniffi_clave_ffi_fn_method_space_timeline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_space_timeline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_clone_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_clone_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_free_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_free_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_subscription_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_subscription_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_clave_ffi_fn_method_subscription_finished(`ptr`: Long,
     ): Long
-    external fun uniffi_clave_ffi_fn_clone_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_clone_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_free_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_free_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_clave_ffi_fn_method_timeline_history(`ptr`: Long,`count`: Int,`before`: RustBuffer.ByValue,
     ): Long
-    external fun uniffi_clave_ffi_fn_method_timeline_observe(`ptr`: Long,`count`: Int,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_timeline_observe(`ptr`: Long,`count`: Int,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_send(`ptr`: Long,`body`: RustBuffer.ByValue,
     ): Long
-    external fun uniffi_clave_ffi_fn_clone_timelinelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_clone_timelinelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_free_timelinelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_free_timelinelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_clave_ffi_fn_init_callback_vtable_timelinelistener(`vtable`: UniffiVTableCallbackInterfaceTimelineListener,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_timelinelistener_on_update(`ptr`: Long,`diffs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_timelinelistener_on_update(`ptr`: Long,`diffs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_claveerror_code(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_claveerror_code(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_clave_ffi_fn_method_claveerror_is_retryable(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_claveerror_is_retryable(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
-    external fun uniffi_clave_ffi_fn_method_claveerror_reason(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_claveerror_reason(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_clave_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_clave_ffi_fn_func_node_exists(`directory`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_clave_ffi_fn_func_node_exists(`directory`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
-    external fun ffi_clave_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun ffi_clave_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun ffi_clave_ffi_rustbuffer_free(`buf`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rustbuffer_free(`buf`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun ffi_clave_ffi_rustbuffer_reserve(`buf`: RustBuffer.ByValue,`additional`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rustbuffer_reserve(`buf`: RustBuffer.ByValue,`additional`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_clave_ffi_rust_future_poll_u8(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -865,7 +865,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_u8(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_u8(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_u8(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun ffi_clave_ffi_rust_future_poll_i8(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -873,7 +873,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_i8(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_i8(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_i8(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
     external fun ffi_clave_ffi_rust_future_poll_u16(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -881,7 +881,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_u16(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_u16(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_u16(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun ffi_clave_ffi_rust_future_poll_i16(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -889,7 +889,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_i16(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_i16(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_i16(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Short
     external fun ffi_clave_ffi_rust_future_poll_u32(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -897,7 +897,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_u32(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_u32(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_u32(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun ffi_clave_ffi_rust_future_poll_i32(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -905,7 +905,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_i32(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_i32(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_i32(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Int
     external fun ffi_clave_ffi_rust_future_poll_u64(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -913,7 +913,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_u64(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_u64(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_u64(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun ffi_clave_ffi_rust_future_poll_i64(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -921,7 +921,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_i64(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_i64(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_i64(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun ffi_clave_ffi_rust_future_poll_f32(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -929,7 +929,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_f32(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_f32(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_f32(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Float
     external fun ffi_clave_ffi_rust_future_poll_f64(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -937,7 +937,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_f64(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_f64(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_f64(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Double
     external fun ffi_clave_ffi_rust_future_poll_rust_buffer(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -945,7 +945,7 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_rust_buffer(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_rust_buffer(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_rust_buffer(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_clave_ffi_rust_future_poll_void(`handle`: Long,`callback`: UniffiRustFutureContinuationCallback,`callbackData`: Long,
     ): Unit
@@ -953,10 +953,10 @@ internal object UniffiLib {
     ): Unit
     external fun ffi_clave_ffi_rust_future_free_void(`handle`: Long,
     ): Unit
-    external fun ffi_clave_ffi_rust_future_complete_void(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun ffi_clave_ffi_rust_future_complete_void(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
 
-        
+
 }
 
 private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
@@ -1033,7 +1033,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_timeline_send() and 0xFFFF) != 59361) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_timelinelistener_on_update() and 0xFFFF) != 29327) {
+    if ((lib.uniffi_clave_ffi_checksum_method_timelinelistener_on_update() and 0xFFFF) != 30595) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_constructor_node_create() and 0xFFFF) != 62307) {
@@ -1157,7 +1157,7 @@ inline fun <T : Disposable?, R> T.use(block: (T) -> R) =
         }
     }
 
-/** 
+/**
  * Placeholder object used to signal that we're constructing an interface with a FFI handle.
  *
  * This is the first argument for interface constructors that input a raw handle. It exists is that
@@ -1168,7 +1168,7 @@ inline fun <T : Disposable?, R> T.use(block: (T) -> R) =
  * */
 object UniffiWithHandle
 
-/** 
+/**
  * Used to instantiate an interface without an actual pointer, for fakes in tests, mostly.
  *
  * @suppress
@@ -1540,7 +1540,7 @@ public object FfiConverterDuration: FfiConverterRustBuffer<java.time.Duration> {
  * A call that is cancelled was done as a whole or not at all.
  */
 public interface NodeInterface {
-    
+
     /**
      * Founds a space and enters it as its owner.
      *
@@ -1548,7 +1548,7 @@ public interface NodeInterface {
      * If the name cannot be used, or the disk refuses.
      */
     suspend fun `createSpace`(`name`: kotlin.String): Space
-    
+
     /**
      * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
      * the link stays good.
@@ -1557,7 +1557,7 @@ public interface NodeInterface {
      * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
      */
     suspend fun `join`(`link`: kotlin.String, `timeout`: java.time.Duration): Space
-    
+
     /**
      * Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
      * Waits for ever, if it is offline or nothing it was told to listen on works: put a limit on it.
@@ -1566,24 +1566,24 @@ public interface NodeInterface {
      * [`ClaveError::Stopped`].
      */
     suspend fun `listening`(): List<kotlin.String>
-    
+
     /**
      * The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
      */
     suspend fun `networkChanged`()
-    
+
     /**
      * Who this device is.
      */
     fun `profile`(): Profile
-    
+
     /**
      * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
      * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
      * listener, which it would wait for.
      */
     suspend fun `shutdown`()
-    
+
     /**
      * A space by its id.
      *
@@ -1591,7 +1591,7 @@ public interface NodeInterface {
      * [`ClaveError::NotFound`].
      */
     suspend fun `space`(`id`: kotlin.String): Space
-    
+
     /**
      * The spaces this device is in.
      *
@@ -1599,7 +1599,7 @@ public interface NodeInterface {
      * [`ClaveError::Stopped`].
      */
     suspend fun `spaces`(): List<Space>
-    
+
     /**
      * What the node is doing.
      *
@@ -1607,7 +1607,7 @@ public interface NodeInterface {
      * [`ClaveError::Stopped`].
      */
     suspend fun `status`(): NodeStatus
-    
+
     companion object
 }
 
@@ -1718,7 +1718,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         }
     }
 
-    
+
     /**
      * Founds a space and enters it as its owner.
      *
@@ -1732,7 +1732,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_create_space(
                 uniffiHandle,
-                
+
         FfiConverterString.lower(`name`),
             )
         },
@@ -1746,7 +1746,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-    
+
     /**
      * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
      * the link stays good.
@@ -1761,7 +1761,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_join(
                 uniffiHandle,
-                
+
         FfiConverterString.lower(`link`),
         FfiConverterDuration.lower(`timeout`),
             )
@@ -1776,7 +1776,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-    
+
     /**
      * Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
      * Waits for ever, if it is offline or nothing it was told to listen on works: put a limit on it.
@@ -1791,7 +1791,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_listening(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -1804,7 +1804,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-    
+
     /**
      * The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
      */
@@ -1814,7 +1814,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_network_changed(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
@@ -1822,13 +1822,13 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
         // lift function
         { },
-        
+
         // Error FFI converter
         UniffiNullRustCallStatusErrorHandler,
     )
     }
 
-    
+
     /**
      * Who this device is.
      */override fun `profile`(): Profile {
@@ -1842,9 +1842,9 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     }
     )
     }
-    
 
-    
+
+
     /**
      * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
      * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
@@ -1856,7 +1856,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_shutdown(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
@@ -1864,13 +1864,13 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
         // lift function
         { },
-        
+
         // Error FFI converter
         UniffiNullRustCallStatusErrorHandler,
     )
     }
 
-    
+
     /**
      * A space by its id.
      *
@@ -1884,7 +1884,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_space(
                 uniffiHandle,
-                
+
         FfiConverterString.lower(`id`),
             )
         },
@@ -1898,7 +1898,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-    
+
     /**
      * The spaces this device is in.
      *
@@ -1912,7 +1912,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_spaces(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -1925,7 +1925,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-    
+
     /**
      * What the node is doing.
      *
@@ -1939,7 +1939,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_status(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -1952,14 +1952,14 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-    
-
-    
 
 
-    
+
+
+
+
     companion object {
-        
+
     /**
      * Creates the identity of a person with a first device, and opens it.
      *
@@ -1984,7 +1984,7 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-        
+
     /**
      * Opens a device that was created before.
      *
@@ -2008,9 +2008,9 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     )
     }
 
-        
+
     }
-    
+
 }
 
 
@@ -2137,12 +2137,12 @@ public object FfiConverterTypeNode: FfiConverter<Node, Long> {
  * A space this device is in.
  */
 public interface SpaceInterface {
-    
+
     /**
      * Its id, the same on every device.
      */
     fun `id`(): kotlin.String
-    
+
     /**
      * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
      * device.
@@ -2151,7 +2151,7 @@ public interface SpaceInterface {
      * [`ClaveError::NotAllowed`] if this person may not invite.
      */
     suspend fun `invite`(`valid`: java.time.Duration): kotlin.String
-    
+
     /**
      * Who is in it, owners first, then by name.
      *
@@ -2159,7 +2159,7 @@ public interface SpaceInterface {
      * [`ClaveError::Stopped`].
      */
     suspend fun `members`(): List<Member>
-    
+
     /**
      * Its name.
      *
@@ -2167,12 +2167,12 @@ public interface SpaceInterface {
      * [`ClaveError::Stopped`].
      */
     suspend fun `name`(): kotlin.String
-    
+
     /**
      * The chat.
      */
     fun `timeline`(): Timeline
-    
+
     companion object
 }
 
@@ -2280,7 +2280,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
         }
     }
 
-    
+
     /**
      * Its id, the same on every device.
      */override fun `id`(): kotlin.String {
@@ -2294,9 +2294,9 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
     }
     )
     }
-    
 
-    
+
+
     /**
      * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
      * device.
@@ -2311,7 +2311,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_space_invite(
                 uniffiHandle,
-                
+
         FfiConverterDuration.lower(`valid`),
             )
         },
@@ -2325,7 +2325,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
     )
     }
 
-    
+
     /**
      * Who is in it, owners first, then by name.
      *
@@ -2339,7 +2339,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_space_members(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -2352,7 +2352,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
     )
     }
 
-    
+
     /**
      * Its name.
      *
@@ -2366,7 +2366,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_space_name(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -2379,7 +2379,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
     )
     }
 
-    
+
     /**
      * The chat.
      */override fun `timeline`(): Timeline {
@@ -2393,20 +2393,20 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
     }
     )
     }
-    
-
-    
-
-    
 
 
-    
-    
+
+
+
+
+
+
+
     /**
      * @suppress
      */
     companion object
-    
+
 }
 
 
@@ -2533,12 +2533,12 @@ public object FfiConverterTypeSpace: FfiConverter<Space, Long> {
  * A listener at work. Keep it: when it is let go of, the listener is not called any more.
  */
 public interface SubscriptionInterface {
-    
+
     /**
      * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
      */
     fun `cancel`()
-    
+
     /**
      * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
      *
@@ -2546,7 +2546,7 @@ public interface SubscriptionInterface {
      * [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
      */
     suspend fun `finished`()
-    
+
     companion object
 }
 
@@ -2654,11 +2654,11 @@ open class Subscription: Disposable, AutoCloseable, SubscriptionInterface
         }
     }
 
-    
+
     /**
      * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
      */override fun `cancel`()
-        = 
+        =
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_clave_ffi_fn_method_subscription_cancel(
@@ -2666,10 +2666,10 @@ open class Subscription: Disposable, AutoCloseable, SubscriptionInterface
         _status)
 }
     }
-    
-    
 
-    
+
+
+
     /**
      * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
      *
@@ -2683,7 +2683,7 @@ open class Subscription: Disposable, AutoCloseable, SubscriptionInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_subscription_finished(
                 uniffiHandle,
-                
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
@@ -2691,24 +2691,24 @@ open class Subscription: Disposable, AutoCloseable, SubscriptionInterface
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
         // lift function
         { },
-        
+
         // Error FFI converter
         ClaveException.ErrorHandler,
     )
     }
 
-    
-
-    
 
 
-    
-    
+
+
+
+
+
     /**
      * @suppress
      */
     companion object
-    
+
 }
 
 
@@ -2835,7 +2835,7 @@ public object FfiConverterTypeSubscription: FfiConverter<Subscription, Long> {
  * The chat of a space.
  */
 public interface TimelineInterface {
-    
+
     /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
@@ -2843,13 +2843,13 @@ public interface TimelineInterface {
      * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
      */
     suspend fun `history`(`count`: kotlin.UInt, `before`: kotlin.String? = null): List<Message>
-    
+
     /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
      */
     fun `observe`(`count`: kotlin.UInt, `listener`: TimelineListener): Subscription
-    
+
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
      * and to the others when they are.
@@ -2858,7 +2858,7 @@ public interface TimelineInterface {
      * If it is too long, or the disk refuses.
      */
     suspend fun `send`(`body`: kotlin.String): kotlin.String
-    
+
     companion object
 }
 
@@ -2966,7 +2966,7 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
         }
     }
 
-    
+
     /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
@@ -2980,7 +2980,7 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_timeline_history(
                 uniffiHandle,
-                
+
         FfiConverterUInt.lower(`count`),
         FfiConverterOptionalString.lower(`before`),
             )
@@ -2995,7 +2995,7 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
     )
     }
 
-    
+
     /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
@@ -3005,16 +3005,16 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe(
         it,
-        
+
         FfiConverterUInt.lower(`count`),
         FfiConverterTypeTimelineListener.lower(`listener`),_status)
 }
     }
     )
     }
-    
 
-    
+
+
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
      * and to the others when they are.
@@ -3029,7 +3029,7 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_timeline_send(
                 uniffiHandle,
-                
+
         FfiConverterString.lower(`body`),
             )
         },
@@ -3043,18 +3043,18 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
     )
     }
 
-    
-
-    
 
 
-    
-    
+
+
+
+
+
     /**
      * @suppress
      */
     companion object
-    
+
 }
 
 
@@ -3181,14 +3181,17 @@ public object FfiConverterTypeTimeline: FfiConverter<Timeline, Long> {
  * Hears how a timeline changes.
  */
 public interface TimelineListener {
-    
+
     /**
      * Steps to do one after the other, all that were due, never none. The first step ever is `Reset`. Calls come one
      * at a time, on a thread of the node's; the next call waits until this one returns, and then brings all that
      * happened meanwhile.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
      */
     fun `onUpdate`(`diffs`: List<TimelineDiff>)
-    
+
     companion object
 }
 
@@ -3296,36 +3299,40 @@ open class TimelineListenerImpl: Disposable, AutoCloseable, TimelineListener
         }
     }
 
-    
+
     /**
      * Steps to do one after the other, all that were due, never none. The first step ever is `Reset`. Calls come one
      * at a time, on a thread of the node's; the next call waits until this one returns, and then brings all that
      * happened meanwhile.
-     */override fun `onUpdate`(`diffs`: List<TimelineDiff>)
-        = 
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    @Throws(ClaveException::class)override fun `onUpdate`(`diffs`: List<TimelineDiff>)
+        =
     callWithHandle {
-    uniffiRustCall() { _status ->
+    uniffiRustCallWithError(ClaveException) { _status ->
     UniffiLib.uniffi_clave_ffi_fn_method_timelinelistener_on_update(
         it,
-        
+
         FfiConverterSequenceTypeTimelineDiff.lower(`diffs`),_status)
 }
     }
-    
-    
-
-    
-
-    
 
 
-    
-    
+
+
+
+
+
+
+
+
     /**
      * @suppress
      */
     companion object
-    
+
 }
 
 
@@ -3341,7 +3348,12 @@ internal object uniffiCallbackInterfaceTimelineListener {
                 )
             }
             val writeReturn = { _: Unit -> Unit }
-            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
         }
     }
 
@@ -3418,28 +3430,28 @@ data class Author (
      * The id of the person, if they are still in the space.
      */
     var `person`: kotlin.String?
-    , 
+    ,
     /**
      * The id of the device, if the membership log knows it (yet).
      */
     var `device`: kotlin.String?
-    , 
+    ,
     /**
      * What to show.
      */
     var `name`: kotlin.String
-    , 
+    ,
     /**
      * Whether it is the person this device belongs to.
      */
     var `isMe`: kotlin.Boolean
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3481,23 +3493,23 @@ data class ErrorDetail (
      * What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
      */
     var `code`: kotlin.String
-    , 
+    ,
     /**
      * What happened and what to do next, for people: one sentence in English.
      */
     var `reason`: kotlin.String
-    , 
+    ,
     /**
      * Whether the same call may work later, without anything being changed.
      */
     var `isRetryable`: kotlin.Boolean
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3536,33 +3548,33 @@ data class Member (
      * The id of the person.
      */
     var `person`: kotlin.String
-    , 
+    ,
     /**
      * How they are called.
      */
     var `name`: kotlin.String
-    , 
+    ,
     /**
      * What they may do.
      */
     var `role`: Role
-    , 
+    ,
     /**
      * Their devices.
      */
     var `devices`: List<MemberDevice>
-    , 
+    ,
     /**
      * Whether it is the person this device belongs to.
      */
     var `isMe`: kotlin.Boolean
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3607,23 +3619,23 @@ data class MemberDevice (
      * The id of the device.
      */
     var `device`: kotlin.String
-    , 
+    ,
     /**
      * What its person calls it.
      */
     var `name`: kotlin.String
-    , 
+    ,
     /**
      * Whether it is connected now (or is this one).
      */
     var `online`: kotlin.Boolean
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3662,58 +3674,58 @@ data class Message (
      * Its id, the same on every device.
      */
     var `id`: kotlin.String
-    , 
+    ,
     /**
      * Who wrote it.
      */
     var `author`: Author
-    , 
+    ,
     /**
      * When, by its author's clock, in Unix milliseconds.
      */
     var `sentMs`: kotlin.ULong
-    , 
+    ,
     /**
      * Plain text, with Markdown's conventions. Empty if it was withdrawn.
      */
     var `body`: kotlin.String
-    , 
+    ,
     /**
      * The id of the message it answers.
      */
     var `replyTo`: kotlin.String?
-    , 
+    ,
     /**
      * The ids of people named in it.
      */
     var `mentions`: List<kotlin.String>
-    , 
+    ,
     /**
      * Whether its author changed it since.
      */
     var `edited`: kotlin.Boolean
-    , 
+    ,
     /**
      * Whether its author took it back.
      */
     var `withdrawn`: kotlin.Boolean
-    , 
+    ,
     /**
      * Somebody else overwrote it: what it says is theirs.
      */
     var `alteredBy`: Author?
-    , 
+    ,
     /**
      * Reactions.
      */
     var `reactions`: List<Reaction>
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3772,29 +3784,29 @@ data class NetworkOptions (
     /**
      * Multiaddrs to listen on, with port 0 where the system may choose; nothing is every interface.
      */
-    var `listen`: List<kotlin.String>? = null 
-    , 
+    var `listen`: List<kotlin.String>? = null
+    ,
     /**
      * Whether to look for members on the local network, and be found there.
      */
-    var `mdns`: kotlin.Boolean = true 
-    , 
+    var `mdns`: kotlin.Boolean = true
+    ,
     /**
      * Whether to use QUIC beside TCP.
      */
-    var `quic`: kotlin.Boolean = false 
-    , 
+    var `quic`: kotlin.Boolean = false
+    ,
     /**
      * Relays to be reachable through, each with its `/p2p/…`.
      */
-    var `relays`: List<kotlin.String> = listOf() 
-    
+    var `relays`: List<kotlin.String> = listOf()
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3836,23 +3848,23 @@ data class NodeOptions (
      * The data directory. One process at a time.
      */
     var `directory`: kotlin.String
-    , 
+    ,
     /**
      * What opens the vault. Without one, whoever can read the directory can read everything.
      */
-    var `passphrase`: kotlin.String? = null 
-    , 
+    var `passphrase`: kotlin.String? = null
+    ,
     /**
      * How to reach others; nothing works offline.
      */
-    var `network`: NetworkOptions? = null 
-    
+    var `network`: NetworkOptions? = null
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3891,38 +3903,38 @@ data class NodeStatus (
      * Where it can be reached. Empty when it is offline.
      */
     var `addresses`: List<kotlin.String>
-    , 
+    ,
     /**
      * Members that are connected.
      */
     var `peers`: List<PeerStatus>
-    , 
+    ,
     /**
      * Bytes of frames sent to anyone since it started, peers that are gone included.
      */
     var `sentBytes`: kotlin.ULong
-    , 
+    ,
     /**
      * Bytes of frames received from anyone since it started.
      */
     var `receivedBytes`: kotlin.ULong
-    , 
+    ,
     /**
      * How often what arrived was refused since it started, by reason.
      */
     var `refusals`: Map<kotlin.String, kotlin.ULong>
-    , 
+    ,
     /**
      * Bytes on disk.
      */
     var `storeBytes`: kotlin.ULong
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -3970,38 +3982,38 @@ data class PeerStatus (
      * The id of the device.
      */
     var `device`: kotlin.String
-    , 
+    ,
     /**
      * Where, as seen from here.
      */
     var `address`: kotlin.String
-    , 
+    ,
     /**
      * Whether a relay is in between.
      */
     var `relayed`: kotlin.Boolean
-    , 
+    ,
     /**
      * The last measured round trip.
      */
     var `roundTrip`: java.time.Duration?
-    , 
+    ,
     /**
      * Bytes of frames sent in this session.
      */
     var `sentBytes`: kotlin.ULong
-    , 
+    ,
     /**
      * Bytes of frames received in this session.
      */
     var `receivedBytes`: kotlin.ULong
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -4049,28 +4061,28 @@ data class Profile (
      * The id of the person.
      */
     var `person`: kotlin.String
-    , 
+    ,
     /**
      * How the person is called.
      */
     var `personName`: kotlin.String
-    , 
+    ,
     /**
      * The id of the device.
      */
     var `device`: kotlin.String
-    , 
+    ,
     /**
      * How the device is called.
      */
     var `deviceName`: kotlin.String
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -4112,18 +4124,18 @@ data class Reaction (
      * An emoji, mostly.
      */
     var `text`: kotlin.String
-    , 
+    ,
     /**
      * Who.
      */
     var `by`: List<Author>
-    
+
 ){
-    
 
-    
 
-    
+
+
+
     companion object
 }
 
@@ -4157,219 +4169,219 @@ public object FfiConverterTypeReaction: FfiConverterRustBuffer<Reaction> {
  * Why something did not work. There is one variant per group of causes; the code says which cause.
  */
 sealed class ClaveException: kotlin.Exception() {
-    
+
     /**
      * There is no identity in the directory yet, or there is one already.
      */
     class Identity(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * The vault did not open: its passphrase is missing or wrong.
      */
     class Vault(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * The disk, or somebody else who has the directory open.
      */
     class Store(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * The network could not be set up as asked.
      */
     class Network(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * An invitation link is none, or was damaged on its way.
      */
     class Link(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * An invitation was refused.
      */
     class Invitation(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * Nobody answered in time.
      */
     class Unreachable(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * What was asked for is not there, or not there yet.
      */
     class NotFound(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * This person may not do this.
      */
     class NotAllowed(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * The caller gave something that cannot be used.
      */
     class Argument(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * A local file could not be read or written.
      */
     class File(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * What arrived is not what was meant.
      */
     class Content(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * It was cancelled.
      */
     class Cancelled(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * The node was shut down.
      */
     class Stopped(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
+
     /**
      * A bug, or a cause that this version of the bindings has no name for.
      */
     class Internal(
-        
+
         /**
          * More about it.
          */
         val `detail`: ErrorDetail
         ) : ClaveException() {
         override val message
-            get() = "detail=${ `detail` }"
+            get() = `detail`.`reason`
     }
-    
 
-    
+
+
         /**
          * What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
          */ fun `code`(): kotlin.String {
@@ -4380,9 +4392,9 @@ sealed class ClaveException: kotlin.Exception() {
 }
     )
     }
-    
 
-    
+
+
         /**
          * Whether the same call may work later, without anything being changed.
          */ fun `isRetryable`(): kotlin.Boolean {
@@ -4393,9 +4405,9 @@ sealed class ClaveException: kotlin.Exception() {
 }
     )
     }
-    
 
-    
+
+
         /**
          * What happened and what to do next, for people: one sentence in English.
          */ fun `reason`(): kotlin.String {
@@ -4406,9 +4418,9 @@ sealed class ClaveException: kotlin.Exception() {
 }
     )
     }
-    
 
-    
+
+
 
     // The local Rust `Display`/`Debug` implementation.
     override fun toString(): String {
@@ -4424,7 +4436,7 @@ sealed class ClaveException: kotlin.Exception() {
         override fun lift(error_buf: RustBuffer.ByValue): ClaveException = FfiConverterTypeClaveError.lift(error_buf)
     }
 
-    
+
 }
 
 /**
@@ -4432,7 +4444,7 @@ sealed class ClaveException: kotlin.Exception() {
  */
 public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException> {
     override fun read(buf: ByteBuffer): ClaveException {
-        
+
 
         return when(buf.getInt()) {
             1 -> ClaveException.Identity(
@@ -4653,7 +4665,7 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
  */
 
 enum class Role {
-    
+
     /**
      * Answers to other owners only.
      */
@@ -4679,7 +4691,7 @@ enum class Role {
      */
     UNKNOWN;
 
-    
+
 
 
     companion object
@@ -4691,9 +4703,9 @@ enum class Role {
  */
 public object FfiConverterTypeRole: FfiConverterRustBuffer<Role> {
     override fun read(buf: ByteBuffer) = try {
-        
+
         Role.entries[buf.getInt() - 1]
-        
+
     } catch (e: IndexOutOfBoundsException) {
         throw RuntimeException("invalid enum value, something is very wrong!!", e)
     }
@@ -4713,7 +4725,7 @@ public object FfiConverterTypeRole: FfiConverterRustBuffer<Role> {
  * One step from the former state of an observed list of messages to the next.
  */
 sealed class TimelineDiff {
-    
+
     /**
      * Forget what you have: this is the list.
      */
@@ -4722,13 +4734,13 @@ sealed class TimelineDiff {
          * All messages, oldest first.
          */
         val `items`: List<org.clave.Message>) : TimelineDiff()
-        
+
     {
-        
+
 
         companion object
     }
-    
+
     /**
      * Put these behind the last.
      */
@@ -4737,13 +4749,13 @@ sealed class TimelineDiff {
          * What, oldest first.
          */
         val `items`: List<org.clave.Message>) : TimelineDiff()
-        
+
     {
-        
+
 
         companion object
     }
-    
+
     /**
      * Put this before what stands at the index.
      */
@@ -4751,18 +4763,18 @@ sealed class TimelineDiff {
         /**
          * Where, from 0.
          */
-        val `index`: kotlin.UInt, 
+        val `index`: kotlin.UInt,
         /**
          * What.
          */
         val `item`: org.clave.Message) : TimelineDiff()
-        
+
     {
-        
+
 
         companion object
     }
-    
+
     /**
      * Replace what stands at the index.
      */
@@ -4770,18 +4782,18 @@ sealed class TimelineDiff {
         /**
          * Where, from 0.
          */
-        val `index`: kotlin.UInt, 
+        val `index`: kotlin.UInt,
         /**
          * By what.
          */
         val `item`: org.clave.Message) : TimelineDiff()
-        
+
     {
-        
+
 
         companion object
     }
-    
+
     /**
      * Take out what stands at the index.
      */
@@ -4790,18 +4802,18 @@ sealed class TimelineDiff {
          * Where, from 0.
          */
         val `index`: kotlin.UInt) : TimelineDiff()
-        
+
     {
-        
+
 
         companion object
     }
-    
 
-    
 
-    
-    
+
+
+
+
 
 
     companion object
@@ -5373,12 +5385,12 @@ public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.Stri
             return FfiConverterString.lift(
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_clave_ffi_fn_func_version(
-    
+
         _status)
 }
     )
     }
-    
+
 
         /**
          * Whether there is a device in this directory: then open it, else create one.
@@ -5386,12 +5398,12 @@ public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.Stri
             return FfiConverterBoolean.lift(
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_clave_ffi_fn_func_node_exists(
-    
-        
+
+
         FfiConverterString.lower(`directory`),_status)
 }
     )
     }
-    
+
 
 
