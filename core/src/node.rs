@@ -312,9 +312,8 @@ impl Node {
         if let Some(transport) = &self.inner.transport {
             status.addresses = driver::addresses_of(transport);
             let stats = transport.stats();
+            (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
             for peer in stats.peers {
-                status.sent_bytes += peer.sent_bytes;
-                status.received_bytes += peer.received_bytes;
                 let device = DeviceId::from_bytes(peer.peer.0);
                 if online.contains(&device) {
                     status.peers.push(PeerStatus {

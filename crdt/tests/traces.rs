@@ -4,6 +4,8 @@
 //! "concurrent"). Without it the real ones are left out, which the test says, and only the small trace of our own in
 //! `fixtures/` is checked.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

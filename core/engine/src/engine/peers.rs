@@ -15,15 +15,35 @@ const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
 const ADDRESSES_MAX: usize = 16;
 
+/// How long to wait after lost frames before beginning anew, at first and in the long run, in milliseconds.
+const RETRY_MS: u64 = 500;
+const RETRY_MS_MAX: u64 = 60_000;
+
 /// A connected device.
 #[derive(Default)]
 pub(super) struct Peer {
+    /// Whether it said hello: before that it may not know yet that it shares anything with this device, and would
+    /// refuse whatever else it is sent.
+    pub(super) ready: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
     pub(super) next_reconcile_ms: u64,
+    /// When to begin anew after frames were lost.
+    retry_at_ms: Option<u64>,
+    /// How often that was since the peer last said anything.
+    retries: u32,
+}
+
+impl Peer {
+    /// A peer that takes no frames (it may have removed this device) is asked ever more rarely.
+    fn retry_later(&mut self, now_ms: u64) {
+        let wait_ms = (RETRY_MS << self.retries.min(16)).min(RETRY_MS_MAX);
+        self.retries += 1;
+        self.retry_at_ms.get_or_insert(now_ms + wait_ms);
+    }
 }
 
 impl Engine {
@@ -56,7 +76,7 @@ impl Engine {
         if self.addresses.get(&me) != Some(&addresses) {
             self.addresses.insert(me, addresses);
             for peer in self.online() {
-                self.say_hello(peer);
+                self.say_hello(peer, true);
             }
         }
         self.finish();
@@ -86,23 +106,53 @@ impl Engine {
         if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
             match channel {
                 Channel::Sync => {
-                    link.in_flight = 0;
-                    self.say_hello(peer);
-                    for circle in self.circles_shared_with(&peer) {
-                        self.begin_reconcile(peer, circle);
-                    }
+                    *link = Peer { retries: link.retries, retry_at_ms: link.retry_at_ms, ..Peer::default() };
+                    link.retry_later(now_ms);
                 }
-                Channel::Bulk => self.fetches.lose_peer(&peer),
+                // The peer may wait for chunks that were lost: the hello has it ask again.
+                Channel::Bulk => {
+                    link.retry_later(now_ms);
+                    self.fetches.lose_peer(&peer);
+                }
                 Channel::Join => {}
             }
         }
+        if channel == Channel::Join {
+            self.joins.lose_attempt(&peer, now_ms);
+        }
         self.finish();
+    }
+
+    /// When the next attempt after lost frames is due.
+    pub(super) fn next_retry_ms(&self) -> Option<u64> {
+        self.peers.values().filter_map(|peer| peer.retry_at_ms).chain(self.next_join_ms()).min()
+    }
+
+    /// Begins anew with those whose frames were lost, and with joins that were not answered.
+    pub(super) fn retry_when_due(&mut self) {
+        let now_ms = self.desk.now_ms;
+        for device in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&device).expect("the key was just read");
+            if peer.retry_at_ms.is_none_or(|at| now_ms < at) {
+                continue;
+            }
+            peer.retry_at_ms = None;
+            if self.permitted.contains(&device) {
+                self.say_hello(device, false);
+            }
+        }
+        self.retry_joins();
     }
 
     /// Members' devices that are connected.
     #[must_use]
     pub fn online(&self) -> Vec<DeviceId> {
         self.peers.keys().filter(|peer| self.permitted.contains(peer)).copied().collect()
+    }
+
+    /// Members' devices that are connected and listen.
+    pub(super) fn ready_peers(&self) -> Vec<DeviceId> {
+        self.online().into_iter().filter(|peer| self.peers[peer].ready).collect()
     }
 
     fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
@@ -119,6 +169,8 @@ impl Engine {
             return Err(Refusal::NotAMember);
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
+        tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
+        self.peers.get_mut(&peer).expect("looked up above").retries = 0;
         match frame.body.ok_or(Refusal::UnknownBody)? {
             Body::Hello(hello) => self.take_hello(peer, hello),
             Body::Reconcile(step) => self.take_reconcile(peer, &step),
@@ -138,7 +190,9 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
-        let frame = proto::Frame { body: Some(body) }.encode_to_vec();
+        let frame = proto::Frame { body: Some(body) };
+        tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
+        let frame = frame.encode_to_vec();
         if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
             peer.in_flight += 1;
         }
@@ -168,9 +222,9 @@ impl Engine {
                 self.welcome_peer(new);
             }
         }
-        for device in self.online() {
+        for device in self.ready_peers() {
             let shared = self.circles_shared_with(&device);
-            let begun = &mut self.peers.get_mut(&device).expect("online() lists connected peers").begun;
+            let begun = &mut self.peers.get_mut(&device).expect("only connected peers are ready").begun;
             begun.retain(|circle| shared.contains(circle));
             for circle in shared.difference(&begun.clone()) {
                 self.begin_reconcile(device, *circle);
@@ -184,10 +238,10 @@ impl Engine {
 
     fn welcome_peer(&mut self, peer: DeviceId) {
         self.desk.events.push(Event::Presence { device: peer, online: true });
-        self.say_hello(peer);
+        self.say_hello(peer, false);
     }
 
-    fn say_hello(&mut self, to: DeviceId) {
+    fn say_hello(&mut self, to: DeviceId, reply: bool) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
             let known_to_both = self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
@@ -196,10 +250,11 @@ impl Engine {
                 devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
             }
         }
-        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices }));
+        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply }));
     }
 
-    /// A hello says that the other side is ready to listen, which it may not have been when this side first began.
+    /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
+    /// answered by one.
     fn take_hello(&mut self, peer: DeviceId, hello: proto::Hello) -> Result<(), Refusal> {
         for entry in hello.devices {
             let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
@@ -207,9 +262,15 @@ impl Engine {
                 self.learn_addresses(device, entry.addresses);
             }
         }
-        for circle in self.circles_shared_with(&peer) {
-            self.begin_reconcile(peer, circle);
+        if !hello.reply {
+            self.fetches.lose_peer(&peer);
+            self.say_hello(peer, true);
         }
+        let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
+        if !link.ready || !hello.reply {
+            *link = Peer { ready: true, ..Peer::default() };
+        }
+        // What is shared is reconciled as this input ends.
         Ok(())
     }
 
@@ -232,5 +293,19 @@ impl Engine {
             self.outbox.push(Output::Addresses { device, addresses });
         }
         Ok(())
+    }
+}
+
+/// For traces: what a frame is, without what it says.
+fn frame_kind(frame: &proto::Frame) -> &'static str {
+    match &frame.body {
+        None => "unknown",
+        Some(Body::Hello(_)) => "hello",
+        Some(Body::Reconcile(_)) => "reconcile",
+        Some(Body::Entries(_)) => "entries",
+        Some(Body::Have(_)) => "have",
+        Some(Body::Want(_)) => "want",
+        Some(Body::WantChunks(_)) => "want chunks",
+        Some(Body::Chunk(_)) => "chunk",
     }
 }

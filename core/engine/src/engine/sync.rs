@@ -73,7 +73,7 @@ impl Engine {
     /// Tells every member but the source that there are entries it may lack.
     fn offer(&mut self, source: DeviceId, news: &[(CircleId, EntryId)]) {
         for (circle, ids) in by_circle(news.iter().copied()) {
-            for peer in self.online().into_iter().filter(|peer| *peer != source) {
+            for peer in self.ready_peers().into_iter().filter(|peer| *peer != source) {
                 if self.circles[&circle].is_member(&peer) {
                     for ids in ids.chunks(IDS_MAX) {
                         self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
@@ -115,7 +115,7 @@ impl Engine {
         let relayed = std::mem::take(&mut self.desk.relayed);
         self.offer(self.desk.me(), &relayed);
         for (circle, ids) in by_circle(published) {
-            for peer in self.online() {
+            for peer in self.ready_peers() {
                 if self.circles[&circle].is_member(&peer) {
                     self.enqueue(peer, circle, ids.clone());
                 }
@@ -125,7 +125,7 @@ impl Engine {
 
     /// Sends queued entries as far as each peer takes them.
     pub(super) fn pump(&mut self) {
-        for device in self.online() {
+        for device in self.ready_peers() {
             while let Some((circle, envelopes)) = self.next_entries(device) {
                 let entries = proto::Entries { circle: circle.as_bytes().to_vec(), envelopes };
                 self.send(device, Channel::Sync, Body::Entries(entries));
@@ -138,34 +138,38 @@ impl Engine {
         if *in_flight >= FRAMES_IN_FLIGHT_MAX {
             return None;
         }
-        let circle = self.circles.get(&queue.front()?.0)?;
-        let (mut envelopes, mut bytes) = (Vec::new(), 0);
-        while let Some((next, id)) = queue.front() {
-            if *next != circle.id {
+        let (mut of, mut envelopes, mut bytes) = (None, Vec::new(), 0);
+        while let Some((circle, id)) = queue.front() {
+            if of.is_some_and(|of| of != *circle) {
                 break;
             }
-            if let Some(envelope) = circle.envelope(id, &self.desk).ok().flatten() {
+            // Who was removed since it was queued gets nothing more.
+            let circle = self.circles.get(circle).filter(|circle| circle.is_member(&device));
+            if let Some((circle, envelope)) =
+                circle.and_then(|circle| Some((circle.id, circle.envelope(id, &self.desk).ok()??)))
+            {
                 if bytes > 0 && bytes + envelope.len() > ENTRIES_FRAME_BYTES {
                     break;
                 }
+                of = Some(circle);
                 bytes += envelope.len();
                 envelopes.push(envelope);
             }
             queue.pop_front();
         }
-        (!envelopes.is_empty()).then_some((circle.id, envelopes))
+        Some((of?, envelopes))
     }
 
     /// When the next comparison with a connected device is due.
     pub(super) fn next_reconcile_ms(&self) -> Option<u64> {
         let me = self.desk.me();
-        let begins = |device: &DeviceId| me < *device && self.permitted.contains(device);
-        self.peers.iter().filter(|(device, _)| begins(device)).map(|(_, peer)| peer.next_reconcile_ms).min()
+        let begins = |device: &DeviceId, peer: &Peer| me < *device && peer.ready && self.permitted.contains(device);
+        self.peers.iter().filter(|(device, peer)| begins(device, peer)).map(|(_, peer)| peer.next_reconcile_ms).min()
     }
 
     /// Compares anew with those whose turn it is.
     pub(super) fn reconcile_when_due(&mut self) {
-        for device in self.online() {
+        for device in self.ready_peers() {
             let peer = &self.peers[&device];
             if peer.next_reconcile_ms <= self.desk.now_ms {
                 for circle in peer.begun.clone() {
