@@ -69,7 +69,7 @@ impl Circle {
             circle.take_operation(operation, desk);
         }
         let welcomed = circle.group.head().epoch;
-        for (epoch, key) in keys {
+        for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
             circle.learn_key(epoch, key, welcomed, desk);
         }
         Ok(circle)
