@@ -41,6 +41,8 @@ fn what_was_mended_stays_mended() {
         Plan { devices: 5, ..Plan::of_seed(23) },
         // Somebody removed had been handed the key of a branch that lost and then won.
         Plan { devices: 5, steps: 80, ..Plan::of_seed(867) },
+        // A commit that cited operations whose keys were handed over behind it.
+        Plan { devices: 5, steps: 60, ..Plan::of_seed(2087) },
         Plan { devices: 4, many_admins: true, ..Plan::of_seed(146) },
     ];
     for plan in plans {

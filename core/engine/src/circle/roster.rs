@@ -23,6 +23,10 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        if change.remove.is_empty() {
+            // What the commit cites may be sealed with these, so they must not be behind it.
+            self.hand_over(self.out_of_reach(), desk)?;
+        }
         let parent = self.group.head().epoch;
         let added = change
             .add
