@@ -233,7 +233,11 @@ impl Node {
     pub async fn network_changed(&self) {
         let node = self.session.node().clone();
         // A node that was shut down has no network to change.
-        let _ = self.session.run(async move { Ok(node.network_changed().await) }).await;
+        let changed = async move {
+            node.network_changed().await;
+            Ok(())
+        };
+        let _ = self.session.run(changed).await;
     }
 
     /// Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
