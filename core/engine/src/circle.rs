@@ -26,6 +26,8 @@ pub use documents::DocumentInfo;
 
 /// The most entries of one circle that may wait for a key, an operation or an epoch.
 pub const HELD_ENTRIES_MAX: usize = 20_000;
+/// The most content keys of one circle that are taken from others.
+pub const LEARNED_KEYS_MAX: usize = 16_384;
 
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
@@ -121,6 +123,12 @@ impl Circle {
         Ok(())
     }
 
+    /// The key that entries are sealed under now.
+    #[cfg(test)]
+    pub(crate) fn head_key(&self) -> &ContentKey {
+        self.keys.of_epoch(&self.group.head().epoch).expect("every epoch this device was in has its key in the ring")
+    }
+
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
         self.index.insert(envelope.hour, envelope.id);
         desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
@@ -143,9 +151,15 @@ impl Circle {
         self.choose_head(desk)
     }
 
-    /// Whether the key was news.
+    /// Takes in a key that somebody says to be an epoch's. Whether it was news.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, desk: &mut Desk) -> bool {
-        file_key(self.id, epoch, key, &mut self.keys, desk)
+        let id = key.key_id();
+        if self.keys.get(&id).is_some() || self.keys.learned() >= LEARNED_KEYS_MAX {
+            return false;
+        }
+        let record = local::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec(), own: false };
+        desk.put(Key::new(Keyspace::ContentKeys, self.id.as_bytes(), id.as_bytes()), record.encode_to_vec());
+        self.keys.learn(epoch, key)
     }
 
     pub(crate) fn status(&self) -> CircleStatus {
@@ -190,22 +204,14 @@ fn file_epoch(
     desk: &mut Desk,
 ) -> Result<(), EngineError> {
     let epoch = checkpoint.epoch;
+    let key = ContentKey::from_bytes(desk.agreement.export(checkpoint, Export::ContentKey, circle.as_bytes())?);
     let record = local::Checkpoint {
         parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
         state: checkpoint.to_bytes().to_vec(),
     };
     desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
-    let key = desk.agreement.export(checkpoint, Export::ContentKey, circle.as_bytes())?;
-    file_key(circle, epoch, ContentKey::from_bytes(key), keys, desk);
+    let record = local::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec(), own: true };
+    desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), key.key_id().as_bytes()), record.encode_to_vec());
+    keys.insert_own(epoch, key);
     Ok(())
-}
-
-fn file_key(circle: CircleId, epoch: EpochId, key: ContentKey, keys: &mut Keyring, desk: &mut Desk) -> bool {
-    let id = key.key_id();
-    if keys.get(&id).is_some() {
-        return false;
-    }
-    let record = local::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
-    desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
-    keys.insert(epoch, key)
 }

@@ -70,30 +70,51 @@ impl Group {
 }
 
 /// The content keys of a circle. They outlive the epochs they come from.
+///
+/// The keys of epochs that this device was in it derived itself. Only those it seals under, and only those it hands on.
+/// All others came in bundles: which epoch they belong to is hearsay, so they open entries and nothing else rests on
+/// them.
 #[derive(Default)]
 pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, (EpochId, ContentKey)>,
-    by_epoch: BTreeMap<EpochId, KeyId>,
+    own: BTreeMap<EpochId, KeyId>,
 }
 
 impl Keyring {
-    /// Whether the key is new.
-    pub(crate) fn insert(&mut self, epoch: EpochId, key: ContentKey) -> bool {
+    /// Takes in the key that this device derived in an epoch it is in. What was heard of that key gives way.
+    pub(crate) fn insert_own(&mut self, epoch: EpochId, key: ContentKey) {
         let id = key.key_id();
-        self.by_epoch.insert(epoch, id);
-        self.keys.insert(id, (epoch, key)).is_none()
+        self.own.insert(epoch, id);
+        self.keys.insert(id, (epoch, key));
+    }
+
+    /// Takes in a key from elsewhere, unless there is one of that name. Whether it is new.
+    pub(crate) fn learn(&mut self, epoch: EpochId, key: ContentKey) -> bool {
+        let id = key.key_id();
+        let news = !self.keys.contains_key(&id);
+        if news {
+            self.keys.insert(id, (epoch, key));
+        }
+        news
+    }
+
+    /// How many keys came from elsewhere.
+    pub(crate) fn learned(&self) -> usize {
+        self.keys.len() - self.own.len()
     }
 
     pub(crate) fn get(&self, id: &KeyId) -> Option<&ContentKey> {
         self.keys.get(id).map(|(_, key)| key)
     }
 
-    pub(crate) fn epoch_of(&self, id: &KeyId) -> Option<EpochId> {
-        self.keys.get(id).map(|(epoch, _)| *epoch)
+    /// The key to seal under in an epoch that this device is in.
+    pub(crate) fn of_epoch(&self, epoch: &EpochId) -> Option<&ContentKey> {
+        self.get(self.own.get(epoch)?)
     }
 
-    pub(crate) fn of_epoch(&self, epoch: &EpochId) -> Option<&ContentKey> {
-        self.get(self.by_epoch.get(epoch)?)
+    /// The keys that this device derived itself, in order of epoch.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        self.own.iter().filter_map(|(epoch, id)| Some((*epoch, self.get(id)?)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {

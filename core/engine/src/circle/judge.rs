@@ -166,11 +166,14 @@ impl Circle {
     }
 
     fn judge_keys(&mut self, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
+        let read = |key: &proto::ContentKey| {
+            let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
+            Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
+        };
+        let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
         let mut news = false;
-        for key in &bundle.keys {
-            let epoch = epoch_id(&key.epoch).ok_or(Refusal::Malformed)?;
-            let key = <[u8; 32]>::try_from(key.key.as_slice()).map_err(|_| Refusal::Malformed)?;
-            news |= self.learn_key(epoch, ContentKey::from_bytes(key.into()), desk);
+        for (epoch, key) in keys {
+            news |= self.learn_key(epoch, key, desk);
         }
         Ok(Verdict::Done { unlocks: news })
     }

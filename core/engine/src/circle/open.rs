@@ -10,7 +10,12 @@ impl Circle {
         for record in desk.store.all(Keyspace::ContentKeys, scope)?.into_values() {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
-            keys.insert(epoch(&record.epoch)?, ContentKey::from_bytes(key.into()));
+            let (epoch, key) = (epoch(&record.epoch)?, ContentKey::from_bytes(key.into()));
+            if record.own {
+                keys.insert_own(epoch, key);
+            } else {
+                keys.learn(epoch, key);
+            }
         }
         let mut log = Log::new(id);
         for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {

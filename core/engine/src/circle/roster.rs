@@ -7,6 +7,9 @@ use super::*;
 /// How long each device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
 
+/// Keys per bundle, so that it fits an entry.
+const BUNDLE_KEYS: usize = 8_192;
+
 impl Circle {
     /// Adds and removes leaves in one commit on the head, and publishes it with the keys that lead back from it.
     /// Returns the Welcome for those who were added.
@@ -52,19 +55,17 @@ impl Circle {
     /// Publishes, under the head, the keys of all epochs that its own line does not lead back to, and of its parent.
     pub(crate) fn publish_keys(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         let mut line = self.group.line_of(self.group.head().epoch);
-        let _head = line.next();
-        let parent = line.next();
+        let (_head, _parent) = (line.next(), line.next());
         let ancestors: std::collections::BTreeSet<EpochId> = line.collect();
         let head = self.group.head().epoch;
-        let keys: Vec<_> = self
+        let keys: Vec<proto::ContentKey> = self
             .keys
-            .iter()
+            .own()
             .filter(|(epoch, _)| *epoch != head && !ancestors.contains(epoch))
-            .filter(|(epoch, _)| Some(*epoch) == parent || self.group.get(epoch).is_some())
             .map(|(epoch, key)| proto::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
             .collect();
-        if !keys.is_empty() {
-            self.publish(Body::Keys(proto::KeyBundle { keys }), desk)?;
+        for keys in keys.chunks(BUNDLE_KEYS) {
+            self.publish(Body::Keys(proto::KeyBundle { keys: keys.to_vec() }), desk)?;
         }
         Ok(())
     }

@@ -1,0 +1,6 @@
+//! What a stranger, a member and a former member can throw at an engine, by hand and by chance.
+//!
+//! Beside the code and not in `tests/`, because whoever forges an entry needs the keys that sealed it.
+
+mod entries;
+mod rig;
