@@ -342,6 +342,7 @@ impl Engine {
         self.spread();
         self.pump();
         self.pump_fetches();
+        self.pump_chunks();
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }

@@ -5,7 +5,7 @@ use clave_crdt::{DocumentKind, inspect_change};
 use super::*;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
-type ChangesByDocument = BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>;
+type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
 
 pub(super) enum Verdict {
     /// It took effect. `unlocks`: something that waited may be judged now.
@@ -21,6 +21,7 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
+                Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
                 Ok(envelope) => queue.push(envelope),
                 Err(refusal) => desk.refuse(refusal),
             }
@@ -31,6 +32,7 @@ impl Circle {
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
     pub(crate) fn settle(&mut self, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
+        let mut result = Ok(());
         while !queue.is_empty() {
             let mut unlocked = false;
             let mut waiting = Vec::new();
@@ -47,13 +49,21 @@ impl Circle {
             for envelope in waiting {
                 self.hold(&envelope, desk);
             }
-            queue = if unlocked { self.openable(desk)? } else { Vec::new() };
+            queue = match unlocked.then(|| self.openable(desk)).transpose() {
+                Ok(openable) => openable.unwrap_or_default(),
+                // What was judged so far is filed as done: it has to take effect all the same.
+                Err(error) => {
+                    result = Err(error);
+                    Vec::new()
+                }
+            };
         }
-        self.apply(changes, desk)
+        self.apply(changes, desk);
+        result
     }
 
     fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        if self.held.remove(&envelope.id).is_some() {
+        if self.held.remove(&envelope.id) {
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
         } else {
             self.keep(envelope, desk);
@@ -62,13 +72,13 @@ impl Circle {
     }
 
     fn hold(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        if self.held.contains_key(&envelope.id) {
+        if self.held.contains(&envelope.id) {
             return;
         }
-        if self.held.len() >= HELD_ENTRIES_MAX {
+        if !self.held.has_room_for(envelope.bytes.len()) {
             return desk.refuse(Refusal::TooManyHeld);
         }
-        self.held.insert(envelope.id, envelope.tag);
+        self.held.insert(envelope.id, envelope.tag, envelope.bytes.len());
         self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
@@ -79,9 +89,15 @@ impl Circle {
 
     fn drop_refused(&mut self, envelope: &Envelope, refusal: Refusal, desk: &mut Desk) {
         desk.refuse(refusal);
-        if self.held.remove(&envelope.id).is_some() {
+        if self.held.remove(&envelope.id) {
             // It stays in the index: an entry that was held was passed on, and would be offered again for ever.
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
+        } else if refusal != Refusal::TooManyHeld {
+            // Others may have held it, and offer it for ever. When there is no room, whoever has the least id goes.
+            if self.refused.len() >= REFUSED_ENTRIES_MAX {
+                self.refused.pop_first();
+            }
+            self.refused.insert(envelope.id, refusal);
         }
     }
 
@@ -117,16 +133,17 @@ impl Circle {
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
-                if !self.take_operation(operation, desk) {
-                    return Err(Refusal::NotAllowed);
+                self.take_operation(operation, desk)?;
+                // The operation is in, whatever becomes of this device's own answer to it.
+                if let Err(error) = self.choose_head(desk) {
+                    tracing::error!(circle = %self.id.short(), %error, "the head could not be followed");
                 }
-                self.choose_head(desk).map_err(|_| Refusal::Malformed)?;
                 Ok(Verdict::Done { unlocks: true })
             }
             Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
             Body::Keys(bundle) => self.judge_keys(&bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
-            Body::Welcome(welcome) => self.judge_welcome(&welcome, desk),
+            Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
         }
     }
 
@@ -143,12 +160,17 @@ impl Circle {
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
             Err(clave_crypto::CryptoError::Evicted) => {
+                // Whoever commits a removal that the log does not know cannot make this device believe in it.
+                if self.is_member(&desk.me()) {
+                    return Ok(Verdict::Wait);
+                }
                 desk.events.push(Event::Removed { circle: self.id });
                 return Ok(Verdict::Done { unlocks: false });
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
         };
-        if processed.committer != author {
+        // A commit that lies about its depth would pass for one from before their time with those who came later.
+        if processed.committer != author || processed.checkpoint.depth != commit.depth {
             return Err(Refusal::UnjustifiedCommit);
         }
         let membership = self.log.membership();
@@ -185,19 +207,14 @@ impl Circle {
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let kind = documents::kind_of(body.kind).ok_or(Refusal::UnknownBody)?;
-        let known = self.documents.get(&document).map(|record| record.kind);
-        let batched = changes.get(&document).map(|(kind, _)| u32::from(kind.number()));
-        if known.or(batched).is_some_and(|known| known != body.kind) {
-            return Err(Refusal::Malformed);
-        }
+        let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait) };
         for change in &body.changes {
             let info = inspect_change(change).map_err(|_| Refusal::Malformed)?;
             if !info.actor.belongs_to(author.as_bytes()) {
                 return Err(Refusal::ForeignActor);
             }
         }
-        changes.entry(document).or_insert_with(|| (kind, Vec::new())).1.extend(body.changes);
+        changes.entry((document, kind)).or_default().extend(body.changes);
         Ok(Verdict::Done { unlocks: false })
     }
 }

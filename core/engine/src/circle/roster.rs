@@ -86,6 +86,7 @@ impl Circle {
 
     pub(super) fn judge_welcome(
         &mut self,
+        author: DeviceId,
         welcome: &proto::Welcome,
         desk: &mut Desk,
     ) -> Result<super::judge::Verdict, Refusal> {
@@ -101,6 +102,18 @@ impl Circle {
         let checkpoint = joined.checkpoint;
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
+        }
+        if joined.committer != author {
+            return Err(Refusal::UnjustifiedCommit);
+        }
+        if self.group.get(&checkpoint.epoch).is_some() {
+            return Ok(Verdict::Done { unlocks: false });
+        }
+        let membership = self.log.membership();
+        let known = |leaf: &DeviceId| membership.device_standing(*leaf) != DeviceStanding::Unknown;
+        if !membership.devices.contains_key(&author) || !checkpoint.leaves.iter().all(known) {
+            // The operations that it follows may be on their way.
+            return Ok(Verdict::Wait);
         }
         self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done { unlocks: true })
@@ -119,9 +132,13 @@ impl Circle {
             .devices
             .iter()
             .filter(|(device, _)| !leaves.contains(device))
-            .filter_map(|(_, device)| {
+            .filter_map(|(id, device)| {
                 let packages = &device.key_packages;
-                packages.last_resort.as_ref().or(packages.single_use.first()).cloned()
+                // Anybody writes what they like into their own key packages: they must not stop the mending of the rest.
+                let own = |package: &&Vec<u8>| {
+                    desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id)
+                };
+                packages.last_resort.iter().chain(&packages.single_use).find(own).cloned()
             })
             .collect();
         RosterChange { add, remove }

@@ -13,7 +13,13 @@ use crate::{Key, Refusal};
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
-const ADDRESSES_MAX: usize = 16;
+pub(super) const ADDRESSES_MAX: usize = 16;
+/// The longest address, in bytes.
+pub(super) const ADDRESS_BYTES_MAX: usize = 256;
+/// Devices whose addresses one hello tells.
+pub(super) const HELLO_DEVICES_MAX: usize = 512;
+/// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
+pub(super) const UNREAD_FRAMES_MAX: usize = 1_024;
 
 /// A connected device.
 #[derive(Default)]
@@ -23,6 +29,9 @@ pub(super) struct Peer {
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
+    /// Chunks to send, in order.
+    pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
+    pub(super) bulk_in_flight: usize,
     pub(super) next_reconcile_ms: u64,
 }
 
@@ -74,8 +83,10 @@ impl Engine {
     /// Input: a frame of an [`Output::Send`] left.
     pub fn handle_sent(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
         self.desk.now_ms = now_ms;
-        if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
-            peer.in_flight = peer.in_flight.saturating_sub(1);
+        match (self.peers.get_mut(&peer), channel) {
+            (Some(peer), Channel::Sync) => peer.in_flight = peer.in_flight.saturating_sub(1),
+            (Some(peer), Channel::Bulk) => peer.bulk_in_flight = peer.bulk_in_flight.saturating_sub(1),
+            _ => {}
         }
         self.finish();
     }
@@ -92,7 +103,10 @@ impl Engine {
                         self.begin_reconcile(peer, circle);
                     }
                 }
-                Channel::Bulk => self.fetches.lose_peer(&peer),
+                Channel::Bulk => {
+                    link.bulk_in_flight = 0;
+                    self.fetches.lose_peer(&peer);
+                }
                 Channel::Join => {}
             }
         }
@@ -119,7 +133,12 @@ impl Engine {
             return Err(Refusal::NotAMember);
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
-        match frame.body.ok_or(Refusal::UnknownBody)? {
+        let body = frame.body.ok_or(Refusal::UnknownBody)?;
+        let wants_answer = matches!(body, Body::Hello(_) | Body::Reconcile(_) | Body::Have(_));
+        if wants_answer && self.peers[&peer].in_flight >= UNREAD_FRAMES_MAX {
+            return Err(Refusal::TooManyHeld);
+        }
+        match body {
             Body::Hello(hello) => self.take_hello(peer, hello),
             Body::Reconcile(step) => self.take_reconcile(peer, &step),
             Body::Entries(entries) => self.take_entries(peer, entries),
@@ -139,8 +158,10 @@ impl Engine {
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
         let frame = proto::Frame { body: Some(body) }.encode_to_vec();
-        if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
-            peer.in_flight += 1;
+        match (self.peers.get_mut(&peer), channel) {
+            (Some(peer), Channel::Sync) => peer.in_flight += 1,
+            (Some(peer), Channel::Bulk) => peer.bulk_in_flight += 1,
+            _ => {}
         }
         self.outbox.push(Output::Send { peer, channel, frame });
     }
@@ -157,6 +178,7 @@ impl Engine {
         let former = std::mem::replace(&mut self.permitted, members);
         for gone in former.difference(&self.permitted) {
             self.outbox.push(Output::Forbid(*gone));
+            self.fetches.lose_peer(gone);
             if let Some(peer) = self.peers.get_mut(gone) {
                 *peer = Peer::default();
                 self.desk.events.push(Event::Presence { device: *gone, online: false });
@@ -190,6 +212,9 @@ impl Engine {
     fn say_hello(&mut self, to: DeviceId) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
+            if devices.len() == HELLO_DEVICES_MAX {
+                break;
+            }
             let known_to_both = self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
             if known_to_both && *device != to {
                 let addresses = addresses.clone();
@@ -201,16 +226,43 @@ impl Engine {
 
     /// A hello says that the other side is ready to listen, which it may not have been when this side first began.
     fn take_hello(&mut self, peer: DeviceId, hello: proto::Hello) -> Result<(), Refusal> {
+        if hello.devices.len() > HELLO_DEVICES_MAX {
+            return Err(Refusal::Oversized);
+        }
+        let mut devices = Vec::with_capacity(hello.devices.len());
         for entry in hello.devices {
             let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
-            if self.permitted.contains(&device) && entry.addresses.len() <= ADDRESSES_MAX {
-                self.learn_addresses(device, entry.addresses);
+            if entry.addresses.len() > ADDRESSES_MAX
+                || entry.addresses.iter().any(|address| address.len() > ADDRESS_BYTES_MAX)
+            {
+                return Err(Refusal::Oversized);
+            }
+            devices.push((device, entry.addresses));
+        }
+        for (device, addresses) in devices {
+            if self.permitted.contains(&device) {
+                self.hear_addresses(peer, device, addresses);
             }
         }
         for circle in self.circles_shared_with(&peer) {
             self.begin_reconcile(peer, circle);
         }
         Ok(())
+    }
+
+    /// Remembers what `peer` says of where a device can be reached. Of itself it knows best; of others it may add to what
+    /// is known, so that nobody makes anybody else unreachable.
+    fn hear_addresses(&mut self, peer: DeviceId, device: DeviceId, addresses: Vec<String>) {
+        let mut known = match self.addresses.get(&device) {
+            Some(known) if device != peer => known.clone(),
+            _ => Vec::new(),
+        };
+        for address in addresses {
+            if known.len() < ADDRESSES_MAX && !known.contains(&address) {
+                known.push(address);
+            }
+        }
+        self.learn_addresses(device, known);
     }
 
     /// Remembers where a device can be reached.
