@@ -1,1 +1,36 @@
-//! (being built)
+//! Many devices in one process, under one seed: a network, clocks and disks that fail in every way that real ones do.
+//!
+//! A [`World`] drives the sans-IO engine. Everything that happens by chance follows from its seed, so a run can be
+//! repeated byte for byte. The random runner ([`run`]) lets people use the devices while faults happen, heals the world,
+//! and checks that all devices agree.
+//!
+//! ```
+//! use clave_sim::World;
+//!
+//! let mut world = World::new(1);
+//! let (alice, bob) = (world.alice(), world.bob());
+//! let team = world.create_space(alice, "Team");
+//! world.invite(alice, team, bob);
+//! world.settle()?;
+//! world.post(alice, team, "Good morning");
+//! world.settle()?;
+//! assert_eq!(world.messages(bob, team), ["Good morning"]);
+//! # Ok::<(), clave_sim::Livelock>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod device;
+mod disk;
+mod random;
+mod schedule;
+mod trace;
+mod world;
+
+pub use device::{Device, Who, Written};
+pub use disk::Disk;
+pub use random::Random;
+pub use schedule::{Outcome, Plan, run};
+pub use trace::Trace;
+pub use world::{Agreement, Livelock, Network, World};

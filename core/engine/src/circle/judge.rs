@@ -3,9 +3,13 @@
 use clave_crdt::{DocumentKind, inspect_change};
 
 use super::*;
+use crate::OperationId;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
+
+/// The most operations that a commit may name as what it follows.
+const COMMIT_OPERATIONS_MAX: usize = 4_096;
 
 pub(super) enum Verdict {
     /// It took effect. `unlocks`: something that waited may be judged now.
@@ -134,14 +138,10 @@ impl Circle {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
                 self.take_operation(operation, desk)?;
-                // The operation is in, whatever becomes of this device's own answer to it.
-                if let Err(error) = self.choose_head(desk) {
-                    tracing::error!(circle = %self.id.short(), %error, "the head could not be followed");
-                }
                 Ok(Verdict::Done { unlocks: true })
             }
             Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
-            Body::Keys(bundle) => self.judge_keys(&bundle, desk),
+            Body::Keys(bundle) => self.judge_keys(&envelope.tag, &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
             Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
         }
@@ -149,45 +149,69 @@ impl Circle {
 
     fn judge_commit(&mut self, author: DeviceId, commit: &proto::Commit, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
+        let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
+        if self.group.get(&epoch).is_some() {
+            self.hear_of(epoch, parent, desk);
+            return Ok(Verdict::Done { unlocks: true });
+        }
         let Some(checkpoint) = self.group.get(&parent) else {
-            // From before this device joined, or on a branch it was never in: nothing it could ever follow.
-            let before = commit.depth <= self.group.first_depth();
-            return Ok(if before { Verdict::Done { unlocks: false } } else { Verdict::Wait });
+            if !self.group.knows(&parent) && !self.group.knows(&epoch) {
+                return Ok(Verdict::Wait);
+            }
+            // From before this device joined, or on a branch it is not in.
+            self.hear_of(epoch, parent, desk);
+            return Ok(Verdict::Done { unlocks: true });
         };
-        if !checkpoint.leaves.contains(&desk.me()) {
-            return Ok(Verdict::Done { unlocks: false });
+        if commit.operations.len() > COMMIT_OPERATIONS_MAX {
+            return Err(Refusal::Oversized);
+        }
+        let mut heads = Vec::with_capacity(commit.operations.len());
+        for id in &commit.operations {
+            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
+        }
+        if heads.iter().any(|id| self.log.operation(id).is_none()) {
+            // Without the operations it follows it never takes effect. Asked first: it may be asked often.
+            return Ok(Verdict::Wait);
         }
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
             Err(clave_crypto::CryptoError::Evicted) => {
-                // Whoever commits a removal that the log does not know cannot make this device believe in it.
-                if self.is_member(&desk.me()) {
-                    return Ok(Verdict::Wait);
+                if !self.is_justified(&heads, &[author], &[desk.me()]) {
+                    return Err(Refusal::UnjustifiedCommit);
                 }
-                desk.events.push(Event::Removed { circle: self.id });
-                return Ok(Verdict::Done { unlocks: false });
+                self.hear_of(epoch, parent, desk);
+                return Ok(Verdict::Done { unlocks: true });
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
         };
-        // A commit that lies about its depth would pass for one from before their time with those who came later.
-        if processed.committer != author || processed.checkpoint.depth != commit.depth {
+        if processed.committer != author || processed.checkpoint.epoch != epoch {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let membership = self.log.membership();
-        let justified = processed.added.iter().all(|added| membership.devices.contains_key(added))
-            && processed.removed.iter().all(|removed| !membership.devices.contains_key(removed));
-        if !justified {
-            // The operations it follows may be on their way; without them it never takes effect.
-            return Ok(Verdict::Wait);
-        }
-        if self.group.get(&processed.checkpoint.epoch).is_some() {
-            return Ok(Verdict::Done { unlocks: false });
+        let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
+        if !self.is_justified(&heads, &present, &processed.removed) {
+            return Err(Refusal::UnjustifiedCommit);
         }
         self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done { unlocks: true })
     }
 
-    fn judge_keys(&mut self, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
+    /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
+    /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike.
+    fn is_justified(&self, heads: &[OperationId], present: &[DeviceId], absent: &[DeviceId]) -> bool {
+        let at_point;
+        let membership = if self.log.heads() == heads {
+            self.log.membership()
+        } else {
+            let Some(membership) = self.log.membership_at(heads) else { return false };
+            at_point = membership;
+            &at_point
+        };
+        let is_in = |device: &DeviceId| membership.devices.contains_key(device);
+        present.iter().all(is_in) && !absent.iter().any(is_in)
+    }
+
+    fn judge_keys(&mut self, tag: &KeyId, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
+        let under = self.keys.held(tag).map(|held| held.epoch).expect("the bundle was opened with it");
         let read = |key: &proto::ContentKey| {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
@@ -195,7 +219,7 @@ impl Circle {
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
         let mut news = false;
         for (epoch, key) in keys {
-            news |= self.learn_key(epoch, key, desk);
+            news |= self.learn_key(epoch, key, under, desk);
         }
         Ok(Verdict::Done { unlocks: news })
     }

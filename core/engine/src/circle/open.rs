@@ -1,7 +1,6 @@
 //! Reading a circle back from the store.
 
 use super::*;
-use crate::OperationId;
 
 impl Circle {
     /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
@@ -11,16 +10,24 @@ impl Circle {
         for record in desk.store.all(Keyspace::ContentKeys, scope)?.into_values() {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
-            let (epoch, key) = (epoch(&record.epoch)?, ContentKey::from_bytes(key.into()));
-            if record.own {
-                keys.insert_own(epoch, key);
-            } else {
-                keys.learn(epoch, key);
+            let of = epoch(&record.epoch)?;
+            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None);
+            for under in &record.under {
+                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(epoch(under)?));
+            }
+        }
+        let mut log = Log::new(id);
+        for operation in open_operations(scope, desk)? {
+            match log.insert_verified(operation) {
+                // More may be stored than a log lets wait: each made room for another once.
+                Insertion::Refused(crate::membership::Refusal::TooManyPending) => {}
+                Insertion::Refused(_) => return Err(EngineError::Damaged),
+                _ => {}
             }
         }
         let mut circle = Self {
             id,
-            log: open_log(id, desk)?,
+            log,
             group: open_group(scope, desk)?,
             keys,
             index: open_index(scope, desk)?,
@@ -29,6 +36,8 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             repair_at_ms: None,
+            repair_of: None,
+            mended: false,
         };
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
@@ -42,52 +51,45 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
-        circle.choose_head(desk)?;
+        circle.choose_head(desk);
         Ok(circle)
     }
 }
 
-/// Puts the stored operations into a log, parents first: a log holds only so many back for parents that are missing.
-fn open_log(id: CircleId, desk: &Desk) -> Result<Log, EngineError> {
+/// The operations of a circle, causes before effects: the log lets only so many wait for their causes.
+fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineError> {
     let mut waiting = BTreeMap::new();
-    for record in desk.store.all(Keyspace::Operations, id.as_bytes())?.into_values() {
+    for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
         let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
         waiting.insert(operation.id(), operation);
     }
-    let mut children: BTreeMap<OperationId, Vec<OperationId>> = BTreeMap::new();
-    let mut missing: BTreeMap<OperationId, usize> = BTreeMap::new();
-    for operation in waiting.values() {
-        missing.insert(operation.id(), operation.parents().len());
-        for parent in operation.parents() {
-            children.entry(*parent).or_default().push(operation.id());
-        }
-    }
-    let mut log = Log::new(id);
-    let mut ready: Vec<OperationId> = missing.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
-    while let Some(next) = ready.pop() {
-        let operation = waiting.remove(&next).expect("it has become ready once");
-        if let Insertion::Refused(_) = log.insert_verified(operation) {
-            return Err(EngineError::Damaged);
-        }
-        for child in children.remove(&next).unwrap_or_default() {
-            let count = missing.get_mut(&child).expect("every operation was counted");
-            *count -= 1;
-            if *count == 0 {
-                ready.push(child);
+    let mut sorted = Vec::with_capacity(waiting.len());
+    while let Some((id, _)) = waiting.first_key_value() {
+        let mut path = vec![*id];
+        while let Some(id) = path.last() {
+            let unmet = waiting.get(id).and_then(|next| next.parents().iter().find(|id| waiting.contains_key(*id)));
+            match unmet {
+                Some(parent) => path.push(*parent),
+                None => {
+                    sorted.extend(waiting.remove(id));
+                    path.pop();
+                }
             }
         }
     }
-    for operation in waiting.into_values() {
-        // More may be stored than a log holds: each made room for another once.
-        let _ = log.insert_verified(operation);
-    }
-    Ok(log)
+    Ok(sorted)
 }
 
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
     let mut group: Option<Group> = None;
-    for record in desk.store.all(Keyspace::Checkpoints, scope)?.into_values() {
+    let mut links = Vec::new();
+    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
         let record = local::Checkpoint::decode(record.as_slice())?;
+        if record.state.is_empty() {
+            let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
+            links.push((epoch(&suffix)?, parent));
+            continue;
+        }
         let checkpoint = Checkpoint::from_bytes(&record.state)?;
         let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
         match &mut group {
@@ -95,7 +97,11 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
             Some(group) => group.insert(parent, checkpoint),
         }
     }
-    group.ok_or(EngineError::Damaged)
+    let mut group = group.ok_or(EngineError::Damaged)?;
+    for (epoch, parent) in links {
+        group.link(epoch, parent);
+    }
+    Ok(group)
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

@@ -1,6 +1,7 @@
 //! What an application asks of the engine, apart from invitations (`join.rs`) and files (`fetch.rs`).
 
 use clave_crdt::{CrdtError, Document, DocumentKind};
+use clave_crypto::KeyId;
 
 use super::*;
 use crate::identity::check_name;
@@ -12,6 +13,8 @@ use crate::membership::{Action, Membership, Operation};
 pub struct CircleStatus {
     /// The epoch under which entries are sealed now.
     pub epoch: EpochId,
+    /// Names the key that they are sealed with.
+    pub key: KeyId,
     /// How many commits led to it.
     pub depth: u64,
     /// Devices that hold its keys.

@@ -21,6 +21,10 @@ pub(super) const HELLO_DEVICES_MAX: usize = 512;
 /// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
 pub(super) const UNREAD_FRAMES_MAX: usize = 1_024;
 
+/// How long to wait after lost frames before beginning anew, at first and in the long run, in milliseconds.
+const RETRY_MS: u64 = 500;
+const RETRY_MS_MAX: u64 = 60_000;
+
 /// A connected device.
 #[derive(Default)]
 pub(super) struct Peer {
@@ -33,6 +37,19 @@ pub(super) struct Peer {
     pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
     pub(super) bulk_in_flight: usize,
     pub(super) next_reconcile_ms: u64,
+    /// When to begin anew after frames were lost.
+    retry_at_ms: Option<u64>,
+    /// How often that was since the peer last said anything.
+    retries: u32,
+}
+
+impl Peer {
+    /// A peer that takes no frames (it may have removed this device) is asked ever more rarely.
+    fn retry_later(&mut self, now_ms: u64) {
+        let wait_ms = (RETRY_MS << self.retries.min(16)).min(RETRY_MS_MAX);
+        self.retries += 1;
+        self.retry_at_ms.get_or_insert(now_ms + wait_ms);
+    }
 }
 
 impl Engine {
@@ -98,19 +115,45 @@ impl Engine {
             match channel {
                 Channel::Sync => {
                     link.in_flight = 0;
-                    self.say_hello(peer);
-                    for circle in self.circles_shared_with(&peer) {
-                        self.begin_reconcile(peer, circle);
-                    }
+                    link.retry_later(now_ms);
                 }
+                // The peer may wait for chunks that were lost: the hello has it ask again.
                 Channel::Bulk => {
                     link.bulk_in_flight = 0;
+                    link.retry_later(now_ms);
                     self.fetches.lose_peer(&peer);
                 }
                 Channel::Join => {}
             }
         }
+        if channel == Channel::Join {
+            self.joins.lose_attempt(&peer, now_ms);
+        }
         self.finish();
+    }
+
+    /// When the next attempt after lost frames is due.
+    pub(super) fn next_retry_ms(&self) -> Option<u64> {
+        self.peers.values().filter_map(|peer| peer.retry_at_ms).chain(self.next_join_ms()).min()
+    }
+
+    /// Begins anew with those whose frames were lost, and with joins that were not answered.
+    pub(super) fn retry_when_due(&mut self) {
+        let now_ms = self.desk.now_ms;
+        for device in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&device).expect("the key was just read");
+            if peer.retry_at_ms.is_none_or(|at| now_ms < at) {
+                continue;
+            }
+            peer.retry_at_ms = None;
+            if self.permitted.contains(&device) {
+                self.say_hello(device);
+                for circle in self.circles_shared_with(&device) {
+                    self.begin_reconcile(device, circle);
+                }
+            }
+        }
+        self.retry_joins();
     }
 
     /// Members' devices that are connected.
@@ -133,6 +176,7 @@ impl Engine {
             return Err(Refusal::NotAMember);
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
+        self.peers.get_mut(&peer).expect("looked up above").retries = 0;
         let body = frame.body.ok_or(Refusal::UnknownBody)?;
         let wants_answer = matches!(body, Body::Hello(_) | Body::Reconcile(_) | Body::Have(_));
         if wants_answer && self.peers[&peer].in_flight >= UNREAD_FRAMES_MAX {
@@ -244,6 +288,7 @@ impl Engine {
                 self.hear_addresses(peer, device, addresses);
             }
         }
+        self.fetches.lose_peer(&peer);
         for circle in self.circles_shared_with(&peer) {
             self.begin_reconcile(peer, circle);
         }

@@ -212,7 +212,7 @@ impl Rig {
     pub(super) fn renew(&mut self, who: usize, circle: CircleId) {
         let engine = &mut self.devices[who].engine;
         let (circle, desk) = engine.circle_mut(circle).expect("a member");
-        circle.commit(RosterChange::default(), desk).expect("a member may commit");
+        circle.commit(RosterChange::default(), None, desk).expect("a member may commit");
         engine.finish();
     }
 
@@ -311,7 +311,7 @@ impl Rig {
     /// The key of the head of `who`.
     pub(super) fn head_key(&self, who: usize, circle: CircleId) -> ContentKey {
         let circle = &self.devices[who].engine.circles[&circle];
-        let key = circle.head_key();
+        let key = circle.key_of_epoch(&circle.group.head().epoch).expect("the head has a key");
         ContentKey::from_bytes(key.as_bytes().clone())
     }
 

@@ -1,0 +1,121 @@
+//! One device: an engine, its disk, its clock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use clave_engine::crypto::{DeviceId, Entropy, PersonId};
+use clave_engine::{Batch, CircleId, DocumentId, Engine, Event, Identity, IoId, RefusalCounts};
+
+use crate::{Agreement, Disk};
+
+/// Which device of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who(pub(crate) usize);
+
+/// Something that was written, in order to ask later whether it is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// In which circle.
+    pub circle: CircleId,
+    /// In which document.
+    pub document: DocumentId,
+    /// What, as text that occurs nowhere else.
+    pub text: String,
+}
+
+/// A device and all that surrounds its engine.
+pub struct Device {
+    /// What it is called.
+    pub name: String,
+    /// Its key's name.
+    pub id: DeviceId,
+    /// Whose it is.
+    pub person: PersonId,
+    /// What survives a crash.
+    pub disk: Arc<Disk>,
+    /// What its application was told, since the world began.
+    pub events: Vec<Event>,
+    /// What was reported durable.
+    pub acknowledged: Vec<Written>,
+    pub(crate) engine: Option<Engine>,
+    /// Counts openings, so that what was meant for an engine that crashed does not reach the next.
+    pub(crate) session: u64,
+    pub(crate) skew_ms: i64,
+    pub(crate) writing: VecDeque<(IoId, Batch)>,
+    pub(crate) disk_free_at_ms: u64,
+    pub(crate) disk_delay_ms: (u64, u64),
+    pub(crate) fail_next_write: bool,
+    pub(crate) crash_at_write: Option<u64>,
+    pub(crate) unacknowledged: VecDeque<(IoId, Written)>,
+    pub(crate) permitted: BTreeSet<DeviceId>,
+    pub(crate) tick_at_ms: Option<u64>,
+    pub(crate) past_refusals: RefusalCounts,
+}
+
+impl Device {
+    pub(crate) fn new(name: &str, skew_ms: i64, entropy: &mut Entropy) -> Self {
+        let identity = Identity::generate(name, &format!("{name}'s device"), entropy).expect("a plain name");
+        let disk = Arc::new(Disk::default());
+        disk.write(&identity.to_batch());
+        Self {
+            name: name.to_owned(),
+            id: identity.device(),
+            person: identity.person(),
+            disk,
+            events: Vec::new(),
+            acknowledged: Vec::new(),
+            engine: None,
+            session: 0,
+            skew_ms,
+            writing: VecDeque::new(),
+            disk_free_at_ms: 0,
+            disk_delay_ms: (0, 5),
+            fail_next_write: false,
+            crash_at_write: None,
+            unacknowledged: VecDeque::new(),
+            permitted: BTreeSet::new(),
+            tick_at_ms: None,
+            past_refusals: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn open(&mut self, agreement: Agreement, entropy: Entropy, now_ms: u64) {
+        let identity = Identity::load(&*self.disk).expect("the record is whole").expect("it was written at birth");
+        let clock = self.clock(now_ms);
+        let engine = Engine::open(identity, agreement.build(), self.disk.clone(), entropy, clock);
+        self.engine = Some(engine.expect("a store that lost un-durable writes opens"));
+        self.session += 1;
+        self.tick_at_ms = None;
+        self.permitted.clear();
+    }
+
+    /// Drops the engine and what was not durable, but for the first `survive` writes.
+    pub(crate) fn lose_engine(&mut self, survive: usize) {
+        if let Some(engine) = self.engine.take() {
+            for (reason, count) in engine.refusals() {
+                *self.past_refusals.entry(*reason).or_default() += count;
+            }
+        }
+        for (_, batch) in self.writing.drain(..).take(survive) {
+            self.disk.write(&batch);
+        }
+        self.unacknowledged.clear();
+        self.disk_free_at_ms = 0;
+    }
+
+    /// What this device takes the time to be.
+    #[must_use]
+    pub fn clock(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.skew_ms)
+    }
+
+    /// What was refused since the world began.
+    #[must_use]
+    pub fn refusals(&self) -> RefusalCounts {
+        let mut counts = self.past_refusals.clone();
+        for (reason, count) in self.engine.iter().flat_map(|engine| engine.refusals()) {
+            *counts.entry(*reason).or_default() += count;
+        }
+        counts
+    }
+}

@@ -1,0 +1,75 @@
+//! A disk in memory: what is durable, and nothing else.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard};
+
+use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead};
+
+/// What a device finds when it opens its store again.
+#[derive(Default)]
+pub struct Disk(Mutex<BTreeMap<Key, Vec<u8>>>);
+
+impl Disk {
+    /// Makes a batch durable.
+    pub fn write(&self, batch: &Batch) {
+        let mut records = self.records();
+        for (key, value) in &batch.writes {
+            match value {
+                Some(value) => records.insert(key.clone(), value.clone()),
+                None => records.remove(key),
+            };
+        }
+    }
+
+    /// The suffixes of a scope, in order.
+    #[must_use]
+    pub fn suffixes(&self, keyspace: Keyspace, scope: &[u8]) -> Vec<Vec<u8>> {
+        let records = self.records();
+        let first = Key::new(keyspace, scope, []);
+        let keys = records.range(first..).map(|(key, _)| key);
+        keys.take_while(|key| key.keyspace == keyspace && key.scope == scope).map(|key| key.suffix.clone()).collect()
+    }
+
+    fn records(&self) -> MutexGuard<'_, BTreeMap<Key, Vec<u8>>> {
+        self.0.lock().expect("no reader or writer panics while it holds the lock")
+    }
+}
+
+impl StoreRead for Disk {
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(self.records().get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
+    ) -> Result<(), ReadError> {
+        let records = self.records();
+        let first = Bound::Included(Key::new(keyspace, scope, from));
+        for (key, value) in records.range((first, Bound::Unbounded)) {
+            if key.keyspace != keyspace || key.scope != scope || !visit(&key.suffix, value.clone()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_suffixes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), ReadError> {
+        for suffix in self.suffixes(keyspace, scope) {
+            if suffix.as_slice() >= from && !visit(&suffix) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! What goes wrong in a world.
+
+use clave_engine::{Channel, IoId};
+
+use super::{Happening, World};
+use crate::{Network, Who};
+
+impl World {
+    /// Kills a device. Of the writes on their way, some first few may still have reached the disk.
+    pub fn crash(&mut self, who: Who) {
+        let writing = self.devices[who.0].writing.len() as u64;
+        let survive = self.random.between(0..writing + 1);
+        self.crash_keeping(who, survive as usize);
+    }
+
+    /// Kills a device; of the writes on their way, exactly the first `survive` reach the disk.
+    pub fn crash_keeping(&mut self, who: Who, survive: usize) {
+        if self.is_up(who) {
+            self.note(format_args!("crash {} keeping {survive}", who.0), &[]);
+            self.devices[who.0].lose_engine(survive);
+            self.lose_links(who);
+        }
+    }
+
+    /// Kills a device when so many more writes are durable, before it hears of the last.
+    pub fn crash_at_write(&mut self, who: Who, writes: u64) {
+        self.devices[who.0].crash_at_write = Some(writes);
+    }
+
+    /// Starts a device that is down.
+    pub fn restart(&mut self, who: Who) {
+        if !self.is_up(who) {
+            self.open(who);
+        }
+    }
+
+    /// Starts a device that is down, in a while.
+    pub fn restart_in(&mut self, who: Who, ms: u64) {
+        self.schedule(ms, Happening::Open(who));
+    }
+
+    /// The device's next write will fail; it goes back to what is on its disk.
+    pub fn fail_next_write(&mut self, who: Who) {
+        self.devices[who.0].fail_next_write = true;
+    }
+
+    pub(super) fn write_failed(&mut self, who: Who, io: IoId) {
+        self.note(format_args!("write failed {}", who.0), &[]);
+        self.input(who, |engine, _| engine.handle_written(io, false));
+        // As the driver does: the process and its connections stay, the engine is opened anew.
+        self.devices[who.0].lose_engine(0);
+        self.open(who);
+        for peer in self.peers_seen_by(who) {
+            self.tell_up(who, peer);
+        }
+    }
+
+    /// From now on, a write takes so long, in milliseconds.
+    pub fn slow_disk(&mut self, who: Who, least_ms: u64, most_ms: u64) {
+        self.devices[who.0].disk_delay_ms = (least_ms, most_ms);
+    }
+
+    /// Cuts the network into islands: each device goes to the island of its number.
+    pub fn partition(&mut self, islands: &[(Who, u8)]) {
+        for (who, island) in islands {
+            self.islands[who.0] = *island;
+        }
+        for (a, b) in self.connected_pairs() {
+            if self.islands[a.0] != self.islands[b.0] {
+                self.break_link((a, b));
+            }
+        }
+        self.connect_all();
+    }
+
+    /// Takes a device off the network.
+    pub fn isolate(&mut self, who: Who) {
+        self.partition(&[(who, 100 + who.0 as u8)]);
+    }
+
+    /// Ends every fault: one network, sound disks, all devices up.
+    pub fn heal(&mut self) {
+        self.note(format_args!("heal"), &[]);
+        let network = Network { duplicate_permille: 0, overtake_permille: 0, ..self.network };
+        self.set_network(network);
+        for device in &mut self.devices {
+            device.disk_delay_ms = (0, 5);
+            device.fail_next_write = false;
+            device.crash_at_write = None;
+        }
+        self.islands.fill(0);
+        for who in self.everyone() {
+            self.restart(who);
+        }
+        self.connect_all();
+    }
+
+    /// Something on the network goes wrong.
+    pub(crate) fn network_fault(&mut self) {
+        let Some(pair) = self.random.pick(&self.connected_pairs()) else { return };
+        let victim = self.random.pick(&[pair.0, pair.1]).expect("one of two");
+        match self.random.between(0..3) {
+            0 => self.break_link(pair),
+            1 => self.replace_link(pair, victim),
+            _ => {
+                let channel = self.random.pick(&[Channel::Sync, Channel::Join, Channel::Bulk]).expect("one of three");
+                self.interrupt(pair, victim, channel);
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What people do with their devices.
+
+use clave_engine::crdt::{DocumentKind, Draft, FileVersion, NodeId};
+use clave_engine::crypto::PersonId;
+use clave_engine::membership::{Action, Role};
+use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, seal_content};
+
+use super::World;
+use crate::{Who, Written};
+
+/// How long invitations are valid, in milliseconds.
+const INVITATION_MS: u64 = 7 * 24 * 3_600_000;
+
+/// The one chat of a circle.
+pub(crate) fn chat(circle: CircleId) -> DocumentId {
+    DocumentId::well_known(circle, DocumentKind::Timeline, 0)
+}
+
+/// The one drive of a circle.
+pub(crate) fn drive(circle: CircleId) -> DocumentId {
+    DocumentId::well_known(circle, DocumentKind::Drive, 0)
+}
+
+impl World {
+    /// Founds a space.
+    pub fn create_space(&mut self, who: Who, name: &str) -> CircleId {
+        self.input(who, |engine, now| engine.create_space(name, now)).expect("a plain name, and the disk works")
+    }
+
+    /// Makes an invitation and has somebody take it up.
+    pub fn invite(&mut self, who: Who, circle: CircleId, guest: Who) {
+        let link = self.invitation(who, circle).expect("members may invite");
+        self.join(guest, &link).expect("not a member yet");
+    }
+
+    /// Makes an invitation.
+    ///
+    /// # Errors
+    /// Those of [`Engine::invite`](clave_engine::Engine::invite).
+    pub fn invitation(&mut self, who: Who, circle: CircleId) -> Result<InviteLink, EngineError> {
+        self.invitation_for(who, circle, INVITATION_MS)
+    }
+
+    /// Makes an invitation that ends after so many milliseconds.
+    ///
+    /// # Errors
+    /// Those of [`Engine::invite`](clave_engine::Engine::invite).
+    pub fn invitation_for(&mut self, who: Who, circle: CircleId, valid_ms: u64) -> Result<InviteLink, EngineError> {
+        self.input(who, |engine, now| engine.invite(circle, valid_ms, now))
+    }
+
+    /// Takes an invitation back.
+    ///
+    /// # Panics
+    /// If the device did not make it.
+    pub fn revoke(&mut self, who: Who, invitation: InvitationId) {
+        self.input(who, |engine, now| engine.revoke_invitation(invitation, now)).expect("it was made here");
+    }
+
+    /// Takes up an invitation.
+    ///
+    /// # Errors
+    /// Those of [`Engine::join`](clave_engine::Engine::join).
+    pub fn join(&mut self, who: Who, link: &InviteLink) -> Result<(), EngineError> {
+        self.input(who, |engine, now| engine.join(link.clone(), now))
+    }
+
+    /// Posts to the chat. The text must be one that nobody posted before.
+    ///
+    /// # Panics
+    /// If the device is not in the circle.
+    pub fn post(&mut self, who: Who, circle: CircleId, text: &str) {
+        self.try_post(who, circle, text).expect("members may write");
+    }
+
+    /// As [`post`](Self::post).
+    ///
+    /// # Errors
+    /// Those of [`Engine::edit`](clave_engine::Engine::edit).
+    pub fn try_post(&mut self, who: Who, circle: CircleId, text: &str) -> Result<(), EngineError> {
+        let document = chat(circle);
+        let written = Written { circle, document, text: text.to_owned() };
+        self.command(who, written, |engine, now| {
+            let random = engine.random();
+            engine.edit(circle, document, DocumentKind::Timeline, now, |document, _| {
+                document.timeline()?.post(now, random, &Draft::text(text))
+            })
+        })?;
+        Ok(())
+    }
+
+    /// A text that nobody posted before.
+    pub(crate) fn fresh_text(&mut self, who: Who) -> String {
+        self.posts += 1;
+        format!("{} says {}", self.device(who).name, self.posts)
+    }
+
+    /// What the chat says, in order.
+    pub fn messages(&mut self, who: Who, circle: CircleId) -> Vec<String> {
+        let document = self.engine(who).document(circle, chat(circle), DocumentKind::Timeline).expect("it is in there");
+        let messages = document.timeline().expect("it is a timeline").messages(..);
+        messages.into_iter().map(|message| message.body).collect()
+    }
+
+    /// Writes something into the membership log.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn act(&mut self, who: Who, circle: CircleId, action: Action) -> Result<(), EngineError> {
+        self.input(who, |engine, now| engine.act(circle, action, now))
+    }
+
+    /// Removes a person.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn remove(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
+        let person = self.device(whom).person;
+        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new() })
+    }
+
+    /// Gives a person another role.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn set_role(&mut self, who: Who, circle: CircleId, whom: Who, role: Role) -> Result<(), EngineError> {
+        let person = self.device(whom).person;
+        self.act(who, circle, Action::SetRole { person, role, keep_heads: Vec::new() })
+    }
+
+    /// The people of a circle, as a device sees it.
+    pub fn people(&mut self, who: Who, circle: CircleId) -> Vec<PersonId> {
+        self.engine(who).membership(circle).map_or_else(|_| Vec::new(), |log| log.people.keys().copied().collect())
+    }
+
+    /// Adds a file to the drive, its content with it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::edit`](clave_engine::Engine::edit) and [`Engine::put_chunk`](clave_engine::Engine::put_chunk).
+    pub fn add_file(
+        &mut self,
+        who: Who,
+        circle: CircleId,
+        name: &str,
+        content: &[u8],
+    ) -> Result<FileContent, EngineError> {
+        let mut chunks = Vec::new();
+        let file = seal_content(circle.as_bytes(), content, |chunk, _| {
+            chunks.push(chunk);
+            true
+        });
+        let file = file.expect("memory does not fail").expect("nobody cancelled");
+        for chunk in chunks {
+            self.input(who, |engine, now| engine.put_chunk(circle, chunk, now))?;
+        }
+        let version = FileVersion {
+            manifest: *file.manifest.as_bytes(),
+            manifest_key: file.manifest_key,
+            bytes: file.bytes,
+            blake3: file.content_hash,
+            modified_ms: 0,
+            media_type: String::new(),
+        };
+        let document = drive(circle);
+        let written = Written { circle, document, text: name.to_owned() };
+        self.command(who, written, |engine, now| {
+            let random = engine.random();
+            engine.edit(circle, document, DocumentKind::Drive, now, |document, _| {
+                document.drive()?.add_file(NodeId::ROOT, name, random, &version)
+            })
+        })?;
+        Ok(file)
+    }
+
+    /// The names of the files in the drive.
+    pub fn files(&mut self, who: Who, circle: CircleId) -> Vec<String> {
+        let document = self.engine(who).document(circle, drive(circle), DocumentKind::Drive).expect("it is in there");
+        document.drive().expect("it is a drive").files().into_iter().map(|node| node.name).collect()
+    }
+
+    /// Begins to get the content of a file.
+    ///
+    /// # Errors
+    /// Those of [`Engine::fetch`](clave_engine::Engine::fetch).
+    pub fn fetch(&mut self, who: Who, circle: CircleId, file: &FileContent) -> Result<FetchId, EngineError> {
+        self.input(who, |engine, now| engine.fetch(circle, file.clone(), now))
+    }
+
+    /// The content of a file, as far as it is here.
+    pub fn content(&mut self, who: Who, circle: CircleId, file: &FileContent) -> Option<Vec<u8>> {
+        let engine = self.engine(who);
+        let manifest = engine.chunk(circle, file.manifest).expect("the disk can be read")?;
+        let mut content = Vec::new();
+        for chunk in file.open_manifest(&manifest).expect("it is what was asked for") {
+            let sealed = engine.chunk(circle, chunk.id).expect("the disk can be read")?;
+            content.extend(chunk.open(&sealed).expect("it is what was asked for"));
+        }
+        Some(content)
+    }
+}
