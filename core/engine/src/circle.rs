@@ -143,10 +143,10 @@ impl Circle {
         Ok(())
     }
 
-    /// The key of an epoch, if it is here.
+    /// The key of that name, if it is here.
     #[cfg(test)]
-    pub(crate) fn key_of_epoch(&self, epoch: &EpochId) -> Option<&ContentKey> {
-        self.keys.of_epoch(epoch)
+    pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
+        self.keys.get(id)
     }
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {

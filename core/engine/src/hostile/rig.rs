@@ -9,12 +9,15 @@ use clave_crypto::{
 };
 
 use crate::entry::{Body, Envelope};
+use crate::proto::entry as entry_proto;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body as FrameBody;
 use crate::{
     Batch, Channel, CircleId, DocumentId, Engine, EntryId, Event, Identity, Key, Keyspace, Output, ReadError, Refusal,
     RefusalCounts, StoreRead,
 };
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, TestRunner};
 use prost::Message as _;
 
 pub(super) const START_MS: u64 = 1_790_000_000_000;
@@ -311,7 +314,7 @@ impl Rig {
     /// The key of the head of `who`.
     pub(super) fn head_key(&self, who: usize, circle: CircleId) -> ContentKey {
         let circle = &self.devices[who].engine.circles[&circle];
-        let key = circle.key_of_epoch(&circle.group.head().epoch).expect("the head has a key");
+        let key = circle.content_key(&circle.status().key).expect("the head has a key");
         ContentKey::from_bytes(key.as_bytes().clone())
     }
 
@@ -328,15 +331,58 @@ impl Rig {
         self.devices[who].store.content()
     }
 
-    /// Does something that `who` must refuse for one reason, once, and without a trace.
+    /// Does something that `who` must refuse for this reason, once, and without a trace.
     pub(super) fn refuses(&mut self, who: usize, why: Refusal, attack: impl FnOnce(&mut Self)) {
-        let (before, mut counts) = (self.store(who), self.refusals(who));
+        self.refuses_for_one_of(who, &[why], attack);
+    }
+
+    /// Does something that `who` must refuse for one of these reasons, once, and without a trace.
+    pub(super) fn refuses_for_one_of(&mut self, who: usize, reasons: &[Refusal], attack: impl FnOnce(&mut Self)) {
+        self.drain(who);
+        let (before, counts) = (self.store(who), self.refusals(who));
         attack(self);
         let frames = self.drain(who);
-        *counts.entry(why).or_default() += 1;
-        assert_eq!(self.refusals(who), counts);
+        let expected = reasons.iter().map(|why| {
+            let mut counts = counts.clone();
+            *counts.entry(*why).or_default() += 1;
+            counts
+        });
+        let after = self.refusals(who);
+        assert!(expected.into_iter().any(|expected| expected == after), "{counts:?}, then {after:?}");
         assert!(self.store(who) == before, "something was written");
         assert!(frames.is_empty(), "something was answered");
+    }
+
+    /// What is stored under a key.
+    pub(super) fn stored(&self, who: usize, keyspace: Keyspace, circle: CircleId, suffix: &[u8]) -> Vec<u8> {
+        let key = Key::new(keyspace, circle.as_bytes(), suffix);
+        self.devices[who].store.read(&key).expect("memory can be read").expect("it is there")
+    }
+
+    /// How many content keys are stored.
+    pub(super) fn keys(&self, who: usize, circle: CircleId) -> usize {
+        let key = |key: &&Key| key.keyspace == Keyspace::ContentKeys && key.scope == circle.as_bytes();
+        self.store(who).keys().filter(key).count()
+    }
+
+    /// The id of the oldest membership operation.
+    pub(super) fn first_operation(&self, who: usize, circle: CircleId) -> Vec<u8> {
+        let log = &self.devices[who].engine.circles[&circle].log;
+        log.operations().next().expect("there is a genesis").id().as_bytes().to_vec()
+    }
+
+    /// Seals the same signed entry once more, with a salt of its own.
+    pub(super) fn reseal(&mut self, who: usize, circle: CircleId, envelope: &[u8]) -> Vec<u8> {
+        let mut envelope = entry_proto::Envelope::decode(envelope).expect("an envelope");
+        let tag = KeyId::try_from(envelope.tag.as_slice()).expect("a tag");
+        let held = self.devices[who].engine.circles[&circle].content_key(&tag).expect("it was read before");
+        let key = ContentKey::from_bytes(held.as_bytes().clone());
+        let header = [&1_u32.to_be_bytes()[..], &envelope.hour.to_be_bytes(), &envelope.tag].concat();
+        let salt = envelope.salt.as_slice().try_into().expect("32 bytes");
+        let signed = key.open(salt, &header, &envelope.ciphertext).expect("a member can");
+        let (salt, ciphertext) = key.seal(&mut self.entropy, &header, &signed);
+        (envelope.salt, envelope.ciphertext) = (salt.to_vec(), ciphertext);
+        envelope.encode_to_vec()
     }
 
     pub(super) fn post(&mut self, who: usize, circle: CircleId, text: &str) {
@@ -378,6 +424,26 @@ impl Rig {
     pub(super) fn entry_ids(&self, who: usize, circle: CircleId) -> Vec<EntryId> {
         self.devices[who].engine.circles[&circle].index.ids()
     }
+}
+
+/// Runs `test` over what `strategy` makes.
+pub(super) fn cases<S: Strategy>(strategy: S, test: impl Fn(S::Value)) {
+    run(64, &strategy, test);
+}
+
+/// The same less often: each case is long.
+pub(super) fn few_cases<S: Strategy>(strategy: S, test: impl Fn(S::Value)) {
+    run(12, &strategy, test);
+}
+
+fn run<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value)) {
+    // One rig serves all cases of a test, so a case alone would not repeat what failed: nothing is persisted.
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 64, ..Config::default() };
+    let passed = TestRunner::new(config).run(strategy, |value| {
+        test(value);
+        Ok(())
+    });
+    passed.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 pub(super) fn chat(circle: CircleId) -> DocumentId {
