@@ -339,7 +339,8 @@ fn an_entry_from_the_future_is_taken_and_disturbs_nobody() {
         let (body, signer) = (change(&mut rig, BOB, circle), key_of(&rig, BOB));
         let forgery = Forgery::of(&rig, BOB, &signer, circle, body);
         let entry = Forgery { hour, ..forgery }.seal(&mut rig);
-        rig.give(BOB, ALICE, circle, vec![entry]);
+        rig.give(BOB, ALICE, circle, vec![entry.clone()]);
+        rig.give(ALICE, BOB, circle, vec![entry]);
     }
     rig.settle();
     assert_eq!(rig.messages(ALICE, circle), ["forged", "forged"]);

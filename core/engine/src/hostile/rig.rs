@@ -9,6 +9,7 @@ use clave_crypto::{
 };
 
 use crate::entry::{Body, Envelope};
+use crate::membership::Action;
 use crate::proto::entry as entry_proto;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body as FrameBody;
@@ -383,6 +384,11 @@ impl Rig {
         let (salt, ciphertext) = key.seal(&mut self.entropy, &header, &signed);
         (envelope.salt, envelope.ciphertext) = (salt.to_vec(), ciphertext);
         envelope.encode_to_vec()
+    }
+
+    pub(super) fn act(&mut self, who: usize, circle: CircleId, action: Action) {
+        let now_ms = self.now_ms;
+        self.devices[who].engine.act(circle, action, now_ms).expect("it is allowed");
     }
 
     pub(super) fn post(&mut self, who: usize, circle: CircleId, text: &str) {
