@@ -112,7 +112,7 @@ impl Envelope {
     }
 }
 
-fn entry_id(bytes: &[u8]) -> EntryId {
+pub(crate) fn entry_id(bytes: &[u8]) -> EntryId {
     EntryId::from_bytes(hash(HashContext::Entry, bytes))
 }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::group::epoch_id;
 use crate::identity::check_name;
 use crate::link::InviteLink;
-use crate::membership::{Action, Operation, PersonEntry, Right, Role};
+use crate::membership::{Action, Log, Operation, PersonEntry, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
@@ -163,6 +163,8 @@ impl Engine {
             return Err(EngineError::MayNotInvite);
         }
         let space_name = space.log.membership().name.clone();
+        // A newcomer's terminal shows it before there is a circle that says who named it so.
+        let space_name = check_name(&space_name).unwrap_or_default().to_owned();
         let link = InviteLink {
             invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
             circle,
@@ -502,6 +504,10 @@ impl Engine {
         handshake_hash: &[u8; 32],
     ) -> Result<(), JoinError> {
         let link = self.joins.asking[&id].link.clone();
+        if self.circles.contains_key(&link.circle) {
+            // Another invitation to it was quicker.
+            return Err(JoinError::AlreadyMember);
+        }
         let circle = self.read_answer(&link, accepted, handshake_hash).ok_or(JoinError::Protocol)?;
         self.circles.insert(link.circle, circle);
         self.joins.asking.remove(&id);
@@ -535,11 +541,19 @@ impl Engine {
         let secrets = key_packages::secrets(&self.desk).ok()?;
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let joined = self.desk.agreement.join(&self.desk.device, &accepted.welcome, &secrets).ok()?;
-        if joined.checkpoint.group != link.circle.as_bytes() {
+        if joined.checkpoint.group != link.circle.as_bytes() || joined.committer != link.inviter {
             return None;
         }
-        let circle = Circle::join(link.circle, operations, joined.checkpoint, keys, &mut self.desk).ok()?;
-        circle.is_member(&self.desk.me()).then_some(circle)
+        let mut log = Log::new(link.circle);
+        for operation in operations {
+            // One that is refused means nothing to anybody.
+            let _ = log.insert(operation);
+        }
+        let in_log = |device: &DeviceId| log.membership().devices.contains_key(device);
+        if !in_log(&self.desk.me()) || !in_log(&link.inviter) {
+            return None;
+        }
+        Circle::join(log, joined.checkpoint, keys, &mut self.desk).ok()
     }
 }
 
