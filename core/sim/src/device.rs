@@ -37,6 +37,8 @@ pub struct Device {
     pub events: Vec<Event>,
     /// What was reported durable.
     pub acknowledged: Vec<Written>,
+    /// What it put on the wire, in bytes, since the world began.
+    pub sent_bytes: u64,
     pub(crate) engine: Option<Engine>,
     /// Counts openings, so that what was meant for an engine that crashed does not reach the next.
     pub(crate) session: u64,
@@ -64,6 +66,7 @@ impl Device {
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),
+            sent_bytes: 0,
             engine: None,
             session: 0,
             skew_ms,

@@ -60,6 +60,7 @@ impl Engine {
     pub fn handle_connected(&mut self, peer: DeviceId, now_ms: u64) {
         self.desk.now_ms = now_ms;
         self.peers.insert(peer, Peer::default());
+        self.wants.lose_peer(&peer);
         self.join_on_connect(peer);
         if self.permitted.contains(&peer) {
             self.welcome_peer(peer);
@@ -75,6 +76,7 @@ impl Engine {
         }
         self.joins.forget(&peer);
         self.fetches.lose_peer(&peer);
+        self.wants.lose_peer(&peer);
         self.finish();
     }
 
@@ -119,6 +121,7 @@ impl Engine {
                 Channel::Sync => {
                     *link = Peer { retries: link.retries, retry_at_ms: link.retry_at_ms, ..Peer::default() };
                     link.retry_later(now_ms);
+                    self.wants.lose_peer(&peer);
                 }
                 // The peer may wait for chunks that were lost: the hello has it ask again.
                 Channel::Bulk => {
@@ -231,6 +234,7 @@ impl Engine {
         for gone in former.difference(&self.permitted) {
             self.outbox.push(Output::Forbid(*gone));
             self.fetches.lose_peer(gone);
+            self.wants.lose_peer(gone);
             if let Some(peer) = self.peers.get_mut(gone) {
                 *peer = Peer::default();
                 self.desk.events.push(Event::Presence { device: *gone, online: false });
@@ -304,6 +308,7 @@ impl Engine {
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         if !link.ready || !hello.reply {
             *link = Peer { ready: true, ..Peer::default() };
+            self.wants.lose_peer(&peer);
         }
         // What is shared is reconciled as this input ends.
         Ok(())

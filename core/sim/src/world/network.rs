@@ -170,6 +170,7 @@ impl World {
         let Some(link) = self.links.links.get(&pair).filter(|link| link.up[side(pair, from)]) else { return };
         let (number, dying) = (link.number, link.dying);
         let (mut last, lane) = link.lanes.get(&(from, channel)).copied().unwrap_or((0, 0));
+        self.devices[from.0].sent_bytes += frame.len() as u64;
         self.note(format_args!("send {} {} {channel:?} {}", from.0, to.0, frame.len()), &frame);
         let delay = self.random.between(0..3);
         self.schedule(delay, Happening::Sent { link: number, from, to, channel });
