@@ -13,13 +13,13 @@ use crate::{Key, Refusal};
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
-pub(super) const ADDRESSES_MAX: usize = 16;
+pub(crate) const ADDRESSES_MAX: usize = 16;
 /// The longest address, in bytes.
-pub(super) const ADDRESS_BYTES_MAX: usize = 256;
+pub(crate) const ADDRESS_BYTES_MAX: usize = 256;
 /// Devices whose addresses one hello tells.
-pub(super) const HELLO_DEVICES_MAX: usize = 512;
+pub(crate) const HELLO_DEVICES_MAX: usize = 512;
 /// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
-pub(super) const UNREAD_FRAMES_MAX: usize = 1_024;
+pub(crate) const UNREAD_FRAMES_MAX: usize = 1_024;
 
 /// How long to wait after lost frames before beginning anew, at first and in the long run, in milliseconds.
 const RETRY_MS: u64 = 500;

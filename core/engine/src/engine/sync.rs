@@ -11,7 +11,7 @@ const ENTRIES_FRAME_BYTES: usize = 256 * 1024;
 /// Frames that may be on their way to one peer before no more entries are read for it.
 const FRAMES_IN_FLIGHT_MAX: usize = 4;
 /// Ids or entries per frame.
-pub(super) const IDS_MAX: usize = 8_192;
+pub(crate) const IDS_MAX: usize = 8_192;
 /// Entries that may be queued for one peer. Beyond it the next reconciliation finds what is left.
 const QUEUED_ENTRIES_MAX: usize = 1_000_000;
 /// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
