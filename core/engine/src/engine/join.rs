@@ -583,13 +583,16 @@ fn check_request(
     let signature = Signature::try_from(request.signature.as_slice()).ok()?;
     peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
     let [device] = newcomer.devices.as_slice() else { return None };
+    let packages: Vec<_> = device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).collect();
     let names = [&newcomer.name, &device.name];
     let own = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == peer);
     let in_order = device.device() == peer
         && device.certificate.person == newcomer.person
         && device.verify().is_ok()
         && names.iter().all(|name| check_name(name).is_ok_and(|checked| checked == name.as_str()))
-        && device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).all(own);
+        // Without one they would be in the log, and no commit could follow it.
+        && !packages.is_empty()
+        && packages.into_iter().all(own);
     in_order.then_some(newcomer)
 }
 
