@@ -76,7 +76,7 @@ impl JoinError {
         Self::Busy,
     ];
 
-    fn from_number(number: u32) -> Self {
+    pub(crate) fn from_number(number: u32) -> Self {
         Self::ALL.into_iter().find(|error| *error as u32 == number).unwrap_or(Self::Protocol)
     }
 }
