@@ -14,10 +14,14 @@ mod timeline;
 
 pub use calendar::Calendar;
 pub use clave_engine::{
-    CircleStatus, DocumentId, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError,
-    Refusal, RefusalCounts, SpaceId, check_name,
-    crdt::{Attachment, ChangeHash, CrdtError, DocumentKind, Draft, FileVersion, MessageId, NodeId, Tree},
-    crypto::{DeviceId, PersonId},
+    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError,
+    LinkError, Refusal, RefusalCounts, SpaceId, check_name,
+    crdt::{
+        Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
+        Tree,
+    },
+    crypto::{CryptoError, DeviceId, PersonId},
     membership::Role,
 };
 pub use diff::ListDiff;

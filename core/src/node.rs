@@ -7,7 +7,7 @@ use std::time::Duration;
 use clave_engine::crypto::{DeviceId, Mls, PersonId};
 use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, RefusalCounts, SpaceId};
 use clave_transport::{Config, Transport};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, StoreKind, Writer};
 
@@ -139,6 +139,7 @@ struct Inner {
     profile: Profile,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<Event>,
+    addresses: watch::Receiver<Vec<String>>,
     transport: Option<Transport>,
     store: std::sync::Weak<SealedStore>,
 }
@@ -190,14 +191,16 @@ impl Node {
         let transport = network.as_ref().map(|(transport, _)| transport.clone());
         let (inputs, commands) = mpsc::channel(driver::COMMANDS_MAX);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let inner = Inner { profile, inputs, events: events.clone(), transport, store: Arc::downgrade(&store) };
+        let (listening, addresses) = watch::channel(Vec::new());
+        let store_handle = Arc::downgrade(&store);
+        let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle };
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()
             .name("clave-engine".to_owned())
             .spawn(move || {
                 // Opening and document work take as long as they take: on this thread, nobody else's.
-                let driver = open_driver(identity, store, network, commands, events);
+                let driver = open_driver(identity, store, network, commands, events, listening);
                 match driver {
                     Ok(driver) => {
                         let _ = opened.send(Ok(()));
@@ -284,6 +287,17 @@ impl Node {
         self.inner.events.subscribe()
     }
 
+    /// Waits until this device listens somewhere, and says where it can be reached. For ever, if it is offline or
+    /// nothing it was told to listen on works: put a limit on it. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn listening(&self) -> Result<Vec<String>, Error> {
+        let mut addresses = self.inner.addresses.clone();
+        let known = addresses.wait_for(|addresses| !addresses.is_empty()).await.map_err(|_| Error::Stopped)?;
+        Ok(known.clone())
+    }
+
     /// What the node is doing.
     ///
     /// # Errors
@@ -298,9 +312,8 @@ impl Node {
         if let Some(transport) = &self.inner.transport {
             status.addresses = driver::addresses_of(transport);
             let stats = transport.stats();
+            (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
             for peer in stats.peers {
-                status.sent_bytes += peer.sent_bytes;
-                status.received_bytes += peer.received_bytes;
                 let device = DeviceId::from_bytes(peer.peer.0);
                 if online.contains(&device) {
                     status.peers.push(PeerStatus {
@@ -332,7 +345,11 @@ impl Node {
     }
 
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {
-        let _ = self.read(move |engine| Ok(engine.cancel_fetch(fetch))).await;
+        let cancel = move |engine: &mut Engine| {
+            engine.cancel_fetch(fetch);
+            Ok(())
+        };
+        let _ = self.read(cancel).await;
     }
 
     /// Runs on the engine's thread; returns when what it did is durable.
@@ -388,6 +405,7 @@ fn open_driver(
     network: Option<(Transport, clave_transport::Events)>,
     inputs: mpsc::Receiver<Input>,
     events: broadcast::Sender<Event>,
+    listening: watch::Sender<Vec<String>>,
 ) -> Result<Driver, Error> {
     let mut engine = Engine::open(identity, Box::new(Mls), store.clone(), seed_entropy()?, driver::now_ms())?;
     if let Some((transport, _)) = &network {
@@ -401,6 +419,7 @@ fn open_driver(
         network,
         inputs,
         events,
+        listening,
         dialer: dialer::Dialer::default(),
         connected: Default::default(),
         waiting: Default::default(),

@@ -129,6 +129,33 @@ impl Note {
             .await
     }
 
+    /// As [`splice`](Self::splice), on the text as it was at some heads: what an editor does whose view lags behind. The
+    /// heads have to include all that this device wrote before. Returns the heads of the version that this makes, without
+    /// what came since.
+    ///
+    /// # Errors
+    /// If the heads are not in the note or leave out what this device wrote, a position is beyond the end of that
+    /// version's text, or the disk refuses; then nothing changed.
+    pub async fn splice_at(
+        &self,
+        heads: Vec<ChangeHash>,
+        splices: Vec<(usize, usize, String)>,
+    ) -> Result<Vec<ChangeHash>, Error> {
+        let (space, id) = (self.space.id, self.id);
+        self.space
+            .node
+            .command(move |engine, now| {
+                engine.edit(space, id, DocumentKind::Note, now, |document, done| {
+                    let splices: Vec<(usize, usize, &str)> =
+                        splices.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
+                    let (change, made) = document.note()?.splice_at(&heads, &splices, now)?;
+                    done.extend(change);
+                    Ok(made)
+                })
+            })
+            .await
+    }
+
     /// Whether the note contains all of these changes.
     ///
     /// # Errors

@@ -182,7 +182,9 @@ impl TimelineUpdates {
             }
             let space = &self.timeline.space;
             let (id, count) = (space.id, self.count);
-            let first = self.shown.as_ref().and_then(|shown| shown.first()).map(|message| message.id);
+            // While there is room, messages that arrive late may go before the first one shown.
+            let full = self.shown.as_ref().filter(|shown| shown.len() >= count);
+            let first = full.and_then(|shown| shown.first()).map(|message| message.id);
             let read = move |engine: &mut Engine| match first {
                 Some(first) => since(engine, id, first),
                 None => newest(engine, id, None, count),

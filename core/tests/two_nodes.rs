@@ -88,7 +88,7 @@ async fn two_people_work_together() {
     .await;
     let (a, b) = (note.snapshot().await.expect("it runs"), his_note.snapshot().await.expect("it runs"));
     let (left, right) = tokio::join!(
-        note.edit_markdown(&a.heads, a.markdown.replace("one", "one by Alice")),
+        note.edit_markdown(&a.heads, a.markdown.replace("Agenda", "Agenda by Alice")),
         his_note.edit_markdown(&b.heads, format!("{}- two by 小波\n", b.markdown)),
     );
     left.expect("her edit");
@@ -96,7 +96,7 @@ async fn two_people_work_together() {
     within(async {
         loop {
             let (a, b) = (note.snapshot().await.expect("it runs"), his_note.snapshot().await.expect("it runs"));
-            if a == b && a.markdown.contains("one by Alice") && a.markdown.contains("two by 小波") {
+            if a == b && a.markdown.contains("Agenda by Alice") && a.markdown.contains("two by 小波") {
                 return;
             }
             tokio::task::yield_now().await;
@@ -158,4 +158,28 @@ async fn what_was_written_is_there_after_a_restart() {
         node.shutdown().await;
     }
     assert!(matches!(Node::create(config(), "Eve", "laptop").await.err(), Some(Error::IdentityExists)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calendar_is_shared() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let alice = device(directory.path(), "Alice").await;
+    let bob = device(directory.path(), "Bob").await;
+    let hers = alice.create_space("Team").await.expect("a space");
+    let ics = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y\r\nBEGIN:VEVENT\r\nUID:1@x\r\nDTSTAMP:20261101T000000Z\r\n\
+               DTSTART;TZID=Asia/Shanghai:20261125T100000\r\nDURATION:PT1H\r\nSUMMARY:周会\r\nRRULE:FREQ=WEEKLY;COUNT=3\r\n\
+               X-ROOM;X-FLOOR=3:Blue\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let report = hers.calendar().import_ics(ics).await.expect("it is small");
+    assert_eq!((report.added, report.problems.len()), (1, 0));
+    let link = hers.invite(Duration::from_secs(3600)).await.expect("an invitation");
+    let his = within(bob.join(&link, SAFETY)).await.expect("the link is good").calendar();
+    within(async {
+        while his.events().await.expect("it runs").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let agenda = his.agenda(1_795_000_000_000, 1_800_000_000_000, "Asia/Shanghai").await.expect("a known zone");
+    assert_eq!(agenda.occurrences.iter().filter(|occurrence| occurrence.summary == "周会").count(), 3);
+    assert!(his.export_ics().await.expect("it runs").contains("X-ROOM;X-FLOOR=3:Blue"));
 }

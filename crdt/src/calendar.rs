@@ -284,7 +284,7 @@ impl Calendar<'_> {
         let mut out = String::new();
         lines::fold(&format!("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:{PRODUCT}"), &mut out);
         for (name, value) in self.strings(PROPERTIES) {
-            if lines::is_name(&name) && Rest::parse(&value).is_some() {
+            if lines::is_name(&name) && !value.contains(char::is_control) && Rest::parse(&value).is_some() {
                 lines::fold(&format!("{name}{value}"), &mut out);
             }
         }

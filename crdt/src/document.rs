@@ -268,6 +268,40 @@ impl Document {
         Ok(Self { kind: self.kind, actor, doc, heads, tips, held })
     }
 
+    /// Lets `edit` change the document as it was at some heads, makes one change of that and takes it in. The change is
+    /// the one that a device would write which has nothing newer than these heads; so they have to include all that
+    /// this author wrote. Returns its bytes, or `None` if nothing was edited.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::Uncommitted`] while there are local edits, [`CrdtError::NotFound`] if the heads are not in the document,
+    /// [`CrdtError::Invalid`] if they leave out something that this author wrote; and those of `edit`.
+    pub(crate) fn edit_at(
+        &mut self,
+        heads: &[ChangeHash],
+        now_ms: u64,
+        edit: impl FnOnce(&mut Self) -> Result<(), CrdtError>,
+    ) -> Result<Option<Vec<u8>>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        if heads.is_empty() || !heads.iter().all(|hash| self.knows(hash)) {
+            return Err(CrdtError::NotFound("earlier state of the document"));
+        }
+        let at: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
+        let earlier = self.doc.fork_at(&at).map_err(|_| CrdtError::Internal("a former state could not be rebuilt"))?;
+        let mut earlier = Self::around(self.kind, self.actor, earlier);
+        if earlier.tips.get(&self.actor) != self.tips.get(&self.actor) {
+            return Err(CrdtError::Invalid("this builds on less than this device wrote; name a later version"));
+        }
+        edit(&mut earlier)?;
+        let Some(change) = earlier.commit(now_ms) else { return Ok(None) };
+        match self.apply(&[&change])?.refused.first() {
+            Some((_, fault)) => Err((*fault).into()),
+            None => Ok(Some(change)),
+        }
+    }
+
     /// The keys of the root that changes since these heads have written to.
     pub(crate) fn root_keys_since(&mut self, heads: &[ChangeHash]) -> Result<BTreeSet<String>, CrdtError> {
         if self.is_edited() {

@@ -134,7 +134,7 @@ mod tests {
         let golden = [
             (DocumentKind::Timeline, "57e6badb0bf0a1ca40ee9eafac78de5abefdf55e7a79bcff31023b09542af103"),
             (DocumentKind::Note, "bb24c7dde82e6f81e4468f417624adfa8a544256b2d1ed39d71b9bc437c0379a"),
-            (DocumentKind::Calendar, "b9d5e0ee17132bc7a6e73d923f2c70643a8a14f74711fad809b5318e85bf9e56"),
+            (DocumentKind::Calendar, "25bb8b5d0a8025c2159862714cb10fd93cfeb3e9373d9ed3bb33127c01dc97e8"),
             (DocumentKind::Drive, "ca4f7cac15481ca9107c8f27a28642e67ba60b94758e214bb63067d72c056e4b"),
         ];
         let actual = DocumentKind::ALL.map(|kind| (kind, genesis_hash(kind).to_string()));

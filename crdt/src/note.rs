@@ -196,6 +196,32 @@ impl Note<'_> {
         splices.iter().try_for_each(|(position, delete, insert)| self.splice(*position, *delete, insert))
     }
 
+    /// As [`splice_many`](Self::splice_many), on the text as it was at some heads: what an editor does whose view lags
+    /// behind. The change is merged at once; it builds on these heads alone, which have to include all that this author
+    /// wrote before. Returns its bytes for others to [`Document::apply`], and the heads of the version it makes.
+    ///
+    /// # Errors
+    ///
+    /// [`CrdtError::Uncommitted`] while there are local edits, [`CrdtError::NotFound`] if the heads are not in the document,
+    /// [`CrdtError::Invalid`] if they leave out what this author wrote; and as [`splice`](Self::splice). Then nothing
+    /// was done.
+    pub fn splice_at(
+        &mut self,
+        heads: &[ChangeHash],
+        splices: &[(usize, usize, &str)],
+        now_ms: u64,
+    ) -> Result<(Option<Vec<u8>>, Vec<ChangeHash>), CrdtError> {
+        let mut made = heads.to_vec();
+        let change = self.document.edit_at(heads, now_ms, |earlier| {
+            earlier.note()?.splice_many(splices)?;
+            Ok(())
+        })?;
+        if let Some(change) = &change {
+            made = vec![crate::inspect_change(change)?.hash];
+        }
+        Ok((change, made))
+    }
+
     /// Begins a block at a position: what follows, up to the next block, is its text.
     ///
     /// # Errors

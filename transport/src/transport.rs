@@ -181,7 +181,10 @@ impl Transport {
     /// Connected peers, counters and queues.
     pub fn stats(&self) -> Stats {
         let Shared { registry, events, .. } = &*self.inner.shared;
+        let (sent_bytes, received_bytes) = registry.total_bytes();
         Stats {
+            sent_bytes,
+            received_bytes,
             peers: registry.peers().iter().map(|peer| registry.info(peer)).collect(),
             refusals: registry.refusals.snapshot(),
             inbound_waiting_bytes: Channel::ALL.map(|channel| events.waiting(channel)),

@@ -7,15 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use calcard::common::PartialDateTime;
 use calcard::common::timezone::Tz;
-use calcard::icalendar::{ICalendar, ICalendarProperty, ICalendarRecurrenceRule, ICalendarValue};
+use calcard::icalendar::{ICalendar, ICalendarFrequency, ICalendarProperty, ICalendarRecurrenceRule, ICalendarValue};
 use chrono::{Datelike, Duration, NaiveDateTime, Timelike};
 
 use super::event::{Attendee, attendees};
 use super::fields::{self, Fields, SEPARATOR};
 use super::time::{EventTime, Length, Zones, local_of};
 
-/// How many recurrences one query looks at, those before the span in question included.
+/// How many recurrences one query looks at. Of rules that count (COUNT, months, years) it looks at those before the span
+/// as well.
 pub const EXPANSION_MAX: usize = 100_000;
+
+/// How far wall clocks jump, at most.
+const CLOCK_CHANGE: Duration = Duration::hours(2);
 
 /// In which years recurrences are expanded; an event of other years happens once.
 const YEARS: std::ops::RangeInclusive<i32> = 1800..=2300;
@@ -163,13 +167,14 @@ impl Query<'_> {
 
     fn expand(&mut self, rule: &str, start: &EventTime, length: Length) -> Vec<NaiveDateTime> {
         let (tz, first) = (self.zones.of(start), start.local());
-        let last = local_of(&tz, self.to_ms).checked_add_signed(Duration::days(1)).unwrap_or(first);
+        let last = local_of(&tz, self.to_ms).checked_add_signed(CLOCK_CHANGE).unwrap_or(first);
         let Some(mut rule) = parse_rule(rule).filter(|_| YEARS.contains(&first.year()) && first <= last) else {
             return Vec::new();
         };
         let until = rule.until.as_ref().map(|until| until_local(until, &tz));
-        let span =
-            Duration::milliseconds(length.ms.clamp(0, 1 << 40)) + Duration::days(length.days.min(36_600) as i64 + 2);
+        let span = CLOCK_CHANGE
+            + Duration::milliseconds(length.ms.clamp(0, 1 << 40))
+            + Duration::days(length.days.min(36_600) as i64);
         let is_over = until
             .is_some_and(|until| until.checked_add_signed(span).is_some_and(|end| end < local_of(&tz, self.from_ms)));
         if is_over || until.is_some_and(|until| until < first) {
@@ -177,7 +182,8 @@ impl Query<'_> {
         }
         // No rule is expanded beyond the span, so that one without an end has one.
         rule.until = Some(partial(until.map_or(last, |until| until.min(last))));
-        let starts = run(rule, first, self.budget);
+        let since = local_of(&tz, self.from_ms).checked_sub_signed(span).unwrap_or(first);
+        let starts = run(&rule, skip(&rule, first, since), self.budget);
         self.agenda.truncated |= starts.len() >= self.budget;
         self.budget -= starts.len().min(self.budget);
         starts
@@ -251,7 +257,26 @@ fn partial(local: NaiveDateTime) -> PartialDateTime {
     }
 }
 
-fn run(rule: ICalendarRecurrenceRule, first: NaiveDateTime, limit: usize) -> Vec<NaiveDateTime> {
+/// A later start that the rule goes on from as it would from its first, so that years past are not gone through.
+fn skip(rule: &ICalendarRecurrenceRule, first: NaiveDateTime, since: NaiveDateTime) -> NaiveDateTime {
+    let unit_s: i64 = match rule.freq {
+        // Months and years are not of one length, and few.
+        ICalendarFrequency::Yearly | ICalendarFrequency::Monthly => return first,
+        ICalendarFrequency::Weekly => 604_800,
+        ICalendarFrequency::Daily => 86_400,
+        ICalendarFrequency::Hourly => 3_600,
+        ICalendarFrequency::Minutely => 60,
+        ICalendarFrequency::Secondly => 1,
+    };
+    let period_s = unit_s * i64::from(rule.interval.unwrap_or(1).max(1));
+    let periods = (since - first).num_seconds() / period_s - 1;
+    if rule.count.is_some() || periods <= 0 {
+        return first;
+    }
+    first.checked_add_signed(Duration::seconds(periods * period_s)).unwrap_or(first)
+}
+
+fn run(rule: &ICalendarRecurrenceRule, first: NaiveDateTime, limit: usize) -> Vec<NaiveDateTime> {
     let start = EventTime::Floating(first).basic();
     let Ok(mut calendar) =
         ICalendar::parse(format!("BEGIN:VEVENT\r\nDTSTART:{start}\r\nRRULE:FREQ=DAILY\r\nEND:VEVENT\r\n"))

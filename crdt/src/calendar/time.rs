@@ -212,7 +212,7 @@ impl Zones {
 /// When a wall clock shows this. What it shows twice is the first time; what it skips is counted with the offset before
 /// (RFC 5545, 3.3.5).
 fn instant_ms(tz: &Tz, local: NaiveDateTime) -> i64 {
-    let time = match tz.from_local_datetime(&local) {
+    match tz.from_local_datetime(&local) {
         LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.timestamp_millis(),
         LocalResult::None => {
             let before = local.checked_sub_signed(Duration::hours(24)).unwrap_or(local);
@@ -223,8 +223,7 @@ fn instant_ms(tz: &Tz, local: NaiveDateTime) -> i64 {
                 LocalResult::None => local.and_utc().timestamp_millis(),
             }
         }
-    };
-    time
+    }
 }
 
 /// The wall clock of an instant.

@@ -5,7 +5,7 @@
 //! it is *now*. The difference between shown and edited is what the person did. It is carried back to opened, which
 //! leaves alone whatever was not shown, and from there to now by what Automerge says came and went.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use imara_diff::{Algorithm, Diff, InternedInput, Interner};
@@ -104,27 +104,11 @@ fn hunks(old: &[Token], new: &[Token]) -> Vec<Hunk> {
 pub(super) fn plan(opened: &Tokens, shown: &Tokens, edited: &Tokens, origins: &[Option<usize>]) -> Plan {
     let opened_of_shown = align(&opened.tokens, &shown.tokens);
     let shown_of_edited = align(&shown.tokens, &edited.tokens);
+    let edited_of_shown = inverse(&shown_of_edited, shown.len());
+    let shown_of_opened = inverse(&opened_of_shown, opened.len());
 
-    let mut edited_of_shown = vec![None; shown.len()];
-    for (at, shown_at) in shown_of_edited.iter().enumerate() {
-        if let Some(shown_at) = shown_at {
-            edited_of_shown[*shown_at] = Some(at);
-        }
-    }
-    let mut shown_of_opened = vec![None; opened.len()];
-    for (at, opened_at) in opened_of_shown.iter().enumerate() {
-        if let Some(opened_at) = opened_at {
-            shown_of_opened[*opened_at] = Some(at);
-        }
-    }
-
-    let dropped = dropped(&shown_of_opened, &edited_of_shown);
     let mut places = vec![None; opened.len()];
-    let mut now = Vec::with_capacity(origins.len());
     for (place, origin) in origins.iter().enumerate() {
-        let shown = origin.and_then(|at| shown_of_opened[at]);
-        let edited = shown.and_then(|at| edited_of_shown[at]);
-        now.push((Element { edited, shown }, origin.is_some_and(|at| dropped[at])));
         if let Some(origin) = origin {
             places[*origin] = Some(place);
         }
@@ -132,16 +116,51 @@ pub(super) fn plan(opened: &Tokens, shown: &Tokens, edited: &Tokens, origins: &[
 
     // What is new stands behind what it follows, or where that was.
     let mut insertions: Vec<(usize, Range<usize>)> = Vec::new();
+    let mut followed = HashSet::new();
     let mut behind = Behind { places: &places, opened: 0, place: 0 };
-    for at in 0..edited.len() {
-        let partner = shown_of_edited[at].and_then(|shown_at| opened_of_shown[shown_at]);
-        match (partner, insertions.last_mut()) {
-            (Some(opened_at), _) => behind.pass(opened_at),
-            (None, Some((place, range))) if *place == behind.place && range.end == at => range.end += 1,
-            (None, _) => insertions.push((behind.place, at..at + 1)),
+    let mut last = None;
+    for (at, shown_at) in shown_of_edited.iter().enumerate() {
+        match shown_at.map(|shown_at| (shown_at, opened_of_shown[shown_at])) {
+            Some((_, Some(opened_at))) => {
+                behind.pass(opened_at + 1);
+                last = Some(opened_at);
+            }
+            // Something that Markdown shows and the note does not have (a paragraph where there is an empty line): if
+            // it is as it was shown, it stays away.
+            Some((shown_at, None)) if shown.tokens[shown_at] == edited.tokens[at] => {
+                let next = opened_of_shown[shown_at..].iter().flatten().next();
+                behind.pass(next.map_or(opened.len(), |next| *next));
+            }
+            _ => {
+                followed.insert(last);
+                match insertions.last_mut() {
+                    Some((place, range)) if *place == behind.place && range.end == at => range.end += 1,
+                    _ => insertions.push((behind.place, at..at + 1)),
+                }
+            }
         }
     }
-    lay_out(&now, insertions, opened_heads(&now, shown, edited))
+
+    let dropped = dropped(opened, &shown_of_opened, &edited_of_shown, &followed);
+    let now: Vec<(Element, bool)> = origins
+        .iter()
+        .map(|origin| {
+            let shown = origin.and_then(|at| shown_of_opened[at]);
+            let edited = shown.and_then(|at| edited_of_shown[at]);
+            (Element { edited, shown }, origin.is_some_and(|at| dropped[at]))
+        })
+        .collect();
+    lay_out(&now, insertions, new_heads(&now, shown, edited))
+}
+
+fn inverse(partners: &[Option<usize>], len: usize) -> Vec<Option<usize>> {
+    let mut inverse = vec![None; len];
+    for (at, partner) in partners.iter().enumerate() {
+        if let Some(partner) = partner {
+            inverse[*partner] = Some(at);
+        }
+    }
+    inverse
 }
 
 /// Follows the positions of the opened text to the places right behind them now.
@@ -152,8 +171,9 @@ struct Behind<'a> {
 }
 
 impl Behind<'_> {
+    /// Goes on to before a position of the opened text.
     fn pass(&mut self, opened: usize) {
-        while self.opened <= opened {
+        while self.opened < opened {
             if let Some(place) = self.places[self.opened] {
                 self.place = place + 1;
             }
@@ -162,30 +182,46 @@ impl Behind<'_> {
     }
 }
 
-/// Which positions of the opened text the person deleted: those that were shown and are not in the edited text, and
-/// with them what was not shown but stood amid them.
-fn dropped(shown_of_opened: &[Option<usize>], edited_of_shown: &[Option<usize>]) -> Vec<bool> {
-    let was_deleted = |shown: usize| edited_of_shown[shown].is_none();
-    let mut before: Vec<Option<bool>> = Vec::with_capacity(shown_of_opened.len());
-    let mut last = None;
-    for shown in shown_of_opened {
-        last = shown.map(was_deleted).or(last);
-        before.push(last);
+/// Which positions of the opened text go: what was shown and is not in the edited text; and of what was not shown, what
+/// stood amid that, and white space at edges of lines that were edited, which would come to light.
+fn dropped(
+    opened: &Tokens,
+    shown_of_opened: &[Option<usize>],
+    edited_of_shown: &[Option<usize>],
+    followed: &HashSet<Option<usize>>,
+) -> Vec<bool> {
+    let len = opened.len();
+    let shown = |at: usize| shown_of_opened[at].is_some();
+    let (mut before, mut after) = (vec![None; len], vec![None; len]);
+    for at in 1..len {
+        before[at] = if shown(at - 1) { Some(at - 1) } else { before[at - 1] };
     }
-    let mut next = None;
-    let mut all = vec![false; shown_of_opened.len()];
-    for (at, shown) in shown_of_opened.iter().enumerate().rev() {
-        next = shown.map(was_deleted).or(next);
-        all[at] = match shown {
-            Some(shown) => was_deleted(*shown),
-            None => (before[at], next) != (None, None) && before[at] != Some(false) && next != Some(false),
-        };
+    for at in (1..len).rev() {
+        after[at - 1] = if shown(at) { Some(at) } else { after[at] };
     }
-    all
+    let is_deleted = |at: usize| shown_of_opened[at].is_some_and(|shown_at| edited_of_shown[shown_at].is_none());
+    let is_text = |at: Option<usize>| at.is_some_and(|at| !matches!(opened.tokens[at], Token::Block(_)));
+    (0..len)
+        .map(|at| {
+            let (before, after) = (before[at], after[at]);
+            let is_edge = match opened.tokens[at] {
+                _ if shown(at) => return is_deleted(at),
+                Token::Char(' ' | '\t') => true,
+                Token::Char(_) => !is_text(before) || !is_text(after),
+                _ => false,
+            };
+            let (gone_before, gone_after) = (before.map(is_deleted), after.map(is_deleted));
+            if is_edge {
+                gone_before == Some(true) || gone_after == Some(true) || followed.contains(&before)
+            } else {
+                (gone_before, gone_after) != (None, None) && gone_before != Some(false) && gone_after != Some(false)
+            }
+        })
+        .collect()
 }
 
 /// The block markers that say something else in the edited text than was shown, by their places now.
-fn opened_heads(now: &[(Element, bool)], shown: &Tokens, edited: &Tokens) -> HashMap<usize, Head> {
+fn new_heads(now: &[(Element, bool)], shown: &Tokens, edited: &Tokens) -> HashMap<usize, Head> {
     let mut heads = HashMap::new();
     for (place, (element, _)) in now.iter().enumerate() {
         if let Element { edited: Some(edited_at), shown: Some(shown_at) } = element

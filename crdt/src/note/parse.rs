@@ -43,6 +43,10 @@ impl Reader {
             Event::End(tag) => self.end(tag),
             Event::Text(text) => self.text(&text, false),
             Event::Code(text) => self.text(&text, true),
+            // A heading is one line.
+            Event::SoftBreak | Event::HardBreak if self.is_in_heading() => self.text(" ", false),
+            // A tag that became a mark may have been alone on its line.
+            Event::SoftBreak | Event::HardBreak if self.is_at_line_start() => {}
             Event::SoftBreak => self.text("\n", false),
             Event::HardBreak => self.text(HARD_BREAK.encode_utf8(&mut [0; 4]), false),
             Event::Html(html) => self.text(&html, false),
@@ -102,6 +106,9 @@ impl Reader {
                     text.pop();
                 }
                 if let Some(block) = self.blocks.last_mut() {
+                    if block.kind == BlockKind::Html && !ends_by_itself(&block.text()) {
+                        block.kind = BlockKind::CodeBlock { language: "html".to_owned() };
+                    }
                     block.content.retain(|run| !matches!(run, Inline::Text { text, .. } if text.is_empty()));
                 }
                 self.close();
@@ -189,17 +196,33 @@ impl Reader {
     /// The tags that the writer falls back to where CommonMark's delimiters cannot say it; other HTML stays as it is.
     fn inline_html(&mut self, html: &str) {
         let count = match html.to_ascii_lowercase().trim_matches(['<', '>', '/']) {
-            "strong" | "b" => &mut self.strong,
-            "em" | "i" => &mut self.em,
-            "del" | "s" => &mut self.strike,
-            "code" => &mut self.code,
+            "strong" | "b" => Some(&mut self.strong),
+            "em" | "i" => Some(&mut self.em),
+            "del" | "s" => Some(&mut self.strike),
+            "code" => Some(&mut self.code),
+            _ => None,
+        };
+        match count {
+            Some(count) if !html.starts_with("</") => *count += 1,
+            Some(count) if *count > 0 => *count -= 1,
             _ => {
                 let marks = Marks { html: true, ..self.marks() };
                 self.open_block().push_text(html, &marks);
-                return;
             }
-        };
-        *count = if html.starts_with("</") { count.saturating_sub(1) } else { *count + 1 };
+        }
+    }
+
+    fn is_in_heading(&self) -> bool {
+        self.open && matches!(self.blocks.last(), Some(Block { kind: BlockKind::Heading { .. }, .. }))
+    }
+
+    fn is_at_line_start(&self) -> bool {
+        self.open
+            && match self.blocks.last().and_then(|block| block.content.last()) {
+                Some(Inline::Text { text, .. }) => text.ends_with(['\n', HARD_BREAK]),
+                Some(Inline::Image { .. }) => false,
+                None => true,
+            }
     }
 
     fn open_block(&mut self) -> &mut Block {
@@ -210,6 +233,23 @@ impl Reader {
         self.fresh_item = false;
         self.blocks.last_mut().expect("a block is open")
     }
+}
+
+/// Whether a block of HTML leaves what follows it alone. One that does not (an open comment, say) is kept as code.
+pub(super) fn ends_by_itself(html: &str) -> bool {
+    let source = format!("{html}\n\nx");
+    let mut text = String::new();
+    let mut events = Parser::new(&source);
+    if events.next() != Some(Event::Start(Tag::HtmlBlock)) {
+        return false;
+    }
+    for event in events.by_ref() {
+        match event {
+            Event::Html(line) => text.push_str(&line),
+            _ => break,
+        }
+    }
+    text.strip_suffix('\n') == Some(html) && events.next() == Some(Event::Start(Tag::Paragraph))
 }
 
 fn number(level: HeadingLevel) -> u8 {

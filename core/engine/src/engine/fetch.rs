@@ -98,7 +98,7 @@ impl Engine {
     /// Asks peers for chunks, as many at a time as each may be asked for.
     pub(super) fn pump_fetches(&mut self) {
         let mut asks: BTreeMap<(DeviceId, CircleId), Vec<ChunkId>> = BTreeMap::new();
-        let online = self.online();
+        let online = self.ready_peers();
         for fetch in self.fetches.active.values() {
             for chunk in fetch.wanted.keys() {
                 if self.fetches.is_asked(fetch.circle, *chunk) {

@@ -12,7 +12,7 @@ use super::*;
 use crate::group::epoch_id;
 use crate::identity::check_name;
 use crate::link::InviteLink;
-use crate::membership::{Action, Log, Operation, PersonEntry, Right, Role};
+use crate::membership::{Action, Log, Operation, PersonEntry, Reason, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
@@ -605,7 +605,10 @@ fn add_newcomer(
 ) -> Result<proto::Accepted, JoinError> {
     let device = newcomer.devices[0].device();
     let newcomer = PersonEntry { invitation: Some(invitation), ..newcomer };
-    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|_| JoinError::NotAllowed)?;
+    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|error| match error {
+        EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::AlreadyMember,
+        _ => JoinError::NotAllowed,
+    })?;
     let change = circle.difference(Some(device), desk);
     let welcome = circle.commit(change, Some(device), desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
     Ok(proto::Accepted {

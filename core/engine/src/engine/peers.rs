@@ -28,11 +28,16 @@ const RETRY_MS_MAX: u64 = 60_000;
 /// A connected device.
 #[derive(Default)]
 pub(super) struct Peer {
+    /// Whether it said hello: before that it may not know yet that it shares anything with this device, and would
+    /// refuse whatever else it is sent.
+    pub(super) ready: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
+    /// Sync frames that have not left.
+    unread: usize,
     /// Chunks to send, in order.
     pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
     pub(super) bulk_in_flight: usize,
@@ -82,7 +87,7 @@ impl Engine {
         if self.addresses.get(&me) != Some(&addresses) {
             self.addresses.insert(me, addresses);
             for peer in self.online() {
-                self.say_hello(peer);
+                self.say_hello(peer, true);
             }
         }
         self.finish();
@@ -101,7 +106,10 @@ impl Engine {
     pub fn handle_sent(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
         self.desk.now_ms = now_ms;
         match (self.peers.get_mut(&peer), channel) {
-            (Some(peer), Channel::Sync) => peer.in_flight = peer.in_flight.saturating_sub(1),
+            (Some(peer), Channel::Sync) => {
+                peer.in_flight = peer.in_flight.saturating_sub(1);
+                peer.unread = peer.unread.saturating_sub(1);
+            }
             (Some(peer), Channel::Bulk) => peer.bulk_in_flight = peer.bulk_in_flight.saturating_sub(1),
             _ => {}
         }
@@ -114,7 +122,13 @@ impl Engine {
         if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
             match channel {
                 Channel::Sync => {
-                    link.in_flight = 0;
+                    *link = Peer {
+                        retries: link.retries,
+                        retry_at_ms: link.retry_at_ms,
+                        chunks: std::mem::take(&mut link.chunks),
+                        bulk_in_flight: link.bulk_in_flight,
+                        ..Peer::default()
+                    };
                     link.retry_later(now_ms);
                 }
                 // The peer may wait for chunks that were lost: the hello has it ask again.
@@ -147,10 +161,7 @@ impl Engine {
             }
             peer.retry_at_ms = None;
             if self.permitted.contains(&device) {
-                self.say_hello(device);
-                for circle in self.circles_shared_with(&device) {
-                    self.begin_reconcile(device, circle);
-                }
+                self.say_hello(device, false);
             }
         }
         self.retry_joins();
@@ -160,6 +171,11 @@ impl Engine {
     #[must_use]
     pub fn online(&self) -> Vec<DeviceId> {
         self.peers.keys().filter(|peer| self.permitted.contains(peer)).copied().collect()
+    }
+
+    /// Members' devices that are connected and listen.
+    pub(super) fn ready_peers(&self) -> Vec<DeviceId> {
+        self.online().into_iter().filter(|peer| self.peers[peer].ready).collect()
     }
 
     fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
@@ -176,10 +192,11 @@ impl Engine {
             return Err(Refusal::NotAMember);
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
+        tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
         self.peers.get_mut(&peer).expect("looked up above").retries = 0;
         let body = frame.body.ok_or(Refusal::UnknownBody)?;
         let wants_answer = matches!(body, Body::Hello(_) | Body::Reconcile(_) | Body::Have(_));
-        if wants_answer && self.peers[&peer].in_flight >= UNREAD_FRAMES_MAX {
+        if wants_answer && self.peers[&peer].unread >= UNREAD_FRAMES_MAX {
             return Err(Refusal::TooManyHeld);
         }
         match body {
@@ -201,9 +218,11 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
-        let frame = proto::Frame { body: Some(body) }.encode_to_vec();
+        let frame = proto::Frame { body: Some(body) };
+        tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
+        let frame = frame.encode_to_vec();
         match (self.peers.get_mut(&peer), channel) {
-            (Some(peer), Channel::Sync) => peer.in_flight += 1,
+            (Some(peer), Channel::Sync) => (peer.in_flight, peer.unread) = (peer.in_flight + 1, peer.unread + 1),
             (Some(peer), Channel::Bulk) => peer.bulk_in_flight += 1,
             _ => {}
         }
@@ -234,9 +253,9 @@ impl Engine {
                 self.welcome_peer(new);
             }
         }
-        for device in self.online() {
+        for device in self.ready_peers() {
             let shared = self.circles_shared_with(&device);
-            let begun = &mut self.peers.get_mut(&device).expect("online() lists connected peers").begun;
+            let begun = &mut self.peers.get_mut(&device).expect("only connected peers are ready").begun;
             begun.retain(|circle| shared.contains(circle));
             for circle in shared.difference(&begun.clone()) {
                 self.begin_reconcile(device, *circle);
@@ -250,10 +269,10 @@ impl Engine {
 
     fn welcome_peer(&mut self, peer: DeviceId) {
         self.desk.events.push(Event::Presence { device: peer, online: true });
-        self.say_hello(peer);
+        self.say_hello(peer, false);
     }
 
-    fn say_hello(&mut self, to: DeviceId) {
+    fn say_hello(&mut self, to: DeviceId, reply: bool) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
             if devices.len() == HELLO_DEVICES_MAX {
@@ -265,10 +284,11 @@ impl Engine {
                 devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
             }
         }
-        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices }));
+        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply }));
     }
 
-    /// A hello says that the other side is ready to listen, which it may not have been when this side first began.
+    /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
+    /// answered by one.
     fn take_hello(&mut self, peer: DeviceId, hello: proto::Hello) -> Result<(), Refusal> {
         if hello.devices.len() > HELLO_DEVICES_MAX {
             return Err(Refusal::Oversized);
@@ -288,10 +308,17 @@ impl Engine {
                 self.hear_addresses(peer, device, addresses);
             }
         }
-        self.fetches.lose_peer(&peer);
-        for circle in self.circles_shared_with(&peer) {
-            self.begin_reconcile(peer, circle);
+        if !hello.reply {
+            self.fetches.lose_peer(&peer);
+            self.say_hello(peer, true);
         }
+        let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
+        if !link.ready || !hello.reply {
+            // How much it leaves unread is the only thing that no hello makes forgotten.
+            let (unread, bulk_in_flight) = (link.unread, link.bulk_in_flight);
+            *link = Peer { ready: true, unread, bulk_in_flight, ..Peer::default() };
+        }
+        // What is shared is reconciled as this input ends.
         Ok(())
     }
 
@@ -329,5 +356,19 @@ impl Engine {
             self.outbox.push(Output::Addresses { device, addresses });
         }
         Ok(())
+    }
+}
+
+/// For traces: what a frame is, without what it says.
+fn frame_kind(frame: &proto::Frame) -> &'static str {
+    match &frame.body {
+        None => "unknown",
+        Some(Body::Hello(_)) => "hello",
+        Some(Body::Reconcile(_)) => "reconcile",
+        Some(Body::Entries(_)) => "entries",
+        Some(Body::Have(_)) => "have",
+        Some(Body::Want(_)) => "want",
+        Some(Body::WantChunks(_)) => "want chunks",
+        Some(Body::Chunk(_)) => "chunk",
     }
 }

@@ -77,7 +77,7 @@ impl Engine {
     /// Tells every member but the source that there are entries it may lack.
     fn offer(&mut self, source: DeviceId, news: &[(CircleId, EntryId)]) {
         for (circle, ids) in by_circle(news.iter().copied()) {
-            for peer in self.online().into_iter().filter(|peer| *peer != source) {
+            for peer in self.ready_peers().into_iter().filter(|peer| *peer != source) {
                 if self.circles[&circle].is_member(&peer) {
                     for ids in ids.chunks(IDS_MAX) {
                         self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
@@ -122,7 +122,7 @@ impl Engine {
         let relayed = std::mem::take(&mut self.desk.relayed);
         self.offer(self.desk.me(), &relayed);
         for (circle, ids) in by_circle(published) {
-            for peer in self.online() {
+            for peer in self.ready_peers() {
                 if self.circles[&circle].is_member(&peer) {
                     self.enqueue(peer, circle, ids.clone());
                 }
@@ -132,7 +132,7 @@ impl Engine {
 
     /// Sends queued entries as far as each peer takes them.
     pub(super) fn pump(&mut self) {
-        for device in self.online() {
+        for device in self.ready_peers() {
             while let Some((circle, envelopes)) = self.next_entries(device) {
                 let entries = proto::Entries { circle: circle.as_bytes().to_vec(), envelopes };
                 self.send(device, Channel::Sync, Body::Entries(entries));
@@ -170,13 +170,13 @@ impl Engine {
     /// When the next comparison with a connected device is due.
     pub(super) fn next_reconcile_ms(&self) -> Option<u64> {
         let me = self.desk.me();
-        let begins = |device: &DeviceId| me < *device && self.permitted.contains(device);
-        self.peers.iter().filter(|(device, _)| begins(device)).map(|(_, peer)| peer.next_reconcile_ms).min()
+        let begins = |device: &DeviceId, peer: &Peer| me < *device && peer.ready && self.permitted.contains(device);
+        self.peers.iter().filter(|(device, peer)| begins(device, peer)).map(|(_, peer)| peer.next_reconcile_ms).min()
     }
 
     /// Compares anew with those whose turn it is.
     pub(super) fn reconcile_when_due(&mut self) {
-        for device in self.online() {
+        for device in self.ready_peers() {
             let peer = &self.peers[&device];
             if peer.next_reconcile_ms <= self.desk.now_ms {
                 for circle in peer.begun.clone() {

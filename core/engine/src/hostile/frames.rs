@@ -99,7 +99,7 @@ fn a_stranger_is_heard_on_the_join_channel_only() {
     rig.invite(ALICE, circle, BOB);
     rig.connect(ALICE, CAROL);
     rig.settle();
-    let hello = (Channel::Sync, Body::Hello(proto::Hello { version: 1, devices: Vec::new() }));
+    let hello = (Channel::Sync, Body::Hello(proto::Hello { version: 1, devices: Vec::new(), reply: false }));
     for (channel, body) in about(bytes(circle)).into_iter().chain([hello]) {
         rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.say(CAROL, ALICE, channel, body));
     }
@@ -248,7 +248,7 @@ fn altered_and_repeated_frames_of_honest_devices_do_no_harm() {
 
 fn hello(devices: Vec<(Vec<u8>, Vec<String>)>) -> Body {
     let devices = devices.into_iter().map(|(device, addresses)| proto::DeviceAddresses { device, addresses }).collect();
-    Body::Hello(proto::Hello { version: 1, devices })
+    Body::Hello(proto::Hello { version: 1, devices, reply: false })
 }
 
 #[test]

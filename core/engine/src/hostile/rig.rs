@@ -435,7 +435,9 @@ impl Rig {
     }
 
     pub(super) fn entry_ids(&self, who: usize, circle: CircleId) -> Vec<EntryId> {
-        self.devices[who].engine.circles[&circle].index.ids()
+        let of = |key: &Key| key.keyspace == Keyspace::Entries && key.scope == circle.as_bytes();
+        let keys = self.store(who).into_keys().filter(of);
+        keys.map(|key| EntryId::try_from(key.suffix.as_slice()).expect("an entry id")).collect()
     }
 }
 

@@ -1,0 +1,106 @@
+//! Files.
+
+use std::path::Path;
+
+use clave::{NodeId, Progress, Space, Tree};
+
+use crate::failure::Failure;
+use crate::reply::{self, Reply, hex};
+use crate::wire::Out;
+
+pub(super) async fn add(space: &Space, source: &Path, folder: &str, name: &str, out: &Out) -> Result<Reply, Failure> {
+    let drive = space.drive();
+    let parent = resolve(&drive.tree().await?, folder)?;
+    let id = drive.add(source, parent, name, |progress: Progress| out.progress(progress)).await?;
+    one(&drive.tree().await?, id)
+}
+
+pub(super) async fn list(space: &Space, path: &str) -> Result<Reply, Failure> {
+    let tree = space.drive().tree().await?;
+    let id = resolve(&tree, path)?;
+    let nodes = if id.is_folder() { tree.list(id)? } else { tree.node(id).into_iter().collect() };
+    let files = nodes.into_iter().map(|node| file(&tree, node)).collect();
+    Ok(Reply::Files { path: tree.path(id).unwrap_or_default(), files })
+}
+
+pub(super) async fn get(space: &Space, path: &str, destination: &Path, out: &Out) -> Result<Reply, Failure> {
+    let drive = space.drive();
+    let tree = drive.tree().await?;
+    let id = resolve(&tree, path)?;
+    if id.is_folder() {
+        return Err(
+            Failure::usage(format!("{path} is a folder")).hint("get its files one by one: `clave file ls` lists them")
+        );
+    }
+    drive.get(id, destination, |progress: Progress| out.progress(progress)).await?;
+    one(&tree, id)
+}
+
+pub(super) async fn mkdir(space: &Space, path: &str) -> Result<Reply, Failure> {
+    let drive = space.drive();
+    let (folder, name) = split(path);
+    let parent = resolve(&drive.tree().await?, folder)?;
+    let id = drive.create_folder(parent, name).await?;
+    one(&drive.tree().await?, id)
+}
+
+/// As `mv` does: into `to` if that is a folder, else to that name.
+pub(super) async fn rename(space: &Space, from: &str, to: &str) -> Result<Reply, Failure> {
+    let drive = space.drive();
+    let tree = drive.tree().await?;
+    let node = resolve(&tree, from)?;
+    match resolve(&tree, to) {
+        Ok(folder) if folder.is_folder() => drive.edit(move |drive, _| drive.move_node(node, folder)).await?,
+        Ok(_) => return Err(clave::CrdtError::NameTaken.into()),
+        Err(_) => {
+            let (folder, name) = split(to);
+            let (parent, name) = (resolve(&tree, folder)?, name.to_owned());
+            drive
+                .edit(move |drive, _| {
+                    drive.move_node(node, parent)?;
+                    drive.rename(node, &name)
+                })
+                .await?;
+        }
+    }
+    one(&drive.tree().await?, node)
+}
+
+pub(super) async fn remove(space: &Space, path: &str) -> Result<Reply, Failure> {
+    let drive = space.drive();
+    let node = resolve(&drive.tree().await?, path)?;
+    if node == NodeId::ROOT {
+        return Err(Failure::usage("the drive itself cannot be thrown away"));
+    }
+    drive.edit(move |drive, _| drive.trash(node)).await?;
+    Ok(Reply::Done)
+}
+
+/// A path in the drive, with or without the slash at its beginning.
+fn resolve(tree: &Tree, path: &str) -> Result<NodeId, Failure> {
+    tree.resolve(&format!("/{}", path.trim_start_matches('/')))
+        .map_err(|_| Failure::not_found(format!("there is no “{path}” in the drive; it may not have arrived yet")))
+}
+
+/// The folder and the name in a path.
+fn split(path: &str) -> (&str, &str) {
+    path.trim_end_matches('/').rsplit_once('/').unwrap_or(("/", path))
+}
+
+fn one(tree: &Tree, id: NodeId) -> Result<Reply, Failure> {
+    let node = tree.node(id).ok_or_else(|| Failure::not_found("the file was removed meanwhile"))?;
+    Ok(Reply::File(file(tree, node)))
+}
+
+fn file(tree: &Tree, node: &clave::DriveNode) -> reply::File {
+    let version = node.current.as_ref().map(|version| &version.file);
+    reply::File {
+        id: node.id.to_string(),
+        path: tree.path(node.id).unwrap_or_else(|| node.name.clone()),
+        folder: node.id.is_folder(),
+        bytes: version.map(|version| version.bytes),
+        modified_ms: version.map(|version| version.modified_ms).filter(|ms| *ms > 0),
+        blake3: version.map(|version| hex(version.blake3)),
+        conflicts: node.conflicts.len(),
+    }
+}

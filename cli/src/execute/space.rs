@@ -1,0 +1,181 @@
+//! Spaces, people, invitations.
+
+use std::time::Duration;
+
+use clave::{InvitationState, InviteLink, Node, Space};
+
+use super::{next_event, pick, space_reply};
+use crate::failure::Failure;
+use crate::reply::{self, Reply};
+use crate::wire::Out;
+
+/// How long a node may take until it listens somewhere.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The space that was named, or the only one.
+pub(super) async fn find(node: &Node, asked: Option<&str>) -> Result<Space, Failure> {
+    let mut known = Vec::new();
+    for space in node.spaces().await? {
+        known.push((space.name().await?, space));
+    }
+    let Some(asked) = asked else {
+        return match known.len() {
+            1 => Ok(known.remove(0).1),
+            0 => Err(Failure::not_found("this device is in no space yet")
+                .hint("found one with `clave space new NAME`, or join one with `clave join LINK`")),
+            _ => {
+                let names: Vec<_> = known.iter().map(|(name, _)| format!("“{name}”")).collect();
+                Err(Failure::usage(format!("this device is in several spaces: {}", names.join(", ")))
+                    .hint("say which with --space NAME"))
+            }
+        };
+    };
+    Ok(pick(known, asked, "space", |(_, space)| space.id().to_string(), |(name, _)| name)?.1)
+}
+
+pub(super) async fn create(node: &Node, name: &str) -> Result<Reply, Failure> {
+    let space = node.create_space(name).await?;
+    Ok(Reply::Spaces { spaces: vec![space_reply(&space).await?] })
+}
+
+pub(super) async fn list(node: &Node) -> Result<Vec<reply::Space>, Failure> {
+    let mut spaces = Vec::new();
+    for space in node.spaces().await? {
+        spaces.push(space_reply(&space).await?);
+    }
+    spaces.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    Ok(spaces)
+}
+
+pub(super) async fn show(space: &Space) -> Result<Reply, Failure> {
+    let status = space.status().await?;
+    Ok(Reply::Space(reply::SpaceDetail {
+        id: space.id().to_string(),
+        name: space.name().await?,
+        members: space.members().await?.into_iter().map(reply::Person::from).collect(),
+        messages: space.timeline().len().await?,
+        epoch: status.epoch.to_string(),
+        commits: status.depth,
+        devices: status.leaves,
+        entries: status.entries,
+        held: status.held,
+        documents: space.documents().await?.into_iter().map(reply::Document::from).collect(),
+    }))
+}
+
+pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
+    let status = node.status().await?;
+    let mut names = std::collections::BTreeMap::new();
+    for space in node.spaces().await? {
+        for member in space.members().await? {
+            for device in member.devices {
+                names.insert(device.device, format!("{} ({})", member.name, device.name));
+            }
+        }
+    }
+    let peer = |peer: clave::PeerStatus| reply::Peer {
+        device: peer.device.to_string(),
+        name: names.get(&peer.device).cloned().unwrap_or_default(),
+        address: peer.address,
+        relayed: peer.relayed,
+        round_trip_ms: peer.round_trip.map(|time| (time.as_secs_f64() * 1e5).round() / 1e2),
+        sent_bytes: peer.sent_bytes,
+        received_bytes: peer.received_bytes,
+    };
+    let refused = |(reason, count): (clave::Refusal, u64)| reply::Refused { reason: reason.to_string(), count };
+    Ok(Reply::Status(reply::Status {
+        profile: node.profile().into(),
+        // Whoever prints this knows better.
+        running: false,
+        pid: std::process::id(),
+        directory: String::new(),
+        addresses: status.addresses,
+        peers: status.peers.into_iter().map(peer).collect(),
+        sent_bytes: status.sent_bytes,
+        received_bytes: status.received_bytes,
+        store_bytes: status.store_bytes,
+        refusals: status.refusals.into_iter().map(refused).collect(),
+        spaces: list(node).await?,
+    }))
+}
+
+pub(super) async fn join(node: &Node, link: &InviteLink, timeout: Duration) -> Result<Reply, Failure> {
+    let space = node.join(link, timeout).await?;
+    let members = space.members().await?.len();
+    Ok(Reply::Joined { space: space_reply(&space).await?, members })
+}
+
+pub(super) async fn invite(
+    node: &Node,
+    space: &Space,
+    valid: Duration,
+    wait: bool,
+    out: &Out,
+) -> Result<Reply, Failure> {
+    // A link without addresses is of no use but on the local network.
+    let listening = tokio::time::timeout(LISTEN_PATIENCE, node.listening()).await;
+    if let Ok(listening) = listening {
+        listening?;
+    }
+    let mut events = node.events();
+    let link = space.invite(valid).await?;
+    let reply = Reply::Invitation(reply::Link {
+        id: link.invitation.to_string(),
+        link: link.to_string(),
+        space: link.space_name.clone(),
+        expires_ms: link.expires_ms,
+        addresses: link.addresses.clone(),
+    });
+    if !wait {
+        return Ok(reply);
+    }
+    out.item(reply).await?;
+    loop {
+        let invitations = space.invitations().await?;
+        let state = invitations.iter().find(|known| known.id == link.invitation).map(|known| known.state);
+        match state {
+            Some(InvitationState::Used(_)) => {
+                let members = space.members().await?.len();
+                return Ok(Reply::Joined { space: space_reply(space).await?, members });
+            }
+            Some(InvitationState::Open) => {}
+            _ => return Err(Failure::unreachable("nobody took the invitation up in time").hint("make another")),
+        }
+        let left_ms = link.expires_ms.saturating_sub(crate::time::now_ms());
+        let expiry = tokio::time::sleep(Duration::from_millis(left_ms.saturating_add(1)));
+        tokio::select! {
+            event = next_event(&mut events, |event| matches!(event, clave::Event::MembershipChanged { .. })) => event?,
+            () = expiry => {}
+        }
+    }
+}
+
+pub(super) async fn invitations(space: &Space) -> Result<Reply, Failure> {
+    let members = space.members().await?;
+    let name_of = |device| {
+        members.iter().find(|member| member.devices.iter().any(|known| known.device == device)).map(|m| m.name.clone())
+    };
+    let mut invitations: Vec<_> = space.invitations().await?;
+    invitations.sort_by_key(|info| info.expires_ms);
+    let reply = |info: &clave::InvitationInfo| {
+        let used_by = match info.state {
+            InvitationState::Used(device) => Some(name_of(device).unwrap_or_else(|| device.short())),
+            _ => None,
+        };
+        reply::Invitation::new(info, used_by)
+    };
+    Ok(Reply::Invitations { invitations: invitations.iter().map(reply).collect() })
+}
+
+pub(super) async fn revoke(space: &Space, asked: &str) -> Result<Reply, Failure> {
+    let all = space.invitations().await?;
+    let found = pick(all, asked, "invitation", |info| info.id.to_string(), |_| "\0")?;
+    if let InvitationState::Used(_) = found.state {
+        return Err(Failure::new(
+            crate::failure::Code::Refused,
+            "this invitation was already used: whoever joined with it stays in the space",
+        ));
+    }
+    space.revoke_invitation(found.id).await?;
+    Ok(Reply::Done)
+}

@@ -1,0 +1,84 @@
+//! `clave init`.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use clave::{Node, NodeConfig, Unlock};
+
+use crate::args::Init;
+use crate::failure::{Code, Failure};
+use crate::place::{self, Place};
+use crate::reply::{Profile, Reply};
+use crate::screen::Screen;
+use crate::text;
+
+/// Creates the identity of a person with this as their first device.
+pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(), Failure> {
+    if Node::exists(&place.directory) {
+        return Err(clave::Error::IdentityExists.into());
+    }
+    let name = clave::check_name(&answer(init.name, "Your name, as others see it", None)?)
+        .map_err(|error| Failure::new(Code::Usage, error))?
+        .to_owned();
+    let device = answer(init.device, "What you call this device", host_name())?;
+    let device = clave::check_name(&device).map_err(|error| Failure::new(Code::Usage, error))?.to_owned();
+    let unlock = if init.no_passphrase {
+        screen.warn(
+            "no passphrase: whoever can read the data directory can read everything in it and write in your name.",
+        );
+        Unlock::WithoutPassphrase
+    } else {
+        match place::passphrase_variable() {
+            Some(passphrase) if passphrase.is_empty() => {
+                return Err(Failure::usage("CLAVE_PASSPHRASE is empty").hint("to go without one, say --no-passphrase"));
+            }
+            Some(passphrase) => Unlock::Passphrase(passphrase),
+            None => Unlock::Passphrase(place::ask_new_passphrase()?),
+        }
+    };
+    place.create()?;
+    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
+    let node = Box::pin(Node::create(config, &name, &device)).await?;
+    let profile = Profile::from(node.profile());
+    node.shutdown().await;
+    if screen.json {
+        return screen.value(&Reply::Profile(profile));
+    }
+    screen.say(&format!("You are {} on this device, which is called {}.", text::line(&name), text::line(&device)))?;
+    screen.say(&format!("Everything is kept in {}.", place.directory.display()))?;
+    screen.say("")?;
+    screen.say("Next: found a space with `clave space new NAME`, or join one with `clave join LINK`.")
+}
+
+/// What was given, or what the person answers.
+fn answer(given: Option<String>, question: &str, default: Option<String>) -> Result<String, Failure> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    if !std::io::stdin().is_terminal() {
+        return default.ok_or_else(|| {
+            Failure::usage("there is no terminal to ask for a name in").hint("give it with --name \"…\"")
+        });
+    }
+    let failed = |error| Failure::failed(format!("the terminal could not be used: {error}"));
+    let mut terminal = std::io::stderr().lock();
+    match &default {
+        Some(default) => write!(terminal, "{question} [{default}]: "),
+        None => write!(terminal, "{question}: "),
+    }
+    .and_then(|()| terminal.flush())
+    .map_err(failed)?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(failed)?;
+    let line = line.trim();
+    Ok(match default {
+        Some(default) if line.is_empty() => default,
+        _ => line.to_owned(),
+    })
+}
+
+/// What the system calls this machine, if it says so.
+fn host_name() -> Option<String> {
+    let from_file = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok().or_else(from_file)?;
+    clave::check_name(&name).ok().map(str::to_owned)
+}

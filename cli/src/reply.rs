@@ -1,0 +1,382 @@
+//! What a node answers. The JSON of these types is what `--json` prints, and stays as it is.
+
+use clave::{Author, DocumentHeads, DocumentKind, InvitationInfo, InvitationState, Member, Message};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// It was done, and there is nothing more to say.
+    Done,
+    Profile(Profile),
+    Status(Status),
+    Spaces { spaces: Vec<Space> },
+    Space(SpaceDetail),
+    Members { members: Vec<Person> },
+    Invitation(Link),
+    Invitations { invitations: Vec<Invitation> },
+    Joined { space: Space, members: usize },
+    Sent { id: String, online: usize },
+    Messages { messages: Vec<Chat> },
+    /// Of `chat tail`: a message that is new or changed, or the id of one that is gone.
+    Message(Chat),
+    Gone { id: String },
+    Note(Note),
+    Notes { notes: Vec<NoteTitle> },
+    Text { text: String, heads: Vec<String> },
+    Heads { heads: Vec<String> },
+    Added { uid: String },
+    Agenda(Agenda),
+    Imported(Imported),
+    Calendar { ics: String },
+    File(File),
+    Files { path: String, files: Vec<File> },
+    Running(Running),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Profile {
+    pub(crate) person: String,
+    pub(crate) person_name: String,
+    pub(crate) device: String,
+    pub(crate) device_name: String,
+}
+
+impl From<&clave::Profile> for Profile {
+    fn from(profile: &clave::Profile) -> Self {
+        Self {
+            person: profile.person.to_string(),
+            person_name: profile.person_name.clone(),
+            device: profile.device.to_string(),
+            device_name: profile.device_name.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Space {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) members: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpaceDetail {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) members: Vec<Person>,
+    pub(crate) messages: usize,
+    pub(crate) epoch: String,
+    pub(crate) commits: u64,
+    pub(crate) devices: usize,
+    pub(crate) entries: usize,
+    pub(crate) held: usize,
+    pub(crate) documents: Vec<Document>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Document {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) heads: Vec<String>,
+}
+
+impl From<DocumentHeads> for Document {
+    fn from(document: DocumentHeads) -> Self {
+        Self {
+            id: document.id.to_string(),
+            kind: kind_name(document.kind).to_owned(),
+            heads: document.heads.iter().map(hex).collect(),
+        }
+    }
+}
+
+fn kind_name(kind: DocumentKind) -> &'static str {
+    match kind {
+        DocumentKind::Timeline => "chat",
+        DocumentKind::Note => "note",
+        DocumentKind::Calendar => "calendar",
+        DocumentKind::Drive => "drive",
+        _ => "unknown",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Person {
+    pub(crate) person: String,
+    pub(crate) name: String,
+    pub(crate) role: String,
+    pub(crate) me: bool,
+    pub(crate) devices: Vec<Device>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) device: String,
+    pub(crate) name: String,
+    pub(crate) online: bool,
+}
+
+impl From<Member> for Person {
+    fn from(member: Member) -> Self {
+        let device = |device: clave::MemberDevice| Device {
+            device: device.device.to_string(),
+            name: device.name,
+            online: device.online,
+        };
+        Self {
+            person: member.person.to_string(),
+            name: member.name,
+            role: member.role.to_string(),
+            me: member.is_me,
+            devices: member.devices.into_iter().map(device).collect(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) id: String,
+    pub(crate) link: String,
+    pub(crate) space: String,
+    pub(crate) expires_ms: u64,
+    pub(crate) addresses: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Invitation {
+    pub(crate) id: String,
+    /// `open`, `used`, `revoked` or `expired`.
+    pub(crate) state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used_by: Option<String>,
+    pub(crate) expires_ms: u64,
+}
+
+impl Invitation {
+    pub(crate) fn new(info: &InvitationInfo, used_by: Option<String>) -> Self {
+        let state = match info.state {
+            InvitationState::Open => "open",
+            InvitationState::Used(_) => "used",
+            InvitationState::Revoked => "revoked",
+            _ => "expired",
+        };
+        Self { id: info.id.to_string(), state: state.to_owned(), used_by, expires_ms: info.expires_ms }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Chat {
+    pub(crate) id: String,
+    pub(crate) author: Writer,
+    pub(crate) sent_ms: u64,
+    pub(crate) body: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<String>,
+    pub(crate) edited: bool,
+    pub(crate) withdrawn: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) altered_by: Option<Writer>,
+    pub(crate) reactions: Vec<Reaction>,
+    pub(crate) attachments: Vec<Attachment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Writer {
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<String>,
+    pub(crate) me: bool,
+}
+
+impl From<Author> for Writer {
+    fn from(author: Author) -> Self {
+        Self { name: author.name, person: author.person.map(|person| person.to_string()), me: author.is_me }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reaction {
+    pub(crate) text: String,
+    pub(crate) by: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Attachment {
+    pub(crate) file: String,
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+}
+
+impl From<Message> for Chat {
+    fn from(message: Message) -> Self {
+        let reaction = |(text, by): (String, Vec<Author>)| Reaction {
+            text,
+            by: by.into_iter().map(|author| author.name).collect(),
+        };
+        let attachment = |file: clave::Attachment| Attachment {
+            file: file.node.to_string(),
+            name: file.name,
+            bytes: file.bytes,
+        };
+        Self {
+            id: message.id.to_string(),
+            author: message.author.into(),
+            sent_ms: message.sent_ms,
+            body: message.body,
+            reply_to: message.reply_to.map(|id| id.to_string()),
+            edited: message.edited,
+            withdrawn: message.withdrawn,
+            altered_by: message.altered_by.map(Writer::from),
+            reactions: message.reactions.into_iter().map(reaction).collect(),
+            attachments: message.attachments.into_iter().map(attachment).collect(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) markdown: String,
+    pub(crate) heads: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NoteTitle {
+    pub(crate) id: String,
+    pub(crate) title: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Agenda {
+    pub(crate) zone: String,
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    pub(crate) occurrences: Vec<Occurrence>,
+    /// Whether there was more than could be looked at.
+    pub(crate) truncated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Occurrence {
+    pub(crate) uid: String,
+    pub(crate) summary: String,
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) all_day: bool,
+    pub(crate) location: String,
+    pub(crate) status: String,
+    pub(crate) attendees: Vec<String>,
+}
+
+impl From<clave::Occurrence> for Occurrence {
+    fn from(occurrence: clave::Occurrence) -> Self {
+        let attendee = |attendee: clave::Attendee| {
+            if attendee.name.is_empty() { attendee.address } else { attendee.name }
+        };
+        Self {
+            uid: occurrence.uid,
+            summary: occurrence.summary,
+            start_ms: occurrence.start_ms,
+            end_ms: occurrence.end_ms,
+            all_day: occurrence.all_day,
+            location: occurrence.location,
+            status: occurrence.status,
+            attendees: occurrence.attendees.into_iter().map(attendee).collect(),
+        }
+    }
+}
+
+/// What an import of a calendar did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Imported {
+    pub(crate) added: usize,
+    pub(crate) updated: usize,
+    pub(crate) unchanged: usize,
+    pub(crate) problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) line: usize,
+    pub(crate) component: String,
+    pub(crate) reason: String,
+}
+
+impl From<clave::ImportReport> for Imported {
+    fn from(report: clave::ImportReport) -> Self {
+        let problem =
+            |p: clave::Problem| Problem { line: p.line, component: p.component, reason: p.reason };
+        Self {
+            added: report.added,
+            updated: report.updated,
+            unchanged: report.unchanged,
+            problems: report.problems.into_iter().map(problem).collect(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct File {
+    pub(crate) id: String,
+    pub(crate) path: String,
+    pub(crate) folder: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_ms: Option<u64>,
+    /// BLAKE3 of the content, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) blake3: Option<String>,
+    /// Versions that were written at the same time as the one shown.
+    #[serde(default)]
+    pub(crate) conflicts: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) profile: Profile,
+    /// Whether `clave run` holds the data directory.
+    pub(crate) running: bool,
+    pub(crate) pid: u32,
+    pub(crate) directory: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) store_bytes: u64,
+    pub(crate) refusals: Vec<Refused>,
+    pub(crate) spaces: Vec<Space>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Peer {
+    pub(crate) device: String,
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) relayed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trip_ms: Option<f64>,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    pub(crate) reason: String,
+    pub(crate) count: u64,
+}
+
+/// What `clave run` says once it is ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    pub(crate) pid: u32,
+    pub(crate) directory: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) profile: Profile,
+}
+
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
+    data_encoding::HEXLOWER.encode(bytes.as_ref())
+}

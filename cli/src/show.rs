@@ -1,0 +1,358 @@
+//! Answers in words. What others wrote (names, messages, titles) passes through [`text`] before it is printed.
+
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+use crate::qr;
+use crate::reply::{self, Reply};
+use crate::screen::{Screen, bold, dim};
+use crate::text::{self, bytes, cut, fit, line, table};
+use crate::time::moment;
+
+/// How many characters of an id a list shows.
+const ID_CHARS: usize = 10;
+/// How many of a message's id: its beginning is the time, which is alike for many.
+const MESSAGE_ID_CHARS: usize = 14;
+/// Columns for the name of who wrote a message.
+const NAME_COLUMNS: usize = 14;
+
+/// What the answer was to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Show {
+    /// `clave run` answered, which stays online.
+    pub(crate) is_running: bool,
+    pub(crate) ids: bool,
+    pub(crate) qr: bool,
+    pub(crate) waiting: bool,
+    pub(crate) founded: bool,
+    pub(crate) joined: bool,
+    pub(crate) created: bool,
+    pub(crate) written: Option<PathBuf>,
+    /// The sentence for an answer that has none of its own.
+    pub(crate) done: Option<&'static str>,
+}
+
+/// Shows an answer.
+pub(crate) fn show(reply: &Reply, how: &Show, screen: &Screen) -> Result<(), Failure> {
+    if screen.json {
+        return screen.value(reply);
+    }
+    words(reply, how).iter().try_for_each(|line| screen.say(line))
+}
+
+fn words(reply: &Reply, how: &Show) -> Vec<String> {
+    match reply {
+        Reply::Done => vec![how.done.unwrap_or("Done.").to_owned()],
+        Reply::Profile(profile) => vec![
+            format!("{} on {}", bold(&line(&profile.person_name)), line(&profile.device_name)),
+            format!("person  {}", profile.person),
+            format!("device  {}", profile.device),
+        ],
+        Reply::Status(status) => self::status(status),
+        Reply::Spaces { spaces } => self::spaces(spaces, how),
+        Reply::Space(space) => self::space(space),
+        Reply::Members { members } => self::members(members),
+        Reply::Invitation(link) => invitation(link, how),
+        Reply::Invitations { invitations } => self::invitations(invitations),
+        Reply::Joined { space, members } => joined(space, *members, how),
+        Reply::Sent { online, .. } => vec![sent(*online, how)],
+        Reply::Messages { messages } if messages.is_empty() => {
+            vec!["No messages yet. Send the first: clave chat send Hello".to_owned()]
+        }
+        Reply::Messages { messages } => messages.iter().flat_map(|message| chat(message, how)).collect(),
+        Reply::Message(message) => chat(message, how),
+        Reply::Gone { .. } => Vec::new(),
+        Reply::Note(note) if how.created => vec![
+            format!("The note “{}” is there.", line(&note.title)),
+            format!("Next: clave note edit {}", quoted(&note.title)),
+        ],
+        Reply::Note(note) => vec![bold(&line(&note.title)), String::new(), text::lines(note.markdown.trim_end())],
+        Reply::Notes { notes } if notes.is_empty() => {
+            vec!["No notes yet. Begin one: clave note new \"Weekly meeting\"".to_owned()]
+        }
+        Reply::Notes { notes } => {
+            table(&notes.iter().map(|note| vec![short(&note.id), title(&note.title)]).collect::<Vec<_>>())
+        }
+        Reply::Text { text, .. } => vec![text::lines(text)],
+        Reply::Heads { heads } => heads.clone(),
+        Reply::Added { .. } => vec!["It is in the calendar. `clave cal agenda` shows what is coming.".to_owned()],
+        Reply::Agenda(agenda) => self::agenda(agenda),
+        Reply::Imported(report) => imported(report),
+        Reply::Calendar { ics } => vec![text::lines(ics)],
+        Reply::File(file) => vec![self::file(file, how)],
+        Reply::Files { path, files } if files.is_empty() && path == "/" => {
+            vec!["No files yet. Share one: clave file add PATH".to_owned()]
+        }
+        Reply::Files { files, .. } if files.is_empty() => vec!["This folder is empty.".to_owned()],
+        Reply::Files { files, .. } => self::files(files),
+        Reply::Running(running) => vec![format!("online as process {}", running.pid)],
+    }
+}
+
+fn status(status: &reply::Status) -> Vec<String> {
+    let mut words = vec![format!(
+        "{} on {}, {}",
+        bold(&line(&status.profile.person_name)),
+        line(&status.profile.device_name),
+        if status.running { format!("online (process {})", status.pid) } else { "offline".to_owned() }
+    )];
+    words.push(format!("{} in {}", bytes(status.store_bytes), status.directory));
+    words.extend(status.addresses.iter().map(|address| format!("  {}", line(address))));
+    if status.running {
+        words.push(format!("{} sent, {} received", bytes(status.sent_bytes), bytes(status.received_bytes)));
+    }
+    for space in &status.spaces {
+        words.push(format!("space {} ({})", line(&space.name), people(space.members)));
+    }
+    if status.spaces.is_empty() {
+        words.push("In no space yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned());
+    }
+    let rows: Vec<_> = status
+        .peers
+        .iter()
+        .map(|peer| {
+            let trip = peer.round_trip_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default();
+            let way = if peer.relayed { "by a relay" } else { "directly" };
+            let traffic = format!("↑ {} ↓ {}", bytes(peer.sent_bytes), bytes(peer.received_bytes));
+            vec![line(&peer.name), way.to_owned(), trip, traffic]
+        })
+        .collect();
+    if !rows.is_empty() {
+        words.push("Connected:".to_owned());
+        words.extend(table(&rows).into_iter().map(|row| format!("  {row}")));
+    } else if status.running {
+        words.push("Nobody else is connected.".to_owned());
+    } else {
+        words.push("`clave run` brings this device online.".to_owned());
+    }
+    for refused in &status.refusals {
+        words.push(format!("refused {} times: {}", refused.count, refused.reason));
+    }
+    words
+}
+
+fn spaces(spaces: &[reply::Space], how: &Show) -> Vec<String> {
+    if let (true, [space]) = (how.founded, spaces) {
+        return vec![
+            format!("The space “{}” is founded, and you are its owner.", line(&space.name)),
+            "Next: `clave invite` makes a link for somebody else.".to_owned(),
+        ];
+    }
+    if spaces.is_empty() {
+        return vec!["No spaces yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned()];
+    }
+    table(&spaces.iter().map(|s| vec![short(&s.id), line(&s.name), people(s.members)]).collect::<Vec<_>>())
+}
+
+fn space(space: &reply::SpaceDetail) -> Vec<String> {
+    let mut words = vec![bold(&line(&space.name)), format!("id      {}", space.id)];
+    words.push(format!("keys    epoch {}, {} commits, {} devices", short(&space.epoch), space.commits, space.devices));
+    words.push(format!("entries {} ({} of them wait for something)", space.entries, space.held));
+    words.push(format!("chat    {} messages", space.messages));
+    words.extend(members(&space.members));
+    let heads = |heads: &[String]| heads.iter().map(|head| short(head)).collect::<Vec<_>>().join(" ");
+    let rows: Vec<_> = space.documents.iter().map(|d| vec![d.kind.clone(), short(&d.id), heads(&d.heads)]).collect();
+    words.extend(table(&rows));
+    words
+}
+
+fn members(members: &[reply::Person]) -> Vec<String> {
+    let device = |device: &reply::Device| format!("{}{}", line(&device.name), if device.online { " ●" } else { "" });
+    let rows: Vec<_> = members
+        .iter()
+        .map(|member| {
+            let name = format!("{}{}", line(&member.name), if member.me { " (you)" } else { "" });
+            let devices = member.devices.iter().map(device).collect::<Vec<_>>().join(", ");
+            vec![name, member.role.clone(), devices]
+        })
+        .collect();
+    table(&rows)
+}
+
+fn invitation(link: &reply::Link, how: &Show) -> Vec<String> {
+    let mut words = vec![
+        format!(
+            "Whoever gets this link first can join “{}”, once, until {}:",
+            line(&link.space),
+            moment(link.expires_ms)
+        ),
+        String::new(),
+        link.link.clone(),
+        String::new(),
+    ];
+    if how.qr {
+        match qr::draw(&link.link) {
+            Some(code) => words.extend(code),
+            None => words.push("(The link is too long for a QR code.)".to_owned()),
+        }
+        words.push(String::new());
+    }
+    words.push("They type: clave join LINK".to_owned());
+    words.push(match (how.waiting, how.is_running) {
+        (true, _) => "Waiting for them…".to_owned(),
+        (false, true) => "Keep this device online until they have joined.".to_owned(),
+        (false, false) => "Keep this device online (`clave run`) until they have joined.".to_owned(),
+    });
+    words
+}
+
+fn invitations(invitations: &[reply::Invitation]) -> Vec<String> {
+    if invitations.is_empty() {
+        return vec!["No invitations yet: `clave invite` makes one.".to_owned()];
+    }
+    let row = |invitation: &reply::Invitation| {
+        let state = match (&invitation.used_by, invitation.state.as_str()) {
+            (Some(name), _) => format!("used by {}", line(name)),
+            (None, "open") => format!("open until {}", moment(invitation.expires_ms)),
+            (None, state) => state.to_owned(),
+        };
+        vec![short(&invitation.id), state]
+    };
+    table(&invitations.iter().map(row).collect::<Vec<_>>())
+}
+
+fn joined(space: &reply::Space, members: usize, how: &Show) -> Vec<String> {
+    if !how.joined {
+        return vec![format!("Somebody joined “{}”: {} now.", line(&space.name), people(members))];
+    }
+    let mut words = vec![format!("You are in “{}” now ({}).", line(&space.name), people(members))];
+    words.push(if how.is_running {
+        "Next: `clave chat tail` shows what is said.".to_owned()
+    } else {
+        "Next: `clave run` keeps this device online; what was said and written before arrives then.".to_owned()
+    });
+    words
+}
+
+fn sent(online: usize, how: &Show) -> String {
+    match (how.is_running, online) {
+        (true, 0) => "Stored. Nobody else is connected: it goes out as soon as somebody is.".to_owned(),
+        (true, 1) => "Sent to the one device that is connected.".to_owned(),
+        (true, online) => format!("Sent to the {online} devices that are connected."),
+        (false, _) => "Stored. It goes out when this device is online: clave run".to_owned(),
+    }
+}
+
+/// Days, each with what happens on it.
+fn agenda(agenda: &reply::Agenda) -> Vec<String> {
+    if agenda.occurrences.is_empty() {
+        return vec![
+            "Nothing is coming up. Add something: clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\"".to_owned(),
+        ];
+    }
+    let mut words = Vec::new();
+    let mut day = String::new();
+    for occurrence in &agenda.occurrences {
+        let (date, clock) = crate::time::day_and_clock(occurrence.start_ms, &agenda.zone);
+        if date != day {
+            words.push(bold(&date));
+            day = date;
+        }
+        let (_, end) = crate::time::day_and_clock(occurrence.end_ms, &agenda.zone);
+        let when = if occurrence.all_day { "all day    ".to_owned() } else { format!("{clock}–{end}") };
+        let mut what = format!("  {when}  {}", line(&occurrence.summary));
+        if !occurrence.location.is_empty() {
+            what.push_str(&format!(", {}", line(&occurrence.location)));
+        }
+        if occurrence.status == "CANCELLED" {
+            what.push_str(" (cancelled)");
+        }
+        words.push(what);
+    }
+    if agenda.truncated {
+        words.push("There is more than can be shown: ask for fewer days.".to_owned());
+    }
+    words
+}
+
+fn imported(report: &reply::Imported) -> Vec<String> {
+    let mut words =
+        vec![format!("{} added, {} updated, {} unchanged.", report.added, report.updated, report.unchanged)];
+    for problem in &report.problems {
+        words.push(format!("line {}, {}: {}", problem.line, line(&problem.component), line(&problem.reason)));
+    }
+    words
+}
+
+/// A message: time, name, text; further lines below the text.
+fn chat(message: &reply::Chat, how: &Show) -> Vec<String> {
+    let time = fit(&moment(message.sent_ms), if moment(message.sent_ms).len() > 5 { 16 } else { 5 });
+    let name = fit(&line(&message.author.name), NAME_COLUMNS);
+    let indent = " ".repeat(text::width(&time) + NAME_COLUMNS + 4);
+    let body = match (&message.altered_by, message.withdrawn) {
+        (Some(writer), _) => format!("(altered by {}) {}", line(&writer.name), text::lines(&message.body)),
+        (None, true) => dim("(withdrawn)"),
+        (None, false) => text::lines(&message.body),
+    };
+    let mut body = body.split('\n');
+    let mut first = format!("{}  {}  {}", dim(&time), bold(&name), body.next().unwrap_or_default());
+    if message.edited && !message.withdrawn {
+        first.push_str(&dim(" (edited)"));
+    }
+    let mut words = Vec::new();
+    if let Some(id) = &message.reply_to {
+        words.push(format!("{indent}{}", dim(&format!("↱ {}", head(id, MESSAGE_ID_CHARS)))));
+    }
+    words.push(first);
+    words.extend(body.map(|more| format!("{indent}{more}")));
+    for file in &message.attachments {
+        words.push(format!("{indent}📎 {} ({})", line(&file.name), bytes(file.bytes)));
+    }
+    if !message.reactions.is_empty() {
+        let reaction = |r: &reply::Reaction| format!("{} {}", line(&r.text), r.by.len());
+        let all = message.reactions.iter().map(reaction).collect::<Vec<_>>().join("  ");
+        words.push(format!("{indent}{all}"));
+    }
+    if how.ids {
+        words.push(format!("{indent}{}", dim(head(&message.id, MESSAGE_ID_CHARS))));
+    }
+    words
+}
+
+fn file(file: &reply::File, how: &Show) -> String {
+    let (path, size) = (line(&file.path), file.bytes.map(bytes).unwrap_or_default());
+    match (&how.written, how.created, file.folder) {
+        (Some(destination), ..) => format!("{path} ({size}) is complete and checked: {}", destination.display()),
+        (None, true, true) => format!("The folder {path} is there."),
+        (None, true, false) => {
+            format!("{path} ({size}) is in the drive. Others can get it while a device that has it is online.")
+        }
+        (None, false, _) => format!("It is {path} now."),
+    }
+}
+
+fn files(files: &[reply::File]) -> Vec<String> {
+    let row = |file: &reply::File| {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let mut name = line(name);
+        if file.folder {
+            name.push('/');
+        }
+        if file.conflicts > 0 {
+            name.push_str(" (others changed it at the same time)");
+        }
+        let when = file.modified_ms.map(moment).unwrap_or_default();
+        vec![file.bytes.map(bytes).unwrap_or_default(), when, name]
+    };
+    table(&files.iter().map(row).collect::<Vec<_>>())
+}
+
+fn people(count: usize) -> String {
+    if count == 1 { "1 person".to_owned() } else { format!("{count} people") }
+}
+
+fn title(title: &str) -> String {
+    if title.is_empty() { "(no title)".to_owned() } else { cut(&line(title), 60) }
+}
+
+fn quoted(title: &str) -> String {
+    format!("\"{}\"", line(title))
+}
+
+fn short(id: &str) -> String {
+    head(id, ID_CHARS).to_owned()
+}
+
+fn head(id: &str, chars: usize) -> &str {
+    id.get(..chars).unwrap_or(id)
+}
