@@ -13,10 +13,10 @@ use crate::{
 };
 
 mod commands;
-mod fetch;
-mod join;
-mod peers;
-mod sync;
+pub(crate) mod fetch;
+pub(crate) mod join;
+pub(crate) mod peers;
+pub(crate) mod sync;
 mod wants;
 
 pub use commands::CircleStatus;

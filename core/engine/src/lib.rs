@@ -12,6 +12,8 @@ mod engine;
 mod entry;
 mod error;
 mod files;
+#[cfg(test)]
+mod golden;
 mod group;
 #[cfg(test)]
 mod hostile;

@@ -38,7 +38,6 @@ impl Circle {
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
-            depth: output.checkpoint.depth,
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
             operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),

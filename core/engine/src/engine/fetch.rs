@@ -9,10 +9,10 @@ use crate::{Key, Refusal};
 /// Chunks that are asked of one peer at a time.
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
 /// Chunks that may be on their way to one peer before no more are read for it.
-pub(super) const CHUNKS_SENT_MAX: usize = 4;
+pub(crate) const CHUNKS_SENT_MAX: usize = 4;
 /// Chunks that a peer may wait for. An honest one has asked for [`CHUNKS_IN_FLIGHT_MAX`] at most, and again for as many
 /// after an interruption that was not noticed here.
-pub(super) const CHUNKS_QUEUED_MAX: usize = 4 * CHUNKS_IN_FLIGHT_MAX;
+pub(crate) const CHUNKS_QUEUED_MAX: usize = 4 * CHUNKS_IN_FLIGHT_MAX;
 
 /// Names a fetch while it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,13 +13,13 @@ use crate::{Key, Refusal};
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
-pub(super) const ADDRESSES_MAX: usize = 16;
+pub(crate) const ADDRESSES_MAX: usize = 16;
 /// The longest address, in bytes.
-pub(super) const ADDRESS_BYTES_MAX: usize = 256;
+pub(crate) const ADDRESS_BYTES_MAX: usize = 256;
 /// Devices whose addresses one hello tells.
-pub(super) const HELLO_DEVICES_MAX: usize = 512;
+pub(crate) const HELLO_DEVICES_MAX: usize = 512;
 /// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
-pub(super) const UNREAD_FRAMES_MAX: usize = 1_024;
+pub(crate) const UNREAD_FRAMES_MAX: usize = 1_024;
 
 /// How long to wait after lost frames before beginning anew, at first and in the long run, in milliseconds.
 const RETRY_MS: u64 = 500;
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
+    /// Sync frames that have not left.
+    unread: usize,
     /// Chunks to send, in order.
     pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
     pub(super) bulk_in_flight: usize,
@@ -106,7 +108,10 @@ impl Engine {
     pub fn handle_sent(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
         self.desk.now_ms = now_ms;
         match (self.peers.get_mut(&peer), channel) {
-            (Some(peer), Channel::Sync) => peer.in_flight = peer.in_flight.saturating_sub(1),
+            (Some(peer), Channel::Sync) => {
+                peer.in_flight = peer.in_flight.saturating_sub(1);
+                peer.unread = peer.unread.saturating_sub(1);
+            }
             (Some(peer), Channel::Bulk) => peer.bulk_in_flight = peer.bulk_in_flight.saturating_sub(1),
             _ => {}
         }
@@ -119,7 +124,13 @@ impl Engine {
         if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
             match channel {
                 Channel::Sync => {
-                    *link = Peer { retries: link.retries, retry_at_ms: link.retry_at_ms, ..Peer::default() };
+                    *link = Peer {
+                        retries: link.retries,
+                        retry_at_ms: link.retry_at_ms,
+                        chunks: std::mem::take(&mut link.chunks),
+                        bulk_in_flight: link.bulk_in_flight,
+                        ..Peer::default()
+                    };
                     link.retry_later(now_ms);
                     self.wants.lose_peer(&peer);
                 }
@@ -188,7 +199,7 @@ impl Engine {
         self.peers.get_mut(&peer).expect("looked up above").retries = 0;
         let body = frame.body.ok_or(Refusal::UnknownBody)?;
         let wants_answer = matches!(body, Body::Hello(_) | Body::Reconcile(_) | Body::Have(_));
-        if wants_answer && self.peers[&peer].in_flight >= UNREAD_FRAMES_MAX {
+        if wants_answer && self.peers[&peer].unread >= UNREAD_FRAMES_MAX {
             return Err(Refusal::TooManyHeld);
         }
         match body {
@@ -214,7 +225,7 @@ impl Engine {
         tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
         let frame = frame.encode_to_vec();
         match (self.peers.get_mut(&peer), channel) {
-            (Some(peer), Channel::Sync) => peer.in_flight += 1,
+            (Some(peer), Channel::Sync) => (peer.in_flight, peer.unread) = (peer.in_flight + 1, peer.unread + 1),
             (Some(peer), Channel::Bulk) => peer.bulk_in_flight += 1,
             _ => {}
         }
@@ -307,7 +318,9 @@ impl Engine {
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         if !link.ready || !hello.reply {
-            *link = Peer { ready: true, ..Peer::default() };
+            // How much it leaves unread is the only thing that no hello makes forgotten.
+            let (unread, bulk_in_flight) = (link.unread, link.bulk_in_flight);
+            *link = Peer { ready: true, unread, bulk_in_flight, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
         // What is shared is reconciled as this input ends.

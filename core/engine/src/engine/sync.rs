@@ -3,6 +3,7 @@
 use super::peers::Peer;
 use super::*;
 use crate::Refusal;
+use crate::entry::entry_id;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 
@@ -11,7 +12,7 @@ const ENTRIES_FRAME_BYTES: usize = 256 * 1024;
 /// Frames that may be on their way to one peer before no more entries are read for it.
 const FRAMES_IN_FLIGHT_MAX: usize = 4;
 /// Ids or entries per frame.
-pub(super) const IDS_MAX: usize = 8_192;
+pub(crate) const IDS_MAX: usize = 8_192;
 /// Entries that may be queued for one peer. Beyond it the next reconciliation finds what is left.
 const QUEUED_ENTRIES_MAX: usize = 1_000_000;
 /// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
@@ -65,14 +66,14 @@ impl Engine {
         if entries.envelopes.len() > IDS_MAX {
             return Err(Refusal::Oversized);
         }
+        for envelope in &entries.envelopes {
+            self.wants.arrived(&entry_id(envelope));
+        }
         let circle = self.circles.get_mut(&circle).expect("shared() found it");
         if let Err(error) = circle.accept(entries.envelopes, &mut self.desk) {
             tracing::error!(%error, "entries could not be taken in");
         }
         let news = std::mem::take(&mut self.desk.relayed);
-        for (_, id) in &news {
-            self.wants.arrived(id);
-        }
         self.offer(peer, &news);
         Ok(())
     }

@@ -163,12 +163,13 @@ mod tests {
         wants.offer(one, CIRCLE, ids(0..10));
         wants.offer(other, CIRCLE, ids(0..10));
         assert_eq!(ask(&mut wants, one, 0), ids(0..10));
+        assert_eq!(ask(&mut wants, other, 0), []);
         wants.arrived(&ids(0..1)[0]);
-        assert_eq!(ask(&mut wants, other, 0), []);
+        let is_missing = |_, id: &EntryId| *id != ids(0..1)[0];
         wants.expire(ASKED_MS_MAX - 1);
-        assert_eq!(ask(&mut wants, other, 0), []);
+        assert_eq!(wants.next(other, 0, is_missing), BTreeMap::new());
         wants.expire(wants.next_deadline_ms().expect("something is waited for"));
-        assert_eq!(wants.next(other, ASKED_MS_MAX, |_, id| *id != ids(0..1)[0])[&CIRCLE], ids(1..10));
+        assert_eq!(wants.next(other, ASKED_MS_MAX, is_missing)[&CIRCLE], ids(1..10));
 
         // The other is lost, and the one says again what it has.
         wants.lose_peer(&other);

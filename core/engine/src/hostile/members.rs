@@ -26,7 +26,6 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) ->
     proto::Commit {
         parent: parent.epoch.as_bytes().to_vec(),
         epoch: output.checkpoint.epoch.as_bytes().to_vec(),
-        depth: output.checkpoint.depth,
         message: output.message,
         operations,
     }

@@ -264,6 +264,11 @@ impl Rig {
 
     /// Carries frames until nobody has anything to say, and lets rosters be mended.
     pub(super) fn settle(&mut self) {
+        self.settle_through(|sent| vec![sent.frame.clone()]);
+    }
+
+    /// The same, with somebody on the wire who says what arrives of each frame.
+    pub(super) fn settle_through(&mut self, mut wire_tap: impl FnMut(&Sent) -> Vec<Vec<u8>>) {
         for _ in 0..3 {
             let mut wire = VecDeque::new();
             for step in 0.. {
@@ -274,7 +279,9 @@ impl Rig {
                 let Some(next) = wire.pop_front() else { break };
                 self.tape.push(next.clone());
                 if self.connected.contains(&(next.from.min(next.to), next.from.max(next.to))) {
-                    self.frame(next.from, next.to, next.channel, &next.frame);
+                    for frame in wire_tap(&next) {
+                        self.frame(next.from, next.to, next.channel, &frame);
+                    }
                 }
             }
             self.now_ms += 2_000;
@@ -428,7 +435,9 @@ impl Rig {
     }
 
     pub(super) fn entry_ids(&self, who: usize, circle: CircleId) -> Vec<EntryId> {
-        self.devices[who].engine.circles[&circle].index.ids()
+        let of = |key: &Key| key.keyspace == Keyspace::Entries && key.scope == circle.as_bytes();
+        let keys = self.store(who).into_keys().filter(of);
+        keys.map(|key| EntryId::try_from(key.suffix.as_slice()).expect("an entry id")).collect()
     }
 }
 
