@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use clave_engine::crdt::{ChangeHash, DocumentKind};
 use clave_engine::crypto::{DeviceId, Entropy, PersonId};
 use clave_engine::{Batch, CircleId, DocumentId, Engine, Event, Identity, IoId, RefusalCounts};
 
@@ -19,8 +20,19 @@ pub struct Written {
     pub circle: CircleId,
     /// In which document.
     pub document: DocumentId,
-    /// What, as text that occurs nowhere else.
-    pub text: String,
+    /// In a document of which kind.
+    pub kind: DocumentKind,
+    /// What.
+    pub content: Content,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A text that occurs nowhere else and that nobody takes away.
+    Text(String),
+    /// Something that others may write over: the change by its hash.
+    Change(ChangeHash),
 }
 
 /// A device and all that surrounds its engine.
