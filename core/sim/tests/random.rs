@@ -40,8 +40,17 @@ fn what_was_mended_stays_mended() {
         // A commit that cited operations whose keys were handed over behind it.
         Plan { devices: 5, steps: 60, ..Plan::of_seed(2087) },
         Plan { devices: 4, many_admins: true, ..Plan::of_seed(146) },
-    ];
-    for plan in plans.map(|plan| Plan { papers: false, ..plan }) {
+    ]
+    .map(|plan| Plan { papers: false, ..plan });
+    let oracle = [
+        // A Welcome, then a key bundle, by somebody whose operation only their keys open.
+        Plan::of_seed(147),
+        Plan::of_seed(99),
+        // A commit that removed somebody added the newcomer before their Welcome was made.
+        Plan { papers: false, ..Plan::of_seed(183) },
+    ]
+    .map(|plan| Plan { agreement: Agreement::SealedSecret, ..plan });
+    for plan in plans.into_iter().chain(oracle) {
         let outcome = run(plan);
         assert!(outcome.faults.is_empty(), "{:#?}\nreplay: {plan}", outcome.faults);
     }

@@ -134,11 +134,17 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
-        // The operation that added the author may be on its way; or it can be read only with the keys that a Welcome brings.
-        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown
-            && !matches!(opened.body, Body::Operation(_) | Body::Welcome(_))
-        {
-            return Ok(Verdict::Wait(Awaits::Author(opened.author)));
+        // The operation that added the author may be on its way. Or it can be read only with the keys that a Welcome
+        // brings, or that another leaf hands over where this device was welcomed.
+        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
+            let heard = match opened.body {
+                Body::Operation(_) | Body::Welcome(_) => true,
+                Body::Keys(_) => self.is_leaf_under(&opened.author, &envelope.tag),
+                _ => false,
+            };
+            if !heard {
+                return Ok(Verdict::Wait(Awaits::Author(opened.author)));
+            }
         }
         match opened.body {
             Body::Operation(bytes) => {
@@ -151,6 +157,12 @@ impl Circle {
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
             Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
         }
+    }
+
+    /// Whether a device is in the epoch that a key comes from, as far as this device is in it too.
+    fn is_leaf_under(&self, device: &DeviceId, tag: &KeyId) -> bool {
+        let checkpoint = self.keys.held(tag).and_then(|held| self.group.get(&held.epoch));
+        checkpoint.is_some_and(|checkpoint| checkpoint.leaves.contains(device))
     }
 
     fn judge_commit(&mut self, author: DeviceId, commit: &proto::Commit, desk: &mut Desk) -> Result<Verdict, Refusal> {
