@@ -60,9 +60,9 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
-# Replays one simulation: the seed stands in the failure report.
-sim SEED:
-    CLAVE_SIM_SEED={{ SEED }} cargo test -p clave-sim -- --nocapture
+# Random schedules under so many seeds; a seed that fails is reported with the command that replays it. `just sim 1 --help` says more.
+sim SEEDS="200" *FLAGS="":
+    cargo run --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
 # Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
 fuzz-smoke SECONDS="5" *TARGETS="":

@@ -170,11 +170,11 @@ impl World {
                 if let Some(reader) = members.iter().find(|reader| has_key(self, **reader, &tag)) {
                     let (name, reader) = (&self.device(*who).name, &self.device(*reader).name);
                     faults.push(format!("{name}: holds an entry whose key {reader} has"));
-                }
-                if !self.everyone().any(|anybody| has_key(self, anybody, &tag)) {
+                } else if self.everyone().any(|anybody| has_key(self, anybody, &tag)) {
+                    unreadable.insert(id);
+                } else {
                     faults.push(format!("{}: holds an entry whose key nobody ever had", self.device(*who).name));
                 }
-                unreadable.insert(id);
             }
         }
         unreadable.len()
