@@ -143,6 +143,11 @@ impl Circle {
         Ok(())
     }
 
+    /// The key that entries are sealed under now.
+    pub(crate) fn head_key(&self) -> &ContentKey {
+        self.keys.of_epoch(&self.group.head().epoch).expect("every epoch this device was in has its key in the ring")
+    }
+
     /// The key of that name, if it is here.
     #[cfg(test)]
     pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
@@ -212,11 +217,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
-            key: self
-                .keys
-                .of_epoch(&head.epoch)
-                .expect("every epoch this device was in has its key in the ring")
-                .key_id(),
+            key: self.head_key().key_id(),
             depth: head.depth,
             leaves: head.leaves.len(),
             entries: self.index.len(),
