@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Write notes together
     #[command(subcommand, after_help = "Example:\n  clave note edit \"Weekly meeting\"")]
     Note(NoteCommand),
+    /// Keep the calendar
+    #[command(subcommand, after_help = "Example:\n  clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\" --repeat weekly")]
+    Cal(CalCommand),
     /// Share files
     #[command(subcommand, after_help = "Example:\n  clave file add plan.pdf --to /plans")]
     File(FileCommand),
@@ -343,6 +346,64 @@ pub(crate) enum FileCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum CalCommand {
+    /// Add an event
+    #[command(after_help = "Example:\n  clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\" --for 1h30m --repeat weekly\n  \
+                            clave cal add \"Day off\" --at 2026-12-24")]
+    Add {
+        /// What
+        summary: String,
+        /// When it starts: a date, or a date and a time in the local zone (or as 2026-11-23T14:00[Asia/Tokyo])
+        #[arg(long, value_name = "WHEN")]
+        at: String,
+        /// How long it takes
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        r#for: Option<Duration>,
+        /// daily, weekly, monthly, yearly, or a rule of RFC 5545 (FREQ=WEEKLY;BYDAY=MO,TH)
+        #[arg(long, value_name = "RULE")]
+        repeat: Option<String>,
+        /// Where
+        #[arg(long = "where", value_name = "PLACE")]
+        place: Option<String>,
+        /// What it is about
+        #[arg(long, value_name = "TEXT")]
+        about: Option<String>,
+        /// Whom to ask to come, by mail address; may be repeated
+        #[arg(long, value_name = "ADDRESS")]
+        with: Vec<String>,
+    },
+    /// Show what is coming
+    #[command(after_help = "Example:\n  clave cal agenda --days 30")]
+    Agenda {
+        /// How many days
+        #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=3660), value_name = "COUNT")]
+        days: u16,
+        /// The first day; today if missing
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+    },
+    /// Take in an .ics file: events that are here already are brought up to date
+    #[command(after_help = "Example:\n  clave cal import holidays.ics")]
+    Import {
+        /// The file; `-` reads the standard input
+        file: PathBuf,
+    },
+    /// Write the calendar as an .ics file, with all that was ever imported
+    #[command(after_help = "Example:\n  clave cal export -o team.ics")]
+    Export {
+        /// Where to; the standard output if missing
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Remove an event with all its occurrences
+    #[command(after_help = "Example:\n  clave cal remove \"Weekly meeting\"", visible_alias = "rm")]
+    Remove {
+        /// Its title, or the beginning of its UID
+        event: String,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// An address to listen on, as a multiaddr; may be repeated. The port of last time on every interface if missing
@@ -389,8 +450,9 @@ pub(crate) struct Demo {
     /// Also replay a recorded editing session (JSON, gzipped or not), each of its people on a device of their own
     #[arg(long, value_name = "PATH")]
     pub(crate) trace: Option<PathBuf>,
-    /// Keep the data directories, to look around in them
-    #[arg(long)]
+    /// Keep the data directories, to look around in them; `--keep=false` removes them at the end
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = clap::ArgAction::Set, value_name = "BOOL")]
     pub(crate) keep: bool,
     /// How many devices
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=8), value_name = "COUNT")]

@@ -4,16 +4,17 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::args::{self, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand};
+use crate::args::{self, CalCommand, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand};
 use crate::edit;
 use crate::failure::Failure;
 use crate::place::{self, Place};
 use crate::progress::Bar;
 use crate::reply::Reply;
-use crate::request::{Ask, Condition, Request};
+use crate::request::{Ask, Condition, NewEvent, Request};
 use crate::screen::Screen;
 use crate::session::Session;
 use crate::show::{Show, show};
+use crate::when;
 use crate::wire::Line;
 
 /// How long a question may take, and how to show its answer.
@@ -40,6 +41,7 @@ pub(crate) async fn ask(
 ) -> Result<(), Failure> {
     match command {
         Command::Stop => return stop(place, screen).await,
+        Command::Cal(CalCommand::Export { output }) => return export_calendar(place, space, output, screen).await,
         Command::Note(NoteCommand::Edit { note }) => return edit_note(place, space, note, screen).await,
         Command::Note(NoteCommand::Export { note, output }) => {
             return export_note(place, space, note, output, screen).await;
@@ -127,6 +129,7 @@ fn question(command: Command) -> Result<Question, Failure> {
         },
         Command::Chat(command) => chat(command)?,
         Command::Note(command) => note(command)?,
+        Command::Cal(command) => calendar(command)?,
         Command::File(command) => file(command)?,
         Command::Init(_) | Command::Run(_) | Command::Stop | Command::Demo(_) | Command::Completions { .. } => {
             unreachable!("these are no questions")
@@ -181,6 +184,32 @@ fn note(command: NoteCommand) -> Result<Question, Failure> {
         NoteCommand::Edit { .. } | NoteCommand::Export { .. } | NoteCommand::Replay { .. } => {
             unreachable!("these are more than one question")
         }
+    })
+}
+
+fn calendar(command: CalCommand) -> Result<Question, Failure> {
+    Ok(match command {
+        CalCommand::Add { summary, at, r#for, repeat, place, about, with } => {
+            let (start, end) = when::span(&at, r#for)?;
+            Question::new(Ask::CalAdd {
+                event: NewEvent {
+                    summary,
+                    start,
+                    end,
+                    location: place,
+                    description: about,
+                    rrule: repeat.as_deref().map(when::rule),
+                    attendees: with,
+                },
+            })
+        }
+        CalCommand::Agenda { days, from } => {
+            let (from_ms, to_ms) = when::days(from.as_deref(), days)?;
+            Question::new(Ask::CalAgenda { from_ms, to_ms, zone: when::zone_name() })
+        }
+        CalCommand::Import { file } => Question::new(Ask::CalImport { ics: read(&file)? }),
+        CalCommand::Remove { event } => said(Ask::CalRemove { event }, "It is removed, for everybody."),
+        CalCommand::Export { .. } => unreachable!("the document is the answer"),
     })
 }
 
@@ -277,12 +306,31 @@ async fn export_note(
     session.close().await;
     let reply = reply?;
     let Reply::Note(note) = &reply else { return Err(unexpected()) };
+    write_out(output, &note.markdown, &reply, screen)
+}
+
+async fn export_calendar(
+    place: &Place,
+    space: Option<String>,
+    output: Option<PathBuf>,
+    screen: &Screen,
+) -> Result<(), Failure> {
+    let mut session = Session::open(place, crate::request::Network::Offline).await?;
+    let reply = session.call(&Request { space, ask: Ask::CalExport }, |_| Ok(())).await;
+    session.close().await;
+    let reply = reply?;
+    let Reply::Calendar { ics } = &reply else { return Err(unexpected()) };
+    write_out(output, ics, &reply, screen)
+}
+
+/// Writes a document to a file or to the standard output.
+fn write_out(output: Option<PathBuf>, document: &str, reply: &Reply, screen: &Screen) -> Result<(), Failure> {
     if let Some(path) = &output {
-        std::fs::write(path, &note.markdown).map_err(|error| Failure::file(path, &error))?;
+        std::fs::write(path, document).map_err(|error| Failure::file(path, &error))?;
     }
     match output {
-        _ if screen.json => screen.value(&reply),
-        None => screen.document(&note.markdown),
+        _ if screen.json => screen.value(reply),
+        None => screen.document(document),
         Some(path) => screen.say(&format!("Written to {}.", path.display())),
     }
 }

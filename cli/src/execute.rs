@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clave::{Event, InviteLink, Node, Space};
+use clave::{ChangeHash, Event, InviteLink, Node, Space};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::Failure;
@@ -11,6 +11,7 @@ use crate::reply::{self, Reply};
 use crate::request::{Ask, Request};
 use crate::wire::Out;
 
+mod calendar;
 mod chat;
 mod file;
 mod note;
@@ -59,6 +60,12 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::NoteMerge { note, heads, markdown } => note::merge(&space, note, heads, markdown).await,
         Ask::NoteText { note } => note::text(&space, note).await,
         Ask::NoteSplice { note, at, splices } => note::splice(node, &space, note, at, splices).await,
+
+        Ask::CalAdd { event } => calendar::add(&space, event).await,
+        Ask::CalAgenda { from_ms, to_ms, zone } => calendar::agenda(&space, *from_ms, *to_ms, zone).await,
+        Ask::CalImport { ics } => calendar::import(&space, ics).await,
+        Ask::CalExport => calendar::export(&space).await,
+        Ask::CalRemove { event } => calendar::remove(&space, event).await,
 
         Ask::FileAdd { source, folder, name } => file::add(&space, source, folder, name, out).await,
         Ask::FileList { path } => file::list(&space, path).await,
@@ -117,4 +124,13 @@ async fn next_event(
 /// A space is in every answer that names one.
 async fn space_reply(space: &Space) -> Result<reply::Space, Failure> {
     Ok(reply::Space { id: space.id().to_string(), name: space.name().await?, members: space.members().await?.len() })
+}
+
+/// Heads of a document, written in hexadecimal.
+fn parse_heads(heads: &[String]) -> Result<Vec<ChangeHash>, Failure> {
+    let parse = |text: &String| {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+        ChangeHash::try_from(bytes.as_slice()).ok()
+    };
+    heads.iter().map(parse).collect::<Option<_>>().ok_or_else(|| Failure::usage("these are not heads of a document"))
 }

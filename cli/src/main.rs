@@ -30,6 +30,7 @@ mod session;
 mod show;
 mod text;
 mod time;
+mod when;
 mod wire;
 
 use args::{Cli, Command};

@@ -10,49 +10,27 @@ pub(crate) enum Reply {
     Done,
     Profile(Profile),
     Status(Status),
-    Spaces {
-        spaces: Vec<Space>,
-    },
+    Spaces { spaces: Vec<Space> },
     Space(SpaceDetail),
-    Members {
-        members: Vec<Person>,
-    },
+    Members { members: Vec<Person> },
     Invitation(Link),
-    Invitations {
-        invitations: Vec<Invitation>,
-    },
-    Joined {
-        space: Space,
-        members: usize,
-    },
-    Sent {
-        id: String,
-        online: usize,
-    },
-    Messages {
-        messages: Vec<Chat>,
-    },
+    Invitations { invitations: Vec<Invitation> },
+    Joined { space: Space, members: usize },
+    Sent { id: String, online: usize },
+    Messages { messages: Vec<Chat> },
     /// Of `chat tail`: a message that is new or changed, or the id of one that is gone.
     Message(Chat),
-    Gone {
-        id: String,
-    },
+    Gone { id: String },
     Note(Note),
-    Notes {
-        notes: Vec<NoteTitle>,
-    },
-    Text {
-        text: String,
-        heads: Vec<String>,
-    },
-    Heads {
-        heads: Vec<String>,
-    },
+    Notes { notes: Vec<NoteTitle> },
+    Text { text: String, heads: Vec<String> },
+    Heads { heads: Vec<String> },
+    Added { uid: String },
+    Agenda(Agenda),
+    Imported(Imported),
+    Calendar { ics: String },
     File(File),
-    Files {
-        path: String,
-        files: Vec<File>,
-    },
+    Files { path: String, files: Vec<File> },
     Running(Running),
 }
 
@@ -236,8 +214,11 @@ impl From<Message> for Chat {
             text,
             by: by.into_iter().map(|author| author.name).collect(),
         };
-        let attachment =
-            |file: clave::Attachment| Attachment { file: file.node.to_string(), name: file.name, bytes: file.bytes };
+        let attachment = |file: clave::Attachment| Attachment {
+            file: file.node.to_string(),
+            name: file.name,
+            bytes: file.bytes,
+        };
         Self {
             id: message.id.to_string(),
             author: message.author.into(),
@@ -265,6 +246,75 @@ pub(crate) struct Note {
 pub(crate) struct NoteTitle {
     pub(crate) id: String,
     pub(crate) title: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Agenda {
+    pub(crate) zone: String,
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    pub(crate) occurrences: Vec<Occurrence>,
+    /// Whether there was more than could be looked at.
+    pub(crate) truncated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Occurrence {
+    pub(crate) uid: String,
+    pub(crate) summary: String,
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) all_day: bool,
+    pub(crate) location: String,
+    pub(crate) status: String,
+    pub(crate) attendees: Vec<String>,
+}
+
+impl From<clave::Occurrence> for Occurrence {
+    fn from(occurrence: clave::Occurrence) -> Self {
+        let attendee = |attendee: clave::Attendee| {
+            if attendee.name.is_empty() { attendee.address } else { attendee.name }
+        };
+        Self {
+            uid: occurrence.uid,
+            summary: occurrence.summary,
+            start_ms: occurrence.start_ms,
+            end_ms: occurrence.end_ms,
+            all_day: occurrence.all_day,
+            location: occurrence.location,
+            status: occurrence.status,
+            attendees: occurrence.attendees.into_iter().map(attendee).collect(),
+        }
+    }
+}
+
+/// What an import of a calendar did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Imported {
+    pub(crate) added: usize,
+    pub(crate) updated: usize,
+    pub(crate) unchanged: usize,
+    pub(crate) problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) line: usize,
+    pub(crate) component: String,
+    pub(crate) reason: String,
+}
+
+impl From<clave::ImportReport> for Imported {
+    fn from(report: clave::ImportReport) -> Self {
+        let problem =
+            |p: clave::Problem| Problem { line: p.line, component: p.component, reason: p.reason };
+        Self {
+            added: report.added,
+            updated: report.updated,
+            unchanged: report.unchanged,
+            problems: report.problems.into_iter().map(problem).collect(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

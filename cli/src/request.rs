@@ -30,95 +30,61 @@ pub(crate) enum Ask {
     Stop,
     Wait(Condition),
 
-    SpaceNew {
-        name: String,
-    },
+    SpaceNew { name: String },
     SpaceList,
     SpaceShow,
     Members,
 
-    Invite {
-        valid_ms: u64,
-        wait: bool,
-    },
+    Invite { valid_ms: u64, wait: bool },
     InviteList,
-    InviteRevoke {
-        invitation: String,
-    },
-    Join {
-        link: String,
-        timeout_ms: u64,
-    },
+    InviteRevoke { invitation: String },
+    Join { link: String, timeout_ms: u64 },
 
-    ChatSend {
-        body: String,
-        reply_to: Option<String>,
-    },
-    ChatHistory {
-        count: usize,
-        before: Option<String>,
-    },
-    ChatTail {
-        count: usize,
-    },
-    ChatEdit {
-        message: String,
-        body: String,
-    },
-    ChatWithdraw {
-        message: String,
-    },
-    ChatReact {
-        message: String,
-        reaction: String,
-        present: bool,
-    },
+    ChatSend { body: String, reply_to: Option<String> },
+    ChatHistory { count: usize, before: Option<String> },
+    ChatTail { count: usize },
+    ChatEdit { message: String, body: String },
+    ChatWithdraw { message: String },
+    ChatReact { message: String, reaction: String, present: bool },
 
-    NoteNew {
-        title: String,
-        markdown: String,
-    },
+    NoteNew { title: String, markdown: String },
     NoteList,
-    NoteShow {
-        note: String,
-    },
-    NoteMerge {
-        note: String,
-        heads: Heads,
-        markdown: String,
-    },
-    NoteText {
-        note: String,
-    },
+    NoteShow { note: String },
+    NoteMerge { note: String, heads: Heads, markdown: String },
+    NoteText { note: String },
     /// Waits until the note holds these heads, then splices it as it was at them (or as it is now, if none are given).
-    NoteSplice {
-        note: String,
-        at: Heads,
-        splices: Vec<Splice>,
-    },
+    NoteSplice { note: String, at: Heads, splices: Vec<Splice> },
 
-    FileAdd {
-        source: PathBuf,
-        folder: String,
-        name: String,
-    },
-    FileList {
-        path: String,
-    },
-    FileGet {
-        path: String,
-        destination: PathBuf,
-    },
-    FileMkdir {
-        path: String,
-    },
-    FileMove {
-        from: String,
-        to: String,
-    },
-    FileRemove {
-        path: String,
-    },
+    CalAdd { event: NewEvent },
+    CalAgenda { from_ms: i64, to_ms: i64, zone: String },
+    CalImport { ics: String },
+    CalExport,
+    CalRemove { event: String },
+
+    FileAdd { source: PathBuf, folder: String, name: String },
+    FileList { path: String },
+    FileGet { path: String, destination: PathBuf },
+    FileMkdir { path: String },
+    FileMove { from: String, to: String },
+    FileRemove { path: String },
+}
+
+/// An event to add. Times as [`clave::EventTime`] reads them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct NewEvent {
+    pub(crate) summary: String,
+    pub(crate) start: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rrule: Option<String>,
+    /// Addresses.
+    #[serde(default)]
+    pub(crate) attendees: Vec<String>,
 }
 
 /// Something to wait for. All parts that are given have to hold at the same time.
@@ -136,9 +102,9 @@ pub(crate) struct Condition {
     /// At most so many other devices connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) online_max: Option<usize>,
-    /// These documents have exactly these heads.
+    /// These documents hold these changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) heads: Option<BTreeMap<String, Heads>>,
+    pub(crate) contains: Option<BTreeMap<String, Heads>>,
 }
 
 /// What a request needs of the network when no `clave run` is there to answer it.

@@ -9,6 +9,14 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::text;
 
+/// A value that says what it is, as every answer does.
+#[derive(Serialize)]
+pub(crate) struct Tagged<'a, T: Serialize> {
+    pub(crate) r#type: &'a str,
+    #[serde(flatten)]
+    pub(crate) value: T,
+}
+
 /// The two outputs of this process, and what they can take.
 pub(crate) struct Screen {
     /// JSON was asked for.
@@ -39,14 +47,13 @@ impl Screen {
     /// A failure, for whoever reads.
     pub(crate) fn failure(&self, failure: &Failure) {
         #[derive(Serialize)]
-        struct Tagged<'a> {
-            r#type: &'a str,
+        struct Exit<'a> {
             exit: u8,
             #[serde(flatten)]
             failure: &'a Failure,
         }
         let mut words = if self.json {
-            let tagged = Tagged { r#type: "error", exit: failure.code.exit(), failure };
+            let tagged = Tagged { r#type: "error", value: Exit { exit: failure.code.exit(), failure } };
             text::json(&serde_json::to_string(&tagged).unwrap_or_default())
         } else {
             let mark = Style::new().for_stderr().red().bold().apply_to("clave:");

@@ -75,6 +75,10 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         }
         Reply::Text { text, .. } => vec![text::lines(text)],
         Reply::Heads { heads } => heads.clone(),
+        Reply::Added { .. } => vec!["It is in the calendar. `clave cal agenda` shows what is coming.".to_owned()],
+        Reply::Agenda(agenda) => self::agenda(agenda),
+        Reply::Imported(report) => imported(report),
+        Reply::Calendar { ics } => vec![text::lines(ics)],
         Reply::File(file) => vec![self::file(file, how)],
         Reply::Files { path, files } if files.is_empty() && path == "/" => {
             vec!["No files yet. Share one: clave file add PATH".to_owned()]
@@ -227,6 +231,47 @@ fn sent(online: usize, how: &Show) -> String {
         (true, online) => format!("Sent to the {online} devices that are connected."),
         (false, _) => "Stored. It goes out when this device is online: clave run".to_owned(),
     }
+}
+
+/// Days, each with what happens on it.
+fn agenda(agenda: &reply::Agenda) -> Vec<String> {
+    if agenda.occurrences.is_empty() {
+        return vec![
+            "Nothing is coming up. Add something: clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\"".to_owned(),
+        ];
+    }
+    let mut words = Vec::new();
+    let mut day = String::new();
+    for occurrence in &agenda.occurrences {
+        let (date, clock) = crate::time::day_and_clock(occurrence.start_ms, &agenda.zone);
+        if date != day {
+            words.push(bold(&date));
+            day = date;
+        }
+        let (_, end) = crate::time::day_and_clock(occurrence.end_ms, &agenda.zone);
+        let when = if occurrence.all_day { "all day    ".to_owned() } else { format!("{clock}–{end}") };
+        let mut what = format!("  {when}  {}", line(&occurrence.summary));
+        if !occurrence.location.is_empty() {
+            what.push_str(&format!(", {}", line(&occurrence.location)));
+        }
+        if occurrence.status == "CANCELLED" {
+            what.push_str(" (cancelled)");
+        }
+        words.push(what);
+    }
+    if agenda.truncated {
+        words.push("There is more than can be shown: ask for fewer days.".to_owned());
+    }
+    words
+}
+
+fn imported(report: &reply::Imported) -> Vec<String> {
+    let mut words =
+        vec![format!("{} added, {} updated, {} unchanged.", report.added, report.updated, report.unchanged)];
+    for problem in &report.problems {
+        words.push(format!("line {}, {}: {}", problem.line, line(&problem.component), line(&problem.reason)));
+    }
+    words
 }
 
 /// A message: time, name, text; further lines below the text.

@@ -16,6 +16,15 @@ pub(crate) fn moment(ms: u64) -> String {
     moment_in(ms, now_ms(), &TimeZone::system())
 }
 
+/// The day and the wall clock of an instant in a zone.
+pub(crate) fn day_and_clock(ms: i64, zone: &str) -> (String, String) {
+    let at = Timestamp::from_millisecond(ms).and_then(|instant| instant.in_tz(zone));
+    at.map_or_else(
+        |_| ("?".to_owned(), "?".to_owned()),
+        |at| (at.strftime("%a %Y-%m-%d").to_string(), at.strftime("%H:%M").to_string()),
+    )
+}
+
 fn moment_in(ms: u64, now_ms: u64, zone: &TimeZone) -> String {
     let at = |ms: u64| Some(Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?.to_zoned(zone.clone()));
     let (Some(moment), Some(now)) = (at(ms), at(now_ms)) else { return "?".to_owned() };

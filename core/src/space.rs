@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clave_engine::crdt::DocumentKind;
+use clave_engine::crdt::{ChangeHash, DocumentKind};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Role;
 use clave_engine::{CircleStatus, DocumentId, InvitationId, InvitationInfo, InviteLink, SpaceId};
@@ -235,6 +235,27 @@ impl Space {
                     documents.push(DocumentHeads { id: known.id, kind: known.kind, heads });
                 }
                 Ok(documents)
+            })
+            .await
+    }
+
+    /// Whether all of these changes are here. Of a document that is not here, none are.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn contains(&self, changes: Vec<(DocumentId, Vec<ChangeHash>)>) -> Result<bool, Error> {
+        let id = self.id;
+        self.node
+            .read(move |engine| {
+                let known = engine.documents(id)?;
+                for (document, hashes) in &changes {
+                    let Some(info) = known.iter().find(|info| info.id == *document) else { return Ok(false) };
+                    let document = engine.document(id, info.id, info.kind)?;
+                    if !hashes.iter().all(|hash| document.contains(hash)) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             })
             .await
     }

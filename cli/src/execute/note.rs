@@ -1,8 +1,8 @@
 //! Notes.
 
-use clave::{ChangeHash, Event, Node, Note, Space};
+use clave::{Event, Node, Note, Space};
 
-use super::{next_event, pick};
+use super::{next_event, parse_heads, pick};
 use crate::failure::Failure;
 use crate::reply::{self, Reply, hex};
 use crate::request::Splice;
@@ -26,7 +26,7 @@ pub(super) async fn show(space: &Space, note: &str) -> Result<Reply, Failure> {
 
 pub(super) async fn merge(space: &Space, note: &str, heads: &[String], markdown: &str) -> Result<Reply, Failure> {
     let note = find(space, note).await?;
-    note.edit_markdown(&parse(heads)?, markdown).await?;
+    note.edit_markdown(&parse_heads(heads)?, markdown).await?;
     shown(&note).await
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn splice(
     at: &[String],
     splices: &[Splice],
 ) -> Result<Reply, Failure> {
-    let at = parse(at)?;
+    let at = parse_heads(at)?;
     let mut events = node.events();
     let note = loop {
         // It may still be on its way.
@@ -76,12 +76,4 @@ async fn find(space: &Space, asked: &str) -> Result<Note, Failure> {
     }
     let found = pick(space.notes().await?, asked, "note", |note| note.id.to_string(), |note| &note.title)?;
     Ok(space.note(found.id).await?)
-}
-
-fn parse(heads: &[String]) -> Result<Vec<ChangeHash>, Failure> {
-    let parse = |text: &String| {
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
-        ChangeHash::try_from(bytes.as_slice()).ok()
-    };
-    heads.iter().map(parse).collect::<Option<_>>().ok_or_else(|| Failure::usage("these are not heads of a note"))
 }

@@ -1,17 +1,15 @@
 //! Waiting for something to be so.
 
-use std::collections::BTreeMap;
-
 use clave::{Event, Node, Space};
 
-use super::next_event;
+use super::{next_event, parse_heads};
 use crate::failure::Failure;
-use crate::reply::{Reply, hex};
+use crate::reply::Reply;
 use crate::request::Condition;
 
 impl Condition {
     pub(super) fn needs_no_space(&self) -> bool {
-        self.members.is_none() && self.messages.is_none() && self.heads.is_none()
+        self.members.is_none() && self.messages.is_none() && self.contains.is_none()
     }
 }
 
@@ -55,12 +53,11 @@ async fn holds(node: &Node, space: &Space, condition: &Condition) -> Result<bool
     if !peers_fit(node, condition).await? {
         return Ok(false);
     }
-    let Some(wanted) = &condition.heads else { return Ok(true) };
-    let known: BTreeMap<String, Vec<String>> = space
-        .documents()
-        .await?
-        .into_iter()
-        .map(|document| (document.id.to_string(), document.heads.iter().map(hex).collect()))
-        .collect();
-    Ok(wanted.iter().all(|(document, heads)| known.get(document) == Some(heads)))
+    let Some(wanted) = &condition.contains else { return Ok(true) };
+    let mut changes = Vec::new();
+    for (document, heads) in wanted {
+        let document = document.parse().map_err(|_| Failure::usage(format!("“{document}” is not a document id")))?;
+        changes.push((document, parse_heads(heads)?));
+    }
+    Ok(space.contains(changes).await?)
 }

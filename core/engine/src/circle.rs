@@ -69,7 +69,7 @@ impl Circle {
             circle.take_operation(operation, desk);
         }
         let welcomed = circle.group.head().epoch;
-        for (epoch, key) in keys {
+        for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
             circle.learn_key(epoch, key, welcomed, desk);
         }
         Ok(circle)
@@ -180,7 +180,7 @@ impl Circle {
 
     fn note_handed_over(&mut self, id: &KeyId, under: EpochId, desk: &mut Desk) {
         if let Some(held) = self.keys.held(id) {
-            let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned().into()));
+            let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
             self.learn_key(epoch, key, under, desk);
         }
     }

@@ -32,3 +32,21 @@ fn a_seed_replays_byte_for_byte() {
         assert_ne!(one.trace_hash, run(Plan::of_seed(seed + 100)).trace_hash);
     }
 }
+
+/// Schedules that once ended badly.
+#[test]
+fn what_was_mended_stays_mended() {
+    let plans = [
+        // A Welcome to a branch with people whose operations only its keys open.
+        Plan { devices: 5, ..Plan::of_seed(23) },
+        // Somebody removed had been handed the key of a branch that lost and then won.
+        Plan { devices: 5, steps: 80, ..Plan::of_seed(867) },
+        // A commit that cited operations whose keys were handed over behind it.
+        Plan { devices: 5, steps: 60, ..Plan::of_seed(2087) },
+        Plan { devices: 4, many_admins: true, ..Plan::of_seed(146) },
+    ];
+    for plan in plans {
+        let outcome = run(plan);
+        assert!(outcome.faults.is_empty(), "{plan:?}: {:#?}", outcome.faults);
+    }
+}

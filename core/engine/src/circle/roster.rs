@@ -23,6 +23,10 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        if change.remove.is_empty() {
+            // What the commit cites may be sealed with these, so they must not be behind it.
+            self.hand_over(self.out_of_reach(), desk)?;
+        }
         let parent = self.group.head().epoch;
         let added = change
             .add
@@ -150,13 +154,20 @@ impl Circle {
         RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }
     }
 
+    /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
+    /// was removed since and is no leaf here: nothing is sealed with it, a commit comes first.
+    fn is_worn(&self) -> bool {
+        let key = self.keys.of_epoch(&self.group.head().epoch).map(ContentKey::key_id);
+        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty())
+    }
+
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         if !self.is_member(&desk.me()) {
             return Ok(());
         }
         let change = self.difference(None, desk);
-        if !change.remove.is_empty() {
+        if !change.remove.is_empty() || self.is_worn() {
             self.commit(change, None, desk)?;
         }
         Ok(())
@@ -170,7 +181,8 @@ impl Circle {
         }
         let change = self.difference(None, desk);
         let keys = self.out_of_reach();
-        if (change == RosterChange::default() && keys.is_empty()) || !self.is_member(&desk.me()) {
+        let must_commit = change != RosterChange::default() || self.is_worn();
+        if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {
             (self.mended, self.repair_at_ms) = (true, None);
             return Ok(());
         }
@@ -189,10 +201,6 @@ impl Circle {
             return Ok(());
         }
         self.repair_at_ms = None;
-        if change == RosterChange::default() {
-            self.hand_over(keys, desk)
-        } else {
-            self.commit(change, None, desk).map(drop)
-        }
+        if must_commit { self.commit(change, None, desk).map(drop) } else { self.hand_over(keys, desk) }
     }
 }
