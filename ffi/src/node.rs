@@ -232,8 +232,12 @@ impl Node {
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
     pub async fn network_changed(&self) {
         let node = self.session.node().clone();
+        let changed = async move {
+            node.network_changed().await;
+            Ok(())
+        };
         // A node that was shut down has no network to change.
-        let _ = self.session.run(async move { Ok(node.network_changed().await) }).await;
+        let _ = self.session.run(changed).await;
     }
 
     /// Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it

@@ -1,4 +1,7 @@
 //! A node and the threads it runs on.
+//!
+//! Not UniFFI's `async_runtime = "tokio"`: that is one thread for everything in the process, which never ends, and it
+//! polls futures on the thread that awaits them, so that a passphrase would be checked on a user interface's thread.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
