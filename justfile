@@ -89,7 +89,7 @@ bindings:
 
 # That the generated code in the repository is what clave-ffi generates.
 bindings-check: bindings
-    @test -z "$(git status --porcelain -- 'bindings/*/generated')" || { git status --short -- 'bindings/*/generated'; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
+    @test -z "$(git status --porcelain -- ':(glob)bindings/*/generated/**')" || { git status --short -- ':(glob)bindings/*/generated/**'; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
 
 # The Kotlin compiler and JNA, shown to work, then the bindings' own test.
 kotlin:
