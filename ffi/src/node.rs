@@ -240,8 +240,8 @@ impl Node {
         let _ = self.session.run(changed).await;
     }
 
-    /// Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-    /// returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+    /// Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+    /// returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
     /// listener, which it would wait for.
     pub async fn shutdown(&self) {
         self.session.shutdown().await;

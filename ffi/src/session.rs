@@ -76,7 +76,7 @@ impl Session {
         Ok(result.unwrap_or_else(|error| Err(ended(error)))?)
     }
 
-    /// Returns when the node has shut down and its threads have ended. Once begun it goes on, whoever waits for it.
+    /// Returns when the node and the runtime have shut down. Once begun it goes on, whoever waits for it.
     pub(crate) async fn shutdown(&self) {
         self.begin_shutdown();
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
