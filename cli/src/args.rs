@@ -56,10 +56,7 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  clave space new \"Café Kollektiv\"")]
     Space(SpaceCommand),
     /// Invite somebody by a link that works once
-    #[command(
-        args_conflicts_with_subcommands = true,
-        after_help = "Example:\n  clave invite --valid 48h --qr"
-    )]
+    #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave invite --valid 48h --qr")]
     Invite(Invite),
     /// Join a space by an invitation link
     #[command(after_help = "Example:\n  clave join clave://join/CiBzb21l…")]
@@ -93,8 +90,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  clave wait --members 2 --timeout 10m && clave chat send welcome")]
     Wait(Wait),
     /// Show it all: three devices, as three processes on this machine, work together
-    #[command(after_help = "Example:\n  clave demo --file photo.jpg --ics holidays.ics\n\nExit code 1 if anything differs \
-                            between the devices in the end.")]
+    #[command(
+        after_help = "Example:\n  clave demo --file photo.jpg --ics holidays.ics\n\nExit code 1 if anything differs \
+                            between the devices in the end."
+    )]
     Demo(Demo),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  clave completions bash > ~/.local/share/bash-completion/completions/clave")]

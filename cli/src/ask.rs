@@ -217,9 +217,14 @@ fn file(command: FileCommand) -> Result<Question, Failure> {
     Ok(match command {
         FileCommand::Add { path, to, name } => {
             let base = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let name = name.or(base).ok_or_else(|| Failure::usage("this is not a file").hint("name one with --name"))?;
+            let name =
+                name.or(base).ok_or_else(|| Failure::usage("this is not a file").hint("name one with --name"))?;
             let ask = Ask::FileAdd { source: place::absolute(&path)?, folder: to, name };
-            Question { progress: Some("Sealing"), show: Show { created: true, ..Show::default() }, ..Question::new(ask) }
+            Question {
+                progress: Some("Sealing"),
+                show: Show { created: true, ..Show::default() },
+                ..Question::new(ask)
+            }
         }
         FileCommand::Ls { path } => Question::new(Ask::FileList { path }),
         FileCommand::Get { path, output, timeout } => {
@@ -284,7 +289,8 @@ async fn edit_note(place: &Place, space: Option<String>, note: String, screen: &
         return show(&merged, &Show::default(), screen);
     }
     let Reply::Note(merged) = merged else { return Err(unexpected()) };
-    let words = if merged.markdown == markdown { "Saved." } else { "Saved, and merged with what others wrote meanwhile." };
+    let words =
+        if merged.markdown == markdown { "Saved." } else { "Saved, and merged with what others wrote meanwhile." };
     screen.say(words)
 }
 

@@ -81,7 +81,13 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
 }
 
 /// The one thing of `all` whose name this is, or whose id begins so.
-fn pick<T>(all: Vec<T>, asked: &str, what: &str, id: impl Fn(&T) -> String, name: impl Fn(&T) -> &str) -> Result<T, Failure> {
+fn pick<T>(
+    all: Vec<T>,
+    asked: &str,
+    what: &str,
+    id: impl Fn(&T) -> String,
+    name: impl Fn(&T) -> &str,
+) -> Result<T, Failure> {
     let mut named: Vec<T> = Vec::new();
     let mut begun: Vec<T> = Vec::new();
     for item in all {

@@ -36,8 +36,7 @@ pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(
         }
     };
     place.create()?;
-    let config =
-        NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
+    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
     let node = Box::pin(Node::create(config, &name, &device)).await?;
     let profile = Profile::from(node.profile());
     node.shutdown().await;

@@ -95,7 +95,9 @@ fn default_directory() -> Option<PathBuf> {
     } else if cfg!(target_os = "macos") {
         home().map(|home| home.join("Library/Application Support/clave"))
     } else {
-        variable("XDG_DATA_HOME").or_else(|| home().map(|home| home.join(".local/share"))).map(|data| data.join("clave"))
+        variable("XDG_DATA_HOME")
+            .or_else(|| home().map(|home| home.join(".local/share")))
+            .map(|data| data.join("clave"))
     }
 }
 

@@ -46,8 +46,9 @@ async fn serve(node: &Node, place: &Place, chosen: bool, screen: &Screen) -> Res
     let addresses = match tokio::time::timeout(LISTEN_PATIENCE, node.listening()).await {
         Ok(addresses) => addresses?,
         Err(_) => {
-            return Err(Failure::failed("this device could not listen on any of the addresses")
-                .hint("another program may have taken the port: `--listen /ip4/0.0.0.0/tcp/0` takes any that is free"));
+            return Err(Failure::failed("this device could not listen on any of the addresses").hint(
+                "another program may have taken the port: `--listen /ip4/0.0.0.0/tcp/0` takes any that is free",
+            ));
         }
     };
     if chosen {

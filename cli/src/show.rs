@@ -171,7 +171,11 @@ fn members(members: &[reply::Person]) -> Vec<String> {
 
 fn invitation(link: &reply::Link, how: &Show) -> Vec<String> {
     let mut words = vec![
-        format!("Whoever gets this link first can join “{}”, once, until {}:", line(&link.space), moment(link.expires_ms)),
+        format!(
+            "Whoever gets this link first can join “{}”, once, until {}:",
+            line(&link.space),
+            moment(link.expires_ms)
+        ),
         String::new(),
         link.link.clone(),
         String::new(),

@@ -77,8 +77,9 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 /// Rows with aligned columns, two spaces between them. The last column is not filled up.
 pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        (0..count).map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..count)
+        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).max().unwrap_or(0))
+        .collect();
     let fill = |row: &Vec<String>| {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, columns)| fit(cell, *columns)).collect();
         cells.join("  ").trim_end().to_owned()

@@ -1,9 +1,9 @@
 //! How an observed list changes.
 
 /// One step from the former state of a list to the next. Steps apply one after the other; the first ever is a
-/// [`Reset`](Self::Reset), so that the state at the beginning arrives by the same path as every later change.
+/// [`Reset`](Self::Reset), so that the state at the beginning arrives by the same path as every later change. Whoever shows the list has to do
+/// every kind of step, so the compiler says when there is a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ListDiff<T> {
     /// Forget what you have: this is the list.
     Reset(Vec<T>),

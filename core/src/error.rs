@@ -1,5 +1,6 @@
 //! What an application can be told went wrong.
 
+use clave_engine::crdt::CrdtError;
 use clave_engine::crypto::CryptoError;
 use clave_engine::{EngineError, JoinError, LinkError, NameError, ReadError, Refusal, SealError};
 use clave_transport::{AddressError, TransportError};
@@ -75,12 +76,92 @@ impl Error {
             _ => false,
         }
     }
+
+    /// What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning; a later
+    /// version may know more causes.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoIdentity => "identity.missing",
+            Self::IdentityExists => "identity.exists",
+            Self::Vault(error) => vault_code(error),
+            Self::Store(error) => store_code(error),
+            Self::Transport(TransportError::BadAddress(_)) | Self::Address(_) => "network.address",
+            Self::Transport(_) => "network.unavailable",
+            Self::Link(LinkError::NotALink) => "link.not_a_link",
+            Self::Link(_) => "link.damaged",
+            Self::Join(error) => join_code(*error),
+            Self::Unreachable(_) => "unreachable",
+            Self::Engine(error) => engine_code(error),
+            Self::NotFound(_) => "not_found",
+            Self::File { .. } => "file",
+            Self::Content(_) => "content",
+            Self::Cancelled => "cancelled",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+fn vault_code(error: &CryptoError) -> &'static str {
+    match error {
+        CryptoError::WrongPassphrase => "vault.wrong_passphrase",
+        CryptoError::PassphraseNeeded => "vault.passphrase_needed",
+        CryptoError::OutOfMemory => "vault.out_of_memory",
+        _ => "vault.damaged",
+    }
+}
+
+fn store_code(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Busy { .. } => "store.busy",
+        StoreError::Io(_) => "store.io",
+        StoreError::OutOfSpace => "store.full",
+        StoreError::Damaged => "store.damaged",
+        StoreError::TooNew { .. } => "store.too_new",
+        StoreError::WrongKind { .. } => "store.wrong_kind",
+        StoreError::TooLarge { .. } => "store.too_large",
+    }
+}
+
+fn join_code(error: JoinError) -> &'static str {
+    match error {
+        JoinError::Unknown => "invitation.unknown",
+        JoinError::Used => "invitation.used",
+        JoinError::Expired => "invitation.expired",
+        JoinError::Revoked => "invitation.revoked",
+        JoinError::Tampered => "invitation.tampered",
+        JoinError::NotAllowed => "invitation.not_allowed",
+        JoinError::AlreadyMember => "invitation.already_member",
+        JoinError::Busy => "invitation.busy",
+        _ => "invitation.protocol",
+    }
+}
+
+fn engine_code(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::NoSuchCircle | EngineError::NoSuchInvitation => "not_found",
+        EngineError::Join(error) => join_code(*error),
+        EngineError::Name(_) => "argument.name",
+        EngineError::NotAllowed(_) | EngineError::MayNotInvite | EngineError::Document(CrdtError::NotAuthor) => {
+            "not_allowed"
+        }
+        EngineError::TooLarge | EngineError::Document(CrdtError::TooLarge { .. }) => "argument.too_large",
+        EngineError::Document(CrdtError::NotFound(_)) => "not_found",
+        EngineError::Document(CrdtError::NameTaken) => "argument.name_taken",
+        EngineError::Malformed | EngineError::Document(CrdtError::Invalid(_)) => "argument.invalid",
+        EngineError::WrongKind | EngineError::Document(CrdtError::WrongKind { .. }) => "argument.kind",
+        EngineError::Store(ReadError::Damaged) | EngineError::Damaged => "store.damaged",
+        EngineError::Store(_) => "store.io",
+        EngineError::WriteFailed => "store.write_failed",
+        _ => "internal",
+    }
 }
 
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Join(error) => Self::Join(error),
+            EngineError::Document(CrdtError::NotFound(what)) => Self::NotFound(what),
             error => Self::Engine(error),
         }
     }
@@ -103,6 +184,38 @@ impl From<SealError> for Error {
         match error {
             SealError::Source(source) => Self::File { path: "the source".to_owned(), source },
             _ => Self::Engine(EngineError::TooLarge),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_found_may_arrive_wherever_it_was_looked_for() {
+        let error = Error::from(EngineError::Document(CrdtError::NotFound("message")));
+        assert!(error.is_retryable());
+        assert_eq!(error.to_string(), "there is no such message here; it may not have arrived yet");
+        assert_eq!(error.code(), "not_found");
+    }
+
+    #[test]
+    fn codes_name_the_cause() {
+        for (error, code) in [
+            (Error::Vault(CryptoError::WrongPassphrase), "vault.wrong_passphrase"),
+            (Error::Store(StoreError::Busy { holder: None }), "store.busy"),
+            (Error::Address(AddressError::Malformed), "network.address"),
+            (Error::Transport(TransportError::BadAddress(AddressError::Malformed)), "network.address"),
+            (Error::Link(LinkError::Damaged), "link.damaged"),
+            (EngineError::Join(JoinError::Used).into(), "invitation.used"),
+            (NameError::Empty.into(), "argument.name"),
+            (EngineError::MayNotInvite.into(), "not_allowed"),
+            (ReadError::Unreadable.into(), "store.io"),
+            (EngineError::Crypto(CryptoError::BadCiphertext).into(), "internal"),
+            (Error::Stopped, "stopped"),
+        ] {
+            assert_eq!(error.code(), code);
         }
     }
 }

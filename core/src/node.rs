@@ -345,7 +345,11 @@ impl Node {
     }
 
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {
-        let _ = self.read(move |engine| Ok(engine.cancel_fetch(fetch))).await;
+        let cancel = move |engine: &mut Engine| {
+            engine.cancel_fetch(fetch);
+            Ok(())
+        };
+        let _ = self.read(cancel).await;
     }
 
     /// Runs on the engine's thread; returns when what it did is durable.

@@ -88,7 +88,7 @@ async fn two_people_work_together() {
     .await;
     let (a, b) = (note.snapshot().await.expect("it runs"), his_note.snapshot().await.expect("it runs"));
     let (left, right) = tokio::join!(
-        note.edit_markdown(&a.heads, a.markdown.replace("one", "one by Alice")),
+        note.edit_markdown(&a.heads, a.markdown.replace("Agenda", "Agenda by Alice")),
         his_note.edit_markdown(&b.heads, format!("{}- two by 小波\n", b.markdown)),
     );
     left.expect("her edit");
@@ -96,7 +96,7 @@ async fn two_people_work_together() {
     within(async {
         loop {
             let (a, b) = (note.snapshot().await.expect("it runs"), his_note.snapshot().await.expect("it runs"));
-            if a == b && a.markdown.contains("one by Alice") && a.markdown.contains("two by 小波") {
+            if a == b && a.markdown.contains("Agenda by Alice") && a.markdown.contains("two by 小波") {
                 return;
             }
             tokio::task::yield_now().await;

@@ -59,6 +59,6 @@ pub use note::{
 };
 pub use pieces::IMPORT_PIECE_BYTES;
 pub use timeline::{
-    Attachment, Draft, MESSAGE_BYTES_MAX, Message, MessageId, REACTION_BYTES_MAX, Reaction, SEGMENT_MESSAGES_MAX,
-    Timeline,
+    Attachment, CLOCK_SKEW_MS_MAX, Draft, MESSAGE_BYTES_MAX, Message, MessageId, REACTION_BYTES_MAX, Reaction,
+    SEGMENT_MESSAGES_MAX, Timeline,
 };

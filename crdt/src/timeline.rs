@@ -27,6 +27,9 @@ pub use message::{Attachment, Draft, MESSAGE_BYTES_MAX, MessageId};
 
 /// How many messages a segment takes. Devices that post at the same time may overfill it a little.
 pub const SEGMENT_MESSAGES_MAX: usize = 2_000;
+/// How far ahead of its author's clock a message is dated, at most, to come behind what the author has seen; in
+/// milliseconds. Beyond it somebody's clock is plainly wrong, and is not followed.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
 /// The longest reaction, in bytes: room for any emoji.
 pub const REACTION_BYTES_MAX: usize = 64;
 
@@ -104,7 +107,8 @@ impl<'a> Timeline<'a> {
         Self { same_person, ..self }
     }
 
-    /// Adds a message.
+    /// Adds a message. It goes behind everything that its author has seen here, even within one millisecond, and even if
+    /// their clock is behind that of others by up to [`CLOCK_SKEW_MS_MAX`].
     ///
     /// # Errors
     ///
@@ -113,9 +117,15 @@ impl<'a> Timeline<'a> {
         if self.is_full() {
             return Err(CrdtError::SegmentFull);
         }
-        let id = MessageId::new(now_ms, random, self.document.actor());
+        let id = MessageId::new(self.after_seen(now_ms), random, self.document.actor());
         self.put(message_key(&id), Wire::from_draft(draft).encode_with(&[])?)?;
         Ok(id)
+    }
+
+    fn after_seen(&self, now_ms: u64) -> u64 {
+        let at = |ms| message_key(&MessageId::new(ms, [0; 6], Actor::GENESIS));
+        let ahead = self.automerge().map_range(ROOT, at(now_ms)..at(now_ms.saturating_add(CLOCK_SKEW_MS_MAX)));
+        ahead.last().and_then(|item| message_id(&item.key)).map_or(now_ms, |newest| newest.sent_ms() + 1)
     }
 
     /// Replaces what one's own message says.

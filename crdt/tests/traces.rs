@@ -3,7 +3,7 @@
 //! `CLAVE_TRACES` names the folder with `friendsforever.json.gz` and `clownschool.json.gz` (josephg/editing-traces,
 //! "concurrent"). Without it the real ones are left out, which the test says, and only the small trace of our own in
 //! `fixtures/` is checked.
-
+#![expect(clippy::disallowed_methods, reason = "real traces lie outside the repository, and are timed")]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,7 +147,6 @@ fn a_small_trace_ends_as_written() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "says what was left out, and how long it took")]
 fn recorded_sessions_end_as_recorded() {
     let Some(folder) = std::env::var_os("CLAVE_TRACES").map(PathBuf::from) else {
         eprintln!("CLAVE_TRACES is not set: friendsforever and clownschool are left out");

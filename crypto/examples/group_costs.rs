@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p clave-crypto --example group_costs -- 10 100`
 #![allow(clippy::print_stdout)]
+#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
 use std::time::Instant;
 

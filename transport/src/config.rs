@@ -16,7 +16,7 @@ pub struct Config {
     pub relays: Vec<Address>,
     /// Whether to tell the local network of this device and to look for others there (mDNS).
     pub mdns: bool,
-    /// Whether QUIC addresses can be dialled and listened on.
+    /// Whether QUIC addresses can be dialled and listened on. Needs the feature `quic`.
     pub quic: bool,
     /// Whether to try to replace relayed connections by direct ones (DCUtR).
     pub hole_punching: bool,

@@ -6,6 +6,9 @@ use crate::{FRAME_BYTES_MAX, PeerKey};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
+    /// The caller: QUIC was asked for, and this build has none.
+    #[error("this build has no QUIC: use TCP addresses, or build with the feature `quic`")]
+    NoQuic,
     /// The caller: a limit contradicts another or the length of a frame.
     #[error("the limit {0} is out of range: see the documentation of `Limits` for what it may be")]
     BadLimit(&'static str),

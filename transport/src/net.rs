@@ -2,13 +2,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::future::Either;
 use libp2p::{
     PeerId, Swarm, Transport as _, connection_limits,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dcutr, dns, identify,
     identity::Keypair,
-    mdns, noise, ping, quic, relay,
+    mdns, noise, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
@@ -132,17 +131,7 @@ pub(crate) fn wire(keys: &Keypair, quic: bool, streams: usize, patience: Duratio
     let base = || -> Result<Wire, TransportError> {
         let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
         let tcp = secured(tcp, keys, streams, patience)?;
-        if !quic {
-            return Ok(tcp);
-        }
-        let mut config = quic::Config::new(keys);
-        config.handshake_timeout = patience;
-        let quic = quic::tokio::Transport::new(config);
-        let either = quic.or_transport(tcp).map(|either, _| match either {
-            Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-            Either::Right(tcp) => tcp,
-        });
-        Ok(either.boxed())
+        if quic { with_quic(tcp, keys, patience) } else { Ok(tcp) }
     };
     match dns::tokio::Transport::system(base()?) {
         Ok(with_dns) => Ok(with_dns.boxed()),
@@ -152,6 +141,25 @@ pub(crate) fn wire(keys: &Keypair, quic: bool, streams: usize, patience: Duratio
             base()
         }
     }
+}
+
+#[cfg(feature = "quic")]
+fn with_quic(tcp: Wire, keys: &Keypair, patience: Duration) -> Result<Wire, TransportError> {
+    use futures::future::Either;
+    use libp2p::quic;
+
+    let mut config = quic::Config::new(keys);
+    config.handshake_timeout = patience;
+    let either = quic::tokio::Transport::new(config).or_transport(tcp).map(|either, _| match either {
+        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+        Either::Right(tcp) => tcp,
+    });
+    Ok(either.boxed())
+}
+
+#[cfg(not(feature = "quic"))]
+fn with_quic(_: Wire, _: &Keypair, _: Duration) -> Result<Wire, TransportError> {
+    Err(TransportError::NoQuic)
 }
 
 /// Noise and Yamux over a stream of bytes.

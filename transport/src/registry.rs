@@ -24,9 +24,6 @@ const OBSERVED_MAX: usize = 16;
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
     pub(crate) refusals: RefusalCounters,
-    /// To and from anybody, those included who are gone.
-    pub(crate) sent_bytes: AtomicU64,
-    pub(crate) received_bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -35,6 +32,8 @@ struct Inner {
     permitted: BTreeSet<PeerKey>,
     listening: BTreeSet<Address>,
     observed: VecDeque<Address>,
+    /// Bytes sent to and received from peers that are gone.
+    gone_bytes: (u64, u64),
 }
 
 #[derive(Default)]
@@ -77,9 +76,9 @@ pub struct Refusals {
 pub struct Stats {
     /// Every connected peer.
     pub peers: Vec<PeerInfo>,
-    /// Bytes of frames sent to anybody since the start, without the four of each length.
+    /// Bytes of frames sent to anyone since the start.
     pub sent_bytes: u64,
-    /// Bytes of frames received from anybody since the start, likewise.
+    /// Bytes of frames received from anyone since the start.
     pub received_bytes: u64,
     /// What was refused.
     pub refusals: Refusals,
@@ -165,7 +164,19 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, peer: &PeerKey) {
-        self.lock().peers.remove(peer);
+        let mut inner = self.lock();
+        if let Some(gone) = inner.peers.remove(peer) {
+            inner.gone_bytes.0 += gone.sent_bytes.load(Relaxed);
+            inner.gone_bytes.1 += gone.received_bytes.load(Relaxed);
+        }
+    }
+
+    /// Bytes of frames sent to and received from anyone since the start.
+    pub(crate) fn total_bytes(&self) -> (u64, u64) {
+        let inner = self.lock();
+        inner.peers.values().fold(inner.gone_bytes, |(sent, received), peer| {
+            (sent + peer.sent_bytes.load(Relaxed), received + peer.received_bytes.load(Relaxed))
+        })
     }
 
     pub(crate) fn peer(&self, peer: &PeerKey) -> Option<Arc<Peer>> {

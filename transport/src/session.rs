@@ -242,7 +242,6 @@ impl Reader {
                     } else {
                         self.peer.received_frames.fetch_add(1, Relaxed);
                         self.peer.received_bytes.fetch_add(bytes.len() as u64, Relaxed);
-                        self.shared.registry.received_bytes.fetch_add(bytes.len() as u64, Relaxed);
                         if !self.shared.events.frame(self.peer.key, self.channel, bytes).await {
                             return false;
                         }
@@ -354,7 +353,6 @@ impl Writer {
             Ok(()) => {
                 self.peer.sent_frames.fetch_add(1, Relaxed);
                 self.peer.sent_bytes.fetch_add(frame.bytes.len() as u64, Relaxed);
-                self.shared.registry.sent_bytes.fetch_add(frame.bytes.len() as u64, Relaxed);
             }
             Err(_) => self.interrupted().await,
         }

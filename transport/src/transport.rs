@@ -1,6 +1,6 @@
 //! The handle.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use tokio::{
     runtime::Handle,
@@ -181,10 +181,11 @@ impl Transport {
     /// Connected peers, counters and queues.
     pub fn stats(&self) -> Stats {
         let Shared { registry, events, .. } = &*self.inner.shared;
+        let (sent_bytes, received_bytes) = registry.total_bytes();
         Stats {
+            sent_bytes,
+            received_bytes,
             peers: registry.peers().iter().map(|peer| registry.info(peer)).collect(),
-            sent_bytes: registry.sent_bytes.load(Relaxed),
-            received_bytes: registry.received_bytes.load(Relaxed),
             refusals: registry.refusals.snapshot(),
             inbound_waiting_bytes: Channel::ALL.map(|channel| events.waiting(channel)),
         }

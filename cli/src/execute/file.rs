@@ -28,7 +28,9 @@ pub(super) async fn get(space: &Space, path: &str, destination: &Path, out: &Out
     let tree = drive.tree().await?;
     let id = resolve(&tree, path)?;
     if id.is_folder() {
-        return Err(Failure::usage(format!("{path} is a folder")).hint("get its files one by one: `clave file ls` lists them"));
+        return Err(
+            Failure::usage(format!("{path} is a folder")).hint("get its files one by one: `clave file ls` lists them")
+        );
     }
     drive.get(id, destination, |progress: Progress| out.progress(progress)).await?;
     one(&tree, id)

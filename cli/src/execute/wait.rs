@@ -27,10 +27,7 @@ pub(super) async fn until(node: &Node, space: &Space, condition: &Condition) -> 
     let mut events = node.events();
     while !holds(node, space, condition).await? {
         let matters = |event: &Event| {
-            matches!(
-                event,
-                Event::DocumentChanged { .. } | Event::MembershipChanged { .. } | Event::Presence { .. }
-            )
+            matches!(event, Event::DocumentChanged { .. } | Event::MembershipChanged { .. } | Event::Presence { .. })
         };
         next_event(&mut events, matters).await?;
     }

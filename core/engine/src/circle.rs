@@ -40,6 +40,10 @@ pub(crate) struct Circle {
     loaded: BTreeMap<DocumentId, Document>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
+    /// The head that is about.
+    repair_of: Option<EpochId>,
+    /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
+    mended: bool,
 }
 
 impl Circle {
@@ -64,15 +68,18 @@ impl Circle {
         for operation in operations {
             circle.take_operation(operation, desk);
         }
-        for (epoch, key) in keys {
-            circle.learn_key(epoch, key, desk);
+        let welcomed = circle.group.head().epoch;
+        for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
+            circle.learn_key(epoch, key, welcomed, desk);
         }
         Ok(circle)
     }
 
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
-        file_epoch(id, None, &checkpoint, &mut keys, desk)?;
+        file_epoch(id, None, Some(&checkpoint), checkpoint.epoch, desk);
+        let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
+        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), None, &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         Ok(Self {
             id,
@@ -84,6 +91,8 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             repair_at_ms: None,
+            repair_of: None,
+            mended: false,
         })
     }
 
@@ -94,6 +103,7 @@ impl Circle {
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
     }
 
@@ -109,15 +119,18 @@ impl Circle {
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
         let operation = self.log.new_operation(&desk.device, action).map_err(EngineError::NotAllowed)?;
-        self.publish_operation(operation, desk)
+        self.publish_operation(operation, desk)?;
+        self.shut_out(desk)
     }
 
     fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), EngineError> {
+        // Before it takes effect: who it removes must be able to read it, and who follows must read it first.
+        let epoch = self.group.head().epoch;
         let bytes = operation.encode();
         if !self.take_operation(operation, desk) {
             return Err(EngineError::Malformed);
         }
-        self.publish(Body::Operation(bytes), desk)?;
+        self.publish_under(epoch, Body::Operation(bytes), desk)?;
         Ok(())
     }
 
@@ -138,14 +151,38 @@ impl Circle {
         checkpoint: Checkpoint,
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
-        file_epoch(self.id, parent, &checkpoint, &mut self.keys, desk)?;
+        let epoch = checkpoint.epoch;
+        let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
+        file_key(self.id, epoch, ContentKey::from_bytes(key), None, &mut self.keys, desk);
         self.group.insert(parent, checkpoint);
-        self.choose_head(desk)
+        file_epoch(self.id, self.group.parent_of(&epoch), self.group.get(&epoch), epoch, desk);
+        if let Some(parent) = parent {
+            self.hear_of(epoch, parent, desk);
+        }
+        self.choose_head(desk);
+        Ok(())
     }
 
-    /// Whether the key was news.
-    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, desk: &mut Desk) -> bool {
-        file_key(self.id, epoch, key, &mut self.keys, desk)
+    /// Notes that an epoch follows another, whether or not this device is in either.
+    fn hear_of(&mut self, epoch: EpochId, parent: EpochId, desk: &mut Desk) {
+        for news in self.group.link(epoch, Some(parent)) {
+            file_epoch(self.id, self.group.parent_of(&news), self.group.get(&news), news, desk);
+            self.mended = false;
+        }
+    }
+
+    /// Takes in a key that was handed over under `under`. Whether anything about it was news.
+    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, under: EpochId, desk: &mut Desk) -> bool {
+        let news = file_key(self.id, epoch, key, Some(under), &mut self.keys, desk);
+        self.mended &= !news;
+        news
+    }
+
+    fn note_handed_over(&mut self, id: &KeyId, under: EpochId, desk: &mut Desk) {
+        if let Some(held) = self.keys.held(id) {
+            let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
+            self.learn_key(epoch, key, under, desk);
+        }
     }
 
     pub(crate) fn status(&self) -> CircleStatus {
@@ -172,6 +209,7 @@ impl Circle {
     /// Whether the log took the operation in, now or for when its parents arrive.
     fn take_operation(&mut self, operation: Operation, desk: &mut Desk) -> bool {
         let (id, bytes) = (operation.id(), operation.encode());
+        let was_in = self.is_member(&desk.me());
         match self.log.insert(operation) {
             Insertion::Refused(reason) => {
                 tracing::warn!(operation = %id.short(), ?reason, "membership operation refused");
@@ -181,36 +219,51 @@ impl Circle {
             Insertion::Inserted(_) | Insertion::MissingParents(_) => {
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
+                if was_in && !self.is_member(&desk.me()) {
+                    desk.events.push(Event::Removed { circle: self.id });
+                }
+                self.choose_head(desk);
                 true
             }
         }
     }
 }
 
+/// Writes down an epoch; without a checkpoint, one that this device is not in.
 fn file_epoch(
     circle: CircleId,
     parent: Option<EpochId>,
-    checkpoint: &Checkpoint,
-    keys: &mut Keyring,
+    checkpoint: Option<&Checkpoint>,
+    epoch: EpochId,
     desk: &mut Desk,
-) -> Result<(), EngineError> {
-    let epoch = checkpoint.epoch;
+) {
     let record = local::Checkpoint {
         parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-        state: checkpoint.to_bytes().to_vec(),
+        state: checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
     };
     desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
-    let key = desk.agreement.export(checkpoint, Export::ContentKey, circle.as_bytes())?;
-    file_key(circle, epoch, ContentKey::from_bytes(key), keys, desk);
-    Ok(())
 }
 
-fn file_key(circle: CircleId, epoch: EpochId, key: ContentKey, keys: &mut Keyring, desk: &mut Desk) -> bool {
+/// Takes in a key: derived, or handed over under an epoch. Whether anything about it was news.
+fn file_key(
+    circle: CircleId,
+    epoch: EpochId,
+    key: ContentKey,
+    under: Option<EpochId>,
+    keys: &mut Keyring,
+    desk: &mut Desk,
+) -> bool {
     let id = key.key_id();
-    if keys.get(&id).is_some() {
+    if !keys.insert(epoch, key, under.is_none(), under) {
         return false;
     }
-    let record = local::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
+    let held = keys.held(&id).expect("it was inserted above");
+    let record = local::ContentKey {
+        epoch: held.epoch.as_bytes().to_vec(),
+        key: held.key.as_bytes().to_vec(),
+        derived: held.derived,
+        under: held.under.iter().map(|epoch| epoch.as_bytes().to_vec()).collect(),
+    };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
-    keys.insert(epoch, key)
+    true
 }

@@ -37,12 +37,12 @@ impl Desk {
     }
 
     pub(crate) fn put(&mut self, key: Key, value: Vec<u8>) {
-        self.store.unwritten.insert(key.clone(), Some(value.clone()));
+        self.store.overlay(key.clone(), Some(value.clone()));
         self.batch.put(key, value);
     }
 
     pub(crate) fn remove(&mut self, key: Key) {
-        self.store.unwritten.insert(key.clone(), None);
+        self.store.overlay(key.clone(), None);
         self.batch.remove(key);
     }
 }
@@ -50,7 +50,8 @@ impl Desk {
 /// The store as the engine sees it: what is durable, under what is on its way to be.
 pub(crate) struct View {
     durable: Arc<dyn StoreRead + Send + Sync>,
-    unwritten: BTreeMap<Key, Option<Vec<u8>>>,
+    /// The newest value of each key, and how many writes of it are on their way.
+    unwritten: BTreeMap<Key, (Option<Vec<u8>>, usize)>,
 }
 
 impl View {
@@ -58,18 +59,27 @@ impl View {
         Self { durable, unwritten: BTreeMap::new() }
     }
 
-    /// Forgets what became durable, unless it was overwritten since.
+    fn overlay(&mut self, key: Key, value: Option<Vec<u8>>) {
+        let (newest, writes) = self.unwritten.entry(key).or_default();
+        *newest = value;
+        *writes += 1;
+    }
+
+    /// Forgets what became durable, unless it was written again since.
     pub(crate) fn written(&mut self, batch: &Batch) {
-        for (key, value) in &batch.writes {
-            if self.unwritten.get(key) == Some(value) {
-                self.unwritten.remove(key);
+        for (key, _) in &batch.writes {
+            if let Some((_, writes)) = self.unwritten.get_mut(key) {
+                *writes -= 1;
+                if *writes == 0 {
+                    self.unwritten.remove(key);
+                }
             }
         }
     }
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
         match self.unwritten.get(key) {
-            Some(value) => Ok(value.clone()),
+            Some((value, _)) => Ok(value.clone()),
             None => self.durable.read(key),
         }
     }
@@ -81,7 +91,7 @@ impl View {
             records.insert(suffix.to_vec(), value);
             true
         })?;
-        for (key, value) in self.unwritten.range(Key::new(keyspace, scope, [])..) {
+        for (key, (value, _)) in self.unwritten.range(Key::new(keyspace, scope, [])..) {
             if key.keyspace != keyspace || key.scope != scope {
                 break;
             }

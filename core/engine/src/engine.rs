@@ -184,6 +184,8 @@ pub struct Engine {
 #[derive(Default)]
 struct Outbox {
     ready: VecDeque<Output>,
+    /// What the input or command that is being handled brought forth: it goes behind the write that it makes.
+    staged: Vec<Output>,
     next_io: u64,
     writes: VecDeque<PendingWrite>,
     failed: bool,
@@ -205,9 +207,18 @@ impl Outbox {
     }
 
     fn push(&mut self, output: Output) {
+        self.staged.push(output);
+    }
+
+    /// Ends an input or command: first what it wrote, then everything else.
+    fn close(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            self.write(batch);
+        }
+        let staged = std::mem::take(&mut self.staged);
         match self.writes.back_mut() {
-            Some(write) => write.then.push(output),
-            None => self.ready.push_back(output),
+            Some(write) => write.then.extend(staged),
+            None => self.ready.extend(staged),
         }
     }
 }
@@ -266,7 +277,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let repairs = self.circles.values().filter_map(|circle| circle.repair_at_ms);
-        repairs.chain(self.next_reconcile_ms()).chain(self.next_hello_ms()).min()
+        repairs.chain(self.next_reconcile_ms()).chain(self.next_retry_ms()).min()
     }
 
     /// Input: a write became durable, or failed.
@@ -277,6 +288,7 @@ impl Engine {
         if !written {
             self.outbox.failed = true;
             self.outbox.ready.clear();
+            self.outbox.staged.clear();
             self.outbox.writes.clear();
             return;
         }
@@ -293,8 +305,8 @@ impl Engine {
     /// Input: time passed.
     pub fn handle_tick(&mut self, now_ms: u64) {
         self.desk.now_ms = now_ms;
-        self.hello_when_due();
         self.reconcile_when_due();
+        self.retry_when_due();
         self.finish();
     }
 
@@ -332,13 +344,10 @@ impl Engine {
     fn finish(&mut self) {
         if self.outbox.failed {
             self.desk.batch = Batch::default();
+            self.outbox.staged.clear();
             return;
         }
         self.repair_rosters();
-        let batch = std::mem::take(&mut self.desk.batch);
-        if !batch.is_empty() {
-            self.outbox.write(batch);
-        }
         self.update_permissions();
         self.spread();
         self.pump();
@@ -346,6 +355,7 @@ impl Engine {
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }
+        self.outbox.close(std::mem::take(&mut self.desk.batch));
     }
 
     fn repair_rosters(&mut self) {

@@ -47,12 +47,6 @@ impl EntryIndex {
         self.items.binary_search(&item(hour, id)).is_ok()
     }
 
-    /// The ids, oldest hour first.
-    #[cfg(test)]
-    pub(crate) fn ids(&self) -> Vec<EntryId> {
-        self.items.iter().map(|item| EntryId::from_bytes(item.id.to_bytes())).collect()
-    }
-
     /// The first message of the side that begins.
     pub(crate) fn begin(&self) -> Vec<u8> {
         self.negentropy().initiate().expect("a fresh instance over a sorted index can begin")

@@ -1,7 +1,7 @@
 //! The random runner: people who use their devices while things go wrong, then a healed world that must agree.
 
 use clave_engine::membership::Role;
-use clave_engine::{CircleId, FileContent};
+use clave_engine::{CircleId, FileContent, InviteLink};
 
 use crate::{Agreement, Network, Who, World};
 
@@ -68,6 +68,7 @@ struct Run {
     invited: Vec<Who>,
     removed: Vec<Who>,
     files: Vec<FileContent>,
+    links: Vec<(Who, InviteLink)>,
 }
 
 /// Runs a plan.
@@ -86,6 +87,7 @@ pub fn run(plan: Plan) -> Outcome {
         run.world.pass(ms);
     }
     run.world.heal();
+    run.join_again();
     let mut faults = match run.world.settle() {
         Ok(()) => Vec::new(),
         Err(livelock) => vec![livelock.to_string()],
@@ -116,12 +118,28 @@ impl Run {
             people.push(world.add_with_clock(name, skew));
         }
         let circle = world.create_space(people[0], "Team");
-        let mut run =
-            Self { world, plan, circle, invited: vec![people[0]], people, removed: Vec::new(), files: Vec::new() };
+        let mut run = Self {
+            world,
+            plan,
+            circle,
+            invited: vec![people[0]],
+            people,
+            removed: Vec::new(),
+            files: Vec::new(),
+            links: Vec::new(),
+        };
         run.world.pass(1_000);
         run.invite();
         run.world.pass(5_000);
         run
+    }
+
+    /// A join is not remembered across a crash: whoever did not get in opens the link once more.
+    fn join_again(&mut self) {
+        for (guest, link) in std::mem::take(&mut self.links) {
+            // Those who are in are refused at once.
+            let _ = self.world.join(guest, &link);
+        }
     }
 
     fn somebody(&mut self) -> Option<Who> {
@@ -157,6 +175,7 @@ impl Run {
             && self.world.join(guest, &link).is_ok()
         {
             self.invited.push(guest);
+            self.links.push((guest, link));
         }
     }
 

@@ -1,6 +1,9 @@
-//! People come in by invitation.
+//! People come in by invitation, or are told why not.
 
+use clave_engine::JoinError;
 use clave_sim::{Livelock, World};
+
+const NO_FAULTS: [&str; 0] = [];
 
 #[test]
 fn two_devices_join_by_link_and_chat_both_ways() -> Result<(), Livelock> {
@@ -10,13 +13,134 @@ fn two_devices_join_by_link_and_chat_both_ways() -> Result<(), Livelock> {
     world.invite(alice, team, bob);
     world.settle()?;
     world.post(alice, team, "Good morning");
+    world.settle()?;
     world.post(bob, team, "Hello Alice");
     world.settle()?;
     for who in [alice, bob] {
-        let mut messages = world.messages(who, team);
-        messages.sort();
-        assert_eq!(messages, ["Good morning", "Hello Alice"]);
+        assert_eq!(world.messages(who, team), ["Good morning", "Hello Alice"]);
     }
-    assert_eq!(world.faults(team), [] as [&str; 0]);
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn who_joins_late_reads_everything() -> Result<(), Livelock> {
+    let mut world = World::new(2);
+    let (alice, bob, carol) = (world.alice(), world.bob(), world.carol());
+    let team = world.create_space(alice, "Team");
+    world.post(alice, team, "before anybody came");
+    world.invite(alice, team, bob);
+    world.settle()?;
+    world.post(bob, team, "between the two");
+    world.settle()?;
+    // Invited by somebody who was not there at the beginning.
+    world.invite(bob, team, carol);
+    world.settle()?;
+    assert_eq!(world.messages(carol, team), ["before anybody came", "between the two"]);
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn a_used_invitation_is_refused() -> Result<(), Livelock> {
+    let mut world = World::new(3);
+    let (alice, bob, carol) = (world.alice(), world.bob(), world.carol());
+    let team = world.create_space(alice, "Team");
+    let link = world.invitation(alice, team).expect("an owner may invite");
+    world.join(bob, &link).expect("not in yet");
+    world.settle()?;
+    world.join(carol, &link).expect("she cannot know");
+    world.settle()?;
+    assert_eq!(world.join_errors(carol), [JoinError::Used]);
+    assert!(world.circles(carol).is_empty());
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn an_expired_invitation_is_refused_by_the_inviters_clock() -> Result<(), Livelock> {
+    let mut world = World::new(4);
+    let alice = world.alice();
+    let bob = world.add_with_clock("Bob", -3_600_000);
+    let team = world.create_space(alice, "Team");
+    let link = world.invitation_for(alice, team, 60_000).expect("an owner may invite");
+    world.pass(120_000);
+    world.join(bob, &link).expect("by Bob's clock there is time left");
+    world.settle()?;
+    assert_eq!(world.join_errors(bob), [JoinError::Expired]);
+    Ok(())
+}
+
+#[test]
+fn a_revoked_invitation_is_refused() -> Result<(), Livelock> {
+    let mut world = World::new(5);
+    let (alice, bob) = (world.alice(), world.bob());
+    let team = world.create_space(alice, "Team");
+    let link = world.invitation(alice, team).expect("an owner may invite");
+    world.revoke(alice, link.invitation);
+    world.join(bob, &link).expect("he cannot know");
+    world.settle()?;
+    assert_eq!(world.join_errors(bob), [JoinError::Revoked]);
+    Ok(())
+}
+
+#[test]
+fn a_tampered_invitation_is_refused() -> Result<(), Livelock> {
+    let mut world = World::new(6);
+    let (alice, bob, carol) = (world.alice(), world.bob(), world.carol());
+    let team = world.create_space(alice, "Team");
+    let other = world.create_space(alice, "Other");
+    let (link, wrong) = (world.invitation(alice, team), world.invitation(alice, other));
+    let (link, wrong) = (link.expect("an owner may invite"), wrong.expect("an owner may invite"));
+    // The secret of another invitation, then another circle.
+    let mut secret = wrong.clone();
+    (secret.invitation, secret.circle) = (link.invitation, link.circle);
+    world.join(bob, &secret).expect("he cannot know");
+    let mut circle = link.clone();
+    circle.circle = wrong.circle;
+    world.join(carol, &circle).expect("she cannot know");
+    world.settle()?;
+    assert_eq!(world.join_errors(bob), [JoinError::Tampered]);
+    assert_eq!(world.join_errors(carol), [JoinError::Tampered]);
+    Ok(())
+}
+
+#[test]
+fn a_lost_answer_is_given_once_more() -> Result<(), Livelock> {
+    let mut world = World::new(7);
+    let (alice, bob) = (world.alice(), world.bob());
+    let team = world.create_space(alice, "Team");
+    world.pass(1_000);
+    world.invite(alice, team, bob);
+    // The request is answered when there are two in the log; then the answer is on its way.
+    while world.people(alice, team).len() < 2 {
+        world.step();
+    }
+    world.isolate(bob);
+    world.pass(10_000);
+    assert!(world.circles(bob).is_empty());
+    world.heal();
+    world.settle()?;
+    assert_eq!(world.circles(bob), [team]);
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn the_inviter_may_crash_at_any_write_of_a_join() -> Result<(), Livelock> {
+    for writes in 0..6 {
+        let mut world = World::new(100 + writes);
+        let (alice, bob) = (world.alice(), world.bob());
+        let team = world.create_space(alice, "Team");
+        let link = world.invitation(alice, team).expect("an owner may invite");
+        world.pass(1_000);
+        world.crash_at_write(alice, writes);
+        world.join(bob, &link).expect("not in yet");
+        world.pass(5_000);
+        world.heal();
+        world.settle()?;
+        assert_eq!(world.circles(bob), [team], "after {writes} writes");
+        assert_eq!(world.faults(team), NO_FAULTS, "after {writes} writes");
+    }
     Ok(())
 }

@@ -22,9 +22,15 @@ const SENT_QUEUED_MAX: usize = 1_024;
 /// The longest the engine sleeps, so that a clock that was set is noticed.
 const SLEEP_MS_MAX: u64 = 5_000;
 
+/// Something to run on the engine's thread, with the time in Unix milliseconds.
+pub(super) type Run = Box<dyn FnOnce(&mut Engine, u64) + Send>;
+
+/// The two ends of the queue that reports which frames left.
+type SentQueue = (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>);
+
 /// What a command is: it runs on the engine's thread, and its caller hears once its effects are durable.
 pub(super) struct Command {
-    pub(super) run: Box<dyn FnOnce(&mut Engine, u64) + Send>,
+    pub(super) run: Run,
     pub(super) durable: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -48,14 +54,14 @@ pub(super) struct Driver {
     pub(super) connected: BTreeMap<DeviceId, Links>,
     /// Commands whose writes are on their way, in order.
     pub(super) waiting: VecDeque<(IoId, oneshot::Sender<Result<(), StoreError>>)>,
-    pub(super) sent: (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>),
+    pub(super) sent: SentQueue,
 }
 
 /// The queues of one connected peer.
 #[derive(Default)]
 pub(super) struct Links(BTreeMap<Channel, mpsc::Sender<Vec<u8>>>);
 
-pub(super) fn sent_queue() -> (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>) {
+pub(super) fn sent_queue() -> SentQueue {
     mpsc::channel(SENT_QUEUED_MAX)
 }
 

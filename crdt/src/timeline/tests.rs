@@ -197,7 +197,9 @@ fn reactions_belong_to_who_reacted() {
 #[test]
 fn the_newest_come_first_and_the_clock_may_be_wrong() {
     let mut alice = document(1);
-    let times = [NOON, NOON + 2, NOON + 1, NOON + 1_000_000_000, NOON + 3];
+    // A clock that is set back by more than skew explains.
+    let step = 2 * CLOCK_SKEW_MS_MAX;
+    let times = [NOON, NOON + 2 * step, NOON + step, NOON + 1_000_000_000, NOON + 3 * step];
     let ids: Vec<_> = times.iter().map(|now_ms| post(&mut alice, *now_ms, &now_ms.to_string()).0).collect();
     let timeline = alice.timeline().unwrap();
     let shown = |messages: Vec<Message>| messages.into_iter().map(|message| message.id).collect::<Vec<_>>();
@@ -325,4 +327,23 @@ proptest! {
             prop_assert_eq!(&loaded.timeline().unwrap().messages(..), &first);
         }
     }
+}
+
+#[test]
+fn a_message_comes_behind_what_its_author_has_seen() {
+    let mut alice = document(1);
+    // Within one millisecond, and even if the random parts would order them otherwise.
+    let ids: Vec<_> = (0..5)
+        .map(|n| alice.timeline().unwrap().post(NOON, [9 - n; 6], &Draft::text(n.to_string())).unwrap())
+        .collect();
+    assert!(ids.is_sorted());
+    let change = alice.commit(NOON).unwrap();
+
+    let mut bob = document(2);
+    bob.apply(&[change]).unwrap();
+    let behind = bob.timeline().unwrap().post(NOON - CLOCK_SKEW_MS_MAX / 2, [0; 6], &Draft::text("reply")).unwrap();
+    assert!(behind > ids[4]);
+    // A clock that is plainly wrong is left alone: otherwise one bad clock would date everybody's messages.
+    let earlier = bob.timeline().unwrap().post(NOON - 2 * CLOCK_SKEW_MS_MAX, [0; 6], &Draft::text("?")).unwrap();
+    assert_eq!(earlier.sent_ms(), NOON - 2 * CLOCK_SKEW_MS_MAX);
 }

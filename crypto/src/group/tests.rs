@@ -422,6 +422,7 @@ fn bobs_checkpoint(world: &mut World<'_>) -> (Peer, Checkpoint) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "fixtures are files")]
 fn what_was_stored_long_ago_is_still_good() {
     for (agreement, name) in [(&Mls as &dyn GroupKeyAgreement, "mls"), (&SealedSecret, "sealed-secret")] {
         let mut world = World::new(agreement);

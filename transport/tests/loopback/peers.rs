@@ -2,7 +2,9 @@
 
 use clave_transport::{Channel, Config, DialError, Event, Events, Limits, PeerKey, SendError, Transport};
 
-use crate::harness::{alice, bob, config, connect, eventually, in_time, pair, start};
+#[cfg(feature = "quic")]
+use crate::harness::connect;
+use crate::harness::{alice, bob, config, eventually, in_time, pair, start};
 
 const CAROL: PeerKey = PeerKey([9; 32]);
 
@@ -174,6 +176,7 @@ async fn strangers_who_say_nothing_give_up_their_place() {
     assert_eq!(bob.transport.stats().refusals.idle_strangers, 1);
 }
 
+#[cfg(feature = "quic")]
 #[tokio::test]
 async fn quic_works_where_both_want_it() {
     let quic = |seed| {
@@ -187,6 +190,14 @@ async fn quic_works_where_both_want_it() {
     assert_eq!(bob.frame().await.2, vec![3; 2_000_000]);
     in_time(alice.transport.shutdown()).await;
     bob.disconnected(alice.key()).await;
+}
+
+#[cfg(not(feature = "quic"))]
+#[tokio::test]
+async fn a_build_without_quic_says_so() {
+    let mut config = config(1);
+    config.quic = true;
+    assert_eq!(clave_transport::Transport::start(config).err(), Some(clave_transport::TransportError::NoQuic));
 }
 
 #[tokio::test]

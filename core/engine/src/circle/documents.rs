@@ -3,6 +3,7 @@
 use clave_crdt::{Actor, CrdtError, DocumentKind};
 
 use super::*;
+use crate::membership::{Reason, Right};
 
 /// Changes since the last snapshot after which a document is saved anew when it is loaded.
 const CHANGES_PER_SNAPSHOT: usize = 256;
@@ -75,6 +76,9 @@ impl Circle {
         desk: &mut Desk,
         edit: impl FnOnce(&mut Document, &mut Vec<Vec<u8>>) -> Result<T, CrdtError>,
     ) -> Result<T, EngineError> {
+        if !self.log.membership().may(desk.me(), Right::Write) {
+            return Err(EngineError::NotAllowed(Reason::NotAllowed { right: Right::Write }));
+        }
         let now_ms = desk.now_ms;
         let document = self.document(id, kind, desk)?;
         let mut changes = Vec::new();

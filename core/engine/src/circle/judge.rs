@@ -1,8 +1,10 @@
 //! What becomes of an entry that arrived: done, held until something else arrives, or refused.
 
 use clave_crdt::{DocumentKind, inspect_change};
+use clave_crypto::Processed;
 
 use super::*;
+use crate::OperationId;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>;
@@ -120,57 +122,76 @@ impl Circle {
                 if !self.take_operation(operation, desk) {
                     return Err(Refusal::NotAllowed);
                 }
-                self.choose_head(desk).map_err(|_| Refusal::Malformed)?;
                 Ok(Verdict::Done { unlocks: true })
             }
             Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
-            Body::Keys(bundle) => self.judge_keys(&bundle, desk),
+            Body::Keys(bundle) => self.judge_keys(&envelope.tag, &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
-            Body::Welcome(welcome) => self.judge_welcome(&welcome, desk),
+            Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
         }
     }
 
     fn judge_commit(&mut self, author: DeviceId, commit: &proto::Commit, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
-        let Some(checkpoint) = self.group.get(&parent) else {
-            // From before this device joined, or on a branch it was never in: nothing it could ever follow.
-            let before = commit.depth <= self.group.first_depth();
-            return Ok(if before { Verdict::Done { unlocks: false } } else { Verdict::Wait });
-        };
-        if !checkpoint.leaves.contains(&desk.me()) {
-            return Ok(Verdict::Done { unlocks: false });
+        let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
+        if self.group.get(&epoch).is_some() {
+            self.hear_of(epoch, parent, desk);
+            return Ok(Verdict::Done { unlocks: true });
         }
+        let Some(checkpoint) = self.group.get(&parent) else {
+            if !self.group.knows(&parent) && !self.group.knows(&epoch) {
+                return Ok(Verdict::Wait);
+            }
+            // From before this device joined, or on a branch it is not in.
+            self.hear_of(epoch, parent, desk);
+            return Ok(Verdict::Done { unlocks: true });
+        };
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
             Err(clave_crypto::CryptoError::Evicted) => {
-                desk.events.push(Event::Removed { circle: self.id });
-                return Ok(Verdict::Done { unlocks: false });
+                self.hear_of(epoch, parent, desk);
+                return Ok(Verdict::Done { unlocks: true });
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
         };
-        if processed.committer != author {
+        if processed.committer != author || processed.checkpoint.epoch != epoch {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let membership = self.log.membership();
-        let justified = processed.added.iter().all(|added| membership.devices.contains_key(added))
-            && processed.removed.iter().all(|removed| !membership.devices.contains_key(removed));
-        if !justified {
-            // The operations it follows may be on their way; without them it never takes effect.
-            return Ok(Verdict::Wait);
+        let mut heads = Vec::with_capacity(commit.operations.len());
+        for id in &commit.operations {
+            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
         }
-        if self.group.get(&processed.checkpoint.epoch).is_some() {
-            return Ok(Verdict::Done { unlocks: false });
+        match self.is_justified(author, &processed, &heads) {
+            // Without the operations it follows it never takes effect.
+            None => return Ok(Verdict::Wait),
+            Some(false) => return Err(Refusal::UnjustifiedCommit),
+            Some(true) => {}
         }
         self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done { unlocks: true })
     }
 
-    fn judge_keys(&mut self, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
+    /// Whether a commit does what the log said at the point that it names; what came later, here or elsewhere, has no
+    /// say in it, so that every device judges alike. `None`: some of that has not arrived.
+    fn is_justified(&self, author: DeviceId, processed: &Processed, heads: &[OperationId]) -> Option<bool> {
+        let at_point;
+        let membership = if self.log.heads() == heads {
+            self.log.membership()
+        } else {
+            at_point = self.log.membership_at(heads)?;
+            &at_point
+        };
+        let is_in = |device: &DeviceId| membership.devices.contains_key(device);
+        Some(is_in(&author) && processed.added.iter().all(is_in) && !processed.removed.iter().any(is_in))
+    }
+
+    fn judge_keys(&mut self, tag: &KeyId, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
+        let under = self.keys.held(tag).map(|held| held.epoch).expect("the bundle was opened with it");
         let mut news = false;
         for key in &bundle.keys {
             let epoch = epoch_id(&key.epoch).ok_or(Refusal::Malformed)?;
             let key = <[u8; 32]>::try_from(key.key.as_slice()).map_err(|_| Refusal::Malformed)?;
-            news |= self.learn_key(epoch, ContentKey::from_bytes(key.into()), desk);
+            news |= self.learn_key(epoch, ContentKey::from_bytes(key.into()), under, desk);
         }
         Ok(Verdict::Done { unlocks: news })
     }

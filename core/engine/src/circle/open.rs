@@ -10,11 +10,14 @@ impl Circle {
         for record in desk.store.all(Keyspace::ContentKeys, scope)?.into_values() {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
-            keys.insert(epoch(&record.epoch)?, ContentKey::from_bytes(key.into()));
+            let of = epoch(&record.epoch)?;
+            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None);
+            for under in &record.under {
+                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(epoch(under)?));
+            }
         }
         let mut log = Log::new(id);
-        for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
-            let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
+        for operation in open_operations(scope, desk)? {
             if let Insertion::Refused(_) = log.insert_verified(operation) {
                 return Err(EngineError::Damaged);
             }
@@ -29,6 +32,8 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             repair_at_ms: None,
+            repair_of: None,
+            mended: false,
         };
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
@@ -38,15 +43,45 @@ impl Circle {
             let id = DocumentId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             circle.documents.insert(id, local::DocumentRecord::decode(record.as_slice())?);
         }
-        circle.choose_head(desk)?;
+        circle.choose_head(desk);
         Ok(circle)
     }
 }
 
+/// The operations of a circle, causes before effects: the log lets only so many wait for their causes.
+fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineError> {
+    let mut waiting = BTreeMap::new();
+    for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
+        let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
+        waiting.insert(operation.id(), operation);
+    }
+    let mut sorted = Vec::with_capacity(waiting.len());
+    while let Some((id, _)) = waiting.first_key_value() {
+        let mut path = vec![*id];
+        while let Some(id) = path.last() {
+            let unmet = waiting.get(id).and_then(|next| next.parents().iter().find(|id| waiting.contains_key(*id)));
+            match unmet {
+                Some(parent) => path.push(*parent),
+                None => {
+                    sorted.extend(waiting.remove(id));
+                    path.pop();
+                }
+            }
+        }
+    }
+    Ok(sorted)
+}
+
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
     let mut group: Option<Group> = None;
-    for record in desk.store.all(Keyspace::Checkpoints, scope)?.into_values() {
+    let mut links = Vec::new();
+    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
         let record = local::Checkpoint::decode(record.as_slice())?;
+        if record.state.is_empty() {
+            let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
+            links.push((epoch(&suffix)?, parent));
+            continue;
+        }
         let checkpoint = Checkpoint::from_bytes(&record.state)?;
         let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
         match &mut group {
@@ -54,7 +89,11 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
             Some(group) => group.insert(parent, checkpoint),
         }
     }
-    group.ok_or(EngineError::Damaged)
+    let mut group = group.ok_or(EngineError::Damaged)?;
+    for (epoch, parent) in links {
+        group.link(epoch, parent);
+    }
+    Ok(group)
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

@@ -1,16 +1,32 @@
-//! Commits: making the leaves of the group follow the membership log.
+//! Commits: making the leaves of the group follow the membership log, and its keys lead everywhere.
+
+use std::collections::BTreeSet;
 
 use clave_crypto::{HashContext, hash};
 
+use super::judge::Verdict;
 use super::*;
+use crate::membership::Device;
 
-/// How long each device in line waits for the one before it, in milliseconds.
+/// How long the first device in line waits before it mends anything, so that what is on its way arrives, in
+/// milliseconds.
+const REPAIR_QUIET_MS: u64 = 1_000;
+/// How long each further device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
 
 impl Circle {
     /// Adds and removes leaves in one commit on the head, and publishes it with the keys that lead back from it.
-    /// Returns the Welcome for those who were added.
-    pub(crate) fn commit(&mut self, change: RosterChange, desk: &mut Desk) -> Result<Option<Vec<u8>>, EngineError> {
+    /// Returns the Welcome for those who were added; `newcomer` is handed it directly.
+    pub(crate) fn commit(
+        &mut self,
+        change: RosterChange,
+        newcomer: Option<DeviceId>,
+        desk: &mut Desk,
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        if change.remove.is_empty() {
+            // What the commit cites may be sealed with these, so they must not be behind it.
+            self.hand_over(self.out_of_reach(), desk)?;
+        }
         let parent = self.group.head().epoch;
         let added = change
             .add
@@ -18,77 +34,79 @@ impl Circle {
             .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
-        let operations = self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect();
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             depth: output.checkpoint.depth,
+            epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
-            operations,
+            operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),
         };
         self.publish_under(parent, Body::Commit(body), desk)?;
-        let stranded = self.welcomes_for_stranded(&added, output.welcome.as_deref());
-        for (epoch, welcome) in stranded {
-            self.publish_under(epoch, Body::Welcome(welcome), desk)?;
+        if let Some(message) = &output.welcome {
+            for device in added.into_iter().filter(|device| Some(*device) != newcomer) {
+                for epoch in self.within_reach_of(&device) {
+                    let welcome = proto::Welcome { device: device.as_bytes().to_vec(), message: message.clone() };
+                    self.publish_under(epoch, Body::Welcome(welcome), desk)?;
+                }
+            }
         }
+        let keys = self.out_of_reach();
         self.enter_epoch(Some(parent), output.checkpoint, desk)?;
-        self.publish_keys(desk)?;
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id);
+        self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
 
-    /// Devices that were added on a branch that lost cannot read the winning one; their Welcome goes under an epoch
-    /// that they hold.
-    fn welcomes_for_stranded(&self, added: &[DeviceId], welcome: Option<&[u8]>) -> Vec<(EpochId, proto::Welcome)> {
-        let Some(message) = welcome else { return Vec::new() };
-        let mut welcomes = Vec::new();
-        for device in added {
-            for tip in self.group.tips().filter(|tip| tip.leaves.contains(device)) {
-                let welcome = proto::Welcome { device: device.as_bytes().to_vec(), message: message.to_vec() };
-                welcomes.push((tip.epoch, welcome));
-            }
+    /// Epochs whose keys a device holds that is in the log, but not in the head: it was added on another branch. Those
+    /// it is known to be in; else the last of each branch that can be read, which whoever was added there was told.
+    fn within_reach_of(&self, device: &DeviceId) -> BTreeSet<EpochId> {
+        let known: BTreeSet<EpochId> =
+            self.group.tips().filter(|tip| tip.leaves.contains(device)).map(|tip| tip.epoch).collect();
+        if !known.is_empty() {
+            return known;
         }
-        welcomes
+        let readable = |tip| self.group.line_of(tip).find(|epoch| self.keys.of_epoch(epoch).is_some());
+        self.group.foreign_tips().filter_map(readable).collect()
     }
 
-    /// Publishes, under the head, the keys of all epochs that its own line does not lead back to, and of its parent.
-    pub(crate) fn publish_keys(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        let mut line = self.group.line_of(self.group.head().epoch);
-        let _head = line.next();
-        let parent = line.next();
-        let ancestors: std::collections::BTreeSet<EpochId> = line.collect();
+    fn out_of_reach(&self) -> Vec<KeyId> {
+        self.keys.out_of_reach(self.group.line_of(self.group.head().epoch))
+    }
+
+    /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
+    fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
+        ids.sort_unstable();
+        ids.dedup();
         let head = self.group.head().epoch;
-        let keys: Vec<_> = self
-            .keys
-            .iter()
-            .filter(|(epoch, _)| *epoch != head && !ancestors.contains(epoch))
-            .filter(|(epoch, _)| Some(*epoch) == parent || self.group.get(epoch).is_some())
-            .map(|(epoch, key)| proto::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
-            .collect();
-        if !keys.is_empty() {
-            self.publish(Body::Keys(proto::KeyBundle { keys }), desk)?;
+        let held = |id: &KeyId| self.keys.held(id).map(|held| (held.epoch, held.key.as_bytes().to_vec()));
+        let keys: Vec<(EpochId, Vec<u8>)> = ids.iter().filter_map(held).collect();
+        if keys.is_empty() {
+            return Ok(());
         }
+        for id in &ids {
+            self.note_handed_over(id, head, desk);
+        }
+        let keys =
+            keys.into_iter().map(|(epoch, key)| proto::ContentKey { epoch: epoch.as_bytes().to_vec(), key }).collect();
+        self.publish_under(head, Body::Keys(proto::KeyBundle { keys }), desk)?;
         Ok(())
     }
 
-    /// Applies the one rule of which branch to follow; whoever wrote on the branch that lost hands its keys over.
-    pub(crate) fn choose_head(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+    /// Applies the one rule of which branch to follow.
+    pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
         let membership = self.log.membership();
-        let former = self.group.choose_head(|leaf| membership.devices.contains_key(leaf));
-        if let Some(former) = former {
-            let head = self.group.head().epoch;
-            desk.events.push(Event::EpochChanged { circle: self.id, epoch: head });
-            if !self.group.line_of(head).any(|epoch| epoch == former) {
-                self.publish_keys(desk)?;
-            }
+        if self.group.choose_head(|leaf| membership.devices.contains_key(leaf)).is_some() {
+            desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
-        Ok(())
+        self.mended = false;
     }
 
     pub(super) fn judge_welcome(
         &mut self,
+        author: DeviceId,
         welcome: &proto::Welcome,
         desk: &mut Desk,
-    ) -> Result<super::judge::Verdict, Refusal> {
-        use super::judge::Verdict;
+    ) -> Result<Verdict, Refusal> {
         if welcome.device != desk.me().as_bytes() {
             return Ok(Verdict::Done { unlocks: false });
         }
@@ -101,51 +119,88 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
+        if joined.committer != author {
+            return Err(Refusal::UnjustifiedCommit);
+        }
+        // Its leaves may be of people whose operations can be read only with its keys. Until those have arrived, the choice
+        // of the head counts them as removed.
+        if self.group.get(&checkpoint.epoch).is_some() {
+            return Ok(Verdict::Done { unlocks: false });
+        }
         self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done { unlocks: true })
     }
 
-    /// What the head lacks or has too much of, against the log.
-    fn difference(&self, desk: &Desk) -> RosterChange {
-        let membership = self.log.membership();
+    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; others are
+    /// added only if theirs can reach them.
+    pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
+        let devices = &self.log.membership().devices;
         let leaves = &self.group.head().leaves;
-        let remove = leaves
+        let gone = |leaf: &&DeviceId| !devices.contains_key(leaf) && **leaf != desk.me();
+        let package = |id: &DeviceId, device: &Device| {
+            let packages = &device.key_packages;
+            let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
+            let package = fresh.or(packages.last_resort.as_ref()).or(packages.single_use.first())?;
+            // One bad key package must not keep everybody else from following the log.
+            desk.agreement.inspect_key_package(package).ok().filter(|info| info.device == *id)?;
+            Some(package.clone())
+        };
+        let add = devices
             .iter()
-            .filter(|leaf| !membership.devices.contains_key(leaf) && **leaf != desk.me())
-            .copied()
+            .filter(|(id, _)| !leaves.contains(id))
+            .filter(|(id, _)| newcomer == Some(**id) || !self.within_reach_of(id).is_empty())
+            .filter_map(|(id, device)| package(id, device))
             .collect();
-        let add = membership
-            .devices
-            .iter()
-            .filter(|(device, _)| !leaves.contains(device))
-            .filter_map(|(_, device)| {
-                let packages = &device.key_packages;
-                packages.last_resort.as_ref().or(packages.single_use.first()).cloned()
-            })
-            .collect();
-        RosterChange { add, remove }
+        RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }
     }
 
-    /// Mends the roster when it is this device's turn: the one with the least hash of epoch and device first, each
-    /// further one a step later. Returns when to look again.
-    pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        let change = self.difference(desk);
-        let head = self.group.head();
-        if (change.add.is_empty() && change.remove.is_empty()) || !head.leaves.contains(&desk.me()) {
-            self.repair_at_ms = None;
+    /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
+    /// was removed since and is no leaf here: nothing is sealed with it, a commit comes first.
+    fn is_worn(&self) -> bool {
+        let key = self.keys.of_epoch(&self.group.head().epoch).map(ContentKey::key_id);
+        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty())
+    }
+
+    /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
+    pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        if !self.is_member(&desk.me()) {
             return Ok(());
+        }
+        let change = self.difference(None, desk);
+        if !change.remove.is_empty() || self.is_worn() {
+            self.commit(change, None, desk)?;
+        }
+        Ok(())
+    }
+
+    /// Mends what the head lacks when it is this device's turn: after a quiet while the one with the least hash of epoch
+    /// and device, each further one a step later.
+    pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        if self.mended {
+            return Ok(());
+        }
+        let change = self.difference(None, desk);
+        let keys = self.out_of_reach();
+        let must_commit = change != RosterChange::default() || self.is_worn();
+        if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {
+            (self.mended, self.repair_at_ms) = (true, None);
+            return Ok(());
+        }
+        let head = self.group.head();
+        if self.repair_of != Some(head.epoch) {
+            (self.repair_of, self.repair_at_ms) = (Some(head.epoch), None);
         }
         let place = |device: &DeviceId| {
             hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
         let mine = place(&desk.me());
         let rank = online.iter().filter(|device| head.leaves.contains(device) && place(device) < mine).count();
-        let due = *self.repair_at_ms.get_or_insert(desk.now_ms + rank as u64 * REPAIR_STEP_MS);
+        let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
+        let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {
             return Ok(());
         }
         self.repair_at_ms = None;
-        self.commit(change, desk)?;
-        Ok(())
+        if must_commit { self.commit(change, None, desk).map(drop) } else { self.hand_over(keys, desk) }
     }
 }

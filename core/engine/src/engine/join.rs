@@ -4,7 +4,7 @@
 //! the session the newcomer says who they are and brings key packages; the inviter writes the operation that adds
 //! them, commits, and answers with the log, a Welcome and the keys of what was said before.
 
-use clave_crypto::{ContentKey, Domain, Handshake, RosterChange, Session, Signature};
+use clave_crypto::{ContentKey, Domain, Handshake, Session, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,10 @@ use crate::{Key, Refusal, key_packages};
 
 /// The most handshakes that an inviter has open at once.
 const HANDSHAKES_MAX: usize = 64;
+/// How long a joiner waits for an answer before it begins anew, in milliseconds.
+const ANSWER_MS_MAX: u64 = 15_000;
+/// The same after frames were lost.
+const ATTEMPT_LOST_MS: u64 = 500;
 /// The most operations or keys taken from one answer.
 const ANSWER_ITEMS_MAX: usize = 1_000_000;
 
@@ -103,7 +107,8 @@ pub enum InvitationState {
 /// Handshakes on their way, in both directions.
 #[derive(Default)]
 pub(super) struct Joins {
-    answering: BTreeMap<(DeviceId, InvitationId), Answering>,
+    /// By whom, for what, and in which attempt.
+    answering: BTreeMap<(DeviceId, InvitationId), (u64, Answering)>,
     asking: BTreeMap<InvitationId, Asking>,
 }
 
@@ -115,6 +120,10 @@ enum Answering {
 struct Asking {
     link: InviteLink,
     step: AskingStep,
+    /// Tells the frames of one handshake from those of another.
+    attempt: u64,
+    /// When to begin anew.
+    retry_at_ms: Option<u64>,
 }
 
 enum AskingStep {
@@ -128,6 +137,15 @@ impl Joins {
         self.answering.retain(|(device, _), _| device != peer);
         for asking in self.asking.values_mut().filter(|asking| asking.link.inviter == *peer) {
             asking.step = AskingStep::NotConnected;
+            asking.retry_at_ms = None;
+        }
+    }
+
+    /// Frames to a peer were lost: the attempt is over, the next follows soon.
+    pub(super) fn lose_attempt(&mut self, peer: &DeviceId, now_ms: u64) {
+        for asking in self.asking.values_mut().filter(|asking| asking.link.inviter == *peer) {
+            asking.step = AskingStep::NotConnected;
+            asking.retry_at_ms = Some(now_ms + ATTEMPT_LOST_MS);
         }
     }
 }
@@ -210,7 +228,8 @@ impl Engine {
         }
         let (inviter, invitation) = (link.inviter, link.invitation);
         self.outbox.push(Output::Addresses { device: inviter, addresses: link.addresses.clone() });
-        self.joins.asking.insert(invitation, Asking { link, step: AskingStep::NotConnected });
+        let asking = Asking { link, step: AskingStep::NotConnected, attempt: 0, retry_at_ms: None };
+        self.joins.asking.insert(invitation, asking);
         if self.peers.contains_key(&inviter) {
             self.join_on_connect(inviter);
         }
@@ -223,25 +242,50 @@ impl Engine {
         self.joins.asking.remove(&invitation);
     }
 
+    pub(super) fn next_join_ms(&self) -> Option<u64> {
+        self.joins.asking.values().filter_map(|asking| asking.retry_at_ms).min()
+    }
+
+    pub(super) fn retry_joins(&mut self) {
+        let now_ms = self.desk.now_ms;
+        let due = |asking: &&Asking| asking.retry_at_ms.is_some_and(|at| at <= now_ms);
+        let inviters: BTreeSet<DeviceId> =
+            self.joins.asking.values().filter(due).map(|asking| asking.link.inviter).collect();
+        for inviter in inviters {
+            if self.peers.contains_key(&inviter) {
+                self.join_on_connect(inviter);
+            } else {
+                self.joins.forget(&inviter);
+            }
+        }
+    }
+
     pub(super) fn join_on_connect(&mut self, peer: DeviceId) {
         let mut frames = Vec::new();
+        let retry_at_ms = self.desk.now_ms + ANSWER_MS_MAX;
         for (id, asking) in self.joins.asking.iter_mut().filter(|(_, asking)| asking.link.inviter == peer) {
             let prologue = prologue(*id, asking.link.circle, asking.link.inviter);
             let mut handshake = Handshake::initiator(&asking.link.secret, &prologue, &mut self.desk.entropy);
             let message = handshake.write(&[]).expect("the initiator writes first");
             asking.step = AskingStep::Handshake(Box::new(handshake));
-            frames.push((*id, FrameBody::Handshake(message)));
+            asking.attempt = u64::from_be_bytes(self.desk.entropy.bytes());
+            asking.retry_at_ms = Some(retry_at_ms);
+            frames.push((*id, asking.attempt, FrameBody::Handshake(message)));
         }
-        for (id, body) in frames {
-            self.send_join(peer, id, body);
+        for (id, attempt, body) in frames {
+            self.send_join(peer, id, attempt, body);
         }
     }
 
     pub(super) fn take_join_frame(&mut self, peer: DeviceId, frame: &[u8]) -> Result<(), Refusal> {
         let frame = proto::JoinFrame::decode(frame).map_err(|_| Refusal::Malformed)?;
         let id = InvitationId::try_from(frame.invitation.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let attempt = frame.attempt;
         let body = frame.body.ok_or(Refusal::UnknownBody)?;
-        if self.joins.asking.get(&id).is_some_and(|asking| asking.link.inviter == peer) {
+        if let Some(asking) = self.joins.asking.get(&id).filter(|asking| asking.link.inviter == peer) {
+            if asking.attempt != attempt {
+                return Err(Refusal::Unexpected);
+            }
             let failed = match body {
                 FrameBody::Refused(number) => Some(JoinError::from_number(number)),
                 body => self.proceed_asking(peer, id, body).err(),
@@ -253,59 +297,86 @@ impl Engine {
             return Ok(());
         }
         match body {
-            FrameBody::Handshake(message) => self.answer_handshake(peer, id, &message),
-            FrameBody::Sealed(sealed) => self.answer_request(peer, id, &sealed),
+            FrameBody::Handshake(message) => self.answer_handshake(peer, id, attempt, &message),
+            FrameBody::Finish(message) => self.finish_handshake(peer, id, attempt, &message),
+            FrameBody::Sealed(sealed) => self.answer_request(peer, id, attempt, &sealed),
             FrameBody::Refused(_) => Err(Refusal::Unexpected),
         }
     }
 
     // The inviter's side.
 
-    fn answer_handshake(&mut self, peer: DeviceId, id: InvitationId, message: &[u8]) -> Result<(), Refusal> {
-        match self.joins.answering.remove(&(peer, id)) {
-            Some(Answering::Handshake(mut handshake)) if !handshake.is_my_turn() => {
-                // Message 3: the first that shows whether the other side holds the secret.
-                if handshake.read(message).is_err() {
-                    self.refuse_join(peer, id, JoinError::Tampered);
-                    return Ok(());
-                }
-                let session = handshake.into_session().map_err(|_| Refusal::Malformed)?;
-                self.joins.answering.insert((peer, id), Answering::Session(Box::new(session)));
-                Ok(())
-            }
-            // Message 1, perhaps anew after a lost connection.
-            _ => {
-                let record = match self.usable_invitation(peer, id) {
-                    Ok(record) => record,
-                    Err(error) => {
-                        self.refuse_join(peer, id, error);
-                        return Ok(());
-                    }
-                };
-                if self.joins.answering.len() >= HANDSHAKES_MAX {
-                    self.refuse_join(peer, id, JoinError::Busy);
-                    return Ok(());
-                }
-                let secret: [u8; 32] = record.secret.as_slice().try_into().map_err(|_| Refusal::Malformed)?;
-                let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
-                let prologue = prologue(id, circle, self.desk.me());
-                let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
-                if handshake.read(message).is_err() {
-                    // The prologue names what the link names: the other side read something else in it.
-                    self.refuse_join(peer, id, JoinError::Tampered);
-                    return Ok(());
-                }
-                let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
-                self.joins.answering.insert((peer, id), Answering::Handshake(Box::new(handshake)));
-                self.send_join(peer, id, FrameBody::Handshake(reply));
-                Ok(())
-            }
+    /// Message 1, perhaps anew after a lost connection.
+    fn answer_handshake(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        attempt: u64,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        if self.joins.answering.get(&(peer, id)).is_some_and(|(current, _)| *current == attempt) {
+            return Err(Refusal::Unexpected);
         }
+        let record = match self.usable_invitation(peer, id) {
+            Ok(record) => record,
+            Err(error) => {
+                self.refuse_join(peer, id, attempt, error);
+                return Ok(());
+            }
+        };
+        self.joins.answering.remove(&(peer, id));
+        if self.joins.answering.len() >= HANDSHAKES_MAX {
+            self.refuse_join(peer, id, attempt, JoinError::Busy);
+            return Ok(());
+        }
+        let secret: [u8; 32] = record.secret.as_slice().try_into().map_err(|_| Refusal::Malformed)?;
+        let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let prologue = prologue(id, circle, self.desk.me());
+        let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
+        if handshake.read(message).is_err() {
+            // The joiner's link names another circle.
+            self.refuse_join(peer, id, attempt, JoinError::Tampered);
+            return Ok(());
+        }
+        let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
+        self.joins.answering.insert((peer, id), (attempt, Answering::Handshake(Box::new(handshake))));
+        self.send_join(peer, id, attempt, FrameBody::Handshake(reply));
+        Ok(())
     }
 
-    fn answer_request(&mut self, peer: DeviceId, id: InvitationId, sealed: &[u8]) -> Result<(), Refusal> {
-        let Some(Answering::Session(mut session)) = self.joins.answering.remove(&(peer, id)) else {
-            return Err(Refusal::Unexpected);
+    /// Message 3: the first that shows whether the other side holds the secret.
+    fn finish_handshake(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        attempt: u64,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        let mut handshake = match self.joins.answering.remove(&(peer, id)) {
+            Some((current, Answering::Handshake(handshake))) if current == attempt => handshake,
+            // Of an attempt that was given up, or twice.
+            other => {
+                self.joins.answering.extend(other.map(|other| ((peer, id), other)));
+                return Err(Refusal::Unexpected);
+            }
+        };
+        if handshake.read(message).is_err() {
+            self.refuse_join(peer, id, attempt, JoinError::Tampered);
+            return Ok(());
+        }
+        let session = handshake.into_session().map_err(|_| Refusal::Malformed)?;
+        self.joins.answering.insert((peer, id), (attempt, Answering::Session(Box::new(session))));
+        Ok(())
+    }
+
+    fn answer_request(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, sealed: &[u8]) -> Result<(), Refusal> {
+        let mut session = match self.joins.answering.remove(&(peer, id)) {
+            Some((current, Answering::Session(session))) if current == attempt => session,
+            Some(other) => {
+                self.joins.answering.insert((peer, id), other);
+                return Err(Refusal::Unexpected);
+            }
+            None => return Err(Refusal::Unexpected),
         };
         let request = session.open(sealed).map_err(|_| Refusal::BadSeal)?;
         let request = proto::Request::decode(request.as_slice()).map_err(|_| Refusal::Malformed)?;
@@ -316,7 +387,7 @@ impl Engine {
         };
         let answer = proto::Answer { body: Some(body) }.encode_to_vec();
         let sealed = session.seal(&answer).map_err(|_| Refusal::Oversized)?;
-        self.send_join(peer, id, FrameBody::Sealed(sealed));
+        self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
         Ok(())
     }
 
@@ -372,12 +443,12 @@ impl Engine {
         self.desk.put(Key::new(Keyspace::Invitations, [], id.as_bytes()), record.encode_to_vec());
     }
 
-    fn refuse_join(&mut self, peer: DeviceId, id: InvitationId, error: JoinError) {
-        self.send_join(peer, id, FrameBody::Refused(error as u32));
+    fn refuse_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, error: JoinError) {
+        self.send_join(peer, id, attempt, FrameBody::Refused(error as u32));
     }
 
-    fn send_join(&mut self, peer: DeviceId, id: InvitationId, body: FrameBody) {
-        let frame = proto::JoinFrame { invitation: id.as_bytes().to_vec(), body: Some(body) }.encode_to_vec();
+    fn send_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, body: FrameBody) {
+        let frame = proto::JoinFrame { invitation: id.as_bytes().to_vec(), attempt, body: Some(body) }.encode_to_vec();
         self.outbox.push(Output::Send { peer, channel: Channel::Join, frame });
     }
 
@@ -385,17 +456,19 @@ impl Engine {
 
     fn proceed_asking(&mut self, peer: DeviceId, id: InvitationId, body: FrameBody) -> Result<(), JoinError> {
         let asking = self.joins.asking.get_mut(&id).expect("the caller looked it up");
+        let attempt = asking.attempt;
         match (std::mem::replace(&mut asking.step, AskingStep::NotConnected), body) {
             (AskingStep::Handshake(mut handshake), FrameBody::Handshake(message)) => {
-                handshake.read(&message).map_err(|_| JoinError::Protocol)?;
+                // The inviter's link names another circle or inviter than this one.
+                handshake.read(&message).map_err(|_| JoinError::Tampered)?;
                 let message = handshake.write(&[]).map_err(|_| JoinError::Protocol)?;
                 let mut session = handshake.into_session().map_err(|_| JoinError::Protocol)?;
                 let request = self.join_request(session.handshake_hash()).map_err(|_| JoinError::Protocol)?;
                 let sealed = session.seal(&request.encode_to_vec()).map_err(|_| JoinError::Protocol)?;
                 let asking = self.joins.asking.get_mut(&id).expect("it was there above");
                 asking.step = AskingStep::Session(Box::new(session));
-                self.send_join(peer, id, FrameBody::Handshake(message));
-                self.send_join(peer, id, FrameBody::Sealed(sealed));
+                self.send_join(peer, id, attempt, FrameBody::Finish(message));
+                self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
                 Ok(())
             }
             (AskingStep::Session(mut session), FrameBody::Sealed(sealed)) => {
@@ -406,7 +479,11 @@ impl Engine {
                     AnswerBody::Accepted(accepted) => self.enter(id, accepted, session.handshake_hash()),
                 }
             }
-            _ => Err(JoinError::Protocol),
+            (step, _) => {
+                // Came twice.
+                self.joins.asking.get_mut(&id).expect("the caller looked it up").step = step;
+                Ok(())
+            }
         }
     }
 
@@ -494,12 +571,11 @@ fn add_newcomer(
     newcomer: PersonEntry,
     desk: &mut Desk,
 ) -> Result<proto::Accepted, JoinError> {
-    let packages = &newcomer.devices[0].key_packages;
-    let package = packages.single_use.first().or(packages.last_resort.as_ref()).ok_or(JoinError::Protocol)?.clone();
+    let device = newcomer.devices[0].device();
     let newcomer = PersonEntry { invitation: Some(invitation), ..newcomer };
     circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|_| JoinError::NotAllowed)?;
-    let change = RosterChange { add: vec![package], remove: Vec::new() };
-    let welcome = circle.commit(change, desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
+    let change = circle.difference(Some(device), desk);
+    let welcome = circle.commit(change, Some(device), desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
     Ok(proto::Accepted {
         signature: Vec::new(),
         operations: circle.log.operations().map(Operation::encode).collect(),

@@ -15,8 +15,9 @@ const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
 const ADDRESSES_MAX: usize = 16;
 
-/// How long to wait before saying hello again, the first time; later ones wait up to 32 times as long, in milliseconds.
-const HELLO_AGAIN_MS: u64 = 500;
+/// How long to wait after lost frames before beginning anew, at first and in the long run, in milliseconds.
+const RETRY_MS: u64 = 500;
+const RETRY_MS_MAX: u64 = 60_000;
 
 /// A connected device.
 #[derive(Default)]
@@ -24,15 +25,25 @@ pub(super) struct Peer {
     /// Whether it said hello: before that it may not know yet that it shares anything with this device, and would
     /// refuse whatever else it is sent.
     pub(super) ready: bool,
-    /// When to say hello again, after what was sent may have been lost.
-    hello_due_ms: Option<u64>,
-    hellos_lost: u32,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
     pub(super) next_reconcile_ms: u64,
+    /// When to begin anew after frames were lost.
+    retry_at_ms: Option<u64>,
+    /// How often that was since the peer last said anything.
+    retries: u32,
+}
+
+impl Peer {
+    /// A peer that takes no frames (it may have removed this device) is asked ever more rarely.
+    fn retry_later(&mut self, now_ms: u64) {
+        let wait_ms = (RETRY_MS << self.retries.min(16)).min(RETRY_MS_MAX);
+        self.retries += 1;
+        self.retry_at_ms.get_or_insert(now_ms + wait_ms);
+    }
 }
 
 impl Engine {
@@ -92,16 +103,45 @@ impl Engine {
     /// Input: what was sent to a peer lately may not have arrived. Whatever it was, comparing finds it.
     pub fn handle_interrupted(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
         self.desk.now_ms = now_ms;
-        match (channel, self.peers.get_mut(&peer)) {
-            (Channel::Sync, Some(link)) => {
-                let wait_ms = HELLO_AGAIN_MS << link.hellos_lost.min(5);
-                let hellos_lost = link.hellos_lost + 1;
-                *link = Peer { hello_due_ms: Some(now_ms + wait_ms), hellos_lost, ..Peer::default() };
+        if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
+            match channel {
+                Channel::Sync => {
+                    *link = Peer { retries: link.retries, retry_at_ms: link.retry_at_ms, ..Peer::default() };
+                    link.retry_later(now_ms);
+                }
+                // The peer may wait for chunks that were lost: the hello has it ask again.
+                Channel::Bulk => {
+                    link.retry_later(now_ms);
+                    self.fetches.lose_peer(&peer);
+                }
+                Channel::Join => {}
             }
-            (Channel::Bulk, _) => self.fetches.lose_peer(&peer),
-            _ => {}
+        }
+        if channel == Channel::Join {
+            self.joins.lose_attempt(&peer, now_ms);
         }
         self.finish();
+    }
+
+    /// When the next attempt after lost frames is due.
+    pub(super) fn next_retry_ms(&self) -> Option<u64> {
+        self.peers.values().filter_map(|peer| peer.retry_at_ms).chain(self.next_join_ms()).min()
+    }
+
+    /// Begins anew with those whose frames were lost, and with joins that were not answered.
+    pub(super) fn retry_when_due(&mut self) {
+        let now_ms = self.desk.now_ms;
+        for device in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&device).expect("the key was just read");
+            if peer.retry_at_ms.is_none_or(|at| now_ms < at) {
+                continue;
+            }
+            peer.retry_at_ms = None;
+            if self.permitted.contains(&device) {
+                self.say_hello(device, false);
+            }
+        }
+        self.retry_joins();
     }
 
     /// Members' devices that are connected.
@@ -113,23 +153,6 @@ impl Engine {
     /// Members' devices that are connected and listen.
     pub(super) fn ready_peers(&self) -> Vec<DeviceId> {
         self.online().into_iter().filter(|peer| self.peers[peer].ready).collect()
-    }
-
-    /// When somebody is to be said hello to again.
-    pub(super) fn next_hello_ms(&self) -> Option<u64> {
-        let due = |(device, peer): (&DeviceId, &Peer)| peer.hello_due_ms.filter(|_| self.permitted.contains(device));
-        self.peers.iter().filter_map(due).min()
-    }
-
-    /// Says hello again to those whose turn it is.
-    pub(super) fn hello_when_due(&mut self) {
-        for device in self.online() {
-            let peer = self.peers.get_mut(&device).expect("online() lists connected peers");
-            if peer.hello_due_ms.is_some_and(|due| due <= self.desk.now_ms) {
-                peer.hello_due_ms = None;
-                self.say_hello(device, false);
-            }
-        }
     }
 
     fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
@@ -147,6 +170,7 @@ impl Engine {
         }
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
         tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
+        self.peers.get_mut(&peer).expect("looked up above").retries = 0;
         match frame.body.ok_or(Refusal::UnknownBody)? {
             Body::Hello(hello) => self.take_hello(peer, hello),
             Body::Reconcile(step) => self.take_reconcile(peer, &step),
@@ -239,6 +263,7 @@ impl Engine {
             }
         }
         if !hello.reply {
+            self.fetches.lose_peer(&peer);
             self.say_hello(peer, true);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");

@@ -138,22 +138,26 @@ impl Engine {
         if *in_flight >= FRAMES_IN_FLIGHT_MAX {
             return None;
         }
-        let circle = self.circles.get(&queue.front()?.0)?;
-        let (mut envelopes, mut bytes) = (Vec::new(), 0);
-        while let Some((next, id)) = queue.front() {
-            if *next != circle.id {
+        let (mut of, mut envelopes, mut bytes) = (None, Vec::new(), 0);
+        while let Some((circle, id)) = queue.front() {
+            if of.is_some_and(|of| of != *circle) {
                 break;
             }
-            if let Some(envelope) = circle.envelope(id, &self.desk).ok().flatten() {
+            // Who was removed since it was queued gets nothing more.
+            let circle = self.circles.get(circle).filter(|circle| circle.is_member(&device));
+            if let Some((circle, envelope)) =
+                circle.and_then(|circle| Some((circle.id, circle.envelope(id, &self.desk).ok()??)))
+            {
                 if bytes > 0 && bytes + envelope.len() > ENTRIES_FRAME_BYTES {
                     break;
                 }
+                of = Some(circle);
                 bytes += envelope.len();
                 envelopes.push(envelope);
             }
             queue.pop_front();
         }
-        (!envelopes.is_empty()).then_some((circle.id, envelopes))
+        Some((of?, envelopes))
     }
 
     /// When the next comparison with a connected device is due.

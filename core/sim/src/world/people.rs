@@ -3,7 +3,7 @@
 use clave_engine::crdt::{DocumentKind, Draft, FileVersion, NodeId};
 use clave_engine::crypto::PersonId;
 use clave_engine::membership::{Action, Role};
-use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InviteLink, seal_content};
+use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, seal_content};
 
 use super::World;
 use crate::{Who, Written};
@@ -47,6 +47,14 @@ impl World {
     /// Those of [`Engine::invite`](clave_engine::Engine::invite).
     pub fn invitation_for(&mut self, who: Who, circle: CircleId, valid_ms: u64) -> Result<InviteLink, EngineError> {
         self.input(who, |engine, now| engine.invite(circle, valid_ms, now))
+    }
+
+    /// Takes an invitation back.
+    ///
+    /// # Panics
+    /// If the device did not make it.
+    pub fn revoke(&mut self, who: Who, invitation: InvitationId) {
+        self.input(who, |engine, now| engine.revoke_invitation(invitation, now)).expect("it was made here");
     }
 
     /// Takes up an invitation.

@@ -4,6 +4,7 @@
 //! Three of them are fixtures of this crate: a welcome with a PSK, one with its tree apart, and a commit of six proposals
 //! sent before it. The full set runs too if `CLAVE_MLS_VECTORS` names the directory with the
 //! `passive-client-*.json.gz` files.
+#![expect(clippy::disallowed_methods, reason = "the vectors are files")]
 
 use std::fs::File;
 use std::io::Read as _;

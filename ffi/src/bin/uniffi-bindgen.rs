@@ -1,0 +1,5 @@
+//! Generates the bindings' code from the built library; `just bindings` drives it.
+
+fn main() {
+    uniffi::uniffi_bindgen_main();
+}

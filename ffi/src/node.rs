@@ -1,0 +1,275 @@
+//! A device, running.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clave::{NetworkConfig, NodeConfig, Unlock};
+
+use crate::session::Session;
+use crate::{ClaveError, Space};
+
+/// Where a device keeps its things, how it is unlocked, and how it reaches others.
+#[derive(Clone, uniffi::Record)]
+pub struct NodeOptions {
+    /// The data directory. One process at a time.
+    pub directory: String,
+    /// What opens the vault. Without one, whoever can read the directory can read everything.
+    #[uniffi(default = None)]
+    pub passphrase: Option<String>,
+    /// How to reach others; nothing works offline.
+    #[uniffi(default = None)]
+    pub network: Option<NetworkOptions>,
+}
+
+/// How a device reaches others.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct NetworkOptions {
+    /// Multiaddrs to listen on, with port 0 where the system may choose; nothing is every interface.
+    #[uniffi(default = None)]
+    pub listen: Option<Vec<String>>,
+    /// Whether to look for members on the local network, and be found there.
+    #[uniffi(default = true)]
+    pub mdns: bool,
+    /// Whether to use QUIC beside TCP.
+    #[uniffi(default = false)]
+    pub quic: bool,
+    /// Relays to be reachable through, each with its `/p2p/…`.
+    #[uniffi(default = [])]
+    pub relays: Vec<String>,
+}
+
+impl NodeOptions {
+    /// A device in `directory`, without passphrase, offline.
+    #[must_use]
+    pub fn new(directory: impl Into<String>) -> Self {
+        Self { directory: directory.into(), passphrase: None, network: None }
+    }
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        let NetworkConfig { listen: _, mdns, quic, relays } = NetworkConfig::default();
+        Self { listen: None, mdns, quic, relays }
+    }
+}
+
+impl From<NodeOptions> for NodeConfig {
+    fn from(options: NodeOptions) -> Self {
+        let config = Self::new(options.directory);
+        let unlock = options.passphrase.map_or(Unlock::WithoutPassphrase, |text| Unlock::Passphrase(text.into()));
+        Self { unlock, network: options.network.map(NetworkConfig::from), ..config }
+    }
+}
+
+impl From<NetworkOptions> for NetworkConfig {
+    fn from(options: NetworkOptions) -> Self {
+        let NetworkOptions { listen, mdns, quic, relays } = options;
+        Self { listen: listen.unwrap_or_else(|| Self::default().listen), mdns, quic, relays }
+    }
+}
+
+/// Who a device is.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Profile {
+    /// The id of the person.
+    pub person: String,
+    /// How the person is called.
+    pub person_name: String,
+    /// The id of the device.
+    pub device: String,
+    /// How the device is called.
+    pub device_name: String,
+}
+
+/// A connected member device.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct PeerStatus {
+    /// The id of the device.
+    pub device: String,
+    /// Where, as seen from here.
+    pub address: String,
+    /// Whether a relay is in between.
+    pub relayed: bool,
+    /// The last measured round trip.
+    pub round_trip: Option<Duration>,
+    /// Bytes of frames sent in this session.
+    pub sent_bytes: u64,
+    /// Bytes of frames received in this session.
+    pub received_bytes: u64,
+}
+
+/// What a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct NodeStatus {
+    /// Where it can be reached. Empty when it is offline.
+    pub addresses: Vec<String>,
+    /// Members that are connected.
+    pub peers: Vec<PeerStatus>,
+    /// Bytes of frames sent to anyone since it started, peers that are gone included.
+    pub sent_bytes: u64,
+    /// Bytes of frames received from anyone since it started.
+    pub received_bytes: u64,
+    /// How often what arrived was refused since it started, by reason.
+    pub refusals: HashMap<String, u64>,
+    /// Bytes on disk.
+    pub store_bytes: u64,
+}
+
+/// A device with everything it has. What changes something returns once the change is durable on this device; it then
+/// reaches the others as soon as they are connected.
+///
+/// A call that is cancelled was done as a whole or not at all.
+#[derive(uniffi::Object)]
+pub struct Node {
+    session: Arc<Session>,
+}
+
+/// Whether there is a device in this directory: then open it, else create one.
+#[uniffi::export]
+#[must_use]
+pub fn node_exists(directory: &str) -> bool {
+    clave::Node::exists(Path::new(directory))
+}
+
+#[uniffi::export]
+impl Node {
+    /// Creates the identity of a person with a first device, and opens it.
+    ///
+    /// # Errors
+    /// [`ClaveError::Identity`] if there is one already, a name that cannot be used, or what the disk has to say.
+    #[uniffi::constructor]
+    pub async fn create(options: NodeOptions, person_name: String, device_name: String) -> Result<Self, ClaveError> {
+        let opening = async move { clave::Node::create(options.into(), &person_name, &device_name).await };
+        Ok(Self { session: Session::open(opening).await? })
+    }
+
+    /// Opens a device that was created before.
+    ///
+    /// # Errors
+    /// [`ClaveError::Identity`] if there is none, [`ClaveError::Vault`] for a passphrase that is missing or wrong,
+    /// [`ClaveError::Store`] for what the disk has to say (`store.busy` if another process has the directory open).
+    #[uniffi::constructor]
+    pub async fn open(options: NodeOptions) -> Result<Self, ClaveError> {
+        Ok(Self { session: Session::open(clave::Node::open(options.into())).await? })
+    }
+
+    /// Who this device is.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        let profile = self.session.node().profile();
+        Profile {
+            person: profile.person.to_string(),
+            person_name: profile.person_name.clone(),
+            device: profile.device.to_string(),
+            device_name: profile.device_name.clone(),
+        }
+    }
+
+    /// Founds a space and enters it as its owner.
+    ///
+    /// # Errors
+    /// If the name cannot be used, or the disk refuses.
+    pub async fn create_space(&self, name: String) -> Result<Space, ClaveError> {
+        let node = self.session.node().clone();
+        let space = self.session.run(async move { node.create_space(&name).await }).await?;
+        Ok(Space::new(self.session.clone(), space))
+    }
+
+    /// The spaces this device is in.
+    ///
+    /// # Errors
+    /// [`ClaveError::Stopped`].
+    pub async fn spaces(&self) -> Result<Vec<Arc<Space>>, ClaveError> {
+        let node = self.session.node().clone();
+        let spaces = self.session.run(async move { node.spaces().await }).await?;
+        Ok(spaces.into_iter().map(|space| Arc::new(Space::new(self.session.clone(), space))).collect())
+    }
+
+    /// A space by its id.
+    ///
+    /// # Errors
+    /// [`ClaveError::NotFound`].
+    pub async fn space(&self, id: String) -> Result<Space, ClaveError> {
+        let id = id.parse().map_err(|_| ClaveError::not_an_id("space"))?;
+        let node = self.session.node().clone();
+        let space = self.session.run(async move { node.space(id).await }).await?;
+        Ok(Space::new(self.session.clone(), space))
+    }
+
+    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
+    /// the link stays good.
+    ///
+    /// # Errors
+    /// [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
+    pub async fn join(&self, link: String, timeout: Duration) -> Result<Space, ClaveError> {
+        let link = link.parse().map_err(clave::Error::Link)?;
+        let node = self.session.node().clone();
+        let space = self.session.run(async move { node.join(&link, timeout).await }).await?;
+        Ok(Space::new(self.session.clone(), space))
+    }
+
+    /// Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
+    /// Waits for ever, if it is offline or nothing it was told to listen on works: put a limit on it.
+    ///
+    /// # Errors
+    /// [`ClaveError::Stopped`].
+    pub async fn listening(&self) -> Result<Vec<String>, ClaveError> {
+        let node = self.session.node().clone();
+        self.session.run(async move { node.listening().await }).await
+    }
+
+    /// What the node is doing.
+    ///
+    /// # Errors
+    /// [`ClaveError::Stopped`].
+    pub async fn status(&self) -> Result<NodeStatus, ClaveError> {
+        let node = self.session.node().clone();
+        Ok(self.session.run(async move { node.status().await }).await?.into())
+    }
+
+    /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
+    pub async fn network_changed(&self) {
+        let node = self.session.node().clone();
+        // A node that was shut down has no network to change.
+        let changed = async move {
+            node.network_changed().await;
+            Ok(())
+        };
+        let _ = self.session.run(changed).await;
+    }
+
+    /// Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
+    /// returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+    /// listener, which it would wait for.
+    pub async fn shutdown(&self) {
+        self.session.shutdown().await;
+    }
+}
+
+impl From<clave::NodeStatus> for NodeStatus {
+    fn from(status: clave::NodeStatus) -> Self {
+        Self {
+            addresses: status.addresses,
+            peers: status.peers.into_iter().map(PeerStatus::from).collect(),
+            sent_bytes: status.sent_bytes,
+            received_bytes: status.received_bytes,
+            refusals: status.refusals.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect(),
+            store_bytes: status.store_bytes,
+        }
+    }
+}
+
+impl From<clave::PeerStatus> for PeerStatus {
+    fn from(peer: clave::PeerStatus) -> Self {
+        Self {
+            device: peer.device.to_string(),
+            address: peer.address,
+            relayed: peer.relayed,
+            round_trip: peer.round_trip,
+            sent_bytes: peer.sent_bytes,
+            received_bytes: peer.received_bytes,
+        }
+    }
+}
