@@ -71,7 +71,10 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  clave note edit \"Weekly meeting\"")]
     Note(NoteCommand),
     /// Keep the calendar
-    #[command(subcommand, after_help = "Example:\n  clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\" --repeat weekly")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\" --repeat weekly"
+    )]
     Cal(CalCommand),
     /// Share files
     #[command(subcommand, after_help = "Example:\n  clave file add plan.pdf --to /plans")]
@@ -349,8 +352,10 @@ pub(crate) enum FileCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CalCommand {
     /// Add an event
-    #[command(after_help = "Example:\n  clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\" --for 1h30m --repeat weekly\n  \
-                            clave cal add \"Day off\" --at 2026-12-24")]
+    #[command(
+        after_help = "Example:\n  clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\" --for 1h30m --repeat weekly\n  \
+                            clave cal add \"Day off\" --at 2026-12-24"
+    )]
     Add {
         /// What
         summary: String,

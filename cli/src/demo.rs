@@ -316,7 +316,8 @@ impl Team {
         for who in 0..self.devices.len() {
             let started = Instant::now();
             let content = if who == file.author {
-                let Reply::Files { files, .. } = self.devices[who].ask(Ask::FileList { path: file.path.clone() }).await?
+                let Reply::Files { files, .. } =
+                    self.devices[who].ask(Ask::FileList { path: file.path.clone() }).await?
                 else {
                     return Err(unexpected());
                 };
@@ -438,7 +439,11 @@ fn hash(path: &Path) -> Result<String, Failure> {
 
 fn millis(since: Instant) -> String {
     let took: Duration = since.elapsed();
-    if took < Duration::from_secs(2) { format!("{} ms", took.as_millis()) } else { format!("{:.1} s", took.as_secs_f64()) }
+    if took < Duration::from_secs(2) {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{:.1} s", took.as_secs_f64())
+    }
 }
 
 pub(crate) fn unexpected() -> Failure {

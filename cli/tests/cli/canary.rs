@@ -91,7 +91,8 @@ fn no_canary_is_found_on_the_wire_or_on_disk() {
     let canaries = [&NAMES[..], &[MESSAGE, TITLE, NOTE, FILE_NAME, FILE, EVENT, PLACE]].concat();
     let mut readable = b.ok(&["chat", "history"]) + &b.ok(&["members"]) + &b.ok(&["space", "list"]);
     readable += &(b.ok(&["note", "list"]) + &b.ok(&["note", "show", TITLE]) + &b.ok(&["file", "ls"]));
-    readable += &(b.ok(&["cal", "agenda", "--from", "2030-01-01"]) + &fs::read_to_string(b.outside().join("copy")).unwrap());
+    readable +=
+        &(b.ok(&["cal", "agenda", "--from", "2030-01-01"]) + &fs::read_to_string(b.outside().join("copy")).unwrap());
     for canary in &canaries {
         assert!(holds(readable.as_bytes(), canary.as_bytes()), "{canary} did not arrive");
     }

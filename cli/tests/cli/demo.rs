@@ -32,9 +32,7 @@ fn the_demo_ends_with_equal_devices() {
 #[test]
 fn a_recorded_session_ends_as_recorded() {
     let device = Device::blank();
-    let txn = |agent: u32, parents: &[u32], at: u32, insert: &str| {
-        serde_json::json!({ "agent": agent, "parents": parents, "patches": [[at, 0, insert]] })
-    };
+    let txn = |agent: u32, parents: &[u32], at: u32, insert: &str| serde_json::json!({ "agent": agent, "parents": parents, "patches": [[at, 0, insert]] });
     let mut txns = vec![txn(0, &[], 0, "|")];
     for step in 0..20_u32 {
         // Both saw what the other wrote in the step before, not in this one.

@@ -20,7 +20,9 @@ fn a_new_directory_says_what_to_do() {
 #[test]
 fn what_cannot_be_meant_is_usage() {
     let device = Device::new("Zoë", "laptop");
-    for args in [&["frobnicate"][..], &["invite", "--valid", "soon"], &["space", "new"], &["cal", "agenda", "--days", "0"]] {
+    for args in
+        [&["frobnicate"][..], &["invite", "--valid", "soon"], &["space", "new"], &["cal", "agenda", "--days", "0"]]
+    {
         assert_eq!(device.fails(args).exit, 2, "{args:?}");
     }
     device.ok(&["space", "new", "四月"]);
@@ -70,7 +72,8 @@ fn what_a_killed_node_left_behind_is_in_nobodys_way() {
 #[test]
 fn a_passphrase_is_needed_and_has_to_be_right() {
     let device = Device::blank();
-    let with = |passphrase: &str, args: &[&str]| device.command(args).env("CLAVE_PASSPHRASE", passphrase).output().unwrap();
+    let with =
+        |passphrase: &str, args: &[&str]| device.command(args).env("CLAVE_PASSPHRASE", passphrase).output().unwrap();
     let init = with("correct horse", &["init", "--name", "Zoë", "--device", "laptop"]);
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     assert!(!String::from_utf8_lossy(&init.stderr).contains("Note:"));
@@ -128,7 +131,8 @@ fn a_deep_directory_works_too() {
     assert!(clave(&["init", "--no-passphrase", "--name", "Z", "--device", "d"]).output().unwrap().status.success());
     if cfg!(target_os = "linux") {
         use std::io::{BufRead as _, BufReader};
-        let mut run = clave(&["--json", "run", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--until-eof"]).spawn().unwrap();
+        let mut run =
+            clave(&["--json", "run", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--until-eof"]).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let status = clave(&["--json", "status"]).output().unwrap();

@@ -58,10 +58,7 @@ fn shapes_of_people_and_spaces() {
     );
     let invitations = zoe.json(&["invite", "list"]);
     let used = invitations["invitations"].as_array().unwrap().iter().find(|known| known["state"] == "used").unwrap();
-    assert_eq!(
-        shape(used),
-        json!({ "id": "string", "state": "string", "used_by": "string", "expires_ms": "number" })
-    );
+    assert_eq!(shape(used), json!({ "id": "string", "state": "string", "used_by": "string", "expires_ms": "number" }));
     zoe.ok(&["chat", "send", "x"]);
     bob.ok(&["wait", "--messages", "1"]);
     expect(
@@ -121,7 +118,11 @@ fn shapes_of_work() {
         json!({ "type": "file", "id": "string", "path": "string", "folder": "bool", "conflicts": "number" }),
     );
 
-    expect(&zoe, &["cal", "add", "x", "--at", "2030-01-01", "--with", "a@b.c"], json!({ "type": "added", "uid": "string" }));
+    expect(
+        &zoe,
+        &["cal", "add", "x", "--at", "2030-01-01", "--with", "a@b.c"],
+        json!({ "type": "added", "uid": "string" }),
+    );
     expect(
         &zoe,
         &["cal", "agenda", "--from", "2030-01-01"],

@@ -25,7 +25,8 @@ fn a_note_is_written_in_an_editor_and_merged() {
         zoe.directory().display()
     );
     fs::write(&other, script).unwrap();
-    let edited = zoe.command(&["note", "edit", "会议 Minutes"]).env("EDITOR", format!("sh {}", other.display())).output();
+    let edited =
+        zoe.command(&["note", "edit", "会议 Minutes"]).env("EDITOR", format!("sh {}", other.display())).output();
     let edited = edited.unwrap();
     let said = String::from_utf8_lossy(&edited.stdout).into_owned();
     assert!(said.ends_with("Saved, and merged with what others wrote meanwhile.\n"), "{said}{edited:?}");
@@ -74,7 +75,8 @@ fn a_file_goes_round() {
     zoe.ok(&["file", "mv", "/plans/数据 data.bin", "/"]);
     zoe.ok(&["file", "mv", "/数据 data.bin", "/renamed.bin"]);
     zoe.ok(&["file", "rm", "/plans"]);
-    let names: Vec<_> = zoe.json(&["file", "ls"])["files"].as_array().unwrap().iter().map(|f| f["path"].clone()).collect();
+    let names: Vec<_> =
+        zoe.json(&["file", "ls"])["files"].as_array().unwrap().iter().map(|f| f["path"].clone()).collect();
     assert_eq!(names, ["/renamed.bin"]);
     assert_eq!(zoe.fails(&["file", "get", "/plans"]).exit, 3);
     assert_eq!(zoe.fails(&["file", "add", "missing.bin"]).exit, 3);
@@ -84,7 +86,19 @@ fn a_file_goes_round() {
 fn a_calendar_comes_in_and_goes_out() {
     let zoe = solo();
     assert!(zoe.ok(&["cal", "agenda"]).contains("Nothing is coming up."));
-    zoe.ok(&["cal", "add", "周会", "--at", "2030-03-25 09:00", "--for", "30m", "--repeat", "weekly", "--where", "Café"]);
+    zoe.ok(&[
+        "cal",
+        "add",
+        "周会",
+        "--at",
+        "2030-03-25 09:00",
+        "--for",
+        "30m",
+        "--repeat",
+        "weekly",
+        "--where",
+        "Café",
+    ]);
     zoe.ok(&["cal", "add", "Day off", "--at", "2030-03-26"]);
     let shown = zoe.ok(&["cal", "agenda", "--from", "2030-03-25", "--days", "8"]);
     // The clocks go forward on March 31: nine o'clock stays nine o'clock.
