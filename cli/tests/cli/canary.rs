@@ -84,7 +84,7 @@ fn no_canary_is_found_on_the_wire_or_on_disk() {
     let content = FILE.repeat(20_000);
     fs::write(a.outside().join(FILE_NAME), &content).unwrap();
     a.ok(&["file", "add", FILE_NAME]);
-    while b.json(&["file", "ls"])["files"].as_array().unwrap().is_empty() {}
+    b.ok(&["wait", "--file", FILE_NAME]);
     b.ok(&["file", "get", FILE_NAME, "-o", "copy"]);
 
     // The other side can read all of it: so it went over the wire.

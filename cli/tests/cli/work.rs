@@ -64,10 +64,7 @@ fn a_file_goes_round() {
     let added = zoe.json(&["file", "add", "数据 data.bin", "--to", "plans"]);
     assert_eq!(added["path"], "/plans/数据 data.bin");
     assert_eq!(added["blake3"], blake3::hash(&content).to_string());
-    bob.ok(&["chat", "send", "where is it?"]);
-    // The drive reaches Bob; the content comes when he asks for it.
-    while bob.json(&["file", "ls"])["files"].as_array().unwrap().is_empty() {}
-    while bob.output(&["file", "ls", "/plans/数据 data.bin"]).status.code() != Some(0) {}
+    bob.ok(&["wait", "--file", "/plans/数据 data.bin"]);
     let said = bob.ok(&["file", "get", "/plans/数据 data.bin", "-o", "copy.bin"]);
     assert!(said.contains("is complete and checked"), "{said}");
     assert_eq!(fs::read(bob.outside().join("copy.bin")).unwrap(), content);
