@@ -3,6 +3,8 @@
 //!
 //! `KILL9_ROUNDS` and `KILL9_SEED` choose how often and which moments; `scripts/kill9.sh` does a hundred rounds.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "cli/harness.rs"]
 #[allow(dead_code, reason = "shared with the other tests")]
 mod harness;
@@ -44,7 +46,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Writes numbered messages until it is killed after `life`; those that were acknowledged.
 fn write_until_killed(device: &Device, running: &mut Running, round: u64, life: Duration) -> Vec<String> {
-    let (kill, killed) = mpsc::channel::<()>();
+    let (kill, killed) = mpsc::sync_channel::<()>(0);
     thread::scope(|scope| {
         let writer = scope.spawn(move || {
             let mut acknowledged = Vec::new();

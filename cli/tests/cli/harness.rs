@@ -8,48 +8,48 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A device with its data directory.
-pub struct Device {
+pub(crate) struct Device {
     home: TempDir,
 }
 
 /// A running `clave run`. It is killed on drop.
-pub struct Running {
-    pub child: Child,
-    pub addresses: Vec<String>,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) addresses: Vec<String>,
     _stdout: BufReader<ChildStdout>,
 }
 
 /// How a command failed.
 #[derive(Debug)]
-pub struct Failed {
-    pub exit: i32,
-    pub reason: String,
-    pub words: String,
+pub(crate) struct Failed {
+    pub(crate) exit: i32,
+    pub(crate) reason: String,
+    pub(crate) words: String,
 }
 
 impl Device {
     /// A directory without an identity.
-    pub fn blank() -> Self {
+    pub(crate) fn blank() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
     }
 
-    pub fn new(person: &str, device: &str) -> Self {
+    pub(crate) fn new(person: &str, device: &str) -> Self {
         let new = Self::blank();
         new.ok(&["init", "--no-passphrase", "--name", person, "--device", device]);
         new
     }
 
     /// The data directory.
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         self.home.path().join("data")
     }
 
     /// A place for files that do not belong to Clave.
-    pub fn outside(&self) -> &Path {
+    pub(crate) fn outside(&self) -> &Path {
         self.home.path()
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clave"));
         command.arg("--dir").arg(self.directory()).args(args).current_dir(self.home.path());
         for variable in ["CLAVE_DIR", "CLAVE_SPACE", "CLAVE_PASSPHRASE", "CLAVE_LOG", "VISUAL", "EDITOR"] {
@@ -59,13 +59,13 @@ impl Device {
         command
     }
 
-    pub fn output(&self, args: &[&str]) -> Output {
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// What a command printed, which has to succeed.
     #[track_caller]
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "clave {args:?}: {errors}");
@@ -74,21 +74,21 @@ impl Device {
 
     /// The value that a command printed with `--json`.
     #[track_caller]
-    pub fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let text = self.ok(&[&["--json"], args].concat());
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("clave {args:?}: {error}: {text}"))
     }
 
     /// The values that a command printed with `--json`, one a line.
     #[track_caller]
-    pub fn json_lines(&self, args: &[&str]) -> Vec<Value> {
+    pub(crate) fn json_lines(&self, args: &[&str]) -> Vec<Value> {
         let text = self.ok(&[&["--json"], args].concat());
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// How a command failed, in both forms, which have to agree.
     #[track_caller]
-    pub fn fails(&self, args: &[&str]) -> Failed {
+    pub(crate) fn fails(&self, args: &[&str]) -> Failed {
         let plain = self.output(args);
         let json = self.output(&[&["--json"], args].concat());
         assert!(!json.status.success(), "clave {args:?} succeeded");
@@ -105,7 +105,7 @@ impl Device {
     }
 
     /// Starts `clave run` on loopback, and waits until it is ready.
-    pub fn run(&self) -> Running {
+    pub(crate) fn run(&self) -> Running {
         let mut child = self
             .command(&["--json", "run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns", "--until-eof"])
             .stdin(Stdio::piped())
@@ -121,14 +121,14 @@ impl Device {
     }
 
     /// A new invitation.
-    pub fn invite(&self) -> String {
+    pub(crate) fn invite(&self) -> String {
         self.json(&["invite"])["link"].as_str().unwrap().to_owned()
     }
 }
 
 impl Running {
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -142,7 +142,7 @@ impl Drop for Running {
 }
 
 /// Two people in one space, both online.
-pub fn two() -> (Device, Running, Device, Running) {
+pub(crate) fn two() -> (Device, Running, Device, Running) {
     let (zoe, bob) = (Device::new("Zoë", "laptop"), Device::new("小明", "手机"));
     zoe.ok(&["space", "new", "Café 四月"]);
     let (zoe_runs, bob_runs) = (zoe.run(), bob.run());
@@ -154,7 +154,7 @@ pub fn two() -> (Device, Running, Device, Running) {
 }
 
 /// Changes what is inside an invitation link, and makes its checksum right again.
-pub fn forge(link: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
+pub(crate) fn forge(link: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
     let (prefix, body) = link.split_at("clave://join/".len());
     let mut bytes = data_encoding::BASE64URL_NOPAD.decode(body.as_bytes()).unwrap();
     bytes.truncate(bytes.len() - 4);
@@ -165,6 +165,6 @@ pub fn forge(link: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
 }
 
 /// Whether the needle is somewhere in the hay.
-pub fn holds(hay: &[u8], needle: &[u8]) -> bool {
+pub(crate) fn holds(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|window| window == needle)
 }

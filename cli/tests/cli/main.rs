@@ -1,5 +1,7 @@
 //! The real `clave` binary, as people and scripts use it.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod canary;
 mod chat;
 mod demo;
