@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use clave_crdt::Document;
+use clave_crdt::{Document, DocumentKind};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, RosterChange};
 use prost::Message as _;
 
@@ -18,14 +18,20 @@ use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, Refusal};
 
 mod documents;
+mod held;
 mod judge;
 mod open;
 mod roster;
 
-pub use documents::DocumentInfo;
+use held::Held;
 
-/// The most entries of one circle that may wait for a key, an operation or an epoch.
-pub const HELD_ENTRIES_MAX: usize = 20_000;
+pub use documents::DocumentInfo;
+pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+
+/// The most refused entries of one circle that are remembered.
+const REFUSED_ENTRIES_MAX: usize = 16_384;
+/// The most content keys of one circle that are taken from others.
+pub const LEARNED_KEYS_MAX: usize = 16_384;
 
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
@@ -35,9 +41,12 @@ pub(crate) struct Circle {
     keys: Keyring,
     pub(crate) index: EntryIndex,
     /// Entries that could not be judged yet, and the tag each is under.
-    held: BTreeMap<EntryId, KeyId>,
-    documents: BTreeMap<DocumentId, local::DocumentRecord>,
-    loaded: BTreeMap<DocumentId, Document>,
+    held: Held,
+    /// Entries that were refused since the circle was opened, so that they are not asked for again and again.
+    refused: BTreeMap<EntryId, Refusal>,
+    /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
+    documents: BTreeMap<(DocumentId, DocumentKind), local::DocumentRecord>,
+    loaded: BTreeMap<(DocumentId, DocumentKind), Document>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
     /// The head that is about.
@@ -58,16 +67,17 @@ impl Circle {
 
     /// Takes up membership: what an inviter handed over.
     pub(crate) fn join(
-        id: CircleId,
-        operations: Vec<Operation>,
+        log: Log,
         checkpoint: Checkpoint,
         keys: Vec<(EpochId, ContentKey)>,
         desk: &mut Desk,
     ) -> Result<Self, EngineError> {
-        let mut circle = Self::empty(id, checkpoint, desk)?;
-        for operation in operations {
-            circle.take_operation(operation, desk);
+        let mut circle = Self::empty(log.circle(), checkpoint, desk)?;
+        for operation in log.operations() {
+            let key = Key::new(Keyspace::Operations, circle.id.as_bytes(), operation.id().as_bytes());
+            desk.put(key, operation.encode());
         }
+        circle.log = log;
         let welcomed = circle.group.head().epoch;
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
             circle.learn_key(epoch, key, welcomed, desk);
@@ -77,8 +87,8 @@ impl Circle {
 
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
-        file_epoch(id, None, Some(&checkpoint), checkpoint.epoch, desk);
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
+        file_epoch(id, None, Some(&checkpoint), checkpoint.epoch, desk);
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), None, &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         Ok(Self {
@@ -87,7 +97,8 @@ impl Circle {
             group: Group::new(None, checkpoint),
             keys,
             index: EntryIndex::default(),
-            held: BTreeMap::new(),
+            held: Held::default(),
+            refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             repair_at_ms: None,
@@ -127,11 +138,20 @@ impl Circle {
         // Before it takes effect: who it removes must be able to read it, and who follows must read it first.
         let epoch = self.group.head().epoch;
         let bytes = operation.encode();
-        if !self.take_operation(operation, desk) {
-            return Err(EngineError::Malformed);
-        }
+        self.take_operation(operation, desk).map_err(|_| EngineError::Malformed)?;
         self.publish_under(epoch, Body::Operation(bytes), desk)?;
         Ok(())
+    }
+
+    /// The key that entries are sealed under now.
+    pub(crate) fn head_key(&self) -> &ContentKey {
+        self.keys.of_epoch(&self.group.head().epoch).expect("every epoch this device was in has its key in the ring")
+    }
+
+    /// The key of that name, if it is here.
+    #[cfg(test)]
+    pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
+        self.keys.get(id)
     }
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
@@ -173,6 +193,9 @@ impl Circle {
 
     /// Takes in a key that was handed over under `under`. Whether anything about it was news.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, under: EpochId, desk: &mut Desk) -> bool {
+        if self.keys.held(&key.key_id()).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
+            return false;
+        }
         let news = file_key(self.id, epoch, key, Some(under), &mut self.keys, desk);
         self.mended &= !news;
         news
@@ -185,15 +208,16 @@ impl Circle {
         }
     }
 
+    /// Whether an entry that somebody has should be asked for.
+    pub(crate) fn wants(&self, id: &EntryId) -> bool {
+        !self.refused.contains_key(id)
+    }
+
     pub(crate) fn status(&self) -> CircleStatus {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
-            key: self
-                .keys
-                .of_epoch(&head.epoch)
-                .expect("every epoch this device was in has its key in the ring")
-                .key_id(),
+            key: self.head_key().key_id(),
             depth: head.depth,
             leaves: head.leaves.len(),
             entries: self.index.len(),
@@ -206,16 +230,16 @@ impl Circle {
         self.keys.iter()
     }
 
-    /// Whether the log took the operation in, now or for when its parents arrive.
-    fn take_operation(&mut self, operation: Operation, desk: &mut Desk) -> bool {
+    /// Has the log take the operation in, now or for when its parents arrive.
+    fn take_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), Refusal> {
         let (id, bytes) = (operation.id(), operation.encode());
         let was_in = self.is_member(&desk.me());
         match self.log.insert(operation) {
             Insertion::Refused(reason) => {
                 tracing::warn!(operation = %id.short(), ?reason, "membership operation refused");
-                false
+                Err(reason.into())
             }
-            Insertion::Duplicate => true,
+            Insertion::Duplicate => Ok(()),
             Insertion::Inserted(_) | Insertion::MissingParents(_) => {
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
@@ -223,7 +247,7 @@ impl Circle {
                     desk.events.push(Event::Removed { circle: self.id });
                 }
                 self.choose_head(desk);
-                true
+                Ok(())
             }
         }
     }

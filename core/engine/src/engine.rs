@@ -13,10 +13,10 @@ use crate::{
 };
 
 mod commands;
-mod fetch;
-mod join;
-mod peers;
-mod sync;
+pub(crate) mod fetch;
+pub(crate) mod join;
+pub(crate) mod peers;
+pub(crate) mod sync;
 
 pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
@@ -170,7 +170,7 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 pub struct Engine {
     identity: Identity,
     desk: Desk,
-    circles: BTreeMap<CircleId, Circle>,
+    pub(crate) circles: BTreeMap<CircleId, Circle>,
     peers: BTreeMap<DeviceId, peers::Peer>,
     /// Devices that are in some circle with this one, connected or not.
     permitted: BTreeSet<DeviceId>,
@@ -341,7 +341,7 @@ impl Engine {
     }
 
     /// Ends an input or command: mends rosters, then turns what lies on the desk into outputs, writes first.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.outbox.failed {
             self.desk.batch = Batch::default();
             self.outbox.staged.clear();
@@ -352,6 +352,7 @@ impl Engine {
         self.spread();
         self.pump();
         self.pump_fetches();
+        self.pump_chunks();
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }
@@ -368,7 +369,7 @@ impl Engine {
         }
     }
 
-    fn circle_mut(&mut self, id: CircleId) -> Result<(&mut Circle, &mut Desk), EngineError> {
+    pub(crate) fn circle_mut(&mut self, id: CircleId) -> Result<(&mut Circle, &mut Desk), EngineError> {
         let circle = self.circles.get_mut(&id).ok_or(EngineError::NoSuchCircle)?;
         Ok((circle, &mut self.desk))
     }

@@ -33,9 +33,6 @@ pub enum EngineError {
     /// The caller wants to write more at once than one entry holds.
     #[error("this is too much for one change: split it into smaller pieces")]
     TooLarge,
-    /// A document is of another kind than the caller thinks.
-    #[error("that document is of another kind")]
-    WrongKind,
     /// The edit itself was refused; the document is as it was.
     #[error(transparent)]
     Document(#[from] CrdtError),

@@ -112,6 +112,7 @@ impl Group {
 pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, Held>,
     by_epoch: BTreeMap<EpochId, KeyId>,
+    derived: usize,
 }
 
 /// A key and where it comes from.
@@ -129,16 +130,22 @@ impl Keyring {
     pub(crate) fn insert(&mut self, epoch: EpochId, key: ContentKey, derived: bool, under: Option<EpochId>) -> bool {
         let id = key.key_id();
         let known = self.keys.contains_key(&id);
-        let held = self.keys.entry(id).or_insert(Held { epoch, key, derived, under: BTreeSet::new() });
+        let held = self.keys.entry(id).or_insert(Held { epoch, key, derived: false, under: BTreeSet::new() });
         let mut news = !known;
         if derived {
             news |= !held.derived;
+            self.derived += usize::from(!held.derived);
             (held.epoch, held.derived) = (epoch, true);
             self.by_epoch.insert(epoch, id);
         } else {
             self.by_epoch.entry(epoch).or_insert(id);
         }
         news | under.is_some_and(|under| held.under.insert(under))
+    }
+
+    /// How many keys were handed over and not derived.
+    pub(crate) fn learned(&self) -> usize {
+        self.keys.len() - self.derived
     }
 
     pub(crate) fn get(&self, id: &KeyId) -> Option<&ContentKey> {

@@ -12,7 +12,13 @@ mod engine;
 mod entry;
 mod error;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(test)]
+mod golden;
 mod group;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod ids;
 mod index;
@@ -23,7 +29,7 @@ mod proto;
 mod refusal;
 mod store;
 
-pub use circle::{DocumentInfo, HELD_ENTRIES_MAX};
+pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX};
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{

@@ -7,6 +7,7 @@ use clave_crypto::DeviceId;
 use prost::Message as _;
 use zeroize::Zeroizing;
 
+use crate::identity::check_name;
 use crate::proto::invitation as proto;
 use crate::{CircleId, InvitationId};
 
@@ -92,6 +93,10 @@ impl FromStr for InviteLink {
 impl InviteLink {
     fn read(body: &[u8]) -> Option<Self> {
         let link = proto::Link::decode(body).ok()?;
+        let can_be_shown = link.space_name.is_empty() || check_name(&link.space_name) == Ok(&link.space_name);
+        if !can_be_shown {
+            return None;
+        }
         Some(Self {
             invitation: InvitationId::try_from(link.invitation.as_slice()).ok()?,
             circle: CircleId::try_from(link.circle.as_slice()).ok()?,

@@ -51,5 +51,19 @@ pub enum Refusal {
     Unexpected,
 }
 
+impl From<crate::membership::Refusal> for Refusal {
+    fn from(refusal: crate::membership::Refusal) -> Self {
+        use crate::membership::Refusal as Operation;
+        match refusal {
+            Operation::TooLong => Self::Oversized,
+            Operation::Malformed => Self::Malformed,
+            Operation::BadSignature | Operation::BadCertificate => Self::BadSignature,
+            Operation::OtherCircle => Self::WrongCircle,
+            Operation::UnknownAuthor => Self::NotAllowed,
+            Operation::TooManyPending => Self::TooManyHeld,
+        }
+    }
+}
+
 /// How often each reason occurred since the engine was opened.
 pub type RefusalCounts = BTreeMap<Refusal, u64>;

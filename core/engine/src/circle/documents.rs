@@ -23,10 +23,7 @@ pub struct DocumentInfo {
 impl Circle {
     /// What documents there are, in order of id.
     pub(crate) fn documents(&self) -> Vec<DocumentInfo> {
-        self.documents
-            .iter()
-            .filter_map(|(id, record)| Some(DocumentInfo { id: *id, kind: kind_of(record.kind)? }))
-            .collect()
+        self.documents.keys().map(|(id, kind)| DocumentInfo { id: *id, kind: *kind }).collect()
     }
 
     /// The document, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so far.
@@ -36,20 +33,17 @@ impl Circle {
         kind: DocumentKind,
         desk: &mut Desk,
     ) -> Result<&mut Document, EngineError> {
-        if self.documents.get(&id).is_some_and(|record| record.kind != u32::from(kind.number())) {
-            return Err(EngineError::WrongKind);
-        }
-        if !self.loaded.contains_key(&id) {
+        if !self.loaded.contains_key(&(id, kind)) {
             let document = self.load(id, kind, desk)?;
-            self.loaded.insert(id, document);
+            self.loaded.insert((id, kind), document);
         }
-        Ok(self.loaded.get_mut(&id).expect("it was loaded above"))
+        Ok(self.loaded.get_mut(&(id, kind)).expect("it was loaded above"))
     }
 
     fn load(&mut self, id: DocumentId, kind: DocumentKind, desk: &mut Desk) -> Result<Document, EngineError> {
         let actor = Actor::new(*desk.me().as_bytes(), desk.incarnation);
-        let snapshot = desk.store.read(&snapshot_key(self.id, id))?;
-        let records = desk.store.all(Keyspace::Changes, &scope(self.id, id))?;
+        let snapshot = desk.store.read(&snapshot_key(self.id, id, kind))?;
+        let records = desk.store.all(Keyspace::Changes, &scope(self.id, id, kind))?;
         let changes: Vec<Vec<u8>> = records.values().cloned().collect();
         let mut document = Document::load(kind, actor, snapshot.as_deref(), &[] as &[Vec<u8>])?;
         let applied = document.apply(&changes)?;
@@ -57,9 +51,9 @@ impl Circle {
             tracing::warn!(document = %id.short(), count = applied.refused.len(), "changes left out of a document");
         }
         if changes.len() >= CHANGES_PER_SNAPSHOT {
-            desk.put(snapshot_key(self.id, id), document.save()?);
+            desk.put(snapshot_key(self.id, id, kind), document.save()?);
             for suffix in records.into_keys() {
-                desk.remove(Key::new(Keyspace::Changes, scope(self.id, id), suffix));
+                desk.remove(Key::new(Keyspace::Changes, scope(self.id, id, kind), suffix));
             }
         }
         Ok(document)
@@ -89,7 +83,7 @@ impl Circle {
         }
         if let Err(error) = self.publish_changes(id, kind, &changes, desk) {
             // Not everybody could be sent it: forget it, and load what is stored when the document is next asked for.
-            self.loaded.remove(&id);
+            self.loaded.remove(&(id, kind));
             return Err(error);
         }
         Ok(result?)
@@ -119,30 +113,29 @@ impl Circle {
 
     /// Writes changes behind those a document already has.
     fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], desk: &mut Desk) {
-        let record =
-            self.documents.entry(id).or_insert(local::DocumentRecord { kind: kind.number().into(), next_change: 0 });
+        let record = self.documents.entry((id, kind)).or_default();
         for change in changes {
-            let key = Key::new(Keyspace::Changes, scope(self.id, id), record.next_change.to_be_bytes());
+            let key = Key::new(Keyspace::Changes, scope(self.id, id, kind), record.next_change.to_be_bytes());
             desk.put(key, change.clone());
             record.next_change += 1;
         }
-        desk.put(Key::new(Keyspace::Documents, self.id.as_bytes(), id.as_bytes()), record.encode_to_vec());
+        let suffix = [id.as_bytes().as_slice(), &[kind.number()]].concat();
+        desk.put(Key::new(Keyspace::Documents, self.id.as_bytes(), suffix), record.encode_to_vec());
     }
 
     /// Takes in changes from others: every document in one call.
-    pub(super) fn apply(
-        &mut self,
-        changes: BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>,
-        desk: &mut Desk,
-    ) -> Result<(), EngineError> {
-        for (id, (kind, changes)) in changes {
+    pub(super) fn apply(&mut self, changes: BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>, desk: &mut Desk) {
+        for ((id, kind), changes) in changes {
             self.record(id, kind, &changes, desk);
-            if let Some(document) = self.loaded.get_mut(&id) {
-                document.apply(&changes)?;
+            if let Some(document) = self.loaded.get_mut(&(id, kind))
+                && let Err(error) = document.apply(&changes)
+            {
+                // They are recorded: the document takes them when it is next loaded.
+                tracing::error!(document = %id.short(), %error, "changes could not be applied");
+                self.loaded.remove(&(id, kind));
             }
             desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
         }
-        Ok(())
     }
 }
 
@@ -166,10 +159,10 @@ pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
     DocumentKind::from_number(u8::try_from(number).ok()?)
 }
 
-fn scope(circle: CircleId, document: DocumentId) -> Vec<u8> {
-    [circle.as_bytes().as_slice(), document.as_bytes()].concat()
+fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), document.as_bytes(), &[kind.number()]].concat()
 }
 
-fn snapshot_key(circle: CircleId, document: DocumentId) -> Key {
-    Key::new(Keyspace::Snapshots, scope(circle, document), [])
+fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+    Key::new(Keyspace::Snapshots, scope(circle, document, kind), [])
 }

@@ -1,13 +1,15 @@
 //! What becomes of an entry that arrived: done, held until something else arrives, or refused.
 
 use clave_crdt::{DocumentKind, inspect_change};
-use clave_crypto::Processed;
 
 use super::*;
 use crate::OperationId;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
-type ChangesByDocument = BTreeMap<DocumentId, (DocumentKind, Vec<Vec<u8>>)>;
+type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
+
+/// The most operations that a commit may name as what it follows.
+const COMMIT_OPERATIONS_MAX: usize = 4_096;
 
 pub(super) enum Verdict {
     /// It took effect. `unlocks`: something that waited may be judged now.
@@ -23,6 +25,7 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
+                Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
                 Ok(envelope) => queue.push(envelope),
                 Err(refusal) => desk.refuse(refusal),
             }
@@ -33,6 +36,7 @@ impl Circle {
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
     pub(crate) fn settle(&mut self, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
+        let mut result = Ok(());
         while !queue.is_empty() {
             let mut unlocked = false;
             let mut waiting = Vec::new();
@@ -49,13 +53,21 @@ impl Circle {
             for envelope in waiting {
                 self.hold(&envelope, desk);
             }
-            queue = if unlocked { self.openable(desk)? } else { Vec::new() };
+            queue = match unlocked.then(|| self.openable(desk)).transpose() {
+                Ok(openable) => openable.unwrap_or_default(),
+                // What was judged so far is filed as done: it has to take effect all the same.
+                Err(error) => {
+                    result = Err(error);
+                    Vec::new()
+                }
+            };
         }
-        self.apply(changes, desk)
+        self.apply(changes, desk);
+        result
     }
 
     fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        if self.held.remove(&envelope.id).is_some() {
+        if self.held.remove(&envelope.id) {
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
         } else {
             self.keep(envelope, desk);
@@ -64,13 +76,13 @@ impl Circle {
     }
 
     fn hold(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        if self.held.contains_key(&envelope.id) {
+        if self.held.contains(&envelope.id) {
             return;
         }
-        if self.held.len() >= HELD_ENTRIES_MAX {
+        if !self.held.has_room_for(envelope.bytes.len()) {
             return desk.refuse(Refusal::TooManyHeld);
         }
-        self.held.insert(envelope.id, envelope.tag);
+        self.held.insert(envelope.id, envelope.tag, envelope.bytes.len());
         self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
@@ -81,9 +93,15 @@ impl Circle {
 
     fn drop_refused(&mut self, envelope: &Envelope, refusal: Refusal, desk: &mut Desk) {
         desk.refuse(refusal);
-        if self.held.remove(&envelope.id).is_some() {
+        if self.held.remove(&envelope.id) {
             // It stays in the index: an entry that was held was passed on, and would be offered again for ever.
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
+        } else if refusal != Refusal::TooManyHeld {
+            // Others may have held it, and offer it for ever. When there is no room, whoever has the least id goes.
+            if self.refused.len() >= REFUSED_ENTRIES_MAX {
+                self.refused.pop_first();
+            }
+            self.refused.insert(envelope.id, refusal);
         }
     }
 
@@ -119,9 +137,7 @@ impl Circle {
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
-                if !self.take_operation(operation, desk) {
-                    return Err(Refusal::NotAllowed);
-                }
+                self.take_operation(operation, desk)?;
                 Ok(Verdict::Done { unlocks: true })
             }
             Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
@@ -146,9 +162,23 @@ impl Circle {
             self.hear_of(epoch, parent, desk);
             return Ok(Verdict::Done { unlocks: true });
         };
+        if commit.operations.len() > COMMIT_OPERATIONS_MAX {
+            return Err(Refusal::Oversized);
+        }
+        let mut heads = Vec::with_capacity(commit.operations.len());
+        for id in &commit.operations {
+            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
+        }
+        if heads.iter().any(|id| self.log.operation(id).is_none()) {
+            // Without the operations it follows it never takes effect. Asked first: it may be asked often.
+            return Ok(Verdict::Wait);
+        }
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
             Err(clave_crypto::CryptoError::Evicted) => {
+                if !self.is_justified(&heads, &[author], &[desk.me()]) {
+                    return Err(Refusal::UnjustifiedCommit);
+                }
                 self.hear_of(epoch, parent, desk);
                 return Ok(Verdict::Done { unlocks: true });
             }
@@ -157,41 +187,39 @@ impl Circle {
         if processed.committer != author || processed.checkpoint.epoch != epoch {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let mut heads = Vec::with_capacity(commit.operations.len());
-        for id in &commit.operations {
-            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
-        }
-        match self.is_justified(author, &processed, &heads) {
-            // Without the operations it follows it never takes effect.
-            None => return Ok(Verdict::Wait),
-            Some(false) => return Err(Refusal::UnjustifiedCommit),
-            Some(true) => {}
+        let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
+        if !self.is_justified(&heads, &present, &processed.removed) {
+            return Err(Refusal::UnjustifiedCommit);
         }
         self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done { unlocks: true })
     }
 
-    /// Whether a commit does what the log said at the point that it names; what came later, here or elsewhere, has no
-    /// say in it, so that every device judges alike. `None`: some of that has not arrived.
-    fn is_justified(&self, author: DeviceId, processed: &Processed, heads: &[OperationId]) -> Option<bool> {
+    /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
+    /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike.
+    fn is_justified(&self, heads: &[OperationId], present: &[DeviceId], absent: &[DeviceId]) -> bool {
         let at_point;
         let membership = if self.log.heads() == heads {
             self.log.membership()
         } else {
-            at_point = self.log.membership_at(heads)?;
+            let Some(membership) = self.log.membership_at(heads) else { return false };
+            at_point = membership;
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        Some(is_in(&author) && processed.added.iter().all(is_in) && !processed.removed.iter().any(is_in))
+        present.iter().all(is_in) && !absent.iter().any(is_in)
     }
 
     fn judge_keys(&mut self, tag: &KeyId, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let under = self.keys.held(tag).map(|held| held.epoch).expect("the bundle was opened with it");
+        let read = |key: &proto::ContentKey| {
+            let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
+            Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
+        };
+        let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
         let mut news = false;
-        for key in &bundle.keys {
-            let epoch = epoch_id(&key.epoch).ok_or(Refusal::Malformed)?;
-            let key = <[u8; 32]>::try_from(key.key.as_slice()).map_err(|_| Refusal::Malformed)?;
-            news |= self.learn_key(epoch, ContentKey::from_bytes(key.into()), under, desk);
+        for (epoch, key) in keys {
+            news |= self.learn_key(epoch, key, under, desk);
         }
         Ok(Verdict::Done { unlocks: news })
     }
@@ -203,19 +231,14 @@ impl Circle {
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let kind = documents::kind_of(body.kind).ok_or(Refusal::UnknownBody)?;
-        let known = self.documents.get(&document).map(|record| record.kind);
-        let batched = changes.get(&document).map(|(kind, _)| u32::from(kind.number()));
-        if known.or(batched).is_some_and(|known| known != body.kind) {
-            return Err(Refusal::Malformed);
-        }
+        let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait) };
         for change in &body.changes {
             let info = inspect_change(change).map_err(|_| Refusal::Malformed)?;
             if !info.actor.belongs_to(author.as_bytes()) {
                 return Err(Refusal::ForeignActor);
             }
         }
-        changes.entry(document).or_insert_with(|| (kind, Vec::new())).1.extend(body.changes);
+        changes.entry((document, kind)).or_default().extend(body.changes);
         Ok(Verdict::Done { unlocks: false })
     }
 }

@@ -18,8 +18,11 @@ impl Circle {
         }
         let mut log = Log::new(id);
         for operation in open_operations(scope, desk)? {
-            if let Insertion::Refused(_) = log.insert_verified(operation) {
-                return Err(EngineError::Damaged);
+            match log.insert_verified(operation) {
+                // More may be stored than a log lets wait: each made room for another once.
+                Insertion::Refused(crate::membership::Refusal::TooManyPending) => {}
+                Insertion::Refused(_) => return Err(EngineError::Damaged),
+                _ => {}
             }
         }
         let mut circle = Self {
@@ -28,7 +31,8 @@ impl Circle {
             group: open_group(scope, desk)?,
             keys,
             index: open_index(scope, desk)?,
-            held: BTreeMap::new(),
+            held: Held::default(),
+            refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             repair_at_ms: None,
@@ -37,11 +41,15 @@ impl Circle {
         };
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
-            circle.held.insert(EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?, tag);
+            let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
+            circle.held.insert(id, tag, bytes);
         }
         for (suffix, record) in desk.store.all(Keyspace::Documents, scope)? {
-            let id = DocumentId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-            circle.documents.insert(id, local::DocumentRecord::decode(record.as_slice())?);
+            let (kind, id) = suffix.split_last().ok_or(EngineError::Damaged)?;
+            let id = DocumentId::try_from(id).map_err(|_| EngineError::Damaged)?;
+            let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
+            circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
         circle.choose_head(desk);
         Ok(circle)

@@ -13,6 +13,8 @@ use crate::membership::Device;
 const REPAIR_QUIET_MS: u64 = 1_000;
 /// How long each further device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
+/// Keys per bundle, so that it fits an entry.
+const BUNDLE_KEYS: usize = 8_192;
 
 impl Circle {
     /// Adds and removes leaves in one commit on the head, and publishes it with the keys that lead back from it.
@@ -36,7 +38,6 @@ impl Circle {
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
-            depth: output.checkpoint.depth,
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
             operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),
@@ -86,9 +87,14 @@ impl Circle {
         for id in &ids {
             self.note_handed_over(id, head, desk);
         }
-        let keys =
-            keys.into_iter().map(|(epoch, key)| proto::ContentKey { epoch: epoch.as_bytes().to_vec(), key }).collect();
-        self.publish_under(head, Body::Keys(proto::KeyBundle { keys }), desk)?;
+        for keys in keys.chunks(BUNDLE_KEYS) {
+            let key = |(epoch, key): &(EpochId, Vec<u8>)| proto::ContentKey {
+                epoch: epoch.as_bytes().to_vec(),
+                key: key.clone(),
+            };
+            let bundle = proto::KeyBundle { keys: keys.iter().map(key).collect() };
+            self.publish_under(head, Body::Keys(bundle), desk)?;
+        }
         Ok(())
     }
 
@@ -122,6 +128,10 @@ impl Circle {
         if joined.committer != author {
             return Err(Refusal::UnjustifiedCommit);
         }
+        if !self.is_member(&author) {
+            // Whoever is out leads nobody anywhere.
+            return Err(Refusal::NotAllowed);
+        }
         // Its leaves may be of people whose operations can be read only with its keys. Until those have arrived, the choice
         // of the head counts them as removed.
         if self.group.get(&checkpoint.epoch).is_some() {
@@ -140,10 +150,10 @@ impl Circle {
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
             let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
-            let package = fresh.or(packages.last_resort.as_ref()).or(packages.single_use.first())?;
             // One bad key package must not keep everybody else from following the log.
-            desk.agreement.inspect_key_package(package).ok().filter(|info| info.device == *id)?;
-            Some(package.clone())
+            let own =
+                |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
+            fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
         let add = devices
             .iter()

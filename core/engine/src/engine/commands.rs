@@ -91,7 +91,7 @@ impl Engine {
     /// A document to read from; empty if nobody wrote to it so far. To change it, use [`edit`](Self::edit).
     ///
     /// # Errors
-    /// If this device is not in the circle, the document is of another kind, or the store cannot be read.
+    /// If this device is not in the circle or the store cannot be read.
     pub fn document(
         &mut self,
         circle: CircleId,

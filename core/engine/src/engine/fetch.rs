@@ -8,6 +8,11 @@ use crate::{Key, Refusal};
 
 /// Chunks that are asked of one peer at a time.
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
+/// Chunks that may be on their way to one peer before no more are read for it.
+pub(crate) const CHUNKS_SENT_MAX: usize = 4;
+/// Chunks that a peer may wait for. An honest one has asked for [`CHUNKS_IN_FLIGHT_MAX`] at most, and again for as many
+/// after an interruption that was not noticed here.
+pub(crate) const CHUNKS_QUEUED_MAX: usize = 4 * CHUNKS_IN_FLIGHT_MAX;
 
 /// Names a fetch while it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +23,7 @@ pub(super) struct Fetches {
     next: u64,
     active: BTreeMap<FetchId, Fetch>,
     /// Chunks asked for, by the peer that was asked.
-    in_flight: BTreeMap<DeviceId, BTreeSet<ChunkId>>,
+    in_flight: BTreeMap<DeviceId, BTreeSet<(CircleId, ChunkId)>>,
     /// Peers that said they lack a chunk. Forgotten when they connect anew or a fetch begins.
     lacking: BTreeSet<(ChunkId, DeviceId)>,
 }
@@ -37,8 +42,8 @@ impl Fetches {
         self.lacking.retain(|(_, device)| device != peer);
     }
 
-    fn is_asked(&self, chunk: &ChunkId) -> bool {
-        self.in_flight.values().any(|asked| asked.contains(chunk))
+    fn is_asked(&self, circle: CircleId, chunk: ChunkId) -> bool {
+        self.in_flight.values().any(|asked| asked.contains(&(circle, chunk)))
     }
 }
 
@@ -96,7 +101,7 @@ impl Engine {
         let online = self.ready_peers();
         for fetch in self.fetches.active.values() {
             for chunk in fetch.wanted.keys() {
-                if self.fetches.is_asked(chunk) {
+                if self.fetches.is_asked(fetch.circle, *chunk) {
                     continue;
                 }
                 let in_flight = |peer: &DeviceId| self.fetches.in_flight.get(peer).map_or(0, BTreeSet::len);
@@ -106,7 +111,7 @@ impl Engine {
                         && self.circles.get(&fetch.circle).is_some_and(|circle| circle.is_member(peer))
                 };
                 let Some(peer) = online.iter().filter(able).min_by_key(|peer| in_flight(peer)) else { continue };
-                self.fetches.in_flight.entry(*peer).or_default().insert(*chunk);
+                self.fetches.in_flight.entry(*peer).or_default().insert((fetch.circle, *chunk));
                 asks.entry((*peer, fetch.circle)).or_default().push(*chunk);
             }
         }
@@ -126,18 +131,37 @@ impl Engine {
         if ids.len() > CHUNKS_IN_FLIGHT_MAX {
             return Err(Refusal::Oversized);
         }
-        for id in ids {
-            let sealed = self.chunk(circle, ChunkId::from_bytes(*id)).ok().flatten();
-            let chunk = proto::Chunk { circle: circle.as_bytes().to_vec(), id: id.to_vec(), sealed };
-            self.send(peer, Channel::Bulk, Body::Chunk(chunk));
+        let waiting = &mut self.peers.get_mut(&peer).expect("a frame comes from who is connected").chunks;
+        if waiting.len() + ids.len() > CHUNKS_QUEUED_MAX {
+            return Err(Refusal::TooManyHeld);
         }
+        waiting.extend(ids.iter().map(|id| (circle, ChunkId::from_bytes(*id))));
         Ok(())
+    }
+
+    /// Sends chunks that were asked for as far as each peer takes them.
+    pub(super) fn pump_chunks(&mut self) {
+        for peer in self.online() {
+            while let Some((circle, id)) = self.next_chunk(&peer) {
+                let sealed = self.chunk(circle, id).ok().flatten();
+                let chunk = proto::Chunk { circle: circle.as_bytes().to_vec(), id: id.as_bytes().to_vec(), sealed };
+                self.send(peer, Channel::Bulk, Body::Chunk(chunk));
+            }
+        }
+    }
+
+    fn next_chunk(&mut self, device: &DeviceId) -> Option<(CircleId, ChunkId)> {
+        let peer = self.peers.get_mut(device)?;
+        let next = (peer.bulk_in_flight < CHUNKS_SENT_MAX).then(|| peer.chunks.pop_front()).flatten()?;
+        // Who was removed since gets nothing more.
+        let shared = self.circles.get(&next.0).is_some_and(|circle| circle.is_member(device));
+        if shared { Some(next) } else { self.next_chunk(device) }
     }
 
     pub(super) fn take_chunk(&mut self, peer: DeviceId, chunk: proto::Chunk) -> Result<(), Refusal> {
         let circle = self.shared(peer, &chunk.circle)?;
         let id = ChunkId::try_from(chunk.id.as_slice()).map_err(|_| Refusal::Malformed)?;
-        if !self.fetches.in_flight.get_mut(&peer).is_some_and(|asked| asked.remove(&id)) {
+        if !self.fetches.in_flight.get_mut(&peer).is_some_and(|asked| asked.remove(&(circle, id))) {
             return Err(Refusal::Unexpected);
         }
         let Some(sealed) = chunk.sealed else {

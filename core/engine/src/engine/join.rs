@@ -12,14 +12,16 @@ use super::*;
 use crate::group::epoch_id;
 use crate::identity::check_name;
 use crate::link::InviteLink;
-use crate::membership::{Action, Operation, PersonEntry, Right, Role};
+use crate::membership::{Action, Log, Operation, PersonEntry, Reason, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
 use crate::{Key, Refusal, key_packages};
 
 /// The most handshakes that an inviter has open at once.
-const HANDSHAKES_MAX: usize = 64;
+pub(crate) const HANDSHAKES_MAX: usize = 64;
+/// How long a handshake keeps its place when others want it, in milliseconds.
+pub(crate) const HANDSHAKE_MS: u64 = 30_000;
 /// How long a joiner waits for an answer before it begins anew, in milliseconds.
 const ANSWER_MS_MAX: u64 = 15_000;
 /// The same after frames were lost.
@@ -74,7 +76,7 @@ impl JoinError {
         Self::Busy,
     ];
 
-    fn from_number(number: u32) -> Self {
+    pub(crate) fn from_number(number: u32) -> Self {
         Self::ALL.into_iter().find(|error| *error as u32 == number).unwrap_or(Self::Protocol)
     }
 }
@@ -109,6 +111,8 @@ pub enum InvitationState {
 pub(super) struct Joins {
     /// By whom, for what, and in which attempt.
     answering: BTreeMap<(DeviceId, InvitationId), (u64, Answering)>,
+    /// When each of those began.
+    began_ms: BTreeMap<(DeviceId, InvitationId), u64>,
     asking: BTreeMap<InvitationId, Asking>,
 }
 
@@ -133,6 +137,15 @@ enum AskingStep {
 }
 
 impl Joins {
+    /// Forgets handshakes that are over, and, if there are too many, those that take too long.
+    fn make_room(&mut self, now_ms: u64) {
+        self.began_ms.retain(|key, _| self.answering.contains_key(key));
+        if self.answering.len() >= HANDSHAKES_MAX {
+            self.began_ms.retain(|_, began_ms| now_ms < began_ms.saturating_add(HANDSHAKE_MS));
+            self.answering.retain(|key, _| self.began_ms.contains_key(key));
+        }
+    }
+
     pub(super) fn forget(&mut self, peer: &DeviceId) {
         self.answering.retain(|(device, _), _| device != peer);
         for asking in self.asking.values_mut().filter(|asking| asking.link.inviter == *peer) {
@@ -163,6 +176,8 @@ impl Engine {
             return Err(EngineError::MayNotInvite);
         }
         let space_name = space.log.membership().name.clone();
+        // A newcomer's terminal shows it before there is a circle that says who named it so.
+        let space_name = check_name(&space_name).unwrap_or_default().to_owned();
         let link = InviteLink {
             invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
             circle,
@@ -325,6 +340,7 @@ impl Engine {
             }
         };
         self.joins.answering.remove(&(peer, id));
+        self.joins.make_room(self.desk.now_ms);
         if self.joins.answering.len() >= HANDSHAKES_MAX {
             self.refuse_join(peer, id, attempt, JoinError::Busy);
             return Ok(());
@@ -340,6 +356,7 @@ impl Engine {
         }
         let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
         self.joins.answering.insert((peer, id), (attempt, Answering::Handshake(Box::new(handshake))));
+        self.joins.began_ms.insert((peer, id), self.desk.now_ms);
         self.send_join(peer, id, attempt, FrameBody::Handshake(reply));
         Ok(())
     }
@@ -493,6 +510,10 @@ impl Engine {
         handshake_hash: &[u8; 32],
     ) -> Result<(), JoinError> {
         let link = self.joins.asking[&id].link.clone();
+        if self.circles.contains_key(&link.circle) {
+            // Another invitation to it was quicker.
+            return Err(JoinError::AlreadyMember);
+        }
         let circle = self.read_answer(&link, accepted, handshake_hash).ok_or(JoinError::Protocol)?;
         self.circles.insert(link.circle, circle);
         self.joins.asking.remove(&id);
@@ -526,11 +547,19 @@ impl Engine {
         let secrets = key_packages::secrets(&self.desk).ok()?;
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let joined = self.desk.agreement.join(&self.desk.device, &accepted.welcome, &secrets).ok()?;
-        if joined.checkpoint.group != link.circle.as_bytes() {
+        if joined.checkpoint.group != link.circle.as_bytes() || joined.committer != link.inviter {
             return None;
         }
-        let circle = Circle::join(link.circle, operations, joined.checkpoint, keys, &mut self.desk).ok()?;
-        circle.is_member(&self.desk.me()).then_some(circle)
+        let mut log = Log::new(link.circle);
+        for operation in operations {
+            // One that is refused means nothing to anybody.
+            let _ = log.insert(operation);
+        }
+        let in_log = |device: &DeviceId| log.membership().devices.contains_key(device);
+        if !in_log(&self.desk.me()) || !in_log(&link.inviter) {
+            return None;
+        }
+        Circle::join(log, joined.checkpoint, keys, &mut self.desk).ok()
     }
 }
 
@@ -545,13 +574,16 @@ fn check_request(
     let signature = Signature::try_from(request.signature.as_slice()).ok()?;
     peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
     let [device] = newcomer.devices.as_slice() else { return None };
+    let packages: Vec<_> = device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).collect();
     let names = [&newcomer.name, &device.name];
     let own = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == peer);
     let in_order = device.device() == peer
         && device.certificate.person == newcomer.person
         && device.verify().is_ok()
         && names.iter().all(|name| check_name(name).is_ok_and(|checked| checked == name.as_str()))
-        && device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).all(own);
+        // Without one they would be in the log, and no commit could follow it.
+        && !packages.is_empty()
+        && packages.into_iter().all(own);
     in_order.then_some(newcomer)
 }
 
@@ -564,7 +596,10 @@ fn add_newcomer(
 ) -> Result<proto::Accepted, JoinError> {
     let device = newcomer.devices[0].device();
     let newcomer = PersonEntry { invitation: Some(invitation), ..newcomer };
-    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|_| JoinError::NotAllowed)?;
+    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|error| match error {
+        EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::AlreadyMember,
+        _ => JoinError::NotAllowed,
+    })?;
     let change = circle.difference(Some(device), desk);
     let welcome = circle.commit(change, Some(device), desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
     Ok(proto::Accepted {
@@ -578,7 +613,7 @@ fn add_newcomer(
     })
 }
 
-fn prologue(invitation: InvitationId, circle: CircleId, inviter: DeviceId) -> Vec<u8> {
+pub(crate) fn prologue(invitation: InvitationId, circle: CircleId, inviter: DeviceId) -> Vec<u8> {
     [invitation.as_bytes().as_slice(), circle.as_bytes(), inviter.as_bytes()].concat()
 }
 

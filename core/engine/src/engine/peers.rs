@@ -13,7 +13,13 @@ use crate::{Key, Refusal};
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
 /// Addresses believed of one device.
-const ADDRESSES_MAX: usize = 16;
+pub(crate) const ADDRESSES_MAX: usize = 16;
+/// The longest address, in bytes.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 256;
+/// Devices whose addresses one hello tells.
+pub(crate) const HELLO_DEVICES_MAX: usize = 512;
+/// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
+pub(crate) const UNREAD_FRAMES_MAX: usize = 1_024;
 
 /// How long to wait after lost frames before beginning anew, at first and in the long run, in milliseconds.
 const RETRY_MS: u64 = 500;
@@ -30,6 +36,11 @@ pub(super) struct Peer {
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
+    /// Sync frames that have not left.
+    unread: usize,
+    /// Chunks to send, in order.
+    pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
+    pub(super) bulk_in_flight: usize,
     pub(super) next_reconcile_ms: u64,
     /// When to begin anew after frames were lost.
     retry_at_ms: Option<u64>,
@@ -94,8 +105,13 @@ impl Engine {
     /// Input: a frame of an [`Output::Send`] left.
     pub fn handle_sent(&mut self, peer: DeviceId, channel: Channel, now_ms: u64) {
         self.desk.now_ms = now_ms;
-        if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
-            peer.in_flight = peer.in_flight.saturating_sub(1);
+        match (self.peers.get_mut(&peer), channel) {
+            (Some(peer), Channel::Sync) => {
+                peer.in_flight = peer.in_flight.saturating_sub(1);
+                peer.unread = peer.unread.saturating_sub(1);
+            }
+            (Some(peer), Channel::Bulk) => peer.bulk_in_flight = peer.bulk_in_flight.saturating_sub(1),
+            _ => {}
         }
         self.finish();
     }
@@ -106,11 +122,18 @@ impl Engine {
         if let Some(link) = self.peers.get_mut(&peer).filter(|_| self.permitted.contains(&peer)) {
             match channel {
                 Channel::Sync => {
-                    *link = Peer { retries: link.retries, retry_at_ms: link.retry_at_ms, ..Peer::default() };
+                    *link = Peer {
+                        retries: link.retries,
+                        retry_at_ms: link.retry_at_ms,
+                        chunks: std::mem::take(&mut link.chunks),
+                        bulk_in_flight: link.bulk_in_flight,
+                        ..Peer::default()
+                    };
                     link.retry_later(now_ms);
                 }
                 // The peer may wait for chunks that were lost: the hello has it ask again.
                 Channel::Bulk => {
+                    link.bulk_in_flight = 0;
                     link.retry_later(now_ms);
                     self.fetches.lose_peer(&peer);
                 }
@@ -171,7 +194,12 @@ impl Engine {
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
         tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
         self.peers.get_mut(&peer).expect("looked up above").retries = 0;
-        match frame.body.ok_or(Refusal::UnknownBody)? {
+        let body = frame.body.ok_or(Refusal::UnknownBody)?;
+        let wants_answer = matches!(body, Body::Hello(_) | Body::Reconcile(_) | Body::Have(_));
+        if wants_answer && self.peers[&peer].unread >= UNREAD_FRAMES_MAX {
+            return Err(Refusal::TooManyHeld);
+        }
+        match body {
             Body::Hello(hello) => self.take_hello(peer, hello),
             Body::Reconcile(step) => self.take_reconcile(peer, &step),
             Body::Entries(entries) => self.take_entries(peer, entries),
@@ -193,8 +221,10 @@ impl Engine {
         let frame = proto::Frame { body: Some(body) };
         tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
         let frame = frame.encode_to_vec();
-        if let (Some(peer), Channel::Sync) = (self.peers.get_mut(&peer), channel) {
-            peer.in_flight += 1;
+        match (self.peers.get_mut(&peer), channel) {
+            (Some(peer), Channel::Sync) => (peer.in_flight, peer.unread) = (peer.in_flight + 1, peer.unread + 1),
+            (Some(peer), Channel::Bulk) => peer.bulk_in_flight += 1,
+            _ => {}
         }
         self.outbox.push(Output::Send { peer, channel, frame });
     }
@@ -211,6 +241,7 @@ impl Engine {
         let former = std::mem::replace(&mut self.permitted, members);
         for gone in former.difference(&self.permitted) {
             self.outbox.push(Output::Forbid(*gone));
+            self.fetches.lose_peer(gone);
             if let Some(peer) = self.peers.get_mut(gone) {
                 *peer = Peer::default();
                 self.desk.events.push(Event::Presence { device: *gone, online: false });
@@ -244,6 +275,9 @@ impl Engine {
     fn say_hello(&mut self, to: DeviceId, reply: bool) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
+            if devices.len() == HELLO_DEVICES_MAX {
+                break;
+            }
             let known_to_both = self.circles.values().any(|circle| circle.is_member(device) && circle.is_member(&to));
             if known_to_both && *device != to {
                 let addresses = addresses.clone();
@@ -256,10 +290,22 @@ impl Engine {
     /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
     /// answered by one.
     fn take_hello(&mut self, peer: DeviceId, hello: proto::Hello) -> Result<(), Refusal> {
+        if hello.devices.len() > HELLO_DEVICES_MAX {
+            return Err(Refusal::Oversized);
+        }
+        let mut devices = Vec::with_capacity(hello.devices.len());
         for entry in hello.devices {
             let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
-            if self.permitted.contains(&device) && entry.addresses.len() <= ADDRESSES_MAX {
-                self.learn_addresses(device, entry.addresses);
+            if entry.addresses.len() > ADDRESSES_MAX
+                || entry.addresses.iter().any(|address| address.len() > ADDRESS_BYTES_MAX)
+            {
+                return Err(Refusal::Oversized);
+            }
+            devices.push((device, entry.addresses));
+        }
+        for (device, addresses) in devices {
+            if self.permitted.contains(&device) {
+                self.hear_addresses(peer, device, addresses);
             }
         }
         if !hello.reply {
@@ -268,10 +314,27 @@ impl Engine {
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         if !link.ready || !hello.reply {
-            *link = Peer { ready: true, ..Peer::default() };
+            // How much it leaves unread is the only thing that no hello makes forgotten.
+            let (unread, bulk_in_flight) = (link.unread, link.bulk_in_flight);
+            *link = Peer { ready: true, unread, bulk_in_flight, ..Peer::default() };
         }
         // What is shared is reconciled as this input ends.
         Ok(())
+    }
+
+    /// Remembers what `peer` says of where a device can be reached. Of itself it knows best; of others it may add to what
+    /// is known, so that nobody makes anybody else unreachable.
+    fn hear_addresses(&mut self, peer: DeviceId, device: DeviceId, addresses: Vec<String>) {
+        let mut known = match self.addresses.get(&device) {
+            Some(known) if device != peer => known.clone(),
+            _ => Vec::new(),
+        };
+        for address in addresses {
+            if known.len() < ADDRESSES_MAX && !known.contains(&address) {
+                known.push(address);
+            }
+        }
+        self.learn_addresses(device, known);
     }
 
     /// Remembers where a device can be reached.

@@ -10,8 +10,8 @@ use crate::{Key, Refusal};
 const ENTRIES_FRAME_BYTES: usize = 256 * 1024;
 /// Frames that may be on their way to one peer before no more entries are read for it.
 const FRAMES_IN_FLIGHT_MAX: usize = 4;
-/// Ids per frame.
-const IDS_MAX: usize = 8_192;
+/// Ids or entries per frame.
+pub(crate) const IDS_MAX: usize = 8_192;
 /// Entries that may be queued for one peer. Beyond it the next reconciliation finds what is left.
 const QUEUED_ENTRIES_MAX: usize = 1_000_000;
 /// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
@@ -43,7 +43,8 @@ impl Engine {
             return Err(Refusal::Unexpected);
         }
         let difference = index.proceed(&step.message)?;
-        for ids in difference.need.chunks(IDS_MAX) {
+        let need: Vec<EntryId> = difference.need.into_iter().filter(|id| self.circles[&circle].wants(id)).collect();
+        for ids in need.chunks(IDS_MAX) {
             self.send(peer, Channel::Sync, Body::Want(join_ids(circle, ids)));
         }
         self.enqueue(peer, circle, difference.have);
@@ -61,6 +62,9 @@ impl Engine {
 
     pub(super) fn take_entries(&mut self, peer: DeviceId, entries: proto::Entries) -> Result<(), Refusal> {
         let circle = self.shared(peer, &entries.circle)?;
+        if entries.envelopes.len() > IDS_MAX {
+            return Err(Refusal::Oversized);
+        }
         let circle = self.circles.get_mut(&circle).expect("shared() found it");
         if let Err(error) = circle.accept(entries.envelopes, &mut self.desk) {
             tracing::error!(%error, "entries could not be taken in");
@@ -87,6 +91,9 @@ impl Engine {
         let circle = self.shared(peer, &ids.circle)?;
         let mut missing = split_ids(&ids.ids)?;
         missing.retain(|id| {
+            if !self.circles[&circle].wants(id) {
+                return false;
+            }
             let key = Key::new(Keyspace::Entries, circle.as_bytes(), id.as_bytes());
             self.desk.store.read(&key).is_ok_and(|found| found.is_none())
         });
@@ -148,7 +155,7 @@ impl Engine {
             if let Some((circle, envelope)) =
                 circle.and_then(|circle| Some((circle.id, circle.envelope(id, &self.desk).ok()??)))
             {
-                if bytes > 0 && bytes + envelope.len() > ENTRIES_FRAME_BYTES {
+                if envelopes.len() == IDS_MAX || bytes > 0 && bytes + envelope.len() > ENTRIES_FRAME_BYTES {
                     break;
                 }
                 of = Some(circle);

@@ -1,0 +1,275 @@
+//! Every format of this crate that reaches a disk or a wire, byte for byte, against `golden.txt`.
+//!
+//! A failure here means that what was stored or sent before can no longer be read, or that what is made now cannot be
+//! read by others. That takes a new format version and a change to docs/, not new bytes in that file.
+
+use std::collections::BTreeMap;
+
+use clave_crdt::DocumentKind;
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Entropy, PersonKey};
+use prost::Message;
+use zeroize::Zeroizing;
+
+use crate::engine::join::prologue;
+use crate::entry::{Body, Envelope};
+use crate::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role};
+use crate::proto::{entry, file, frame, invitation, local};
+use crate::{CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, OperationId, seal_content};
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+/// What is made now, by name.
+#[derive(Default)]
+struct Made(BTreeMap<&'static str, String>);
+
+impl Made {
+    fn bytes(&mut self, name: &'static str, bytes: &[u8]) {
+        // What is long is told by its hash.
+        let text = match bytes.len() {
+            0..=600 => data_encoding::HEXLOWER.encode(bytes),
+            length => format!("{length}:{}", blake3::hash(bytes)),
+        };
+        self.text(name, text);
+    }
+
+    fn text(&mut self, name: &'static str, text: String) {
+        assert!(self.0.insert(name, text).is_none(), "{name} is there twice");
+    }
+
+    /// A message, which must also be read back as it was.
+    fn message<M: Message + Default + PartialEq>(&mut self, name: &'static str, message: &M) {
+        let bytes = message.encode_to_vec();
+        assert!(M::decode(bytes.as_slice()).expect("it was just written") == *message, "{name} is not read back");
+        self.bytes(name, &bytes);
+    }
+}
+
+fn entropy() -> Entropy {
+    Entropy::from_seed([0x2a; 32])
+}
+
+fn person() -> PersonKey {
+    PersonKey::from_seed(Zeroizing::new([0x11; 32]))
+}
+
+fn device() -> DeviceKey {
+    DeviceKey::from_seed(Zeroizing::new([0x22; 32]))
+}
+
+fn circle() -> CircleId {
+    CircleId::from_bytes([0x33; 32])
+}
+
+fn bodies() -> Vec<(&'static str, Body)> {
+    vec![
+        ("entry.operation", Body::Operation(vec![1, 2, 3])),
+        (
+            "entry.commit",
+            Body::Commit(entry::Commit {
+                parent: vec![1; 32],
+                message: vec![2; 3],
+                operations: vec![vec![3; 32], vec![4; 32]],
+                epoch: vec![5; 32],
+            }),
+        ),
+        (
+            "entry.keys",
+            Body::Keys(entry::KeyBundle { keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }] }),
+        ),
+        (
+            "entry.changes",
+            Body::Changes(entry::Changes { document: vec![1; 16], kind: 2, changes: vec![vec![3], vec![4, 5]] }),
+        ),
+        ("entry.welcome", Body::Welcome(entry::Welcome { device: vec![1; 32], message: vec![2; 3] })),
+    ]
+}
+
+fn entries(made: &mut Made) {
+    for (name, body) in bodies() {
+        let author = device().id().as_bytes().to_vec();
+        made.message(name, &entry::Entry { circle: circle().as_bytes().to_vec(), author, body: Some(body) });
+    }
+    made.message("entry.signed", &entry::SignedEntry { entry: vec![1; 3], signature: vec![2; 64] });
+    let key = ContentKey::from_bytes(Zeroizing::new([0x44; 32]));
+    let body = Body::Operation(b"body".to_vec());
+    let envelope = Envelope::seal(circle(), &device(), &key, body, 1_790_000_000_000, &mut entropy());
+    let envelope = envelope.expect("it is small");
+    made.bytes("envelope", &envelope.bytes);
+    made.bytes("envelope.id", envelope.id.as_bytes());
+    let read = Envelope::decode(envelope.bytes).expect("its own encoding").open(circle(), &key).expect("its own seal");
+    assert!(matches!(read.body, Body::Operation(body) if body == b"body"));
+    for (name, kind) in [
+        ("document.timeline", DocumentKind::Timeline),
+        ("document.note", DocumentKind::Note),
+        ("document.calendar", DocumentKind::Calendar),
+        ("document.drive", DocumentKind::Drive),
+    ] {
+        made.bytes(name, DocumentId::well_known(circle(), kind, 1).as_bytes());
+    }
+}
+
+fn frames(made: &mut Made) {
+    use frame::frame::Body;
+    let of = || circle().as_bytes().to_vec();
+    let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), "/ip6/::1/tcp/1".to_owned()];
+    let devices = vec![frame::DeviceAddresses { device: vec![1; 32], addresses }];
+    for (name, body) in [
+        ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true })),
+        (
+            "frame.reconcile",
+            Body::Reconcile(frame::Reconcile { circle: of(), initiator: true, message: vec![0x61, 0, 0] }),
+        ),
+        ("frame.entries", Body::Entries(frame::Entries { circle: of(), envelopes: vec![vec![1], vec![2, 3]] })),
+        ("frame.have", Body::Have(frame::EntryIds { circle: of(), ids: vec![1; 64] })),
+        ("frame.want", Body::Want(frame::EntryIds { circle: of(), ids: vec![2; 32] })),
+        ("frame.want-chunks", Body::WantChunks(frame::ChunkIds { circle: of(), ids: vec![3; 32] })),
+        ("frame.chunk", Body::Chunk(frame::Chunk { circle: of(), id: vec![4; 32], sealed: Some(vec![5; 3]) })),
+        ("frame.chunk.absent", Body::Chunk(frame::Chunk { circle: of(), id: vec![4; 32], sealed: None })),
+    ] {
+        made.message(name, &frame::Frame { body: Some(body) });
+    }
+}
+
+fn joins(made: &mut Made) {
+    use invitation::join_frame::Body;
+    for (name, body) in [
+        ("join.handshake", Body::Handshake(vec![1; 3])),
+        ("join.finish", Body::Finish(vec![2; 3])),
+        ("join.sealed", Body::Sealed(vec![3; 3])),
+        ("join.refused", Body::Refused(JoinError::Expired as u32)),
+    ] {
+        let frame = invitation::JoinFrame { invitation: vec![9; 16], attempt: 0x0102_0304, body: Some(body) };
+        made.message(name, &frame);
+    }
+    made.message("join.request", &invitation::Request { newcomer: vec![1; 3], signature: vec![2; 64] });
+    let accepted = invitation::Accepted {
+        signature: vec![1; 64],
+        operations: vec![vec![2; 3], vec![3; 3]],
+        welcome: vec![4; 3],
+        keys: vec![invitation::EpochKey { epoch: vec![5; 32], key: vec![6; 32] }],
+    };
+    let answer = |body| invitation::Answer { body: Some(body) };
+    made.message("join.answer.accepted", &answer(invitation::answer::Body::Accepted(accepted)));
+    made.message("join.answer.refused", &answer(invitation::answer::Body::Refused(2)));
+    let link = InviteLink {
+        invitation: InvitationId::from_bytes([1; 16]),
+        circle: circle(),
+        inviter: DeviceId::from_bytes([3; 32]),
+        expires_ms: 1_790_000_000_000,
+        addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
+        space_name: "Grüne Band".to_owned(),
+        secret: Zeroizing::new([4; 32]),
+    };
+    assert!(link.to_string().parse() == Ok(link.clone()));
+    made.bytes("join.prologue", &prologue(link.invitation, link.circle, link.inviter));
+    made.text("link", link.to_string());
+}
+
+fn operations(made: &mut Made) {
+    let key_packages = KeyPackages { single_use: vec![vec![1; 3], vec![2; 3]], last_resort: Some(vec![3; 3]) };
+    let entry = DeviceEntry::new(&person(), &device(), "phone", key_packages.clone());
+    let whole = PersonEntry {
+        person: person().id(),
+        name: "Alice".to_owned(),
+        devices: vec![entry.clone()],
+        invitation: Some(InvitationId::from_bytes([5; 16])),
+    };
+    let (id, keep_heads) = (person().id(), vec![OperationId::from_bytes([6; 32])]);
+    made.bytes("operation.person-entry", &whole.encode());
+    let name = "Band".to_owned();
+    for (label, action) in [
+        (
+            "operation.1-genesis",
+            Action::Genesis { name: name.clone(), nonce: [7; 16], founder: whole.clone(), parent: Some(circle()) },
+        ),
+        ("operation.2-add-person", Action::AddPerson { newcomer: whole.clone(), role: Role::Member }),
+        ("operation.3-add-device", Action::AddDevice { device: entry }),
+        ("operation.4-revoke-person", Action::RevokePerson { person: id, keep_heads: keep_heads.clone() }),
+        ("operation.5-revoke-device", Action::RevokeDevice { device: device().id(), keep_heads: keep_heads.clone() }),
+        ("operation.6-set-role", Action::SetRole { person: id, role: Role::Admin, keep_heads: keep_heads.clone() }),
+        ("operation.7-rename", Action::Rename { name: name.clone() }),
+        ("operation.8-set-profile", Action::SetProfile { person: id, name }),
+        ("operation.9-grant", Action::Grant { guest: whole, expires_ms: 1_790_000_000_000 }),
+        ("operation.10-end-grant", Action::EndGrant { person: id }),
+        ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
+        ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
+        ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
+    ] {
+        let parents = match action {
+            Action::Genesis { .. } => Vec::new(),
+            _ => vec![OperationId::from_bytes([9; 32])],
+        };
+        let operation = Operation::sign(&device(), parents, action);
+        let bytes = operation.encode();
+        assert_eq!(Operation::decode(&bytes).as_ref(), Ok(&operation), "{label}");
+        made.bytes(label, &bytes);
+    }
+    let rename = Operation::sign(&device(), Vec::new(), Action::Rename { name: String::new() });
+    made.bytes("operation.id", rename.id().as_bytes());
+}
+
+fn files(made: &mut Made) {
+    let chunks = vec![file::ChunkRef { id: vec![1; 32], key: vec![2; 32], bytes: 300 }];
+    made.message("file.manifest", &file::Manifest { chunks, content_hash: vec![3; 32] });
+    let mut content = vec![0; 1_500_000];
+    entropy().fill(&mut content);
+    let mut ids = Vec::new();
+    let sealed = seal_content(&[9; 32], content.as_slice(), |chunk, _| {
+        ids.extend_from_slice(chunk.id.as_bytes());
+        true
+    });
+    let sealed = sealed.expect("memory does not fail").expect("nobody cancelled");
+    made.bytes("file.chunks", &ids);
+    made.bytes("file.manifest-key", &sealed.manifest_key);
+}
+
+fn records(made: &mut Made) {
+    made.message("local.checkpoint", &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3] });
+    let under = vec![vec![3; 32]];
+    let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under };
+    made.message("local.content-key", &key);
+    made.message("local.document", &local::DocumentRecord { next_change: 300 });
+    made.message("local.addresses", &local::Addresses { addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()] });
+    let invitation = local::Invitation {
+        circle: vec![1; 32],
+        secret: vec![2; 32],
+        expires_ms: 1_790_000_000_000,
+        revoked: true,
+        used_by: vec![3; 32],
+        answer: vec![4; 3],
+    };
+    made.message("local.invitation", &invitation);
+    let identity = Identity::generate("Alice", "phone", &mut entropy()).expect("plain names");
+    let (key, record) = identity.to_batch().writes.remove(0);
+    made.bytes("local.identity", &record.expect("it is put"));
+    assert_eq!(
+        (key.keyspace, key.scope.as_slice(), key.suffix.as_slice()),
+        (Keyspace::Meta, &b""[..], &b"identity"[..])
+    );
+    let numbers = Keyspace::ALL.map(|keyspace| format!("{}={keyspace:?}", keyspace as u8));
+    made.text("keyspaces", numbers.join(","));
+    let numbers = (1..=10).map(|number| format!("{number}={:?}", JoinError::from_number(number)));
+    made.text("join-errors", numbers.collect::<Vec<_>>().join(","));
+}
+
+#[test]
+fn every_format_is_what_it_was() {
+    let mut made = Made::default();
+    entries(&mut made);
+    frames(&mut made);
+    joins(&mut made);
+    operations(&mut made);
+    files(&mut made);
+    records(&mut made);
+    let golden: BTreeMap<&str, &str> =
+        GOLDEN.lines().map(|line| line.split_once(' ').expect("a name and what it is")).collect();
+    let changed: Vec<String> = made
+        .0
+        .iter()
+        .filter(|(name, text)| golden.get(*name) != Some(&text.as_str()))
+        .map(|(name, text)| format!("{name} {text}"))
+        .collect();
+    assert!(changed.is_empty(), "no longer as it was:\n{}", changed.join("\n"));
+    let gone: Vec<_> = golden.keys().filter(|name| !made.0.contains_key(*name)).collect();
+    assert!(gone.is_empty(), "in golden.txt, but not made: {gone:?}");
+}

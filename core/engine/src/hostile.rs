@@ -1,0 +1,11 @@
+//! What a stranger, a member and a former member can throw at an engine, by hand and by chance.
+//!
+//! Beside the code and not in `tests/`, because whoever forges an entry needs the keys that sealed it. The rules that
+//! these tests hold are numbered in `docs/validation.md`.
+
+mod entries;
+mod frames;
+mod joins;
+mod links;
+mod members;
+mod rig;

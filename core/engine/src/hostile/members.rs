@@ -1,0 +1,211 @@
+//! What a member, or somebody who was one, can do by operations and commits that are in order.
+
+use clave_crypto::{DeviceKey, GroupKeyAgreement, Mls, PersonKey, RosterChange};
+
+use super::rig::*;
+use crate::entry::Body;
+use crate::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role};
+use crate::proto::entry as proto;
+use crate::{CircleId, Event, Refusal};
+
+fn head(rig: &Rig, who: usize, circle: CircleId) -> crate::crypto::EpochId {
+    rig.devices[who].engine.status(circle).expect("a member").epoch
+}
+
+fn heads(rig: &Rig, who: usize, circle: CircleId) -> Vec<Vec<u8>> {
+    let log = &rig.devices[who].engine.circles[&circle].log;
+    log.heads().iter().map(|id| id.as_bytes().to_vec()).collect()
+}
+
+/// A commit by `who` on their head, as they say it is: the entry, and the commit to lie about.
+fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) -> proto::Commit {
+    let operations = heads(rig, who, circle);
+    let device = DeviceKey::from_seed(rig.devices[who].key.seed().clone());
+    let parent = rig.devices[who].engine.circles[&circle].group.head();
+    let output = Mls.commit(&device, parent, change, &mut rig.entropy).expect("a commit can be made");
+    proto::Commit {
+        parent: parent.epoch.as_bytes().to_vec(),
+        epoch: output.checkpoint.epoch.as_bytes().to_vec(),
+        message: output.message,
+        operations,
+    }
+}
+
+#[test]
+fn a_commit_that_removes_whom_the_log_did_not_is_refused_by_all() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let change = RosterChange { add: Vec::new(), remove: vec![rig.devices[CAROL].id] };
+    let commit = commit(&mut rig, BOB, circle, &change);
+    let before = head(&rig, ALICE, circle);
+    let entry = rig.seal(BOB, circle, Body::Commit(commit));
+    for who in [ALICE, CAROL] {
+        rig.refuses(who, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, who, circle, vec![entry.clone()]));
+        assert_eq!(head(&rig, who, circle), before);
+    }
+    assert!(!rig.devices[CAROL].events.contains(&Event::Removed { circle }));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_commit_that_adds_whom_the_log_did_not_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob"]);
+    let stranger = DeviceKey::generate(&mut rig.entropy);
+    let package = Mls.key_package(&stranger, false, &mut rig.entropy).public;
+    let commit = commit(&mut rig, BOB, circle, &RosterChange { add: vec![package], remove: Vec::new() });
+    let entry = rig.seal(BOB, circle, Body::Commit(commit));
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_commit_that_lies_about_its_epoch_or_its_author_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let sound = commit(&mut rig, BOB, circle, &RosterChange::default());
+    let lie = proto::Commit { epoch: vec![7; 32], ..sound.clone() };
+    let entry = rig.seal(BOB, circle, Body::Commit(lie));
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    let entry = rig.seal(CAROL, circle, Body::Commit(sound));
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_commit_sealed_anew_leads_nowhere_else() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob"]);
+    rig.renew(BOB, circle);
+    rig.settle();
+    let before = head(&rig, ALICE, circle);
+    assert_eq!(before, head(&rig, BOB, circle));
+    for id in rig.entry_ids(BOB, circle) {
+        let entry = rig.stored(BOB, crate::Keyspace::Entries, circle, id.as_bytes());
+        let again = rig.reseal(BOB, circle, &entry);
+        rig.give(BOB, ALICE, circle, vec![again]);
+        rig.settle();
+        assert_eq!(head(&rig, ALICE, circle), before);
+    }
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_welcome_by_another_than_its_author_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    // Bob founds a group of the same name and adds Alice; Carol says it is hers.
+    let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
+    let own = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    let alice = rig.devices[ALICE].id;
+    let devices = &rig.devices[BOB].engine.membership(circle).expect("a member").devices;
+    let package = devices[&alice].key_packages.last_resort.clone().expect("there is always one");
+    let change = RosterChange { add: vec![package], remove: Vec::new() };
+    let message = Mls.commit(&device, &own, &change, &mut rig.entropy).expect("it can").welcome.expect("one was added");
+    let welcome = Body::Welcome(proto::Welcome { device: alice.as_bytes().to_vec(), message });
+    let before = head(&rig, ALICE, circle);
+    let entry = rig.seal(CAROL, circle, welcome.clone());
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    // Once Bob is out, nobody follows him anywhere, not even under a key that he had.
+    let entry = rig.seal(BOB, circle, welcome);
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    let person = rig.devices[BOB].engine.identity().person();
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.settle();
+    assert_ne!(head(&rig, ALICE, circle), before);
+    rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+#[test]
+fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    // Alice lets in somebody whose key packages are garbage, a stranger's, and another member's.
+    let carols =
+        rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&rig.devices[CAROL].id].clone();
+    let stranger = DeviceKey::generate(&mut rig.entropy);
+    let foreign = Mls.key_package(&stranger, true, &mut rig.entropy).public;
+    for last_resort in [b"garbage".to_vec(), foreign, carols.key_packages.last_resort.expect("there is one")] {
+        let (person, device) = (PersonKey::generate(&mut rig.entropy), DeviceKey::generate(&mut rig.entropy));
+        let packages = KeyPackages { single_use: vec![b"worse".to_vec()], last_resort: Some(last_resort) };
+        let entry = DeviceEntry::new(&person, &device, "phone", packages);
+        let name = "Mallory".to_owned();
+        let newcomer = PersonEntry { person: person.id(), name, devices: vec![entry], invitation: None };
+        rig.act(ALICE, circle, Action::AddPerson { newcomer, role: Role::Member });
+    }
+    rig.settle();
+    let person = rig.devices[CAROL].engine.identity().person();
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.settle();
+    let leaves = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].group.head().leaves.clone();
+    assert_eq!(leaves(&rig, ALICE).len(), 2);
+    assert_eq!(leaves(&rig, BOB), leaves(&rig, ALICE));
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+#[test]
+fn a_circle_with_more_operations_than_may_wait_opens_again() {
+    let (mut rig, circle) = Rig::pair();
+    for n in 0..1_100 {
+        rig.act(ALICE, circle, Action::Rename { name: format!("Team {n}") });
+    }
+    rig.settle();
+    rig.reopen(ALICE);
+    assert_eq!(rig.devices[ALICE].engine.membership(circle).expect("a member").name, "Team 1099");
+    rig.connect(ALICE, BOB);
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn operations_whose_causes_never_come_do_not_keep_the_store_from_opening() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    // As many as may wait, and then some by another author, each of which makes room for itself.
+    for (author, count) in [(BOB, 1_024), (CAROL, 40)] {
+        let entries = (0..count)
+            .map(|n: u32| {
+                let parent = *blake3::hash(&n.to_be_bytes()).as_bytes();
+                let parents = vec![crate::OperationId::from_bytes(parent)];
+                let action = Action::Rename { name: n.to_string() };
+                let operation = Operation::sign(&rig.devices[author].key, parents, action);
+                rig.seal(author, circle, Body::Operation(operation.encode()))
+            })
+            .collect();
+        rig.give(author, ALICE, circle, entries);
+        rig.drain(ALICE);
+    }
+    assert_eq!(rig.devices[ALICE].engine.circles[&circle].log.pending(), 1_024);
+    rig.reopen(ALICE);
+    rig.connect(ALICE, BOB);
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+#[test]
+fn an_operation_of_another_circle_or_by_a_stranger_is_refused() {
+    let (mut rig, circle) = Rig::pair();
+    let other = rig.create(BOB);
+    let foreign = rig.devices[BOB].engine.circles[&other].log.operations().next().expect("a genesis").encode();
+    let entry = rig.seal(BOB, circle, Body::Operation(foreign));
+    rig.refuses(ALICE, Refusal::WrongCircle, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    let stranger = DeviceKey::generate(&mut rig.entropy);
+    let parents = rig.devices[ALICE].engine.circles[&circle].log.heads();
+    let operation = Operation::sign(&stranger, parents, Action::Rename { name: "Mine".to_owned() });
+    let entry = rig.seal(BOB, circle, Body::Operation(operation.encode()));
+    rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    let mut altered = operation.encode();
+    let last = altered.len() - 1;
+    altered[last] ^= 1;
+    let entry = rig.seal(BOB, circle, Body::Operation(altered));
+    rig.refuses(ALICE, Refusal::BadSignature, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn who_was_removed_is_heard_no_more() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let person = rig.devices[CAROL].engine.identity().person();
+    let old = rig.head_key(CAROL, circle);
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.settle();
+    let entry = rig.seal_under(CAROL, circle, &old, Body::Operation(Vec::new()));
+    rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    assert!(rig.devices[CAROL].engine.circles[&circle].content_key(&rig.tag(ALICE, circle)).is_none());
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
