@@ -38,6 +38,8 @@ pub(crate) struct Circle {
     held: BTreeMap<EntryId, KeyId>,
     documents: BTreeMap<DocumentId, local::DocumentRecord>,
     loaded: BTreeMap<DocumentId, Document>,
+    /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
+    arrived: BTreeMap<DocumentId, documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
     /// The head that is about.
@@ -90,6 +92,7 @@ impl Circle {
             held: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,

@@ -51,7 +51,8 @@ impl Circle {
             }
             queue = if unlocked { self.openable(desk)? } else { Vec::new() };
         }
-        self.apply(changes, desk)
+        self.apply(changes, desk);
+        Ok(())
     }
 
     fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {

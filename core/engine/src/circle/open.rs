@@ -31,6 +31,7 @@ impl Circle {
             held: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,
