@@ -290,6 +290,11 @@ impl Document {
         if heads.is_empty() || !heads.iter().all(|hash| self.knows(hash)) {
             return Err(CrdtError::NotFound("earlier state of the document"));
         }
+        let is_current = self.heads.iter().all(|head| heads.contains(head));
+        if is_current {
+            edit(self).inspect_err(|_| self.discard())?;
+            return Ok(self.commit(now_ms));
+        }
         let mut earlier = self.earlier(heads)?;
         if self.tips.get(&self.actor).is_some_and(|tip| !earlier.knows(&tip.hash)) {
             return Err(CrdtError::Invalid("this builds on less than this device wrote; name a later version"));

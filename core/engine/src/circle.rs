@@ -47,6 +47,8 @@ pub(crate) struct Circle {
     /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
     documents: BTreeMap<(DocumentId, DocumentKind), local::DocumentRecord>,
     loaded: BTreeMap<(DocumentId, DocumentKind), Document>,
+    /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
+    arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
     /// The head that is about.
@@ -101,6 +103,7 @@ impl Circle {
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,
