@@ -85,19 +85,20 @@ bench-smoke:
 
 # Generates the bindings' code from clave-ffi.
 bindings:
-    cargo build -p clave-ffi --features bindgen
-    for language in kotlin swift; do \
-        "$CARGO_TARGET_DIR/debug/uniffi-bindgen" generate --library "$CARGO_TARGET_DIR/debug/libclave_ffi.so" --language $language --no-format --out-dir bindings/$language/generated; \
-    done
+    bindings/generate.sh
 
 # That the generated code in the repository is what clave-ffi generates.
 bindings-check: bindings
-    @test -z "$(git status --porcelain -- bindings)" || { git status --short -- bindings; git --no-pager diff --stat -- bindings; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
+    @test -z "$(git status --porcelain -- ':(glob)bindings/*/generated/**')" || { git status --short -- ':(glob)bindings/*/generated/**'; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
 
 # The Kotlin compiler and JNA, shown to work, then the bindings' own test.
 kotlin:
     scripts/kotlin-toolchain.sh --self-test
     bindings/kotlin/test.sh
+
+# The generated Python, against the real library.
+python:
+    bindings/python/test.sh
 
 # README's first command.
 demo *FLAGS="":

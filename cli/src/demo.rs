@@ -225,7 +225,8 @@ impl Team {
             merge("# Agenda for Monday\n\n- 欢迎\n- budget\n- any other business\n\nDecisions:\n"),
         );
         let (by_alice, by_bob) = tokio::join!(alice.ask(by_alice), bob.ask(by_bob));
-        (by_alice?, by_bob?);
+        by_alice?;
+        by_bob?;
         let took = self.settle().await?;
         story.detail(&format!("merged on every device after {took}; nobody's words are lost:"))?;
         let Reply::Note(merged) = self.devices[0].ask(Ask::NoteShow { note: note.id.clone() }).await? else {
@@ -316,7 +317,8 @@ impl Team {
         for who in 0..self.devices.len() {
             let started = Instant::now();
             let content = if who == file.author {
-                let Reply::Files { files, .. } = self.devices[who].ask(Ask::FileList { path: file.path.clone() }).await?
+                let Reply::Files { files, .. } =
+                    self.devices[who].ask(Ask::FileList { path: file.path.clone() }).await?
                 else {
                     return Err(unexpected());
                 };
@@ -438,7 +440,11 @@ fn hash(path: &Path) -> Result<String, Failure> {
 
 fn millis(since: Instant) -> String {
     let took: Duration = since.elapsed();
-    if took < Duration::from_secs(2) { format!("{} ms", took.as_millis()) } else { format!("{:.1} s", took.as_secs_f64()) }
+    if took < Duration::from_secs(2) {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{:.1} s", took.as_secs_f64())
+    }
 }
 
 pub(crate) fn unexpected() -> Failure {

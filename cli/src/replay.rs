@@ -117,8 +117,9 @@ impl Trace {
             bytes = plain;
         }
         let trace: Self = serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::usage(format!("{} is not a trace of several people: {error}", path.display()))
-                .hint("it needs endContent and txns, each with agent, parents and patches, as in josephg/editing-traces")
+            Failure::usage(format!("{} is not a trace of several people: {error}", path.display())).hint(
+                "it needs endContent and txns, each with agent, parents and patches, as in josephg/editing-traces",
+            )
         })?;
         match trace.txns.iter().enumerate().all(|(at, txn)| txn.parents.iter().all(|parent| *parent < at)) {
             true => Ok(trace),
@@ -161,11 +162,7 @@ impl Trace {
 }
 
 /// Replays a trace on a new note, one device for each person in it.
-pub(crate) async fn replay(
-    trace: &Trace,
-    devices: &mut [Device],
-    story: &mut Story<'_>,
-) -> Result<Replayed, Failure> {
+pub(crate) async fn replay(trace: &Trace, devices: &mut [Device], story: &mut Story<'_>) -> Result<Replayed, Failure> {
     let bursts = trace.bursts();
     story.tell(&format!(
         "{} people replay a recorded session: {} transactions, {} changes",

@@ -10,27 +10,57 @@ pub(crate) enum Reply {
     Done,
     Profile(Profile),
     Status(Status),
-    Spaces { spaces: Vec<Space> },
+    Spaces {
+        spaces: Vec<Space>,
+    },
     Space(SpaceDetail),
-    Members { members: Vec<Person> },
+    Members {
+        members: Vec<Person>,
+    },
     Invitation(Link),
-    Invitations { invitations: Vec<Invitation> },
-    Joined { space: Space, members: usize },
-    Sent { id: String, online: usize },
-    Messages { messages: Vec<Chat> },
+    Invitations {
+        invitations: Vec<Invitation>,
+    },
+    Joined {
+        space: Space,
+        members: usize,
+    },
+    Sent {
+        id: String,
+        online: usize,
+    },
+    Messages {
+        messages: Vec<Chat>,
+    },
     /// Of `chat tail`: a message that is new or changed, or the id of one that is gone.
     Message(Chat),
-    Gone { id: String },
+    Gone {
+        id: String,
+    },
     Note(Note),
-    Notes { notes: Vec<NoteTitle> },
-    Text { text: String, heads: Vec<String> },
-    Heads { heads: Vec<String> },
-    Added { uid: String },
+    Notes {
+        notes: Vec<NoteTitle>,
+    },
+    Text {
+        text: String,
+        heads: Vec<String>,
+    },
+    Heads {
+        heads: Vec<String>,
+    },
+    Added {
+        uid: String,
+    },
     Agenda(Agenda),
     Imported(Imported),
-    Calendar { ics: String },
+    Calendar {
+        ics: String,
+    },
     File(File),
-    Files { path: String, files: Vec<File> },
+    Files {
+        path: String,
+        files: Vec<File>,
+    },
     Running(Running),
 }
 
@@ -214,11 +244,8 @@ impl From<Message> for Chat {
             text,
             by: by.into_iter().map(|author| author.name).collect(),
         };
-        let attachment = |file: clave::Attachment| Attachment {
-            file: file.node.to_string(),
-            name: file.name,
-            bytes: file.bytes,
-        };
+        let attachment =
+            |file: clave::Attachment| Attachment { file: file.node.to_string(), name: file.name, bytes: file.bytes };
         Self {
             id: message.id.to_string(),
             author: message.author.into(),
@@ -306,8 +333,7 @@ pub(crate) struct Problem {
 
 impl From<clave::ImportReport> for Imported {
     fn from(report: clave::ImportReport) -> Self {
-        let problem =
-            |p: clave::Problem| Problem { line: p.line, component: p.component, reason: p.reason };
+        let problem = |p: clave::Problem| Problem { line: p.line, component: p.component, reason: p.reason };
         Self {
             added: report.added,
             updated: report.updated,

@@ -30,43 +30,111 @@ pub(crate) enum Ask {
     Stop,
     Wait(Condition),
 
-    SpaceNew { name: String },
+    SpaceNew {
+        name: String,
+    },
     SpaceList,
     SpaceShow,
     Members,
 
-    Invite { valid_ms: u64, wait: bool },
+    Invite {
+        valid_ms: u64,
+        wait: bool,
+    },
     InviteList,
-    InviteRevoke { invitation: String },
-    Join { link: String, timeout_ms: u64 },
+    InviteRevoke {
+        invitation: String,
+    },
+    Join {
+        link: String,
+        timeout_ms: u64,
+    },
 
-    ChatSend { body: String, reply_to: Option<String> },
-    ChatHistory { count: usize, before: Option<String> },
-    ChatTail { count: usize },
-    ChatEdit { message: String, body: String },
-    ChatWithdraw { message: String },
-    ChatReact { message: String, reaction: String, present: bool },
+    ChatSend {
+        body: String,
+        reply_to: Option<String>,
+    },
+    ChatHistory {
+        count: usize,
+        before: Option<String>,
+    },
+    ChatTail {
+        count: usize,
+    },
+    ChatEdit {
+        message: String,
+        body: String,
+    },
+    ChatWithdraw {
+        message: String,
+    },
+    ChatReact {
+        message: String,
+        reaction: String,
+        present: bool,
+    },
 
-    NoteNew { title: String, markdown: String },
+    NoteNew {
+        title: String,
+        markdown: String,
+    },
     NoteList,
-    NoteShow { note: String },
-    NoteMerge { note: String, heads: Heads, markdown: String },
-    NoteText { note: String },
+    NoteShow {
+        note: String,
+    },
+    NoteMerge {
+        note: String,
+        heads: Heads,
+        markdown: String,
+    },
+    NoteText {
+        note: String,
+    },
     /// Waits until the note holds these heads, then splices it as it was at them (or as it is now, if none are given).
-    NoteSplice { note: String, at: Heads, splices: Vec<Splice> },
+    NoteSplice {
+        note: String,
+        at: Heads,
+        splices: Vec<Splice>,
+    },
 
-    CalAdd { event: NewEvent },
-    CalAgenda { from_ms: i64, to_ms: i64, zone: String },
-    CalImport { ics: String },
+    CalAdd {
+        event: NewEvent,
+    },
+    CalAgenda {
+        from_ms: i64,
+        to_ms: i64,
+        zone: String,
+    },
+    CalImport {
+        ics: String,
+    },
     CalExport,
-    CalRemove { event: String },
+    CalRemove {
+        event: String,
+    },
 
-    FileAdd { source: PathBuf, folder: String, name: String },
-    FileList { path: String },
-    FileGet { path: String, destination: PathBuf },
-    FileMkdir { path: String },
-    FileMove { from: String, to: String },
-    FileRemove { path: String },
+    FileAdd {
+        source: PathBuf,
+        folder: String,
+        name: String,
+    },
+    FileList {
+        path: String,
+    },
+    FileGet {
+        path: String,
+        destination: PathBuf,
+    },
+    FileMkdir {
+        path: String,
+    },
+    FileMove {
+        from: String,
+        to: String,
+    },
+    FileRemove {
+        path: String,
+    },
 }
 
 /// An event to add. Times as [`clave::EventTime`] reads them.
@@ -96,6 +164,9 @@ pub(crate) struct Condition {
     /// At least so many messages in the chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<usize>,
+    /// Something at this path in the drive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
     /// At least so many other devices connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) online: Option<usize>,

@@ -237,7 +237,8 @@ fn sent(online: usize, how: &Show) -> String {
 fn agenda(agenda: &reply::Agenda) -> Vec<String> {
     if agenda.occurrences.is_empty() {
         return vec![
-            "Nothing is coming up. Add something: clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\"".to_owned(),
+            "Nothing is coming up. Add something: clave cal add \"Weekly meeting\" --at \"2026-11-23 14:00\""
+                .to_owned(),
         ];
     }
     let mut words = Vec::new();

@@ -23,7 +23,7 @@ mod judge;
 mod open;
 mod roster;
 
-use held::Held;
+use held::{Awaits, Held};
 
 pub use documents::DocumentInfo;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
@@ -40,13 +40,15 @@ pub(crate) struct Circle {
     pub(crate) group: Group,
     keys: Keyring,
     pub(crate) index: EntryIndex,
-    /// Entries that could not be judged yet, and the tag each is under.
+    /// Entries that could not be judged yet, and what each waits for.
     held: Held,
     /// Entries that were refused since the circle was opened, so that they are not asked for again and again.
     refused: BTreeMap<EntryId, Refusal>,
     /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
     documents: BTreeMap<(DocumentId, DocumentKind), local::DocumentRecord>,
     loaded: BTreeMap<(DocumentId, DocumentKind), Document>,
+    /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
+    arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
     /// The head that is about.
@@ -101,6 +103,7 @@ impl Circle {
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,
@@ -191,14 +194,14 @@ impl Circle {
         }
     }
 
-    /// Takes in a key that was handed over under `under`. Whether anything about it was news.
-    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, under: EpochId, desk: &mut Desk) -> bool {
+    /// Takes in a key that was handed over under `under`.
+    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, under: EpochId, desk: &mut Desk) {
         if self.keys.held(&key.key_id()).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
-            return false;
+            return;
         }
-        let news = file_key(self.id, epoch, key, Some(under), &mut self.keys, desk);
-        self.mended &= !news;
-        news
+        if file_key(self.id, epoch, key, Some(under), &mut self.keys, desk) {
+            self.mended = false;
+        }
     }
 
     fn note_handed_over(&mut self, id: &KeyId, under: EpochId, desk: &mut Desk) {

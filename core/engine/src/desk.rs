@@ -103,3 +103,83 @@ impl View {
         Ok(records)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Memory(Mutex<BTreeMap<Key, Vec<u8>>>);
+
+    impl Memory {
+        fn write(&self, batch: &Batch) {
+            for (key, value) in &batch.writes {
+                let mut records = self.0.lock().expect("nobody panics while holding it");
+                match value {
+                    Some(value) => records.insert(key.clone(), value.clone()),
+                    None => records.remove(key),
+                };
+            }
+        }
+    }
+
+    impl StoreRead for Memory {
+        fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+            Ok(self.0.lock().expect("nobody panics while holding it").get(key).cloned())
+        }
+
+        fn scan(
+            &self,
+            keyspace: Keyspace,
+            scope: &[u8],
+            from: &[u8],
+            visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
+        ) -> Result<(), ReadError> {
+            let records = self.0.lock().expect("nobody panics while holding it");
+            for (key, value) in records.range(Key::new(keyspace, scope, from)..) {
+                if key.keyspace != keyspace || key.scope != scope || !visit(&key.suffix, value.clone()) {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn scan_suffixes(
+            &self,
+            keyspace: Keyspace,
+            scope: &[u8],
+            from: &[u8],
+            visit: &mut dyn FnMut(&[u8]) -> bool,
+        ) -> Result<(), ReadError> {
+            self.scan(keyspace, scope, from, &mut |suffix, _| visit(suffix))
+        }
+    }
+
+    #[test]
+    fn the_newest_value_is_read_while_older_ones_become_durable() {
+        let memory = Arc::new(Memory::default());
+        let mut view = View::new(memory.clone());
+        let key = Key::new(Keyspace::Documents, [1], [2]);
+        // What is written first and third is equal, and says nothing of the second.
+        let batches = [b"a", b"b", b"a"].map(|value| {
+            view.overlay(key.clone(), Some(value.to_vec()));
+            Batch { writes: vec![(key.clone(), Some(value.to_vec()))] }
+        });
+        for batch in &batches {
+            memory.write(batch);
+            view.written(batch);
+            assert_eq!(view.read(&key).expect("memory can be read"), Some(b"a".to_vec()));
+            let all = view.all(Keyspace::Documents, &[1]).expect("memory can be read");
+            assert_eq!(all, BTreeMap::from([(vec![2], b"a".to_vec())]));
+        }
+        view.overlay(key.clone(), None);
+        assert_eq!(view.read(&key).expect("memory can be read"), None);
+        let removal = Batch { writes: vec![(key.clone(), None)] };
+        memory.write(&removal);
+        view.written(&removal);
+        assert_eq!(view.read(&key).expect("memory can be read"), None);
+        assert!(view.unwritten.is_empty());
+    }
+}

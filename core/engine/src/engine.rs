@@ -17,6 +17,7 @@ pub(crate) mod fetch;
 pub(crate) mod join;
 pub(crate) mod peers;
 pub(crate) mod sync;
+mod wants;
 
 pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
@@ -177,6 +178,7 @@ pub struct Engine {
     addresses: BTreeMap<DeviceId, Vec<String>>,
     joins: join::Joins,
     fetches: fetch::Fetches,
+    wants: wants::Wants,
     outbox: Outbox,
 }
 
@@ -257,6 +259,7 @@ impl Engine {
             addresses: BTreeMap::new(),
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
+            wants: wants::Wants::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -277,7 +280,8 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let repairs = self.circles.values().filter_map(|circle| circle.repair_at_ms);
-        repairs.chain(self.next_reconcile_ms()).chain(self.next_retry_ms()).min()
+        let others = [self.next_reconcile_ms(), self.next_retry_ms(), self.wants.next_deadline_ms()];
+        repairs.chain(others.into_iter().flatten()).min()
     }
 
     /// Input: a write became durable, or failed.
@@ -307,6 +311,7 @@ impl Engine {
         self.desk.now_ms = now_ms;
         self.reconcile_when_due();
         self.retry_when_due();
+        self.wants.expire(now_ms);
         self.finish();
     }
 
@@ -351,6 +356,7 @@ impl Engine {
         self.update_permissions();
         self.spread();
         self.pump();
+        self.pump_wants();
         self.pump_fetches();
         self.pump_chunks();
         for event in std::mem::take(&mut self.desk.events) {

@@ -2,9 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use clave_engine::{CircleId, Keyspace, Refusal};
+use clave_engine::crdt::{CrdtError, Document, DocumentKind};
+use clave_engine::{CircleId, Key, Keyspace, Refusal, StoreRead};
 
-use crate::{Who, World};
+use crate::{Content, Who, World};
+
+/// What a look at a circle brought to light.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What does not hold; nothing, if all is well.
+    pub faults: Vec<String>,
+    /// Entries that nobody who is in can ever read: all that had their keys were removed before they handed them over.
+    pub unreadable: usize,
+}
 
 impl World {
     /// The devices that are in a circle, by the logs of those who believe to be in it themselves.
@@ -21,6 +31,11 @@ impl World {
 
     /// What does not hold in a circle: nothing, if all is well.
     pub fn faults(&mut self, circle: CircleId) -> Vec<String> {
+        self.examine(circle).faults
+    }
+
+    /// Looks at a circle in a world that has come to rest.
+    pub fn examine(&mut self, circle: CircleId) -> Findings {
         let mut faults = Vec::new();
         // Somebody who was removed may not know it. The roster that counts is that of a device nobody removed.
         let believers = self.members(circle);
@@ -36,7 +51,7 @@ impl World {
         });
         let Some(first) = standing else {
             faults.push("no member stands undisputed".to_owned());
-            return faults;
+            return Findings { faults, unreadable: 0 };
         };
         let roster = roster(self, first);
         let members: Vec<Who> = believers.into_iter().filter(|who| roster.contains(&self.device(*who).id)).collect();
@@ -51,8 +66,9 @@ impl World {
         }
         self.check_writes(circle, &members, first, &mut faults);
         self.check_outsiders(circle, &members, first, &mut faults);
-        self.check_refusals(&mut faults);
-        faults
+        let unreadable = self.check_held(circle, &members, &mut faults);
+        self.check_refusals(circle, first, &mut faults);
+        Findings { faults, unreadable }
     }
 
     fn compare(&mut self, circle: CircleId, first: Who, who: Who, faults: &mut Vec<String>) {
@@ -71,11 +87,9 @@ impl World {
         if log != first_log {
             differs("another membership", String::new());
         }
-        // What somebody who was removed sealed under an epoch that no member was ever in, or wrote shortly before and
-        // which arrived in part, waits for ever; the same with everybody.
-        let may_wait = !log.former_devices.is_empty();
-        if other.held != one.held || (other.held > 0 && !may_wait) {
-            differs("holds entries", format!("{} instead of {}", other.held, one.held));
+        let held = |world: &Self, who: Who| world.device(who).disk.suffixes(Keyspace::Held, circle.as_bytes());
+        if held(self, who) != held(self, first) {
+            differs("holds other entries", format!("{} instead of {}", other.held, one.held));
         }
         if other.leaves != log.devices.len() {
             differs("leaves differ from the roster", format!("{} of {}", other.leaves, log.devices.len()));
@@ -95,13 +109,19 @@ impl World {
             return;
         }
         for document in mine {
-            let heads = |world: &mut Self, who: Who| {
+            let content = |world: &mut Self, who: Who| {
                 let document = world.engine(who).document(circle, document.id, document.kind).expect("it is there");
-                (document.heads(), document.held())
+                (document.heads(), document.held(), rendered(document).expect("it is of its kind"))
             };
-            let (theirs, ours) = (heads(self, who), heads(self, first));
-            if theirs.0 != ours.0 || (theirs.1 > 0 && !may_wait) {
-                differs("another document", format!("{:?} {} held", document.kind, theirs.1));
+            let (theirs, ours) = (content(self, who), content(self, first));
+            if theirs.0 != ours.0 {
+                differs("another document", format!("{:?}", document.kind));
+            }
+            if theirs.1 > 0 {
+                differs("changes wait in a document", format!("{:?} {}", document.kind, theirs.1));
+            }
+            if theirs.2 != ours.2 {
+                differs("reads something else", format!("{:?}: {:?} instead of {:?}", document.kind, theirs.2, ours.2));
             }
         }
     }
@@ -112,16 +132,52 @@ impl World {
         let files: BTreeSet<String> = self.files(first, circle).into_iter().collect();
         for who in members {
             let device = self.device(*who);
-            for written in device.acknowledged.iter().filter(|written| written.circle == circle) {
-                let there = match written.document == crate::world::chat(circle) {
-                    true => said.contains(&written.text),
-                    false => files.contains(&written.text),
+            let acknowledged: Vec<_> =
+                device.acknowledged.iter().filter(|written| written.circle == circle).cloned().collect();
+            let name = device.name.clone();
+            for written in acknowledged {
+                let there = match &written.content {
+                    Content::Text(text) if written.kind == DocumentKind::Timeline => said.contains(text),
+                    Content::Text(text) => files.contains(text),
+                    Content::Change(change) => {
+                        let document = self.engine(first).document(circle, written.document, written.kind);
+                        document.expect("a member").contains(change)
+                    }
                 };
                 if !there {
-                    faults.push(format!("{}: lost {:?}", device.name, written.text));
+                    faults.push(format!("{name}: lost {:?}", written.content));
                 }
             }
         }
+    }
+
+    /// What waits for ever is what nobody who is in can read: no device that is in was ever in the epoch, or it would
+    /// have its key, as content keys are kept; and nobody handed it over. All who have it are out.
+    fn check_held(&mut self, circle: CircleId, members: &[Who], faults: &mut Vec<String>) -> usize {
+        let has_key = |world: &Self, who: Who, tag: &[u8]| {
+            let key = Key::new(Keyspace::ContentKeys, circle.as_bytes(), tag);
+            world.device(who).disk.read(&key).expect("memory can be read").is_some()
+        };
+        let mut unreadable = BTreeSet::new();
+        for who in members {
+            let mut held = Vec::new();
+            let note = &mut |id: &[u8], tag: Vec<u8>| {
+                held.push((id.to_vec(), tag));
+                true
+            };
+            self.device(*who).disk.scan(Keyspace::Held, circle.as_bytes(), &[], note).expect("memory can be read");
+            for (id, tag) in held {
+                if let Some(reader) = members.iter().find(|reader| has_key(self, **reader, &tag)) {
+                    let (name, reader) = (&self.device(*who).name, &self.device(*reader).name);
+                    faults.push(format!("{name}: holds an entry whose key {reader} has"));
+                }
+                if !self.everyone().any(|anybody| has_key(self, anybody, &tag)) {
+                    faults.push(format!("{}: holds an entry whose key nobody ever had", self.device(*who).name));
+                }
+                unreadable.insert(id);
+            }
+        }
+        unreadable.len()
     }
 
     /// Nobody outside holds the key of the head.
@@ -135,14 +191,18 @@ impl World {
     }
 
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
-    fn check_refusals(&mut self, faults: &mut Vec<String>) {
+    fn check_refusals(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
+        let anybody_removed = !self.engine(first).membership(circle).expect("a member").former_devices.is_empty();
         for who in self.everyone() {
             let device = self.device(who);
             for (reason, count) in device.refusals() {
                 let expected = match reason {
-                    Refusal::NotAMember => true,
-                    // Frames that come twice, or after the connection that they answered.
-                    Refusal::Unexpected | Refusal::BadSeal => self.was_hostile() || reason == Refusal::Unexpected,
+                    // Who was removed may not know it yet, and go on sending.
+                    Refusal::NotAMember => anybody_removed,
+                    // Answers to what was asked before a connection broke or a device lost its memory; frames that come
+                    // twice. Without any of that there is no reason to refuse anything.
+                    Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),
+                    Refusal::BadSeal => self.was_hostile(),
                     _ => false,
                 };
                 if !expected {
@@ -151,4 +211,15 @@ impl World {
             }
         }
     }
+}
+
+/// What a person sees of a document.
+fn rendered(document: &mut Document) -> Result<String, CrdtError> {
+    Ok(match document.kind() {
+        DocumentKind::Timeline => format!("{:?}", document.timeline()?.messages(..)),
+        DocumentKind::Note => document.note()?.markdown()?,
+        DocumentKind::Calendar => document.calendar()?.export_ics(),
+        DocumentKind::Drive => format!("{:?}", document.drive()?.tree()),
+        kind => format!("{kind:?}"),
+    })
 }

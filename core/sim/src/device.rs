@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use clave_engine::crdt::{ChangeHash, DocumentKind};
 use clave_engine::crypto::{DeviceId, Entropy, PersonId};
 use clave_engine::{Batch, CircleId, DocumentId, Engine, Event, Identity, IoId, RefusalCounts};
 
@@ -19,8 +20,19 @@ pub struct Written {
     pub circle: CircleId,
     /// In which document.
     pub document: DocumentId,
-    /// What, as text that occurs nowhere else.
-    pub text: String,
+    /// In a document of which kind.
+    pub kind: DocumentKind,
+    /// What.
+    pub content: Content,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A text that occurs nowhere else and that nobody takes away.
+    Text(String),
+    /// Something that others may write over: the change by its hash.
+    Change(ChangeHash),
 }
 
 /// A device and all that surrounds its engine.
@@ -37,6 +49,8 @@ pub struct Device {
     pub events: Vec<Event>,
     /// What was reported durable.
     pub acknowledged: Vec<Written>,
+    /// What it put on the wire, in bytes, since the world began.
+    pub sent_bytes: u64,
     pub(crate) engine: Option<Engine>,
     /// Counts openings, so that what was meant for an engine that crashed does not reach the next.
     pub(crate) session: u64,
@@ -64,6 +78,7 @@ impl Device {
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),
+            sent_bytes: 0,
             engine: None,
             session: 0,
             skew_ms,

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod check;
 mod device;
 mod disk;
@@ -28,9 +29,11 @@ mod schedule;
 mod trace;
 mod world;
 
-pub use device::{Device, Who, Written};
+pub use arguments::{Arguments, HELP};
+pub use check::Findings;
+pub use device::{Content, Device, Who, Written};
 pub use disk::Disk;
 pub use random::Random;
 pub use schedule::{Outcome, Plan, run};
 pub use trace::Trace;
-pub use world::{Agreement, Livelock, Network, World};
+pub use world::{Agreement, Livelock, Network, OpenNote, World};

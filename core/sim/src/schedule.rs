@@ -1,9 +1,10 @@
 //! The random runner: people who use their devices while things go wrong, then a healed world that must agree.
 
+use clave_engine::crdt::EventPatch;
 use clave_engine::membership::Role;
 use clave_engine::{CircleId, FileContent, InviteLink};
 
-use crate::{Agreement, Network, Who, World};
+use crate::{Agreement, Findings, Network, OpenNote, Who, World};
 
 const NAMES: [&str; 8] = ["Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi"];
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub removals: bool,
     /// Whether several may remove others: then two may remove each other.
     pub many_admins: bool,
+    /// Whether people write notes and calendars too, not only messages and files.
+    pub papers: bool,
     /// Whether frames come twice and out of order.
     pub hostile: bool,
     /// Whether to keep a readable trace.
@@ -39,6 +42,7 @@ impl Plan {
             agreement: Agreement::Mls,
             removals: true,
             many_admins: false,
+            papers: true,
             hostile: seed % 5 == 4,
             trace: false,
         }
@@ -49,6 +53,8 @@ impl Plan {
 pub struct Outcome {
     /// What did not hold; nothing, if all is well.
     pub faults: Vec<String>,
+    /// See [`Findings::unreadable`].
+    pub unreadable: usize,
     /// Names everything that happened.
     pub trace_hash: String,
     /// What happened, if it was to be kept.
@@ -69,6 +75,8 @@ struct Run {
     removed: Vec<Who>,
     files: Vec<FileContent>,
     links: Vec<(Who, InviteLink)>,
+    /// A note that somebody has open in an editor.
+    open: Option<(Who, OpenNote)>,
 }
 
 /// Runs a plan.
@@ -92,9 +100,11 @@ pub fn run(plan: Plan) -> Outcome {
         Ok(()) => Vec::new(),
         Err(livelock) => vec![livelock.to_string()],
     };
-    faults.extend(run.world.faults(run.circle));
+    let Findings { faults: more, unreadable } = run.world.examine(run.circle);
+    faults.extend(more);
     Outcome {
         faults,
+        unreadable,
         trace_hash: run.world.trace().hash(),
         lines: run.world.trace().lines().to_vec(),
         steps: run.world.steps(),
@@ -127,6 +137,7 @@ impl Run {
             removed: Vec::new(),
             files: Vec::new(),
             links: Vec::new(),
+            open: None,
         };
         run.world.pass(1_000);
         run.invite();
@@ -148,6 +159,15 @@ impl Run {
     }
 
     fn somebody_acts(&mut self) {
+        if self.plan.papers && self.world.random.permille(350) {
+            let Some(who) = self.somebody() else { return };
+            return match self.world.random.between(0..10) {
+                0..3 => self.splice(who),
+                3 => self.open = Some((who, self.world.open_note(who, self.circle))),
+                4 => self.save(),
+                _ => self.plan_something(who),
+            };
+        }
         match self.world.random.between(0..100) {
             0..55 => self.post(),
             55..75 => self.invite(),
@@ -163,6 +183,53 @@ impl Run {
         let text = self.world.fresh_text(who);
         // Somebody who was just removed may not write any more.
         let _ = self.world.try_post(who, self.circle, &text);
+    }
+
+    fn splice(&mut self, who: Who) {
+        let len = self.world.note_len(who, self.circle) as u64;
+        let position = self.world.random.between(0..len + 1);
+        let delete = self.world.random.between(0..(len - position).min(5) + 1);
+        let insert = ["", "and ", "*", "\n", "日本 "][self.world.random.between(0..5) as usize];
+        // Whoever was just removed may not write any more. The same below.
+        let _ = self.world.splice(who, self.circle, position as usize, delete as usize, insert);
+    }
+
+    /// Saves a note that was opened a while ago; others, and the same person, may have written to it meanwhile.
+    fn save(&mut self) {
+        let Some((who, open)) = self.open.take().filter(|(who, _)| self.world.is_up(*who)) else { return };
+        let line = self.world.fresh_text(who);
+        let markdown = match self.world.random.between(0..3) {
+            0 => format!("# {line}\n\n{}", open.markdown),
+            1 => format!("{}\n\n- [ ] {line}\n", open.markdown),
+            _ => open.markdown.replace("and", "or"),
+        };
+        let _ = self.world.save_note(who, self.circle, &open, &markdown);
+    }
+
+    fn plan_something(&mut self, who: Who) {
+        // Few, so that people meet at the same events.
+        let uid = format!("event-{}@example.org", self.world.random.between(0..4));
+        let text = Some(self.world.fresh_text(who));
+        let _ = match self.world.random.between(0..10) {
+            0..3 => self.world.add_event(who, self.circle, &uid, "a meeting"),
+            3..5 => {
+                let patch = EventPatch { summary: text, ..EventPatch::default() };
+                self.world.update_event(who, self.circle, &uid, &patch)
+            }
+            5..7 => {
+                let patch = EventPatch { location: text, ..EventPatch::default() };
+                self.world.update_event(who, self.circle, &uid, &patch)
+            }
+            7..9 => {
+                let events: String = (1..4).map(|n| {
+                    let uid = format!("UID:event-{n}@example.org\r\nDTSTAMP:20270101T000000Z");
+                    format!("BEGIN:VEVENT\r\n{uid}\r\nDTSTART:2027040{n}T090000Z\r\nSUMMARY:imported {n}\r\nEND:VEVENT\r\n")
+                }).collect();
+                let text = format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//sim//EN\r\n{events}END:VCALENDAR\r\n");
+                self.world.import_events(who, self.circle, &text)
+            }
+            _ => self.world.remove_event(who, self.circle, &uid),
+        };
     }
 
     fn invite(&mut self) {

@@ -9,11 +9,12 @@ use crate::{Device, Random, Trace, Who, Written};
 
 mod faults;
 mod network;
+mod papers;
 mod people;
 
 use network::Links;
 pub use network::Network;
-pub(crate) use people::chat;
+pub use papers::OpenNote;
 
 /// Simulated milliseconds without a write after which nothing will happen any more: more than the time between two
 /// reconciliations of the same devices.
@@ -83,6 +84,7 @@ pub struct World {
     network: Network,
     /// Whether frames ever came twice or out of order.
     was_hostile: bool,
+    was_disturbed: bool,
     links: Links,
     /// Devices that are not reached by devices of another number.
     islands: Vec<u8>,
@@ -112,6 +114,7 @@ impl World {
             devices: Vec::new(),
             network,
             was_hostile: network.duplicate_permille + network.overtake_permille > 0,
+            was_disturbed: false,
             links: Links::default(),
             islands: Vec::new(),
             trace: Trace::default(),
@@ -203,6 +206,11 @@ impl World {
 
     pub(crate) fn was_hostile(&self) -> bool {
         self.was_hostile
+    }
+
+    /// Whether frames were ever lost, or a device: then some that were asked for come when nobody waits any more.
+    pub(crate) fn was_disturbed(&self) -> bool {
+        self.was_disturbed
     }
 
     /// How many things happened so far.
@@ -302,15 +310,21 @@ impl World {
         result
     }
 
-    /// As [`input`](Self::input); what it wrote is remembered once it is durable.
-    pub(crate) fn command<T>(&mut self, who: Who, written: Written, command: impl FnOnce(&mut Engine, u64) -> T) -> T {
+    /// As [`input`](Self::input); what it says it wrote is remembered once it is durable.
+    pub(crate) fn command<T, E>(
+        &mut self,
+        who: Who,
+        command: impl FnOnce(&mut Engine, u64) -> Result<(T, Written), E>,
+    ) -> Result<T, E> {
         let device = &mut self.devices[who.0];
         let now = device.clock(self.now_ms);
         let engine = device.engine.as_mut().expect("only devices that are up get commands");
-        let result = command(engine, now);
-        if let Some(io) = engine.last_write() {
-            device.unacknowledged.push_back((io, written));
-        }
+        let result = command(engine, now).map(|(result, written)| {
+            if let Some(io) = engine.last_write() {
+                device.unacknowledged.push_back((io, written));
+            }
+            result
+        });
         self.take_outputs(who);
         result
     }

@@ -1,20 +1,36 @@
 //! Entries that wait for a key, an operation or an epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::KeyId;
+use clave_crypto::{DeviceId, EpochId, KeyId};
 
-use crate::EntryId;
+use crate::{EntryId, OperationId};
 
 /// The most entries of one circle that may wait.
 pub const HELD_ENTRIES_MAX: usize = 20_000;
-/// The most bytes of entries of one circle that may wait: whatever unlocks one of them has many looked at again.
+/// The most bytes of entries of one circle that may wait.
 pub const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// The tag and size of each entry that waits.
+/// What an entry waits for. It is judged again once that is there, and not before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Awaits {
+    /// The key it is sealed with.
+    Key(KeyId),
+    /// The operation that added its author.
+    Author(DeviceId),
+    /// For a commit: news of the epoch that it starts from or leads to.
+    Epoch { parent: EpochId, epoch: EpochId },
+    /// For a commit: something that it follows.
+    Operation(OperationId),
+    /// The next time that the circle is opened, perhaps by a newer version.
+    Opening,
+}
+
+/// What each entry waits for, and its size.
 #[derive(Default)]
 pub(super) struct Held {
-    entries: BTreeMap<EntryId, (KeyId, usize)>,
+    entries: BTreeMap<EntryId, (Awaits, usize)>,
+    by_cause: BTreeMap<Awaits, BTreeSet<EntryId>>,
     bytes: usize,
 }
 
@@ -31,22 +47,30 @@ impl Held {
         self.entries.len() < HELD_ENTRIES_MAX && self.bytes + bytes <= HELD_BYTES_MAX
     }
 
-    pub(super) fn insert(&mut self, id: EntryId, tag: KeyId, bytes: usize) {
-        if self.entries.insert(id, (tag, bytes)).is_none() {
-            self.bytes += bytes;
-        }
+    /// Has an entry wait; one that waits already, perhaps for something else than before.
+    pub(super) fn insert(&mut self, id: EntryId, awaits: Awaits, bytes: usize) {
+        self.remove(&id);
+        self.entries.insert(id, (awaits, bytes));
+        self.by_cause.entry(awaits).or_default().insert(id);
+        self.bytes += bytes;
     }
 
     /// Whether it was there.
     pub(super) fn remove(&mut self, id: &EntryId) -> bool {
-        let removed = self.entries.remove(id);
-        self.bytes -= removed.map_or(0, |(_, bytes)| bytes);
-        removed.is_some()
+        let Some((awaits, bytes)) = self.entries.remove(id) else { return false };
+        self.bytes -= bytes;
+        if let Some(ids) = self.by_cause.get_mut(&awaits) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_cause.remove(&awaits);
+            }
+        }
+        true
     }
 
-    /// In order of id, with their tags.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&EntryId, &KeyId)> {
-        self.entries.iter().map(|(id, (tag, _))| (id, tag))
+    /// The entries that wait for something that is there, in order of id.
+    pub(super) fn ready(&self, is_there: impl Fn(&Awaits) -> bool) -> BTreeSet<EntryId> {
+        self.by_cause.iter().filter(|(awaits, _)| is_there(awaits)).flat_map(|(_, ids)| ids).copied().collect()
     }
 }
 
@@ -56,8 +80,9 @@ mod tests {
 
     #[test]
     fn what_may_wait_is_bounded_in_number_and_in_bytes() {
-        let (tag, id) =
-            (KeyId::from_bytes([1; 16]), |n: u32| EntryId::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes()));
+        let (tag, id) = (Awaits::Key(KeyId::from_bytes([1; 16])), |n: u32| {
+            EntryId::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes())
+        });
         let mut held = Held::default();
         held.insert(id(0), tag, HELD_BYTES_MAX - 1);
         held.insert(id(0), tag, HELD_BYTES_MAX - 1);
@@ -68,5 +93,17 @@ mod tests {
             held.insert(id(n), tag, 1);
         }
         assert!(!held.has_room_for(1));
+    }
+
+    #[test]
+    fn an_entry_waits_for_what_it_was_last_said_to() {
+        let (one, other) = (Awaits::Key(KeyId::from_bytes([1; 16])), Awaits::Key(KeyId::from_bytes([2; 16])));
+        let id = EntryId::from_bytes([3; 32]);
+        let mut held = Held::default();
+        held.insert(id, one, 10);
+        held.insert(id, other, 10);
+        assert_eq!(held.ready(|awaits| *awaits == one), BTreeSet::new());
+        assert_eq!(held.ready(|awaits| *awaits == other), BTreeSet::from([id]));
+        assert!(held.remove(&id) && held.by_cause.is_empty() && held.bytes == 0);
     }
 }

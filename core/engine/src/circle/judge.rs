@@ -12,10 +12,10 @@ type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
 const COMMIT_OPERATIONS_MAX: usize = 4_096;
 
 pub(super) enum Verdict {
-    /// It took effect. `unlocks`: something that waited may be judged now.
-    Done { unlocks: bool },
+    /// It took effect.
+    Done,
     /// It means nothing until something else has arrived.
-    Wait,
+    Wait(Awaits),
 }
 
 impl Circle {
@@ -38,23 +38,19 @@ impl Circle {
         let mut changes = ChangesByDocument::new();
         let mut result = Ok(());
         while !queue.is_empty() {
-            let mut unlocked = false;
             let mut waiting = Vec::new();
             for envelope in queue {
                 match self.judge(&envelope, &mut changes, desk) {
-                    Ok(Verdict::Done { unlocks }) => {
-                        unlocked |= unlocks;
-                        self.release(&envelope, desk);
-                    }
-                    Ok(Verdict::Wait) => waiting.push(envelope),
+                    Ok(Verdict::Done) => self.release(&envelope, desk),
+                    Ok(Verdict::Wait(awaits)) => waiting.push((envelope, awaits)),
                     Err(refusal) => self.drop_refused(&envelope, refusal, desk),
                 }
             }
-            for envelope in waiting {
-                self.hold(&envelope, desk);
+            for (envelope, awaits) in waiting {
+                self.hold(&envelope, awaits, desk);
             }
-            queue = match unlocked.then(|| self.openable(desk)).transpose() {
-                Ok(openable) => openable.unwrap_or_default(),
+            queue = match self.unlocked(desk) {
+                Ok(unlocked) => unlocked,
                 // What was judged so far is filed as done: it has to take effect all the same.
                 Err(error) => {
                     result = Err(error);
@@ -75,14 +71,14 @@ impl Circle {
         }
     }
 
-    fn hold(&mut self, envelope: &Envelope, desk: &mut Desk) {
+    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, desk: &mut Desk) {
         if self.held.contains(&envelope.id) {
-            return;
+            return self.held.insert(envelope.id, awaits, envelope.bytes.len());
         }
         if !self.held.has_room_for(envelope.bytes.len()) {
             return desk.refuse(Refusal::TooManyHeld);
         }
-        self.held.insert(envelope.id, envelope.tag, envelope.bytes.len());
+        self.held.insert(envelope.id, awaits, envelope.bytes.len());
         self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
@@ -105,11 +101,19 @@ impl Circle {
         }
     }
 
-    /// The held entries whose key is known by now.
-    fn openable(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
-        let mut envelopes = Vec::new();
-        for (id, _) in self.held.iter().filter(|(_, tag)| self.keys.get(tag).is_some()) {
-            if let Some(bytes) = self.envelope(id, desk)? {
+    /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
+    /// for, however much else arrives.
+    fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
+        let ready = self.held.ready(|awaits| match awaits {
+            Awaits::Key(tag) => self.keys.get(tag).is_some(),
+            Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
+            Awaits::Epoch { parent, epoch } => self.group.knows(parent) || self.group.knows(epoch),
+            Awaits::Operation(id) => self.log.operation(id).is_some(),
+            Awaits::Opening => false,
+        });
+        let mut envelopes = Vec::with_capacity(ready.len());
+        for id in ready {
+            if let Some(bytes) = self.envelope(&id, desk)? {
                 envelopes.push(Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?);
             }
         }
@@ -122,23 +126,25 @@ impl Circle {
         changes: &mut ChangesByDocument,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
-        let Some(key) = self.keys.get(&envelope.tag) else { return Ok(Verdict::Wait) };
+        let Some(key) = self.keys.get(&envelope.tag) else {
+            return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
+        };
         let opened = match envelope.open(self.id, key) {
             // From a newer version: kept, passed on, and understood after an update.
-            Err(Refusal::UnknownBody) => return Ok(Verdict::Wait),
+            Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
         if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
             // The operation that added the author may be on its way.
             if !matches!(opened.body, Body::Operation(_)) {
-                return Ok(Verdict::Wait);
+                return Ok(Verdict::Wait(Awaits::Author(opened.author)));
             }
         }
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
                 self.take_operation(operation, desk)?;
-                Ok(Verdict::Done { unlocks: true })
+                Ok(Verdict::Done)
             }
             Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
             Body::Keys(bundle) => self.judge_keys(&envelope.tag, &bundle, desk),
@@ -152,15 +158,15 @@ impl Circle {
         let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
         if self.group.get(&epoch).is_some() {
             self.hear_of(epoch, parent, desk);
-            return Ok(Verdict::Done { unlocks: true });
+            return Ok(Verdict::Done);
         }
         let Some(checkpoint) = self.group.get(&parent) else {
             if !self.group.knows(&parent) && !self.group.knows(&epoch) {
-                return Ok(Verdict::Wait);
+                return Ok(Verdict::Wait(Awaits::Epoch { parent, epoch }));
             }
             // From before this device joined, or on a branch it is not in.
             self.hear_of(epoch, parent, desk);
-            return Ok(Verdict::Done { unlocks: true });
+            return Ok(Verdict::Done);
         };
         if commit.operations.len() > COMMIT_OPERATIONS_MAX {
             return Err(Refusal::Oversized);
@@ -169,9 +175,9 @@ impl Circle {
         for id in &commit.operations {
             heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
         }
-        if heads.iter().any(|id| self.log.operation(id).is_none()) {
+        if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none()) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
-            return Ok(Verdict::Wait);
+            return Ok(Verdict::Wait(Awaits::Operation(*missing)));
         }
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
@@ -180,7 +186,7 @@ impl Circle {
                     return Err(Refusal::UnjustifiedCommit);
                 }
                 self.hear_of(epoch, parent, desk);
-                return Ok(Verdict::Done { unlocks: true });
+                return Ok(Verdict::Done);
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
         };
@@ -192,7 +198,7 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
-        Ok(Verdict::Done { unlocks: true })
+        Ok(Verdict::Done)
     }
 
     /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
@@ -217,11 +223,10 @@ impl Circle {
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
-        let mut news = false;
         for (epoch, key) in keys {
-            news |= self.learn_key(epoch, key, under, desk);
+            self.learn_key(epoch, key, under, desk);
         }
-        Ok(Verdict::Done { unlocks: news })
+        Ok(Verdict::Done)
     }
 
     fn judge_changes(
@@ -231,7 +236,7 @@ impl Circle {
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait) };
+        let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait(Awaits::Opening)) };
         for change in &body.changes {
             let info = inspect_change(change).map_err(|_| Refusal::Malformed)?;
             if !info.actor.belongs_to(author.as_bytes()) {
@@ -239,6 +244,6 @@ impl Circle {
             }
         }
         changes.entry((document, kind)).or_default().extend(body.changes);
-        Ok(Verdict::Done { unlocks: false })
+        Ok(Verdict::Done)
     }
 }

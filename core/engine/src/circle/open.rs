@@ -35,6 +35,7 @@ impl Circle {
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,
@@ -43,7 +44,7 @@ impl Circle {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
-            circle.held.insert(id, tag, bytes);
+            circle.held.insert(id, Awaits::Key(tag), bytes);
         }
         for (suffix, record) in desk.store.all(Keyspace::Documents, scope)? {
             let (kind, id) = suffix.split_last().ok_or(EngineError::Damaged)?;

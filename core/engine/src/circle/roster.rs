@@ -114,9 +114,9 @@ impl Circle {
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
         if welcome.device != desk.me().as_bytes() {
-            return Ok(Verdict::Done { unlocks: false });
+            return Ok(Verdict::Done);
         }
-        let Ok(secrets) = crate::key_packages::secrets(desk) else { return Ok(Verdict::Wait) };
+        let Ok(secrets) = crate::key_packages::secrets(desk) else { return Ok(Verdict::Wait(Awaits::Opening)) };
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let Ok(joined) = desk.agreement.join(&desk.device, &welcome.message, &secrets) else {
             return Err(Refusal::Unexpected);
@@ -135,10 +135,10 @@ impl Circle {
         // Its leaves may be of people whose operations can be read only with its keys. Until those have arrived, the choice
         // of the head counts them as removed.
         if self.group.get(&checkpoint.epoch).is_some() {
-            return Ok(Verdict::Done { unlocks: false });
+            return Ok(Verdict::Done);
         }
         self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
-        Ok(Verdict::Done { unlocks: true })
+        Ok(Verdict::Done)
     }
 
     /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; others are

@@ -62,6 +62,7 @@ impl Engine {
     pub fn handle_connected(&mut self, peer: DeviceId, now_ms: u64) {
         self.desk.now_ms = now_ms;
         self.peers.insert(peer, Peer::default());
+        self.wants.lose_peer(&peer);
         self.join_on_connect(peer);
         if self.permitted.contains(&peer) {
             self.welcome_peer(peer);
@@ -77,6 +78,7 @@ impl Engine {
         }
         self.joins.forget(&peer);
         self.fetches.lose_peer(&peer);
+        self.wants.lose_peer(&peer);
         self.finish();
     }
 
@@ -130,6 +132,7 @@ impl Engine {
                         ..Peer::default()
                     };
                     link.retry_later(now_ms);
+                    self.wants.lose_peer(&peer);
                 }
                 // The peer may wait for chunks that were lost: the hello has it ask again.
                 Channel::Bulk => {
@@ -242,6 +245,7 @@ impl Engine {
         for gone in former.difference(&self.permitted) {
             self.outbox.push(Output::Forbid(*gone));
             self.fetches.lose_peer(gone);
+            self.wants.lose_peer(gone);
             if let Some(peer) = self.peers.get_mut(gone) {
                 *peer = Peer::default();
                 self.desk.events.push(Event::Presence { device: *gone, online: false });
@@ -317,6 +321,7 @@ impl Engine {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight) = (link.unread, link.bulk_in_flight);
             *link = Peer { ready: true, unread, bulk_in_flight, ..Peer::default() };
+            self.wants.lose_peer(&peer);
         }
         // What is shared is reconciled as this input ends.
         Ok(())

@@ -2,9 +2,10 @@
 
 use super::peers::Peer;
 use super::*;
+use crate::Refusal;
+use crate::entry::entry_id;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
-use crate::{Key, Refusal};
 
 /// Bytes of entries per frame, as far as whole entries allow.
 const ENTRIES_FRAME_BYTES: usize = 256 * 1024;
@@ -43,11 +44,11 @@ impl Engine {
             return Err(Refusal::Unexpected);
         }
         let difference = index.proceed(&step.message)?;
-        let need: Vec<EntryId> = difference.need.into_iter().filter(|id| self.circles[&circle].wants(id)).collect();
-        for ids in need.chunks(IDS_MAX) {
-            self.send(peer, Channel::Sync, Body::Want(join_ids(circle, ids)));
+        for ids in difference.have.chunks(IDS_MAX) {
+            // Others may offer it the same: it asks one of them.
+            self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
         }
-        self.enqueue(peer, circle, difference.have);
+        self.wants.offer(peer, circle, difference.need);
         match difference.reply {
             Some(message) => self.send_reconcile(peer, circle, true, message),
             None => self.desk.events.push(Event::Reconciled { device: peer, circle }),
@@ -64,6 +65,9 @@ impl Engine {
         let circle = self.shared(peer, &entries.circle)?;
         if entries.envelopes.len() > IDS_MAX {
             return Err(Refusal::Oversized);
+        }
+        for envelope in &entries.envelopes {
+            self.wants.arrived(&entry_id(envelope));
         }
         let circle = self.circles.get_mut(&circle).expect("shared() found it");
         if let Err(error) = circle.accept(entries.envelopes, &mut self.desk) {
@@ -89,17 +93,7 @@ impl Engine {
 
     pub(super) fn take_have(&mut self, peer: DeviceId, ids: &proto::EntryIds) -> Result<(), Refusal> {
         let circle = self.shared(peer, &ids.circle)?;
-        let mut missing = split_ids(&ids.ids)?;
-        missing.retain(|id| {
-            if !self.circles[&circle].wants(id) {
-                return false;
-            }
-            let key = Key::new(Keyspace::Entries, circle.as_bytes(), id.as_bytes());
-            self.desk.store.read(&key).is_ok_and(|found| found.is_none())
-        });
-        if !missing.is_empty() {
-            self.send(peer, Channel::Sync, Body::Want(join_ids(circle, &missing)));
-        }
+        self.wants.offer(peer, circle, split_ids(&ids.ids)?);
         Ok(())
     }
 
@@ -195,7 +189,7 @@ fn by_circle(entries: impl IntoIterator<Item = (CircleId, EntryId)>) -> BTreeMap
     sorted
 }
 
-fn join_ids(circle: CircleId, ids: &[EntryId]) -> proto::EntryIds {
+pub(super) fn join_ids(circle: CircleId, ids: &[EntryId]) -> proto::EntryIds {
     let ids = ids.iter().flat_map(|id| id.as_bytes().iter().copied()).collect();
     proto::EntryIds { circle: circle.as_bytes().to_vec(), ids }
 }

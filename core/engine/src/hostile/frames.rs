@@ -310,9 +310,10 @@ fn stalled(rig: &mut Rig, who: usize) -> usize {
 fn who_reads_nothing_is_answered_only_so_often() {
     let (mut rig, circle) = Rig::pair();
     let mut frames = 0;
+    let message = rig.devices[BOB].engine.circles[&circle].index.begin();
     for _ in 0..4 * UNREAD_FRAMES_MAX {
-        let ids = proto::EntryIds { circle: bytes(circle), ids: vec![9; 32] };
-        rig.say(BOB, ALICE, Channel::Sync, Body::Have(ids));
+        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message: message.clone() };
+        rig.say(BOB, ALICE, Channel::Sync, Body::Reconcile(step));
         frames += stalled(&mut rig, ALICE);
     }
     assert_eq!(frames, UNREAD_FRAMES_MAX);

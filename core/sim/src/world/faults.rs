@@ -46,6 +46,7 @@ impl World {
 
     pub(super) fn write_failed(&mut self, who: Who, io: IoId) {
         self.note(format_args!("write failed {}", who.0), &[]);
+        self.was_disturbed = true;
         self.input(who, |engine, _| engine.handle_written(io, false));
         // As the driver does: the process and its connections stay, the engine is opened anew.
         self.devices[who.0].lose_engine(0);
@@ -104,7 +105,7 @@ impl World {
             1 => self.replace_link(pair, victim),
             _ => {
                 let channel = self.random.pick(&[Channel::Sync, Channel::Join, Channel::Bulk]).expect("one of three");
-                self.interrupt(pair, victim, channel);
+                self.interrupt(victim, if victim == pair.0 { pair.1 } else { pair.0 }, channel);
             }
         }
     }

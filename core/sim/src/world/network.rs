@@ -170,6 +170,7 @@ impl World {
         let Some(link) = self.links.links.get(&pair).filter(|link| link.up[side(pair, from)]) else { return };
         let (number, dying) = (link.number, link.dying);
         let (mut last, lane) = link.lanes.get(&(from, channel)).copied().unwrap_or((0, 0));
+        self.devices[from.0].sent_bytes += frame.len() as u64;
         self.note(format_args!("send {} {} {channel:?} {}", from.0, to.0, frame.len()), &frame);
         let delay = self.random.between(0..3);
         self.schedule(delay, Happening::Sent { link: number, from, to, channel });
@@ -220,6 +221,7 @@ impl World {
     pub(crate) fn break_link(&mut self, pair: (Who, Who)) {
         let Some(link) = self.links.links.get_mut(&pair).filter(|link| !link.dying) else { return };
         link.dying = true;
+        self.was_disturbed = true;
         let number = link.number;
         for at in [pair.0, pair.1] {
             let delay = self.random.between(0..3_000);
@@ -242,6 +244,7 @@ impl World {
         let Some(link) = self.links.links.get_mut(&pair).filter(|link| !link.dying && link.up == [true; 2]) else {
             return;
         };
+        self.was_disturbed = true;
         self.links.made += 1;
         link.number = self.links.made;
         link.lanes.clear();
@@ -259,11 +262,13 @@ impl World {
         }
     }
 
-    /// Loses what is on its way on one channel, and says so to the sender.
-    pub(crate) fn interrupt(&mut self, pair: (Who, Who), sender: Who, channel: Channel) {
+    /// Loses what is on its way from one device to another on one channel, and says so to the sender.
+    pub fn interrupt(&mut self, sender: Who, to: Who, channel: Channel) {
+        let pair = pair_of(sender, to);
         let Some(link) = self.links.links.get_mut(&pair).filter(|link| !link.dying) else { return };
         let number = link.number;
         link.lanes.entry((sender, channel)).or_default().1 += 1;
+        self.was_disturbed = true;
         let delay = self.random.between(0..1_000);
         self.schedule(delay, Happening::Interrupted { link: number, pair, at: sender, channel });
     }

@@ -6,7 +6,7 @@ use clave_engine::membership::{Action, Role};
 use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, seal_content};
 
 use super::World;
-use crate::{Who, Written};
+use crate::{Content, Who, Written};
 
 /// How long invitations are valid, in milliseconds.
 const INVITATION_MS: u64 = 7 * 24 * 3_600_000;
@@ -78,15 +78,15 @@ impl World {
     /// # Errors
     /// Those of [`Engine::edit`](clave_engine::Engine::edit).
     pub fn try_post(&mut self, who: Who, circle: CircleId, text: &str) -> Result<(), EngineError> {
-        let document = chat(circle);
-        let written = Written { circle, document, text: text.to_owned() };
-        self.command(who, written, |engine, now| {
+        let (document, kind) = (chat(circle), DocumentKind::Timeline);
+        let written = Written { circle, document, kind, content: Content::Text(text.to_owned()) };
+        self.command(who, |engine, now| {
             let random = engine.random();
-            engine.edit(circle, document, DocumentKind::Timeline, now, |document, _| {
+            let edit = engine.edit(circle, document, kind, now, |document, _| {
                 document.timeline()?.post(now, random, &Draft::text(text))
-            })
-        })?;
-        Ok(())
+            });
+            edit.map(|_| ((), written))
+        })
     }
 
     /// A text that nobody posted before.
@@ -161,13 +161,14 @@ impl World {
             modified_ms: 0,
             media_type: String::new(),
         };
-        let document = drive(circle);
-        let written = Written { circle, document, text: name.to_owned() };
-        self.command(who, written, |engine, now| {
+        let (document, kind) = (drive(circle), DocumentKind::Drive);
+        let written = Written { circle, document, kind, content: Content::Text(name.to_owned()) };
+        self.command(who, |engine, now| {
             let random = engine.random();
-            engine.edit(circle, document, DocumentKind::Drive, now, |document, _| {
+            let edit = engine.edit(circle, document, kind, now, |document, _| {
                 document.drive()?.add_file(NodeId::ROOT, name, random, &version)
-            })
+            });
+            edit.map(|_| ((), written))
         })?;
         Ok(file)
     }
