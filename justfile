@@ -60,9 +60,9 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
-# Replays one simulation: the seed stands in the failure report.
-sim SEED:
-    CLAVE_SIM_SEED={{ SEED }} cargo test -p clave-sim -- --nocapture
+# Random schedules for so many devices and faults; a failing seed prints how to replay it.
+sim SEEDS="200" *FLAGS="":
+    cargo run --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
 # Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
 fuzz-smoke SECONDS="5" *TARGETS="":
@@ -118,7 +118,6 @@ trace:
 
 # Kills a writing device at random moments; what was acknowledged must be there.
 kill9 TIMES="100":
-    cargo build --release -p clave-cli
     scripts/kill9.sh {{ TIMES }}
 
 # Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
