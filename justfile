@@ -120,6 +120,18 @@ trace:
 kill9 TIMES="100":
     scripts/kill9.sh {{ TIMES }}
 
+# Two devices in two network namespaces find each other by mDNS. Needs root and iproute2.
+mdns:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build -p clave-cli
+    probe=clave-probe-$$
+    if ip netns add "$probe" 2> /dev/null && ip netns del "$probe"; then
+        scripts/mdns.sh "$CARGO_TARGET_DIR/debug/clave"
+    else
+        echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
+    fi
+
 # Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
 sync-locks:
     for own in fuzz bench; do cp Cargo.lock $own/Cargo.lock; (cd $own && cargo metadata --format-version 1 > /dev/null); done
