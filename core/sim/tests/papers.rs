@@ -80,7 +80,10 @@ fn two_who_are_apart_import_the_same_file_once() -> Result<(), Livelock> {
     world.heal();
     world.settle()?;
     for who in [alice, bob] {
-        assert_eq!(world.events(who, team).iter().map(|event| event.summary.as_str()).collect::<Vec<_>>(), ["imported"]);
+        assert_eq!(
+            world.events(who, team).iter().map(|event| event.summary.as_str()).collect::<Vec<_>>(),
+            ["imported"]
+        );
     }
     world.remove_event(bob, team, "one@example.org").expect("a member may write");
     world.settle()?;
