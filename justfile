@@ -60,9 +60,9 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
-# Replays one simulation: the seed stands in the failure report.
-sim SEED:
-    CLAVE_SIM_SEED={{ SEED }} cargo test -p clave-sim -- --nocapture
+# Random schedules for so many devices and faults; a failing seed prints how to replay it.
+sim SEEDS="200" *FLAGS="":
+    cargo run --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
 # Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
 fuzz-smoke SECONDS="5" *TARGETS="":
@@ -118,8 +118,19 @@ trace:
 
 # Kills a writing device at random moments; what was acknowledged must be there.
 kill9 TIMES="100":
-    cargo build --release -p clave-cli
     scripts/kill9.sh {{ TIMES }}
+
+# Two devices in two network namespaces find each other by mDNS. Needs root and iproute2.
+mdns:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build -p clave-cli
+    probe=clave-probe-$$
+    if ip netns add "$probe" 2> /dev/null && ip netns del "$probe"; then
+        scripts/mdns.sh "$CARGO_TARGET_DIR/debug/clave"
+    else
+        echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
+    fi
 
 # Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
 sync-locks:

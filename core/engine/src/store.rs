@@ -130,7 +130,7 @@ pub enum ReadError {
     #[error("the store could not be read")]
     Unreadable,
     /// A value does not authenticate: the file was altered, or it is another vault's.
-    #[error("the store holds a damaged record; run `clave doctor` or restore a backup")]
+    #[error("the store holds a damaged record; put back a copy of the data directory, or begin in a new one and join again")]
     Damaged,
 }
 

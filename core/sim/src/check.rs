@@ -67,7 +67,7 @@ impl World {
         self.check_writes(circle, &members, first, &mut faults);
         self.check_outsiders(circle, &members, first, &mut faults);
         let unreadable = self.check_held(circle, &members, &mut faults);
-        self.check_refusals(circle, first, &mut faults);
+        self.check_refusals(&mut faults);
         Findings { faults, unreadable }
     }
 
@@ -191,14 +191,13 @@ impl World {
     }
 
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
-    fn check_refusals(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
-        let anybody_removed = !self.engine(first).membership(circle).expect("a member").former_devices.is_empty();
+    fn check_refusals(&self, faults: &mut Vec<String>) {
         for who in self.everyone() {
             let device = self.device(who);
             for (reason, count) in device.refusals() {
                 let expected = match reason {
                     // Who was removed may not know it yet, and go on sending.
-                    Refusal::NotAMember => anybody_removed,
+                    Refusal::NotAMember => self.was_anybody_removed(),
                     // Answers to what was asked before a connection broke or a device lost its memory; frames that come
                     // twice. Without any of that there is no reason to refuse anything.
                     Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),

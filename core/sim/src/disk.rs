@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead};
 
 /// What a device finds when it opens its store again.
 #[derive(Default)]
-pub struct Disk(Mutex<BTreeMap<Key, Vec<u8>>>);
+pub struct Disk {
+    records: Mutex<BTreeMap<Key, Vec<u8>>>,
+    entry_reads: AtomicU64,
+}
 
 impl Disk {
     /// Makes a batch durable.
@@ -31,13 +35,22 @@ impl Disk {
         keys.take_while(|key| key.keyspace == keyspace && key.scope == scope).map(|key| key.suffix.clone()).collect()
     }
 
+    /// How often a single entry was asked for.
+    #[must_use]
+    pub fn entry_reads(&self) -> u64 {
+        self.entry_reads.load(Ordering::Relaxed)
+    }
+
     fn records(&self) -> MutexGuard<'_, BTreeMap<Key, Vec<u8>>> {
-        self.0.lock().expect("no reader or writer panics while it holds the lock")
+        self.records.lock().expect("no reader or writer panics while it holds the lock")
     }
 }
 
 impl StoreRead for Disk {
     fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        if key.keyspace == Keyspace::Entries {
+            self.entry_reads.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(self.records().get(key).cloned())
     }
 

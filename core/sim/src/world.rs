@@ -85,6 +85,7 @@ pub struct World {
     /// Whether frames ever came twice or out of order.
     was_hostile: bool,
     was_disturbed: bool,
+    was_anybody_removed: bool,
     links: Links,
     /// Devices that are not reached by devices of another number.
     islands: Vec<u8>,
@@ -115,6 +116,7 @@ impl World {
             network,
             was_hostile: network.duplicate_permille + network.overtake_permille > 0,
             was_disturbed: false,
+            was_anybody_removed: false,
             links: Links::default(),
             islands: Vec::new(),
             trace: Trace::default(),
@@ -206,6 +208,11 @@ impl World {
 
     pub(crate) fn was_hostile(&self) -> bool {
         self.was_hostile
+    }
+
+    /// Whether anybody was ever removed, perhaps for the short while until a disk failed to take it.
+    pub(crate) fn was_anybody_removed(&self) -> bool {
+        self.was_anybody_removed
     }
 
     /// Whether frames were ever lost, or a device: then some that were asked for come when nobody waits any more.

@@ -1,6 +1,6 @@
 //! Devices that are apart for a while, and what becomes of it.
 
-use clave_engine::Keyspace;
+use clave_engine::{Channel, Keyspace};
 use clave_sim::{Livelock, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
@@ -142,6 +142,49 @@ fn a_file_comes_from_two_peers_of_whom_one_lacks_it_across_a_crash() -> Result<(
     world.settle()?;
     assert_eq!(world.content(people[2], team, &file), Some(content));
     assert_eq!(chunks(&world, people[1]), 0);
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn a_chunk_that_was_lost_on_the_way_is_asked_for_again() -> Result<(), Livelock> {
+    let mut world = World::new(7);
+    let (people, team) = team(&mut world, 2)?;
+    let mut content = vec![0; 3_000_000];
+    clave_engine::crypto::Entropy::from_seed([7; 32]).fill(&mut content);
+    let file = world.add_file(people[0], team, "a recording", &content).expect("an owner may write");
+    world.settle()?;
+    world.fetch(people[1], team, &file).expect("a member");
+    let chunks = |world: &World| world.device(people[1]).disk.suffixes(Keyspace::Chunks, team.as_bytes()).len();
+    while chunks(&world) < 2 {
+        world.step();
+    }
+    world.interrupt(people[0], people[1], Channel::Bulk);
+    assert_eq!(world.content(people[1], team, &file), None);
+    world.settle()?;
+    assert_eq!(world.content(people[1], team, &file), Some(content));
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn what_was_queued_for_somebody_who_was_removed_is_not_sent() -> Result<(), Livelock> {
+    let mut world = World::new(8);
+    let (people, team) = team(&mut world, 2)?;
+    // They share another space, so the connection and its queue stay.
+    let other = world.create_space(people[0], "Other");
+    world.invite(people[0], other, people[1]);
+    world.settle()?;
+    for number in 0..10 {
+        world.post(people[0], team, &format!("message {number}"));
+    }
+    world.remove(people[0], team, people[1]).expect("an owner may");
+    world.post(people[0], other, "still here");
+    world.settle()?;
+    let read = world.messages(people[1], team);
+    assert!(read.contains(&"message 0".to_owned()), "what was on its way arrives: {read:?}");
+    assert!(!read.contains(&"message 9".to_owned()), "what was in the queue does not: {read:?}");
+    assert_eq!(world.messages(people[1], other), ["still here"]);
     assert_eq!(world.faults(team), NO_FAULTS);
     Ok(())
 }

@@ -50,3 +50,47 @@ fn a_newcomer_is_sent_every_entry_once() -> Result<(), Livelock> {
     }
     Ok(())
 }
+
+#[test]
+fn five_thousand_entries_that_wait_for_their_key_are_looked_at_a_few_times_each() -> Result<(), Livelock> {
+    // Under a seed where Bob's id is the greatest: then he is told what there is in the order of the hours.
+    let (mut world, alice, bob, carol) = (0..)
+        .map(|seed| {
+            let mut world = World::new(seed);
+            let (alice, bob) = (world.alice(), world.bob());
+            let carol = world.add_with_clock("Carol", -2 * 3_600_000);
+            (world, alice, bob, carol)
+        })
+        .find(|(world, alice, bob, carol)| {
+            let [alice, bob, carol] = [alice, bob, carol].map(|who| world.device(*who).id);
+            alice < bob && carol < bob
+        })
+        .expect("one in three seeds");
+    let team = world.create_space(alice, "Team");
+    world.invite(alice, team, bob);
+    world.settle()?;
+    world.isolate(bob);
+    world.invite(alice, team, carol);
+    world.pass(10_000);
+    // By her clock, all of it was said before the commit that Bob needs to read it.
+    for _ in 0..5_000 {
+        world.splice(carol, team, 0, 0, "x").expect("a member may write");
+    }
+    world.settle()?;
+    let before = world.device(bob).disk.entry_reads();
+    world.heal();
+    let mut held = 0;
+    let mut entries = 0;
+    while entries < 5_000 {
+        world.step();
+        let status = world.engine(bob).status(team).expect("a member");
+        (held, entries) = (held.max(status.held), status.entries);
+    }
+    world.settle()?;
+    let reads = world.device(bob).disk.entry_reads() - before;
+    assert!(held >= 4_000, "only {held} entries waited");
+    assert!(reads <= 4 * 5_000, "{reads} reads");
+    assert_eq!(world.note_len(bob, team), 5_000);
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}

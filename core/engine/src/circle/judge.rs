@@ -134,11 +134,11 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
-        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
-            // The operation that added the author may be on its way.
-            if !matches!(opened.body, Body::Operation(_)) {
-                return Ok(Verdict::Wait(Awaits::Author(opened.author)));
-            }
+        // The operation that added the author may be on its way; or it can be read only with the keys that a Welcome brings.
+        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown
+            && !matches!(opened.body, Body::Operation(_) | Body::Welcome(_))
+        {
+            return Ok(Verdict::Wait(Awaits::Author(opened.author)));
         }
         match opened.body {
             Body::Operation(bytes) => {

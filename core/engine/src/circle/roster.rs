@@ -125,15 +125,15 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
-        if joined.committer != author {
+        if joined.committer != author || !checkpoint.leaves.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        if !self.is_member(&author) {
+        if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
             // Whoever is out leads nobody anywhere.
             return Err(Refusal::NotAllowed);
         }
-        // Its leaves may be of people whose operations can be read only with its keys. Until those have arrived, the choice
-        // of the head counts them as removed.
+        // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
+        // arrived, the choice of the head counts them as removed.
         if self.group.get(&checkpoint.epoch).is_some() {
             return Ok(Verdict::Done);
         }
@@ -176,9 +176,10 @@ impl Circle {
         if !self.is_member(&desk.me()) {
             return Ok(());
         }
-        let change = self.difference(None, desk);
-        if !change.remove.is_empty() || self.is_worn() {
-            self.commit(change, None, desk)?;
+        // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
+        let remove = self.difference(None, desk).remove;
+        if !remove.is_empty() || self.is_worn() {
+            self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
         }
         Ok(())
     }

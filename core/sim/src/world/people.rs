@@ -116,6 +116,7 @@ impl World {
     /// Those of [`Engine::act`](clave_engine::Engine::act).
     pub fn remove(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
         let person = self.device(whom).person;
+        self.was_anybody_removed = true;
         self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new() })
     }
 
