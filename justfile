@@ -60,7 +60,7 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
-# Random schedules under so many seeds; a seed that fails is reported with the command that replays it. `just sim 1 --help` says more.
+# Random schedules for so many devices and faults; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
     cargo run --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
@@ -85,19 +85,20 @@ bench-smoke:
 
 # Generates the bindings' code from clave-ffi.
 bindings:
-    cargo build -p clave-ffi --features bindgen
-    for language in kotlin swift; do \
-        "$CARGO_TARGET_DIR/debug/uniffi-bindgen" generate --library "$CARGO_TARGET_DIR/debug/libclave_ffi.so" --language $language --no-format --out-dir bindings/$language/generated; \
-    done
+    bindings/generate.sh
 
 # That the generated code in the repository is what clave-ffi generates.
 bindings-check: bindings
-    @test -z "$(git status --porcelain -- bindings)" || { git status --short -- bindings; git --no-pager diff --stat -- bindings; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
+    @test -z "$(git status --porcelain -- ':(glob)bindings/*/generated/**')" || { git status --short -- ':(glob)bindings/*/generated/**'; echo "generated code is stale: run 'just bindings' and commit"; exit 1; }
 
 # The Kotlin compiler and JNA, shown to work, then the bindings' own test.
 kotlin:
     scripts/kotlin-toolchain.sh --self-test
     bindings/kotlin/test.sh
+
+# The generated Python, against the real library.
+python:
+    bindings/python/test.sh
 
 # README's first command.
 demo *FLAGS="":
@@ -117,8 +118,19 @@ trace:
 
 # Kills a writing device at random moments; what was acknowledged must be there.
 kill9 TIMES="100":
-    cargo build --release -p clave-cli
     scripts/kill9.sh {{ TIMES }}
+
+# Two devices in two network namespaces find each other by mDNS. Needs root and iproute2.
+mdns:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build -p clave-cli
+    probe=clave-probe-$$
+    if ip netns add "$probe" 2> /dev/null && ip netns del "$probe"; then
+        scripts/mdns.sh "$CARGO_TARGET_DIR/debug/clave"
+    else
+        echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
+    fi
 
 # Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
 sync-locks:

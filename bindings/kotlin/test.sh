@@ -10,6 +10,17 @@ cargo build --quiet -p clave-ffi --lib --example counterpart
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# The README's example has to compile, given what it takes for granted.
+{
+    sed -n '/^```kotlin/,/^```$/p' bindings/README.md | grep '^import'
+    echo 'import kotlinx.coroutines.*'
+    echo 'fun draw(messages: List<Message>) = println(messages)'
+    echo 'fun tell(sentence: String?, mayRetry: Boolean) = println("$sentence $mayRetry")'
+    echo 'suspend fun readme(directory: String, passphrase: String, link: String, scope: CoroutineScope) {'
+    sed -n '/^```kotlin/,/^```$/p' bindings/README.md | grep -v '^import\|^```'
+    echo '}'
+} > "$work/Readme.kt"
+
 $KOTLINC -cp "$KOTLIN_CLASSPATH" -d "$work/classes" -jvm-target 17 \
-    bindings/kotlin/generated bindings/kotlin/src bindings/kotlin/test
+    bindings/kotlin/generated bindings/kotlin/src bindings/kotlin/test "$work/Readme.kt"
 $KOTLIN -ea -Djna.library.path="$target" -cp "$work/classes:$KOTLIN_CLASSPATH" MainKt "$target/examples/counterpart" "$work"

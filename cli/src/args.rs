@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// Stop the `clave run` of this data directory
     #[command(after_help = "Example:\n  clave stop")]
     Stop,
-    /// Wait until people have joined, messages have arrived, or devices are connected
+    /// Wait until people have joined, messages or a file have arrived, or devices are connected
     #[command(after_help = "Example:\n  clave wait --members 2 --timeout 10m && clave chat send welcome")]
     Wait(Wait),
     /// Show it all: three devices, as three processes on this machine, work together
@@ -436,6 +436,9 @@ pub(crate) struct Wait {
     /// At least so many messages are here
     #[arg(long, value_name = "COUNT")]
     pub(crate) messages: Option<usize>,
+    /// Something is at this path of the drive
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<String>,
     /// At least so many other devices are connected
     #[arg(long, value_name = "COUNT")]
     pub(crate) online: Option<usize>,
@@ -493,6 +496,42 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Every line of every example is something that can be typed.
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) -> usize {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            let (_, examples) =
+                help.split_once("Example:\n").unwrap_or_else(|| panic!("{name} has no example: {help}"));
+            let lines: Vec<_> = examples.lines().take_while(|line| line.starts_with("  ")).collect();
+            assert!(!lines.is_empty(), "{name}");
+            for line in lines {
+                let typed = line.rsplit_once("| ").map_or(line, |(_, after)| after);
+                let words = words(typed).into_iter().skip_while(|word| word.contains('=')).collect::<Vec<_>>();
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{line}: {error}");
+                }
+            }
+            1 + command.get_subcommands().map(check).sum::<usize>()
+        }
+        assert!(check(&Cli::command()) > 40);
+    }
+
+    /// As a shell would, up to an operator.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+        for c in line.trim().chars().chain([' ']) {
+            match c {
+                '"' => quoted = !quoted,
+                '&' | '>' | '|' if !quoted => return words,
+                ' ' if !quoted => words.extend((!word.is_empty()).then(|| std::mem::take(&mut word))),
+                c => word.push(c),
+            }
+        }
+        words
     }
 
     #[test]

@@ -121,6 +121,7 @@ fn question(command: Command) -> Result<Question, Failure> {
                 Ask::Wait(Condition {
                     members: wait.members,
                     messages: wait.messages,
+                    file: wait.file,
                     online: wait.online,
                     ..Condition::default()
                 }),

@@ -225,7 +225,8 @@ impl Team {
             merge("# Agenda for Monday\n\n- 欢迎\n- budget\n- any other business\n\nDecisions:\n"),
         );
         let (by_alice, by_bob) = tokio::join!(alice.ask(by_alice), bob.ask(by_bob));
-        (by_alice?, by_bob?);
+        by_alice?;
+        by_bob?;
         let took = self.settle().await?;
         story.detail(&format!("merged on every device after {took}; nobody's words are lost:"))?;
         let Reply::Note(merged) = self.devices[0].ask(Ask::NoteShow { note: note.id.clone() }).await? else {

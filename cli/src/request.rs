@@ -164,6 +164,9 @@ pub(crate) struct Condition {
     /// At least so many messages in the chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<usize>,
+    /// Something at this path in the drive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
     /// At least so many other devices connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) online: Option<usize>,

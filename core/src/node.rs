@@ -15,6 +15,7 @@ mod dialer;
 mod driver;
 mod vault;
 
+pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input};
 pub use vault::Unlock;
 pub(crate) use vault::seed_entropy;

@@ -7,6 +7,7 @@ use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Role;
 use clave_engine::{CircleStatus, DocumentId, InvitationId, InvitationInfo, InviteLink, SpaceId};
 
+use crate::node::now_ms;
 use crate::{Calendar, Drive, Error, Node, Note, Timeline};
 
 /// A space this device is in. Cheap to clone.
@@ -143,7 +144,7 @@ impl Space {
     /// [`Error::Stopped`].
     pub async fn invitations(&self) -> Result<Vec<InvitationInfo>, Error> {
         let id = self.id;
-        self.node.read(move |engine| engine.invitations(id)).await
+        self.node.read(move |engine| engine.invitations(id, now_ms())).await
     }
 
     /// Takes an invitation back.

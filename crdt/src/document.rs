@@ -36,6 +36,8 @@ pub struct Document {
     tips: BTreeMap<Actor, Tip>,
     /// Changes that wait for what they depend on.
     held: BTreeMap<ChangeHash, Change>,
+    /// A former state that was edited last.
+    earlier: Option<Box<Document>>,
 }
 
 /// The last change of an author.
@@ -120,7 +122,7 @@ impl Document {
                 }
             }
         }
-        let mut document = Self { kind, actor, doc, heads: Vec::new(), tips, held: BTreeMap::new() };
+        let mut document = Self { kind, actor, doc, heads: Vec::new(), tips, held: BTreeMap::new(), earlier: None };
         document.refresh_heads();
         document
     }
@@ -265,7 +267,7 @@ impl Document {
         let mut doc = self.doc.fork();
         doc.set_actor(actor.to_automerge());
         let (heads, tips, held) = (self.heads.clone(), self.tips.clone(), self.held.clone());
-        Ok(Self { kind: self.kind, actor, doc, heads, tips, held })
+        Ok(Self { kind: self.kind, actor, doc, heads, tips, held, earlier: None })
     }
 
     /// Lets `edit` change the document as it was at some heads, makes one change of that and takes it in. The change is
@@ -288,18 +290,54 @@ impl Document {
         if heads.is_empty() || !heads.iter().all(|hash| self.knows(hash)) {
             return Err(CrdtError::NotFound("earlier state of the document"));
         }
-        let at: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
-        let earlier = self.doc.fork_at(&at).map_err(|_| CrdtError::Internal("a former state could not be rebuilt"))?;
-        let mut earlier = Self::around(self.kind, self.actor, earlier);
-        if earlier.tips.get(&self.actor) != self.tips.get(&self.actor) {
+        let is_current = self.heads.iter().all(|head| heads.contains(head));
+        if is_current {
+            edit(self).inspect_err(|_| self.discard())?;
+            return Ok(self.commit(now_ms));
+        }
+        let mut earlier = self.earlier(heads)?;
+        if self.tips.get(&self.actor).is_some_and(|tip| !earlier.knows(&tip.hash)) {
             return Err(CrdtError::Invalid("this builds on less than this device wrote; name a later version"));
         }
         edit(&mut earlier)?;
-        let Some(change) = earlier.commit(now_ms) else { return Ok(None) };
-        match self.apply(&[&change])?.refused.first() {
-            Some((_, fault)) => Err((*fault).into()),
-            None => Ok(Some(change)),
+        let change = earlier.commit(now_ms);
+        if let Some(change) = &change
+            && let Some((_, fault)) = self.apply(&[change])?.refused.first()
+        {
+            return Err((*fault).into());
         }
+        self.earlier = Some(earlier);
+        Ok(change)
+    }
+
+    /// The document as it was at some heads, which it has. Who edits a former version goes on from there, most likely:
+    /// so the last one is kept, and brought further where that leads to these heads. To build one anew takes long.
+    fn earlier(&mut self, heads: &[ChangeHash]) -> Result<Box<Self>, CrdtError> {
+        let broken = |_| CrdtError::Internal("a former state could not be rebuilt");
+        if let Some(mut earlier) = self.earlier.take() {
+            let mut wanted: Vec<ChangeHash> = heads.to_vec();
+            let mut missing = BTreeMap::new();
+            while let Some(hash) = wanted.pop() {
+                if missing.contains_key(&hash) || earlier.knows(&hash) {
+                    continue;
+                }
+                if let Some(change) = self.doc.get_change_by_hash(&automerge::ChangeHash(hash)) {
+                    wanted.extend(change.deps().iter().map(|dep| dep.0));
+                    missing.insert(hash, change);
+                }
+            }
+            earlier.doc.apply_changes(missing.into_values().collect::<Vec<_>>()).map_err(broken)?;
+            earlier.refresh_heads();
+            // Otherwise it has something that these heads do not include.
+            if earlier.heads.iter().all(|head| heads.contains(head)) {
+                return Ok(earlier);
+            }
+        }
+        let at: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
+        let mut doc = self.doc.fork_at(&at).map_err(broken)?;
+        doc.set_actor(self.actor.to_automerge());
+        let (kind, actor, held) = (self.kind, self.actor, BTreeMap::new());
+        Ok(Box::new(Self { kind, actor, doc, heads: Vec::new(), tips: BTreeMap::new(), held, earlier: None }))
     }
 
     /// The keys of the root that changes since these heads have written to.

@@ -7,7 +7,7 @@
 //!
 //! **Threads.** Each node brings its own (a tokio runtime of two workers, and what `clave` starts). An async function
 //! does its work there, never on the thread that awaits it, so an app may call it from its user interface's thread.
-//! [`Node::shutdown`] returns when those threads have ended and the data directory is free.
+//! [`Node::shutdown`] returns when the data directory is free; those threads have then ended or do so at once.
 //!
 //! **Calling out.** Listeners are called from a thread of the node's that holds no lock and that nothing else waits
 //! for: a listener may block, and may call back in.

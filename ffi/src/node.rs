@@ -232,16 +232,16 @@ impl Node {
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
     pub async fn network_changed(&self) {
         let node = self.session.node().clone();
-        // A node that was shut down has no network to change.
         let changed = async move {
             node.network_changed().await;
             Ok(())
         };
+        // A node that was shut down has no network to change.
         let _ = self.session.run(changed).await;
     }
 
-    /// Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-    /// returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+    /// Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+    /// returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
     /// listener, which it would wait for.
     pub async fn shutdown(&self) {
         self.session.shutdown().await;

@@ -1,4 +1,7 @@
 //! A node and the threads it runs on.
+//!
+//! Not UniFFI's `async_runtime = "tokio"`: that is one thread for everything in the process, which never ends, and it
+//! polls futures on the thread that awaits them, so that a passphrase would be checked on a user interface's thread.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,7 +76,7 @@ impl Session {
         Ok(result.unwrap_or_else(|error| Err(ended(error)))?)
     }
 
-    /// Returns when the node has shut down and its threads have ended. Once begun it goes on, whoever waits for it.
+    /// Returns when the node and the runtime have shut down. Once begun it goes on, whoever waits for it.
     pub(crate) async fn shutdown(&self) {
         self.begin_shutdown();
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;

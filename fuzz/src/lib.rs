@@ -33,7 +33,20 @@ macro_rules! targets {
 }
 
 /// Every target. One that is added here wants a wrapper in `fuzz_targets/` and a `[[bin]]` in `Cargo.toml`.
-pub const TARGETS: &[Target] = targets![document_change, document_snapshot, noise, sealed, vault_record];
+pub const TARGETS: &[Target] = targets![
+    document_change,
+    document_snapshot,
+    engine_frames,
+    entry,
+    ics,
+    link,
+    markdown,
+    noise,
+    operation,
+    sealed,
+    transport_frames,
+    vault_record,
+];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,13 @@
 
 pub mod document_change;
 pub mod document_snapshot;
+pub mod engine_frames;
+pub mod entry;
+pub mod ics;
+pub mod link;
+pub mod markdown;
 pub mod noise;
+pub mod operation;
 pub mod sealed;
+pub mod transport_frames;
 pub mod vault_record;

@@ -81,6 +81,8 @@ mod driver;
 mod error;
 mod event;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod net;
 mod registry;

@@ -205,7 +205,7 @@ fn swarm(config: &RelayConfig, tasks: &Tasks) -> Result<Swarm<Node>, TransportEr
         identify: net::identify(&keys),
         ping: ping::Behaviour::new(ping::Config::new()),
     };
-    let wire = net::wire(&keys, true, STREAMS_PER_CONNECTION_MAX, patience)?;
+    let wire = net::wire(&keys, cfg!(feature = "quic"), STREAMS_PER_CONNECTION_MAX, patience)?;
     Ok(Swarm::new(wire, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
 }
 

@@ -539,7 +539,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_profile() != 30451:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_node_shutdown() != 20964:
+    if lib.uniffi_clave_ffi_checksum_method_node_shutdown() != 19108:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_space() != 29125:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -4374,8 +4374,8 @@ class NodeProtocol(typing.Protocol):
         raise NotImplementedError
     async def shutdown(self, ) -> None:
         """
-        Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-        returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+        Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+        returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
         listener, which it would wait for.
 """
         raise NotImplementedError
@@ -4592,8 +4592,8 @@ class Node(NodeProtocol):
         return _uniffi_lift_return(_uniffi_ffi_result)
     async def shutdown(self, ) -> None:
         """
-        Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-        returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+        Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+        returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
         listener, which it would wait for.
 """
         _uniffi_lowered_args = (

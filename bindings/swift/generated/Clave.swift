@@ -646,8 +646,8 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func profile()  -> Profile
 
     /**
-     * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-     * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
      * listener, which it would wait for.
      */
     func shutdown() async
@@ -880,8 +880,8 @@ open func profile() -> Profile  {
 }
 
     /**
-     * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-     * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
      * listener, which it would wait for.
      */
 open func shutdown()async   {
@@ -3950,7 +3950,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_profile() != 30451) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_node_shutdown() != 20964) {
+    if (uniffi_clave_ffi_checksum_method_node_shutdown() != 19108) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_space() != 29125) {

@@ -183,7 +183,7 @@ impl Device {
     pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
         if let Some(mut life) = self.life.take() {
             life.client.call(&Request { space: None, ask: Ask::Stop }, |_| Ok(())).await?;
-            within(&self.person, async { life.child.wait().await.map_err(|error| Failure::failed(error)) }).await?;
+            within(&self.person, async { life.child.wait().await.map_err(Failure::failed) }).await?;
         }
         Ok(())
     }

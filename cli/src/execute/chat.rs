@@ -50,7 +50,6 @@ pub(super) async fn tail(space: &Space, count: usize, out: &Out) -> Result<Reply
                 ListDiff::Reset(messages) | ListDiff::Append(messages) => (messages.clone(), None),
                 ListDiff::Insert { item, .. } | ListDiff::Set { item, .. } => (vec![item.clone()], None),
                 ListDiff::Remove { index } => (Vec::new(), shown.get(*index).map(|message| message.id)),
-                _ => (Vec::new(), None),
             };
             step.apply(&mut shown);
             for message in changed {

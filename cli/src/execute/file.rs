@@ -77,7 +77,7 @@ pub(super) async fn remove(space: &Space, path: &str) -> Result<Reply, Failure> 
 }
 
 /// A path in the drive, with or without the slash at its beginning.
-fn resolve(tree: &Tree, path: &str) -> Result<NodeId, Failure> {
+pub(super) fn resolve(tree: &Tree, path: &str) -> Result<NodeId, Failure> {
     tree.resolve(&format!("/{}", path.trim_start_matches('/')))
         .map_err(|_| Failure::not_found(format!("there is no “{path}” in the drive; it may not have arrived yet")))
 }

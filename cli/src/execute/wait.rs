@@ -9,7 +9,7 @@ use crate::request::Condition;
 
 impl Condition {
     pub(super) fn needs_no_space(&self) -> bool {
-        self.members.is_none() && self.messages.is_none() && self.contains.is_none()
+        self.members.is_none() && self.messages.is_none() && self.file.is_none() && self.contains.is_none()
     }
 }
 
@@ -47,6 +47,11 @@ async fn holds(node: &Node, space: &Space, condition: &Condition) -> Result<bool
     }
     if let Some(messages) = condition.messages
         && space.timeline().len().await? < messages
+    {
+        return Ok(false);
+    }
+    if let Some(path) = &condition.file
+        && super::file::resolve(&space.drive().tree().await?, path).is_err()
     {
         return Ok(false);
     }

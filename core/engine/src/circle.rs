@@ -47,6 +47,8 @@ pub(crate) struct Circle {
     /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
     documents: BTreeMap<(DocumentId, DocumentKind), local::DocumentRecord>,
     loaded: BTreeMap<(DocumentId, DocumentKind), Document>,
+    /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
+    arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
     /// The head that is about.
@@ -101,6 +103,7 @@ impl Circle {
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,
@@ -141,6 +144,11 @@ impl Circle {
         self.take_operation(operation, desk).map_err(|_| EngineError::Malformed)?;
         self.publish_under(epoch, Body::Operation(bytes), desk)?;
         Ok(())
+    }
+
+    /// The key that entries are sealed under now.
+    pub(crate) fn head_key(&self) -> &ContentKey {
+        self.keys.of_epoch(&self.group.head().epoch).expect("every epoch this device was in has its key in the ring")
     }
 
     /// The key of that name, if it is here.
@@ -212,11 +220,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
-            key: self
-                .keys
-                .of_epoch(&head.epoch)
-                .expect("every epoch this device was in has its key in the ring")
-                .key_id(),
+            key: self.head_key().key_id(),
             depth: head.depth,
             leaves: head.leaves.len(),
             entries: self.index.len(),

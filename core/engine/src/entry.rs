@@ -68,15 +68,22 @@ impl Envelope {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
+        let (circle, author) = (circle.as_bytes().to_vec(), device.id().as_bytes().to_vec());
+        let entry = proto::Entry { circle, author, body: Some(body) }.encode_to_vec();
+        Self::seal_entry(device, key, entry, now_ms, entropy)
+    }
+
+    /// Signs and seals an encoded `Entry`.
+    pub(crate) fn seal_entry(
+        device: &DeviceKey,
+        key: &ContentKey,
+        entry: Vec<u8>,
+        now_ms: u64,
+        entropy: &mut Entropy,
+    ) -> Result<Self, Refusal> {
         let hour = u32::try_from(now_ms / HOUR_MS).unwrap_or(u32::MAX);
         let tag = key.key_id();
         let header = header(hour, &tag);
-        let entry = proto::Entry {
-            circle: circle.as_bytes().to_vec(),
-            author: device.id().as_bytes().to_vec(),
-            body: Some(body),
-        }
-        .encode_to_vec();
         let signature = device.sign(Domain::Entry, &[header.as_slice(), &entry].concat());
         let signed = proto::SignedEntry { entry, signature: signature.as_bytes().to_vec() }.encode_to_vec();
         let (salt, ciphertext) = key.seal(entropy, &header, &signed);

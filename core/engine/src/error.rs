@@ -43,7 +43,9 @@ pub enum EngineError {
     #[error("the last changes could not be written; close and open again to go on from what is on disk")]
     WriteFailed,
     /// A stored record does not make sense.
-    #[error("the store holds a damaged record; run `clave doctor` or restore a backup")]
+    #[error(
+        "the store holds a damaged record; put back a copy of the data directory, or begin in a new one and join again"
+    )]
     Damaged,
     /// A cryptographic operation failed on our own data.
     #[error("a cryptographic operation failed: {0}")]

@@ -14,7 +14,7 @@ pub enum Keyspace {
     Meta = 1,
     /// Sealed envelopes, as they travel. Scope: circle. Suffix: entry id.
     Entries = 2,
-    /// What is known of a circle: name, head epoch, local state. Scope: circle.
+    /// The circles this device is in. Suffix: circle. Value: empty.
     Circles = 3,
     /// Key-agreement checkpoints. Scope: circle. Suffix: epoch id.
     Checkpoints = 4,
@@ -22,11 +22,11 @@ pub enum Keyspace {
     ContentKeys = 5,
     /// Membership operations. Scope: circle. Suffix: operation id.
     Operations = 6,
-    /// What is known of a document: kind, title, times. Scope: circle. Suffix: document id.
+    /// What is known of a document. Scope: circle. Suffix: document id, then its kind in one byte.
     Documents = 7,
-    /// Saved documents. Scope: document.
+    /// Saved documents. Scope: circle, document id, kind.
     Snapshots = 8,
-    /// Automerge changes since the snapshot. Scope: document. Suffix: big-endian sequence number.
+    /// Automerge changes since the snapshot. Scope: as of snapshots. Suffix: big-endian sequence number.
     Changes = 9,
     /// Sealed chunks of files. Scope: circle. Suffix: chunk id.
     Chunks = 10,
@@ -36,7 +36,7 @@ pub enum Keyspace {
     KeyPackages = 12,
     /// Known addresses of devices. Suffix: device id.
     Addresses = 13,
-    /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: empty.
+    /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
 }
 
@@ -130,7 +130,9 @@ pub enum ReadError {
     #[error("the store could not be read")]
     Unreadable,
     /// A value does not authenticate: the file was altered, or it is another vault's.
-    #[error("the store holds a damaged record; run `clave doctor` or restore a backup")]
+    #[error(
+        "the store holds a damaged record; put back a copy of the data directory, or begin in a new one and join again"
+    )]
     Damaged,
 }
 

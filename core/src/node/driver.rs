@@ -66,7 +66,7 @@ pub(super) fn sent_queue() -> SentQueue {
 }
 
 /// Unix milliseconds by this machine's clock.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -45,7 +45,7 @@ pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
         return Err(Error::NoIdentity);
     }
     let bytes = Zeroizing::new(fs::read(path(&config.directory)).map_err(StoreError::from)?);
-    let wrapped = WrappedVaultKey::from_bytes(&bytes)?;
+    let wrapped = WrappedVaultKey::from_bytes(&bytes).map_err(|_| StoreError::Damaged)?;
     let store = match open_store(&config.directory, config.store) {
         // The directory says which it is.
         Err(StoreError::WrongKind { found, .. }) => open_store(&config.directory, found)?,

@@ -24,7 +24,7 @@ pub enum StoreError {
     #[error("the disk is full; free some space, then try again")]
     OutOfSpace,
     /// What is on disk is not what was written.
-    #[error("the store is damaged; run `clave doctor` or restore a backup")]
+    #[error("the store is damaged; put back a copy of the data directory, or begin in a new one and join again")]
     Damaged,
     /// A later version of Clave wrote the store.
     #[error("the store has format {found} and this version knows up to {supported}; update Clave")]
@@ -111,7 +111,7 @@ mod tests {
             (StoreError::Busy { holder: None }, "in use by another process; stop it"),
             (StoreError::Io(io::ErrorKind::TimedOut), "(timed out); check the disk"),
             (StoreError::OutOfSpace, "free some space"),
-            (StoreError::Damaged, "run `clave doctor`"),
+            (StoreError::Damaged, "put back a copy of the data directory"),
             (StoreError::TooNew { found: 9, supported: 1 }, "format 9 and this version knows up to 1; update Clave"),
             (
                 StoreError::WrongKind { found: StoreKind::Sled, asked: StoreKind::Redb },

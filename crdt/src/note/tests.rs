@@ -477,3 +477,11 @@ fn an_editor_that_lags_behind_writes_at_what_it_saw() {
     assert_eq!(elsewhere, Err(CrdtError::NotFound("earlier state of the document")));
     assert_eq!(alice.heads(), bob.heads(), "what failed left no trace");
 }
+
+#[test]
+fn brackets_at_the_end_that_only_look_like_a_task_stay_text() {
+    // Found by fuzzing: before the end of the text this is no task, before a line end it is one.
+    let written = write::write(&parse::parse("- [x]"));
+    assert_eq!(write::write(&parse::parse(&written)), written);
+    assert_eq!(parse::parse(&written), parse::parse("- [x]"));
+}

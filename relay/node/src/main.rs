@@ -49,7 +49,7 @@ enum Command {
 /// The flags of `run`.
 #[derive(Args)]
 struct Run {
-    /// Where to listen: TCP or QUIC, port 0 for any. May be repeated.
+    /// Where to listen: TCP (or QUIC, if built with the feature `quic`), port 0 for any. May be repeated.
     #[arg(long, value_name = "ADDR", required = true)]
     listen: Vec<Address>,
     /// Where devices reach this relay, if not where it listens (by name, behind a router). May be repeated.

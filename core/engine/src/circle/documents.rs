@@ -11,6 +11,16 @@ const CHANGES_PER_SNAPSHOT: usize = 256;
 /// Bytes of changes per entry, as far as whole changes allow.
 const PIECE_BYTES: usize = 1024 * 1024;
 
+/// Bytes of changes that may wait for somebody to look at a loaded document; with more it is let go.
+const ARRIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Changes that wait to be applied.
+#[derive(Default)]
+pub(super) struct Arrived {
+    changes: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
 /// A document, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DocumentInfo {
@@ -37,7 +47,11 @@ impl Circle {
             let document = self.load(id, kind, desk)?;
             self.loaded.insert((id, kind), document);
         }
-        Ok(self.loaded.get_mut(&(id, kind)).expect("it was loaded above"))
+        let document = self.loaded.get_mut(&(id, kind)).expect("it was loaded above");
+        if let Some(arrived) = self.arrived.remove(&(id, kind)) {
+            document.apply(&arrived.changes)?;
+        }
+        Ok(document)
     }
 
     fn load(&mut self, id: DocumentId, kind: DocumentKind, desk: &mut Desk) -> Result<Document, EngineError> {
@@ -84,6 +98,7 @@ impl Circle {
         if let Err(error) = self.publish_changes(id, kind, &changes, desk) {
             // Not everybody could be sent it: forget it, and load what is stored when the document is next asked for.
             self.loaded.remove(&(id, kind));
+            self.arrived.remove(&(id, kind));
             return Err(error);
         }
         Ok(result?)
@@ -123,16 +138,20 @@ impl Circle {
         desk.put(Key::new(Keyspace::Documents, self.id.as_bytes(), suffix), record.encode_to_vec());
     }
 
-    /// Takes in changes from others: every document in one call.
+    /// Takes in changes from others. They are stored now, and applied when somebody next asks for the document, all that
+    /// came by then in one call: a call costs as much as hundreds of changes.
     pub(super) fn apply(&mut self, changes: BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>, desk: &mut Desk) {
         for ((id, kind), changes) in changes {
             self.record(id, kind, &changes, desk);
-            if let Some(document) = self.loaded.get_mut(&(id, kind))
-                && let Err(error) = document.apply(&changes)
-            {
-                // They are recorded: the document takes them when it is next loaded.
-                tracing::error!(document = %id.short(), %error, "changes could not be applied");
-                self.loaded.remove(&(id, kind));
+            if self.loaded.contains_key(&(id, kind)) {
+                let arrived = self.arrived.entry((id, kind)).or_default();
+                arrived.bytes += changes.iter().map(Vec::len).sum::<usize>();
+                arrived.changes.extend(changes);
+                if arrived.bytes > ARRIVED_BYTES_MAX {
+                    // Nobody looks at it. Who does will have it loaded.
+                    self.loaded.remove(&(id, kind));
+                    self.arrived.remove(&(id, kind));
+                }
             }
             desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
         }

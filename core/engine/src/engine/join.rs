@@ -211,17 +211,17 @@ impl Engine {
         Ok(())
     }
 
-    /// The invitations to a circle that this device made.
+    /// The invitations to a circle that this device made, as they stand at a time.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn invitations(&self, circle: CircleId) -> Result<Vec<InvitationInfo>, EngineError> {
+    pub fn invitations(&self, circle: CircleId, now_ms: u64) -> Result<Vec<InvitationInfo>, EngineError> {
         let mut invitations = Vec::new();
         for (suffix, record) in self.desk.store.all(Keyspace::Invitations, &[])? {
             let record = local::Invitation::decode(record.as_slice())?;
             if record.circle == circle.as_bytes() {
                 let id = InvitationId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-                let state = self.state_of(&record);
+                let state = state_of(&record, now_ms);
                 invitations.push(InvitationInfo { id, expires_ms: record.expires_ms, state });
             }
         }
@@ -434,20 +434,11 @@ impl Engine {
 
     fn usable_invitation(&self, peer: DeviceId, id: InvitationId) -> Result<local::Invitation, JoinError> {
         let record = self.load_invitation(id).ok().flatten().ok_or(JoinError::Unknown)?;
-        match self.state_of(&record) {
+        match state_of(&record, self.desk.now_ms) {
             InvitationState::Used(device) if device != peer => Err(JoinError::Used),
             InvitationState::Used(_) | InvitationState::Open => Ok(record),
             InvitationState::Revoked => Err(JoinError::Revoked),
             InvitationState::Expired => Err(JoinError::Expired),
-        }
-    }
-
-    fn state_of(&self, record: &local::Invitation) -> InvitationState {
-        match DeviceId::try_from(record.used_by.as_slice()) {
-            Ok(device) => InvitationState::Used(device),
-            Err(_) if record.revoked => InvitationState::Revoked,
-            Err(_) if record.expires_ms < self.desk.now_ms => InvitationState::Expired,
-            Err(_) => InvitationState::Open,
         }
     }
 
@@ -624,4 +615,13 @@ fn add_newcomer(
 
 pub(crate) fn prologue(invitation: InvitationId, circle: CircleId, inviter: DeviceId) -> Vec<u8> {
     [invitation.as_bytes().as_slice(), circle.as_bytes(), inviter.as_bytes()].concat()
+}
+
+fn state_of(record: &local::Invitation, now_ms: u64) -> InvitationState {
+    match DeviceId::try_from(record.used_by.as_slice()) {
+        Ok(device) => InvitationState::Used(device),
+        Err(_) if record.revoked => InvitationState::Revoked,
+        Err(_) if record.expires_ms < now_ms => InvitationState::Expired,
+        Err(_) => InvitationState::Open,
+    }
 }

@@ -313,10 +313,14 @@ fn who_reads_nothing_is_answered_only_so_often() {
     let message = rig.devices[BOB].engine.circles[&circle].index.begin();
     for _ in 0..4 * UNREAD_FRAMES_MAX {
         let step = proto::Reconcile { circle: bytes(circle), initiator: true, message: message.clone() };
-        rig.say(BOB, ALICE, Channel::Sync, Body::Reconcile(step));
-        frames += stalled(&mut rig, ALICE);
+        // To begin anew with a hello helps nobody.
+        for body in [Body::Reconcile(step), hello(Vec::new())] {
+            rig.say(BOB, ALICE, Channel::Sync, body);
+            frames += stalled(&mut rig, ALICE);
+        }
     }
-    assert_eq!(frames, UNREAD_FRAMES_MAX);
+    // What the last hello began may go beyond by a frame or two.
+    assert!((UNREAD_FRAMES_MAX..UNREAD_FRAMES_MAX + 4).contains(&frames), "{frames}");
     assert!(rig.refusals(ALICE)[&Refusal::TooManyHeld] > 0);
     rig.disconnect(ALICE, BOB);
     rig.connect(ALICE, BOB);

@@ -28,6 +28,8 @@ pub(super) fn careful(block: &Block, lead: &str) -> String {
     let reads_back = |text: &str| {
         let source = format!("{lead}{text}");
         let source = if in_item { format!("- {}", source.replace('\n', "\n  ")) } else { source };
+        // What is written ends with a line end, and `[x]` means something else before one.
+        let source = source + "\n";
         matches!(parse(&source).as_slice(), [read] if is_alike(&block.kind, &read.kind) && read.units() == units)
     };
     let mut written = String::new();

@@ -991,7 +991,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_profile() and 0xFFFF) != 30451) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_node_shutdown() and 0xFFFF) != 20964) {
+    if ((lib.uniffi_clave_ffi_checksum_method_node_shutdown() and 0xFFFF) != 19108) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_space() and 0xFFFF) != 29125) {
@@ -1578,8 +1578,8 @@ public interface NodeInterface {
     fun `profile`(): Profile
 
     /**
-     * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-     * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
      * listener, which it would wait for.
      */
     suspend fun `shutdown`()
@@ -1846,8 +1846,8 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
-     * Lets everything become durable, closes all connections, ends all threads, lets go of the data directory: when it
-     * returns, the directory can be opened again. Every other call fails from now on. Not to be waited for in a
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
      * listener, which it would wait for.
      */
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")

@@ -1,0 +1,12 @@
+//! The real `clave` binary, as people and scripts use it.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod canary;
+mod chat;
+mod demo;
+mod errors;
+mod harness;
+mod invitations;
+mod json;
+mod work;

@@ -1,0 +1,47 @@
+//! That `docs/validation.md` names tests that exist, and leaves out none of the hostile ones.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The tests in the files of a folder, as `file::test`.
+fn tests_in(folder: &str) -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for file in std::fs::read_dir(root().join(folder)).expect("the folder is there") {
+        let path = file.expect("it can be listed").path();
+        let module = path.file_stem().and_then(|stem| stem.to_str()).expect("a plain name").to_owned();
+        let source = std::fs::read_to_string(&path).expect("it can be read");
+        let mut is_test = false;
+        for line in source.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')).filter(|_| is_test) {
+                tests.insert(format!("{module}::{}", name.0));
+            }
+            is_test = line == "#[test]" || (is_test && line.starts_with("#["));
+        }
+    }
+    tests
+}
+
+#[test]
+fn the_table_of_rules_names_tests_that_exist_and_every_hostile_one() {
+    let page = std::fs::read_to_string(root().join("docs/validation.md")).expect("the page is there");
+    let rows =
+        page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |") && !line.starts_with("| -"));
+    let mut named = BTreeSet::new();
+    for row in rows {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().expect("a row has cells");
+        let tests: Vec<_> = last.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        assert!(!tests.is_empty(), "a rule without a test: {row}");
+        named.extend(tests);
+    }
+    let hostile = tests_in("core/engine/src/hostile");
+    let known: BTreeSet<_> = hostile.union(&tests_in("core/engine/tests/membership")).cloned().collect();
+    let missing: Vec<_> = named.difference(&known).collect();
+    assert!(missing.is_empty(), "named, but not there: {missing:?}");
+    let forgotten: Vec<_> = hostile.difference(&named).collect();
+    assert!(forgotten.is_empty(), "there, but no rule names them: {forgotten:?}");
+    assert!(hostile.len() > 80 && named.len() > hostile.len(), "the tests are no longer found");
+}
