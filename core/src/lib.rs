@@ -1,4 +1,36 @@
 //! End-to-end encrypted teamwork without a server: chat, files, calendars and notes.
+//!
+//! This is the crate an application uses. It owns the running device: its data directory, the thread that drives the
+//! engine, the network. It does not know what an entry is or who may write one (`clave-engine` does), nor how bytes find
+//! their way (`clave-transport` does).
+//!
+//! Begin with a [`Node`]: create one, or open the one that is there; found a [`Space`] or join one by an [`InviteLink`];
+//! then work with its [`Timeline`], [`Note`]s, [`Calendar`] and [`Drive`]. What changes something returns once it is
+//! durable here; it reaches the others whenever they are connected. Everything works offline.
+//!
+//! ```
+//! use clave::{Node, NodeConfig};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), clave::Error> {
+//! # let directory = tempfile::tempdir().expect("a temporary directory");
+//! let alice = Node::create(NodeConfig::new(directory.path()), "Alice", "laptop").await?;
+//! let space = alice.create_space("Café Kollektiv").await?;
+//! space.timeline().send("你好").await?;
+//!
+//! let note = space.create_note("Agenda").await?;
+//! note.append_markdown("- budget **2027**\n").await?;
+//!
+//! let messages = space.timeline().history(50, None).await?;
+//! assert_eq!((messages[0].author.name.as_str(), messages[0].body.as_str()), ("Alice", "你好"));
+//! alice.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To be reachable, give the configuration a [`NetworkConfig`]. Lists are observed as batches of [`ListDiff`] whose first
+//! is a reset ([`Timeline::observe`]), so there is no moment between reading and listening. An [`Error`] says what to do,
+//! and whether trying again may help.
 
 #![forbid(unsafe_code)]
 
