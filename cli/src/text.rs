@@ -8,7 +8,7 @@ pub(crate) fn line(text: &str) -> String {
     text.chars().map(|c| if c == '\n' { '␤' } else { harmless(c) }).collect()
 }
 
-/// As [`line`], but line breaks and tabs stay.
+/// As [`line()`], but line breaks and tabs stay.
 pub(crate) fn lines(text: &str) -> String {
     text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { harmless(c) }).collect()
 }
