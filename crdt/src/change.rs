@@ -2,6 +2,7 @@
 
 use automerge::Change;
 
+use crate::contained::contained;
 use crate::{Actor, CrdtError};
 
 /// The largest change that is accepted, in bytes. A burst of edits beyond this is the caller's to cut.
@@ -96,7 +97,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Change, ChangeFault> {
         Some(&TYPE_COMPRESSED) => return Err(ChangeFault::Compressed),
         _ => return Err(ChangeFault::Malformed),
     }
-    let change = Change::try_from(bytes).map_err(|_| ChangeFault::Malformed)?;
+    let change =
+        contained(|| Change::try_from(bytes)).ok_or(ChangeFault::Malformed)?.map_err(|_| ChangeFault::Malformed)?;
     if bytes[CHECKSUM] != change.hash().0[..4] {
         return Err(ChangeFault::Malformed);
     }

@@ -7,6 +7,7 @@ use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, ScalarValue};
 
 use crate::change::{self, ChangeHash};
+use crate::contained::contained;
 use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
 use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
 
@@ -96,6 +97,10 @@ impl Document {
     }
 
     fn from_snapshot(kind: DocumentKind, actor: Actor, bytes: &[u8]) -> Result<Self, CrdtError> {
+        contained(|| Self::read_snapshot(kind, actor, bytes)).unwrap_or(Err(CrdtError::DamagedSnapshot))
+    }
+
+    fn read_snapshot(kind: DocumentKind, actor: Actor, bytes: &[u8]) -> Result<Self, CrdtError> {
         let (body, held) = split_snapshot(bytes).ok_or(CrdtError::DamagedSnapshot)?;
         let mut doc = AutoCommit::load_with_options(body, LoadOptions::new().text_encoding(TEXT_ENCODING))
             .map_err(|_| CrdtError::DamagedSnapshot)?;
@@ -230,10 +235,12 @@ impl Document {
             return Err(CrdtError::Uncommitted);
         }
         // Whether a mark begins before it ends is only checked when a document is loaded.
-        let mut bytes = match self.kind {
-            DocumentKind::Note => self.doc.save_and_verify().map_err(|_| CrdtError::NotStorable)?,
-            _ => self.doc.save_with_options(SaveOptions::default()),
-        };
+        let doc = &mut self.doc;
+        let saved = contained(|| match self.kind {
+            DocumentKind::Note => doc.save_and_verify().map_err(|_| CrdtError::NotStorable),
+            _ => Ok(doc.save_with_options(SaveOptions::default())),
+        });
+        let mut bytes = saved.unwrap_or(Err(CrdtError::NotStorable))?;
         for change in self.held.values() {
             bytes.extend_from_slice(change.raw_bytes());
         }

@@ -33,6 +33,7 @@
 mod actor;
 mod calendar;
 mod change;
+mod contained;
 mod document;
 mod drive;
 mod error;

@@ -4,13 +4,13 @@
 //! nobody room to write. So every change is checked here first, and waits here, not in Automerge's own queue.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::Change;
 
 use super::past::Past;
 use super::{Document, Tip, rules};
 use crate::change::ChangeHash;
+use crate::contained::contained;
 use crate::{Actor, ChangeFault, DocumentKind, kind};
 
 /// The last operation of each change that is about to be applied.
@@ -68,11 +68,11 @@ impl Document {
         let heads: Vec<_> = self.heads.iter().copied().map(automerge::ChangeHash).collect();
         let doc = &mut self.doc;
         // What a panic leaves behind is dropped.
-        let given_back = catch_unwind(AssertUnwindSafe(|| {
+        let given_back = contained(|| {
             doc.apply_changes_batch(changes.iter().cloned()).ok()?;
             Some(doc.get_changes(&heads).iter().map(Change::hash).collect::<BTreeSet<_>>())
-        }));
-        let is_sound = given_back.ok().flatten() == Some(changes.iter().map(Change::hash).collect());
+        });
+        let is_sound = given_back.flatten() == Some(changes.iter().map(Change::hash).collect());
         if is_sound {
             self.refresh_heads();
         } else {
@@ -163,7 +163,7 @@ impl Document {
             past.check(&mut self.doc, author, change)?;
         }
         // Automerge decodes some changes that it cannot then unfold.
-        catch_unwind(|| rules::check(self.kind, change)).unwrap_or(Err(ChangeFault::Operations))?;
+        contained(|| rules::check(self.kind, change)).unwrap_or(Err(ChangeFault::Operations))?;
         Ok(author)
     }
 }

@@ -4,13 +4,13 @@
 //! happen to have that operation, and not those of others. So it is refused by everyone.
 
 use std::collections::BTreeMap;
-use std::panic::catch_unwind;
 
 use automerge::legacy::{ElementId, Key, ObjectId, OpId};
 use automerge::{AutoCommit, Change, ExpandedChange};
 
 use super::Tip;
 use crate::change::ChangeHash;
+use crate::contained::contained;
 use crate::{Actor, ChangeFault};
 
 /// For each author, the last operation that is included.
@@ -63,7 +63,7 @@ impl Past {
             let is_seen =
                 |id: &OpId| Actor::from_automerge(&id.1).is_some_and(|actor| actor == author || sees(&actor, id.0));
             // Automerge decodes some changes that it cannot then unfold.
-            let all_seen = catch_unwind(|| named(change)).is_ok_and(|named| named.iter().all(is_seen));
+            let all_seen = contained(|| named(change)).is_some_and(|named| named.iter().all(is_seen));
             if !all_seen {
                 return Err(ChangeFault::Operations);
             }
