@@ -27,23 +27,29 @@ for end in "$a 10.99.0.1 va$tag" "$b 10.99.0.2 vb$tag"; do
     ip -n "$netns" link set lo up
     ip -n "$netns" route add default dev "$link"
 done
+# Starts `clave run` and waits until it says that it is online.
+online() {
+    local who=$1
+    shift
+    "$who" run "$@" > "$here/$who.log" 2>&1 & pids+=($!)
+    timeout 20 bash -c "until grep -q 'is online' '$here/$who.log'; do sleep 0.05; done"
+}
 alice() { ip netns exec "$a" "$clave" --dir "$here/alice" "$@"; }
 bob() { ip netns exec "$b" "$clave" --dir "$here/bob" "$@"; }
 
 alice init --name 爱丽丝 --device laptop --no-passphrase > /dev/null
 bob init --name Bob --device phone --no-passphrase > /dev/null
 alice space new 团队 > /dev/null
-alice run --listen /ip4/0.0.0.0/tcp/4101 > "$here/alice.log" 2>&1 & pids+=($!)
-alice wait --online 0 > /dev/null
+online alice --listen /ip4/0.0.0.0/tcp/4101
 link=$(alice invite --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["link"])')
 alice stop > /dev/null
 wait "${pids[0]}" || true
-alice run --listen /ip4/0.0.0.0/tcp/4102 > "$here/alice.log" 2>&1 & pids=($!)
-alice wait --online 0 > /dev/null
+pids=()
+online alice --listen /ip4/0.0.0.0/tcp/4102
 
 bob join "$link"
 alice chat send "你好" > /dev/null
-bob run > "$here/bob.log" 2>&1 & pids+=($!)
+online bob
 bob wait --messages 1 > /dev/null
 bob chat history | grep -q 你好
 echo "found by mDNS: joined and chatted over a link whose address was stale"
