@@ -34,6 +34,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The program in README.md compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod calendar;
 mod diff;
 mod drive;
