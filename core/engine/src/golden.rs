@@ -199,12 +199,12 @@ fn operations(made: &mut Made) {
             Action::Genesis { .. } => Vec::new(),
             _ => vec![OperationId::from_bytes([9; 32])],
         };
-        let operation = Operation::sign(&device(), parents, action);
+        let operation = Operation::sign(&device(), parents, 1_790_000_000_000, action);
         let bytes = operation.encode();
         assert_eq!(Operation::decode(&bytes).as_ref(), Ok(&operation), "{label}");
         made.bytes(label, &bytes);
     }
-    let rename = Operation::sign(&device(), Vec::new(), Action::Rename { name: String::new() });
+    let rename = Operation::sign(&device(), Vec::new(), 0, Action::Rename { name: String::new() });
     made.bytes("operation.id", rename.id().as_bytes());
 }
 

@@ -70,8 +70,8 @@
 //! let (bob, bob_entry) = someone("Bob");
 //!
 //! let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: alice_entry, parent: None };
-//! let mut log = Log::found(&alice, genesis)?;
-//! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member })?;
+//! let mut log = Log::found(&alice, genesis, 1_790_000_000_000)?;
+//! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member }, 1_790_000_060_000)?;
 //! assert_eq!(log.describe(&add.id()), None);
 //! assert!(matches!(log.insert(add.clone()), Insertion::Inserted(_)));
 //! assert_eq!(log.describe(&add.id()).as_deref(), Some("Alice added Bob as a member"));

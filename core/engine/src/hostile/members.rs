@@ -171,7 +171,7 @@ fn operations_whose_causes_never_come_do_not_keep_the_store_from_opening() {
                 let parent = *blake3::hash(&n.to_be_bytes()).as_bytes();
                 let parents = vec![crate::OperationId::from_bytes(parent)];
                 let action = Action::Rename { name: n.to_string() };
-                let operation = Operation::sign(&rig.devices[author].key, parents, action);
+                let operation = Operation::sign(&rig.devices[author].key, parents, 0, action);
                 rig.seal(author, circle, Body::Operation(operation.encode()))
             })
             .collect();
@@ -193,7 +193,7 @@ fn an_operation_of_another_circle_or_by_a_stranger_is_refused() {
     rig.refuses(ALICE, Refusal::WrongCircle, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     let stranger = DeviceKey::generate(&mut rig.entropy);
     let parents = rig.devices[ALICE].engine.circles[&circle].log.heads();
-    let operation = Operation::sign(&stranger, parents, Action::Rename { name: "Mine".to_owned() });
+    let operation = Operation::sign(&stranger, parents, 0, Action::Rename { name: "Mine".to_owned() });
     let entry = rig.seal(BOB, circle, Body::Operation(operation.encode()));
     rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     let mut altered = operation.encode();

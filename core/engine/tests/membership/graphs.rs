@@ -13,6 +13,7 @@ use clave_engine::membership::{
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
+use crate::harness::NOW_MS;
 use crate::oracle;
 
 const PEOPLE: usize = 8;
@@ -48,6 +49,8 @@ struct Step {
     what: u8,
     target: usize,
     role: Role,
+    /// What the author's clock says: anything.
+    clock_ms: u64,
     /// Pretends that only this operation, counted round, and what came before it had happened.
     backdated: Option<usize>,
     /// A revocation keeps what this operation, counted round, and what came before it did.
@@ -74,13 +77,14 @@ fn role() -> impl Strategy<Value = Role> {
 fn script(steps: usize) -> impl Strategy<Value = Script> {
     (3..=PEOPLE, any::<u64>()).prop_flat_map(move |(people, shuffle)| {
         let sometimes = || prop_oneof![3 => Just(None), 1 => any::<usize>().prop_map(Some)];
-        let step = (0..people, 0..2_usize, 0..24_u8, 0..people, role(), sometimes(), sometimes());
-        let step = step.prop_map(|(actor, device, what, target, role, backdated, kept)| Step {
+        let step = (0..people, 0..2_usize, 0..24_u8, 0..people, role(), any::<u64>(), sometimes(), sometimes());
+        let step = step.prop_map(|(actor, device, what, target, role, clock_ms, backdated, kept)| Step {
             actor,
             device,
             what,
             target,
             role,
+            clock_ms,
             backdated,
             kept,
         });
@@ -116,11 +120,11 @@ fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
 fn play(script: &Script) -> Vec<Operation> {
     let founder = &EVERYBODY[0];
     let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: person_entry(0, 2), parent: None };
-    let mut all = Log::found(&founder.devices[0], genesis).expect("a genesis");
+    let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();
     for (n, role) in script.roles.iter().enumerate() {
         let add = Action::AddPerson { newcomer: person_entry(n + 1, 1 + n % 2), role: *role };
-        let add = Operation::sign(&founder.devices[0], all.heads(), add);
+        let add = Operation::sign(&founder.devices[0], all.heads(), NOW_MS, add);
         assert!(matches!(all.insert_verified(add), Insertion::Inserted(_)));
     }
     let start: Vec<Operation> = all.operations().cloned().collect();
@@ -139,7 +143,7 @@ fn play(script: &Script) -> Vec<Operation> {
         let parents = step.backdated.map_or_else(|| view.heads(), |n| vec![nth(view, n)]);
         let keep_heads = step.kept.map(|n| nth(&all, n)).into_iter().collect();
         let key = &EVERYBODY[step.actor].devices[step.device];
-        let operation = Operation::sign(key, parents, action(step, keep_heads));
+        let operation = Operation::sign(key, parents, step.clock_ms, action(step, keep_heads));
         let _ = all.insert_verified(operation.clone());
         let _ = view.insert_verified(operation);
     }

@@ -1,7 +1,7 @@
 //! What stands and what is set aside.
 
 use clave_engine::membership::{
-    Action, Authority, DeviceEntry, DeviceStanding, KeyPackages, MEMBERS_MAY_INVITE, Reason, Right, Role,
+    Action, Authority, DeviceEntry, DeviceStanding, KeyPackages, MEMBERS_MAY_INVITE, Operation, Reason, Right, Role,
 };
 
 use crate::harness::{add, alice, entry, meet, remove, set_role};
@@ -111,6 +111,25 @@ fn what_is_backdated_before_a_removal_is_set_aside() {
         alice.sentence(backdated),
         "Bob's addition of Eve as a member was set aside because Alice removed Bob at the same time."
     );
+}
+
+#[test]
+fn the_authors_clock_decides_nothing() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Admin, &mut alice);
+    let eve = circle.stranger("Eve");
+    let before = bob.log.heads();
+    let removal = alice.does(remove(&bob));
+    let long_ago = Operation::sign(&bob.device, before.clone(), 1, add(&eve, Role::Member));
+    let in_the_future = Operation::sign(&bob.device, before, u64::MAX, add(&eve, Role::Guest));
+    for operation in [long_ago, in_the_future] {
+        let id = bob.takes(operation);
+        alice.hears(&bob);
+        assert_eq!(alice.reason(id), Some(Reason::RemovedMeanwhile { by: removal }));
+    }
+    let early = Operation::sign(&alice.device, alice.log.heads(), 0, add(&eve, Role::Member));
+    alice.takes(early);
+    assert_eq!(alice.role(&eve), Some(Role::Member));
 }
 
 #[test]
