@@ -95,10 +95,10 @@ mod roster;
 mod state;
 
 pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry};
-pub use codec::{ENTRY_DEVICES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
+pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
 pub use reason::{Reason, SetAside};
 pub use rights::{MEMBERS_MAY_INVITE, Right, Role};
-pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority};
+pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

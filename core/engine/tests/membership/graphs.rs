@@ -8,7 +8,7 @@ use clave_crypto::{DeviceKey, PersonKey};
 use clave_engine::OperationId;
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership, Operation,
-    PersonEntry, Role,
+    PersonEntry, Role, Stay,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -98,15 +98,19 @@ fn script(steps: usize) -> impl Strategy<Value = Script> {
 }
 
 fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
+    let keep_changes: Vec<_> = step.kept.map(|n| [n as u8; 32]).into_iter().collect();
     let (target, role) = (EVERYBODY[step.target].person.id(), step.role);
     match step.what {
-        0..=3 => Action::RevokePerson { person: target, keep_heads },
+        0..=3 => Action::RevokePerson { person: target, keep_heads, keep_changes },
         4..=7 => Action::SetRole { person: target, role, keep_heads },
         8..=10 => Action::AddPerson { newcomer: person_entry(step.target, 1 + step.device), role },
-        11 => Action::RevokeDevice { device: EVERYBODY[step.target].devices[step.device].id(), keep_heads },
+        11 => {
+            let device = EVERYBODY[step.target].devices[step.device].id();
+            Action::RevokeDevice { device, keep_heads, keep_changes }
+        }
         12 => Action::AddDevice { device: EVERYBODY[step.target].entries[step.device].clone() },
         13 => Action::Grant { guest: person_entry(step.target, step.device * 2), expires_ms: 1 },
-        14 => Action::EndGrant { person: target },
+        14 => Action::EndGrant { person: target, keep_heads, keep_changes },
         15 => {
             let value = (role > Role::Admin).to_string();
             Action::SetPolicy { key: MEMBERS_MAY_INVITE.to_owned(), value, keep_heads }
@@ -201,6 +205,22 @@ fn check_invariants(operations: &[Operation], membership: &Membership) {
         };
         assert_eq!(gave, (*id, person.role));
     }
+    let mut all_in_standing = true;
+    for (device, stays) in &membership.stays {
+        let in_standing = stays.values().any(|stay| *stay == Stay::InStanding);
+        assert_eq!(in_standing, membership.devices.contains_key(device), "in, with a stay that says so");
+        all_in_standing &= stays.values().all(|stay| *stay == Stay::InStanding);
+        for (admission, stay) in stays {
+            let prefix = admission.as_bytes().first_chunk().expect("an id has 32 bytes");
+            assert_eq!(membership.stay(*device, *prefix), *stay);
+            let short = device.as_bytes().first_chunk().expect("an id has 32 bytes");
+            assert_eq!(membership.stay_of_actor(short, prefix), *stay);
+        }
+    }
+    assert_eq!(membership.has_ended_stays(), !all_in_standing);
+    for (device, current) in &membership.devices {
+        assert_eq!(membership.stays[device][&current.since], Stay::InStanding);
+    }
     for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
         assert!(!membership.devices.contains_key(device));
     }
@@ -226,6 +246,8 @@ fn check(script: &Script) {
         people: membership.people.iter().map(|(id, person)| (*id, person.role)).collect(),
         devices: membership.devices.iter().map(|(id, device)| (*id, device.person)).collect(),
         void: membership.set_aside.iter().map(|set_aside| set_aside.operation).collect(),
+        stays: membership.stays.clone(),
+        kept_changes: membership.kept_changes().clone(),
     };
     assert_eq!(found, outcome, "the oracle says otherwise");
 
@@ -234,9 +256,7 @@ fn check(script: &Script) {
     let past: Vec<Operation> = operations.iter().filter(|operation| past.contains(&operation.id())).cloned().collect();
     let then = reference.membership_at(&[point]).expect("the point is in the log");
     let alone = collect(circle, &past, false);
-    assert_eq!(then.people, alone.membership().people, "a point is seen as by who has seen nothing else");
-    assert_eq!(then.devices, alone.membership().devices);
-    assert_eq!(then.set_aside, alone.membership().set_aside);
+    assert_eq!(&then, alone.membership(), "a point is seen as by who has seen nothing else");
 }
 
 proptest! {

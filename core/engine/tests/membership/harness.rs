@@ -60,7 +60,7 @@ pub(crate) fn add(peer: &Peer, role: Role) -> Action {
 }
 
 pub(crate) fn remove(peer: &Peer) -> Action {
-    Action::RevokePerson { person: peer.id(), keep_heads: Vec::new() }
+    Action::RevokePerson { person: peer.id(), keep_heads: Vec::new(), keep_changes: Vec::new() }
 }
 
 pub(crate) fn set_role(peer: &Peer, role: Role) -> Action {

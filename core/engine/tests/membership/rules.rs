@@ -175,7 +175,7 @@ fn keep_heads_let_stand_what_they_name_and_what_came_before_it() {
     bob.does(add(&kept_first, Role::Member));
     let last_kept = bob.does(add(&kept_last, Role::Member));
     let set_aside = bob.does(add(&lost, Role::Member));
-    let removal = Action::RevokePerson { person: bob.id(), keep_heads: vec![last_kept] };
+    let removal = Action::RevokePerson { person: bob.id(), keep_heads: vec![last_kept], keep_changes: Vec::new() };
     let removal = alice.forces_after(before, removal);
     meet(&mut [&mut alice, &mut bob]);
     assert_eq!((alice.role(&kept_first), alice.role(&kept_last)), (Some(Role::Member), Some(Role::Member)));
@@ -190,7 +190,7 @@ fn the_last_owner_can_neither_leave_nor_step_down() {
     for action in [
         remove(&alice),
         set_role(&alice, Role::Member),
-        Action::RevokeDevice { device: alice.device_id(), keep_heads: Vec::new() },
+        Action::RevokeDevice { device: alice.device_id(), keep_heads: Vec::new(), keep_changes: Vec::new() },
     ] {
         assert_eq!(alice.log.may_do(alice.device_id(), &action), Err(Reason::LastOwner));
     }
@@ -335,8 +335,16 @@ fn a_revoked_device_is_out_and_its_person_is_not() {
     phone.hears(&laptop);
     let eve = circle.stranger("Eve");
     let by_thief = phone.does(add(&eve, Role::Member));
-    let against_laptop = phone.does(Action::RevokeDevice { device: laptop.device_id(), keep_heads: Vec::new() });
-    let revocation = laptop.does(Action::RevokeDevice { device: phone.device_id(), keep_heads: Vec::new() });
+    let against_laptop = phone.does(Action::RevokeDevice {
+        device: laptop.device_id(),
+        keep_heads: Vec::new(),
+        keep_changes: Vec::new(),
+    });
+    let revocation = laptop.does(Action::RevokeDevice {
+        device: phone.device_id(),
+        keep_heads: Vec::new(),
+        keep_changes: Vec::new(),
+    });
     meet(&mut [&mut alice, &mut laptop, &mut phone]);
     assert_eq!(alice.standing(&phone), DeviceStanding::Removed { by: revocation });
     assert_eq!(alice.standing(&laptop), DeviceStanding::Current, "the older device stands");
@@ -389,7 +397,11 @@ fn a_grant_ends_by_an_operation_and_never_by_itself() {
     assert_eq!(guest.log.membership().people[&guest.id()].expires_ms, Some(2));
     assert_eq!(guest.role(&guest), Some(Role::Guest));
 
-    let end = |peer: &crate::harness::Peer| Action::EndGrant { person: peer.id() };
+    let end = |peer: &crate::harness::Peer| Action::EndGrant {
+        person: peer.id(),
+        keep_heads: Vec::new(),
+        keep_changes: Vec::new(),
+    };
     assert_eq!(member.log.may_do(member.device_id(), &end(&member)), Err(Reason::NoGrant));
     let ended = member.does(end(&guest));
     assert_eq!(member.standing(&guest), DeviceStanding::Removed { by: ended });

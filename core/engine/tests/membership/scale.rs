@@ -48,7 +48,7 @@ impl Big {
 
     fn remove(&mut self, author: usize, parents: Vec<OperationId>, target: usize) -> OperationId {
         let person = self.people[target].0.id();
-        self.write(author, parents, Action::RevokePerson { person, keep_heads: Vec::new() })
+        self.write(author, parents, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
     /// The time of a full evaluation.
