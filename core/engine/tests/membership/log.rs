@@ -220,6 +220,6 @@ fn the_encoding_of_an_operation_is_pinned() {
     let parent = Some(CircleId::from_bytes([3; 32]));
     let genesis = Action::Genesis { name: "Band".into(), nonce: [4; 16], founder, parent };
     let operation = Operation::sign(&device, Vec::new(), genesis);
-    assert_eq!(operation.encode().len(), 430);
-    assert_eq!(operation.id().to_string(), "6w7x453u3cjz2gwwhjxweki5pn2fhrzprbanrh7e3mpgjq4xohha");
+    assert_eq!(operation.encode().len(), 464);
+    assert_eq!(operation.id().to_string(), "2y2acn74ty7dvxkeqiirvoyrluen5w6jcuvcnef42pyoejdtipsa");
 }
