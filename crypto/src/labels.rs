@@ -59,6 +59,8 @@ pub enum HashContext {
     WellKnownDocument,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
+    /// The tag of entries that are sealed to one device, from the circle and the device.
+    DirectTag,
 }
 
 impl HashContext {
@@ -71,6 +73,7 @@ impl HashContext {
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
             Self::RepairOrder => "clave/1 hash repair-order",
+            Self::DirectTag => "clave/1 hash direct-tag",
         }
     }
 }

@@ -97,12 +97,12 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     let package = devices[&alice].key_packages.last_resort.clone().expect("there is always one");
     let change = RosterChange { add: vec![package], remove: Vec::new() };
     let message = Mls.commit(&device, &own, &change, &mut rig.entropy).expect("it can").welcome.expect("one was added");
-    let welcome = Body::Welcome(proto::Welcome { device: alice.as_bytes().to_vec(), message });
+    let welcome = Body::Welcome(proto::Welcome { message });
     let before = head(&rig, ALICE, circle);
-    let entry = rig.seal(CAROL, circle, welcome.clone());
+    let entry = rig.seal_direct(CAROL, ALICE, circle, welcome.clone());
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
     // Once Bob is out, nobody follows him anywhere, not even under a key that he had.
-    let entry = rig.seal(BOB, circle, welcome);
+    let entry = rig.seal_direct(BOB, ALICE, circle, welcome);
     rig.disconnect(ALICE, BOB);
     rig.disconnect(BOB, CAROL);
     let person = rig.devices[BOB].engine.identity().person();

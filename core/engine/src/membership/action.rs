@@ -1,6 +1,8 @@
 //! What an operation does, and who it speaks of.
 
-use clave_crypto::{CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, PersonId, PersonKey, Signature};
+use clave_crypto::{
+    CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, NoisePublicKey, PersonId, PersonKey, Signature,
+};
 
 use super::rights::Role;
 use crate::{CircleId, InvitationId, OperationId};
@@ -129,8 +131,10 @@ pub struct KeyPackages {
 pub struct DeviceEntry {
     /// The person's word that it is theirs.
     pub certificate: DeviceCertificate,
-    /// The device's word that it is that person's.
+    /// The device's word that it is that person's, and has that Noise key.
     pub consent: Signature,
+    /// The key to which entries for this device alone are sealed.
+    pub noise: NoisePublicKey,
     /// What the person calls it.
     pub name: String,
     /// How to add it to the key agreement.
@@ -144,15 +148,21 @@ impl DeviceEntry {
         Self {
             certificate: person.certify(device.id()),
             consent: Self::consent(device, person.id()),
+            noise: device.noise_public(),
             name: name.into(),
             key_packages,
         }
     }
 
-    /// The device's word that it is `person`'s, for when the two keys are on different machines.
+    /// The device's word that it is `person`'s and has the Noise key that follows from its own, for when the two keys are
+    /// on different machines.
     #[must_use]
     pub fn consent(device: &DeviceKey, person: PersonId) -> Signature {
-        device.sign(Domain::DeviceConsent, person.as_bytes())
+        device.sign(Domain::DeviceConsent, &Self::consented(person, &device.noise_public()))
+    }
+
+    fn consented(person: PersonId, noise: &NoisePublicKey) -> Vec<u8> {
+        [person.as_bytes().as_slice(), noise.as_bytes()].concat()
     }
 
     /// The device.
@@ -167,8 +177,8 @@ impl DeviceEntry {
     /// [`CryptoError::BadSignature`] if one of the two was not given.
     pub fn verify(&self) -> Result<(), CryptoError> {
         self.certificate.verify()?;
-        let person = self.certificate.person;
-        self.certificate.device.verify(Domain::DeviceConsent, person.as_bytes(), &self.consent)
+        let consented = Self::consented(self.certificate.person, &self.noise);
+        self.certificate.device.verify(Domain::DeviceConsent, &consented, &self.consent)
     }
 }
 

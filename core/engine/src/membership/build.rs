@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clave_crypto::{DeviceId, PersonId};
 
-use super::action::{Action, KeyPackages};
+use super::action::{Action, DeviceEntry, KeyPackages};
 use super::evaluate::{Evaluation, Verdict};
 use super::graph::Graph;
 use super::reason::SetAside;
@@ -143,8 +143,9 @@ impl Evaluation {
                 Action::Acknowledge { epoch } => Some(*epoch),
                 _ => None,
             });
-            let (name, since) = (device_name(graph.action(since), device), graph.id(since));
-            membership.devices.insert(device, Device { person, name, since, key_packages, acknowledged });
+            let entry = device_entry(graph.action(since), device).expect("that operation brought it in");
+            let (name, noise, since) = (entry.name.clone(), entry.noise, graph.id(since));
+            membership.devices.insert(device, Device { person, name, since, key_packages, noise, acknowledged });
             return;
         }
         let Some(latest) = self.latest(graph, introductions()) else {
@@ -181,18 +182,17 @@ impl Evaluation {
     }
 }
 
+fn device_entry(action: &Action, device: DeviceId) -> Option<&DeviceEntry> {
+    action.introduces().1.iter().find(|entry| entry.device() == device)
+}
+
 fn device_name(action: &Action, device: DeviceId) -> String {
-    let (_, devices) = action.introduces();
-    devices.iter().find(|entry| entry.device() == device).map(|entry| entry.name.clone()).unwrap_or_default()
+    device_entry(action, device).map(|entry| entry.name.clone()).unwrap_or_default()
 }
 
 fn key_packages(action: &Action, device: DeviceId) -> KeyPackages {
     match action {
         Action::PublishKeyPackages { key_packages } => key_packages.clone(),
-        action => {
-            let (_, devices) = action.introduces();
-            let entry = devices.iter().find(|entry| entry.device() == device);
-            entry.map(|entry| entry.key_packages.clone()).unwrap_or_default()
-        }
+        action => device_entry(action, device).map(|entry| entry.key_packages.clone()).unwrap_or_default(),
     }
 }

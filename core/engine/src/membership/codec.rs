@@ -1,6 +1,6 @@
 //! Actions to protobuf and back. What does not read back exactly is [`Action::Unknown`].
 
-use clave_crypto::{DeviceCertificate, DeviceId, PersonId, Signature};
+use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 use prost::Message;
 
 use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry};
@@ -194,6 +194,7 @@ impl From<&DeviceEntry> for proto::DeviceEntry {
             consent: entry.consent.as_bytes().to_vec(),
             name: entry.name.clone(),
             key_packages: Some((&entry.key_packages).into()),
+            noise: entry.noise.as_bytes().to_vec(),
         }
     }
 }
@@ -251,6 +252,7 @@ fn device_entry(message: proto::DeviceEntry) -> Option<DeviceEntry> {
             signature: Signature::try_from(message.certificate.as_slice()).ok()?,
         },
         consent: Signature::try_from(message.consent.as_slice()).ok()?,
+        noise: NoisePublicKey::try_from(message.noise.as_slice()).ok()?,
         name: name(message.name)?,
         key_packages: key_packages(message.key_packages?)?,
     })

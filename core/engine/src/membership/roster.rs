@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, PersonId};
+use clave_crypto::{DeviceId, NoisePublicKey, PersonId};
 
 use super::action::KeyPackages;
 use super::reason::SetAside;
@@ -46,6 +46,8 @@ pub struct Device {
     pub since: OperationId,
     /// How to add it to the key agreement.
     pub key_packages: KeyPackages,
+    /// The key to which entries for it alone are sealed.
+    pub noise: NoisePublicKey,
     /// The epoch that it last said to follow.
     pub acknowledged: Option<[u8; 32]>,
 }

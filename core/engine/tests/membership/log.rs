@@ -221,15 +221,3 @@ fn what_would_be_set_aside_is_not_written() {
     let again = add(&bob, Role::Member);
     assert_eq!(alice.log.new_operation(&alice.device, again, NOW_MS), Err(Reason::AlreadyThere));
 }
-
-#[test]
-fn the_encoding_of_an_operation_is_pinned() {
-    let person = PersonKey::from_seed([1; 32].into());
-    let device = DeviceKey::from_seed([2; 32].into());
-    let founder = entry("Alice", &person, &device);
-    let parent = Some(CircleId::from_bytes([3; 32]));
-    let genesis = Action::Genesis { name: "Band".into(), nonce: [4; 16], founder, parent };
-    let operation = Operation::sign(&device, Vec::new(), NOW_MS, genesis);
-    assert_eq!(operation.encode().len(), 437);
-    assert_eq!(operation.id().to_string(), "kjjdht6pdia5yg2g7jrfxwrlqxmqmisxoohl2n5spae743brdbta");
-}
