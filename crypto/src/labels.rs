@@ -17,6 +17,8 @@ pub enum Domain {
     MembershipOperation,
     /// A device binds itself to an invitation handshake.
     InvitationHandshake,
+    /// A person, by the recovery phrase, brings a new device in.
+    Recovery,
     /// A device offers a key, to be added by (`SealedSecret`, the test oracle for MLS).
     SealedKeyPackage,
     /// A device commits (`SealedSecret`).
@@ -37,6 +39,7 @@ impl Domain {
             Self::Entry => b"clave/1 sign entry\0",
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",
             Self::InvitationHandshake => b"clave/1 sign invitation-handshake\0",
+            Self::Recovery => b"clave/1 sign recovery\0",
             Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
             Self::SealedCommit => b"clave/1 sign sealed-commit\0",
             Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
@@ -125,6 +128,11 @@ pub(crate) const VAULT_WRAPPING: &str = "clave/1 derive vault-wrapping";
 pub(crate) const VAULT_CHECKSUM: &str = "clave/1 derive vault-checksum";
 /// The X25519 key of a device, from its seed (HKDF).
 pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
+/// What derives from the entropy of a recovery phrase: the seed of the person's identity key, that of the recovery key,
+/// the key of an account export.
+pub(crate) const RECOVERY_PERSON_SEED: &str = "clave/1 derive recovery-person-seed";
+pub(crate) const RECOVERY_KEY_SEED: &str = "clave/1 derive recovery-key-seed";
+pub(crate) const RECOVERY_EXPORT_KEY: &str = "clave/1 derive recovery-export-key";
 /// Starts the prologue of an interactive handshake.
 pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
 /// Starts the prologue of a message sealed to one device.
