@@ -132,7 +132,7 @@ impl Circle {
 
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
-        let operation = self.log.new_operation(&desk.device, action).map_err(EngineError::NotAllowed)?;
+        let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }

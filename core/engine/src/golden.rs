@@ -175,6 +175,7 @@ fn operations(made: &mut Made) {
         invitation: Some(InvitationId::from_bytes([5; 16])),
     };
     let (id, keep_heads) = (person().id(), vec![OperationId::from_bytes([6; 32])]);
+    let keep_changes = vec![[10; 32], [11; 32]];
     made.bytes("operation.person-entry", &whole.encode());
     let name = "Band".to_owned();
     for (label, action) in [
@@ -184,13 +185,23 @@ fn operations(made: &mut Made) {
         ),
         ("operation.2-add-person", Action::AddPerson { newcomer: whole.clone(), role: Role::Member }),
         ("operation.3-add-device", Action::AddDevice { device: entry }),
-        ("operation.4-revoke-person", Action::RevokePerson { person: id, keep_heads: keep_heads.clone() }),
-        ("operation.5-revoke-device", Action::RevokeDevice { device: device().id(), keep_heads: keep_heads.clone() }),
+        (
+            "operation.4-revoke-person",
+            Action::RevokePerson { person: id, keep_heads: keep_heads.clone(), keep_changes: keep_changes.clone() },
+        ),
+        (
+            "operation.5-revoke-device",
+            Action::RevokeDevice {
+                device: device().id(),
+                keep_heads: keep_heads.clone(),
+                keep_changes: keep_changes.clone(),
+            },
+        ),
         ("operation.6-set-role", Action::SetRole { person: id, role: Role::Admin, keep_heads: keep_heads.clone() }),
         ("operation.7-rename", Action::Rename { name: name.clone() }),
         ("operation.8-set-profile", Action::SetProfile { person: id, name }),
         ("operation.9-grant", Action::Grant { guest: whole, expires_ms: 1_790_000_000_000 }),
-        ("operation.10-end-grant", Action::EndGrant { person: id }),
+        ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
         ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
@@ -199,12 +210,12 @@ fn operations(made: &mut Made) {
             Action::Genesis { .. } => Vec::new(),
             _ => vec![OperationId::from_bytes([9; 32])],
         };
-        let operation = Operation::sign(&device(), parents, action);
+        let operation = Operation::sign(&device(), parents, 1_790_000_000_000, action);
         let bytes = operation.encode();
         assert_eq!(Operation::decode(&bytes).as_ref(), Ok(&operation), "{label}");
         made.bytes(label, &bytes);
     }
-    let rename = Operation::sign(&device(), Vec::new(), Action::Rename { name: String::new() });
+    let rename = Operation::sign(&device(), Vec::new(), 0, Action::Rename { name: String::new() });
     made.bytes("operation.id", rename.id().as_bytes());
 }
 

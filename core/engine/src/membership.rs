@@ -70,8 +70,8 @@
 //! let (bob, bob_entry) = someone("Bob");
 //!
 //! let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: alice_entry, parent: None };
-//! let mut log = Log::found(&alice, genesis)?;
-//! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member })?;
+//! let mut log = Log::found(&alice, genesis, 1_790_000_000_000)?;
+//! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member }, 1_790_000_060_000)?;
 //! assert_eq!(log.describe(&add.id()), None);
 //! assert!(matches!(log.insert(add.clone()), Insertion::Inserted(_)));
 //! assert_eq!(log.describe(&add.id()).as_deref(), Some("Alice added Bob as a member"));
@@ -95,10 +95,10 @@ mod roster;
 mod state;
 
 pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry};
-pub use codec::{ENTRY_DEVICES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
+pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
 pub use reason::{Reason, SetAside};
 pub use rights::{MEMBERS_MAY_INVITE, Right, Role};
-pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority};
+pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

@@ -38,6 +38,8 @@ pub enum Action {
         person: PersonId,
         /// Of what they did at the same time: this, and what came before it, is to stand.
         keep_heads: Vec<OperationId>,
+        /// Of what they wrote: these Automerge changes, and what they build on, are to stay in their documents.
+        keep_changes: Vec<[u8; 32]>,
     },
     /// Removes one device.
     RevokeDevice {
@@ -45,6 +47,8 @@ pub enum Action {
         device: DeviceId,
         /// Of what it did at the same time: this, and what came before it, is to stand.
         keep_heads: Vec<OperationId>,
+        /// Of what it wrote: these Automerge changes, and what they build on, are to stay in their documents.
+        keep_changes: Vec<[u8; 32]>,
     },
     /// Gives somebody another role. A lower one also sets aside what they did at the same time by the higher one.
     SetRole {
@@ -78,6 +82,10 @@ pub enum Action {
     EndGrant {
         /// The guest.
         person: PersonId,
+        /// Of what they did at the same time: this, and what came before it, is to stand.
+        keep_heads: Vec<OperationId>,
+        /// Of what they wrote: these Automerge changes, and what they build on, are to stay in their documents.
+        keep_changes: Vec<[u8; 32]>,
     },
     /// States the key packages by which the author's device can be added to the key agreement, replacing earlier ones.
     PublishKeyPackages {
@@ -194,8 +202,19 @@ impl Action {
         match self {
             Self::RevokePerson { keep_heads, .. }
             | Self::RevokeDevice { keep_heads, .. }
+            | Self::EndGrant { keep_heads, .. }
             | Self::SetRole { keep_heads, .. }
             | Self::SetPolicy { keep_heads, .. } => keep_heads,
+            _ => &[],
+        }
+    }
+
+    /// The changes that the operation would keep of whom it removes.
+    pub(crate) fn keep_changes(&self) -> &[[u8; 32]] {
+        match self {
+            Self::RevokePerson { keep_changes, .. }
+            | Self::RevokeDevice { keep_changes, .. }
+            | Self::EndGrant { keep_changes, .. } => keep_changes,
             _ => &[],
         }
     }

@@ -1,12 +1,14 @@
 //! From verdicts to the [`Membership`] that people see.
 
+use std::collections::BTreeMap;
+
 use clave_crypto::{DeviceId, PersonId};
 
 use super::action::{Action, KeyPackages};
 use super::evaluate::{Evaluation, Verdict};
 use super::graph::Graph;
 use super::reason::SetAside;
-use super::roster::{Device, Former, Membership, Person, Seniority};
+use super::roster::{Device, Former, Membership, Person, Seniority, Stay};
 use super::state::View;
 
 impl Evaluation {
@@ -15,6 +17,7 @@ impl Evaluation {
         let mut membership = Membership::default();
         for device in graph.devices.keys() {
             self.refresh_device(graph, *device, &mut membership);
+            self.refresh_stays(graph, *device, &mut membership);
         }
         for person in graph.people.keys() {
             self.refresh_person(graph, *person, &mut membership);
@@ -26,6 +29,9 @@ impl Evaluation {
         }
         self.refresh_name(graph, &mut membership);
         for index in graph.in_order() {
+            if self.standing(index, &self.view()).is_some() {
+                membership.kept_changes.extend(graph.action(index).keep_changes());
+            }
             membership.set_aside.extend(self.set_aside(graph, index));
         }
         membership
@@ -43,6 +49,7 @@ impl Evaluation {
         let (person, devices) = operation.action().introduces();
         for device in devices {
             self.refresh_device(graph, device.device(), membership);
+            self.refresh_stays(graph, device.device(), membership);
         }
         if let Some(entry) = person {
             self.refresh_person(graph, entry.person, membership);
@@ -151,6 +158,26 @@ impl Evaluation {
             let name = device_name(graph.action(latest), device);
             membership.former_devices.insert(device, Former { name, by: graph.id(by) });
         }
+    }
+
+    fn refresh_stays(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
+        let (about, view) = (&graph.devices[&device], self.view());
+        let mut stays = BTreeMap::new();
+        for (index, person) in about.introductions.iter().copied().filter(|(index, _)| view.past.contains(*index)) {
+            let ended = |removals: &[usize]| self.ended_by(graph, index, removals, &view).is_some();
+            let stay = if self.standing(index, &view).is_none() {
+                Stay::SetAside
+            } else if ended(&about.removals) || ended(&graph.people[&person].removals) {
+                Stay::Ended
+            } else {
+                Stay::InStanding
+            };
+            stays.insert(graph.id(index), stay);
+        }
+        let not_in_standing = |stays: &BTreeMap<_, _>| stays.values().filter(|stay| **stay != Stay::InStanding).count();
+        membership.stays_not_in_standing += not_in_standing(&stays);
+        let before = if stays.is_empty() { None } else { membership.stays.insert(device, stays) };
+        membership.stays_not_in_standing -= before.map_or(0, |before| not_in_standing(&before));
     }
 }
 

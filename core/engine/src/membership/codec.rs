@@ -20,6 +20,8 @@ pub const ENTRY_DEVICES_MAX: usize = 32;
 pub const KEY_PACKAGES_MAX: usize = 32;
 /// The most operations that a `keep_heads` names.
 pub const KEEP_HEADS_MAX: usize = 64;
+/// The most changes that a `keep_changes` names.
+pub const KEEP_CHANGES_MAX: usize = 4096;
 
 impl Action {
     /// The kind and payload that stand for the action on the wire.
@@ -35,13 +37,15 @@ impl Action {
                 (2, proto::AddPerson { newcomer: Some(newcomer.into()), role }.encode_to_vec())
             }
             Self::AddDevice { device } => (3, proto::AddDevice { device: Some(device.into()) }.encode_to_vec()),
-            Self::RevokePerson { person, keep_heads } => {
-                let person = person.as_bytes().to_vec();
-                (4, proto::RevokePerson { person, keep_heads: encode_heads(keep_heads) }.encode_to_vec())
+            Self::RevokePerson { person, keep_heads, keep_changes } => {
+                let (person, keep_heads) = (person.as_bytes().to_vec(), encode_heads(keep_heads));
+                let keep_changes = encode_changes(keep_changes);
+                (4, proto::RevokePerson { person, keep_heads, keep_changes }.encode_to_vec())
             }
-            Self::RevokeDevice { device, keep_heads } => {
-                let device = device.as_bytes().to_vec();
-                (5, proto::RevokeDevice { device, keep_heads: encode_heads(keep_heads) }.encode_to_vec())
+            Self::RevokeDevice { device, keep_heads, keep_changes } => {
+                let (device, keep_heads) = (device.as_bytes().to_vec(), encode_heads(keep_heads));
+                let keep_changes = encode_changes(keep_changes);
+                (5, proto::RevokeDevice { device, keep_heads, keep_changes }.encode_to_vec())
             }
             Self::SetRole { person, role, keep_heads } => {
                 let (person, role) = (person.as_bytes().to_vec(), role.number().into());
@@ -54,7 +58,11 @@ impl Action {
             Self::Grant { guest, expires_ms } => {
                 (9, proto::Grant { guest: Some(guest.into()), expires_ms: *expires_ms }.encode_to_vec())
             }
-            Self::EndGrant { person } => (10, proto::EndGrant { person: person.as_bytes().to_vec() }.encode_to_vec()),
+            Self::EndGrant { person, keep_heads, keep_changes } => {
+                let (person, keep_heads) = (person.as_bytes().to_vec(), encode_heads(keep_heads));
+                let keep_changes = encode_changes(keep_changes);
+                (10, proto::EndGrant { person, keep_heads, keep_changes }.encode_to_vec())
+            }
             Self::PublishKeyPackages { key_packages } => {
                 let key_packages = Some(key_packages.into());
                 (11, proto::PublishKeyPackages { key_packages }.encode_to_vec())
@@ -106,11 +114,19 @@ impl Action {
             3 => Self::AddDevice { device: device_entry(proto::AddDevice::decode(payload).ok()?.device?)? },
             4 => {
                 let message = proto::RevokePerson::decode(payload).ok()?;
-                Self::RevokePerson { person: person(&message.person)?, keep_heads: heads(&message.keep_heads)? }
+                Self::RevokePerson {
+                    person: person(&message.person)?,
+                    keep_heads: heads(&message.keep_heads)?,
+                    keep_changes: changes(&message.keep_changes)?,
+                }
             }
             5 => {
                 let message = proto::RevokeDevice::decode(payload).ok()?;
-                Self::RevokeDevice { device: device(&message.device)?, keep_heads: heads(&message.keep_heads)? }
+                Self::RevokeDevice {
+                    device: device(&message.device)?,
+                    keep_heads: heads(&message.keep_heads)?,
+                    keep_changes: changes(&message.keep_changes)?,
+                }
             }
             6 => {
                 let message = proto::SetRole::decode(payload).ok()?;
@@ -129,7 +145,14 @@ impl Action {
                 let message = proto::Grant::decode(payload).ok()?;
                 Self::Grant { guest: person_entry(message.guest?, 0)?, expires_ms: message.expires_ms }
             }
-            10 => Self::EndGrant { person: person(&proto::EndGrant::decode(payload).ok()?.person)? },
+            10 => {
+                let message = proto::EndGrant::decode(payload).ok()?;
+                Self::EndGrant {
+                    person: person(&message.person)?,
+                    keep_heads: heads(&message.keep_heads)?,
+                    keep_changes: changes(&message.keep_changes)?,
+                }
+            }
             11 => {
                 let message = proto::PublishKeyPackages::decode(payload).ok()?;
                 Self::PublishKeyPackages { key_packages: key_packages(message.key_packages?)? }
@@ -185,6 +208,10 @@ fn encode_heads(heads: &[OperationId]) -> Vec<Vec<u8>> {
     heads.iter().map(|id| id.as_bytes().to_vec()).collect()
 }
 
+fn encode_changes(changes: &[[u8; 32]]) -> Vec<Vec<u8>> {
+    changes.iter().map(|hash| hash.to_vec()).collect()
+}
+
 fn person(bytes: &[u8]) -> Option<PersonId> {
     PersonId::try_from(bytes).ok()
 }
@@ -202,6 +229,13 @@ fn heads(ids: &[Vec<u8>]) -> Option<Vec<OperationId>> {
         return None;
     }
     ids.iter().map(|id| OperationId::try_from(id.as_slice()).ok()).collect()
+}
+
+fn changes(hashes: &[Vec<u8>]) -> Option<Vec<[u8; 32]>> {
+    if hashes.len() > KEEP_CHANGES_MAX {
+        return None;
+    }
+    hashes.iter().map(|hash| hash.as_slice().try_into().ok()).collect()
 }
 
 fn key_packages(message: proto::KeyPackages) -> Option<KeyPackages> {

@@ -146,7 +146,7 @@ impl Graph {
                     self.owners.insert(*person);
                 }
             }
-            Action::RevokePerson { person, .. } | Action::EndGrant { person } => {
+            Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
                 self.people.entry(*person).or_default().removals.push(index);
             }
             Action::RevokeDevice { device, .. } => self.devices.entry(*device).or_default().removals.push(index),

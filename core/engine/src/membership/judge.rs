@@ -141,7 +141,7 @@ impl Evaluation {
                     cut = Some(Cut::Lower(*person, *role));
                 }
             }
-            Action::EndGrant { person } => {
+            Action::EndGrant { person, .. } => {
                 if *person != act.person {
                     act.require(Right::EndGrant)?;
                 }

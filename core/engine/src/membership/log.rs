@@ -85,8 +85,8 @@ impl Log {
     ///
     /// # Errors
     /// If `action` is no genesis by one of the founder's devices, or out of bounds.
-    pub fn found(author: &DeviceKey, action: Action) -> Result<Self, Refusal> {
-        let genesis = Operation::sign(author, Vec::new(), action);
+    pub fn found(author: &DeviceKey, action: Action, now_ms: u64) -> Result<Self, Refusal> {
+        let genesis = Operation::sign(author, Vec::new(), now_ms, action);
         let mut log = Self::new(CircleId::from_bytes(*genesis.id().as_bytes()));
         match log.insert(genesis) {
             Insertion::Refused(refusal) => Err(refusal),
@@ -237,13 +237,13 @@ impl Log {
         evaluation.judge_act(&act, action).map(|_| ())
     }
 
-    /// Signs `action` as following everything that is in the log. The caller makes it durable and inserts it.
+    /// Signs `action` as following everything that is in the log, at `now_ms` in Unix milliseconds. The caller makes it durable and inserts it.
     ///
     /// # Errors
     /// Why others would set it aside.
-    pub fn new_operation(&self, author: &DeviceKey, action: Action) -> Result<Operation, Reason> {
+    pub fn new_operation(&self, author: &DeviceKey, action: Action, now_ms: u64) -> Result<Operation, Reason> {
         self.may_do(author.id(), &action)?;
-        Ok(Operation::sign(author, self.parents_for(author.id()), action))
+        Ok(Operation::sign(author, self.parents_for(author.id()), now_ms, action))
     }
 
     /// The heads; where there are too many, first those that follow the author's own operations, then the deepest.

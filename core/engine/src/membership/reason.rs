@@ -180,7 +180,7 @@ pub(crate) fn words(action: &Action, names: &dyn Names) -> (String, String) {
         Action::Grant { guest, .. } => {
             ("let in", "admission of", format!("{} as a guest until a date", names.person(guest.person)))
         }
-        Action::EndGrant { person } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
+        Action::EndGrant { person, .. } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
         Action::PublishKeyPackages { .. } => ("published", "publication of", "key packages".to_owned()),
         Action::SetPolicy { key, value, .. } => ("set", "setting of", format!("the policy {key} to “{value}”")),
         Action::Acknowledge { .. } => ("confirmed", "confirmation of", "the newest keys".to_owned()),

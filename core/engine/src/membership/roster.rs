@@ -78,6 +78,22 @@ pub enum DeviceStanding {
     Unknown,
 }
 
+/// Where a stay of a device stands: what one operation began by bringing the device in.
+///
+/// A device that was removed and brought in again has two, and so has one that two people brought in at the same
+/// time. What it wrote belongs to the stay that its Automerge actor names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stay {
+    /// The admission stands, and no removal that stands ended it.
+    InStanding,
+    /// A removal of the device or its person ended it: one that stands and is not before the admission.
+    Ended,
+    /// The admission is set aside.
+    SetAside,
+    /// No admission of that device in the log is so named.
+    Unknown,
+}
+
 /// Who is in a circle, in which role, with which devices, under which policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
@@ -95,6 +111,11 @@ pub struct Membership {
     pub former_devices: BTreeMap<DeviceId, Former>,
     /// Every device that only operations without effect brought in, with one of those.
     pub devices_set_aside: BTreeMap<DeviceId, OperationId>,
+    /// Every stay of every device that any operation brings in, by that operation. Never [`Stay::Unknown`].
+    pub stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>>,
+    /// How many of these are not in standing.
+    pub(crate) stays_not_in_standing: usize,
+    pub(crate) kept_changes: BTreeSet<[u8; 32]>,
     /// Policies that were set.
     pub policies: BTreeMap<String, String>,
     /// The operations without effect, in topological order.
@@ -114,6 +135,42 @@ impl Membership {
         } else {
             DeviceStanding::Unknown
         }
+    }
+
+    /// Where the stay of a device stands that began with the operation whose id starts with `admission_prefix`.
+    #[must_use]
+    pub fn stay(&self, device: DeviceId, admission_prefix: [u8; 4]) -> Stay {
+        self.stays.get(&device).map_or(Stay::Unknown, |stays| named(stays, admission_prefix))
+    }
+
+    /// Where the stay stands that an Automerge actor names: by the first bytes of the device and of the operation that
+    /// brought it in.
+    ///
+    /// Should several stays begin with these bytes, the one that is in standing counts: ids can be ground, and
+    /// whoever grinds one without effect must not take anybody's writing out of a document.
+    #[must_use]
+    pub fn stay_of_actor(&self, device_prefix: &[u8; 16], admission_prefix: &[u8; 4]) -> Stay {
+        let bound = |rest: u8| {
+            let mut bytes = [rest; 32];
+            bytes[..16].copy_from_slice(device_prefix);
+            DeviceId::from_bytes(bytes)
+        };
+        let devices = self.stays.range(bound(0)..=bound(u8::MAX));
+        devices.map(|(_, stays)| named(stays, *admission_prefix)).min().unwrap_or(Stay::Unknown)
+    }
+
+    /// Whether any stay is not in standing: ended, or begun by an operation that is set aside. If not, every change by
+    /// an actor that the log knows is to be shown.
+    #[must_use]
+    pub fn has_ended_stays(&self) -> bool {
+        self.stays_not_in_standing > 0
+    }
+
+    /// The Automerge changes that the removals that stand keep: they, and what they build on, are shown whoever wrote
+    /// them.
+    #[must_use]
+    pub fn kept_changes(&self) -> &BTreeSet<[u8; 32]> {
+        &self.kept_changes
     }
 
     /// The person whose current device this is.
@@ -141,4 +198,14 @@ impl Membership {
     pub fn members_may_invite(&self) -> bool {
         self.policies.get(MEMBERS_MAY_INVITE).is_none_or(|value| value != "false")
     }
+}
+
+/// The best of the stays that begin with an operation whose id starts so.
+fn named(stays: &BTreeMap<OperationId, Stay>, prefix: [u8; 4]) -> Stay {
+    let bound = |rest: u8| {
+        let mut bytes = [rest; 32];
+        bytes[..4].copy_from_slice(&prefix);
+        OperationId::from_bytes(bytes)
+    };
+    stays.range(bound(0)..=bound(u8::MAX)).map(|(_, stay)| *stay).min().unwrap_or(Stay::Unknown)
 }

@@ -8,11 +8,12 @@ use clave_crypto::{DeviceKey, PersonKey};
 use clave_engine::OperationId;
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership, Operation,
-    PersonEntry, Role,
+    PersonEntry, Role, Stay,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
+use crate::harness::NOW_MS;
 use crate::oracle;
 
 const PEOPLE: usize = 8;
@@ -48,6 +49,8 @@ struct Step {
     what: u8,
     target: usize,
     role: Role,
+    /// What the author's clock says: anything.
+    clock_ms: u64,
     /// Pretends that only this operation, counted round, and what came before it had happened.
     backdated: Option<usize>,
     /// A revocation keeps what this operation, counted round, and what came before it did.
@@ -74,13 +77,14 @@ fn role() -> impl Strategy<Value = Role> {
 fn script(steps: usize) -> impl Strategy<Value = Script> {
     (3..=PEOPLE, any::<u64>()).prop_flat_map(move |(people, shuffle)| {
         let sometimes = || prop_oneof![3 => Just(None), 1 => any::<usize>().prop_map(Some)];
-        let step = (0..people, 0..2_usize, 0..24_u8, 0..people, role(), sometimes(), sometimes());
-        let step = step.prop_map(|(actor, device, what, target, role, backdated, kept)| Step {
+        let step = (0..people, 0..2_usize, 0..24_u8, 0..people, role(), any::<u64>(), sometimes(), sometimes());
+        let step = step.prop_map(|(actor, device, what, target, role, clock_ms, backdated, kept)| Step {
             actor,
             device,
             what,
             target,
             role,
+            clock_ms,
             backdated,
             kept,
         });
@@ -94,15 +98,19 @@ fn script(steps: usize) -> impl Strategy<Value = Script> {
 }
 
 fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
+    let keep_changes: Vec<_> = step.kept.map(|n| [n as u8; 32]).into_iter().collect();
     let (target, role) = (EVERYBODY[step.target].person.id(), step.role);
     match step.what {
-        0..=3 => Action::RevokePerson { person: target, keep_heads },
+        0..=3 => Action::RevokePerson { person: target, keep_heads, keep_changes },
         4..=7 => Action::SetRole { person: target, role, keep_heads },
         8..=10 => Action::AddPerson { newcomer: person_entry(step.target, 1 + step.device), role },
-        11 => Action::RevokeDevice { device: EVERYBODY[step.target].devices[step.device].id(), keep_heads },
+        11 => {
+            let device = EVERYBODY[step.target].devices[step.device].id();
+            Action::RevokeDevice { device, keep_heads, keep_changes }
+        }
         12 => Action::AddDevice { device: EVERYBODY[step.target].entries[step.device].clone() },
         13 => Action::Grant { guest: person_entry(step.target, step.device * 2), expires_ms: 1 },
-        14 => Action::EndGrant { person: target },
+        14 => Action::EndGrant { person: target, keep_heads, keep_changes },
         15 => {
             let value = (role > Role::Admin).to_string();
             Action::SetPolicy { key: MEMBERS_MAY_INVITE.to_owned(), value, keep_heads }
@@ -116,11 +124,11 @@ fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
 fn play(script: &Script) -> Vec<Operation> {
     let founder = &EVERYBODY[0];
     let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: person_entry(0, 2), parent: None };
-    let mut all = Log::found(&founder.devices[0], genesis).expect("a genesis");
+    let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();
     for (n, role) in script.roles.iter().enumerate() {
         let add = Action::AddPerson { newcomer: person_entry(n + 1, 1 + n % 2), role: *role };
-        let add = Operation::sign(&founder.devices[0], all.heads(), add);
+        let add = Operation::sign(&founder.devices[0], all.heads(), NOW_MS, add);
         assert!(matches!(all.insert_verified(add), Insertion::Inserted(_)));
     }
     let start: Vec<Operation> = all.operations().cloned().collect();
@@ -139,7 +147,7 @@ fn play(script: &Script) -> Vec<Operation> {
         let parents = step.backdated.map_or_else(|| view.heads(), |n| vec![nth(view, n)]);
         let keep_heads = step.kept.map(|n| nth(&all, n)).into_iter().collect();
         let key = &EVERYBODY[step.actor].devices[step.device];
-        let operation = Operation::sign(key, parents, action(step, keep_heads));
+        let operation = Operation::sign(key, parents, step.clock_ms, action(step, keep_heads));
         let _ = all.insert_verified(operation.clone());
         let _ = view.insert_verified(operation);
     }
@@ -197,6 +205,22 @@ fn check_invariants(operations: &[Operation], membership: &Membership) {
         };
         assert_eq!(gave, (*id, person.role));
     }
+    let mut all_in_standing = true;
+    for (device, stays) in &membership.stays {
+        let in_standing = stays.values().any(|stay| *stay == Stay::InStanding);
+        assert_eq!(in_standing, membership.devices.contains_key(device), "in, with a stay that says so");
+        all_in_standing &= stays.values().all(|stay| *stay == Stay::InStanding);
+        for (admission, stay) in stays {
+            let prefix = admission.as_bytes().first_chunk().expect("an id has 32 bytes");
+            assert_eq!(membership.stay(*device, *prefix), *stay);
+            let short = device.as_bytes().first_chunk().expect("an id has 32 bytes");
+            assert_eq!(membership.stay_of_actor(short, prefix), *stay);
+        }
+    }
+    assert_eq!(membership.has_ended_stays(), !all_in_standing);
+    for (device, current) in &membership.devices {
+        assert_eq!(membership.stays[device][&current.since], Stay::InStanding);
+    }
     for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
         assert!(!membership.devices.contains_key(device));
     }
@@ -222,6 +246,8 @@ fn check(script: &Script) {
         people: membership.people.iter().map(|(id, person)| (*id, person.role)).collect(),
         devices: membership.devices.iter().map(|(id, device)| (*id, device.person)).collect(),
         void: membership.set_aside.iter().map(|set_aside| set_aside.operation).collect(),
+        stays: membership.stays.clone(),
+        kept_changes: membership.kept_changes().clone(),
     };
     assert_eq!(found, outcome, "the oracle says otherwise");
 
@@ -230,9 +256,7 @@ fn check(script: &Script) {
     let past: Vec<Operation> = operations.iter().filter(|operation| past.contains(&operation.id())).cloned().collect();
     let then = reference.membership_at(&[point]).expect("the point is in the log");
     let alone = collect(circle, &past, false);
-    assert_eq!(then.people, alone.membership().people, "a point is seen as by who has seen nothing else");
-    assert_eq!(then.devices, alone.membership().devices);
-    assert_eq!(then.set_aside, alone.membership().set_aside);
+    assert_eq!(&then, alone.membership(), "a point is seen as by who has seen nothing else");
 }
 
 proptest! {

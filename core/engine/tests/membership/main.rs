@@ -6,3 +6,4 @@ mod log;
 mod oracle;
 mod rules;
 mod scale;
+mod stays;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{DeviceId, PersonId};
 use clave_engine::OperationId;
-use clave_engine::membership::{Action, DeviceEntry, Operation, PersonEntry, Role};
+use clave_engine::membership::{Action, DeviceEntry, Operation, PersonEntry, Role, Stay};
 
 type Ids = BTreeSet<OperationId>;
 type Place = (u64, OperationId);
@@ -16,6 +16,8 @@ pub(crate) struct Outcome {
     pub(crate) people: BTreeMap<PersonId, Role>,
     pub(crate) devices: BTreeMap<DeviceId, PersonId>,
     pub(crate) void: Ids,
+    pub(crate) stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>>,
+    pub(crate) kept_changes: BTreeSet<[u8; 32]>,
 }
 
 #[derive(Clone, Copy)]
@@ -124,8 +126,48 @@ impl Oracle<'_> {
         Outcome {
             people: state.people.iter().map(|(person, (role, ..))| (*person, *role)).collect(),
             devices: state.devices.iter().map(|(device, (person, _))| (*device, *person)).collect(),
+            stays: self.stays(&standing),
+            kept_changes: self.kept_changes(&standing),
             void: self.operations.keys().filter(|id| !standing.contains_key(*id)).copied().collect(),
         }
+    }
+
+    fn stays(&self, standing: &BTreeMap<OperationId, Info>) -> BTreeMap<DeviceId, BTreeMap<OperationId, Stay>> {
+        let mut stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>> = BTreeMap::new();
+        for (id, operation) in &self.operations {
+            for entry in introduces(operation.action()).1 {
+                let ends = |removal: &OperationId| {
+                    let removes = match self.operations[removal].action() {
+                        Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
+                            *person == entry.certificate.person
+                        }
+                        Action::RevokeDevice { device, .. } => *device == entry.device(),
+                        _ => false,
+                    };
+                    removes && !self.past[id].contains(removal)
+                };
+                let stay = match standing.contains_key(id) {
+                    false => Stay::SetAside,
+                    true if standing.keys().any(ends) => Stay::Ended,
+                    true => Stay::InStanding,
+                };
+                stays.entry(entry.device()).or_default().insert(*id, stay);
+            }
+        }
+        stays
+    }
+
+    fn kept_changes(&self, standing: &BTreeMap<OperationId, Info>) -> BTreeSet<[u8; 32]> {
+        let mut kept = BTreeSet::new();
+        for id in standing.keys() {
+            match self.operations[id].action() {
+                Action::RevokePerson { keep_changes, .. }
+                | Action::RevokeDevice { keep_changes, .. }
+                | Action::EndGrant { keep_changes, .. } => kept.extend(keep_changes.iter().copied()),
+                _ => {}
+            }
+        }
+        kept
     }
 
     fn place(&self, id: OperationId) -> Place {
@@ -183,7 +225,9 @@ impl Oracle<'_> {
         let action = |id: &OperationId| self.operations[id].action();
         let person_live = |id: &OperationId, person: PersonId| {
             seen.iter().all(|removal| match action(removal) {
-                Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone } if *gone == person => {
+                Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone, .. }
+                    if *gone == person =>
+                {
                     self.past[id].contains(removal)
                 }
                 _ => true,
@@ -261,6 +305,7 @@ impl Oracle<'_> {
             let keep_heads = match self.operations[revocation].action() {
                 Action::RevokePerson { keep_heads, .. }
                 | Action::RevokeDevice { keep_heads, .. }
+                | Action::EndGrant { keep_heads, .. }
                 | Action::SetRole { keep_heads, .. }
                 | Action::SetPolicy { keep_heads, .. } => keep_heads.as_slice(),
                 _ => &[],
@@ -326,7 +371,7 @@ impl Oracle<'_> {
                 let cut = lowers.then_some(Cut::Lower(*person, *to));
                 (*to != its && left && given && reaches(*person, its), cut)
             }
-            Action::EndGrant { person } => {
+            Action::EndGrant { person, .. } => {
                 let dated = state.people.get(person)?.2;
                 let may = *person == own || matches!(role, Role::Owner | Role::Admin | Role::Member);
                 (dated && may, Some(Cut::Person(*person)))
