@@ -73,7 +73,7 @@ fn key_of(rig: &Rig, who: usize) -> DeviceKey {
 fn change(rig: &mut Rig, author: usize, circle: CircleId) -> Body {
     let (id, now_ms) = (rig.entropy.bytes(), rig.now_ms);
     let incarnation = u32::from_be_bytes(rig.entropy.bytes());
-    let actor = Actor::new(*rig.devices[author].id.as_bytes(), incarnation);
+    let actor = Actor::new(*rig.devices[author].id.as_bytes(), [0; 4], incarnation);
     let mut document = Document::new(DocumentKind::Timeline, actor);
     document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("forged")).expect("it is short");
     let change = document.commit(now_ms).expect("something was posted");
