@@ -14,14 +14,17 @@ use crate::{
 
 mod commands;
 pub(crate) mod fetch;
+mod inviter;
 pub(crate) mod join;
+mod newcomer;
 pub(crate) mod peers;
 pub(crate) mod sync;
 mod wants;
 
 pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
-pub use join::{InvitationInfo, InvitationState, JoinError};
+pub use inviter::{InvitationInfo, InvitationState};
+pub use join::JoinError;
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
