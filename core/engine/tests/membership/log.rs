@@ -1,6 +1,6 @@
 //! What gets into the log, and what the log says of itself.
 
-use clave_crypto::{DeviceKey, PersonKey};
+use clave_crypto::DeviceKey;
 use clave_engine::membership::{
     Action, Equivocation, Insertion, Log, NAME_BYTES_MAX, OPERATION_BYTES_MAX, Operation, PARENTS_MAX,
     PENDING_OPERATIONS_MAX, Reason, Refusal, Role,
