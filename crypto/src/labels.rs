@@ -9,6 +9,8 @@
 pub enum Domain {
     /// A person certifies a device.
     DeviceCertificate,
+    /// A person names their recovery key.
+    RecoveryCertificate,
     /// A device accepts to be a person's: nobody can claim a device that is not theirs.
     DeviceConsent,
     /// A device signs an entry.
@@ -35,6 +37,7 @@ impl Domain {
     pub const fn label(self) -> &'static [u8] {
         match self {
             Self::DeviceCertificate => b"clave/1 sign device-certificate\0",
+            Self::RecoveryCertificate => b"clave/1 sign recovery-certificate\0",
             Self::DeviceConsent => b"clave/1 sign device-consent\0",
             Self::Entry => b"clave/1 sign entry\0",
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",

@@ -64,7 +64,7 @@
 //! let mut someone = |name: &str| {
 //!     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
 //!     let entry = DeviceEntry::new(&person, &device, "laptop", KeyPackages::default());
-//!     (device, PersonEntry { person: person.id(), name: name.into(), devices: vec![entry], invitation: None })
+//!     (device, PersonEntry { person: person.id(), name: name.into(), devices: vec![entry], invitation: None, recovery: None })
 //! };
 //! let (alice, alice_entry) = someone("Alice");
 //! let (bob, bob_entry) = someone("Bob");
@@ -94,7 +94,7 @@ mod rights;
 mod roster;
 mod state;
 
-pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry};
+pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, recovery_message};
 pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};

@@ -34,6 +34,14 @@ pub enum Action {
         /// The device.
         device: DeviceEntry,
     },
+    /// A person who holds their recovery phrase brings a new device in. The only operation that introduces its own
+    /// author: it is written by the device itself, for when no other is left, or none can be trusted.
+    RecoverDevice {
+        /// The device, which was named by no operation before.
+        device: DeviceEntry,
+        /// Over [`recovery_message`], in [`Domain::Recovery`], by the recovery key that the person's admission names.
+        recovery_signature: Signature,
+    },
     /// Removes somebody with all their devices; removing oneself is leaving.
     RevokePerson {
         /// Who.
@@ -193,6 +201,40 @@ pub struct PersonEntry {
     pub devices: Vec<DeviceEntry>,
     /// The invitation that they took.
     pub invitation: Option<InvitationId>,
+    /// The key by which they can bring a device in when all others are lost.
+    pub recovery: Option<RecoveryCertificate>,
+}
+
+/// A person's word on who may bring in devices in their name: whoever has this key, which derives from their recovery
+/// phrase and is on none of their devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryCertificate {
+    /// The public half (Ed25519).
+    pub key: [u8; 32],
+    /// The person's signature over it.
+    pub signature: Signature,
+}
+
+impl RecoveryCertificate {
+    /// Names a recovery key by its public half.
+    #[must_use]
+    pub fn new(person: &PersonKey, key: [u8; 32]) -> Self {
+        Self { key, signature: person.certify_recovery(&key) }
+    }
+
+    /// Checks that `person` made this statement.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadSignature`] if not.
+    pub fn verify(&self, person: PersonId) -> Result<(), CryptoError> {
+        person.verify(Domain::RecoveryCertificate, &self.key, &self.signature)
+    }
+}
+
+/// What a recovery key signs, in [`Domain::Recovery`], to bring a device into a circle.
+#[must_use]
+pub fn recovery_message(circle: CircleId, device: DeviceId, person: PersonId) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), device.as_bytes(), person.as_bytes()].concat()
 }
 
 impl Action {
@@ -202,7 +244,7 @@ impl Action {
             Self::Genesis { founder: entry, .. }
             | Self::AddPerson { newcomer: entry, .. }
             | Self::Grant { guest: entry, .. } => (Some(entry), &entry.devices),
-            Self::AddDevice { device } => (None, std::slice::from_ref(device)),
+            Self::AddDevice { device } | Self::RecoverDevice { device, .. } => (None, std::slice::from_ref(device)),
             _ => (None, &[]),
         }
     }

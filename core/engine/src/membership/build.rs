@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clave_crypto::{DeviceId, PersonId};
 
-use super::action::{Action, DeviceEntry, KeyPackages};
+use super::action::{Action, DeviceEntry, KeyPackages, RecoveryCertificate};
 use super::evaluate::{Evaluation, Verdict};
 use super::graph::Graph;
 use super::reason::SetAside;
@@ -114,6 +114,7 @@ impl Evaluation {
                 seniority: Seniority { depth, operation },
                 since: graph.id(here.since),
                 expires_ms: here.expires_ms,
+                recovery: self.recovery(graph, person, &view),
                 devices: about.devices.iter().filter(whose).copied().collect(),
             };
             membership.people.insert(person, person_now);
@@ -123,6 +124,13 @@ impl Evaluation {
                 membership.former_people.insert(person, Former { name, by: graph.id(by) });
             }
         }
+    }
+
+    /// The recovery key of the last admission by which a person is in that names one.
+    fn recovery(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<RecoveryCertificate> {
+        let naming = self.admissions(graph, person, view).filter(|index| graph.recovery_key(*index).is_some());
+        let (entry, _) = graph.action(naming.max_by_key(|index| graph.place(*index))?).introduces();
+        entry?.recovery
     }
 
     fn refresh_device(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
@@ -144,8 +152,17 @@ impl Evaluation {
                 _ => None,
             });
             let entry = device_entry(graph.action(since), device).expect("that operation brought it in");
-            let (name, noise, since) = (entry.name.clone(), entry.noise, graph.id(since));
-            membership.devices.insert(device, Device { person, name, since, key_packages, noise, acknowledged });
+            let current = Device {
+                person,
+                name: entry.name.clone(),
+                since: graph.id(since),
+                certificate: entry.certificate,
+                consent: entry.consent,
+                key_packages,
+                noise: entry.noise,
+                acknowledged,
+            };
+            membership.devices.insert(device, current);
             return;
         }
         let Some(latest) = self.latest(graph, introductions()) else {

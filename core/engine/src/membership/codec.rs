@@ -3,7 +3,7 @@
 use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 use prost::Message;
 
-use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry};
+use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate};
 use super::rights::Role;
 use crate::{CircleId, InvitationId, OperationId};
 
@@ -72,6 +72,10 @@ impl Action {
                 (12, proto::SetPolicy { key, value, keep_heads }.encode_to_vec())
             }
             Self::Acknowledge { epoch } => (13, proto::Acknowledge { epoch: epoch.to_vec() }.encode_to_vec()),
+            Self::RecoverDevice { device, recovery_signature } => {
+                let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
+                (14, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
+            }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
     }
@@ -169,6 +173,13 @@ impl Action {
                 let message = proto::Acknowledge::decode(payload).ok()?;
                 Self::Acknowledge { epoch: message.epoch.as_slice().try_into().ok()? }
             }
+            14 => {
+                let message = proto::RecoverDevice::decode(payload).ok()?;
+                Self::RecoverDevice {
+                    device: device_entry(message.device?)?,
+                    recovery_signature: Signature::try_from(message.recovery_signature.as_slice()).ok()?,
+                }
+            }
             _ => return None,
         })
     }
@@ -181,7 +192,14 @@ impl From<&PersonEntry> for proto::PersonEntry {
             name: entry.name.clone(),
             devices: entry.devices.iter().map(Into::into).collect(),
             invitation: entry.invitation.map(|id| id.as_bytes().to_vec()),
+            recovery: entry.recovery.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&RecoveryCertificate> for proto::RecoveryCertificate {
+    fn from(certificate: &RecoveryCertificate) -> Self {
+        Self { key: certificate.key.to_vec(), signature: certificate.signature.as_bytes().to_vec() }
     }
 }
 
@@ -270,6 +288,13 @@ impl PersonEntry {
     }
 }
 
+fn recovery_certificate(message: &proto::RecoveryCertificate) -> Option<RecoveryCertificate> {
+    Some(RecoveryCertificate {
+        key: message.key.as_slice().try_into().ok()?,
+        signature: Signature::try_from(message.signature.as_slice()).ok()?,
+    })
+}
+
 fn person_entry(message: proto::PersonEntry, devices_min: usize) -> Option<PersonEntry> {
     if !(devices_min..=ENTRY_DEVICES_MAX).contains(&message.devices.len()) {
         return None;
@@ -280,6 +305,10 @@ fn person_entry(message: proto::PersonEntry, devices_min: usize) -> Option<Perso
         devices: message.devices.into_iter().map(device_entry).collect::<Option<_>>()?,
         invitation: match message.invitation {
             Some(bytes) => Some(InvitationId::try_from(bytes.as_slice()).ok()?),
+            None => None,
+        },
+        recovery: match message.recovery {
+            Some(certificate) => Some(recovery_certificate(&certificate)?),
             None => None,
         },
     };

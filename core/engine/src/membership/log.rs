@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use clave_crypto::{DeviceId, DeviceKey, PersonId};
+use clave_crypto::{DeviceId, DeviceKey, Domain, PersonId};
 
-use super::action::Action;
+use super::action::{Action, recovery_message};
 use super::evaluate::Evaluation;
 use super::graph::Graph;
 use super::operation::{Operation, PARENTS_MAX, Refusal};
@@ -163,18 +163,22 @@ impl Log {
     }
 
     fn push(&mut self, operation: Operation) -> Result<(), Refusal> {
+        let mut recovery = None;
         if !operation.parents().is_empty() {
             let past = self.graph.past_of(operation.parents()).expect("released only once all parents are in");
-            let introduced = self
-                .graph
-                .devices
-                .get(&operation.author())
-                .is_some_and(|about| about.introductions.iter().any(|(index, _)| past.contains(*index)));
+            recovery = self.recovery(operation.author(), operation.action(), &past)?;
+            let introduced = recovery.is_some()
+                || self
+                    .graph
+                    .devices
+                    .get(&operation.author())
+                    .is_some_and(|about| about.introductions.iter().any(|(index, _)| past.contains(*index)));
             if !introduced {
                 return Err(Refusal::UnknownAuthor);
             }
         }
-        self.graph.push(operation);
+        let index = self.graph.push(operation);
+        self.graph.recoveries.extend(recovery.map(|keys| (index, keys)));
         if let Some(Evaluated { evaluation, membership }) = self.evaluated.get_mut() {
             if evaluation.extend(&self.graph) {
                 evaluation.refresh(&self.graph, membership);
@@ -183,6 +187,20 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// The recovery keys that vouch for a recovery, of those that something before it names: at least one, or it is
+    /// refused. `None` for every other action.
+    fn recovery(&self, author: DeviceId, action: &Action, past: &Past) -> Result<Option<Vec<[u8; 32]>>, Refusal> {
+        let Action::RecoverDevice { device, recovery_signature } = action else { return Ok(None) };
+        let person = device.certificate.person;
+        let message = recovery_message(self.circle, device.device(), person);
+        let good = |key: &[u8; 32]| {
+            // The type of the key is of no matter to Ed25519; the domain keeps its signatures apart.
+            DeviceId::from_bytes(*key).verify(Domain::Recovery, &message, recovery_signature).is_ok()
+        };
+        let keys: Vec<_> = self.graph.recovery_keys(person, past).into_iter().filter(good).collect();
+        if author != device.device() || keys.is_empty() { Err(Refusal::BadRecovery) } else { Ok(Some(keys)) }
     }
 
     fn evaluated(&self) -> &Evaluated {
@@ -233,6 +251,10 @@ impl Log {
         }
         let past = Past::first(self.graph.len());
         let evaluation = &self.evaluated().evaluation;
+        if let Action::RecoverDevice { device: entry, .. } = action {
+            let keys = self.recovery(device, action, &past).ok().flatten().unwrap_or_default();
+            return evaluation.judge_recovery(&self.graph, &past, None, entry, &keys).map(|_| ());
+        }
         let act = evaluation.act(&self.graph, device, &past, None)?;
         evaluation.judge_act(&act, action).map(|_| ())
     }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, NoisePublicKey, PersonId};
+use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 
-use super::action::KeyPackages;
+use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate};
+use super::codec::ENTRY_DEVICES_MAX;
 use super::reason::SetAside;
 use super::rights::{MEMBERS_MAY_INVITE, Right, Role};
 use crate::{CircleId, OperationId};
@@ -31,6 +32,9 @@ pub struct Person {
     pub since: OperationId,
     /// When a guest's stay ends, in Unix milliseconds. For the caller's clock to respect.
     pub expires_ms: Option<u64>,
+    /// The key by which they can bring a device in when all others are lost: that of the last of their admissions, in
+    /// topological order, that names one.
+    pub recovery: Option<RecoveryCertificate>,
     /// Their current devices.
     pub devices: BTreeSet<DeviceId>,
 }
@@ -44,6 +48,10 @@ pub struct Device {
     pub name: String,
     /// The operation that brought it in.
     pub since: OperationId,
+    /// The person's word that it is theirs.
+    pub certificate: DeviceCertificate,
+    /// The device's word that it is that person's.
+    pub consent: Signature,
     /// How to add it to the key agreement.
     pub key_packages: KeyPackages,
     /// The key to which entries for it alone are sealed.
@@ -185,6 +193,23 @@ impl Membership {
     #[must_use]
     pub fn role_of(&self, device: DeviceId) -> Option<Role> {
         self.people.get(&self.person_of(device)?).map(|person| person.role)
+    }
+
+    /// Somebody who is in, as another circle's log can introduce them: with their current devices, the first
+    /// [`ENTRY_DEVICES_MAX`] of them. What they signed themselves holds anywhere.
+    #[must_use]
+    pub fn person_entry(&self, person: PersonId) -> Option<PersonEntry> {
+        let somebody = self.people.get(&person)?;
+        let devices = somebody.devices.iter().filter_map(|device| self.devices.get(device)).take(ENTRY_DEVICES_MAX);
+        let devices = devices.map(|device| DeviceEntry {
+            certificate: device.certificate,
+            consent: device.consent,
+            name: device.name.clone(),
+            key_packages: device.key_packages.clone(),
+            noise: device.noise,
+        });
+        let (name, devices, recovery) = (somebody.name.clone(), devices.collect(), somebody.recovery);
+        Some(PersonEntry { person, name, devices, invitation: None, recovery })
     }
 
     /// Whether a device may, by its person's role and the policies.

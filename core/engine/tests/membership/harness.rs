@@ -24,7 +24,7 @@ pub(crate) struct Circle {
 
 pub(crate) fn entry(name: &str, person: &PersonKey, device: &DeviceKey) -> PersonEntry {
     let device = DeviceEntry::new(person, device, format!("{name}'s phone"), KeyPackages::default());
-    PersonEntry { person: person.id(), name: name.to_owned(), devices: vec![device], invitation: None }
+    PersonEntry { person: person.id(), name: name.to_owned(), devices: vec![device], invitation: None, recovery: None }
 }
 
 /// Alice's new circle, with Alice in it.
