@@ -3,8 +3,10 @@
 use std::ops::Deref;
 
 use clave_engine::CircleId;
+use clave_engine::crypto::PersonId;
+use clave_engine::membership::Scope;
 
-use crate::{Circle, Node};
+use crate::{Circle, CircleInfo, Error, Node};
 
 /// A space this device is in. Cheap to clone.
 ///
@@ -31,5 +33,54 @@ impl Space {
     #[must_use]
     pub fn everybody(&self) -> &Circle {
         &self.everybody
+    }
+
+    /// The circles of this space that this device is in, the root apart: by name, chats of two last. Whoever is not in a
+    /// circle does not learn that it exists.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn circles(&self) -> Result<Vec<CircleInfo>, Error> {
+        let space = self.id();
+        let mut circles = self.node().read(move |engine| engine.circles_of(space)).await?;
+        circles.sort_by(|a, b| (a.direct, &a.name, a.id).cmp(&(b.direct, &b.name, b.id)));
+        Ok(circles)
+    }
+
+    /// A circle of this space by its id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if this device is not in it, or not yet.
+    pub async fn circle(&self, id: CircleId) -> Result<Circle, Error> {
+        let known = self.circles().await?.iter().any(|circle| circle.id == id);
+        if known { Ok(Circle::new(self.node().clone(), id)) } else { Err(Error::NotFound("circle")) }
+    }
+
+    /// Founds a circle with people of this space, and its owner is this person. Nobody else of the space learns of it.
+    ///
+    /// # Errors
+    /// If the name cannot be used, somebody is not in the space, or this person may not invite.
+    pub async fn create_circle(&self, name: &str, people: &[PersonId], scope: Scope) -> Result<Circle, Error> {
+        let (space, name, people) = (self.id(), name.to_owned(), people.to_vec());
+        let id = self.node().command(move |engine, now| engine.create_circle(space, &name, scope, &people, now)).await?;
+        let circle = Circle::new(self.node().clone(), id);
+        circle.set_up().await?;
+        Ok(circle)
+    }
+
+    /// The chat of two with somebody of this space: the one there is, or a new one.
+    ///
+    /// # Errors
+    /// If they are not in the space.
+    pub async fn direct_chat(&self, person: PersonId) -> Result<Circle, Error> {
+        let space = self.id();
+        let known = self.node().read(move |engine| engine.direct_circle(space, person)).await?;
+        if let Some(id) = known {
+            return Ok(Circle::new(self.node().clone(), id));
+        }
+        let id = self.node().command(move |engine, now| engine.create_direct_circle(space, person, now)).await?;
+        let circle = Circle::new(self.node().clone(), id);
+        circle.set_up().await?;
+        Ok(circle)
     }
 }

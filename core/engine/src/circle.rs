@@ -18,14 +18,17 @@ use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod documents;
+mod grants;
 mod held;
 mod judge;
 mod open;
+mod outer;
 mod roster;
 
 use held::{Awaits, Held};
 
 pub use documents::DocumentInfo;
+pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 
 /// The most refused entries of one circle that are remembered.
@@ -53,6 +56,8 @@ pub(crate) struct Circle {
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
+    surroundings: outer::Surroundings,
+    grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
@@ -109,6 +114,8 @@ impl Circle {
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
             repair_at_ms: None,
+            surroundings: outer::Surroundings::default(),
+            grants: grants::Grants::default(),
             repair_of: None,
             mended: false,
         })
@@ -116,11 +123,22 @@ impl Circle {
 
     /// Whether `device` may be spoken with about this circle.
     pub(crate) fn is_member(&self, device: &DeviceId) -> bool {
-        self.log.membership().devices.contains_key(device)
+        self.is_listed(device) && !self.has_expired(device)
+    }
+
+    /// Whether the log, and the space around, have a device in here: whether it is to be a leaf.
+    pub(crate) fn is_listed(&self, device: &DeviceId) -> bool {
+        self.log.membership().devices.contains_key(device) && self.is_let_in(device)
+    }
+
+    /// The devices that may be spoken with about this circle.
+    pub(crate) fn members(&self) -> impl Iterator<Item = DeviceId> {
+        self.log.membership().devices.keys().filter(|device| self.is_member(device)).copied()
     }
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.end_expired_grants(desk);
         self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
     }

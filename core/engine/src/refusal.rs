@@ -46,6 +46,9 @@ pub enum Refusal {
     /// A chunk whose hash is not its name.
     #[error("a chunk that is not what was asked for")]
     BadChunk,
+    /// An introduction to a circle that leads nowhere, or was not made by a member of it.
+    #[error("an introduction to a circle that does not hold")]
+    BadIntroduction,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,

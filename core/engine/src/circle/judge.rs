@@ -3,6 +3,7 @@
 use clave_crdt::{DocumentKind, inspect_change};
 
 use super::*;
+use crate::desk::Introduced;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
@@ -102,12 +103,13 @@ impl Circle {
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
     /// for, however much else arrives.
-    fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
+    pub(super) fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
         let ready = self.held.ready(|awaits| match awaits {
             Awaits::Key(tag) => self.keys.get(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Epoch { parent, epoch } => self.group.knows(parent) || self.group.knows(epoch),
             Awaits::Operation(id) => self.log.operation(id).is_some(),
+            Awaits::Leaving(device) => self.has_left_space(device),
             Awaits::Opening => false,
         });
         let mut envelopes = Vec::with_capacity(ready.len());
@@ -162,7 +164,7 @@ impl Circle {
             }
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
             // It says nothing to anybody but the device that it is for.
-            Body::Welcome(_) => Err(Refusal::Unexpected),
+            Body::Welcome(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -176,6 +178,10 @@ impl Circle {
         match opened.body {
             Body::Keys(bundle) => self.judge_keys(Source::Direct, &bundle, desk),
             Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
+            Body::Introduction(introduction) => {
+                desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
+                Ok(Verdict::Done)
+            }
             // What is to take effect must be the same for all, so all must be able to read it.
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) => Err(Refusal::Unexpected),
         }
@@ -228,6 +234,9 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
+        if let Some(device) = self.awaits_leaving(&heads, &processed.removed) {
+            return Ok(Verdict::Wait(Awaits::Leaving(device)));
+        }
         if !self.is_justified(&heads, &present, &processed.removed) {
             return Err(Refusal::UnjustifiedCommit);
         }
@@ -247,7 +256,7 @@ impl Circle {
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        present.iter().all(is_in) && !absent.iter().any(is_in)
+        present.iter().all(is_in) && !absent.iter().any(|device| is_in(device) && !self.has_left_space(device))
     }
 
     fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {

@@ -38,6 +38,8 @@ impl Circle {
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
             repair_at_ms: None,
+            surroundings: outer::Surroundings::default(),
+            grants: grants::Grants::default(),
             repair_of: None,
             mended: false,
         };

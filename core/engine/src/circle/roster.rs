@@ -4,6 +4,7 @@ use clave_crypto::{HashContext, hash};
 
 use super::judge::Verdict;
 use super::*;
+use crate::desk::Introducing;
 use crate::membership::Device;
 
 /// How long the first device in line waits before it mends anything, so that what is on its way arrives, in
@@ -43,6 +44,11 @@ impl Circle {
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
             for device in added.into_iter().filter(|device| Some(*device) != newcomer) {
+                if self.is_introduced(&device) {
+                    let welcome = message.clone();
+                    desk.introducing.push(Introducing { circle: self.id, device, welcome });
+                    continue;
+                }
                 let welcome = proto::Welcome { message: message.clone() };
                 match self.publish_direct(device, Body::Welcome(welcome), desk) {
                     // It published a key that nothing can be sealed to. That must not keep everybody else waiting.
@@ -88,8 +94,10 @@ impl Circle {
 
     /// Applies the one rule of which branch to follow.
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
-        let membership = self.log.membership();
-        if self.group.choose_head(|leaf| membership.devices.contains_key(leaf)).is_some() {
+        let (membership, surroundings) = (self.log.membership(), &self.surroundings);
+        let is_listed =
+            |leaf: &DeviceId| membership.devices.contains_key(leaf) && surroundings.let_in(membership, leaf);
+        if self.group.choose_head(is_listed).is_some() {
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -131,7 +139,7 @@ impl Circle {
     pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
         let leaves = &self.group.head().leaves;
-        let gone = |leaf: &&DeviceId| !devices.contains_key(leaf) && **leaf != desk.me();
+        let gone = |leaf: &&DeviceId| !self.is_listed(leaf) && **leaf != desk.me();
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
             let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
@@ -142,7 +150,7 @@ impl Circle {
         };
         let add = devices
             .iter()
-            .filter(|(id, _)| !leaves.contains(id))
+            .filter(|(id, _)| !leaves.contains(id) && self.is_let_in(id))
             .filter_map(|(id, device)| package(id, device))
             .collect();
         RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }

@@ -249,6 +249,24 @@ impl Action {
         }
     }
 
+    /// Removes somebody; nothing they did or wrote at the same time is kept.
+    #[must_use]
+    pub fn revoke_person(person: PersonId) -> Self {
+        Self::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() }
+    }
+
+    /// Removes a device; nothing it did or wrote at the same time is kept.
+    #[must_use]
+    pub fn revoke_device(device: DeviceId) -> Self {
+        Self::RevokeDevice { device, keep_heads: Vec::new(), keep_changes: Vec::new() }
+    }
+
+    /// Ends a guest's stay; nothing they did or wrote at the same time is kept.
+    #[must_use]
+    pub fn end_grant(person: PersonId) -> Self {
+        Self::EndGrant { person, keep_heads: Vec::new(), keep_changes: Vec::new() }
+    }
+
     /// What the operation would let stand of what its target did at the same time.
     pub(crate) fn keep_heads(&self) -> &[OperationId] {
         match self {

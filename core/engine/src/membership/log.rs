@@ -328,6 +328,13 @@ impl Log {
         Some(self.graph.precedes(self.graph.index(earlier)?, self.graph.index(later)?))
     }
 
+    /// Whose a device is or was, by whatever brought it in first.
+    #[must_use]
+    pub fn person_of(&self, device: DeviceId) -> Option<PersonId> {
+        let introductions = &self.graph.devices.get(&device)?.introductions;
+        introductions.iter().min_by_key(|(index, _)| self.graph.place(*index)).map(|(_, person)| *person)
+    }
+
     /// Devices that did two things of which neither follows the other, each with its earliest such pair.
     #[must_use]
     pub fn equivocations(&self) -> Vec<Equivocation> {
