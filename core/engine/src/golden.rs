@@ -125,7 +125,7 @@ fn frames(made: &mut Made) {
     let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), "/ip6/::1/tcp/1".to_owned()];
     let devices = vec![frame::DeviceAddresses { device: vec![1; 32], addresses }];
     for (name, body) in [
-        ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true })),
+        ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true, circles: vec![7; 64] })),
         (
             "frame.reconcile",
             Body::Reconcile(frame::Reconcile { circle: of(), initiator: true, message: vec![0x61, 0, 0] }),
