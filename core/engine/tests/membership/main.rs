@@ -4,6 +4,7 @@ mod graphs;
 mod harness;
 mod log;
 mod oracle;
+mod owners;
 mod recovery;
 mod rules;
 mod scale;
