@@ -1,5 +1,6 @@
 //! The rules of `docs/validation.md` that concern the membership log, one named test each, and its properties.
 
+mod audit;
 mod graphs;
 mod harness;
 mod log;

@@ -98,7 +98,7 @@ fn of_owners_who_all_leave_or_step_down_at_the_same_time_the_junior_remains() {
     assert_eq!(carol.reason(by_carol), Some(Reason::LastOwner));
     assert_eq!(
         carol.sentence(by_carol),
-        "Carol's removal of Carol was set aside because the circle would have had no owner with a device left."
+        "Carol's leaving the circle was set aside because the circle would have had no owner with a device left."
     );
     is_governable(&mut circle, &mut owners[2]);
 }
