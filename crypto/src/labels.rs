@@ -63,6 +63,8 @@ pub enum HashContext {
     Chunk,
     /// The id of a document that every member finds by itself, from its circle, kind and number.
     WellKnownDocument,
+    /// A record of an audit, with the one before it.
+    AuditRecord,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
     /// The tag of entries that are sealed to one device, from the circle and the device.
@@ -78,6 +80,7 @@ impl HashContext {
             Self::MembershipOperation => "clave/1 hash membership-operation",
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
+            Self::AuditRecord => "clave/1 hash audit-record",
             Self::RepairOrder => "clave/1 hash repair-order",
             Self::DirectTag => "clave/1 hash direct-tag",
         }
