@@ -128,8 +128,7 @@ impl Rogue {
         };
         let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
         whole.extend(garbage);
-        let Envelope { id, tag, bytes, .. } =
-            Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok()?;
+        let Envelope { id, tag, bytes, .. } = Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok()?;
         Some(Sealed { id, tag, bytes })
     }
 }
