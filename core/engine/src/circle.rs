@@ -194,9 +194,13 @@ impl Circle {
     }
 
     /// The key of that name, if it is here.
-    #[cfg(test)]
     pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
         self.keys.get(id)
+    }
+
+    /// The epoch that the key of that name belongs to, if it is here.
+    pub(crate) fn epoch_of(&self, id: &KeyId) -> Option<EpochId> {
+        self.keys.held(id).map(|held| held.epoch)
     }
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
