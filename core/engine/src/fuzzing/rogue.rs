@@ -152,9 +152,7 @@ fn body(said: Said) -> entry::entry::Body {
         Said::Changes { document, kind, changes } => {
             Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })
         }
-        Said::Welcome { device, message } => {
-            Body::Welcome(entry::Welcome { device: device.as_bytes().to_vec(), message })
-        }
+        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message }),
         Said::Garbage(bytes) => Body::Operation(bytes),
     }
 }
