@@ -259,7 +259,7 @@ fn files(made: &mut Made) {
 
 fn records(made: &mut Made) {
     made.message("local.checkpoint", &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3] });
-    let under = vec![vec![3; 32]];
+    let under = vec![vec![3; 16]];
     let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under };
     made.message("local.content-key", &key);
     made.message("local.document", &local::DocumentRecord { next_change: 300 });

@@ -120,6 +120,25 @@ impl World {
         self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
+    /// Removes a device.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn remove_device(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
+        let device = self.device(whom).id;
+        self.was_anybody_removed = true;
+        self.act(who, circle, Action::RevokeDevice { device, keep_heads: Vec::new() })
+    }
+
+    /// Ends a guest's stay.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn end_grant(&mut self, who: Who, circle: CircleId, person: PersonId) -> Result<(), EngineError> {
+        self.was_anybody_removed = true;
+        self.act(who, circle, Action::EndGrant { person })
+    }
+
     /// Gives a person another role.
     ///
     /// # Errors
