@@ -67,22 +67,22 @@ impl World {
         envelopes.iter().filter_map(|envelope| inside::open(engine, circle, envelope)).collect()
     }
 
-    /// A device that was removed holds no key of any epoch whose commit cites the removal, unless an operation outside
-    /// the commit's past brings it in again, or a rogue member gave the key away.
+    /// A device that was removed holds no key of any epoch whose commit cites the removal, unless the removal is set aside
+    /// in the end, or an operation outside the commit's past brings the device in again, or a rogue gave the key away.
     pub(super) fn check_later_keys(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
         let (mut commits, mut leaked) = (Vec::new(), BTreeSet::new());
         for entry in self.opened(circle, first) {
             let by_rogue = self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who));
             match entry.what {
-                What::Commit { epoch, operations, .. } => commits.push((epoch, operations)),
+                What::Commit { epoch, operations, .. } => commits.push((epoch, operations, entry.author)),
                 What::Keys(epochs) if by_rogue => leaked.extend(epochs),
                 _ => {}
             }
         }
-        let mut holders: BTreeMap<EpochId, Vec<Who>> = BTreeMap::new();
+        let mut holders: BTreeMap<EpochId, Vec<(Who, bool)>> = BTreeMap::new();
         for who in self.everyone().filter(|who| !self.rogues.is_one(*who)) {
-            for (_, epoch, _) in inside::content_keys(&*self.device(who).disk, circle) {
-                holders.entry(epoch).or_default().push(who);
+            for (_, epoch, derived) in inside::content_keys(&*self.device(who).disk, circle) {
+                holders.entry(epoch).or_default().push((who, derived));
             }
         }
         let ids: BTreeMap<Who, DeviceId> = self.everyone().map(|who| (who, self.device(who).id)).collect();
@@ -90,30 +90,33 @@ impl World {
         let mut found = BTreeSet::new();
         {
             let log = inside::log(self.engine(first), circle).expect("a member");
-            for (epoch, heads) in commits {
+            let aside: BTreeSet<OperationId> = log.membership().set_aside.iter().map(|aside| aside.operation).collect();
+            for (epoch, heads, author) in commits {
                 let Some(holders) = holders.get(&epoch).filter(|_| !leaked.contains(&epoch)) else { continue };
                 let (membership, past) = at_heads
                     .entry(heads.clone())
                     .or_insert_with(|| (log.membership_at(&heads).unwrap_or_default(), past(log, &heads)));
-                for who in holders {
+                for (who, derived) in holders {
                     let id = ids[who];
-                    let is_out = matches!(membership.device_standing(id), DeviceStanding::Removed { .. });
+                    // A removal that was set aside since took nothing from anybody.
+                    let is_out = match membership.device_standing(id) {
+                        DeviceStanding::Removed { by } => !aside.contains(&by),
+                        _ => false,
+                    };
                     let returns =
                         || log.operations().any(|later| !past.contains(&later.id()) && admits(later).contains(&id));
                     if is_out && !returns() {
-                        found.insert((*who, epoch));
+                        found.insert((*who, *derived, epoch, author));
                     }
                 }
             }
         }
-        for (who, epoch) in found {
-            let (name, epoch) = (
-                &self.device(who).name,
-                epoch.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-            );
-            faults.push(
-                Check::LaterKeys.fault(&format!("{name} has the key of {epoch}, whose commit cites the removal")),
-            );
+        for (who, derived, epoch, author) in found {
+            let by = self.who(&author).map_or_else(|| author.short(), |who| self.device(who).name.clone());
+            let how = if derived { "was in" } else { "was handed the key of" };
+            let what =
+                format!("{} {how} {epoch:?}, though the commit by {by} cites the removal", self.device(who).name);
+            faults.push(Check::LaterKeys.fault(&what));
         }
     }
 
