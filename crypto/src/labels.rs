@@ -59,6 +59,10 @@ pub enum HashContext {
     WellKnownDocument,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
+    /// The public name of a link between devices, from its secret.
+    LinkId,
+    /// The pre-shared key of a link between devices, from its secret. As secret as that.
+    LinkKey,
 }
 
 impl HashContext {
@@ -71,6 +75,8 @@ impl HashContext {
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
             Self::RepairOrder => "clave/1 hash repair-order",
+            Self::LinkId => "clave/1 hash link-id",
+            Self::LinkKey => "clave/1 hash link-key",
         }
     }
 }

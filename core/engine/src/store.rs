@@ -30,7 +30,7 @@ pub enum Keyspace {
     Changes = 9,
     /// Sealed chunks of files. Scope: circle. Suffix: chunk id.
     Chunks = 10,
-    /// Invitations given and taken. Suffix: invitation id.
+    /// Invitations and links given. Suffix: invitation id.
     Invitations = 11,
     /// Key packages whose private halves wait for a Welcome. Suffix: key package reference.
     KeyPackages = 12,
@@ -38,11 +38,15 @@ pub enum Keyspace {
     Addresses = 13,
     /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
+    /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
+    Answers = 21,
+    /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
+    Requests = 22,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -57,6 +61,8 @@ impl Keyspace {
         Self::KeyPackages,
         Self::Addresses,
         Self::Held,
+        Self::Answers,
+        Self::Requests,
     ];
 }
 
