@@ -24,6 +24,7 @@ mod ids;
 mod index;
 mod key_packages;
 mod link;
+mod link_code;
 pub mod membership;
 mod proto;
 mod refusal;
@@ -34,7 +35,7 @@ pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
     CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo,
-    InvitationState, IoId, JoinError, Output,
+    InvitationState, IoId, JoinError, LinkingError, Output,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;
@@ -42,5 +43,6 @@ pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, Seal
 pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
 pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
+pub use link_code::LinkCode;
 pub use refusal::{Refusal, RefusalCounts};
 pub use store::{Batch, Key, Keyspace, ReadError, StoreRead};
