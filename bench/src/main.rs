@@ -5,6 +5,7 @@
 mod aead;
 mod documents;
 mod harness;
+mod membership;
 mod store;
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|curve]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             "--quick" => quick = true,
             "--json" => file = arguments.next().map(PathBuf::from),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" => wanted.push(argument),
+            "aead" | "documents" | "store" | "membership" | "curve" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -62,6 +63,13 @@ fn main() -> ExitCode {
     }
     if wants("store") {
         groups.extend(store::groups(scale, &data));
+    }
+    if wants("membership") {
+        groups.extend(membership::groups(scale, &data));
+    }
+    // Takes minutes: only who asks for it gets it.
+    if wanted.iter().any(|wanted| wanted == "curve") {
+        groups.extend(membership::curve(scale, &data));
     }
     println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
     let results = json!({ "quick": quick, "groups": groups });
