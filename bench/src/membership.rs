@@ -8,6 +8,7 @@
 mod bare;
 mod cost;
 mod ours;
+mod parts;
 mod team;
 
 use std::collections::BTreeMap;
@@ -67,24 +68,34 @@ type Costs = BTreeMap<Side, Vec<Cost>>;
 
 /// The comparison at 10, 100 and 1,000 devices, with a warm and with a cold tree.
 pub fn groups(scale: Scale, data: &Path) -> Vec<Value> {
-    let sizes: &[usize] = if scale.quick { &[10] } else { &[10, 100, 1_000] };
+    let sizes = match scale.devices {
+        Some(devices) => vec![devices],
+        None if scale.quick => vec![10],
+        None => vec![10, 100, 1_000],
+    };
     let trees = [("warm", Tree::Warm { every: 2 }), ("cold", Tree::Cold)];
     let of_size = |&devices: &usize| trees.map(|(name, tree)| compare(devices, name, tree, scale, data));
     sizes.iter().flat_map(of_size).collect()
 }
 
-/// What the same costs up to 10,000 devices. There, every 32nd device has renewed its keys.
+/// What the same costs up to 10,000 devices, with a warm tree: at 10,000, every 32nd device has renewed its keys.
 pub fn curve(scale: Scale, data: &Path) -> Vec<Value> {
-    let sizes: &[(usize, usize)] =
-        if scale.quick { &[(10, 2), (40, 32)] } else { &[(10, 2), (100, 2), (1_000, 2), (10_000, 32)] };
-    let scale = Scale { rounds: scale.rounds.min(5), ..scale };
-    sizes.iter().map(|&(devices, every)| compare(devices, "warm", Tree::Warm { every }, scale, data)).collect()
+    let sizes = match scale.devices {
+        Some(devices) => vec![devices],
+        None if scale.quick => vec![10, 40],
+        None => vec![10, 100, 1_000, 10_000],
+    };
+    let every = |devices: usize| if devices > 1_000 { 32 } else { 2 };
+    let of_size = |devices| compare(devices, "warm", Tree::Warm { every: every(devices) }, scale, data);
+    sizes.into_iter().map(of_size).collect()
 }
 
 fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Path) -> Value {
     let mut entropy = Entropy::from_seed([3; 32]);
     let mut team = Team::new(devices, tree, &mut entropy);
     let circle = team.circle();
+    println!("\n{devices} devices, {tree_name} tree: parts");
+    let parts = parts::of(&team, &mut entropy);
     let mut engines: Vec<Device> = team.people[..2].iter().map(|person| Device::new(person, data, START_MS)).collect();
     for ((device, log), checkpoint) in engines.iter_mut().zip(team.logs).zip(team.ours) {
         device.enter(log, checkpoint, START_MS);
@@ -97,7 +108,7 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
     let disk_before = network.devices[ALICE].disk_bytes();
 
     let (mut ours, mut bare, mut rotated) = (Costs::new(), Costs::new(), BTreeMap::new());
-    let rounds = scale.rounds.min(if devices > 100 { 9 } else { 25 });
+    let rounds = scale.rounds.min(if devices > 1_000 { 5 } else { 25 });
     // The first round is not counted: it finds everything cold.
     for round in 0..=rounds {
         let newcomer = Person::new(devices + round);
@@ -140,6 +151,7 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
         "name": format!("membership, {devices} devices, {tree_name} tree"),
         "per": "operation",
         "rounds": rounds,
+        "parts_cpu_seconds": parts,
         "open_cpu_seconds": open.cpu.as_secs_f64(),
         "first_written": by_keyspace(&entered),
         "rotation_written": by_keyspace(&rotated),

@@ -25,7 +25,7 @@ pub struct Device {
     /// Bytes written since, by keyspace.
     pub written: BTreeMap<Keyspace, usize>,
     seed: [u8; 32],
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Device {
@@ -40,7 +40,7 @@ impl Device {
         store.write(vec![identity.to_batch()]).expect(ROOM);
         let engine = open(&store, person.seed, now_ms);
         let (cost, written) = (Cost::default(), BTreeMap::new());
-        Self { id: identity.device(), engine, store, cost, written, seed: person.seed, folder }
+        Self { id: identity.device(), engine, store, cost, written, seed: person.seed, _folder: folder }
     }
 
     /// Puts it into a circle.
@@ -89,8 +89,7 @@ impl Device {
 
     /// Bytes of its store on disk.
     pub fn disk_bytes(&self) -> u64 {
-        let folder = std::fs::read_dir(self.folder.path().join("store")).expect(ROOM);
-        folder.map(|file| file.and_then(|file| file.metadata()).expect(ROOM).len()).sum()
+        self.store.store().size_bytes().expect(ROOM)
     }
 
     /// What it cost since this was last asked.
