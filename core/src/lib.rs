@@ -40,6 +40,7 @@
 struct Readme;
 
 mod calendar;
+mod circle;
 mod diff;
 mod drive;
 mod error;
@@ -50,9 +51,10 @@ mod store;
 mod timeline;
 
 pub use calendar::Calendar;
+pub use circle::{Circle, DocumentHeads, Member, MemberDevice, NoteInfo};
 pub use clave_engine::{
-    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError,
-    LinkError, Refusal, RefusalCounts, SpaceId, check_name,
+    CircleId, CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink,
+    JoinError, LinkError, Refusal, RefusalCounts, SpaceId, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -66,7 +68,7 @@ pub use drive::{Drive, Progress};
 pub use error::Error;
 pub use node::{NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
-pub use space::{DocumentHeads, Member, MemberDevice, NoteInfo, Space};
+pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 
 pub use store::{

@@ -1,4 +1,4 @@
-//! The chat of a space.
+//! The chat of a circle.
 
 use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
 use clave_engine::crypto::{DeviceId, PersonId};
@@ -7,18 +7,18 @@ use clave_engine::{DocumentId, Engine, EngineError, Event, SpaceId};
 use tokio::sync::broadcast;
 
 use crate::diff::{ListDiff, diff};
-use crate::{Error, Space};
+use crate::{Circle, Error};
 
-/// The chat of a space: any number of messages, kept in segments.
+/// The chat of a circle: any number of messages, kept in segments.
 #[derive(Clone)]
 pub struct Timeline {
-    space: Space,
+    circle: Circle,
 }
 
 /// Who wrote something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// The person, if they are still in the space.
+    /// The person, if they are still in the circle.
     pub person: Option<PersonId>,
     /// The device, if the membership log knows it (yet).
     pub device: Option<DeviceId>,
@@ -41,7 +41,7 @@ pub struct Message {
     pub body: String,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
-    /// Files of the space's drive.
+    /// Files of the circle's drive.
     pub attachments: Vec<Attachment>,
     /// People named in it.
     pub mentions: Vec<PersonId>,
@@ -56,8 +56,8 @@ pub struct Message {
 }
 
 impl Timeline {
-    pub(crate) fn new(space: Space) -> Self {
-        Self { space }
+    pub(crate) fn new(circle: Circle) -> Self {
+        Self { circle }
     }
 
     /// Posts a message of plain text. Returns once it is durable here; it is sent to whoever is connected, and to the
@@ -74,8 +74,8 @@ impl Timeline {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn post(&self, draft: Draft) -> Result<MessageId, Error> {
-        let id = self.space.id;
-        self.space.node.command(move |engine, now| post(engine, id, &draft, now)).await
+        let id = self.circle.id;
+        self.circle.node.command(move |engine, now| post(engine, id, &draft, now)).await
     }
 
     /// Changes a message of one's own.
@@ -83,8 +83,8 @@ impl Timeline {
     /// # Errors
     /// If it is somebody else's, or was withdrawn.
     pub async fn edit(&self, message: MessageId, body: impl Into<String>) -> Result<(), Error> {
-        let (id, draft) = (self.space.id, Draft::text(body));
-        self.space
+        let (id, draft) = (self.circle.id, Draft::text(body));
+        self.circle
             .node
             .command(move |engine, now| {
                 in_segment_of(engine, id, message, now, |timeline| timeline.edit(&message, now, &draft))
@@ -97,8 +97,8 @@ impl Timeline {
     /// # Errors
     /// If it is somebody else's.
     pub async fn withdraw(&self, message: MessageId) -> Result<(), Error> {
-        let id = self.space.id;
-        self.space
+        let id = self.circle.id;
+        self.circle
             .node
             .command(move |engine, now| in_segment_of(engine, id, message, now, |timeline| timeline.withdraw(&message)))
             .await
@@ -109,8 +109,8 @@ impl Timeline {
     /// # Errors
     /// If there is no such message, or the reaction is none.
     pub async fn react(&self, message: MessageId, reaction: &str, present: bool) -> Result<(), Error> {
-        let (id, reaction) = (self.space.id, reaction.to_owned());
-        self.space
+        let (id, reaction) = (self.circle.id, reaction.to_owned());
+        self.circle
             .node
             .command(move |engine, now| {
                 in_segment_of(engine, id, message, now, |timeline| timeline.react(&message, &reaction, present))
@@ -123,8 +123,8 @@ impl Timeline {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn history(&self, count: usize, before: Option<MessageId>) -> Result<Vec<Message>, Error> {
-        let id = self.space.id;
-        self.space.node.read(move |engine| newest(engine, id, before, count)).await
+        let id = self.circle.id;
+        self.circle.node.read(move |engine| newest(engine, id, before, count)).await
     }
 
     /// How many messages there are.
@@ -132,8 +132,8 @@ impl Timeline {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn len(&self) -> Result<usize, Error> {
-        let id = self.space.id;
-        self.space
+        let id = self.circle.id;
+        self.circle
             .node
             .read(move |engine| {
                 let mut count = 0;
@@ -157,7 +157,7 @@ impl Timeline {
     /// [`ListDiff::Reset`] with the `count` newest.
     #[must_use]
     pub fn observe(&self, count: usize) -> TimelineUpdates {
-        let events = self.space.node.events();
+        let events = self.circle.node.events();
         TimelineUpdates { timeline: self.clone(), events, count, shown: None }
     }
 }
@@ -180,8 +180,8 @@ impl TimelineUpdates {
             if self.shown.is_some() {
                 self.wait().await?;
             }
-            let space = &self.timeline.space;
-            let (id, count) = (space.id, self.count);
+            let circle = &self.timeline.circle;
+            let (id, count) = (circle.id, self.count);
             // While there is room, messages that arrive late may go before the first one shown.
             let full = self.shown.as_ref().filter(|shown| shown.len() >= count);
             let first = full.and_then(|shown| shown.first()).map(|message| message.id);
@@ -189,7 +189,7 @@ impl TimelineUpdates {
                 Some(first) => since(engine, id, first),
                 None => newest(engine, id, None, count),
             };
-            let now = space.node.read(read).await?;
+            let now = circle.node.read(read).await?;
             let steps = match &self.shown {
                 None => vec![ListDiff::Reset(now.clone())],
                 Some(before) => diff(before, &now, |message| message.id),
@@ -203,7 +203,7 @@ impl TimelineUpdates {
 
     /// Until something in this timeline may have changed; everything that has by then counts as one change.
     async fn wait(&mut self) -> Result<(), Error> {
-        let id = self.timeline.space.id;
+        let id = self.timeline.circle.id;
         let concerns = |event: &Event| match event {
             Event::DocumentChanged { circle, kind, .. } => *circle == id && *kind == DocumentKind::Timeline,
             Event::MembershipChanged { circle } => *circle == id,

@@ -46,7 +46,7 @@ pub enum ChangeFault {
     /// It is larger than [`CHANGE_BYTES_MAX`] or has more dependencies than [`CHANGE_DEPENDENCIES_MAX`].
     #[error("it is too large")]
     TooLarge,
-    /// It names an actor that is not 20 bytes long, or the genesis actor as its author.
+    /// It names an actor that is not 24 bytes long, or the genesis actor as its author.
     #[error("it has no valid author")]
     Actor,
     /// It depends on nothing, or on the genesis of another kind of document.

@@ -11,7 +11,7 @@
 //! use clave_crdt::{Actor, Document, DocumentKind, Draft};
 //!
 //! # fn main() -> Result<(), clave_crdt::CrdtError> {
-//! let (alice, bob) = (Actor::new([1; 32], 0), Actor::new([2; 32], 0));
+//! let (alice, bob) = (Actor::new([1; 32], [0; 4], 0), Actor::new([2; 32], [0; 4], 0));
 //! let mut here = Document::new(DocumentKind::Timeline, alice);
 //! let mut there = Document::new(DocumentKind::Timeline, bob);
 //!

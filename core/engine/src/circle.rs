@@ -10,22 +10,25 @@ use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, Ros
 use prost::Message as _;
 
 use crate::desk::Desk;
-use crate::entry::{Body, Envelope};
+use crate::entry::{Body, Envelope, direct_tag};
 use crate::group::{Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::proto::{entry as proto, local};
-use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, Refusal};
+use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod documents;
+mod grants;
 mod held;
 mod judge;
 mod open;
+mod outer;
 mod roster;
 
 use held::{Awaits, Held};
 
 pub use documents::DocumentInfo;
+pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 
 /// The most refused entries of one circle that are remembered.
@@ -39,6 +42,8 @@ pub(crate) struct Circle {
     pub(crate) log: Log,
     pub(crate) group: Group,
     keys: Keyring,
+    /// The devices that the log knows, by the tag of entries that are sealed to them alone.
+    direct: BTreeMap<KeyId, DeviceId>,
     pub(crate) index: EntryIndex,
     /// Entries that could not be judged yet, and what each waits for.
     held: Held,
@@ -51,6 +56,8 @@ pub(crate) struct Circle {
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
+    surroundings: outer::Surroundings,
+    grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
@@ -80,9 +87,10 @@ impl Circle {
             desk.put(key, operation.encode());
         }
         circle.log = log;
+        circle.learn_direct_tags(None);
         let welcomed = circle.group.head().epoch;
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
-            circle.learn_key(epoch, key, welcomed, desk);
+            circle.learn_key(epoch, key, Source::Under(welcomed), desk);
         }
         Ok(circle)
     }
@@ -91,13 +99,14 @@ impl Circle {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
         file_epoch(id, None, Some(&checkpoint), checkpoint.epoch, desk);
-        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), None, &mut keys, desk);
+        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         Ok(Self {
             id,
             log: Log::new(id),
             group: Group::new(None, checkpoint),
             keys,
+            direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
             held: Held::default(),
             refused: BTreeMap::new(),
@@ -105,6 +114,8 @@ impl Circle {
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
             repair_at_ms: None,
+            surroundings: outer::Surroundings::default(),
+            grants: grants::Grants::default(),
             repair_of: None,
             mended: false,
         })
@@ -112,11 +123,22 @@ impl Circle {
 
     /// Whether `device` may be spoken with about this circle.
     pub(crate) fn is_member(&self, device: &DeviceId) -> bool {
-        self.log.membership().devices.contains_key(device)
+        self.is_listed(device) && !self.has_expired(device)
+    }
+
+    /// Whether the log, and the space around, have a device in here: whether it is to be a leaf.
+    pub(crate) fn is_listed(&self, device: &DeviceId) -> bool {
+        self.log.membership().devices.contains_key(device) && self.is_let_in(device)
+    }
+
+    /// The devices that may be spoken with about this circle.
+    pub(crate) fn members(&self) -> impl Iterator<Item = DeviceId> {
+        self.log.membership().devices.keys().filter(|device| self.is_member(device)).copied()
     }
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.end_expired_grants(desk);
         self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
     }
@@ -130,9 +152,39 @@ impl Circle {
         Ok(envelope.id)
     }
 
+    /// Seals `body` to one device that is in, keeps it and has it sent. Only that device can ever open it, whatever keys
+    /// it has, and nobody else learns who wrote it.
+    pub(crate) fn publish_direct(
+        &mut self,
+        recipient: DeviceId,
+        body: Body,
+        desk: &mut Desk,
+    ) -> Result<EntryId, EngineError> {
+        let device = self.log.membership().devices.get(&recipient).ok_or(EngineError::NoSuchDevice)?;
+        let to = (recipient, &device.noise);
+        let envelope = Envelope::seal_direct(self.id, &desk.device, to, body, desk.now_ms, &mut desk.entropy);
+        let envelope = envelope.map_err(|refusal| match refusal {
+            Refusal::Oversized => EngineError::TooLarge,
+            // It published a key to which nothing can be sealed.
+            _ => EngineError::NoSuchDevice,
+        })?;
+        self.keep(&envelope, desk);
+        desk.published.push((self.id, envelope.id));
+        Ok(envelope.id)
+    }
+
+    /// Notes the tags of the devices that an operation introduces; of all in the log, if none is named.
+    fn learn_direct_tags(&mut self, operation: Option<&OperationId>) {
+        let (log, circle) = (&self.log, self.id);
+        let one = operation.and_then(|id| log.operation(id));
+        let all = operation.is_none().then(|| log.operations()).into_iter().flatten();
+        let devices = one.into_iter().chain(all).flat_map(|operation| operation.action().introduces().1);
+        self.direct.extend(devices.map(|entry| (direct_tag(circle, &entry.device()), entry.device())));
+    }
+
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
-        let operation = self.log.new_operation(&desk.device, action).map_err(EngineError::NotAllowed)?;
+        let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }
@@ -152,9 +204,13 @@ impl Circle {
     }
 
     /// The key of that name, if it is here.
-    #[cfg(test)]
     pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
         self.keys.get(id)
+    }
+
+    /// The epoch that the key of that name belongs to, if it is here.
+    pub(crate) fn epoch_of(&self, id: &KeyId) -> Option<EpochId> {
+        self.keys.held(id).map(|held| held.epoch)
     }
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
@@ -176,7 +232,7 @@ impl Circle {
     ) -> Result<(), EngineError> {
         let epoch = checkpoint.epoch;
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
-        file_key(self.id, epoch, ContentKey::from_bytes(key), None, &mut self.keys, desk);
+        file_key(self.id, epoch, ContentKey::from_bytes(key), Source::Derived, &mut self.keys, desk);
         self.group.insert(parent, checkpoint);
         file_epoch(self.id, self.group.parent_of(&epoch), self.group.get(&epoch), epoch, desk);
         if let Some(parent) = parent {
@@ -194,12 +250,12 @@ impl Circle {
         }
     }
 
-    /// Takes in a key that was handed over under `under`.
-    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, under: EpochId, desk: &mut Desk) {
+    /// Takes in a key that was handed over.
+    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, desk: &mut Desk) {
         if self.keys.held(&key.key_id()).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
             return;
         }
-        if file_key(self.id, epoch, key, Some(under), &mut self.keys, desk) {
+        if file_key(self.id, epoch, key, source, &mut self.keys, desk) {
             self.mended = false;
         }
     }
@@ -207,7 +263,7 @@ impl Circle {
     fn note_handed_over(&mut self, id: &KeyId, under: EpochId, desk: &mut Desk) {
         if let Some(held) = self.keys.held(id) {
             let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
-            self.learn_key(epoch, key, under, desk);
+            self.learn_key(epoch, key, Source::Under(under), desk);
         }
     }
 
@@ -243,7 +299,10 @@ impl Circle {
                 Err(reason.into())
             }
             Insertion::Duplicate => Ok(()),
-            Insertion::Inserted(_) | Insertion::MissingParents(_) => {
+            insertion @ (Insertion::Inserted(_) | Insertion::MissingParents(_)) => {
+                if let Insertion::Inserted(operations) = insertion {
+                    operations.iter().for_each(|id| self.learn_direct_tags(Some(id)));
+                }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
                 if was_in && !self.is_member(&desk.me()) {
@@ -271,17 +330,29 @@ fn file_epoch(
     desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
 }
 
-/// Takes in a key: derived, or handed over under an epoch. Whether anything about it was news.
+/// Where a content key comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// This device is in the epoch.
+    Derived,
+    /// It was handed over to all who have the key of this epoch.
+    Under(EpochId),
+    /// It was handed over to this device alone.
+    Direct,
+}
+
+/// Takes in a key. Whether anything about it was news.
 fn file_key(
     circle: CircleId,
     epoch: EpochId,
     key: ContentKey,
-    under: Option<EpochId>,
+    source: Source,
     keys: &mut Keyring,
     desk: &mut Desk,
 ) -> bool {
     let id = key.key_id();
-    if !keys.insert(epoch, key, under.is_none(), under) {
+    let under = if let Source::Under(under) = source { Some(under) } else { None };
+    if !keys.insert(epoch, key, matches!(source, Source::Derived), under) {
         return false;
     }
     let held = keys.held(&id).expect("it was inserted above");

@@ -23,7 +23,25 @@ pub(crate) struct Desk {
     pub(crate) published: Vec<(CircleId, EntryId)>,
     /// Entries that arrived and were news: offered to whoever else is connected.
     pub(crate) relayed: Vec<(CircleId, EntryId)>,
+    /// Devices that a commit added to a circle of a space, and that hear of it through the space.
+    pub(crate) introducing: Vec<Introducing>,
+    /// Circles that this device was introduced to.
+    pub(crate) introduced: Vec<Introduced>,
     pub(crate) refusals: RefusalCounts,
+}
+
+/// Somebody to be introduced to a circle.
+pub(crate) struct Introducing {
+    pub(crate) circle: CircleId,
+    pub(crate) device: DeviceId,
+    pub(crate) welcome: Vec<u8>,
+}
+
+/// What somebody of a space says that a circle of it is.
+pub(crate) struct Introduced {
+    pub(crate) space: CircleId,
+    pub(crate) author: DeviceId,
+    pub(crate) introduction: crate::proto::entry::Introduction,
 }
 
 impl Desk {

@@ -12,16 +12,21 @@ use crate::{
     Batch, ChunkId, CircleId, DocumentId, EngineError, EntryId, InvitationId, Keyspace, RefusalCounts, StoreRead,
 };
 
+mod circles;
 mod commands;
 pub(crate) mod fetch;
+mod inviter;
 pub(crate) mod join;
+mod newcomer;
 pub(crate) mod peers;
 pub(crate) mod sync;
 mod wants;
 
+pub use circles::CircleInfo;
 pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
-pub use join::{InvitationInfo, InvitationState, JoinError};
+pub use inviter::{InvitationInfo, InvitationState};
+pub use join::JoinError;
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +100,22 @@ pub enum Event {
     Removed {
         /// Which circle.
         circle: CircleId,
+    },
+    /// Somebody brought this device into a circle of a space.
+    CircleJoined {
+        /// The space.
+        space: CircleId,
+        /// Which circle.
+        circle: CircleId,
+    },
+    /// A guest's stay ends soon: a day before, and an hour before.
+    GrantEnds {
+        /// In which circle.
+        circle: CircleId,
+        /// Whose.
+        person: clave_crypto::PersonId,
+        /// When, in Unix milliseconds.
+        expires_ms: u64,
     },
     /// Something about people, devices, roles or policies changed.
     MembershipChanged {
@@ -248,6 +269,8 @@ impl Engine {
             events: Vec::new(),
             published: Vec::new(),
             relayed: Vec::new(),
+            introducing: Vec::new(),
+            introduced: Vec::new(),
             refusals: RefusalCounts::new(),
         };
         let mut engine = Self {
@@ -279,7 +302,8 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let repairs = self.circles.values().filter_map(|circle| circle.repair_at_ms);
+        let times = |circle: &Circle| [circle.repair_at_ms, circle.enact_at_ms(), circle.grants_at_ms()];
+        let repairs = self.circles.values().flat_map(times).flatten();
         let others = [self.next_reconcile_ms(), self.next_retry_ms(), self.wants.next_deadline_ms()];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -352,7 +376,11 @@ impl Engine {
             self.outbox.staged.clear();
             return;
         }
+        self.take_introductions();
+        self.follow_spaces();
+        self.watch_grants();
         self.repair_rosters();
+        self.introduce();
         self.update_permissions();
         self.spread();
         self.pump();
@@ -363,6 +391,12 @@ impl Engine {
             self.outbox.push(Output::Event(event));
         }
         self.outbox.close(std::mem::take(&mut self.desk.batch));
+    }
+
+    fn watch_grants(&mut self) {
+        for circle in self.circles.values_mut() {
+            circle.watch_grants(&mut self.desk);
+        }
     }
 
     fn repair_rosters(&mut self) {

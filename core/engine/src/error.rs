@@ -12,6 +12,9 @@ pub enum EngineError {
     /// The caller asked for a circle that this device is not in.
     #[error("this device is not in that space: join it first, with an invitation")]
     NoSuchCircle,
+    /// Nothing can be sent to that device alone: it is not in, or the key that it published for this cannot be used.
+    #[error("that device is not in this space, or cannot be written to: look at who is in it")]
+    NoSuchDevice,
     /// The caller asked for an invitation that this device did not make.
     #[error("this device made no such invitation")]
     NoSuchInvitation,

@@ -75,13 +75,6 @@ impl Group {
         own().filter_map(|node| node.checkpoint.as_ref()).filter(move |tip| !parents.contains(&tip.epoch))
     }
 
-    /// The epochs this device is not in and that nothing follows.
-    pub(crate) fn foreign_tips(&self) -> impl Iterator<Item = EpochId> {
-        let parents: BTreeSet<EpochId> = self.nodes.values().filter_map(|node| node.parent).collect();
-        let foreign = self.nodes.iter().filter(|(_, node)| node.checkpoint.is_none());
-        foreign.map(|(epoch, _)| *epoch).filter(move |epoch| !parents.contains(epoch))
-    }
-
     /// `epoch` and what it descends from, newest first.
     pub(crate) fn line_of(&self, epoch: EpochId) -> impl Iterator<Item = EpochId> {
         let mut left = self.nodes.len();

@@ -31,12 +31,12 @@ mod proto;
 mod refusal;
 mod store;
 
-pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX};
+pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX, REMIND_BEFORE_MS};
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    CHUNKS_IN_FLIGHT_MAX, Channel, CircleStatus, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo,
-    InvitationState, IoId, JoinError, Output,
+    CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, Engine, Event, FRAME_BYTES_MAX,
+    FetchId, InvitationInfo, InvitationState, IoId, JoinError, Output,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

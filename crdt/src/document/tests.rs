@@ -5,7 +5,7 @@ use super::*;
 use crate::kind::KIND_KEY;
 
 fn actor(byte: u8) -> Actor {
-    Actor::new([byte; 32], 0)
+    Actor::new([byte; 32], [0; 4], 0)
 }
 
 fn put(document: &mut Document, key: &str, value: &str) -> Vec<u8> {

@@ -54,8 +54,15 @@ impl Circle {
         Ok(document)
     }
 
+    /// Who this device writes as in this circle.
+    fn actor(&self, desk: &Desk) -> Actor {
+        let device = self.log.membership().devices.get(&desk.me());
+        let stay = device.map(|device| *device.since.as_bytes().first_chunk().expect("an id is longer"));
+        Actor::new(*desk.me().as_bytes(), stay.unwrap_or_default(), desk.incarnation)
+    }
+
     fn load(&mut self, id: DocumentId, kind: DocumentKind, desk: &mut Desk) -> Result<Document, EngineError> {
-        let actor = Actor::new(*desk.me().as_bytes(), desk.incarnation);
+        let actor = self.actor(desk);
         let snapshot = desk.store.read(&snapshot_key(self.id, id, kind))?;
         let records = desk.store.all(Keyspace::Changes, &scope(self.id, id, kind))?;
         let changes: Vec<Vec<u8>> = records.values().cloned().collect();

@@ -22,6 +22,8 @@ pub(super) enum Awaits {
     Epoch { parent: EpochId, epoch: EpochId },
     /// For a commit: something that it follows.
     Operation(OperationId),
+    /// News from the space that a device has left it.
+    Leaving(DeviceId),
     /// The next time that the circle is opened, perhaps by a newer version.
     Opening,
 }

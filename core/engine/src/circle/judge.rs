@@ -3,7 +3,7 @@
 use clave_crdt::{DocumentKind, inspect_change};
 
 use super::*;
-use crate::OperationId;
+use crate::desk::Introduced;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
@@ -103,12 +103,13 @@ impl Circle {
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
     /// for, however much else arrives.
-    fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
+    pub(super) fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
         let ready = self.held.ready(|awaits| match awaits {
-            Awaits::Key(tag) => self.keys.get(tag).is_some(),
+            Awaits::Key(tag) => self.keys.get(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Epoch { parent, epoch } => self.group.knows(parent) || self.group.knows(epoch),
             Awaits::Operation(id) => self.log.operation(id).is_some(),
+            Awaits::Leaving(device) => self.has_left_space(device),
             Awaits::Opening => false,
         });
         let mut envelopes = Vec::with_capacity(ready.len());
@@ -126,6 +127,10 @@ impl Circle {
         changes: &mut ChangesByDocument,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
+        if let Some(recipient) = self.direct.get(&envelope.tag) {
+            // What is for another device is kept and passed on until that device has it.
+            return if *recipient == desk.me() { self.judge_direct(envelope, desk) } else { Ok(Verdict::Done) };
+        }
         let Some(key) = self.keys.get(&envelope.tag) else {
             return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
         };
@@ -134,11 +139,11 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
-        // The operation that added the author may be on its way. Or it can be read only with the keys that a Welcome
-        // brings, or that another leaf hands over where this device was welcomed.
+        // The operation that added the author may be on its way. Or it can be read only with the keys that another leaf
+        // hands over where this device was welcomed.
         if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
             let heard = match opened.body {
-                Body::Operation(_) | Body::Welcome(_) => true,
+                Body::Operation(_) => true,
                 Body::Keys(_) => self.is_leaf_under(&opened.author, &envelope.tag),
                 _ => false,
             };
@@ -153,9 +158,32 @@ impl Circle {
                 Ok(Verdict::Done)
             }
             Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
-            Body::Keys(bundle) => self.judge_keys(&envelope.tag, &bundle, desk),
+            Body::Keys(bundle) => {
+                let held = self.keys.held(&envelope.tag).expect("the bundle was opened with it");
+                self.judge_keys(Source::Under(held.epoch), &bundle, desk)
+            }
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
+            // It says nothing to anybody but the device that it is for.
+            Body::Welcome(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
+        }
+    }
+
+    /// Judges what is sealed to this device alone. Its author may be somebody whom the log does not know yet: this device
+    /// may have been left where the operation that added them cannot be read, and this be the way out.
+    fn judge_direct(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<Verdict, Refusal> {
+        let opened = match envelope.open_direct(self.id, &desk.device) {
+            Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
+            opened => opened?,
+        };
+        match opened.body {
+            Body::Keys(bundle) => self.judge_keys(Source::Direct, &bundle, desk),
             Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
+            Body::Introduction(introduction) => {
+                desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
+                Ok(Verdict::Done)
+            }
+            // What is to take effect must be the same for all, so all must be able to read it.
+            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -206,6 +234,9 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
+        if let Some(device) = self.awaits_leaving(&heads, &processed.removed) {
+            return Ok(Verdict::Wait(Awaits::Leaving(device)));
+        }
         if !self.is_justified(&heads, &present, &processed.removed) {
             return Err(Refusal::UnjustifiedCommit);
         }
@@ -225,18 +256,17 @@ impl Circle {
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        present.iter().all(is_in) && !absent.iter().any(is_in)
+        present.iter().all(is_in) && !absent.iter().any(|device| is_in(device) && !self.has_left_space(device))
     }
 
-    fn judge_keys(&mut self, tag: &KeyId, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
-        let under = self.keys.held(tag).map(|held| held.epoch).expect("the bundle was opened with it");
+    fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let read = |key: &proto::ContentKey| {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, under, desk);
+            self.learn_key(epoch, key, source, desk);
         }
         Ok(Verdict::Done)
     }

@@ -30,6 +30,7 @@ impl Circle {
             log,
             group: open_group(scope, desk)?,
             keys,
+            direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: open_index(scope, desk)?,
             held: Held::default(),
             refused: BTreeMap::new(),
@@ -37,9 +38,12 @@ impl Circle {
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
             repair_at_ms: None,
+            surroundings: outer::Surroundings::default(),
+            grants: grants::Grants::default(),
             repair_of: None,
             mended: false,
         };
+        circle.learn_direct_tags(None);
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;

@@ -1,11 +1,10 @@
 //! Commits: making the leaves of the group follow the membership log, and its keys lead everywhere.
 
-use std::collections::BTreeSet;
-
 use clave_crypto::{HashContext, hash};
 
 use super::judge::Verdict;
 use super::*;
+use crate::desk::Introducing;
 use crate::membership::Device;
 
 /// How long the first device in line waits before it mends anything, so that what is on its way arrives, in
@@ -45,9 +44,16 @@ impl Circle {
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
             for device in added.into_iter().filter(|device| Some(*device) != newcomer) {
-                for epoch in self.within_reach_of(&device) {
-                    let welcome = proto::Welcome { device: device.as_bytes().to_vec(), message: message.clone() };
-                    self.publish_under(epoch, Body::Welcome(welcome), desk)?;
+                if self.is_introduced(&device) {
+                    let welcome = message.clone();
+                    desk.introducing.push(Introducing { circle: self.id, device, welcome });
+                    continue;
+                }
+                let welcome = proto::Welcome { message: message.clone() };
+                match self.publish_direct(device, Body::Welcome(welcome), desk) {
+                    // It published a key that nothing can be sealed to. That must not keep everybody else waiting.
+                    Err(EngineError::NoSuchDevice) => {}
+                    published => drop(published?),
                 }
             }
         }
@@ -56,18 +62,6 @@ impl Circle {
         let before = self.keys.of_epoch(&parent).map(ContentKey::key_id);
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
-    }
-
-    /// Epochs whose keys a device holds that is in the log, but not in the head: it was added on another branch. Those
-    /// it is known to be in; else the last of each branch that can be read, which whoever was added there was told.
-    fn within_reach_of(&self, device: &DeviceId) -> BTreeSet<EpochId> {
-        let known: BTreeSet<EpochId> =
-            self.group.tips().filter(|tip| tip.leaves.contains(device)).map(|tip| tip.epoch).collect();
-        if !known.is_empty() {
-            return known;
-        }
-        let readable = |tip| self.group.line_of(tip).find(|epoch| self.keys.of_epoch(epoch).is_some());
-        self.group.foreign_tips().filter_map(readable).collect()
     }
 
     fn out_of_reach(&self) -> Vec<KeyId> {
@@ -100,8 +94,10 @@ impl Circle {
 
     /// Applies the one rule of which branch to follow.
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
-        let membership = self.log.membership();
-        if self.group.choose_head(|leaf| membership.devices.contains_key(leaf)).is_some() {
+        let (membership, surroundings) = (self.log.membership(), &self.surroundings);
+        let is_listed =
+            |leaf: &DeviceId| membership.devices.contains_key(leaf) && surroundings.let_in(membership, leaf);
+        if self.group.choose_head(is_listed).is_some() {
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -113,9 +109,6 @@ impl Circle {
         welcome: &proto::Welcome,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
-        if welcome.device != desk.me().as_bytes() {
-            return Ok(Verdict::Done);
-        }
         let Ok(secrets) = crate::key_packages::secrets(desk) else { return Ok(Verdict::Wait(Awaits::Opening)) };
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let Ok(joined) = desk.agreement.join(&desk.device, &welcome.message, &secrets) else {
@@ -141,12 +134,12 @@ impl Circle {
         Ok(Verdict::Done)
     }
 
-    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; others are
-    /// added only if theirs can reach them.
+    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; those of all
+    /// others travel as entries.
     pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
         let leaves = &self.group.head().leaves;
-        let gone = |leaf: &&DeviceId| !devices.contains_key(leaf) && **leaf != desk.me();
+        let gone = |leaf: &&DeviceId| !self.is_listed(leaf) && **leaf != desk.me();
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
             let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
@@ -157,8 +150,7 @@ impl Circle {
         };
         let add = devices
             .iter()
-            .filter(|(id, _)| !leaves.contains(id))
-            .filter(|(id, _)| newcomer == Some(**id) || !self.within_reach_of(id).is_empty())
+            .filter(|(id, _)| !leaves.contains(id) && self.is_let_in(id))
             .filter_map(|(id, device)| package(id, device))
             .collect();
         RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }

@@ -39,7 +39,7 @@ impl Engine {
             founder,
             parent: None,
         };
-        let genesis = Operation::sign(&self.desk.device, Vec::new(), genesis);
+        let genesis = Operation::sign(&self.desk.device, Vec::new(), now_ms, genesis);
         let circle = Circle::create(genesis, &mut self.desk)?;
         let id = circle.id;
         self.circles.insert(id, circle);

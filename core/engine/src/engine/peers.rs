@@ -235,12 +235,8 @@ impl Engine {
     /// Lets in who became a member, shuts out who no longer is, and begins to reconcile what is newly shared.
     pub(super) fn update_permissions(&mut self) {
         let me = self.desk.me();
-        let members: BTreeSet<DeviceId> = self
-            .circles
-            .values()
-            .flat_map(|circle| circle.log.membership().devices.keys().copied())
-            .filter(|device| *device != me)
-            .collect();
+        let members: BTreeSet<DeviceId> =
+            self.circles.values().flat_map(|circle| circle.members()).filter(|device| *device != me).collect();
         let former = std::mem::replace(&mut self.permitted, members);
         for gone in former.difference(&self.permitted) {
             self.outbox.push(Output::Forbid(*gone));

@@ -97,16 +97,16 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     let package = devices[&alice].key_packages.last_resort.clone().expect("there is always one");
     let change = RosterChange { add: vec![package], remove: Vec::new() };
     let message = Mls.commit(&device, &own, &change, &mut rig.entropy).expect("it can").welcome.expect("one was added");
-    let welcome = Body::Welcome(proto::Welcome { device: alice.as_bytes().to_vec(), message });
+    let welcome = Body::Welcome(proto::Welcome { message });
     let before = head(&rig, ALICE, circle);
-    let entry = rig.seal(CAROL, circle, welcome.clone());
+    let entry = rig.seal_direct(CAROL, ALICE, circle, welcome.clone());
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
     // Once Bob is out, nobody follows him anywhere, not even under a key that he had.
-    let entry = rig.seal(BOB, circle, welcome);
+    let entry = rig.seal_direct(BOB, ALICE, circle, welcome);
     rig.disconnect(ALICE, BOB);
     rig.disconnect(BOB, CAROL);
     let person = rig.devices[BOB].engine.identity().person();
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     assert_ne!(head(&rig, ALICE, circle), before);
     rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
@@ -140,7 +140,7 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person();
     rig.disconnect(ALICE, CAROL);
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     assert_eq!(leaves(&rig, ALICE).len(), 2);
     assert_eq!(leaves(&rig, BOB), leaves(&rig, ALICE));
@@ -171,7 +171,7 @@ fn operations_whose_causes_never_come_do_not_keep_the_store_from_opening() {
                 let parent = *blake3::hash(&n.to_be_bytes()).as_bytes();
                 let parents = vec![crate::OperationId::from_bytes(parent)];
                 let action = Action::Rename { name: n.to_string() };
-                let operation = Operation::sign(&rig.devices[author].key, parents, action);
+                let operation = Operation::sign(&rig.devices[author].key, parents, 0, action);
                 rig.seal(author, circle, Body::Operation(operation.encode()))
             })
             .collect();
@@ -193,7 +193,7 @@ fn an_operation_of_another_circle_or_by_a_stranger_is_refused() {
     rig.refuses(ALICE, Refusal::WrongCircle, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     let stranger = DeviceKey::generate(&mut rig.entropy);
     let parents = rig.devices[ALICE].engine.circles[&circle].log.heads();
-    let operation = Operation::sign(&stranger, parents, Action::Rename { name: "Mine".to_owned() });
+    let operation = Operation::sign(&stranger, parents, 0, Action::Rename { name: "Mine".to_owned() });
     let entry = rig.seal(BOB, circle, Body::Operation(operation.encode()));
     rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     let mut altered = operation.encode();
@@ -209,7 +209,7 @@ fn who_was_removed_is_heard_no_more() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     let person = rig.devices[CAROL].engine.identity().person();
     let old = rig.head_key(CAROL, circle);
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     let entry = rig.seal_under(CAROL, circle, &old, Body::Operation(Vec::new()));
     rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));

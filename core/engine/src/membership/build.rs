@@ -1,12 +1,14 @@
 //! From verdicts to the [`Membership`] that people see.
 
+use std::collections::BTreeMap;
+
 use clave_crypto::{DeviceId, PersonId};
 
-use super::action::{Action, KeyPackages};
+use super::action::{Action, DeviceEntry, KeyPackages, RecoveryCertificate};
 use super::evaluate::{Evaluation, Verdict};
 use super::graph::Graph;
 use super::reason::SetAside;
-use super::roster::{Device, Former, Membership, Person, Seniority};
+use super::roster::{Device, Former, Membership, Person, Seniority, Stay};
 use super::state::View;
 
 impl Evaluation {
@@ -15,6 +17,7 @@ impl Evaluation {
         let mut membership = Membership::default();
         for device in graph.devices.keys() {
             self.refresh_device(graph, *device, &mut membership);
+            self.refresh_stays(graph, *device, &mut membership);
         }
         for person in graph.people.keys() {
             self.refresh_person(graph, *person, &mut membership);
@@ -26,6 +29,9 @@ impl Evaluation {
         }
         self.refresh_name(graph, &mut membership);
         for index in graph.in_order() {
+            if self.standing(index, &self.view()).is_some() {
+                membership.kept_changes.extend(graph.action(index).keep_changes());
+            }
             membership.set_aside.extend(self.set_aside(graph, index));
         }
         membership
@@ -43,6 +49,7 @@ impl Evaluation {
         let (person, devices) = operation.action().introduces();
         for device in devices {
             self.refresh_device(graph, device.device(), membership);
+            self.refresh_stays(graph, device.device(), membership);
         }
         if let Some(entry) = person {
             self.refresh_person(graph, entry.person, membership);
@@ -107,6 +114,7 @@ impl Evaluation {
                 seniority: Seniority { depth, operation },
                 since: graph.id(here.since),
                 expires_ms: here.expires_ms,
+                recovery: self.recovery(graph, person, &view),
                 devices: about.devices.iter().filter(whose).copied().collect(),
             };
             membership.people.insert(person, person_now);
@@ -116,6 +124,13 @@ impl Evaluation {
                 membership.former_people.insert(person, Former { name, by: graph.id(by) });
             }
         }
+    }
+
+    /// The recovery key of the last admission by which a person is in that names one.
+    fn recovery(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<RecoveryCertificate> {
+        let naming = self.admissions(graph, person, view).filter(|index| graph.recovery_key(*index).is_some());
+        let (entry, _) = graph.action(naming.max_by_key(|index| graph.place(*index))?).introduces();
+        entry?.recovery
     }
 
     fn refresh_device(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
@@ -136,8 +151,18 @@ impl Evaluation {
                 Action::Acknowledge { epoch } => Some(*epoch),
                 _ => None,
             });
-            let (name, since) = (device_name(graph.action(since), device), graph.id(since));
-            membership.devices.insert(device, Device { person, name, since, key_packages, acknowledged });
+            let entry = device_entry(graph.action(since), device).expect("that operation brought it in");
+            let current = Device {
+                person,
+                name: entry.name.clone(),
+                since: graph.id(since),
+                certificate: entry.certificate,
+                consent: entry.consent,
+                key_packages,
+                noise: entry.noise,
+                acknowledged,
+            };
+            membership.devices.insert(device, current);
             return;
         }
         let Some(latest) = self.latest(graph, introductions()) else {
@@ -152,20 +177,39 @@ impl Evaluation {
             membership.former_devices.insert(device, Former { name, by: graph.id(by) });
         }
     }
+
+    fn refresh_stays(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
+        let (about, view) = (&graph.devices[&device], self.view());
+        let mut stays = BTreeMap::new();
+        for (index, person) in about.introductions.iter().copied().filter(|(index, _)| view.past.contains(*index)) {
+            let ended = |removals: &[usize]| self.ended_by(graph, index, removals, &view).is_some();
+            let stay = if self.standing(index, &view).is_none() {
+                Stay::SetAside
+            } else if ended(&about.removals) || ended(&graph.people[&person].removals) {
+                Stay::Ended
+            } else {
+                Stay::InStanding
+            };
+            stays.insert(graph.id(index), stay);
+        }
+        let not_in_standing = |stays: &BTreeMap<_, _>| stays.values().filter(|stay| **stay != Stay::InStanding).count();
+        membership.stays_not_in_standing += not_in_standing(&stays);
+        let before = if stays.is_empty() { None } else { membership.stays.insert(device, stays) };
+        membership.stays_not_in_standing -= before.map_or(0, |before| not_in_standing(&before));
+    }
+}
+
+fn device_entry(action: &Action, device: DeviceId) -> Option<&DeviceEntry> {
+    action.introduces().1.iter().find(|entry| entry.device() == device)
 }
 
 fn device_name(action: &Action, device: DeviceId) -> String {
-    let (_, devices) = action.introduces();
-    devices.iter().find(|entry| entry.device() == device).map(|entry| entry.name.clone()).unwrap_or_default()
+    device_entry(action, device).map(|entry| entry.name.clone()).unwrap_or_default()
 }
 
 fn key_packages(action: &Action, device: DeviceId) -> KeyPackages {
     match action {
         Action::PublishKeyPackages { key_packages } => key_packages.clone(),
-        action => {
-            let (_, devices) = action.introduces();
-            let entry = devices.iter().find(|entry| entry.device() == device);
-            entry.map(|entry| entry.key_packages.clone()).unwrap_or_default()
-        }
+        action => device_entry(action, device).map(|entry| entry.key_packages.clone()).unwrap_or_default(),
     }
 }

@@ -68,6 +68,10 @@ pub enum Reason {
     NotTheirOwn,
     /// It ends a grant, but whom it is about is no guest with a date.
     NoGrant,
+    /// It brings a device in by a recovery key that no admission by which its person is in names.
+    NoRecovery,
+    /// It brings a device in by a recovery key that was named before, so perhaps removed.
+    NotNew,
     /// It changes nothing.
     NoChange,
     /// It is malformed or from a newer version of Clave.
@@ -118,6 +122,10 @@ impl fmt::Display for Reason {
             Self::DeviceTaken => f.write_str("the device is somebody else's; use another"),
             Self::NotTheirOwn => f.write_str("only the person themselves can do that"),
             Self::NoGrant => f.write_str("they are no guest with a date; remove them instead"),
+            Self::NoRecovery => {
+                f.write_str("the recovery phrase is not the one this person came in with; check the phrase, or ask a member for an invitation")
+            }
+            Self::NotNew => f.write_str("the device was in the circle before; recover on a device with a new identity"),
             Self::NoChange => f.write_str("they have that role already"),
             Self::Unreadable => f.write_str("it is malformed or out of bounds, or needs a newer version of Clave"),
         }
@@ -154,6 +162,8 @@ impl Reason {
             Self::DeviceTaken => "the device is somebody else's".to_owned(),
             Self::NotTheirOwn => format!("only the person themselves can do that, and {author} is somebody else"),
             Self::NoGrant => "they are no guest with a date".to_owned(),
+            Self::NoRecovery => format!("{author} had not come in with that recovery key"),
+            Self::NotNew => "the device had been there before, and a recovery brings in new ones only".to_owned(),
             Self::NoChange => "it changes nothing".to_owned(),
             Self::Unreadable => "this version of Clave cannot read it; update to see what it says".to_owned(),
         }
@@ -168,6 +178,9 @@ pub(crate) fn words(action: &Action, names: &dyn Names) -> (String, String) {
             ("added", "addition of", format!("{} as {}", names.person(newcomer.person), article(*role)))
         }
         Action::AddDevice { device } => ("added", "addition of", format!("the device “{}”", device.name)),
+        Action::RecoverDevice { device, .. } => {
+            ("recovered with", "recovery with", format!("the new device “{}”", device.name))
+        }
         Action::RevokePerson { person, .. } => ("removed", "removal of", names.person(*person)),
         Action::RevokeDevice { device, .. } => {
             ("revoked", "revocation of", format!("the device “{}”", names.device(*device)))
@@ -180,7 +193,7 @@ pub(crate) fn words(action: &Action, names: &dyn Names) -> (String, String) {
         Action::Grant { guest, .. } => {
             ("let in", "admission of", format!("{} as a guest until a date", names.person(guest.person)))
         }
-        Action::EndGrant { person } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
+        Action::EndGrant { person, .. } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
         Action::PublishKeyPackages { .. } => ("published", "publication of", "key packages".to_owned()),
         Action::SetPolicy { key, value, .. } => ("set", "setting of", format!("the policy {key} to “{value}”")),
         Action::Acknowledge { .. } => ("confirmed", "confirmation of", "the newest keys".to_owned()),

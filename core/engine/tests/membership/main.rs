@@ -4,5 +4,7 @@ mod graphs;
 mod harness;
 mod log;
 mod oracle;
+mod recovery;
 mod rules;
 mod scale;
+mod stays;

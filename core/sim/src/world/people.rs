@@ -117,7 +117,7 @@ impl World {
     pub fn remove(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
         let person = self.device(whom).person;
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new() })
+        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
     /// Gives a person another role.

@@ -1,0 +1,305 @@
+//! The side of an invitation that hands it out and answers who takes it up.
+
+use clave_crypto::{Domain, Handshake, Signature};
+use prost::Message as _;
+use zeroize::Zeroizing;
+
+use super::join::{Answering, HANDSHAKES_MAX, prologue};
+use super::*;
+use crate::identity::check_name;
+use crate::link::InviteLink;
+use crate::membership::{Action, Operation, PersonEntry, Reason, Right, Role};
+use crate::proto::invitation as proto;
+use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
+use crate::proto::local;
+use crate::{Key, Refusal};
+
+/// An invitation as its maker sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvitationInfo {
+    /// Which.
+    pub id: InvitationId,
+    /// Unix milliseconds.
+    pub expires_ms: u64,
+    /// What has become of it.
+    pub state: InvitationState,
+}
+
+/// What has become of an invitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvitationState {
+    /// Not taken up.
+    Open,
+    /// Taken up by this device.
+    Used(DeviceId),
+    /// Taken back.
+    Revoked,
+    /// Over.
+    Expired,
+}
+
+impl Engine {
+    /// Command: makes an invitation to a circle that works once, until `valid_ms` from now.
+    ///
+    /// # Errors
+    /// If this device is not in the circle or may not invite.
+    pub fn invite(&mut self, circle: CircleId, valid_ms: u64, now_ms: u64) -> Result<InviteLink, EngineError> {
+        self.begin(now_ms)?;
+        let me = self.desk.me();
+        let (space, _) = self.circle_mut(circle)?;
+        if !space.log.membership().may(me, Right::Invite) {
+            return Err(EngineError::MayNotInvite);
+        }
+        let space_name = space.log.membership().name.clone();
+        // A newcomer's terminal shows it before there is a circle that says who named it so.
+        let space_name = check_name(&space_name).unwrap_or_default().to_owned();
+        let link = InviteLink {
+            invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
+            circle,
+            inviter: me,
+            expires_ms: now_ms.saturating_add(valid_ms),
+            addresses: self.addresses.get(&me).cloned().unwrap_or_default(),
+            space_name,
+            secret: Zeroizing::new(self.desk.entropy.bytes()),
+        };
+        let record = local::Invitation {
+            circle: circle.as_bytes().to_vec(),
+            secret: link.secret.to_vec(),
+            expires_ms: link.expires_ms,
+            ..Default::default()
+        };
+        self.store_invitation(link.invitation, &record);
+        self.finish();
+        Ok(link)
+    }
+
+    /// Command: takes an invitation back. One that was used stays used: remove the person instead.
+    ///
+    /// # Errors
+    /// If this device made no such invitation.
+    pub fn revoke_invitation(&mut self, id: InvitationId, now_ms: u64) -> Result<(), EngineError> {
+        self.begin(now_ms)?;
+        let mut record = self.load_invitation(id)?.ok_or(EngineError::NoSuchInvitation)?;
+        record.revoked = true;
+        self.store_invitation(id, &record);
+        self.finish();
+        Ok(())
+    }
+
+    /// The invitations to a circle that this device made, as they stand at a time.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn invitations(&self, circle: CircleId, now_ms: u64) -> Result<Vec<InvitationInfo>, EngineError> {
+        let mut invitations = Vec::new();
+        for (suffix, record) in self.desk.store.all(Keyspace::Invitations, &[])? {
+            let record = local::Invitation::decode(record.as_slice())?;
+            if record.circle == circle.as_bytes() {
+                let id = InvitationId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+                let state = state_of(&record, now_ms);
+                invitations.push(InvitationInfo { id, expires_ms: record.expires_ms, state });
+            }
+        }
+        Ok(invitations)
+    }
+
+    /// Message 1, perhaps anew after a lost connection.
+    pub(super) fn answer_handshake(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        attempt: u64,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        if self.joins.answering.get(&(peer, id)).is_some_and(|(current, _)| *current == attempt) {
+            return Err(Refusal::Unexpected);
+        }
+        let record = match self.usable_invitation(peer, id) {
+            Ok(record) => record,
+            Err(error) => {
+                self.refuse_join(peer, id, attempt, error);
+                return Ok(());
+            }
+        };
+        self.joins.answering.remove(&(peer, id));
+        self.joins.make_room(self.desk.now_ms);
+        if self.joins.answering.len() >= HANDSHAKES_MAX {
+            self.refuse_join(peer, id, attempt, JoinError::Busy);
+            return Ok(());
+        }
+        let secret: [u8; 32] = record.secret.as_slice().try_into().map_err(|_| Refusal::Malformed)?;
+        let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let prologue = prologue(id, circle, self.desk.me());
+        let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
+        if handshake.read(message).is_err() {
+            // The joiner's link names another circle.
+            self.refuse_join(peer, id, attempt, JoinError::Tampered);
+            return Ok(());
+        }
+        let reply = handshake.write(&[]).map_err(|_| Refusal::Malformed)?;
+        self.joins.answering.insert((peer, id), (attempt, Answering::Handshake(Box::new(handshake))));
+        self.joins.began_ms.insert((peer, id), self.desk.now_ms);
+        self.send_join(peer, id, attempt, FrameBody::Handshake(reply));
+        Ok(())
+    }
+
+    /// Message 3: the first that shows whether the other side holds the secret.
+    pub(super) fn finish_handshake(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        attempt: u64,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        let mut handshake = match self.joins.answering.remove(&(peer, id)) {
+            Some((current, Answering::Handshake(handshake))) if current == attempt => handshake,
+            // Of an attempt that was given up, or twice.
+            other => {
+                self.joins.answering.extend(other.map(|other| ((peer, id), other)));
+                return Err(Refusal::Unexpected);
+            }
+        };
+        if handshake.read(message).is_err() {
+            self.refuse_join(peer, id, attempt, JoinError::Tampered);
+            return Ok(());
+        }
+        let session = handshake.into_session().map_err(|_| Refusal::Malformed)?;
+        self.joins.answering.insert((peer, id), (attempt, Answering::Session(Box::new(session))));
+        Ok(())
+    }
+
+    pub(super) fn answer_request(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        attempt: u64,
+        sealed: &[u8],
+    ) -> Result<(), Refusal> {
+        let mut session = match self.joins.answering.remove(&(peer, id)) {
+            Some((current, Answering::Session(session))) if current == attempt => session,
+            Some(other) => {
+                self.joins.answering.insert((peer, id), other);
+                return Err(Refusal::Unexpected);
+            }
+            None => return Err(Refusal::Unexpected),
+        };
+        let request = session.open(sealed).map_err(|_| Refusal::BadSeal)?;
+        let request = proto::Request::decode(request.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let handshake_hash = *session.handshake_hash();
+        let body = match self.admit(peer, id, &request, &handshake_hash) {
+            Ok(accepted) => AnswerBody::Accepted(accepted),
+            Err(error) => AnswerBody::Refused(error as u32),
+        };
+        let answer = proto::Answer { body: Some(body) }.encode_to_vec();
+        let sealed = session.seal(&answer).map_err(|_| Refusal::Oversized)?;
+        self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
+        Ok(())
+    }
+
+    fn admit(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        request: &proto::Request,
+        handshake_hash: &[u8; 32],
+    ) -> Result<proto::Accepted, JoinError> {
+        let mut record = self.usable_invitation(peer, id)?;
+        let sign = |desk: &Desk| desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec();
+        if !record.used_by.is_empty() {
+            // The same device once more: its answer was lost on the way.
+            let answer = proto::Accepted::decode(record.answer.as_slice()).map_err(|_| JoinError::Busy)?;
+            return Ok(proto::Accepted { signature: sign(&self.desk), ..answer });
+        }
+        let circle_id = CircleId::try_from(record.circle.as_slice()).map_err(|_| JoinError::Unknown)?;
+        let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
+        let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
+        let accepted = add_newcomer(circle, id, newcomer, &mut self.desk)?;
+        record.used_by = peer.as_bytes().to_vec();
+        record.answer = accepted.encode_to_vec();
+        self.store_invitation(id, &record);
+        Ok(proto::Accepted { signature: sign(&self.desk), ..accepted })
+    }
+
+    fn usable_invitation(&self, peer: DeviceId, id: InvitationId) -> Result<local::Invitation, JoinError> {
+        let record = self.load_invitation(id).ok().flatten().ok_or(JoinError::Unknown)?;
+        match state_of(&record, self.desk.now_ms) {
+            InvitationState::Used(device) if device != peer => Err(JoinError::Used),
+            InvitationState::Used(_) | InvitationState::Open => Ok(record),
+            InvitationState::Revoked => Err(JoinError::Revoked),
+            InvitationState::Expired => Err(JoinError::Expired),
+        }
+    }
+
+    fn load_invitation(&self, id: InvitationId) -> Result<Option<local::Invitation>, EngineError> {
+        let record = self.desk.store.read(&Key::new(Keyspace::Invitations, [], id.as_bytes()))?;
+        Ok(record.map(|record| local::Invitation::decode(record.as_slice())).transpose()?)
+    }
+
+    fn store_invitation(&mut self, id: InvitationId, record: &local::Invitation) {
+        self.desk.put(Key::new(Keyspace::Invitations, [], id.as_bytes()), record.encode_to_vec());
+    }
+
+    fn refuse_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, error: JoinError) {
+        self.send_join(peer, id, attempt, FrameBody::Refused(error as u32));
+    }
+}
+
+/// Reads who asks, if their papers are in order: one device, the one that is connected, which signed this handshake.
+fn check_request(
+    peer: DeviceId,
+    request: &proto::Request,
+    handshake_hash: &[u8; 32],
+    desk: &Desk,
+) -> Option<PersonEntry> {
+    let newcomer = PersonEntry::decode(&request.newcomer)?;
+    let signature = Signature::try_from(request.signature.as_slice()).ok()?;
+    peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
+    let [device] = newcomer.devices.as_slice() else { return None };
+    let packages: Vec<_> = device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).collect();
+    let names = [&newcomer.name, &device.name];
+    let own = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == peer);
+    let in_order = device.device() == peer
+        && device.certificate.person == newcomer.person
+        && device.verify().is_ok()
+        && names.iter().all(|name| check_name(name).is_ok_and(|checked| checked == name.as_str()))
+        // Without one they would be in the log, and no commit could follow it.
+        && !packages.is_empty()
+        && packages.into_iter().all(own);
+    in_order.then_some(newcomer)
+}
+
+/// Writes the newcomer into the log and adds their device to the group.
+fn add_newcomer(
+    circle: &mut Circle,
+    invitation: InvitationId,
+    newcomer: PersonEntry,
+    desk: &mut Desk,
+) -> Result<proto::Accepted, JoinError> {
+    let device = newcomer.devices[0].device();
+    let newcomer = PersonEntry { invitation: Some(invitation), ..newcomer };
+    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|error| match error {
+        EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::AlreadyMember,
+        _ => JoinError::NotAllowed,
+    })?;
+    let change = circle.difference(Some(device), desk);
+    let welcome = circle.commit(change, Some(device), desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
+    Ok(proto::Accepted {
+        signature: Vec::new(),
+        operations: circle.log.operations().map(Operation::encode).collect(),
+        welcome,
+        keys: circle
+            .history()
+            .map(|(epoch, key)| proto::EpochKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
+            .collect(),
+    })
+}
+
+fn state_of(record: &local::Invitation, now_ms: u64) -> InvitationState {
+    match DeviceId::try_from(record.used_by.as_slice()) {
+        Ok(device) => InvitationState::Used(device),
+        Err(_) if record.revoked => InvitationState::Revoked,
+        Err(_) if record.expires_ms < now_ms => InvitationState::Expired,
+        Err(_) => InvitationState::Open,
+    }
+}
