@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::engine::join::prologue;
 use crate::entry::{Body, Envelope, direct_tag};
 use crate::membership::{
-    Action, DeviceEntry, KeyPackages, Operation, PersonEntry, RecoveryCertificate, Role, recovery_message,
+    Action, DeviceEntry, KeyPackages, Operation, PersonEntry, RecoveryCertificate, Role, Scope, recovery_message,
 };
 use crate::proto::{entry, file, frame, invitation, local};
 use crate::{CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, OperationId, seal_content};
@@ -197,7 +197,13 @@ fn operations(made: &mut Made) {
     for (label, action) in [
         (
             "operation.1-genesis",
-            Action::Genesis { name: name.clone(), nonce: [7; 16], founder: whole.clone(), parent: Some(circle()) },
+            Action::Genesis {
+                name: name.clone(),
+                nonce: [7; 16],
+                founder: whole.clone(),
+                parent: Some(circle()),
+                scope: Scope::Isolated,
+            },
         ),
         ("operation.2-add-person", Action::AddPerson { newcomer: whole.clone(), role: Role::Member }),
         ("operation.3-add-device", Action::AddDevice { device: entry.clone() }),

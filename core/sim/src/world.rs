@@ -308,8 +308,8 @@ impl World {
         self.connect_all();
     }
 
-    /// Gives an input or command to a device and takes what comes out.
-    pub(crate) fn input<T>(&mut self, who: Who, input: impl FnOnce(&mut Engine, u64) -> T) -> T {
+    /// Gives a device an input or command, with the time by its clock, and takes what comes out.
+    pub fn input<T>(&mut self, who: Who, input: impl FnOnce(&mut Engine, u64) -> T) -> T {
         let device = &mut self.devices[who.0];
         let now = device.clock(self.now_ms);
         let result = input(device.engine.as_mut().expect("only devices that are up get inputs"), now);

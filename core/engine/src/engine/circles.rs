@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use clave_crypto::PersonId;
-use prost::Message as _;
 
 use super::*;
 use crate::Refusal;

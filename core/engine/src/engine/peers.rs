@@ -18,6 +18,8 @@ pub(crate) const ADDRESSES_MAX: usize = 16;
 pub(crate) const ADDRESS_BYTES_MAX: usize = 256;
 /// Devices whose addresses one hello tells.
 pub(crate) const HELLO_DEVICES_MAX: usize = 512;
+/// Circles that one hello names.
+pub(crate) const HELLO_CIRCLES_MAX: usize = 8_192;
 /// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
 pub(crate) const UNREAD_FRAMES_MAX: usize = 1_024;
 
@@ -31,6 +33,10 @@ pub(super) struct Peer {
     /// Whether it said hello: before that it may not know yet that it shares anything with this device, and would
     /// refuse whatever else it is sent.
     pub(super) ready: bool,
+    /// The circles that it named: those that it knows itself to be in together with this device.
+    pub(super) circles: BTreeSet<CircleId>,
+    /// The circles that were named to it; none before the first hello.
+    told: Option<BTreeSet<CircleId>>,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
@@ -255,12 +261,24 @@ impl Engine {
         }
         for device in self.ready_peers() {
             let shared = self.circles_shared_with(&device);
-            let begun = &mut self.peers.get_mut(&device).expect("only connected peers are ready").begun;
-            begun.retain(|circle| shared.contains(circle));
-            for circle in shared.difference(&begun.clone()) {
+            let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
+            let is_news = peer.told.as_ref() != Some(&shared);
+            peer.begun.retain(|circle| shared.contains(circle) && peer.circles.contains(circle));
+            let begun = peer.begun.clone();
+            let ready: BTreeSet<CircleId> = shared.intersection(&peer.circles).copied().collect();
+            if is_news {
+                self.say_hello(device, true);
+            }
+            for circle in ready.difference(&begun) {
                 self.begin_reconcile(device, *circle);
             }
         }
+    }
+
+    /// Whether a peer is in a circle and knows it.
+    pub(super) fn speaks_of(&self, peer: &DeviceId, circle: &CircleId) -> bool {
+        self.circles.get(circle).is_some_and(|circle| circle.is_member(peer))
+            && self.peers.get(peer).is_some_and(|peer| peer.circles.contains(circle))
     }
 
     fn circles_shared_with(&self, device: &DeviceId) -> BTreeSet<CircleId> {
@@ -284,7 +302,12 @@ impl Engine {
                 devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
             }
         }
-        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply }));
+        let shared: BTreeSet<CircleId> = self.circles_shared_with(&to).into_iter().take(HELLO_CIRCLES_MAX).collect();
+        let circles = shared.iter().flat_map(|circle| circle.as_bytes().iter().copied()).collect();
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.told = Some(shared);
+        }
+        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply, circles }));
     }
 
     /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
@@ -293,6 +316,14 @@ impl Engine {
         if hello.devices.len() > HELLO_DEVICES_MAX {
             return Err(Refusal::Oversized);
         }
+        let (named, rest) = hello.circles.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(Refusal::Malformed);
+        }
+        if named.len() > HELLO_CIRCLES_MAX {
+            return Err(Refusal::Oversized);
+        }
+        let circles: BTreeSet<CircleId> = named.iter().map(|id| CircleId::from_bytes(*id)).collect();
         let mut devices = Vec::with_capacity(hello.devices.len());
         for entry in hello.devices {
             let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
@@ -315,10 +346,11 @@ impl Engine {
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
-            let (unread, bulk_in_flight) = (link.unread, link.bulk_in_flight);
-            *link = Peer { ready: true, unread, bulk_in_flight, ..Peer::default() };
+            let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
+            *link = Peer { ready: true, unread, bulk_in_flight, told, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
+        self.peers.get_mut(&peer).expect("take_frame() saw it").circles = circles;
         // What is shared is reconciled as this input ends.
         Ok(())
     }

@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use super::rig::*;
 use crate::engine::join::{HANDSHAKE_MS, HANDSHAKES_MAX, prologue};
-use crate::membership::{Action, DeviceEntry, KeyPackages, Log, Operation, PersonEntry, Role};
+use crate::membership::{Action, DeviceEntry, KeyPackages, Log, Operation, PersonEntry, Role, Scope};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::answer::Body as Answer;
 use crate::proto::invitation::join_frame::Body as Frame;
@@ -415,7 +415,13 @@ impl Host {
             invitation: None,
             recovery: None,
         };
-        let genesis = Action::Genesis { name: "Trap".to_owned(), nonce: rig.entropy.bytes(), founder, parent: None };
+        let genesis = Action::Genesis {
+            name: "Trap".to_owned(),
+            nonce: rig.entropy.bytes(),
+            founder,
+            parent: None,
+            scope: Scope::Nested,
+        };
         let log = Log::found(device, genesis, 0).expect("anybody may");
         let circle = log.circle();
         let group = SealedSecret.create(device, circle.as_bytes(), &mut rig.entropy);

@@ -19,8 +19,10 @@ pub enum Action {
         nonce: [u8; 16],
         /// The first owner. The operation is signed by one of the devices named here.
         founder: PersonEntry,
-        /// The circle that this one belongs to, by reference only.
+        /// The space that this circle belongs to, by reference only. None: it is a space itself.
         parent: Option<CircleId>,
+        /// What belonging there means for who is in. A space is never [`Scope::Isolated`].
+        scope: Scope,
     },
     /// Brings somebody in, or back in. Their devices of an earlier stay do not return unless named again.
     AddPerson {
@@ -123,6 +125,16 @@ pub enum Action {
         /// What could not be read.
         payload: Vec<u8>,
     },
+}
+
+/// Who of a circle's own roster is in it in effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Whoever is also in the space.
+    #[default]
+    Nested,
+    /// Everybody: for people from outside the space.
+    Isolated,
 }
 
 /// Key packages of one device (RFC 9420, section 10), encoded.

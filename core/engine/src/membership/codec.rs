@@ -3,7 +3,8 @@
 use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 use prost::Message;
 
-use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate};
+use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
+use super::policy::Policy;
 use super::rights::Role;
 use crate::{CircleId, InvitationId, OperationId};
 
@@ -27,10 +28,11 @@ impl Action {
     /// The kind and payload that stand for the action on the wire.
     pub(crate) fn encode(&self) -> (u32, Vec<u8>) {
         match self {
-            Self::Genesis { name, nonce, founder, parent } => {
+            Self::Genesis { name, nonce, founder, parent, scope } => {
                 let parent = parent.map(|circle| circle.as_bytes().to_vec());
                 let founder = Some(founder.into());
-                (1, proto::Genesis { name: name.clone(), nonce: nonce.to_vec(), founder, parent }.encode_to_vec())
+                let (name, nonce, isolated) = (name.clone(), nonce.to_vec(), *scope == Scope::Isolated);
+                (1, proto::Genesis { name, nonce, founder, parent, isolated }.encode_to_vec())
             }
             Self::AddPerson { newcomer, role } => {
                 let role = role.number().into();
@@ -102,9 +104,14 @@ impl Action {
                     name: name(message.name)?,
                     nonce: message.nonce.as_slice().try_into().ok()?,
                     founder: person_entry(message.founder?, 1)?,
-                    parent: match message.parent {
+                    parent: match &message.parent {
                         Some(bytes) => Some(CircleId::try_from(bytes.as_slice()).ok()?),
                         None => None,
+                    },
+                    scope: match (message.isolated, message.parent.is_some()) {
+                        (true, true) => Scope::Isolated,
+                        (true, false) => return None,
+                        (false, _) => Scope::Nested,
                     },
                 }
             }
@@ -163,6 +170,7 @@ impl Action {
             }
             12 => {
                 let message = proto::SetPolicy::decode(payload).ok()?;
+                Policy::parse(&message.key, &message.value).ok()?;
                 Self::SetPolicy {
                     key: name(message.key)?,
                     value: name(message.value)?,

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 
-use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate};
+use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
 use super::codec::ENTRY_DEVICES_MAX;
+use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE};
 use super::reason::SetAside;
-use super::rights::{MEMBERS_MAY_INVITE, Right, Role};
+use super::rights::{Right, Role};
 use crate::{CircleId, OperationId};
 
 /// How long somebody has had their role: who got it nearer to the genesis is senior, and compares as less.
@@ -109,8 +110,10 @@ pub enum Stay {
 pub struct Membership {
     /// The name of the circle. Empty before the genesis arrived.
     pub name: String,
-    /// The circle that this one says to belong to.
+    /// The space that this circle says to belong to. None: it is a space itself.
     pub parent: Option<CircleId>,
+    /// What belonging there means for who is in.
+    pub scope: Scope,
     /// Everybody who is in.
     pub people: BTreeMap<PersonId, Person>,
     /// Every device that is in.
@@ -231,6 +234,13 @@ impl Membership {
     #[must_use]
     pub fn members_may_invite(&self) -> bool {
         self.policies.get(MEMBERS_MAY_INVITE).is_none_or(|value| value != "false")
+    }
+
+    /// The policy [`HISTORY`].
+    #[must_use]
+    pub fn history(&self) -> History {
+        let value = self.policies.get(HISTORY);
+        value.map_or(History::default(), |value| value.parse().expect("a malformed value is never set"))
     }
 }
 

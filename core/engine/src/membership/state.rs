@@ -6,7 +6,8 @@ use super::action::Action;
 use super::evaluate::{Evaluation, Precedence, Standing, Verdict};
 use super::graph::Graph;
 use super::past::Past;
-use super::rights::{MEMBERS_MAY_INVITE, Role};
+use super::policy::MEMBERS_MAY_INVITE;
+use super::rights::Role;
 
 /// From where one looks: which operations are seen.
 #[derive(Clone, Copy)]

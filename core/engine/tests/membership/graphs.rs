@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use clave_crypto::{DeviceKey, Domain, PersonKey};
 use clave_engine::membership::{
-    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership, Operation,
-    PersonEntry, RecoveryCertificate, Role, Stay, recovery_message,
+    Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
+    Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message,
 };
 use clave_engine::{CircleId, OperationId};
 use proptest::prelude::*;
@@ -120,8 +120,12 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
         13 => Action::Grant { guest: person_entry(step.target, step.device, step.clock_ms), expires_ms: 1 },
         14 => Action::EndGrant { person: target, keep_heads, keep_changes },
         15 => {
-            let value = (role > Role::Admin).to_string();
-            Action::SetPolicy { key: MEMBERS_MAY_INVITE.to_owned(), value, keep_heads }
+            let (key, value) = match role {
+                Role::Guest => (MEMBERS_MAY_INVITE, "perhaps".to_owned()),
+                Role::Bot => (HISTORY, format!("ratcheted:{}", 1 + step.clock_ms % 9)),
+                role => (MEMBERS_MAY_INVITE, (role > Role::Admin).to_string()),
+            };
+            Action::SetPolicy { key: key.to_owned(), value, keep_heads }
         }
         16 => Action::SetProfile { person: target, name: format!("{role}") },
         17 | 18 => {
@@ -138,7 +142,13 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
 /// Plays a script and returns everything that anybody did, parents first.
 fn play(script: &Script) -> Vec<Operation> {
     let founder = &EVERYBODY[0];
-    let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: person_entry(0, 2, 0), parent: None };
+    let genesis = Action::Genesis {
+        name: "Band".into(),
+        nonce: [0; 16],
+        founder: person_entry(0, 2, 0),
+        parent: None,
+        scope: Scope::Nested,
+    };
     let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();
     for (n, role) in script.roles.iter().enumerate() {
@@ -328,6 +338,7 @@ fn the_graphs_reach_every_rule() {
         "NoGrant",
         "NoRecovery",
         "NotNew",
+        "Unreadable",
         // And these stand in some graph.
         "AddDevice",
         "RecoverDevice",

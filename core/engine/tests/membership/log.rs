@@ -3,7 +3,7 @@
 use clave_crypto::DeviceKey;
 use clave_engine::membership::{
     Action, Equivocation, Insertion, Log, NAME_BYTES_MAX, OPERATION_BYTES_MAX, Operation, PARENTS_MAX,
-    PENDING_OPERATIONS_MAX, Reason, Refusal, Role,
+    PENDING_OPERATIONS_MAX, Reason, Refusal, Role, Scope,
 };
 use clave_engine::{CircleId, OperationId};
 use prost::Message as _;
@@ -125,7 +125,13 @@ fn strangers_do_not_get_into_the_log() {
 fn a_log_has_one_genesis() {
     let (mut circle, mut alice) = alice();
     let founder = || entry("Alice", &alice.person, &alice.device);
-    let genesis = |nonce| Action::Genesis { name: "Band".into(), nonce: [nonce; 16], founder: founder(), parent: None };
+    let genesis = |nonce| Action::Genesis {
+        name: "Band".into(),
+        nonce: [nonce; 16],
+        founder: founder(),
+        parent: None,
+        scope: Scope::Nested,
+    };
     let other = Operation::sign(&alice.device, Vec::new(), NOW_MS, genesis(8));
     let late = Operation::sign(&alice.device, alice.log.heads(), NOW_MS, genesis(7));
     let orphan = Operation::sign(&alice.device, Vec::new(), NOW_MS, rename("x"));

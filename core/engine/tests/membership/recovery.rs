@@ -4,7 +4,7 @@ use clave_crypto::{DeviceKey, Domain};
 use clave_engine::CircleId;
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason,
-    RecoveryCertificate, Refusal, Role, Stay, recovery_message,
+    RecoveryCertificate, Refusal, Role, Scope, Stay, recovery_message,
 };
 
 use crate::harness::{Circle, NOW_MS, Peer, add, alice, entry, meet, remove};
@@ -174,7 +174,7 @@ fn who_is_in_one_circle_can_be_brought_into_another_as_they_are() {
     assert_eq!(bob.log.membership().person_entry(circle.stranger("Eve").id()), None);
 
     let founder = entry("Alice", &alice.person, &alice.device);
-    let genesis = Action::Genesis { name: "Choir".into(), nonce: [9; 16], founder, parent: None };
+    let genesis = Action::Genesis { name: "Choir".into(), nonce: [9; 16], founder, parent: None, scope: Scope::Nested };
     let mut other = Log::found(&alice.device, genesis, NOW_MS).expect("Alice may found a circle");
     let add = Action::AddPerson { newcomer, role: Role::Guest };
     let add = other.new_operation(&alice.device, add, NOW_MS).expect("an owner may");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clave_crypto::{DeviceKey, PersonKey};
 use clave_engine::OperationId;
-use clave_engine::membership::{Action, Insertion, Log, Operation, Role};
+use clave_engine::membership::{Action, Insertion, Log, Operation, Role, Scope};
 
 use crate::harness::{NOW_MS, entry};
 
@@ -29,7 +29,8 @@ impl Big {
             (0..PEOPLE).map(|n| (PersonKey::from_seed(seed(n, 1)), DeviceKey::from_seed(seed(n, 2)))).collect();
         let (person, device) = &people[0];
         let founder = entry("0", person, device);
-        let genesis = Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None };
+        let genesis =
+            Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None, scope: Scope::Nested };
         let log = Log::found(device, genesis, NOW_MS).expect("a genesis");
         let mut big = Self { people, log };
         for n in 1..PEOPLE {
