@@ -142,7 +142,9 @@ mod tests {
         let (alice, bob) = ([7; 32], [8; 32]);
         let actor = Actor::new(alice, [1, 2, 3, 4], 3);
         assert!(actor.belongs_to(&alice) && !actor.belongs_to(&bob));
-        assert!(actor.same_author(&Actor::new(alice, [9; 4], 4)) && !actor.same_author(&Actor::new(bob, [1, 2, 3, 4], 3)));
+        assert!(
+            actor.same_author(&Actor::new(alice, [9; 4], 4)) && !actor.same_author(&Actor::new(bob, [1, 2, 3, 4], 3))
+        );
         assert_eq!((actor.device_prefix(), actor.stay(), actor.incarnation()), ([7; 16], [1, 2, 3, 4], 3));
         assert_eq!(actor.to_string(), "070707070707070707070707070707070102030400000003");
         assert_eq!(Actor::from_hex(&actor.to_string()), Some(actor));

@@ -55,7 +55,7 @@ pub enum ChangeFault {
     /// It does not continue its author's changes.
     #[error("it does not continue its author's earlier changes")]
     Sequence,
-    /// Its author wrote another change under the same sequence number.
+    /// Its author wrote another change under the same sequence number. It is not refused for that: it waits.
     #[error("its author wrote two different changes in one place")]
     Equivocation,
     /// Its operations are not numbered from where those of its dependencies end.

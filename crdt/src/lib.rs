@@ -50,7 +50,7 @@ pub use calendar::{
     Occurrence, Problem,
 };
 pub use change::{CHANGE_BYTES_MAX, CHANGE_DEPENDENCIES_MAX, ChangeFault, ChangeHash, ChangeInfo, inspect_change};
-pub use document::{Applied, Document};
+pub use document::{Applied, Document, Equivocation};
 pub use drive::{Drive, FileVersion, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId};
 pub use error::CrdtError;
 pub use kind::{DocumentKind, SCHEMA};

@@ -63,6 +63,8 @@ pub enum HashContext {
     Chunk,
     /// The id of a document that every member finds by itself, from its circle, kind and number.
     WellKnownDocument,
+    /// A record of an audit, with the one before it.
+    AuditRecord,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
     /// The tag of entries that are sealed to one device, from the circle and the device.
@@ -78,6 +80,7 @@ impl HashContext {
             Self::MembershipOperation => "clave/1 hash membership-operation",
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
+            Self::AuditRecord => "clave/1 hash audit-record",
             Self::RepairOrder => "clave/1 hash repair-order",
             Self::DirectTag => "clave/1 hash direct-tag",
         }
@@ -131,6 +134,12 @@ pub(crate) const VAULT_WRAPPING: &str = "clave/1 derive vault-wrapping";
 pub(crate) const VAULT_CHECKSUM: &str = "clave/1 derive vault-checksum";
 /// The X25519 key of a device, from its seed (HKDF).
 pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
+/// What a verification exchange agrees on before it starts, what its initiator commits to, and what both then compare.
+pub(crate) const SAS_CONTEXT: &str = "clave/1 derive sas-context";
+pub(crate) const SAS_COMMITMENT: &str = "clave/1 derive sas-commitment";
+pub(crate) const SAS_OUTPUT: &str = "clave/1 derive sas-output";
+/// Starts what is hashed to a person's half of a safety number.
+pub(crate) const SAFETY_NUMBER: &str = "clave/1 hash safety-number";
 /// What derives from the entropy of a recovery phrase: the seed of the person's identity key, that of the recovery key,
 /// the key of an account export.
 pub(crate) const RECOVERY_PERSON_SEED: &str = "clave/1 derive recovery-person-seed";

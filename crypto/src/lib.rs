@@ -9,6 +9,7 @@
 //! | for | take |
 //! | --- | --- |
 //! | persons and devices, and what they sign | [`PersonKey`], [`DeviceKey`], [`DeviceCertificate`] |
+//! | comparing keys with a person | [`SasExchange`], [`safety_number`] |
 //! | what is left when every device is lost | [`RecoveryPhrase`], [`RecoveryKey`] |
 //! | entries | [`ContentKey`] |
 //! | chunks of files | [`seal_chunk`], [`open_chunk`] |
@@ -55,6 +56,7 @@ mod noise;
 mod padding;
 mod recovery;
 mod vault;
+mod verify;
 
 pub use chunk::{ChunkKey, open_chunk, seal_chunk};
 pub use content::{ContentKey, KeyId};
@@ -74,3 +76,4 @@ pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_de
 pub use padding::{pad, padded_len, unpad};
 pub use recovery::{PhraseError, RecoveryPhrase};
 pub use vault::{PassphraseParams, Protection, VaultKey, WrappedVaultKey};
+pub use verify::{Sas, SasContext, SasExchange, SasMessage, SasParty, SasStep, safety_number};

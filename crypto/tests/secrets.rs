@@ -26,6 +26,7 @@ macro_rules! never {
             let () = <PersonKey as Ambiguous<_>>::FINE;
             let () = <RecoveryKey as Ambiguous<_>>::FINE;
             let () = <RecoveryPhrase as Ambiguous<_>>::FINE;
+            let () = <SasExchange as Ambiguous<_>>::FINE;
             let () = <Session as Ambiguous<_>>::FINE;
             let () = <VaultKey as Ambiguous<_>>::FINE;
             let () = <WrappedVaultKey as Ambiguous<_>>::FINE;

@@ -3,7 +3,7 @@
 //! Owns what an entry means and in which order things must be known for it to mean something. Does not know who is
 //! connected, nor how anything travels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crdt::{Document, DocumentKind};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, RosterChange};
@@ -35,6 +35,8 @@ pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 const REFUSED_ENTRIES_MAX: usize = 16_384;
 /// The most content keys of one circle that are taken from others.
 pub const LEARNED_KEYS_MAX: usize = 16_384;
+/// The most commits of one circle that are remembered because this device might yet enter the epoch they start from.
+const UNFOLLOWED_COMMITS_MAX: usize = 16_384;
 
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
@@ -47,6 +49,10 @@ pub(crate) struct Circle {
     pub(crate) index: EntryIndex,
     /// Entries that could not be judged yet, and what each waits for.
     held: Held,
+    /// Commits that start from epochs this device is not in, by that epoch: they are followed should it enter one.
+    unfollowed: BTreeMap<EpochId, BTreeSet<EntryId>>,
+    /// Of these, those that can be followed now.
+    released: Vec<EntryId>,
     /// Entries that were refused since the circle was opened, so that they are not asked for again and again.
     refused: BTreeMap<EntryId, Refusal>,
     /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
@@ -88,9 +94,9 @@ impl Circle {
         }
         circle.log = log;
         circle.learn_direct_tags(None);
-        let welcomed = circle.group.head().epoch;
+        let (welcomed, under) = (circle.group.head().epoch, circle.head_key().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
-            circle.learn_key(epoch, key, Source::Under(welcomed), desk);
+            circle.learn_key(epoch, key, Source::Under(under), desk);
         }
         Ok(circle)
     }
@@ -98,7 +104,7 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_epoch(id, None, Some(&checkpoint), checkpoint.epoch, desk);
+        file_epoch(id, None, &checkpoint, desk);
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         Ok(Self {
@@ -109,6 +115,8 @@ impl Circle {
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
             held: Held::default(),
+            unfollowed: BTreeMap::new(),
+            released: Vec::new(),
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -233,26 +241,30 @@ impl Circle {
         let epoch = checkpoint.epoch;
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
         file_key(self.id, epoch, ContentKey::from_bytes(key), Source::Derived, &mut self.keys, desk);
+        file_epoch(self.id, parent, &checkpoint, desk);
         self.group.insert(parent, checkpoint);
-        file_epoch(self.id, self.group.parent_of(&epoch), self.group.get(&epoch), epoch, desk);
-        if let Some(parent) = parent {
-            self.hear_of(epoch, parent, desk);
+        for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
+            desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
+            self.released.push(id);
         }
         self.choose_head(desk);
         Ok(())
     }
 
-    /// Notes that an epoch follows another, whether or not this device is in either.
-    fn hear_of(&mut self, epoch: EpochId, parent: EpochId, desk: &mut Desk) {
-        for news in self.group.link(epoch, Some(parent)) {
-            file_epoch(self.id, self.group.parent_of(&news), self.group.get(&news), news, desk);
-            self.mended = false;
+    /// Remembers a commit from before this device joined, or on a branch it is not in.
+    fn note_unfollowed(&mut self, parent: EpochId, id: EntryId, desk: &mut Desk) {
+        let known: usize = self.unfollowed.values().map(BTreeSet::len).sum();
+        if known < UNFOLLOWED_COMMITS_MAX && self.unfollowed.entry(parent).or_default().insert(id) {
+            desk.put(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()), parent.as_bytes().to_vec());
         }
     }
 
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, desk: &mut Desk) {
-        if self.keys.held(&key.key_id()).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
+        let id = key.key_id();
+        // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
+        let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
+        if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
             return;
         }
         if file_key(self.id, epoch, key, source, &mut self.keys, desk) {
@@ -260,7 +272,7 @@ impl Circle {
         }
     }
 
-    fn note_handed_over(&mut self, id: &KeyId, under: EpochId, desk: &mut Desk) {
+    fn note_handed_over(&mut self, id: &KeyId, under: KeyId, desk: &mut Desk) {
         if let Some(held) = self.keys.held(id) {
             let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
             self.learn_key(epoch, key, Source::Under(under), desk);
@@ -315,19 +327,13 @@ impl Circle {
     }
 }
 
-/// Writes down an epoch; without a checkpoint, one that this device is not in.
-fn file_epoch(
-    circle: CircleId,
-    parent: Option<EpochId>,
-    checkpoint: Option<&Checkpoint>,
-    epoch: EpochId,
-    desk: &mut Desk,
-) {
+/// Writes down an epoch.
+fn file_epoch(circle: CircleId, parent: Option<EpochId>, checkpoint: &Checkpoint, desk: &mut Desk) {
     let record = local::Checkpoint {
         parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-        state: checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
+        state: checkpoint.to_bytes().to_vec(),
     };
-    desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
+    desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), checkpoint.epoch.as_bytes()), record.encode_to_vec());
 }
 
 /// Where a content key comes from.
@@ -335,8 +341,8 @@ fn file_epoch(
 enum Source {
     /// This device is in the epoch.
     Derived,
-    /// It was handed over to all who have the key of this epoch.
-    Under(EpochId),
+    /// It was handed over to all who have this key.
+    Under(KeyId),
     /// It was handed over to this device alone.
     Direct,
 }
@@ -360,7 +366,7 @@ fn file_key(
         epoch: held.epoch.as_bytes().to_vec(),
         key: held.key.as_bytes().to_vec(),
         derived: held.derived,
-        under: held.under.iter().map(|epoch| epoch.as_bytes().to_vec()).collect(),
+        under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

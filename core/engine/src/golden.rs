@@ -125,7 +125,7 @@ fn frames(made: &mut Made) {
     let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), "/ip6/::1/tcp/1".to_owned()];
     let devices = vec![frame::DeviceAddresses { device: vec![1; 32], addresses }];
     for (name, body) in [
-        ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true })),
+        ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true, circles: vec![7; 64] })),
         (
             "frame.reconcile",
             Body::Reconcile(frame::Reconcile { circle: of(), initiator: true, message: vec![0x61, 0, 0] }),
@@ -259,7 +259,7 @@ fn files(made: &mut Made) {
 
 fn records(made: &mut Made) {
     made.message("local.checkpoint", &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3] });
-    let under = vec![vec![3; 32]];
+    let under = vec![vec![3; 16]];
     let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under };
     made.message("local.content-key", &key);
     made.message("local.document", &local::DocumentRecord { next_change: 300 });

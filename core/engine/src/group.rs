@@ -9,45 +9,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
-/// The epochs this device knows of, by id.
+/// The epochs that this device is or was in, by id. That one follows another was checked when the commit between them was
+/// processed; what others say of epochs that this device is not in counts for nothing.
 pub(crate) struct Group {
     nodes: BTreeMap<EpochId, Node>,
     head: EpochId,
 }
 
 struct Node {
+    /// None for the first epoch, and for one that this device was welcomed into.
     parent: Option<EpochId>,
-    /// None for an epoch that this device is not in: before its time, on a branch without it, or after its removal.
-    checkpoint: Option<Checkpoint>,
+    checkpoint: Checkpoint,
 }
 
 impl Group {
     pub(crate) fn new(parent: Option<EpochId>, first: Checkpoint) -> Self {
         let head = first.epoch;
-        Self { nodes: BTreeMap::from([(head, Node { parent, checkpoint: Some(first) })]), head }
+        Self { nodes: BTreeMap::from([(head, Node { parent, checkpoint: first })]), head }
     }
 
     pub(crate) fn insert(&mut self, parent: Option<EpochId>, checkpoint: Checkpoint) {
-        let node = self.nodes.entry(checkpoint.epoch).or_insert(Node { parent, checkpoint: None });
-        node.parent = node.parent.or(parent);
-        node.checkpoint.get_or_insert(checkpoint);
-    }
-
-    /// Notes that `epoch` follows `parent`. Returns those of the two about which something is new.
-    pub(crate) fn link(&mut self, epoch: EpochId, parent: Option<EpochId>) -> Vec<EpochId> {
-        let mut news = Vec::new();
-        let node = self.nodes.entry(epoch).or_insert_with(|| {
-            news.push(epoch);
-            Node { parent: None, checkpoint: None }
-        });
-        if let (None, Some(parent)) = (node.parent, parent) {
-            node.parent = Some(parent);
-            if news.is_empty() {
-                news.push(epoch);
-            }
-            news.extend(self.link(parent, None));
-        }
-        news
+        self.nodes.entry(checkpoint.epoch).or_insert(Node { parent, checkpoint });
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
@@ -56,33 +38,19 @@ impl Group {
 
     /// The state of an epoch this device is in.
     pub(crate) fn get(&self, epoch: &EpochId) -> Option<&Checkpoint> {
-        self.nodes.get(epoch)?.checkpoint.as_ref()
-    }
-
-    /// Whether the epoch was heard of.
-    pub(crate) fn knows(&self, epoch: &EpochId) -> bool {
-        self.nodes.contains_key(epoch)
-    }
-
-    pub(crate) fn parent_of(&self, epoch: &EpochId) -> Option<EpochId> {
-        self.nodes.get(epoch)?.parent
+        Some(&self.nodes.get(epoch)?.checkpoint)
     }
 
     /// The epochs this device is in and that none such follows.
     pub(crate) fn tips(&self) -> impl Iterator<Item = &Checkpoint> {
-        let own = || self.nodes.values().filter(|node| node.checkpoint.is_some());
-        let parents: BTreeSet<EpochId> = own().filter_map(|node| node.parent).collect();
-        own().filter_map(|node| node.checkpoint.as_ref()).filter(move |tip| !parents.contains(&tip.epoch))
+        let parents: BTreeSet<EpochId> = self.nodes.values().filter_map(|node| node.parent).collect();
+        let tips = self.nodes.iter().filter(move |(epoch, _)| !parents.contains(epoch));
+        tips.map(|(_, node)| &node.checkpoint)
     }
 
-    /// `epoch` and what it descends from, newest first.
+    /// `epoch` and what it descends from, newest first, as far as this device was there.
     pub(crate) fn line_of(&self, epoch: EpochId) -> impl Iterator<Item = EpochId> {
-        let mut left = self.nodes.len();
-        std::iter::successors(Some(epoch), move |epoch| {
-            // Who cannot process a commit cannot check what it says it follows: it must not lead in circles.
-            left = left.checked_sub(1)?;
-            self.nodes.get(epoch)?.parent
-        })
+        std::iter::successors(Some(epoch), |epoch| self.nodes.get(epoch)?.parent)
     }
 
     /// Moves the head to the tip that has the fewest leaves that the log has removed, then the greatest depth, then
@@ -114,13 +82,13 @@ pub(crate) struct Held {
     pub(crate) key: ContentKey,
     /// Whether this device derived it. What others say which epoch a key belongs to never counts against that.
     pub(crate) derived: bool,
-    /// The epochs under whose keys it was handed over.
-    pub(crate) under: BTreeSet<EpochId>,
+    /// The keys under which it was handed over to all who have those.
+    pub(crate) under: BTreeSet<KeyId>,
 }
 
 impl Keyring {
     /// Takes a key in, or learns more about one. Whether anything was new.
-    pub(crate) fn insert(&mut self, epoch: EpochId, key: ContentKey, derived: bool, under: Option<EpochId>) -> bool {
+    pub(crate) fn insert(&mut self, epoch: EpochId, key: ContentKey, derived: bool, under: Option<KeyId>) -> bool {
         let id = key.key_id();
         let known = self.keys.contains_key(&id);
         let held = self.keys.entry(id).or_insert(Held { epoch, key, derived: false, under: BTreeSet::new() });
@@ -133,7 +101,8 @@ impl Keyring {
         } else {
             self.by_epoch.entry(epoch).or_insert(id);
         }
-        news | under.is_some_and(|under| held.under.insert(under))
+        // Under itself it was handed over to nobody who did not have it.
+        news | under.is_some_and(|under| under != id && held.under.insert(under))
     }
 
     /// How many keys were handed over and not derived.
@@ -157,20 +126,24 @@ impl Keyring {
         self.keys.values().map(|held| (held.epoch, &held.key))
     }
 
-    /// The keys that somebody who has those of `line` cannot find by what was handed over.
+    /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a
+    /// key that was not derived here has no say in it: it would hide the key.
     pub(crate) fn out_of_reach(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let mut within: BTreeSet<EpochId> = line.collect();
-        let mut beyond: Vec<(&KeyId, &Held)> =
-            self.keys.iter().filter(|(_, held)| !within.contains(&held.epoch)).collect();
-        loop {
-            let (reached, rest): (Vec<_>, Vec<_>) =
-                beyond.into_iter().partition(|(_, held)| held.under.iter().any(|under| within.contains(under)));
-            if reached.is_empty() {
-                return rest.into_iter().map(|(id, _)| *id).collect();
+        let mut handed_over: BTreeMap<KeyId, Vec<KeyId>> = BTreeMap::new();
+        for (id, held) in &self.keys {
+            for under in &held.under {
+                handed_over.entry(*under).or_default().push(*id);
             }
-            within.extend(reached.into_iter().map(|(_, held)| held.epoch));
-            beyond = rest;
         }
+        let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
+        let mut next: Vec<KeyId> = line.filter_map(derived).collect();
+        let mut within = BTreeSet::new();
+        while let Some(id) = next.pop() {
+            if within.insert(id) {
+                next.extend(handed_over.remove(&id).unwrap_or_default());
+            }
+        }
+        self.keys.keys().filter(|id| !within.contains(id)).copied().collect()
     }
 }
 

@@ -81,6 +81,7 @@
 //! ```
 
 mod action;
+mod audit;
 mod build;
 mod codec;
 mod evaluate;
@@ -97,6 +98,7 @@ mod roster;
 mod state;
 
 pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope, recovery_message};
+pub use audit::{AuditRecord, BrokenChain, Warrant, verify_chain};
 pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};

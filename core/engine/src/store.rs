@@ -38,11 +38,13 @@ pub enum Keyspace {
     Addresses = 13,
     /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
+    /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
+    Commits = 15,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -57,6 +59,7 @@ impl Keyspace {
         Self::KeyPackages,
         Self::Addresses,
         Self::Held,
+        Self::Commits,
     ];
 }
 

@@ -1,8 +1,8 @@
-//! Entries that wait for a key, an operation or an epoch.
+//! Entries that wait for a key or an operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, EpochId, KeyId};
+use clave_crypto::{DeviceId, KeyId};
 
 use crate::{EntryId, OperationId};
 
@@ -18,8 +18,6 @@ pub(super) enum Awaits {
     Key(KeyId),
     /// The operation that added its author.
     Author(DeviceId),
-    /// For a commit: news of the epoch that it starts from or leads to.
-    Epoch { parent: EpochId, epoch: EpochId },
     /// For a commit: something that it follows.
     Operation(OperationId),
     /// News from the space that a device has left it.
@@ -43,6 +41,11 @@ impl Held {
 
     pub(super) fn contains(&self, id: &EntryId) -> bool {
         self.entries.contains_key(id)
+    }
+
+    /// Whether anything waits for that.
+    pub(super) fn waits_for(&self, awaits: &Awaits) -> bool {
+        self.by_cause.contains_key(awaits)
     }
 
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {

@@ -65,7 +65,7 @@ impl Circle {
     fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {
         if self.held.remove(&envelope.id) {
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
-        } else {
+        } else if !self.index.contains(envelope.hour, envelope.id) {
             self.keep(envelope, desk);
             desk.relayed.push((self.id, envelope.id));
         }
@@ -103,15 +103,15 @@ impl Circle {
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
     /// for, however much else arrives.
-    pub(super) fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
-        let ready = self.held.ready(|awaits| match awaits {
+    pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
+        let mut ready = self.held.ready(|awaits| match awaits {
             Awaits::Key(tag) => self.keys.get(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
-            Awaits::Epoch { parent, epoch } => self.group.knows(parent) || self.group.knows(epoch),
             Awaits::Operation(id) => self.log.operation(id).is_some(),
             Awaits::Leaving(device) => self.has_left_space(device),
             Awaits::Opening => false,
         });
+        ready.extend(std::mem::take(&mut self.released));
         let mut envelopes = Vec::with_capacity(ready.len());
         for id in ready {
             if let Some(bytes) = self.envelope(&id, desk)? {
@@ -139,17 +139,11 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
-        // The operation that added the author may be on its way. Or it can be read only with the keys that another leaf
-        // hands over where this device was welcomed.
-        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
-            let heard = match opened.body {
-                Body::Operation(_) => true,
-                Body::Keys(_) => self.is_leaf_under(&opened.author, &envelope.tag),
-                _ => false,
-            };
-            if !heard {
-                return Ok(Verdict::Wait(Awaits::Author(opened.author)));
-            }
+        // The operation that added the author may be on its way, or can be read only with keys that others hand over: so
+        // operations and keys are heard from whoever has the key that they are sealed with.
+        let heard = matches!(opened.body, Body::Operation(_) | Body::Keys(_));
+        if !heard && self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
+            return Ok(Verdict::Wait(Awaits::Author(opened.author)));
         }
         match opened.body {
             Body::Operation(bytes) => {
@@ -157,11 +151,8 @@ impl Circle {
                 self.take_operation(operation, desk)?;
                 Ok(Verdict::Done)
             }
-            Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
-            Body::Keys(bundle) => {
-                let held = self.keys.held(&envelope.tag).expect("the bundle was opened with it");
-                self.judge_keys(Source::Under(held.epoch), &bundle, desk)
-            }
+            Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
+            Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
             // It says nothing to anybody but the device that it is for.
             Body::Welcome(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
@@ -187,25 +178,20 @@ impl Circle {
         }
     }
 
-    /// Whether a device is in the epoch that a key comes from, as far as this device is in it too.
-    fn is_leaf_under(&self, device: &DeviceId, tag: &KeyId) -> bool {
-        let checkpoint = self.keys.held(tag).and_then(|held| self.group.get(&held.epoch));
-        checkpoint.is_some_and(|checkpoint| checkpoint.leaves.contains(device))
-    }
-
-    fn judge_commit(&mut self, author: DeviceId, commit: &proto::Commit, desk: &mut Desk) -> Result<Verdict, Refusal> {
+    fn judge_commit(
+        &mut self,
+        author: DeviceId,
+        id: EntryId,
+        commit: &proto::Commit,
+        desk: &mut Desk,
+    ) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
         let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
         if self.group.get(&epoch).is_some() {
-            self.hear_of(epoch, parent, desk);
             return Ok(Verdict::Done);
         }
         let Some(checkpoint) = self.group.get(&parent) else {
-            if !self.group.knows(&parent) && !self.group.knows(&epoch) {
-                return Ok(Verdict::Wait(Awaits::Epoch { parent, epoch }));
-            }
-            // From before this device joined, or on a branch it is not in.
-            self.hear_of(epoch, parent, desk);
+            self.note_unfollowed(parent, id, desk);
             return Ok(Verdict::Done);
         };
         if commit.operations.len() > COMMIT_OPERATIONS_MAX {
@@ -225,7 +211,6 @@ impl Circle {
                 if !self.is_justified(&heads, &[author], &[desk.me()]) {
                     return Err(Refusal::UnjustifiedCommit);
                 }
-                self.hear_of(epoch, parent, desk);
                 return Ok(Verdict::Done);
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),

@@ -13,7 +13,8 @@ impl Circle {
             let of = epoch(&record.epoch)?;
             keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None);
             for under in &record.under {
-                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(epoch(under)?));
+                let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
+                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under));
             }
         }
         let mut log = Log::new(id);
@@ -33,6 +34,8 @@ impl Circle {
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: open_index(scope, desk)?,
             held: Held::default(),
+            unfollowed: BTreeMap::new(),
+            released: Vec::new(),
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -49,6 +52,10 @@ impl Circle {
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
             circle.held.insert(id, Awaits::Key(tag), bytes);
+        }
+        for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
+            let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            circle.unfollowed.entry(epoch(&parent)?).or_default().insert(id);
         }
         for (suffix, record) in desk.store.all(Keyspace::Documents, scope)? {
             let (kind, id) = suffix.split_last().ok_or(EngineError::Damaged)?;
@@ -87,14 +94,8 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
     let mut group: Option<Group> = None;
-    let mut links = Vec::new();
-    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
+    for record in desk.store.all(Keyspace::Checkpoints, scope)?.into_values() {
         let record = local::Checkpoint::decode(record.as_slice())?;
-        if record.state.is_empty() {
-            let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
-            links.push((epoch(&suffix)?, parent));
-            continue;
-        }
         let checkpoint = Checkpoint::from_bytes(&record.state)?;
         let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
         match &mut group {
@@ -102,11 +103,7 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
             Some(group) => group.insert(parent, checkpoint),
         }
     }
-    let mut group = group.ok_or(EngineError::Damaged)?;
-    for (epoch, parent) in links {
-        group.link(epoch, parent);
-    }
-    Ok(group)
+    group.ok_or(EngineError::Damaged)
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

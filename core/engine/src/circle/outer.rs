@@ -188,9 +188,8 @@ impl Circle {
         }
         let welcome = proto::Welcome { message: welcome.to_vec() };
         self.judge_welcome(author, &welcome, desk).ok()?;
-        let head = self.group.head().epoch;
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, Source::Under(head), desk);
+            self.learn_key(epoch, key, Source::Direct, desk);
         }
         let queue = self.unlocked(desk).ok()?;
         self.settle(queue, desk).ok()

@@ -72,14 +72,14 @@ impl Circle {
     fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();
         ids.dedup();
-        let head = self.group.head().epoch;
+        let (head, under) = (self.group.head().epoch, self.head_key().key_id());
         let held = |id: &KeyId| self.keys.held(id).map(|held| (held.epoch, held.key.as_bytes().to_vec()));
         let keys: Vec<(EpochId, Vec<u8>)> = ids.iter().filter_map(held).collect();
         if keys.is_empty() {
             return Ok(());
         }
         for id in &ids {
-            self.note_handed_over(id, head, desk);
+            self.note_handed_over(id, under, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
             let key = |(epoch, key): &(EpochId, Vec<u8>)| proto::ContentKey {

@@ -220,10 +220,16 @@ impl Engine {
     }
 
     /// The circle a peer speaks of, if it is in it.
-    pub(super) fn shared(&self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
+    pub(super) fn shared(&mut self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
         let id = CircleId::try_from(circle).map_err(|_| Refusal::Malformed)?;
-        let shared = self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer));
-        if shared { Ok(id) } else { Err(Refusal::NotAMember) }
+        if !self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer)) {
+            return Err(Refusal::NotAMember);
+        }
+        // Who speaks of a circle knows it, whatever became of its hello.
+        if let Some(link) = self.peers.get_mut(&peer).filter(|link| link.ready) {
+            link.circles.insert(id);
+        }
+        Ok(id)
     }
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {

@@ -275,7 +275,6 @@ fn what_a_stranger_wrote_with_a_leaked_key_has_no_effect() {
         let rig = &mut *rig.borrow_mut();
         let (stranger, before) = (DeviceKey::from_seed(seed.into()), head(rig, ALICE, circle));
         for body in [
-            bundle([1; 32], [2; 32]),
             Body::Changes(proto::Changes { document: vec![1; 16], kind: 1, changes: Vec::new() }),
             Body::Commit(proto::Commit { parent: before.to_vec(), epoch: vec![1; 32], ..Default::default() }),
         ] {
@@ -471,7 +470,7 @@ fn commits_of_garbage_are_refused_or_wait() {
             let entry = rig.seal(BOB, circle, Body::Commit(commit));
             rig.refuses(ALICE, why, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
         }
-        // What it follows may be on its way.
+        // What it follows may be on its way. An epoch that this device is not in takes nobody's place.
         let waiting = held(rig, ALICE, circle);
         for commit in [
             proto::Commit { operations: vec![vec![9; 32]], ..commit.clone() },
@@ -480,7 +479,7 @@ fn commits_of_garbage_are_refused_or_wait() {
             let entry = rig.seal(BOB, circle, Body::Commit(commit));
             rig.give(BOB, ALICE, circle, vec![entry]);
         }
-        assert_eq!(held(rig, ALICE, circle), waiting + 2);
+        assert_eq!(held(rig, ALICE, circle), waiting + 1);
         rig.honest_exchange(circle);
     });
 }
@@ -589,6 +588,36 @@ fn a_document_id_of_no_length_that_there_is_is_refused() {
         rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     }
     assert_eq!(DocumentId::try_from(&[1; 15][..]).map_err(|error| error.to_string()), Err("not a document id".into()));
+}
+
+#[test]
+fn a_key_is_not_hidden_by_what_is_said_of_its_epoch() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let key = ContentKey::from_bytes([7; 32].into());
+    // Only Alice has it, as one of the epoch that all are in.
+    let entry = rig.seal_direct(BOB, ALICE, circle, bundle(head(&rig, ALICE, circle), [7; 32]));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert!(rig.devices[CAROL].engine.circles[&circle].content_key(&key.key_id()).is_some());
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
+    let (mut rig, circle) = Rig::pair();
+    let said = rig.seal_under(BOB, circle, &ContentKey::from_bytes([7; 32].into()), bundle([1; 32], [2; 32]));
+    rig.give(BOB, ALICE, circle, vec![said]);
+    assert_eq!(held(&rig, ALICE, circle), 1);
+    let keys = (0..17_000_u32).map(|n| {
+        let key = *blake3::hash(&n.to_be_bytes()).as_bytes();
+        proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
+    });
+    let flood = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect() }));
+    let entry = rig.seal(BOB, circle, bundle([3; 32], [7; 32]));
+    rig.give(BOB, ALICE, circle, vec![flood]);
+    assert_eq!(held(&rig, ALICE, circle), 1);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(held(&rig, ALICE, circle), 0);
 }
 
 // For one device.

@@ -114,6 +114,47 @@ fn a_welcome_by_another_than_its_author_is_refused() {
 }
 
 #[test]
+fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() {
+    let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    // Carol joins on Bob's branch, which loses; while she is away she is added to the other.
+    rig.disconnect(ALICE, BOB);
+    rig.invite(BOB, circle, CAROL);
+    rig.renew(ALICE, circle);
+    rig.renew(ALICE, circle);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, CAROL);
+    rig.connect(ALICE, BOB);
+    rig.settle();
+    rig.renew(ALICE, circle);
+    rig.settle();
+    assert_ne!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+    let known = rig.entry_ids(CAROL, circle);
+    let news = rig.entry_ids(ALICE, circle).into_iter().filter(|id| !known.contains(id)).collect::<Vec<_>>();
+    let entries = news.into_iter().map(|id| rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes()));
+    let tag = crate::entry::direct_tag(circle, &rig.devices[CAROL].id);
+    let is_welcome = |entry: &Vec<u8>| crate::entry::Envelope::decode(entry.clone()).is_ok_and(|it| it.tag == tag);
+    let (welcomes, others): (Vec<_>, Vec<_>) = entries.partition(is_welcome);
+    let keys = rig.devices[ALICE].engine.circles[&circle].history();
+    let key = |(epoch, key): (crate::crypto::EpochId, &clave_crypto::ContentKey)| proto::ContentKey {
+        epoch: epoch.as_bytes().to_vec(),
+        key: key.as_bytes().to_vec(),
+    };
+    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect() });
+    let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
+    rig.listen(CAROL, ALICE);
+    rig.give(ALICE, CAROL, circle, vec![keys]);
+    rig.give(ALICE, CAROL, circle, others);
+    // It outlives a restart that the commit was seen.
+    rig.reopen(CAROL);
+    assert!(!welcomes.is_empty());
+    rig.listen(CAROL, ALICE);
+    rig.give(ALICE, CAROL, circle, welcomes);
+    assert_eq!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+}
+
+#[test]
 fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log() {
     let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol", "Mallory"]);
     let (circle, mallory) = (rig.create(ALICE), 3);

@@ -70,8 +70,36 @@ impl Evaluation {
 
     /// The latest of operations that stand.
     fn latest(&self, graph: &Graph, operations: impl IntoIterator<Item = usize>) -> Option<usize> {
-        let standing = operations.into_iter().filter(|index| self.standing(*index, &self.view()).is_some());
+        self.latest_seen(graph, operations, &self.view())
+    }
+
+    fn latest_seen(
+        &self,
+        graph: &Graph,
+        operations: impl IntoIterator<Item = usize>,
+        view: &View<'_>,
+    ) -> Option<usize> {
+        let standing = operations.into_iter().filter(|index| self.standing(*index, view).is_some());
         standing.max_by_key(|index| graph.place(*index))
+    }
+
+    /// How somebody was called, in what a view shows; or else when they were first heard of.
+    pub(crate) fn person_name(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<String> {
+        let about = graph.people.get(&person)?;
+        let first = || about.introductions.iter().copied().min_by_key(|index| graph.place(*index));
+        let naming = about.profiles.iter().chain(&about.introductions).copied();
+        match graph.action(self.latest_seen(graph, naming, view).or_else(first)?) {
+            Action::SetProfile { name, .. } => Some(name.clone()),
+            action => action.introduces().0.map(|entry| entry.name.clone()),
+        }
+    }
+
+    /// How a device was called, in what a view shows; or else when it was first heard of.
+    pub(crate) fn device_name(&self, graph: &Graph, device: DeviceId, view: &View<'_>) -> Option<String> {
+        let introductions = || graph.devices.get(&device).into_iter().flat_map(|about| &about.introductions);
+        let first = || introductions().map(|(index, _)| *index).min_by_key(|index| graph.place(*index));
+        let index = self.latest_seen(graph, introductions().map(|(index, _)| *index), view).or_else(first)?;
+        Some(device_name(graph.action(index), device))
     }
 
     fn set_aside(&self, graph: &Graph, index: usize) -> Option<SetAside> {
@@ -100,12 +128,7 @@ impl Evaluation {
         membership.people.remove(&person);
         membership.former_people.remove(&person);
         let Some(latest) = self.latest(graph, about.introductions.iter().copied()) else { return };
-        let named = self.latest(graph, about.profiles.iter().chain(&about.introductions).copied());
-        let name = match named.map(|index| graph.action(index)) {
-            Some(Action::SetProfile { name, .. }) => name.clone(),
-            Some(action) => action.introduces().0.map(|entry| entry.name.clone()).unwrap_or_default(),
-            None => String::new(),
-        };
+        let name = self.person_name(graph, person, &view).unwrap_or_default();
         if let Some(here) = self.person(graph, person, &view) {
             let (depth, operation) = graph.place(here.given);
             let whose = |device: &&DeviceId| membership.devices.get(*device).is_some_and(|d| d.person == person);

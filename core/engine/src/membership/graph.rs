@@ -101,6 +101,12 @@ impl Graph {
         Some(past)
     }
 
+    /// The person that a device was first introduced as.
+    pub(crate) fn person_of(&self, device: DeviceId) -> Option<PersonId> {
+        let introductions = &self.devices.get(&device)?.introductions;
+        introductions.iter().min_by_key(|(index, _)| self.place(*index)).map(|(_, person)| *person)
+    }
+
     /// The recovery keys that operations in `past` name for a person.
     pub(crate) fn recovery_keys(&self, person: PersonId, past: &Past) -> BTreeSet<[u8; 32]> {
         let introductions = self.people.get(&person).into_iter().flat_map(|about| &about.introductions);

@@ -11,7 +11,7 @@ use super::graph::Graph;
 use super::operation::{Operation, PARENTS_MAX, Refusal};
 use super::past::Past;
 use super::pending::Pending;
-use super::reason::{Names, Reason, SetAside, words};
+use super::reason::{Names, Reason, SetAside, explanation, sentence};
 use super::rights::Right;
 use super::roster::Membership;
 use crate::{CircleId, OperationId};
@@ -211,6 +211,11 @@ impl Log {
         })
     }
 
+    /// For what reads the whole log.
+    pub(crate) fn parts(&self) -> (&Graph, &Evaluation) {
+        (&self.graph, &self.evaluated().evaluation)
+    }
+
     /// What all operations come to. Evaluated on first use after a change.
     #[must_use]
     pub fn membership(&self) -> &Membership {
@@ -354,16 +359,15 @@ impl Log {
     #[must_use]
     pub fn describe(&self, id: &OperationId) -> Option<String> {
         let operation = self.operation(id)?;
-        Some(format!("{} {}", self.author(*id), words(operation.action(), self).0))
+        Some(sentence(operation, self.graph.person_of(operation.author()), self))
     }
 
     /// Why an operation has no effect, as a sentence: "Bob's addition of Eve as a member was set aside because Alice
     /// removed Bob at the same time."
     #[must_use]
     pub fn explain(&self, set_aside: &SetAside) -> String {
-        let author = self.author(set_aside.operation);
-        let what = self.operation(&set_aside.operation).map_or_else(String::new, |op| words(op.action(), self).1);
-        format!("{author}'s {what} was set aside because {}.", set_aside.reason.clause(&author, self))
+        let Some(operation) = self.operation(&set_aside.operation) else { return String::new() };
+        explanation(operation, set_aside.reason, self.graph.person_of(operation.author()), self)
     }
 }
 
@@ -391,8 +395,6 @@ impl Names for Log {
 
     fn author(&self, operation: OperationId) -> String {
         let Some(author) = self.operation(&operation).map(Operation::author) else { return operation.short() };
-        let introductions = self.graph.devices.get(&author).into_iter().flat_map(|about| &about.introductions);
-        let first = introductions.min_by_key(|(index, _)| self.graph.place(*index));
-        first.map_or_else(|| author.short(), |(_, person)| self.person(*person))
+        self.graph.person_of(author).map_or_else(|| author.short(), |person| self.person(person))
     }
 }

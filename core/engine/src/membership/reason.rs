@@ -5,6 +5,7 @@ use std::fmt;
 use clave_crypto::{DeviceId, PersonId};
 
 use super::action::Action;
+use super::operation::Operation;
 use super::rights::{Right, Role};
 use crate::OperationId;
 
@@ -89,6 +90,22 @@ pub struct SetAside {
     pub reason: Reason,
 }
 
+impl Reason {
+    /// The operation that it names.
+    #[must_use]
+    pub fn by(&self) -> Option<OperationId> {
+        match self {
+            Self::AuthorSetAside { admission: by }
+            | Self::AuthorRemoved { by }
+            | Self::RemovedMeanwhile { by }
+            | Self::LoweredMeanwhile { by }
+            | Self::PolicyMeanwhile { by }
+            | Self::Overruled { by } => Some(*by),
+            _ => None,
+        }
+    }
+}
+
 /// Names for those whom sentences speak of.
 pub(crate) trait Names {
     fn person(&self, person: PersonId) -> String;
@@ -136,7 +153,7 @@ impl std::error::Error for Reason {}
 
 impl Reason {
     /// Completes "… was set aside because".
-    pub(crate) fn clause(&self, author: &str, names: &dyn Names) -> String {
+    fn clause(&self, author: &str, names: &dyn Names) -> String {
         match self {
             Self::AuthorUnknown => "nobody had brought its author in".to_owned(),
             Self::AuthorRemoved { by } => format!("{} had removed {author} before", names.author(*by)),
@@ -170,9 +187,24 @@ impl Reason {
     }
 }
 
-/// What was done, in two forms: "added Bob as a member" and "addition of Bob as a member".
-pub(crate) fn words(action: &Action, names: &dyn Names) -> (String, String) {
+/// An operation as a sentence. `own` is the author's person.
+pub(crate) fn sentence(operation: &Operation, own: Option<PersonId>, names: &dyn Names) -> String {
+    format!("{} {}", names.author(operation.id()), words(operation.action(), own, names).0)
+}
+
+/// Why an operation has no effect, as a sentence.
+pub(crate) fn explanation(operation: &Operation, reason: Reason, own: Option<PersonId>, names: &dyn Names) -> String {
+    let (author, what) = (names.author(operation.id()), words(operation.action(), own, names).1);
+    format!("{author}'s {what} was set aside because {}.", reason.clause(&author, names))
+}
+
+/// What was done, perhaps by the person it is about, in two forms: "added Bob as a member" and "addition of Bob as a member".
+fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, String) {
     let (verb, noun, rest) = match action {
+        Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } if Some(*person) == own => {
+            ("left", "leaving", "the circle".to_owned())
+        }
+        Action::SetRole { person, role, .. } if Some(*person) == own => ("became", "becoming", article(*role)),
         Action::Genesis { name, .. } => ("created", "creation of", format!("the circle “{name}”")),
         Action::AddPerson { newcomer, role } => {
             ("added", "addition of", format!("{} as {}", names.person(newcomer.person), article(*role)))

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use clave_crypto::{DeviceKey, Domain, PersonKey};
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
-    Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message,
+    Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message, verify_chain,
 };
 use clave_engine::{CircleId, OperationId};
 use proptest::prelude::*;
@@ -259,7 +259,9 @@ fn check(script: &Script) {
     let operations = play(script);
     let circle = circle_of(&operations);
     let reference = collect(circle, &operations, false);
-    let membership = reference.membership();
+    let (membership, audit) = (reference.membership(), reference.audit());
+    verify_chain(circle, &audit).expect("as it was made");
+    assert!(audit.iter().map(|record| record.operation).eq(operations.iter().map(Operation::id)));
     for (round, look_often) in [(1, false), (2, true), (3, true)] {
         let log = collect(circle, &shuffled(&operations, script.shuffle ^ round), look_often);
         assert_eq!(log.pending(), 0);
@@ -267,6 +269,9 @@ fn check(script: &Script) {
         assert_eq!(log.heads(), reference.heads());
         assert_eq!(log.equivocations(), reference.equivocations());
         assert!(log.operations().eq(&operations));
+        if round == 1 {
+            assert_eq!(log.audit(), audit, "the same list everywhere");
+        }
     }
     check_invariants(&operations, membership);
 
