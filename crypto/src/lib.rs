@@ -70,6 +70,8 @@ pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, 
 pub use kdf::hash;
 pub use labels::{Domain, Export, HashContext};
 pub use mls::Mls;
+#[doc(hidden)]
+pub use mls::{Crypto as OpenMlsCrypto, Rand as OpenMlsRand};
 pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_device};
 pub use padding::{pad, padded_len, unpad};
 pub use recovery::{PhraseError, RecoveryPhrase};

@@ -28,6 +28,7 @@ use openmls::prelude::{
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal, ProtocolMessage, ProtocolVersion, Sender,
     StagedCommit, StagedWelcome,
 };
+use openmls_traits::storage::StorageProvider as _;
 use openmls_traits::signatures::{Signer, SignerError};
 use openmls_traits::types::SignatureScheme;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -39,6 +40,8 @@ use crate::group::{
 };
 use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export};
 use provider::Provider;
+#[doc(hidden)]
+pub use provider::{Crypto, Rand};
 use storage::Scratch;
 
 /// The one cipher suite.
@@ -60,6 +63,19 @@ impl Mls {
     /// average. With more, the order is left to chance: nothing is wrong with such a commit, but another run
     /// makes one with other bytes and another epoch id.
     pub const REPLAYABLE_REMOVALS_MAX: usize = 3;
+
+    /// The epoch as another of its leaves sees it, without that leaf's private keys: enough to commit in its place with its
+    /// device key, so that a benchmark warms a large tree without holding all of its members.
+    #[doc(hidden)]
+    pub fn seat(&self, checkpoint: &Checkpoint, device: DeviceId) -> Result<Checkpoint, CryptoError> {
+        let provider = Provider::without_entropy(Scratch::default());
+        let group = load_any(checkpoint, &provider)?;
+        let leaf =
+            group.member_leaf_index(&credential(device).credential).ok_or(CryptoError::NotAMember(device))?;
+        let malformed = CryptoError::Malformed("checkpoint");
+        provider.storage().write_own_leaf_index(group.group_id(), &leaf).map_err(|_| malformed)?;
+        self::checkpoint(&group, provider)
+    }
 }
 
 /// For three removals, the chance that none of so many attempts is in order is 10⁻²⁰.

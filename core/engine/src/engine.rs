@@ -253,7 +253,7 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 /// shown or sent that a crash could take back.
 pub struct Engine {
     identity: Identity,
-    desk: Desk,
+    pub(crate) desk: Desk,
     pub(crate) circles: BTreeMap<CircleId, Circle>,
     peers: BTreeMap<DeviceId, peers::Peer>,
     /// Devices that are in some circle with this one, connected or not.
@@ -429,7 +429,7 @@ impl Engine {
     }
 
     /// Starts a command: refuses it if a write has failed.
-    fn begin(&mut self, now_ms: u64) -> Result<(), EngineError> {
+    pub(crate) fn begin(&mut self, now_ms: u64) -> Result<(), EngineError> {
         self.desk.now_ms = now_ms;
         if self.outbox.failed { Err(EngineError::WriteFailed) } else { Ok(()) }
     }

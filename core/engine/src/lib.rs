@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod benching;
 mod circle;
 mod desk;
 mod engine;
