@@ -20,6 +20,7 @@ pub(crate) mod join;
 pub(crate) mod linking;
 mod newcomer;
 pub(crate) mod peers;
+mod people;
 pub(crate) mod pieces;
 pub(crate) mod sync;
 mod taking;
@@ -31,6 +32,7 @@ pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use linking::LinkingError;
+pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

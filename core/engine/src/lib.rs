@@ -36,8 +36,8 @@ pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MA
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo,
-    InvitationState, IoId, JoinError, LinkingError, Output,
+    Access, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event, FRAME_BYTES_MAX,
+    FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, PersonAccess, Reading,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;
