@@ -38,11 +38,14 @@ pub enum Keyspace {
     Addresses = 13,
     /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
+    /// The last change of each author in each document. Scope: circle, first 16 bytes of the device id. Suffix: the rest
+    /// of the actor, document id, kind.
+    Authors = 16,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -57,6 +60,7 @@ impl Keyspace {
         Self::KeyPackages,
         Self::Addresses,
         Self::Held,
+        Self::Authors,
     ];
 }
 

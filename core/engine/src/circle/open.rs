@@ -36,6 +36,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            standings: standing::Standings::default(),
             repair_at_ms: None,
             repair_of: None,
             mended: false,
@@ -52,6 +53,7 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
+        circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)
     }
