@@ -25,10 +25,11 @@ mod judge;
 mod open;
 mod outer;
 mod roster;
+mod standing;
 
 use held::{Awaits, Held};
 
-pub use documents::DocumentInfo;
+pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 
@@ -58,9 +59,11 @@ pub(crate) struct Circle {
     refused: BTreeMap<EntryId, Refusal>,
     /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
     documents: BTreeMap<(DocumentId, DocumentKind), local::DocumentRecord>,
-    loaded: BTreeMap<(DocumentId, DocumentKind), Document>,
+    loaded: BTreeMap<(DocumentId, DocumentKind), documents::Loaded>,
     /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
+    /// Whose writing counts, as the application was last told.
+    standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
     pub(crate) repair_at_ms: Option<u64>,
     surroundings: outer::Surroundings,
@@ -95,6 +98,7 @@ impl Circle {
         }
         circle.log = log;
         circle.learn_direct_tags(None);
+        circle.begin_standings();
         let (welcomed, under) = (circle.group.head().epoch, circle.head_key().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
             circle.learn_key(epoch, key, Source::Under(under), desk);
@@ -122,6 +126,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            standings: standing::Standings::default(),
             repair_at_ms: None,
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
@@ -192,7 +197,8 @@ impl Circle {
     }
 
     /// Writes an operation of one's own into the log and has it sent.
-    pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
+        self.keep_what_is_here(&mut action, desk)?;
         let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
@@ -294,6 +300,8 @@ impl Circle {
             leaves: head.leaves.len(),
             entries: self.index.len(),
             held: self.held.len(),
+            set_aside: self.documents.values().map(|record| record.set_aside as usize).sum(),
+            waiting: self.documents.values().map(|record| record.waiting as usize).sum(),
         }
     }
 
@@ -320,6 +328,10 @@ impl Circle {
                 desk.events.push(Event::MembershipChanged { circle: self.id });
                 if was_in && !self.is_member(&desk.me()) {
                     desk.events.push(Event::Removed { circle: self.id });
+                }
+                if let Err(error) = self.follow_standings(desk) {
+                    // The documents follow all the same when they are next looked at; the application is not told.
+                    tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
                 }
                 self.choose_head(desk);
                 Ok(())

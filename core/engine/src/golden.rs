@@ -307,7 +307,8 @@ fn records(made: &mut Made) {
     let under = vec![vec![3; 16]];
     let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under };
     made.message("local.content-key", &key);
-    made.message("local.document", &local::DocumentRecord { next_change: 300 });
+    made.message("local.document", &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2 });
+    made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
     made.message("local.addresses", &local::Addresses { addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()] });
     let invitation = local::Invitation {
         circle: vec![1; 32],

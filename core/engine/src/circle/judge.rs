@@ -1,12 +1,12 @@
 //! What becomes of an entry that arrived: done, held until something else arrives, or refused.
 
-use clave_crdt::{DocumentKind, inspect_change};
+use clave_crdt::{ChangeInfo, DocumentKind, inspect_change};
 
 use super::*;
 use crate::desk::Introduced;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
-type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
+pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeInfo, Vec<u8>)>>;
 
 /// The most operations that a commit may name as what it follows.
 const COMMIT_OPERATIONS_MAX: usize = 4_096;
@@ -58,8 +58,8 @@ impl Circle {
                 }
             };
         }
-        self.apply(changes, desk);
-        result
+        let applied = self.apply(changes, desk);
+        result.and(applied)
     }
 
     fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {
@@ -264,13 +264,15 @@ impl Circle {
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
         let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait(Awaits::Opening)) };
-        for change in &body.changes {
-            let info = inspect_change(change).map_err(|_| Refusal::Malformed)?;
+        let mut read = Vec::with_capacity(body.changes.len());
+        for change in body.changes {
+            let info = inspect_change(&change).map_err(|_| Refusal::Malformed)?;
             if !info.actor.belongs_to(author.as_bytes()) {
                 return Err(Refusal::ForeignActor);
             }
+            read.push((info, change));
         }
-        changes.entry((document, kind)).or_default().extend(body.changes);
+        changes.entry((document, kind)).or_default().extend(read);
         Ok(Verdict::Done)
     }
 }

@@ -40,6 +40,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            standings: standing::Standings::default(),
             repair_at_ms: None,
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
@@ -63,6 +64,7 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
+        circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)
     }

@@ -73,7 +73,14 @@ fn key_of(rig: &Rig, who: usize) -> DeviceKey {
 fn change(rig: &mut Rig, author: usize, circle: CircleId) -> Body {
     let (id, now_ms) = (rig.entropy.bytes(), rig.now_ms);
     let incarnation = u32::from_be_bytes(rig.entropy.bytes());
-    let actor = Actor::new(*rig.devices[author].id.as_bytes(), [0; 4], incarnation);
+    let id_of = rig.devices[author].id;
+    let since = rig.devices[author].engine.membership(circle).expect("a member").devices[&id_of].since;
+    let stay = *since.as_bytes().first_chunk().expect("an id is longer");
+    change_as(Actor::new(*id_of.as_bytes(), stay, incarnation), id, now_ms, circle)
+}
+
+/// A change to the chat by some actor.
+fn change_as(actor: Actor, id: [u8; 6], now_ms: u64, circle: CircleId) -> Body {
     let mut document = Document::new(DocumentKind::Timeline, actor);
     document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("forged")).expect("it is short");
     let change = document.commit(now_ms).expect("something was posted");
@@ -106,6 +113,78 @@ fn a_sound_forgery_is_taken() {
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert!(rig.refusals(ALICE).is_empty());
     assert_eq!(rig.messages(ALICE, circle), ["forged"]);
+}
+
+#[test]
+fn what_is_written_in_a_stay_that_never_was_is_set_aside() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let body = change_as(Actor::new(*bob.as_bytes(), [0xee; 4], 0), [1; 6], now_ms, circle);
+    let entry = Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(rig.messages(ALICE, circle), [""; 0]);
+    let set_aside = rig.devices[ALICE].engine.set_aside(circle, chat(circle), DocumentKind::Timeline);
+    let devices: Vec<_> = set_aside.expect("a member").iter().map(|change| change.device).collect();
+    assert_eq!(devices, [Some(bob)]);
+    rig.honest_exchange(circle);
+}
+
+/// How much of the chat waits, once somebody looked at it.
+fn waiting(rig: &mut Rig, who: usize, circle: CircleId) -> usize {
+    rig.messages(who, circle);
+    rig.devices[who].engine.status(circle).expect("a member").waiting
+}
+
+#[test]
+fn of_two_changes_in_one_place_all_show_one_and_keep_the_evidence() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let since = rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&bob].since;
+    let actor = Actor::new(*bob.as_bytes(), *since.as_bytes().first_chunk().expect("an id is longer"), 7);
+    let [one, other] = [[1; 6], [2; 6]].map(|id| {
+        let body = change_as(actor, id, now_ms, circle);
+        Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig)
+    });
+    // They look at it in between, and hear of the two in different orders.
+    for (who, first, second) in [(ALICE, &one, &other), (BOB, &other, &one)] {
+        rig.give(if who == ALICE { BOB } else { ALICE }, who, circle, vec![first.clone()]);
+        assert_eq!(rig.messages(who, circle).len(), 1);
+        rig.give(if who == ALICE { BOB } else { ALICE }, who, circle, vec![second.clone()]);
+    }
+    let mut seen = Vec::new();
+    for who in [ALICE, BOB] {
+        assert_eq!(waiting(&mut rig, who, circle), 1);
+        let document = rig.devices[who].engine.document(circle, chat(circle), DocumentKind::Timeline);
+        let document = document.expect("a member may read");
+        seen.push((document.heads(), document.equivocations().to_vec()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    let evidence = &seen[0].1[0];
+    assert_eq!((evidence.actor, evidence.seq, evidence.waiting.len()), (actor, 1, 1));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_change_whose_cause_never_comes_waits_and_is_counted() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let since = rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&bob].since;
+    let actor = Actor::new(*bob.as_bytes(), *since.as_bytes().first_chunk().expect("an id is longer"), 7);
+    let mut document = Document::new(DocumentKind::Timeline, actor);
+    let changes = [[1; 6], [2; 6]].map(|id| {
+        document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("twice")).expect("it is short");
+        document.commit(now_ms).expect("something was posted")
+    });
+    let body = Body::Changes(proto::Changes {
+        document: chat(circle).as_bytes().to_vec(),
+        kind: DocumentKind::Timeline.number().into(),
+        changes: changes[1..].to_vec(),
+    });
+    let entry = Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(waiting(&mut rig, ALICE, circle), 1);
+    rig.honest_exchange(circle);
+    assert_eq!(waiting(&mut rig, ALICE, circle), 1);
 }
 
 #[test]
