@@ -180,7 +180,7 @@ pub(super) fn beside_a_removal(
         return Vec::new();
     }
     let removes = |operation: &&Operation| match operation.action() {
-        Action::RevokePerson { person: of, .. } | Action::EndGrant { person: of } => *of == person,
+        Action::RevokePerson { person: of, .. } | Action::EndGrant { person: of, .. } => *of == person,
         Action::RevokeDevice { device: of, .. } => *of == device,
         _ => false,
     };
