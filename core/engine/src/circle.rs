@@ -21,12 +21,14 @@ mod documents;
 mod held;
 mod judge;
 mod open;
+mod plea;
 mod roster;
 
 use held::{Awaits, Held};
 
 pub use documents::DocumentInfo;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
@@ -58,9 +60,10 @@ pub(crate) struct Circle {
     /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
     /// When this device may mend the roster, if its head differs from the log.
-    pub(crate) repair_at_ms: Option<u64>,
+    repair_at_ms: Option<u64>,
     /// The head that is about.
     repair_of: Option<EpochId>,
+    pleas: plea::Pleas,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -118,8 +121,21 @@ impl Circle {
             arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
+            pleas: plea::Pleas::default(),
             mended: false,
         })
+    }
+
+    /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
+    /// among them.
+    pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        self.repair(online, desk)?;
+        self.plead(online, desk)
+    }
+
+    /// When [`tend`](Self::tend) is due again, by what is known now.
+    pub(crate) fn wake_at_ms(&self) -> Option<u64> {
+        [self.repair_at_ms, self.pleas.due_at_ms()].into_iter().flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -174,7 +190,7 @@ impl Circle {
 
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
-        let operation = self.log.new_operation(&desk.device, action).map_err(EngineError::NotAllowed)?;
+        let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }
@@ -251,6 +267,9 @@ impl Circle {
         }
         if file_key(self.id, epoch, key, source, &mut self.keys, desk) {
             self.mended = false;
+            if wanted {
+                self.pleas.helped();
+            }
         }
     }
 

@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use clave_crdt::DocumentKind;
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Entropy, PersonKey};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey};
 use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::engine::join::prologue;
 use crate::entry::{Body, Envelope, direct_tag};
-use crate::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role};
+use crate::membership::{
+    Action, DeviceEntry, KeyPackages, Operation, PersonEntry, RecoveryCertificate, Role, Scope, recovery_message,
+};
 use crate::proto::{entry, file, frame, invitation, local};
 use crate::{CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, OperationId, seal_content};
 
@@ -70,6 +72,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 message: vec![2; 3],
                 operations: vec![vec![3; 32], vec![4; 32]],
                 epoch: vec![5; 32],
+                renews: vec![vec![6; 32]],
             }),
         ),
         (
@@ -81,6 +84,10 @@ fn bodies() -> Vec<(&'static str, Body)> {
             Body::Changes(entry::Changes { document: vec![1; 16], kind: 2, changes: vec![vec![3], vec![4, 5]] }),
         ),
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3] })),
+        (
+            "entry.plea",
+            Body::Plea(entry::Plea { epoch: vec![1; 32], depth: 7, tags: vec![vec![2; 16]], key_package: vec![3; 3] }),
+        ),
     ]
 }
 
@@ -181,38 +188,61 @@ fn operations(made: &mut Made) {
         name: "Alice".to_owned(),
         devices: vec![entry.clone()],
         invitation: Some(InvitationId::from_bytes([5; 16])),
+        recovery: Some(RecoveryCertificate::new(&person(), [12; 32])),
     };
     let (id, keep_heads) = (person().id(), vec![OperationId::from_bytes([6; 32])]);
+    let keep_changes = vec![[10; 32], [11; 32]];
     made.bytes("operation.person-entry", &whole.encode());
+    // By a stand-in for the recovery key: the domain and the message are what count.
+    let message = recovery_message(circle(), device().id(), id);
+    let recovery_signature = device().sign(Domain::Recovery, &message);
+    made.bytes("operation.recovery-signature", recovery_signature.as_bytes());
     let name = "Band".to_owned();
     for (label, action) in [
         (
             "operation.1-genesis",
-            Action::Genesis { name: name.clone(), nonce: [7; 16], founder: whole.clone(), parent: Some(circle()) },
+            Action::Genesis {
+                name: name.clone(),
+                nonce: [7; 16],
+                founder: whole.clone(),
+                parent: Some(circle()),
+                scope: Scope::Isolated,
+            },
         ),
         ("operation.2-add-person", Action::AddPerson { newcomer: whole.clone(), role: Role::Member }),
-        ("operation.3-add-device", Action::AddDevice { device: entry }),
-        ("operation.4-revoke-person", Action::RevokePerson { person: id, keep_heads: keep_heads.clone() }),
-        ("operation.5-revoke-device", Action::RevokeDevice { device: device().id(), keep_heads: keep_heads.clone() }),
+        ("operation.3-add-device", Action::AddDevice { device: entry.clone() }),
+        (
+            "operation.4-revoke-person",
+            Action::RevokePerson { person: id, keep_heads: keep_heads.clone(), keep_changes: keep_changes.clone() },
+        ),
+        (
+            "operation.5-revoke-device",
+            Action::RevokeDevice {
+                device: device().id(),
+                keep_heads: keep_heads.clone(),
+                keep_changes: keep_changes.clone(),
+            },
+        ),
         ("operation.6-set-role", Action::SetRole { person: id, role: Role::Admin, keep_heads: keep_heads.clone() }),
         ("operation.7-rename", Action::Rename { name: name.clone() }),
         ("operation.8-set-profile", Action::SetProfile { person: id, name }),
         ("operation.9-grant", Action::Grant { guest: whole, expires_ms: 1_790_000_000_000 }),
-        ("operation.10-end-grant", Action::EndGrant { person: id }),
+        ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
         ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
+        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),
             _ => vec![OperationId::from_bytes([9; 32])],
         };
-        let operation = Operation::sign(&device(), parents, action);
+        let operation = Operation::sign(&device(), parents, 1_790_000_000_000, action);
         let bytes = operation.encode();
         assert_eq!(Operation::decode(&bytes).as_ref(), Ok(&operation), "{label}");
         made.bytes(label, &bytes);
     }
-    let rename = Operation::sign(&device(), Vec::new(), Action::Rename { name: String::new() });
+    let rename = Operation::sign(&device(), Vec::new(), 0, Action::Rename { name: String::new() });
     made.bytes("operation.id", rename.id().as_bytes());
 }
 
@@ -236,6 +266,8 @@ fn records(made: &mut Made) {
     let under = vec![vec![3; 16]];
     let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under };
     made.message("local.content-key", &key);
+    let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };
+    made.message("local.plea-package", &package);
     made.message("local.document", &local::DocumentRecord { next_change: 300 });
     made.message("local.addresses", &local::Addresses { addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()] });
     let invitation = local::Invitation {

@@ -40,11 +40,13 @@ pub enum Keyspace {
     Held = 14,
     /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
     Commits = 15,
+    /// The key package that pleas offer. Scope: circle.
+    Pleas = 16,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -60,6 +62,7 @@ impl Keyspace {
         Self::Addresses,
         Self::Held,
         Self::Commits,
+        Self::Pleas,
     ];
 }
 

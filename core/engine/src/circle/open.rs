@@ -42,6 +42,7 @@ impl Circle {
             arrived: BTreeMap::new(),
             repair_at_ms: None,
             repair_of: None,
+            pleas: plea::Pleas::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);

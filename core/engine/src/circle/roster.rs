@@ -39,6 +39,7 @@ impl Circle {
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
             operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),
+            renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
         };
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
@@ -90,6 +91,7 @@ impl Circle {
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
         let membership = self.log.membership();
         if self.group.choose_head(|leaf| membership.devices.contains_key(leaf)).is_some() {
+            self.pleas.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -123,6 +125,8 @@ impl Circle {
             return Ok(Verdict::Done);
         }
         self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        // Should that fail, the next plea offers the same once more, which does no harm.
+        let _ = self.note_used(&joined.reference, desk);
         Ok(Verdict::Done)
     }
 

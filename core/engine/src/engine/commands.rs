@@ -6,7 +6,7 @@ use clave_crypto::KeyId;
 use super::*;
 use crate::identity::check_name;
 use crate::key_packages;
-use crate::membership::{Action, Membership, Operation};
+use crate::membership::{Action, Membership, Operation, Scope};
 
 /// A circle in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,9 @@ impl Engine {
             nonce: self.desk.entropy.bytes(),
             founder,
             parent: None,
+            scope: Scope::Nested,
         };
-        let genesis = Operation::sign(&self.desk.device, Vec::new(), genesis);
+        let genesis = Operation::sign(&self.desk.device, Vec::new(), now_ms, genesis);
         let circle = Circle::create(genesis, &mut self.desk)?;
         let id = circle.id;
         self.circles.insert(id, circle);

@@ -28,6 +28,7 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) ->
         epoch: output.checkpoint.epoch.as_bytes().to_vec(),
         message: output.message,
         operations,
+        renews: Vec::new(),
     }
 }
 
@@ -106,7 +107,7 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     rig.disconnect(ALICE, BOB);
     rig.disconnect(BOB, CAROL);
     let person = rig.devices[BOB].engine.identity().person();
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     assert_ne!(head(&rig, ALICE, circle), before);
     rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
@@ -181,7 +182,7 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person();
     rig.disconnect(ALICE, CAROL);
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     assert_eq!(leaves(&rig, ALICE).len(), 2);
     assert_eq!(leaves(&rig, BOB), leaves(&rig, ALICE));
@@ -212,7 +213,7 @@ fn operations_whose_causes_never_come_do_not_keep_the_store_from_opening() {
                 let parent = *blake3::hash(&n.to_be_bytes()).as_bytes();
                 let parents = vec![crate::OperationId::from_bytes(parent)];
                 let action = Action::Rename { name: n.to_string() };
-                let operation = Operation::sign(&rig.devices[author].key, parents, action);
+                let operation = Operation::sign(&rig.devices[author].key, parents, 0, action);
                 rig.seal(author, circle, Body::Operation(operation.encode()))
             })
             .collect();
@@ -234,7 +235,7 @@ fn an_operation_of_another_circle_or_by_a_stranger_is_refused() {
     rig.refuses(ALICE, Refusal::WrongCircle, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     let stranger = DeviceKey::generate(&mut rig.entropy);
     let parents = rig.devices[ALICE].engine.circles[&circle].log.heads();
-    let operation = Operation::sign(&stranger, parents, Action::Rename { name: "Mine".to_owned() });
+    let operation = Operation::sign(&stranger, parents, 0, Action::Rename { name: "Mine".to_owned() });
     let entry = rig.seal(BOB, circle, Body::Operation(operation.encode()));
     rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     let mut altered = operation.encode();
@@ -250,7 +251,7 @@ fn who_was_removed_is_heard_no_more() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     let person = rig.devices[CAROL].engine.identity().person();
     let old = rig.head_key(CAROL, circle);
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new() });
+    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     let entry = rig.seal_under(CAROL, circle, &old, Body::Operation(Vec::new()));
     rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));

@@ -7,8 +7,9 @@ use clave_crypto::{DeviceId, PersonId};
 use super::action::Action;
 use super::graph::{Graph, Place};
 use super::past::Past;
+use super::policy::Policy;
 use super::reason::Reason;
-use super::rights::{MEMBERS_MAY_INVITE, Role};
+use super::rights::Role;
 use super::state::View;
 use crate::OperationId;
 
@@ -278,5 +279,6 @@ fn bears(action: &Action) -> bool {
 
 /// Whether an action takes a right away from everybody of a role.
 pub(crate) fn narrows(action: &Action) -> bool {
-    matches!(action, Action::SetPolicy { key, value, .. } if key == MEMBERS_MAY_INVITE && value == "false")
+    let Action::SetPolicy { key, value, .. } = action else { return false };
+    matches!(Policy::parse(key, value), Ok(Some(Policy::MembersMayInvite(false))))
 }

@@ -54,6 +54,8 @@ pub(crate) struct Graph {
     pub(crate) owners: BTreeSet<PersonId>,
     pub(crate) policies: BTreeMap<String, Vec<usize>>,
     pub(crate) names: Vec<usize>,
+    /// The recovery keys under which the signature of a recovery is good, of those that something before it names.
+    pub(crate) recoveries: BTreeMap<usize, Vec<[u8; 32]>>,
     /// Operations that bring people in.
     pub(crate) admissions: Vec<usize>,
 }
@@ -97,6 +99,25 @@ impl Graph {
             past.insert(index);
         }
         Some(past)
+    }
+
+    /// The person that a device was first introduced as.
+    pub(crate) fn person_of(&self, device: DeviceId) -> Option<PersonId> {
+        let introductions = &self.devices.get(&device)?.introductions;
+        introductions.iter().min_by_key(|(index, _)| self.place(*index)).map(|(_, person)| *person)
+    }
+
+    /// The recovery keys that operations in `past` name for a person.
+    pub(crate) fn recovery_keys(&self, person: PersonId, past: &Past) -> BTreeSet<[u8; 32]> {
+        let introductions = self.people.get(&person).into_iter().flat_map(|about| &about.introductions);
+        let named = introductions.filter(|index| past.contains(**index)).filter_map(|index| self.recovery_key(*index));
+        named.collect()
+    }
+
+    /// The recovery key that an admission names.
+    pub(crate) fn recovery_key(&self, index: usize) -> Option<[u8; 32]> {
+        let (person, _) = self.action(index).introduces();
+        Some(person?.recovery?.key)
     }
 
     /// Takes in an operation whose parents are all here.
@@ -146,7 +167,7 @@ impl Graph {
                     self.owners.insert(*person);
                 }
             }
-            Action::RevokePerson { person, .. } | Action::EndGrant { person } => {
+            Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
                 self.people.entry(*person).or_default().removals.push(index);
             }
             Action::RevokeDevice { device, .. } => self.devices.entry(*device).or_default().removals.push(index),

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use clave_crypto::{DeviceKey, PersonKey};
 use clave_engine::OperationId;
-use clave_engine::membership::{Action, Insertion, Log, Operation, Role};
+use clave_engine::membership::{Action, Insertion, Log, Operation, Role, Scope};
 
-use crate::harness::entry;
+use crate::harness::{NOW_MS, entry};
 
 const PEOPLE: usize = 400;
 const OPERATIONS: usize = 20_000;
@@ -29,8 +29,9 @@ impl Big {
             (0..PEOPLE).map(|n| (PersonKey::from_seed(seed(n, 1)), DeviceKey::from_seed(seed(n, 2)))).collect();
         let (person, device) = &people[0];
         let founder = entry("0", person, device);
-        let genesis = Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None };
-        let log = Log::found(device, genesis).expect("a genesis");
+        let genesis =
+            Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None, scope: Scope::Nested };
+        let log = Log::found(device, genesis, NOW_MS).expect("a genesis");
         let mut big = Self { people, log };
         for n in 1..PEOPLE {
             let newcomer = entry(&n.to_string(), &big.people[n].0, &big.people[n].1);
@@ -40,7 +41,7 @@ impl Big {
     }
 
     fn write(&mut self, author: usize, parents: Vec<OperationId>, action: Action) -> OperationId {
-        let operation = Operation::sign(&self.people[author].1, parents, action);
+        let operation = Operation::sign(&self.people[author].1, parents, NOW_MS, action);
         let id = operation.id();
         assert_eq!(self.log.insert_verified(operation), Insertion::Inserted(vec![id]));
         id
@@ -48,7 +49,7 @@ impl Big {
 
     fn remove(&mut self, author: usize, parents: Vec<OperationId>, target: usize) -> OperationId {
         let person = self.people[target].0.id();
-        self.write(author, parents, Action::RevokePerson { person, keep_heads: Vec::new() })
+        self.write(author, parents, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
     /// The time of a full evaluation.

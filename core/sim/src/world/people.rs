@@ -117,7 +117,7 @@ impl World {
     pub fn remove(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
         let person = self.device(whom).person;
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new() })
+        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
     /// Removes a device.
@@ -127,7 +127,7 @@ impl World {
     pub fn remove_device(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
         let device = self.device(whom).id;
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::RevokeDevice { device, keep_heads: Vec::new() })
+        self.act(who, circle, Action::RevokeDevice { device, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
     /// Ends a guest's stay.
@@ -136,7 +136,7 @@ impl World {
     /// Those of [`Engine::act`](clave_engine::Engine::act).
     pub fn end_grant(&mut self, who: Who, circle: CircleId, person: PersonId) -> Result<(), EngineError> {
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::EndGrant { person })
+        self.act(who, circle, Action::EndGrant { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
     }
 
     /// Gives a person another role.
