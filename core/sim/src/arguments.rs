@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::plan::{DEVICES_MAX, DEVICES_MIN};
-use crate::{Agreement, Mix, Plan};
+use crate::{Agreement, Attack, Mix, Plan};
 
 /// How the runner is used.
 pub const HELP: &str = "\
@@ -19,11 +19,13 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --jobs N         how many at once (default: as many as there are processors)
   --mix M          calm, admins or hostile, instead of each for a third of the seeds
   --rogues N       how many devices keep to no rule, instead of 1 to 3 in the hostile mix
+  --attack A       what these do, always the same: forged-author, two-changes, … (docs/simulation.md)
   --devices N      how many devices, instead of 5 to 40 by the seed
   --steps K        how many things people do in each run (default 40 and one for each device)
   --agreement A    mls (default) or sealed-secret
   --network N      plain or disorder (frames come twice and overtake), instead of disorder for each fifth seed
   --no-removals    let nobody be removed
+  --no-returns     let nobody who was removed be brought in again
   --no-papers      let people write only messages and files, no notes and calendars
   --sweep          run each plan once for each write of each device, and crash that device there
   --crash-at D:K   crash device number D at its write number K
@@ -45,11 +47,13 @@ pub struct Arguments {
     pub sweep: bool,
     mix: Option<Mix>,
     rogues: Option<usize>,
+    attack: Option<Attack>,
     devices: Option<usize>,
     steps: Option<usize>,
     sealed_secret: bool,
     disorder: Option<bool>,
     no_removals: bool,
+    no_returns: bool,
     no_papers: bool,
     crash_at: Option<(usize, u64)>,
     trace: bool,
@@ -72,6 +76,7 @@ impl Arguments {
                     arguments.devices?;
                 }
                 "--steps" => arguments.steps = Some(usize::try_from(number()?).ok()?),
+                "--attack" => arguments.attack = Some(Attack::of_word(&words.next()?)?),
                 "--mix" => arguments.mix = Some(Mix::of_word(&words.next()?)?),
                 "--agreement" => {
                     arguments.sealed_secret = match words.next()?.as_str() {
@@ -93,6 +98,7 @@ impl Arguments {
                     arguments.crash_at = Some((device.parse().ok()?, write.parse().ok()?));
                 }
                 "--no-removals" => arguments.no_removals = true,
+                "--no-returns" => arguments.no_returns = true,
                 "--no-papers" => arguments.no_papers = true,
                 "--sweep" => arguments.sweep = true,
                 "--trace" => arguments.trace = true,
@@ -116,7 +122,9 @@ impl Arguments {
             agreement: if self.sealed_secret { Agreement::SealedSecret } else { Agreement::Mls },
             rogues: self.rogues.unwrap_or(plan.rogues),
             disorder: self.disorder.unwrap_or(plan.disorder),
+            attack: self.attack,
             removals: !self.no_removals,
+            returns: !self.no_returns,
             papers: !self.no_papers,
             crash_at: self.crash_at,
             trace: self.trace,
@@ -140,10 +148,18 @@ impl fmt::Display for Plan {
              --agreement {agreement} --network {network}",
             self.seed, self.devices, self.steps,
         )?;
+        if let Some(attack) = self.attack {
+            write!(f, " --attack {}", attack.word())?;
+        }
         if let Some((device, write)) = self.crash_at {
             write!(f, " --crash-at {device}:{write}")?;
         }
-        let flags = [(!self.removals, " --no-removals"), (!self.papers, " --no-papers"), (self.trace, " --trace")];
+        let flags = [
+            (!self.removals, " --no-removals"),
+            (!self.returns, " --no-returns"),
+            (!self.papers, " --no-papers"),
+            (self.trace, " --trace"),
+        ];
         flags.iter().filter(|(given, _)| *given).try_for_each(|(_, flag)| f.write_str(flag))
     }
 }
@@ -159,8 +175,15 @@ mod tests {
             plan,
             Plan { disorder: !plan.disorder, steps: 7, devices: 3, ..plan },
             Plan { agreement: Agreement::SealedSecret, ..plan.with_mix(Mix::Admins) },
-            Plan { rogues: 3, ..plan.with_mix(Mix::Hostile) },
-            Plan { removals: false, papers: false, trace: true, crash_at: Some((3, 17)), ..plan.with_mix(Mix::Calm) },
+            Plan { rogues: 3, attack: Some(Attack::TwoCommits), ..plan.with_mix(Mix::Hostile) },
+            Plan {
+                removals: false,
+                returns: false,
+                papers: false,
+                trace: true,
+                crash_at: Some((3, 17)),
+                ..plan.with_mix(Mix::Calm)
+            },
         ];
         for plan in plans {
             let line = plan.to_string();

@@ -163,8 +163,15 @@ impl World {
             }
         }
         let reference = Reference::of(self, first, circle);
+        let mut differences = BTreeMap::<_, Vec<String>>::new();
         for who in &members {
-            self.compare(circle, &reference, *who, faults);
+            for difference in self.compare(circle, &reference, *who) {
+                differences.entry(difference).or_default().push(self.device(*who).name.clone());
+            }
+        }
+        for ((check, what), names) in differences {
+            let others = if names.len() > 3 { format!(" and {} others", names.len() - 3) } else { String::new() };
+            faults.push(check.fault(&format!("{}{others}: {what}", names[..names.len().min(3)].join(", "))));
         }
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
@@ -180,56 +187,57 @@ impl World {
         !self.is_lost(who) && !self.rogues.is_one(who) && !self.unanswered.contains(&who)
     }
 
-    fn compare(&mut self, circle: CircleId, first: &Reference, who: Who, faults: &mut Vec<String>) {
-        let name = self.device(who).name.clone();
-        let mut differs = |check: Check, details: &dyn fmt::Display| {
-            faults.push(check.fault(&format!("{name}: {details}")));
-        };
+    /// In what a member differs from another.
+    fn compare(&mut self, circle: CircleId, first: &Reference, who: Who) -> BTreeSet<(Check, String)> {
+        let mut differences = BTreeSet::new();
+        let mut differs = |check: Check, details: String| _ = differences.insert((check, details));
         let own = Reference::of(self, who, circle);
         let (one, other) = (&first.status, &own.status);
         if one.epoch != other.epoch {
             let (theirs, ours) = (other.epoch, one.epoch);
             let what = format!("{theirs:?} depth {} instead of {ours:?} depth {}", other.depth, one.depth);
-            differs(Check::OneHead, &what);
+            differs(Check::OneHead, what);
         } else if one.key != other.key {
-            differs(Check::OneSecret, &format!("{:?} instead of {:?}", other.key, one.key));
+            differs(Check::OneSecret, format!("{:?} instead of {:?}", other.key, one.key));
         }
         if own.log != first.log {
             let (theirs, ours) = (own.log.devices.len(), first.log.devices.len());
-            differs(Check::OneRoster, &format!("another membership: {theirs} devices, instead of {ours}"));
+            differs(Check::OneRoster, format!("another membership: {theirs} devices, instead of {ours}"));
         }
         if let Some(gone) = own.leaves.iter().find(|leaf| !own.log.devices.contains_key(leaf)) {
             let gone = self.who(gone).map_or_else(|| gone.short(), |who| self.device(who).name.clone());
-            differs(Check::Leaves, &format!("{gone} is a leaf, but not in the roster"));
+            differs(Check::Leaves, format!("{gone} is a leaf, but not in the roster"));
         }
         for id in own.log.devices.keys().filter(|id| !own.leaves.contains(id)) {
             // Who is lost, or never was a device, is brought in if that can be: nobody waits for it.
             if let Some(missing) = self.who(id).filter(|who| self.is_expected(*who)) {
-                differs(Check::Leaves, &format!("{} is in the roster, but no leaf", self.device(missing).name));
+                differs(Check::Leaves, format!("{} is in the roster, but no leaf", self.device(missing).name));
             }
         }
         if own.entries != first.entries {
             let (lacks, extra) = (first.entries.difference(&own.entries), own.entries.difference(&first.entries));
-            differs(Check::SameEntries, &format!("lacks {}, has {} more", lacks.count(), extra.count()));
+            differs(Check::SameEntries, format!("lacks {}, has {} more", lacks.count(), extra.count()));
         }
         if own.held != first.held {
-            differs(Check::SameEntries, &format!("{} wait instead of {}", own.held.len(), first.held.len()));
+            differs(Check::SameEntries, format!("{} wait instead of {}", own.held.len(), first.held.len()));
         }
         if own.documents.keys().ne(first.documents.keys()) {
             let (theirs, ours) = (own.documents.len(), first.documents.len());
-            return differs(Check::SameDocuments, &format!("{theirs} documents instead of {ours}"));
+            differs(Check::SameDocuments, format!("{theirs} documents instead of {ours}"));
+            return differences;
         }
         for ((_, kind), theirs) in &own.documents {
             let ours = &first.documents.iter().find(|((_, of), _)| of == kind).expect("the keys are equal").1;
             if theirs.waiting > 0 {
-                differs(Check::SameDocuments, &format!("{} changes wait in the {kind:?}", theirs.waiting));
+                differs(Check::SameDocuments, format!("{} changes wait in the {kind:?}", theirs.waiting));
             }
             if theirs.heads != ours.heads {
-                differs(Check::SameDocuments, &format!("another {kind:?}"));
+                differs(Check::SameDocuments, format!("another {kind:?}"));
             } else if theirs.reads != ours.reads {
-                differs(Check::SameDocuments, &format!("{kind:?}: {:?} instead of {:?}", theirs.reads, ours.reads));
+                differs(Check::SameDocuments, format!("{kind:?}: {:?} instead of {:?}", theirs.reads, ours.reads));
             }
         }
+        differences
     }
 
     /// What was acknowledged to somebody who is in, and whom no removal that stands ever hit, must be there.
@@ -266,6 +274,7 @@ impl World {
             world.device(who).disk.read(&key).expect("memory can be read").is_some()
         };
         let (mut unreadable, mut withheld) = (BTreeSet::new(), BTreeSet::new());
+        let mut faults = BTreeMap::<String, usize>::new();
         for who in members {
             let mut held = Vec::new();
             let note = &mut |id: &[u8], _: Vec<u8>| {
@@ -289,16 +298,17 @@ impl World {
                 if self.rogues.forged(&entry) {
                     withheld.insert(id);
                 } else if let Some(reader) = members.iter().find(|who| has_key(self, **who, tag.as_bytes())) {
-                    let reader = &self.device(*reader).name;
-                    let what = format!("{name}: holds an entry whose key {reader} has");
-                    findings.faults.push(Check::Readable.fault(&what));
+                    let what = format!("{name}: holds entries whose key {} has", self.device(*reader).name);
+                    *faults.entry(what).or_default() += 1;
                 } else if self.everyone().any(|anybody| has_key(self, anybody, tag.as_bytes())) {
                     unreadable.insert(id);
                 } else {
-                    let what = format!("{name}: holds an entry whose key nobody ever had");
-                    findings.faults.push(Check::Readable.fault(&what));
+                    *faults.entry(format!("{name}: holds entries whose key nobody ever had")).or_default() += 1;
                 }
             }
+        }
+        for (what, count) in faults {
+            findings.faults.push(Check::Readable.fault(&format!("{what}: {count}")));
         }
         (findings.unreadable, findings.withheld) = (unreadable.len(), withheld.len());
     }

@@ -1,6 +1,6 @@
 //! What a run is made of.
 
-use crate::{Agreement, Random};
+use crate::{Agreement, Attack, Random};
 
 /// The fewest devices of a plan.
 pub(crate) const DEVICES_MIN: usize = 2;
@@ -54,8 +54,12 @@ pub struct Plan {
     pub mix: Mix,
     /// How many members' devices keep to no rule.
     pub rogues: usize,
+    /// What they do, if it is always the same.
+    pub attack: Option<Attack>,
     /// Whether people are removed.
     pub removals: bool,
+    /// Whether who was removed may be brought in again.
+    pub returns: bool,
     /// Whether people write notes and calendars too, not only messages and files.
     pub papers: bool,
     /// Whether frames come twice and out of order.
@@ -91,7 +95,9 @@ impl Plan {
             agreement: Agreement::Mls,
             mix,
             rogues: if mix == Mix::Hostile { rogues as usize } else { 0 },
+            attack: None,
             removals: true,
+            returns: true,
             papers: true,
             disorder,
             crash_at: None,

@@ -143,7 +143,8 @@ impl Run {
         let rogues: Vec<Who> = self.people.iter().copied().filter(|who| self.world.is_rogue(*who)).collect();
         if let Some(rogue) = self.world.random.pick(&rogues).filter(|_| !rogues.is_empty()) {
             if self.world.random.permille(500) {
-                let attack = self.world.random.pick(&Attack::ALL).expect("there are some");
+                let any = self.world.random.pick(&Attack::ALL).expect("there are some");
+                let attack = self.plan.attack.unwrap_or(any);
                 self.world.attack(rogue, self.circle, attack);
             }
         }

@@ -37,7 +37,7 @@ impl Run {
 
     /// Brings somebody back in who was removed, with the device that they had.
     fn invite_back(&mut self) {
-        let Some(by) = self.somebody_honest() else { return };
+        let Some(by) = self.somebody_honest().filter(|_| self.plan.returns) else { return };
         let circle = self.circle;
         let Some(log) = inside::log(self.world.engine(by), circle) else { return };
         let former: Vec<DeviceId> = log.membership().former_devices.keys().copied().collect();

@@ -111,6 +111,27 @@ impl Attack {
     ];
 }
 
+impl Attack {
+    /// The word for it on the command line: `two-commits`.
+    #[must_use]
+    pub fn word(self) -> String {
+        let mut word = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_ascii_uppercase() && !word.is_empty() {
+                word.push('-');
+            }
+            word.push(letter.to_ascii_lowercase());
+        }
+        word
+    }
+
+    /// The attack of that word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|attack| attack.word() == word)
+    }
+}
+
 /// An attack in the making.
 struct Act<'a> {
     world: &'a mut World,
