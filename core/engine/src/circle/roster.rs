@@ -116,8 +116,8 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
-            // Whoever is out leads nobody anywhere.
-            return Err(Refusal::NotAllowed);
+            // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
+            return Ok(Verdict::Done);
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
         // arrived, the choice of the head counts them as removed.

@@ -112,7 +112,7 @@ impl World {
             Action::SetRole { person, role, .. } => format!("make {} {role}", self.name_of(*person)),
             Action::AddPerson { newcomer, .. } => format!("add {}", newcomer.name),
             Action::Grant { guest, .. } => format!("grant {}", self.name_of(guest.person)),
-            Action::EndGrant { person } => format!("end the grant of {}", self.name_of(*person)),
+            Action::EndGrant { person, .. } => format!("end the grant of {}", self.name_of(*person)),
             Action::RevokeDevice { device, .. } => {
                 format!("revoke the device of {}", self.who(device).map_or("nobody", |who| &self.device(who).name))
             }
