@@ -24,6 +24,7 @@ mod held;
 mod judge;
 mod open;
 mod outer;
+mod plea;
 mod roster;
 mod standing;
 
@@ -32,6 +33,7 @@ use held::{Awaits, Held};
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
@@ -65,11 +67,12 @@ pub(crate) struct Circle {
     /// Whose writing counts, as the application was last told.
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
-    pub(crate) repair_at_ms: Option<u64>,
+    repair_at_ms: Option<u64>,
     surroundings: outer::Surroundings,
     grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
+    pleas: plea::Pleas,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -131,8 +134,22 @@ impl Circle {
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
+            pleas: plea::Pleas::default(),
             mended: false,
         })
+    }
+
+    /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
+    /// among them.
+    pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        self.repair(online, desk)?;
+        self.plead(online, desk)
+    }
+
+    /// When [`tend`](Self::tend) is due again, by what is known now.
+    pub(crate) fn wake_at_ms(&self) -> Option<u64> {
+        let times = [self.repair_at_ms, self.pleas.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
+        times.into_iter().flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -276,6 +293,9 @@ impl Circle {
         }
         if file_key(self.id, epoch, key, source, &mut self.keys, desk) {
             self.mended = false;
+            if wanted {
+                self.pleas.helped();
+            }
         }
     }
 

@@ -369,8 +369,7 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let times = |circle: &Circle| [circle.repair_at_ms, circle.enact_at_ms(), circle.grants_at_ms()];
-        let repairs = self.circles.values().flat_map(times).flatten();
+        let repairs = self.circles.values().filter_map(Circle::wake_at_ms);
         let others = [self.next_reconcile_ms(), self.next_retry_ms(), self.wants.next_deadline_ms()];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -473,7 +472,7 @@ impl Engine {
         let mut online: Vec<DeviceId> = self.peers.keys().copied().collect();
         online.push(self.desk.me());
         for circle in self.circles.values_mut() {
-            if let Err(error) = circle.repair(&online, &mut self.desk) {
+            if let Err(error) = circle.tend(&online, &mut self.desk) {
                 tracing::error!(circle = %circle.id.short(), %error, "the roster could not be mended");
             }
         }

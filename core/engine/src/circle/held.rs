@@ -43,6 +43,20 @@ impl Held {
         self.entries.contains_key(id)
     }
 
+    /// Whether anything waits for a key.
+    pub(super) fn lacks_keys(&self) -> bool {
+        self.by_cause.keys().next().is_some_and(|awaits| matches!(awaits, Awaits::Key(_)))
+    }
+
+    /// Keys that something waits for: at most so many, those behind `after` first.
+    pub(super) fn lacking(&self, after: Option<KeyId>, most: usize) -> Vec<KeyId> {
+        let key = |awaits: &Awaits| if let Awaits::Key(tag) = awaits { Some(*tag) } else { None };
+        let all = || self.by_cause.keys().map_while(key);
+        let behind = all().filter(|tag| after.is_none_or(|after| *tag > after));
+        let before = all().filter(|tag| after.is_some_and(|after| *tag <= after));
+        behind.chain(before).take(most).collect()
+    }
+
     /// Whether anything waits for that.
     pub(super) fn waits_for(&self, awaits: &Awaits) -> bool {
         self.by_cause.contains_key(awaits)

@@ -155,7 +155,7 @@ impl Circle {
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
             // It says nothing to anybody but the device that it is for.
-            Body::Welcome(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
+            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -173,6 +173,7 @@ impl Circle {
                 desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
                 Ok(Verdict::Done)
             }
+            Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
             // What is to take effect must be the same for all, so all must be able to read it.
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) => Err(Refusal::Unexpected),
         }
@@ -207,8 +208,12 @@ impl Circle {
         }
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
+            // It says to give this device a new leaf. What becomes of that shows by the Welcome.
+            Err(clave_crypto::CryptoError::Evicted) if commit.renews.iter().any(|id| id == desk.me().as_bytes()) => {
+                return Ok(Verdict::Done);
+            }
             Err(clave_crypto::CryptoError::Evicted) => {
-                if !self.is_justified(&heads, &[author], &[desk.me()]) {
+                if !self.is_justified(&heads, &[author], [&desk.me()]) {
                     return Err(Refusal::UnjustifiedCommit);
                 }
                 return Ok(Verdict::Done);
@@ -219,10 +224,15 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
-        if let Some(device) = self.awaits_leaving(&heads, &processed.removed) {
+        // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
+        let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
+            processed.removed.iter().copied().partition(|device| processed.added.contains(device));
+        let told = commit.renews.iter().map(|id| DeviceId::try_from(id.as_slice()));
+        let told: BTreeSet<DeviceId> = told.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)?;
+        if let Some(device) = self.awaits_leaving(&heads, &absent) {
             return Ok(Verdict::Wait(Awaits::Leaving(device)));
         }
-        if !self.is_justified(&heads, &present, &processed.removed) {
+        if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
             return Err(Refusal::UnjustifiedCommit);
         }
         self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
@@ -231,7 +241,12 @@ impl Circle {
 
     /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
     /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike.
-    fn is_justified(&self, heads: &[OperationId], present: &[DeviceId], absent: &[DeviceId]) -> bool {
+    fn is_justified<'a>(
+        &self,
+        heads: &[OperationId],
+        present: &[DeviceId],
+        absent: impl IntoIterator<Item = &'a DeviceId>,
+    ) -> bool {
         let at_point;
         let membership = if self.log.heads() == heads {
             self.log.membership()
@@ -241,7 +256,7 @@ impl Circle {
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        present.iter().all(is_in) && !absent.iter().any(|device| is_in(device) && !self.has_left_space(device))
+        present.iter().all(is_in) && !absent.into_iter().any(|device| is_in(device) && !self.has_left_space(device))
     }
 
     fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {

@@ -45,6 +45,7 @@ impl Circle {
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
+            pleas: plea::Pleas::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);

@@ -87,7 +87,7 @@ impl Circle {
     }
 
     /// A device that a commit removes because the space has, if this device has not heard of that yet.
-    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &[DeviceId]) -> Option<DeviceId> {
+    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &BTreeSet<DeviceId>) -> Option<DeviceId> {
         let unheard: Vec<&DeviceId> = removed.iter().filter(|device| !self.has_left_space(device)).collect();
         if unheard.is_empty() || !self.is_nested() {
             return None;

@@ -40,6 +40,7 @@ impl Circle {
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
             operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),
+            renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
         };
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
@@ -98,6 +99,7 @@ impl Circle {
         let is_listed =
             |leaf: &DeviceId| membership.devices.contains_key(leaf) && surroundings.let_in(membership, leaf);
         if self.group.choose_head(is_listed).is_some() {
+            self.pleas.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -122,8 +124,8 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
-            // Whoever is out leads nobody anywhere.
-            return Err(Refusal::NotAllowed);
+            // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
+            return Ok(Verdict::Done);
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
         // arrived, the choice of the head counts them as removed.
@@ -131,6 +133,8 @@ impl Circle {
             return Ok(Verdict::Done);
         }
         self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        // Should that fail, the next plea offers the same once more, which does no harm.
+        let _ = self.note_used(&joined.reference, desk);
         Ok(Verdict::Done)
     }
 

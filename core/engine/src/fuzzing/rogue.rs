@@ -142,6 +142,7 @@ fn body(said: Said) -> entry::entry::Body {
             epoch: epoch.as_bytes().to_vec(),
             message,
             operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            renews: Vec::new(),
         }),
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys
