@@ -42,6 +42,9 @@ pub const LEARNED_KEYS_MAX: usize = 16_384;
 /// The most commits of one circle that are remembered because this device might yet enter the epoch they start from.
 const UNFOLLOWED_COMMITS_MAX: usize = 16_384;
 
+/// How many operations of the circle's log and of the space's a roster comes from, and how often guests' dates were looked at.
+pub(crate) type RosterVersion = (usize, usize, u64);
+
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
     pub(crate) id: CircleId,
@@ -160,6 +163,11 @@ impl Circle {
     /// Whether the log, and the space around, have a device in here: whether it is to be a leaf.
     pub(crate) fn is_listed(&self, device: &DeviceId) -> bool {
         self.log.membership().devices.contains_key(device) && self.is_let_in(device)
+    }
+
+    /// Changes with whatever [`members`](Self::members) depends on.
+    pub(crate) fn roster_version(&self) -> RosterVersion {
+        (self.log.len(), self.outer_version(), self.expired_version())
     }
 
     /// The devices that may be spoken with about this circle.
