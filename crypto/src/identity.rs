@@ -183,6 +183,12 @@ impl PersonKey {
         let signature = self.0.sign(&separated(Domain::DeviceCertificate, device.as_bytes()));
         DeviceCertificate { person: self.id(), device, signature }
     }
+
+    /// Declares that whoever signs with the key whose public half is `recovery` may bring in devices of this person.
+    #[must_use]
+    pub fn certify_recovery(&self, recovery: &[u8; 32]) -> Signature {
+        self.0.sign(&separated(Domain::RecoveryCertificate, recovery))
+    }
 }
 
 impl DeviceKey {

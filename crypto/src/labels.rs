@@ -9,6 +9,8 @@
 pub enum Domain {
     /// A person certifies a device.
     DeviceCertificate,
+    /// A person names their recovery key.
+    RecoveryCertificate,
     /// A device accepts to be a person's: nobody can claim a device that is not theirs.
     DeviceConsent,
     /// A device signs an entry.
@@ -17,6 +19,8 @@ pub enum Domain {
     MembershipOperation,
     /// A device binds itself to an invitation handshake.
     InvitationHandshake,
+    /// A person, by the recovery phrase, brings a new device in.
+    Recovery,
     /// A device offers a key, to be added by (`SealedSecret`, the test oracle for MLS).
     SealedKeyPackage,
     /// A device commits (`SealedSecret`).
@@ -33,10 +37,12 @@ impl Domain {
     pub const fn label(self) -> &'static [u8] {
         match self {
             Self::DeviceCertificate => b"clave/1 sign device-certificate\0",
+            Self::RecoveryCertificate => b"clave/1 sign recovery-certificate\0",
             Self::DeviceConsent => b"clave/1 sign device-consent\0",
             Self::Entry => b"clave/1 sign entry\0",
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",
             Self::InvitationHandshake => b"clave/1 sign invitation-handshake\0",
+            Self::Recovery => b"clave/1 sign recovery\0",
             Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
             Self::SealedCommit => b"clave/1 sign sealed-commit\0",
             Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
@@ -57,6 +63,8 @@ pub enum HashContext {
     Chunk,
     /// The id of a document that every member finds by itself, from its circle, kind and number.
     WellKnownDocument,
+    /// A record of an audit, with the one before it.
+    AuditRecord,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
 }
@@ -70,6 +78,7 @@ impl HashContext {
             Self::MembershipOperation => "clave/1 hash membership-operation",
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
+            Self::AuditRecord => "clave/1 hash audit-record",
             Self::RepairOrder => "clave/1 hash repair-order",
         }
     }

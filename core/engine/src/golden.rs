@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use clave_crdt::DocumentKind;
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Entropy, PersonKey};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey};
 use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::engine::join::prologue;
 use crate::entry::{Body, Envelope};
-use crate::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role};
+use crate::membership::{
+    Action, DeviceEntry, KeyPackages, Operation, PersonEntry, RecoveryCertificate, Role, Scope, recovery_message,
+};
 use crate::proto::{entry, file, frame, invitation, local};
 use crate::{CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, OperationId, seal_content};
 
@@ -173,18 +175,29 @@ fn operations(made: &mut Made) {
         name: "Alice".to_owned(),
         devices: vec![entry.clone()],
         invitation: Some(InvitationId::from_bytes([5; 16])),
+        recovery: Some(RecoveryCertificate::new(&person(), [12; 32])),
     };
     let (id, keep_heads) = (person().id(), vec![OperationId::from_bytes([6; 32])]);
     let keep_changes = vec![[10; 32], [11; 32]];
     made.bytes("operation.person-entry", &whole.encode());
+    // By a stand-in for the recovery key: the domain and the message are what count.
+    let message = recovery_message(circle(), device().id(), id);
+    let recovery_signature = device().sign(Domain::Recovery, &message);
+    made.bytes("operation.recovery-signature", recovery_signature.as_bytes());
     let name = "Band".to_owned();
     for (label, action) in [
         (
             "operation.1-genesis",
-            Action::Genesis { name: name.clone(), nonce: [7; 16], founder: whole.clone(), parent: Some(circle()) },
+            Action::Genesis {
+                name: name.clone(),
+                nonce: [7; 16],
+                founder: whole.clone(),
+                parent: Some(circle()),
+                scope: Scope::Isolated,
+            },
         ),
         ("operation.2-add-person", Action::AddPerson { newcomer: whole.clone(), role: Role::Member }),
-        ("operation.3-add-device", Action::AddDevice { device: entry }),
+        ("operation.3-add-device", Action::AddDevice { device: entry.clone() }),
         (
             "operation.4-revoke-person",
             Action::RevokePerson { person: id, keep_heads: keep_heads.clone(), keep_changes: keep_changes.clone() },
@@ -205,6 +218,7 @@ fn operations(made: &mut Made) {
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
         ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
+        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),

@@ -124,7 +124,13 @@ impl Identity {
     /// How a membership log introduces this person, with this device.
     pub(crate) fn entry(&self, key_packages: KeyPackages) -> PersonEntry {
         let device = DeviceEntry::new(&self.person, &self.device, self.device_name.clone(), key_packages);
-        PersonEntry { person: self.person(), name: self.person_name.clone(), devices: vec![device], invitation: None }
+        PersonEntry {
+            person: self.person(),
+            name: self.person_name.clone(),
+            devices: vec![device],
+            invitation: None,
+            recovery: None,
+        }
     }
 
     /// A second handle on the device's key, for the transport and the engine.

@@ -58,18 +58,19 @@
 //!
 //! ```
 //! use clave_crypto::{DeviceKey, Entropy, PersonKey};
-//! use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role};
+//! use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 //!
 //! let mut entropy = Entropy::from_seed([1; 32]);
 //! let mut someone = |name: &str| {
 //!     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
 //!     let entry = DeviceEntry::new(&person, &device, "laptop", KeyPackages::default());
-//!     (device, PersonEntry { person: person.id(), name: name.into(), devices: vec![entry], invitation: None })
+//!     (device, PersonEntry { person: person.id(), name: name.into(), devices: vec![entry], invitation: None, recovery: None })
 //! };
 //! let (alice, alice_entry) = someone("Alice");
 //! let (bob, bob_entry) = someone("Bob");
 //!
-//! let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: alice_entry, parent: None };
+//! let (nonce, founder) = ([0; 16], alice_entry);
+//! let genesis = Action::Genesis { name: "Band".into(), nonce, founder, parent: None, scope: Scope::Nested };
 //! let mut log = Log::found(&alice, genesis, 1_790_000_000_000)?;
 //! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member }, 1_790_000_060_000)?;
 //! assert_eq!(log.describe(&add.id()), None);
@@ -80,6 +81,7 @@
 //! ```
 
 mod action;
+mod audit;
 mod build;
 mod codec;
 mod evaluate;
@@ -89,16 +91,19 @@ mod log;
 mod operation;
 mod past;
 mod pending;
+mod policy;
 mod reason;
 mod rights;
 mod roster;
 mod state;
 
-pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry};
+pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope, recovery_message};
+pub use audit::{AuditRecord, BrokenChain, Warrant, verify_chain};
 pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
+pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX};
 pub use reason::{Reason, SetAside};
-pub use rights::{MEMBERS_MAY_INVITE, Right, Role};
+pub use rights::{Right, Role};
 pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

@@ -59,7 +59,7 @@ impl From<crate::membership::Refusal> for Refusal {
             Operation::Malformed => Self::Malformed,
             Operation::BadSignature | Operation::BadCertificate => Self::BadSignature,
             Operation::OtherCircle => Self::WrongCircle,
-            Operation::UnknownAuthor => Self::NotAllowed,
+            Operation::UnknownAuthor | Operation::BadRecovery => Self::NotAllowed,
             Operation::TooManyPending => Self::TooManyHeld,
         }
     }

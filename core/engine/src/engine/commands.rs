@@ -7,7 +7,7 @@ use super::*;
 use crate::SetAsideChange;
 use crate::identity::check_name;
 use crate::key_packages;
-use crate::membership::{Action, Membership, Operation};
+use crate::membership::{Action, Membership, Operation, Scope};
 
 /// A circle in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl Engine {
             nonce: self.desk.entropy.bytes(),
             founder,
             parent: None,
+            scope: Scope::Nested,
         };
         let genesis = Operation::sign(&self.desk.device, Vec::new(), now_ms, genesis);
         let circle = Circle::create(genesis, &mut self.desk)?;

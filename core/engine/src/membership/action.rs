@@ -17,8 +17,10 @@ pub enum Action {
         nonce: [u8; 16],
         /// The first owner. The operation is signed by one of the devices named here.
         founder: PersonEntry,
-        /// The circle that this one belongs to, by reference only.
+        /// The space that this circle belongs to, by reference only. None: it is a space itself.
         parent: Option<CircleId>,
+        /// What belonging there means for who is in. A space is never [`Scope::Isolated`].
+        scope: Scope,
     },
     /// Brings somebody in, or back in. Their devices of an earlier stay do not return unless named again.
     AddPerson {
@@ -31,6 +33,14 @@ pub enum Action {
     AddDevice {
         /// The device.
         device: DeviceEntry,
+    },
+    /// A person who holds their recovery phrase brings a new device in. The only operation that introduces its own
+    /// author: it is written by the device itself, for when no other is left, or none can be trusted.
+    RecoverDevice {
+        /// The device, which was named by no operation before.
+        device: DeviceEntry,
+        /// Over [`recovery_message`], in [`Domain::Recovery`], by the recovery key that the person's admission names.
+        recovery_signature: Signature,
     },
     /// Removes somebody with all their devices; removing oneself is leaving.
     RevokePerson {
@@ -115,6 +125,16 @@ pub enum Action {
     },
 }
 
+/// Who of a circle's own roster is in it in effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Whoever is also in the space.
+    #[default]
+    Nested,
+    /// Everybody: for people from outside the space.
+    Isolated,
+}
+
 /// Key packages of one device (RFC 9420, section 10), encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPackages {
@@ -183,6 +203,40 @@ pub struct PersonEntry {
     pub devices: Vec<DeviceEntry>,
     /// The invitation that they took.
     pub invitation: Option<InvitationId>,
+    /// The key by which they can bring a device in when all others are lost.
+    pub recovery: Option<RecoveryCertificate>,
+}
+
+/// A person's word on who may bring in devices in their name: whoever has this key, which derives from their recovery
+/// phrase and is on none of their devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryCertificate {
+    /// The public half (Ed25519).
+    pub key: [u8; 32],
+    /// The person's signature over it.
+    pub signature: Signature,
+}
+
+impl RecoveryCertificate {
+    /// Names a recovery key by its public half.
+    #[must_use]
+    pub fn new(person: &PersonKey, key: [u8; 32]) -> Self {
+        Self { key, signature: person.certify_recovery(&key) }
+    }
+
+    /// Checks that `person` made this statement.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadSignature`] if not.
+    pub fn verify(&self, person: PersonId) -> Result<(), CryptoError> {
+        person.verify(Domain::RecoveryCertificate, &self.key, &self.signature)
+    }
+}
+
+/// What a recovery key signs, in [`Domain::Recovery`], to bring a device into a circle.
+#[must_use]
+pub fn recovery_message(circle: CircleId, device: DeviceId, person: PersonId) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), device.as_bytes(), person.as_bytes()].concat()
 }
 
 impl Action {
@@ -192,7 +246,7 @@ impl Action {
             Self::Genesis { founder: entry, .. }
             | Self::AddPerson { newcomer: entry, .. }
             | Self::Grant { guest: entry, .. } => (Some(entry), &entry.devices),
-            Self::AddDevice { device } => (None, std::slice::from_ref(device)),
+            Self::AddDevice { device } | Self::RecoverDevice { device, .. } => (None, std::slice::from_ref(device)),
             _ => (None, &[]),
         }
     }

@@ -3,7 +3,8 @@
 use clave_crypto::{DeviceCertificate, DeviceId, PersonId, Signature};
 use prost::Message;
 
-use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry};
+use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
+use super::policy::Policy;
 use super::rights::Role;
 use crate::{CircleId, InvitationId, OperationId};
 
@@ -27,10 +28,11 @@ impl Action {
     /// The kind and payload that stand for the action on the wire.
     pub(crate) fn encode(&self) -> (u32, Vec<u8>) {
         match self {
-            Self::Genesis { name, nonce, founder, parent } => {
+            Self::Genesis { name, nonce, founder, parent, scope } => {
                 let parent = parent.map(|circle| circle.as_bytes().to_vec());
                 let founder = Some(founder.into());
-                (1, proto::Genesis { name: name.clone(), nonce: nonce.to_vec(), founder, parent }.encode_to_vec())
+                let (name, nonce, isolated) = (name.clone(), nonce.to_vec(), *scope == Scope::Isolated);
+                (1, proto::Genesis { name, nonce, founder, parent, isolated }.encode_to_vec())
             }
             Self::AddPerson { newcomer, role } => {
                 let role = role.number().into();
@@ -72,6 +74,10 @@ impl Action {
                 (12, proto::SetPolicy { key, value, keep_heads }.encode_to_vec())
             }
             Self::Acknowledge { epoch } => (13, proto::Acknowledge { epoch: epoch.to_vec() }.encode_to_vec()),
+            Self::RecoverDevice { device, recovery_signature } => {
+                let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
+                (14, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
+            }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
     }
@@ -98,9 +104,14 @@ impl Action {
                     name: name(message.name)?,
                     nonce: message.nonce.as_slice().try_into().ok()?,
                     founder: person_entry(message.founder?, 1)?,
-                    parent: match message.parent {
+                    parent: match &message.parent {
                         Some(bytes) => Some(CircleId::try_from(bytes.as_slice()).ok()?),
                         None => None,
+                    },
+                    scope: match (message.isolated, message.parent.is_some()) {
+                        (true, true) => Scope::Isolated,
+                        (true, false) => return None,
+                        (false, _) => Scope::Nested,
                     },
                 }
             }
@@ -159,6 +170,7 @@ impl Action {
             }
             12 => {
                 let message = proto::SetPolicy::decode(payload).ok()?;
+                Policy::parse(&message.key, &message.value).ok()?;
                 Self::SetPolicy {
                     key: name(message.key)?,
                     value: name(message.value)?,
@@ -168,6 +180,13 @@ impl Action {
             13 => {
                 let message = proto::Acknowledge::decode(payload).ok()?;
                 Self::Acknowledge { epoch: message.epoch.as_slice().try_into().ok()? }
+            }
+            14 => {
+                let message = proto::RecoverDevice::decode(payload).ok()?;
+                Self::RecoverDevice {
+                    device: device_entry(message.device?)?,
+                    recovery_signature: Signature::try_from(message.recovery_signature.as_slice()).ok()?,
+                }
             }
             _ => return None,
         })
@@ -181,7 +200,14 @@ impl From<&PersonEntry> for proto::PersonEntry {
             name: entry.name.clone(),
             devices: entry.devices.iter().map(Into::into).collect(),
             invitation: entry.invitation.map(|id| id.as_bytes().to_vec()),
+            recovery: entry.recovery.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&RecoveryCertificate> for proto::RecoveryCertificate {
+    fn from(certificate: &RecoveryCertificate) -> Self {
+        Self { key: certificate.key.to_vec(), signature: certificate.signature.as_bytes().to_vec() }
     }
 }
 
@@ -268,6 +294,13 @@ impl PersonEntry {
     }
 }
 
+fn recovery_certificate(message: &proto::RecoveryCertificate) -> Option<RecoveryCertificate> {
+    Some(RecoveryCertificate {
+        key: message.key.as_slice().try_into().ok()?,
+        signature: Signature::try_from(message.signature.as_slice()).ok()?,
+    })
+}
+
 fn person_entry(message: proto::PersonEntry, devices_min: usize) -> Option<PersonEntry> {
     if !(devices_min..=ENTRY_DEVICES_MAX).contains(&message.devices.len()) {
         return None;
@@ -278,6 +311,10 @@ fn person_entry(message: proto::PersonEntry, devices_min: usize) -> Option<Perso
         devices: message.devices.into_iter().map(device_entry).collect::<Option<_>>()?,
         invitation: match message.invitation {
             Some(bytes) => Some(InvitationId::try_from(bytes.as_slice()).ok()?),
+            None => None,
+        },
+        recovery: match message.recovery {
+            Some(certificate) => Some(recovery_certificate(&certificate)?),
             None => None,
         },
     };

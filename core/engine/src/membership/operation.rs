@@ -26,8 +26,9 @@ pub enum Refusal {
     /// The author did not sign it.
     #[error("the operation was not signed by its author")]
     BadSignature,
-    /// It introduces a device without its person's certificate or its own consent.
-    #[error("the operation introduces a device without its certificate or consent")]
+    /// It introduces a device without its person's certificate or its own consent, or names a recovery key that is not
+    /// the person's.
+    #[error("the operation introduces a device or a recovery key without its certificate or consent")]
     BadCertificate,
     /// A genesis, but not this circle's; or a genesis with parents, or something else without.
     #[error("the operation belongs to another circle")]
@@ -35,6 +36,10 @@ pub enum Refusal {
     /// Nothing that it follows introduces its author.
     #[error("nothing before the operation introduces its author")]
     UnknownAuthor,
+    /// It brings in a device by a recovery key that nothing before it names for that person, or was written by another
+    /// device.
+    #[error("the operation recovers a device without the person's recovery key")]
+    BadRecovery,
     /// Too many operations wait for parents, most of them from this author.
     #[error("too many operations wait for others that did not arrive; sync and try again")]
     TooManyPending,
@@ -133,14 +138,17 @@ impl Operation {
         })
     }
 
-    /// Checks the author's signature, and certificate and consent of every device that is introduced.
+    /// Checks the author's signature, and certificate and consent of every device and recovery key that is introduced.
     ///
     /// # Errors
     /// [`Refusal::BadSignature`] or [`Refusal::BadCertificate`].
     pub fn verify(&self) -> Result<(), Refusal> {
         let body = body(self.author, &self.parents, self.time_ms, &self.action);
         self.author.verify(Domain::MembershipOperation, &body, &self.signature).map_err(|_| Refusal::BadSignature)?;
-        let (_, devices) = self.action.introduces();
+        let (person, devices) = self.action.introduces();
+        if let Some((entry, recovery)) = person.and_then(|entry| Some((entry, entry.recovery.as_ref()?))) {
+            recovery.verify(entry.person).map_err(|_| Refusal::BadCertificate)?;
+        }
         devices.iter().try_for_each(|device| device.verify().map_err(|_| Refusal::BadCertificate))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, PersonId};
+use clave_crypto::{DeviceCertificate, DeviceId, PersonId, Signature};
 
-use super::action::KeyPackages;
+use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
+use super::codec::ENTRY_DEVICES_MAX;
+use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE};
 use super::reason::SetAside;
-use super::rights::{MEMBERS_MAY_INVITE, Right, Role};
+use super::rights::{Right, Role};
 use crate::{CircleId, OperationId};
 
 /// How long somebody has had their role: who got it nearer to the genesis is senior, and compares as less.
@@ -31,6 +33,9 @@ pub struct Person {
     pub since: OperationId,
     /// When a guest's stay ends, in Unix milliseconds. For the caller's clock to respect.
     pub expires_ms: Option<u64>,
+    /// The key by which they can bring a device in when all others are lost: that of the last of their admissions, in
+    /// topological order, that names one.
+    pub recovery: Option<RecoveryCertificate>,
     /// Their current devices.
     pub devices: BTreeSet<DeviceId>,
 }
@@ -44,6 +49,10 @@ pub struct Device {
     pub name: String,
     /// The operation that brought it in.
     pub since: OperationId,
+    /// The person's word that it is theirs.
+    pub certificate: DeviceCertificate,
+    /// The device's word that it is that person's.
+    pub consent: Signature,
     /// How to add it to the key agreement.
     pub key_packages: KeyPackages,
     /// The epoch that it last said to follow.
@@ -99,8 +108,10 @@ pub enum Stay {
 pub struct Membership {
     /// The name of the circle. Empty before the genesis arrived.
     pub name: String,
-    /// The circle that this one says to belong to.
+    /// The space that this circle says to belong to. None: it is a space itself.
     pub parent: Option<CircleId>,
+    /// What belonging there means for who is in.
+    pub scope: Scope,
     /// Everybody who is in.
     pub people: BTreeMap<PersonId, Person>,
     /// Every device that is in.
@@ -185,6 +196,22 @@ impl Membership {
         self.people.get(&self.person_of(device)?).map(|person| person.role)
     }
 
+    /// Somebody who is in, as another circle's log can introduce them: with their current devices, the first
+    /// [`ENTRY_DEVICES_MAX`] of them. What they signed themselves holds anywhere.
+    #[must_use]
+    pub fn person_entry(&self, person: PersonId) -> Option<PersonEntry> {
+        let somebody = self.people.get(&person)?;
+        let devices = somebody.devices.iter().filter_map(|device| self.devices.get(device)).take(ENTRY_DEVICES_MAX);
+        let devices = devices.map(|device| DeviceEntry {
+            certificate: device.certificate,
+            consent: device.consent,
+            name: device.name.clone(),
+            key_packages: device.key_packages.clone(),
+        });
+        let (name, devices, recovery) = (somebody.name.clone(), devices.collect(), somebody.recovery);
+        Some(PersonEntry { person, name, devices, invitation: None, recovery })
+    }
+
     /// Whether a device may, by its person's role and the policies.
     #[must_use]
     pub fn may(&self, device: DeviceId, right: Right) -> bool {
@@ -197,6 +224,13 @@ impl Membership {
     #[must_use]
     pub fn members_may_invite(&self) -> bool {
         self.policies.get(MEMBERS_MAY_INVITE).is_none_or(|value| value != "false")
+    }
+
+    /// The policy [`HISTORY`].
+    #[must_use]
+    pub fn history(&self) -> History {
+        let value = self.policies.get(HISTORY);
+        value.map_or(History::default(), |value| value.parse().expect("a malformed value is never set"))
     }
 }
 

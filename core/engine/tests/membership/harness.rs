@@ -3,7 +3,7 @@
 use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
 use clave_engine::OperationId;
 use clave_engine::membership::{
-    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason, Role,
+    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason, Role, Scope,
 };
 
 /// What everybody's clock says.
@@ -24,7 +24,7 @@ pub(crate) struct Circle {
 
 pub(crate) fn entry(name: &str, person: &PersonKey, device: &DeviceKey) -> PersonEntry {
     let device = DeviceEntry::new(person, device, format!("{name}'s phone"), KeyPackages::default());
-    PersonEntry { person: person.id(), name: name.to_owned(), devices: vec![device], invitation: None }
+    PersonEntry { person: person.id(), name: name.to_owned(), devices: vec![device], invitation: None, recovery: None }
 }
 
 /// Alice's new circle, with Alice in it.
@@ -32,7 +32,8 @@ pub(crate) fn alice() -> (Circle, Peer) {
     let mut entropy = Entropy::from_seed([42; 32]);
     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
     let founder = entry("Alice", &person, &device);
-    let genesis = Action::Genesis { name: "Band".to_owned(), nonce: [7; 16], founder, parent: None };
+    let genesis =
+        Action::Genesis { name: "Band".to_owned(), nonce: [7; 16], founder, parent: None, scope: Scope::Nested };
     let log = Log::found(&device, genesis, NOW_MS).expect("Alice may found a circle");
     let genesis = log.operations().next().expect("the genesis is in").clone();
     (Circle { entropy, genesis }, Peer { name: "Alice", person, device, log })

@@ -3,7 +3,7 @@
 use clave_crypto::{DeviceKey, PersonKey};
 use clave_engine::membership::{
     Action, Equivocation, Insertion, Log, NAME_BYTES_MAX, OPERATION_BYTES_MAX, Operation, PARENTS_MAX,
-    PENDING_OPERATIONS_MAX, Reason, Refusal, Role,
+    PENDING_OPERATIONS_MAX, Reason, Refusal, Role, Scope,
 };
 use clave_engine::{CircleId, OperationId};
 use prost::Message as _;
@@ -125,7 +125,13 @@ fn strangers_do_not_get_into_the_log() {
 fn a_log_has_one_genesis() {
     let (mut circle, mut alice) = alice();
     let founder = || entry("Alice", &alice.person, &alice.device);
-    let genesis = |nonce| Action::Genesis { name: "Band".into(), nonce: [nonce; 16], founder: founder(), parent: None };
+    let genesis = |nonce| Action::Genesis {
+        name: "Band".into(),
+        nonce: [nonce; 16],
+        founder: founder(),
+        parent: None,
+        scope: Scope::Nested,
+    };
     let other = Operation::sign(&alice.device, Vec::new(), NOW_MS, genesis(8));
     let late = Operation::sign(&alice.device, alice.log.heads(), NOW_MS, genesis(7));
     let orphan = Operation::sign(&alice.device, Vec::new(), NOW_MS, rename("x"));
@@ -228,7 +234,7 @@ fn the_encoding_of_an_operation_is_pinned() {
     let device = DeviceKey::from_seed([2; 32].into());
     let founder = entry("Alice", &person, &device);
     let parent = Some(CircleId::from_bytes([3; 32]));
-    let genesis = Action::Genesis { name: "Band".into(), nonce: [4; 16], founder, parent };
+    let genesis = Action::Genesis { name: "Band".into(), nonce: [4; 16], founder, parent, scope: Scope::Nested };
     let operation = Operation::sign(&device, Vec::new(), NOW_MS, genesis);
     assert_eq!(operation.encode().len(), 437);
     assert_eq!(operation.id().to_string(), "kjjdht6pdia5yg2g7jrfxwrlqxmqmisxoohl2n5spae743brdbta");

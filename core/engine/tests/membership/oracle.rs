@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, PersonId};
+use clave_crypto::{DeviceId, Domain, PersonId, Signature};
 use clave_engine::OperationId;
 use clave_engine::membership::{Action, DeviceEntry, Operation, PersonEntry, Role, Stay};
 
@@ -93,7 +93,7 @@ fn introduces(action: &Action) -> (Option<(PersonId, Role)>, Vec<&DeviceEntry>) 
         Action::Genesis { founder, .. } => (of(founder, Role::Owner), founder.devices.iter().collect()),
         Action::AddPerson { newcomer, role } => (of(newcomer, *role), newcomer.devices.iter().collect()),
         Action::Grant { guest, .. } => (of(guest, Role::Guest), guest.devices.iter().collect()),
-        Action::AddDevice { device } => (None, vec![device]),
+        Action::AddDevice { device } | Action::RecoverDevice { device, .. } => (None, vec![device]),
         _ => (None, Vec::new()),
     }
 }
@@ -297,7 +297,13 @@ impl Oracle<'_> {
         }
         let seen = self.past[&id].iter().filter(|id| standing.contains_key(*id)).copied().collect();
         let state = self.state(standing, &seen);
-        let (person, device_since) = *state.devices.get(&author)?;
+        let recovered = match operation.action() {
+            Action::RecoverDevice { device, recovery_signature } => {
+                self.recovers(id, device, recovery_signature, &seen).then_some((device.certificate.person, id))
+            }
+            _ => None,
+        };
+        let (person, device_since) = recovered.or_else(|| state.devices.get(&author).copied())?;
         let (mut role, given, _) = *state.people.get(&person)?;
         let mut invitations = state.invitations;
         for (revocation, info) in &self.carried {
@@ -321,9 +327,43 @@ impl Oracle<'_> {
                 _ => {}
             }
         }
-        let cut = self.allowed(operation.action(), &state, person, role, invitations)?;
+        let cut = match operation.action() {
+            Action::RecoverDevice { .. } => recovered.map(|_| None)?,
+            action => self.allowed(action, &state, person, role, invitations)?,
+        };
         let precedence = (role, self.place(given), self.place(device_since), author);
         Some(Info { person, role, precedence, cut })
+    }
+
+    /// Whether a recovery brings in a new device, by a key that an admission names by which its person is in.
+    fn recovers(&self, id: OperationId, entry: &DeviceEntry, signature: &Signature, seen: &Ids) -> bool {
+        let (person, device) = (entry.certificate.person, entry.device());
+        let circle = self.operations.keys().find(|id| self.past[*id].is_empty()).expect("there is a genesis");
+        let message = [circle.as_bytes().as_slice(), device.as_bytes(), person.as_bytes()].concat();
+        let named_before = |before: &OperationId| {
+            introduces(self.operations[before].action()).1.iter().any(|entry| entry.device() == device)
+        };
+        let ended = |admission: &OperationId| {
+            seen.iter().any(|removal| match self.operations[removal].action() {
+                Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone, .. } => {
+                    *gone == person && !self.past[admission].contains(removal)
+                }
+                _ => false,
+            })
+        };
+        let vouches = |admission: &OperationId| match self.operations[admission].action() {
+            Action::Genesis { founder: entry, .. }
+            | Action::AddPerson { newcomer: entry, .. }
+            | Action::Grant { guest: entry, .. } => {
+                entry.person == person
+                    && !ended(admission)
+                    && entry.recovery.is_some_and(|recovery| {
+                        DeviceId::from_bytes(recovery.key).verify(Domain::Recovery, &message, signature).is_ok()
+                    })
+            }
+            _ => false,
+        };
+        !self.past[&id].iter().any(named_before) && seen.iter().any(vouches)
     }
 
     /// `None` if it is not allowed; else what it cuts, if anything.
