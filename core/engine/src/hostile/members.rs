@@ -98,7 +98,7 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     let package = devices[&alice].key_packages.last_resort.clone().expect("there is always one");
     let change = RosterChange { add: vec![package], remove: Vec::new() };
     let message = Mls.commit(&device, &own, &change, &mut rig.entropy).expect("it can").welcome.expect("one was added");
-    let welcome = Body::Welcome(proto::Welcome { message });
+    let welcome = Body::Welcome(proto::Welcome { message, operations: Vec::new() });
     let before = head(&rig, ALICE, circle);
     let entry = rig.seal_direct(CAROL, ALICE, circle, welcome.clone());
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
@@ -144,7 +144,7 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect() });
+    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new() });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
