@@ -107,7 +107,7 @@ impl Circle {
         circle.begin_standings();
         let (welcomed, under) = (circle.group.head().epoch, circle.head_key().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
-            circle.learn_key(epoch, key, Source::Under(under), desk);
+            circle.learn_key(epoch, key, Source::Under(under), Vec::new(), desk);
         }
         Ok(circle)
     }
@@ -115,13 +115,13 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_epoch(id, None, &checkpoint, desk);
-        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, &mut keys, desk);
+        file_epoch(id, None, &checkpoint, &[], desk);
+        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         Ok(Self {
             id,
             log: Log::new(id),
-            group: Group::new(None, checkpoint),
+            group: Group::new(None, checkpoint, Vec::new()),
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
@@ -268,13 +268,15 @@ impl Circle {
         &mut self,
         parent: Option<EpochId>,
         checkpoint: Checkpoint,
+        after: Vec<OperationId>,
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
         let epoch = checkpoint.epoch;
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
-        file_key(self.id, epoch, ContentKey::from_bytes(key), Source::Derived, &mut self.keys, desk);
-        file_epoch(self.id, parent, &checkpoint, desk);
-        self.group.insert(parent, checkpoint);
+        let key = ContentKey::from_bytes(key);
+        file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
+        file_epoch(self.id, parent, &checkpoint, &after, desk);
+        self.group.insert(parent, checkpoint, after);
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
@@ -292,14 +294,14 @@ impl Circle {
     }
 
     /// Takes in a key that was handed over.
-    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, desk: &mut Desk) {
+    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
         let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
         if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
             return;
         }
-        if file_key(self.id, epoch, key, source, &mut self.keys, desk) {
+        if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
             if wanted {
                 self.pleas.helped();
@@ -310,7 +312,7 @@ impl Circle {
     fn note_handed_over(&mut self, id: &KeyId, under: KeyId, desk: &mut Desk) {
         if let Some(held) = self.keys.held(id) {
             let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
-            self.learn_key(epoch, key, Source::Under(under), desk);
+            self.learn_key(epoch, key, Source::Under(under), held.after.clone(), desk);
         }
     }
 
@@ -369,8 +371,15 @@ impl Circle {
 }
 
 /// Writes down an epoch.
-fn file_epoch(circle: CircleId, parent: Option<EpochId>, checkpoint: &Checkpoint, desk: &mut Desk) {
+fn file_epoch(
+    circle: CircleId,
+    parent: Option<EpochId>,
+    checkpoint: &Checkpoint,
+    after: &[OperationId],
+    desk: &mut Desk,
+) {
     let record = local::Checkpoint {
+        operations: after.iter().map(|id| id.as_bytes().to_vec()).collect(),
         parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
         state: checkpoint.to_bytes().to_vec(),
     };
@@ -394,12 +403,13 @@ fn file_key(
     epoch: EpochId,
     key: ContentKey,
     source: Source,
+    after: Vec<OperationId>,
     keys: &mut Keyring,
     desk: &mut Desk,
 ) -> bool {
     let id = key.key_id();
     let under = if let Source::Under(under) = source { Some(under) } else { None };
-    if !keys.insert(epoch, key, matches!(source, Source::Derived), under) {
+    if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
     let held = keys.held(&id).expect("it was inserted above");
@@ -408,6 +418,7 @@ fn file_key(
         key: held.key.as_bytes().to_vec(),
         derived: held.derived,
         under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
+        operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

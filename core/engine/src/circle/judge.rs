@@ -195,13 +195,7 @@ impl Circle {
             self.note_unfollowed(parent, id, desk);
             return Ok(Verdict::Done);
         };
-        if commit.operations.len() > COMMIT_OPERATIONS_MAX {
-            return Err(Refusal::Oversized);
-        }
-        let mut heads = Vec::with_capacity(commit.operations.len());
-        for id in &commit.operations {
-            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
-        }
+        let heads = cited(&commit.operations)?;
         if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none()) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
             return Ok(Verdict::Wait(Awaits::Operation(*missing)));
@@ -235,7 +229,8 @@ impl Circle {
         if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)
+            .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }
 
@@ -265,10 +260,17 @@ impl Circle {
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
+        let after = self.not_here(cited(&bundle.operations)?);
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, source, desk);
+            self.learn_key(epoch, key, source, after.clone(), desk);
         }
         Ok(Verdict::Done)
+    }
+
+    /// The operations that have not arrived.
+    pub(super) fn not_here(&self, mut operations: Vec<OperationId>) -> Vec<OperationId> {
+        operations.retain(|id| self.log.operation(id).is_none());
+        operations
     }
 
     fn judge_changes(
@@ -290,4 +292,12 @@ impl Circle {
         changes.entry((document, kind)).or_default().extend(read);
         Ok(Verdict::Done)
     }
+}
+
+/// Reads the operations that an entry cites.
+pub(super) fn cited(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, Refusal> {
+    if ids.len() > COMMIT_OPERATIONS_MAX {
+        return Err(Refusal::Oversized);
+    }
+    ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)).collect()
 }

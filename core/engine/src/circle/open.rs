@@ -11,10 +11,11 @@ impl Circle {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None);
+            let after = operations(&record.operations)?;
+            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
-                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under));
+                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
             }
         }
         let mut log = Log::new(id);
@@ -101,9 +102,10 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
         let record = local::Checkpoint::decode(record.as_slice())?;
         let checkpoint = Checkpoint::from_bytes(&record.state)?;
         let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
+        let after = operations(&record.operations)?;
         match &mut group {
-            None => group = Some(Group::new(parent, checkpoint)),
-            Some(group) => group.insert(parent, checkpoint),
+            None => group = Some(Group::new(parent, checkpoint, after)),
+            Some(group) => group.insert(parent, checkpoint, after),
         }
     }
     group.ok_or(EngineError::Damaged)
@@ -117,6 +119,10 @@ fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
         entries.push((envelope.hour, id));
     }
     Ok(EntryIndex::from_unsorted(entries))
+}
+
+fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {
+    ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| EngineError::Damaged)).collect()
 }
 
 fn epoch(bytes: &[u8]) -> Result<EpochId, EngineError> {

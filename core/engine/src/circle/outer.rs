@@ -186,10 +186,10 @@ impl Circle {
             // One that is refused means nothing to anybody.
             let _ = self.take_operation(operation, desk);
         }
-        let welcome = proto::Welcome { message: welcome.to_vec() };
+        let welcome = proto::Welcome { message: welcome.to_vec(), operations: Vec::new() };
         self.judge_welcome(author, &welcome, desk).ok()?;
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, Source::Direct, desk);
+            self.learn_key(epoch, key, Source::Direct, Vec::new(), desk);
         }
         let queue = self.unlocked(desk).ok()?;
         self.settle(queue, desk).ok()

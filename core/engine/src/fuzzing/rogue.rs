@@ -149,11 +149,12 @@ fn body(said: Said) -> entry::entry::Body {
                 .into_iter()
                 .map(|(epoch, key)| entry::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.to_vec() })
                 .collect(),
+            operations: Vec::new(),
         }),
         Said::Changes { document, kind, changes } => {
             Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })
         }
-        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message }),
+        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message, operations: Vec::new() }),
         Said::Garbage(bytes) => Body::Operation(bytes),
     }
 }
