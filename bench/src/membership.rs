@@ -185,7 +185,7 @@ fn our_add_and_remove(network: &mut Network, newcomer: &Person, data: &Path, cos
 
     let person = newcomer.person_id();
     network.handle(ALICE, |engine, now_ms| {
-        let action = Action::RevokePerson { person, keep_heads: Vec::new() };
+        let action = Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() };
         engine.act(circle, action, now_ms).expect("the founder may");
     });
     network.settle();
