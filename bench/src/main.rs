@@ -20,6 +20,7 @@ Prints for each contestant the median, the quartiles, and the ratio to the first
 
   --quick         few rounds on small inputs: shows that the benches run, measures nothing
   --json FILE     writes the results to a file, too
+  --rounds N      how often each contestant runs (default: 25)
   --devices N     membership: one size of circle only
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
 
@@ -41,12 +42,13 @@ impl Scale {
 
 fn main() -> ExitCode {
     let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
-    let mut devices = None;
+    let (mut devices, mut rounds) = (None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => quick = true,
             "--json" => file = arguments.next().map(PathBuf::from),
+            "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
             "aead" | "documents" | "store" | "membership" | "curve" => wanted.push(argument),
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let scale = Scale { rounds: if quick { 3 } else { 25 }, quick, devices };
+    let scale = Scale { rounds: rounds.unwrap_or(if quick { 3 } else { 25 }), quick, devices };
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
 
     let mut groups = Vec::new();
