@@ -10,6 +10,8 @@ use clave_engine::{CircleId, CircleStatus, DocumentId, InvitationId, InvitationI
 use crate::node::now_ms;
 use crate::{Calendar, Drive, Error, Node, Note, Timeline};
 
+mod people;
+
 /// A circle this device is in: everybody of a space, a private channel, a department, a chat of two. Cheap to clone.
 #[derive(Clone)]
 pub struct Circle {
@@ -66,6 +68,10 @@ pub struct DocumentHeads {
 impl Circle {
     pub(crate) fn new(node: Node, id: CircleId) -> Self {
         Self { node, id }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// What a founder writes first.

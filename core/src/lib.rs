@@ -53,15 +53,16 @@ mod timeline;
 pub use calendar::Calendar;
 pub use circle::{Circle, DocumentHeads, Member, MemberDevice, NoteInfo};
 pub use clave_engine::{
-    CircleId, CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink,
-    JoinError, LinkError, Refusal, RefusalCounts, SpaceId, check_name,
+    Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
+    InvitationInfo, InvitationState, InviteLink, JoinError, LinkError, PersonAccess, Reading, Refusal, RefusalCounts,
+    SpaceId, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
     crypto::{CryptoError, DeviceId, PersonId},
-    membership::Role,
+    membership::{AuditRecord, History, Role, Scope},
 };
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};

@@ -180,7 +180,7 @@ impl Node {
 
     async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
         let profile = Profile {
-            person: identity.person(),
+            person: identity.person().ok_or(Error::NoIdentity)?,
             person_name: identity.person_name().to_owned(),
             device: identity.device(),
             device_name: identity.device_name().to_owned(),

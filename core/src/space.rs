@@ -62,7 +62,8 @@ impl Space {
     /// If the name cannot be used, somebody is not in the space, or this person may not invite.
     pub async fn create_circle(&self, name: &str, people: &[PersonId], scope: Scope) -> Result<Circle, Error> {
         let (space, name, people) = (self.id(), name.to_owned(), people.to_vec());
-        let id = self.node().command(move |engine, now| engine.create_circle(space, &name, scope, &people, now)).await?;
+        let id =
+            self.node().command(move |engine, now| engine.create_circle(space, &name, scope, &people, now)).await?;
         let circle = Circle::new(self.node().clone(), id);
         circle.set_up().await?;
         Ok(circle)

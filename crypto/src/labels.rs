@@ -69,6 +69,10 @@ pub enum HashContext {
     RepairOrder,
     /// The tag of entries that are sealed to one device, from the circle and the device.
     DirectTag,
+    /// The public name of a link between devices, from its secret.
+    LinkId,
+    /// The pre-shared key of a link between devices, from its secret. As secret as that.
+    LinkKey,
 }
 
 impl HashContext {
@@ -83,6 +87,8 @@ impl HashContext {
             Self::AuditRecord => "clave/1 hash audit-record",
             Self::RepairOrder => "clave/1 hash repair-order",
             Self::DirectTag => "clave/1 hash direct-tag",
+            Self::LinkId => "clave/1 hash link-id",
+            Self::LinkKey => "clave/1 hash link-key",
         }
     }
 }

@@ -28,8 +28,8 @@ use openmls::prelude::{
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal, ProtocolMessage, ProtocolVersion, Sender,
     StagedCommit, StagedWelcome,
 };
-use openmls_traits::storage::StorageProvider as _;
 use openmls_traits::signatures::{Signer, SignerError};
+use openmls_traits::storage::StorageProvider as _;
 use openmls_traits::types::SignatureScheme;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
 use zeroize::Zeroizing;
@@ -70,8 +70,7 @@ impl Mls {
     pub fn seat(&self, checkpoint: &Checkpoint, device: DeviceId) -> Result<Checkpoint, CryptoError> {
         let provider = Provider::without_entropy(Scratch::default());
         let group = load_any(checkpoint, &provider)?;
-        let leaf =
-            group.member_leaf_index(&credential(device).credential).ok_or(CryptoError::NotAMember(device))?;
+        let leaf = group.member_leaf_index(&credential(device).credential).ok_or(CryptoError::NotAMember(device))?;
         let malformed = CryptoError::Malformed("checkpoint");
         provider.storage().write_own_leaf_index(group.group_id(), &leaf).map_err(|_| malformed)?;
         self::checkpoint(&group, provider)

@@ -4,8 +4,8 @@
 use std::fmt::Debug;
 
 use clave_crypto::{
-    ChunkKey, ContentKey, DeviceKey, Entropy, Handshake, PersonKey, RecoveryKey, RecoveryPhrase, Session, VaultKey,
-    WrappedVaultKey,
+    ChunkKey, ContentKey, DeviceKey, Entropy, Handshake, PersonKey, RecoveryKey, RecoveryPhrase, SasExchange, Session,
+    VaultKey, WrappedVaultKey,
 };
 
 macro_rules! never {

@@ -17,6 +17,7 @@ use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
+mod access;
 mod documents;
 mod grants;
 mod held;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement};
+use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement, PersonId};
 
 use crate::circle::{Circle, DocumentInfo};
 use crate::desk::{Desk, View};
@@ -17,9 +17,13 @@ mod commands;
 pub(crate) mod fetch;
 mod inviter;
 pub(crate) mod join;
+pub(crate) mod linking;
 mod newcomer;
 pub(crate) mod peers;
+mod people;
+pub(crate) mod pieces;
 pub(crate) mod sync;
+mod taking;
 mod wants;
 
 pub use circles::CircleInfo;
@@ -27,6 +31,8 @@ pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
+pub use linking::LinkingError;
+pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +80,8 @@ pub enum Output {
         /// Multiaddrs.
         addresses: Vec<String>,
     },
+    /// From now on, or no longer, dial whoever is discovered nearby: the device that answers a typed code may be anyone.
+    Seek(bool),
     /// Tell the application.
     Event(Event),
 }
@@ -88,6 +96,62 @@ pub enum Event {
         circle: CircleId,
         /// By which invitation.
         invitation: InvitationId,
+    },
+    /// The answer to an invitation is coming in.
+    JoinProgress {
+        /// Which invitation.
+        invitation: InvitationId,
+        /// Bytes that are here.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
+    },
+    /// A device asks to be linked to this device's person, who wanted to be asked: answer with
+    /// [`Engine::confirm_link`].
+    LinkRequested {
+        /// By which code.
+        link: InvitationId,
+        /// The device that asks.
+        device: DeviceId,
+        /// What it is called, by its own account.
+        device_name: String,
+    },
+    /// A device that was let in has everything.
+    DeviceLinked {
+        /// By which code.
+        link: InvitationId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// This device asked to be linked, and waits for the person to confirm it on the other one.
+    LinkPending,
+    /// This device belongs to a person now. Their circles follow.
+    Linked {
+        /// The person.
+        person: PersonId,
+    },
+    /// A circle of the person is coming in.
+    LinkProgress {
+        /// Circles that are here.
+        done_circles: usize,
+        /// Circles in all.
+        total_circles: usize,
+        /// Bytes of the one that is coming.
+        done_bytes: u64,
+        /// Bytes that it has in all.
+        total_bytes: u64,
+    },
+    /// This device was added to a circle that its person is in.
+    CircleLinked {
+        /// Which circle.
+        circle: CircleId,
+    },
+    /// This device has all circles of its person.
+    LinkFinished,
+    /// This device could not be linked.
+    LinkFailed {
+        /// Why, and what to do.
+        error: LinkingError,
     },
     /// An invitation was refused.
     JoinFailed {
@@ -290,6 +354,9 @@ impl Engine {
             engine.circles.insert(id, Circle::open(id, &mut engine.desk)?);
         }
         engine.load_addresses()?;
+        engine.load_answers()?;
+        engine.load_links()?;
+        crate::key_packages::prune(&mut engine.desk)?;
         engine.finish();
         Ok(engine)
     }
@@ -381,12 +448,15 @@ impl Engine {
         self.watch_grants();
         self.repair_rosters();
         self.introduce();
+        // Before anything else is said to who just came in: it would refuse that.
+        self.pump_joins();
         self.update_permissions();
         self.spread();
         self.pump();
         self.pump_wants();
         self.pump_fetches();
         self.pump_chunks();
+        self.end_joins();
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }

@@ -18,6 +18,12 @@ pub enum EngineError {
     /// The caller asked for an invitation that this device did not make.
     #[error("this device made no such invitation")]
     NoSuchInvitation,
+    /// The device belongs to nobody yet.
+    #[error("this device is not linked yet: finish linking it, with a code from another device of yours")]
+    NotLinked,
+    /// A link cannot be taken up.
+    #[error(transparent)]
+    Linking(#[from] crate::LinkingError),
     /// An invitation cannot be taken up.
     #[error(transparent)]
     Join(#[from] crate::JoinError),

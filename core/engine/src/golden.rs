@@ -12,12 +12,16 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::engine::join::prologue;
+use crate::engine::linking::link_prologue;
 use crate::entry::{Body, Envelope, direct_tag};
 use crate::membership::{
     Action, DeviceEntry, KeyPackages, Operation, PersonEntry, RecoveryCertificate, Role, Scope, recovery_message,
 };
 use crate::proto::{entry, file, frame, invitation, local};
-use crate::{CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, OperationId, seal_content};
+use crate::{
+    CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, LinkCode, LinkingError, OperationId,
+    seal_content,
+};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -174,6 +178,47 @@ fn joins(made: &mut Made) {
     assert!(link.to_string().parse() == Ok(link.clone()));
     made.bytes("join.prologue", &prologue(link.invitation, link.circle, link.inviter));
     made.text("link", link.to_string());
+    made.message("join.piece", &invitation::Piece { index: 1, total_bytes: 300_000, bytes: vec![1; 3] });
+}
+
+fn links(made: &mut Made) {
+    use invitation::link_answer::Body as Answer;
+    use invitation::link_request::Body as Request;
+    for (name, body) in [
+        (
+            "link.hello",
+            Request::Hello(invitation::LinkHello { device_name: "phone".to_owned(), signature: vec![1; 64] }),
+        ),
+        ("link.want", Request::Want(invitation::LinkWant { circle: vec![1; 32], device: vec![2; 3] })),
+        ("link.done", Request::Done(invitation::LinkDone {})),
+    ] {
+        made.message(name, &invitation::LinkRequest { body: Some(body) });
+    }
+    let granted = invitation::LinkGranted {
+        signature: vec![1; 64],
+        person_seed: vec![2; 32],
+        person_name: "Alice".to_owned(),
+        circles: vec![vec![3; 32]],
+    };
+    for (name, body) in [
+        ("link.refused", Answer::Refused(4)),
+        ("link.pending", Answer::Pending(invitation::LinkPending {})),
+        ("link.granted", Answer::Granted(granted)),
+        ("link.circle", Answer::Circle(invitation::LinkCircle { circle: vec![1; 32], accepted: None })),
+        ("link.skipped", Answer::Skipped(vec![1; 32])),
+    ] {
+        made.message(name, &invitation::LinkAnswer { body: Some(body) });
+    }
+    let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];
+    let code = LinkCode::new(device().id(), 1_790_000_000_000, addresses, "Alice", &mut entropy());
+    assert!(code.to_string().parse() == Ok(code.clone()));
+    made.text("link.code", code.to_string());
+    made.text("link.typed", code.typed());
+    made.bytes("link.id", code.id().as_bytes());
+    made.bytes("link.key", &*code.key());
+    made.bytes("link.prologue", &link_prologue(code.id(), device().id()));
+    let numbers = (1..=10).map(|number| format!("{number}={:?}", LinkingError::from_number(number)));
+    made.text("linking-errors", numbers.collect::<Vec<_>>().join(","));
 }
 
 fn operations(made: &mut Made) {
@@ -270,9 +315,24 @@ fn records(made: &mut Made) {
         expires_ms: 1_790_000_000_000,
         revoked: true,
         used_by: vec![3; 32],
-        answer: vec![4; 3],
+        link: Some(local::DeviceLink { confirm: true, confirmed: vec![4; 32] }),
     };
     made.message("local.invitation", &invitation);
+    made.message("local.answer", &local::Answer { welcome: vec![1; 3] });
+    let request = local::Request {
+        single_use: vec![vec![1; 3]],
+        last_resort: vec![2; 3],
+        references: vec![vec![3; 32], vec![4; 32]],
+        expires_ms: 1_790_000_000_000,
+    };
+    made.message("local.request", &request);
+    let taken = local::TakenLink {
+        secret: vec![1; 12],
+        device: vec![2; 32],
+        expires_ms: 1_790_000_000_000,
+        addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()],
+    };
+    made.message("local.taken-link", &taken);
     let identity = Identity::generate("Alice", "phone", &mut entropy()).expect("plain names");
     let (key, record) = identity.to_batch().writes.remove(0);
     made.bytes("local.identity", &record.expect("it is put"));
@@ -292,6 +352,7 @@ fn every_format_is_what_it_was() {
     entries(&mut made);
     frames(&mut made);
     joins(&mut made);
+    links(&mut made);
     operations(&mut made);
     files(&mut made);
     records(&mut made);

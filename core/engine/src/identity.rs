@@ -10,9 +10,9 @@ use crate::{Batch, EngineError, Key, Keyspace, StoreRead};
 
 pub use crate::membership::NAME_BYTES_MAX;
 
-/// The identity of a device and of the person it belongs to.
+/// The identity of a device and of the person it belongs to, if it belongs to one yet.
 pub struct Identity {
-    person: PersonKey,
+    person: Option<PersonKey>,
     device: DeviceKey,
     person_name: String,
     device_name: String,
@@ -61,7 +61,22 @@ impl Identity {
     pub fn generate(person_name: &str, device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
         let (person_name, device_name) = (check_name(person_name)?.to_owned(), check_name(device_name)?.to_owned());
         let (person, device) = (PersonKey::generate(entropy), DeviceKey::generate(entropy));
-        Ok(Self { person, device, person_name, device_name, incarnation: 0 })
+        Ok(Self { person: Some(person), device, person_name, device_name, incarnation: 0 })
+    }
+
+    /// A new device that belongs to nobody yet: it is to be [linked](crate::Engine::take_link).
+    ///
+    /// # Errors
+    /// If the name cannot be used.
+    pub fn provisional(device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
+        let device_name = check_name(device_name)?.to_owned();
+        let device = DeviceKey::generate(entropy);
+        Ok(Self { person: None, device, person_name: String::new(), device_name, incarnation: 0 })
+    }
+
+    /// From now on the device belongs to this person.
+    pub(crate) fn adopt(&mut self, person: PersonKey, name: String) {
+        (self.person, self.person_name) = (Some(person), name);
     }
 
     /// Reads the identity of a store; none if it has none yet.
@@ -76,7 +91,10 @@ impl Identity {
             let bytes = Zeroizing::new(bytes);
             Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| EngineError::Damaged)?))
         };
-        let person = PersonKey::from_seed(seed(record.person_seed)?);
+        let person = match record.person_seed.is_empty() {
+            true => None,
+            false => Some(PersonKey::from_seed(seed(record.person_seed)?)),
+        };
         let device = DeviceKey::from_seed(seed(record.device_seed)?);
         let (person_name, device_name) = (record.person_name, record.device_name);
         Ok(Some(Self { person, device, person_name, device_name, incarnation: record.incarnation }))
@@ -86,7 +104,7 @@ impl Identity {
     #[must_use]
     pub fn to_batch(&self) -> Batch {
         let record = local::Identity {
-            person_seed: self.person.seed().to_vec(),
+            person_seed: self.person.as_ref().map(|person| person.seed().to_vec()).unwrap_or_default(),
             device_seed: self.device.seed().to_vec(),
             person_name: self.person_name.clone(),
             device_name: self.device_name.clone(),
@@ -97,10 +115,15 @@ impl Identity {
         batch
     }
 
-    /// The person.
+    /// The person; none for a device that is still to be linked.
     #[must_use]
-    pub fn person(&self) -> PersonId {
-        self.person.id()
+    pub fn person(&self) -> Option<PersonId> {
+        self.person.as_ref().map(PersonKey::id)
+    }
+
+    /// The person's seed, for another device of theirs.
+    pub(crate) fn person_seed(&self) -> Option<&Zeroizing<[u8; 32]>> {
+        self.person.as_ref().map(PersonKey::seed)
     }
 
     /// The device.
@@ -109,7 +132,7 @@ impl Identity {
         self.device.id()
     }
 
-    /// The person's name.
+    /// The person's name; empty for a device that is still to be linked.
     #[must_use]
     pub fn person_name(&self) -> &str {
         &self.person_name
@@ -121,16 +144,12 @@ impl Identity {
         &self.device_name
     }
 
-    /// How a membership log introduces this person, with this device.
-    pub(crate) fn entry(&self, key_packages: KeyPackages) -> PersonEntry {
-        let device = DeviceEntry::new(&self.person, &self.device, self.device_name.clone(), key_packages);
-        PersonEntry {
-            person: self.person(),
-            name: self.person_name.clone(),
-            devices: vec![device],
-            invitation: None,
-            recovery: None,
-        }
+    /// How a membership log introduces this person, with this device. None as long as there is no person.
+    pub(crate) fn entry(&self, key_packages: KeyPackages) -> Option<PersonEntry> {
+        let key = self.person.as_ref()?;
+        let device = DeviceEntry::new(key, &self.device, self.device_name.clone(), key_packages);
+        let (person, name) = (key.id(), self.person_name.clone());
+        Some(PersonEntry { person, name, devices: vec![device], invitation: None, recovery: None })
     }
 
     /// A second handle on the device's key, for the transport and the engine.

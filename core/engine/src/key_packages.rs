@@ -1,27 +1,94 @@
 //! MLS key packages of this device whose private halves wait for a Welcome.
 
+use prost::Message as _;
 use zeroize::Zeroizing;
 
 use crate::desk::Desk;
 use crate::membership::KeyPackages;
-use crate::{EngineError, Key, Keyspace};
+use crate::proto::local;
+use crate::{CircleId, EngineError, InvitationId, Key, Keyspace};
 
 /// Key packages for single use that are handed over when joining.
 const SINGLE_USE: usize = 3;
 
 /// Makes key packages and keeps their private halves until a join is final.
 pub(crate) fn make(desk: &mut Desk) -> KeyPackages {
-    let single_use = (0..SINGLE_USE).map(|_| make_one(false, desk)).collect();
-    KeyPackages { single_use, last_resort: Some(make_one(true, desk)) }
+    make_named(desk).0
 }
 
-fn make_one(last_resort: bool, desk: &mut Desk) -> Vec<u8> {
-    let pair = desk.agreement.key_package(&desk.device, last_resort, &mut desk.entropy);
-    desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
-    pair.public
+/// Those of a join that is not final: the same at every attempt, so that the answer to one whose answer was lost can still
+/// be read, and so that attempts leave nothing behind.
+pub(crate) fn for_join(
+    invitation: InvitationId,
+    circle: CircleId,
+    expires_ms: u64,
+    desk: &mut Desk,
+) -> Result<KeyPackages, EngineError> {
+    let key = key(invitation, circle);
+    if let Some(record) = desk.store.read(&key)? {
+        let record = local::Request::decode(record.as_slice())?;
+        return Ok(KeyPackages { single_use: record.single_use, last_resort: Some(record.last_resort) });
+    }
+    let (packages, references) = make_named(desk);
+    let record = local::Request {
+        single_use: packages.single_use.clone(),
+        last_resort: packages.last_resort.clone().unwrap_or_default(),
+        references,
+        expires_ms,
+    };
+    desk.put(key, record.encode_to_vec());
+    Ok(packages)
+}
+
+/// The circle was entered: the membership log says by now what these are, and others may use them.
+pub(crate) fn handed_over(invitation: InvitationId, circle: CircleId, desk: &mut Desk) {
+    desk.remove(key(invitation, circle));
+}
+
+/// The join failed: nobody will use them.
+pub(crate) fn withdraw(invitation: InvitationId, circle: CircleId, desk: &mut Desk) {
+    let key = key(invitation, circle);
+    // One that cannot be read is left to the next opening.
+    if let Ok(Some(record)) = desk.store.read(&key) {
+        forget(key, &record, desk);
+    }
+}
+
+/// Forgets those of joins that were given up.
+pub(crate) fn prune(desk: &mut Desk) -> Result<(), EngineError> {
+    for (suffix, record) in desk.store.all(Keyspace::Requests, &[])? {
+        if local::Request::decode(record.as_slice())?.expires_ms < desk.now_ms {
+            forget(Key::new(Keyspace::Requests, [], suffix), &record, desk);
+        }
+    }
+    Ok(())
 }
 
 /// The private halves that are kept.
 pub(crate) fn secrets(desk: &Desk) -> Result<Vec<Zeroizing<Vec<u8>>>, EngineError> {
     Ok(desk.store.all(Keyspace::KeyPackages, &[])?.into_values().map(Zeroizing::new).collect())
+}
+
+fn forget(key: Key, record: &[u8], desk: &mut Desk) {
+    for reference in local::Request::decode(record).map(|record| record.references).unwrap_or_default() {
+        desk.remove(Key::new(Keyspace::KeyPackages, [], reference));
+    }
+    desk.remove(key);
+}
+
+fn make_named(desk: &mut Desk) -> (KeyPackages, Vec<Vec<u8>>) {
+    let mut references = Vec::with_capacity(SINGLE_USE + 1);
+    let mut one = |last_resort| {
+        let pair = desk.agreement.key_package(&desk.device, last_resort, &mut desk.entropy);
+        desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
+        references.push(pair.reference.to_vec());
+        pair.public
+    };
+    let packages =
+        KeyPackages { single_use: (0..SINGLE_USE).map(|_| one(false)).collect(), last_resort: Some(one(true)) };
+    (packages, references)
+}
+
+fn key(invitation: InvitationId, circle: CircleId) -> Key {
+    Key::new(Keyspace::Requests, [], [invitation.as_bytes().as_slice(), circle.as_bytes()].concat())
 }

@@ -26,6 +26,7 @@ mod ids;
 mod index;
 mod key_packages;
 mod link;
+mod link_code;
 pub mod membership;
 mod proto;
 mod refusal;
@@ -35,8 +36,8 @@ pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MA
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo,
-    InvitationState, IoId, JoinError, Output,
+    Access, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event, FRAME_BYTES_MAX,
+    FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, PersonAccess, Reading,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;
@@ -44,5 +45,6 @@ pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, Seal
 pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
 pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
+pub use link_code::LinkCode;
 pub use refusal::{Refusal, RefusalCounts};
 pub use store::{Batch, Key, Keyspace, ReadError, StoreRead};

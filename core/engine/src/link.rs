@@ -44,8 +44,16 @@ pub enum LinkError {
     /// It does not begin like one.
     #[error("this is not a Clave invitation: a link begins with clave://join/")]
     NotALink,
+    /// It is neither form of a code that links a device.
+    #[error(
+        "this does not link a device: on the other device choose to link one, and copy the link or type the 24 characters"
+    )]
+    NotALinkCode,
+    /// A character of a typed code is wrong.
+    #[error("a character of the code is wrong: compare it with what the other device shows")]
+    MistypedCode,
     /// It was cut short or altered.
-    #[error("this invitation link is incomplete or was altered on its way: ask for it to be sent again, as a whole")]
+    #[error("this link is incomplete or was altered on its way: have it sent again, as a whole")]
     Damaged,
 }
 
@@ -57,7 +65,7 @@ impl fmt::Debug for InviteLink {
 
 impl fmt::Display for InviteLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = proto::Link {
+        let body = proto::Link {
             invitation: self.invitation.as_bytes().to_vec(),
             secret: self.secret.to_vec(),
             circle: self.circle.as_bytes().to_vec(),
@@ -65,12 +73,33 @@ impl fmt::Display for InviteLink {
             expires_ms: self.expires_ms,
             addresses: self.addresses.clone(),
             space_name: self.space_name.clone(),
-        }
-        .encode_to_vec();
-        let check = check(&bytes);
-        bytes.extend_from_slice(&check);
-        write!(f, "{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+        };
+        f.write_str(&to_text(PREFIX, &body))
     }
+}
+
+/// A message as a link: base64url of it and of its checksum.
+pub(crate) fn to_text(prefix: &str, body: &impl prost::Message) -> String {
+    let mut bytes = Zeroizing::new(body.encode_to_vec());
+    let check = check(&bytes);
+    bytes.extend_from_slice(&check);
+    format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+}
+
+/// The message of a link that lost its prefix.
+pub(crate) fn from_text(text: &str) -> Result<Zeroizing<Vec<u8>>, LinkError> {
+    if text.len() > LINK_CHARS_MAX {
+        return Err(LinkError::Damaged);
+    }
+    let mut bytes =
+        Zeroizing::new(data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| LinkError::Damaged)?);
+    let (body, tail) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(LinkError::Damaged)?;
+    if check(body) != *tail {
+        return Err(LinkError::Damaged);
+    }
+    let length = body.len();
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 impl FromStr for InviteLink {
@@ -78,15 +107,7 @@ impl FromStr for InviteLink {
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
         let text = text.trim().strip_prefix(PREFIX).ok_or(LinkError::NotALink)?;
-        if text.len() > LINK_CHARS_MAX {
-            return Err(LinkError::Damaged);
-        }
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| LinkError::Damaged)?;
-        let (body, tail) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(LinkError::Damaged)?;
-        if check(body) != *tail {
-            return Err(LinkError::Damaged);
-        }
-        Self::read(body).ok_or(LinkError::Damaged)
+        Self::read(&from_text(text)?).ok_or(LinkError::Damaged)
     }
 }
 

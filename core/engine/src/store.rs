@@ -30,7 +30,7 @@ pub enum Keyspace {
     Changes = 9,
     /// Sealed chunks of files. Scope: circle. Suffix: chunk id.
     Chunks = 10,
-    /// Invitations given and taken. Suffix: invitation id.
+    /// Invitations and links given. Suffix: invitation id.
     Invitations = 11,
     /// Key packages whose private halves wait for a Welcome. Suffix: key package reference.
     KeyPackages = 12,
@@ -40,11 +40,15 @@ pub enum Keyspace {
     Held = 14,
     /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
     Commits = 15,
+    /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
+    Answers = 21,
+    /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
+    Requests = 22,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -60,6 +64,8 @@ impl Keyspace {
         Self::Addresses,
         Self::Held,
         Self::Commits,
+        Self::Answers,
+        Self::Requests,
     ];
 }
 

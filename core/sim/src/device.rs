@@ -78,7 +78,7 @@ impl Device {
         Self {
             name: name.to_owned(),
             id: identity.device(),
-            person: identity.person(),
+            person: identity.person().expect("it has one from the start"),
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),

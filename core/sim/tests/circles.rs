@@ -196,7 +196,7 @@ fn a_guest_stays_until_the_date_and_everybody_is_reminded() -> Result<(), Livelo
     world.settle()?;
     let (person, start) = (world.device(carol).person, world.input(alice, |_, now| now));
     let ends = start + 3 * HOUR_MS;
-    world.input(alice, |engine, now| engine.grant(circle, person, ends, now)).expect("an owner may");
+    world.input(alice, |engine, now| engine.grant_until(circle, person, ends, now)).expect("an owner may");
     world.settle()?;
     world.post(alice, circle, "while it lasts");
     world.settle()?;

@@ -23,7 +23,7 @@ impl Circle {
     /// As for [`add`](Self::add).
     pub async fn grant(&self, person: PersonId, expires_ms: u64) -> Result<(), Error> {
         let id = self.id;
-        self.node.command(move |engine, now| engine.grant(id, person, expires_ms, now)).await
+        self.node.command(move |engine, now| engine.grant_until(id, person, expires_ms, now)).await
     }
 
     /// Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They

@@ -51,6 +51,12 @@ impl Provider {
     pub(super) fn into_storage(self) -> Scratch {
         self.storage
     }
+
+    /// For tests that work over another storage.
+    #[cfg(test)]
+    pub(super) fn into_parts(self) -> (Crypto, Rand) {
+        (self.crypto, self.rand)
+    }
 }
 
 impl OpenMlsProvider for Provider {

@@ -87,7 +87,7 @@ impl Engine {
     /// # Errors
     /// If this device is not in the space.
     pub fn direct_circle(&self, space: CircleId, person: PersonId) -> Result<Option<CircleId>, EngineError> {
-        let me = self.identity.person();
+        let Some(me) = self.identity.person() else { return Ok(None) };
         let with_them = |info: &CircleInfo| {
             let people = &self.circles[&info.id].log.membership().people;
             info.direct && !info.removed && people.contains_key(&me) && people.contains_key(&person)
@@ -121,7 +121,7 @@ impl Engine {
         let direct = membership.name.is_empty();
         let other = || {
             let me = self.identity.person();
-            let other = membership.people.iter().find(|(person, _)| **person != me);
+            let other = membership.people.iter().find(|(person, _)| Some(**person) != me);
             other.map(|(_, person)| person.name.clone()).unwrap_or_default()
         };
         CircleInfo {
@@ -157,11 +157,11 @@ impl Engine {
         let mine = self.identity.person();
         let entries = people
             .iter()
-            .filter(|person| **person != mine)
+            .filter(|person| Some(**person) != mine)
             .map(|person| root.person_entry(person).ok_or(EngineError::NotAllowed(Reason::NotThere)))
             .collect::<Result<Vec<PersonEntry>, _>>()?;
         let outer = Arc::new(root.as_outer());
-        let founder = self.identity.entry(key_packages::make(&mut self.desk));
+        let founder = self.identity.entry(key_packages::make(&mut self.desk)).ok_or(EngineError::NotLinked)?;
         let genesis = Action::Genesis { name, nonce: self.desk.entropy.bytes(), founder, parent: Some(space), scope };
         let genesis = Operation::sign(&self.desk.device, Vec::new(), self.desk.now_ms, genesis);
         let mut circle = Circle::create(genesis, &mut self.desk)?;
@@ -195,7 +195,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`add_person`](Self::add_person).
-    pub fn grant(
+    pub fn grant_until(
         &mut self,
         circle: CircleId,
         person: PersonId,

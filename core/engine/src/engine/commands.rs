@@ -32,7 +32,11 @@ impl Engine {
     /// If the name cannot be used.
     pub fn create_space(&mut self, name: &str, now_ms: u64) -> Result<CircleId, EngineError> {
         self.begin(now_ms)?;
-        let founder = self.identity.entry(key_packages::make(&mut self.desk));
+        if self.identity.person().is_none() {
+            return Err(EngineError::NotLinked);
+        }
+        let packages = key_packages::make(&mut self.desk);
+        let founder = self.identity.entry(packages).ok_or(EngineError::NotLinked)?;
         let genesis = Action::Genesis {
             name: check_name(name)?.to_owned(),
             nonce: self.desk.entropy.bytes(),

@@ -4,7 +4,9 @@ use clave_crypto::{Domain, Handshake, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use super::join::{Answering, HANDSHAKES_MAX, prologue};
+use super::join::{Answering, Door, HANDSHAKES_MAX, prologue};
+use super::linking::{LinkStage, link_prologue};
+use super::pieces::{Piece, REQUEST_BYTES_MAX, Talk};
 use super::*;
 use crate::identity::check_name;
 use crate::link::InviteLink;
@@ -129,8 +131,13 @@ impl Engine {
             return Ok(());
         }
         let secret: [u8; 32] = record.secret.as_slice().try_into().map_err(|_| Refusal::Malformed)?;
-        let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let prologue = prologue(id, circle, self.desk.me());
+        let prologue = match &record.link {
+            Some(_) => link_prologue(id, self.desk.me()),
+            None => {
+                let circle = CircleId::try_from(record.circle.as_slice()).map_err(|_| Refusal::Malformed)?;
+                prologue(id, circle, self.desk.me())
+            }
+        };
         let mut handshake = Handshake::responder(&secret, &prologue, &mut self.desk.entropy);
         if handshake.read(message).is_err() {
             // The joiner's link names another circle.
@@ -164,36 +171,57 @@ impl Engine {
             self.refuse_join(peer, id, attempt, JoinError::Tampered);
             return Ok(());
         }
-        let session = handshake.into_session().map_err(|_| Refusal::Malformed)?;
-        self.joins.answering.insert((peer, id), (attempt, Answering::Session(Box::new(session))));
+        let talk = Talk::new(handshake.into_session().map_err(|_| Refusal::Malformed)?, REQUEST_BYTES_MAX);
+        let is_link = self.load_invitation(id).ok().flatten().is_some_and(|record| record.link.is_some());
+        let door = if is_link { Door::Link(LinkStage::Hello) } else { Door::Invitation };
+        self.joins.answering.insert((peer, id), (attempt, Answering::Session(Box::new(talk), door)));
         Ok(())
     }
 
-    pub(super) fn answer_request(
+    /// What comes in a session.
+    pub(super) fn answer_sealed(
         &mut self,
         peer: DeviceId,
         id: InvitationId,
         attempt: u64,
         sealed: &[u8],
     ) -> Result<(), Refusal> {
-        let mut session = match self.joins.answering.remove(&(peer, id)) {
-            Some((current, Answering::Session(session))) if current == attempt => session,
-            Some(other) => {
-                self.joins.answering.insert((peer, id), other);
+        let (mut talk, door) = match self.joins.answering.remove(&(peer, id)) {
+            // Who asks again before the answer has left does not keep to the protocol.
+            Some((current, Answering::Session(talk, door))) if current == attempt && !talk.is_sending() => (talk, door),
+            other => {
+                self.joins.answering.extend(other.map(|other| ((peer, id), other)));
                 return Err(Refusal::Unexpected);
             }
-            None => return Err(Refusal::Unexpected),
         };
-        let request = session.open(sealed).map_err(|_| Refusal::BadSeal)?;
-        let request = proto::Request::decode(request.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let handshake_hash = *session.handshake_hash();
-        let body = match self.admit(peer, id, &request, &handshake_hash) {
+        let door = match talk.take(sealed)? {
+            Piece::Partial(_) => door,
+            Piece::Whole(message) => match door {
+                Door::Invitation => {
+                    self.answer_request(peer, id, &mut talk, &message)?;
+                    Door::Over
+                }
+                Door::Link(stage) => self.answer_link(peer, id, &mut talk, &message, stage)?,
+                Door::Over => return Err(Refusal::Unexpected),
+            },
+        };
+        self.joins.answering.insert((peer, id), (attempt, Answering::Session(talk, door)));
+        Ok(())
+    }
+
+    fn answer_request(
+        &mut self,
+        peer: DeviceId,
+        id: InvitationId,
+        talk: &mut Talk,
+        message: &[u8],
+    ) -> Result<(), Refusal> {
+        let request = proto::Request::decode(message).map_err(|_| Refusal::Malformed)?;
+        let body = match self.admit(peer, id, &request, &talk.handshake_hash()) {
             Ok(accepted) => AnswerBody::Accepted(accepted),
             Err(error) => AnswerBody::Refused(error as u32),
         };
-        let answer = proto::Answer { body: Some(body) }.encode_to_vec();
-        let sealed = session.seal(&answer).map_err(|_| Refusal::Oversized)?;
-        self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
+        talk.send(proto::Answer { body: Some(body) }.encode_to_vec());
         Ok(())
     }
 
@@ -205,23 +233,76 @@ impl Engine {
         handshake_hash: &[u8; 32],
     ) -> Result<proto::Accepted, JoinError> {
         let mut record = self.usable_invitation(peer, id)?;
-        let sign = |desk: &Desk| desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec();
-        if !record.used_by.is_empty() {
-            // The same device once more: its answer was lost on the way.
-            let answer = proto::Accepted::decode(record.answer.as_slice()).map_err(|_| JoinError::Busy)?;
-            return Ok(proto::Accepted { signature: sign(&self.desk), ..answer });
-        }
         let circle_id = CircleId::try_from(record.circle.as_slice()).map_err(|_| JoinError::Unknown)?;
-        let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
-        let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
-        let accepted = add_newcomer(circle, id, newcomer, &mut self.desk)?;
-        record.used_by = peer.as_bytes().to_vec();
-        record.answer = accepted.encode_to_vec();
-        self.store_invitation(id, &record);
-        Ok(proto::Accepted { signature: sign(&self.desk), ..accepted })
+        // Or else: the same device once more, whose answer was lost on the way.
+        if record.used_by.is_empty() {
+            let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
+            let newcomer = PersonEntry { invitation: Some(id), ..newcomer };
+            let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
+            let action = Action::AddPerson { newcomer, role: Role::Member };
+            circle.act(action, &mut self.desk).map_err(|error| match error {
+                EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::AlreadyMember,
+                _ => JoinError::NotAllowed,
+            })?;
+            record.used_by = peer.as_bytes().to_vec();
+            self.store_invitation(id, &record);
+        }
+        let accepted = self.hand_over_circle(circle_id, peer)?;
+        let signature = self.desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec();
+        Ok(proto::Accepted { signature, ..accepted })
     }
 
-    fn usable_invitation(&self, peer: DeviceId, id: InvitationId) -> Result<local::Invitation, JoinError> {
+    /// What a device that the log has needs to enter a circle: everything as it is now, and the Welcome of the commit that
+    /// added it, which is made unless it was made before and the device was not seen since.
+    pub(super) fn hand_over_circle(&mut self, id: CircleId, device: DeviceId) -> Result<proto::Accepted, JoinError> {
+        let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
+        if !circle.is_member(&device) {
+            // It was removed since.
+            return Err(JoinError::Used);
+        }
+        let key = Key::new(Keyspace::Answers, id.as_bytes(), device.as_bytes());
+        let stored = self.desk.store.read(&key).map_err(|_| JoinError::Busy)?;
+        let welcome = match stored.map(|record| local::Answer::decode(record.as_slice())) {
+            Some(answer) => answer.map_err(|_| JoinError::Busy)?.welcome,
+            None if circle.group.head().contains(&device) => return Err(JoinError::Used),
+            None => {
+                let change = circle.difference(Some(device), &self.desk);
+                let welcome = circle.commit(change, Some(device), &mut self.desk).map_err(|_| JoinError::Busy)?;
+                let welcome = welcome.ok_or(JoinError::Busy)?;
+                self.desk.put(key, local::Answer { welcome: welcome.clone() }.encode_to_vec());
+                self.joins.unseen.insert((id, device));
+                welcome
+            }
+        };
+        Ok(proto::Accepted {
+            signature: Vec::new(),
+            operations: circle.log.operations().map(Operation::encode).collect(),
+            welcome,
+            keys: circle
+                .history()
+                .map(|(epoch, key)| proto::EpochKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
+                .collect(),
+        })
+    }
+
+    /// A device spoke of a circle: it is in, and needs its Welcome no more.
+    pub(super) fn seen_in(&mut self, circle: CircleId, device: DeviceId) {
+        if self.joins.unseen.remove(&(circle, device)) {
+            self.desk.remove(Key::new(Keyspace::Answers, circle.as_bytes(), device.as_bytes()));
+        }
+    }
+
+    pub(super) fn load_answers(&mut self) -> Result<(), EngineError> {
+        for circle in self.circles.keys() {
+            for suffix in self.desk.store.all(Keyspace::Answers, circle.as_bytes())?.into_keys() {
+                let device = DeviceId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+                self.joins.unseen.insert((*circle, device));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn usable_invitation(&self, peer: DeviceId, id: InvitationId) -> Result<local::Invitation, JoinError> {
         let record = self.load_invitation(id).ok().flatten().ok_or(JoinError::Unknown)?;
         match state_of(&record, self.desk.now_ms) {
             InvitationState::Used(device) if device != peer => Err(JoinError::Used),
@@ -231,16 +312,16 @@ impl Engine {
         }
     }
 
-    fn load_invitation(&self, id: InvitationId) -> Result<Option<local::Invitation>, EngineError> {
+    pub(super) fn load_invitation(&self, id: InvitationId) -> Result<Option<local::Invitation>, EngineError> {
         let record = self.desk.store.read(&Key::new(Keyspace::Invitations, [], id.as_bytes()))?;
         Ok(record.map(|record| local::Invitation::decode(record.as_slice())).transpose()?)
     }
 
-    fn store_invitation(&mut self, id: InvitationId, record: &local::Invitation) {
+    pub(super) fn store_invitation(&mut self, id: InvitationId, record: &local::Invitation) {
         self.desk.put(Key::new(Keyspace::Invitations, [], id.as_bytes()), record.encode_to_vec());
     }
 
-    fn refuse_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, error: JoinError) {
+    pub(super) fn refuse_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, error: JoinError) {
         self.send_join(peer, id, attempt, FrameBody::Refused(error as u32));
     }
 }
@@ -252,9 +333,14 @@ fn check_request(
     handshake_hash: &[u8; 32],
     desk: &Desk,
 ) -> Option<PersonEntry> {
-    let newcomer = PersonEntry::decode(&request.newcomer)?;
     let signature = Signature::try_from(request.signature.as_slice()).ok()?;
     peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
+    check_entry(peer, &request.newcomer, desk)
+}
+
+/// Reads how a person introduces the one device that is connected.
+pub(super) fn check_entry(peer: DeviceId, entry: &[u8], desk: &Desk) -> Option<PersonEntry> {
+    let newcomer = PersonEntry::decode(entry)?;
     let [device] = newcomer.devices.as_slice() else { return None };
     let packages: Vec<_> = device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).collect();
     let names = [&newcomer.name, &device.name];
@@ -267,32 +353,6 @@ fn check_request(
         && !packages.is_empty()
         && packages.into_iter().all(own);
     in_order.then_some(newcomer)
-}
-
-/// Writes the newcomer into the log and adds their device to the group.
-fn add_newcomer(
-    circle: &mut Circle,
-    invitation: InvitationId,
-    newcomer: PersonEntry,
-    desk: &mut Desk,
-) -> Result<proto::Accepted, JoinError> {
-    let device = newcomer.devices[0].device();
-    let newcomer = PersonEntry { invitation: Some(invitation), ..newcomer };
-    circle.act(Action::AddPerson { newcomer, role: Role::Member }, desk).map_err(|error| match error {
-        EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::AlreadyMember,
-        _ => JoinError::NotAllowed,
-    })?;
-    let change = circle.difference(Some(device), desk);
-    let welcome = circle.commit(change, Some(device), desk).map_err(|_| JoinError::Busy)?.ok_or(JoinError::Busy)?;
-    Ok(proto::Accepted {
-        signature: Vec::new(),
-        operations: circle.log.operations().map(Operation::encode).collect(),
-        welcome,
-        keys: circle
-            .history()
-            .map(|(epoch, key)| proto::EpochKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
-            .collect(),
-    })
 }
 
 fn state_of(record: &local::Invitation, now_ms: u64) -> InvitationState {

@@ -1,15 +1,20 @@
-//! Invitations: handing them out, answering those who take them up, taking them up.
+//! The join channel: handshakes with those who are to come in, as people (`inviter.rs`, `newcomer.rs`) or as further
+//! devices of a person (`linking.rs`, `taking.rs`).
 //!
-//! The handshake is Noise XXpsk3 with the link's secret, over the join channel of an authenticated connection. In
-//! the session the newcomer says who they are and brings key packages; the inviter writes the operation that adds
-//! them, commits, and answers with the log, a Welcome and the keys of what was said before.
+//! The handshake is Noise XXpsk3 with the secret of a link or code, over the join channel of an authenticated connection.
+//! In the session the newcomer says who they are and brings key packages; the other side writes the operation that adds
+//! them, commits, and answers with the log, a Welcome and the keys of what was said before. What does not fit a frame goes
+//! in pieces (`pieces.rs`).
 
-use clave_crypto::{Handshake, Session};
+use clave_crypto::Handshake;
 use prost::Message as _;
 
+use super::linking::LinkStage;
+use super::newcomer::Asking;
+use super::pieces::{Broken, Talk};
+use super::taking::Linking;
 use super::*;
 use crate::Refusal;
-use crate::link::InviteLink;
 use crate::proto::invitation as proto;
 use crate::proto::invitation::join_frame::Body as FrameBody;
 
@@ -20,7 +25,7 @@ pub(crate) const HANDSHAKE_MS: u64 = 30_000;
 /// How long a joiner waits for an answer before it begins anew, in milliseconds.
 pub(super) const ANSWER_MS_MAX: u64 = 15_000;
 /// The same after frames were lost.
-const ATTEMPT_LOST_MS: u64 = 500;
+pub(super) const ATTEMPT_LOST_MS: u64 = 500;
 
 /// Why an invitation was refused, and what to do. The numbers travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,34 +79,39 @@ impl JoinError {
     }
 }
 
+/// Pieces of messages that are on their way to one peer.
+const PIECES_IN_FLIGHT_MAX: usize = 4;
+
 /// Handshakes on their way, in both directions.
 #[derive(Default)]
 pub(super) struct Joins {
     /// By whom, for what, and in which attempt.
     pub(super) answering: BTreeMap<(DeviceId, InvitationId), (u64, Answering)>,
-    /// When each of those began.
+    /// When each of those began, or last came further.
     pub(super) began_ms: BTreeMap<(DeviceId, InvitationId), u64>,
     pub(super) asking: BTreeMap<InvitationId, Asking>,
+    /// The link that this device takes up, if it belongs to nobody yet or lacks circles still.
+    pub(super) linking: Option<Linking>,
+    /// Devices that were added here and not seen in the circle since: their Welcomes are kept.
+    pub(super) unseen: BTreeSet<(CircleId, DeviceId)>,
+    /// Join frames that have not left, by peer.
+    in_flight: BTreeMap<DeviceId, usize>,
 }
 
 pub(super) enum Answering {
     Handshake(Box<Handshake>),
-    Session(Box<Session>),
+    Session(Box<Talk>, Door),
 }
 
-pub(super) struct Asking {
-    pub(super) link: InviteLink,
-    pub(super) step: AskingStep,
-    /// Tells the frames of one handshake from those of another.
-    pub(super) attempt: u64,
-    /// When to begin anew.
-    pub(super) retry_at_ms: Option<u64>,
-}
-
-pub(super) enum AskingStep {
-    NotConnected,
-    Handshake(Box<Handshake>),
-    Session(Box<Session>),
+/// What an answered session is for.
+#[derive(Clone)]
+pub(super) enum Door {
+    /// An invitation: one question, one answer.
+    Invitation,
+    /// A device that is to be linked.
+    Link(LinkStage),
+    /// Nothing more comes of it once what is being sent has left.
+    Over,
 }
 
 impl Joins {
@@ -115,19 +125,55 @@ impl Joins {
     }
 
     pub(super) fn forget(&mut self, peer: &DeviceId) {
-        self.answering.retain(|(device, _), _| device != peer);
+        self.drop_sessions(peer);
         for asking in self.asking.values_mut().filter(|asking| asking.link.inviter == *peer) {
-            asking.step = AskingStep::NotConnected;
-            asking.retry_at_ms = None;
+            asking.lose(None);
+        }
+        if let Some(linking) = &mut self.linking {
+            linking.tries.remove(peer);
         }
     }
 
     /// Frames to a peer were lost: the attempt is over, the next follows soon.
     pub(super) fn lose_attempt(&mut self, peer: &DeviceId, now_ms: u64) {
+        self.drop_sessions(peer);
+        let retry_at_ms = Some(now_ms + ATTEMPT_LOST_MS);
         for asking in self.asking.values_mut().filter(|asking| asking.link.inviter == *peer) {
-            asking.step = AskingStep::NotConnected;
-            asking.retry_at_ms = Some(now_ms + ATTEMPT_LOST_MS);
+            asking.lose(retry_at_ms);
         }
+        if let Some(attempt) = self.linking.as_mut().and_then(|linking| linking.tries.get_mut(peer)) {
+            attempt.lose(retry_at_ms);
+        }
+    }
+
+    /// What is answered to a peer: it begins anew.
+    fn drop_sessions(&mut self, peer: &DeviceId) {
+        self.answering.retain(|(device, _), _| device != peer);
+        self.in_flight.remove(peer);
+    }
+
+    /// A frame left.
+    pub(super) fn sent(&mut self, peer: &DeviceId) {
+        if let Some(frames) = self.in_flight.get_mut(peer) {
+            *frames = frames.saturating_sub(1);
+        }
+    }
+
+    /// Every session in which a message is being sent.
+    fn sending(&mut self) -> impl Iterator<Item = (DeviceId, InvitationId, u64, &mut Talk)> {
+        let answering = self.answering.iter_mut().filter_map(|((peer, id), (attempt, step))| match step {
+            Answering::Session(talk, _) => Some((*peer, *id, *attempt, &mut **talk)),
+            Answering::Handshake(_) => None,
+        });
+        let asking = self
+            .asking
+            .iter_mut()
+            .filter_map(|(id, asking)| Some((asking.link.inviter, *id, asking.attempt, asking.talk()?)));
+        let linking = self.linking.iter_mut().flat_map(|linking| {
+            let id = linking.code.id();
+            linking.tries.iter_mut().filter_map(move |(peer, step)| Some((*peer, id, step.attempt, step.talk()?)))
+        });
+        answering.chain(asking).chain(linking).filter(|(_, _, _, talk)| talk.is_sending())
     }
 }
 
@@ -137,31 +183,62 @@ impl Engine {
         let id = InvitationId::try_from(frame.invitation.as_slice()).map_err(|_| Refusal::Malformed)?;
         let attempt = frame.attempt;
         let body = frame.body.ok_or(Refusal::UnknownBody)?;
-        if let Some(asking) = self.joins.asking.get(&id).filter(|asking| asking.link.inviter == peer) {
-            if asking.attempt != attempt {
-                return Err(Refusal::Unexpected);
-            }
-            let failed = match body {
-                FrameBody::Refused(number) => Some(JoinError::from_number(number)),
-                body => self.proceed_asking(peer, id, body).err(),
-            };
-            if let Some(error) = failed {
-                self.joins.asking.remove(&id);
-                self.desk.events.push(Event::JoinFailed { invitation: id, error });
-            }
-            return Ok(());
+        if self.joins.asking.get(&id).is_some_and(|asking| asking.link.inviter == peer) {
+            return self.take_answer(peer, id, attempt, body);
+        }
+        if self.joins.linking.as_ref().is_some_and(|linking| linking.asks(&peer, &id)) {
+            return self.take_link_answer(peer, attempt, body);
         }
         match body {
             FrameBody::Handshake(message) => self.answer_handshake(peer, id, attempt, &message),
             FrameBody::Finish(message) => self.finish_handshake(peer, id, attempt, &message),
-            FrameBody::Sealed(sealed) => self.answer_request(peer, id, attempt, &sealed),
+            FrameBody::Sealed(sealed) => self.answer_sealed(peer, id, attempt, &sealed),
             FrameBody::Refused(_) => Err(Refusal::Unexpected),
         }
     }
 
     pub(super) fn send_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, body: FrameBody) {
         let frame = proto::JoinFrame { invitation: id.as_bytes().to_vec(), attempt, body: Some(body) }.encode_to_vec();
+        *self.joins.in_flight.entry(peer).or_default() += 1;
         self.outbox.push(Output::Send { peer, channel: Channel::Join, frame });
+    }
+
+    /// Sends pieces of what is to be sent, as far as each peer takes them.
+    pub(super) fn pump_joins(&mut self) {
+        let mut frames = Vec::new();
+        let mut in_flight = self.joins.in_flight.clone();
+        for (peer, id, attempt, talk) in self.joins.sending() {
+            let on_their_way = in_flight.entry(peer).or_default();
+            while *on_their_way < PIECES_IN_FLIGHT_MAX
+                && let Some(sealed) = talk.next_sealed()
+            {
+                *on_their_way += 1;
+                frames.push((peer, id, attempt, sealed));
+            }
+        }
+        for (peer, id, attempt, sealed) in frames {
+            if let Some(began_ms) = self.joins.began_ms.get_mut(&(peer, id)) {
+                *began_ms = self.desk.now_ms;
+            }
+            self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
+        }
+    }
+
+    /// Forgets sessions that have come to their end.
+    pub(super) fn end_joins(&mut self) {
+        let over = |step: &Answering| matches!(step, Answering::Session(talk, Door::Over) if !talk.is_sending());
+        self.joins.answering.retain(|_, (_, step)| !over(step));
+        self.end_linking();
+    }
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Seal => Self::BadSeal,
+            Broken::Piece => Self::Malformed,
+            Broken::TooLong => Self::Oversized,
+        }
     }
 }
 

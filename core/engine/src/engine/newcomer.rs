@@ -4,17 +4,48 @@ use clave_crypto::{ContentKey, Domain, Handshake, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use super::join::{ANSWER_MS_MAX, Asking, AskingStep, prologue};
+use super::join::{ANSWER_MS_MAX, prologue};
+use super::pieces::{ANSWER_BYTES_MAX, Piece, Talk};
 use super::*;
 use crate::group::epoch_id;
-use crate::key_packages;
 use crate::link::InviteLink;
-use crate::membership::{Log, Operation};
+use crate::membership::{Log, Membership, Operation};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
+use crate::{Refusal, key_packages};
 
 /// The most operations or keys taken from one answer.
 const ANSWER_ITEMS_MAX: usize = 1_000_000;
+
+/// An invitation that is being taken up.
+pub(super) struct Asking {
+    pub(super) link: InviteLink,
+    step: Step,
+    /// Tells the frames of one handshake from those of another.
+    pub(super) attempt: u64,
+    /// When to begin anew.
+    pub(super) retry_at_ms: Option<u64>,
+}
+
+/// How far one attempt has come.
+pub(super) enum Step {
+    NotConnected,
+    Handshake(Box<Handshake>),
+    Session(Box<Talk>),
+}
+
+impl Asking {
+    pub(super) fn lose(&mut self, retry_at_ms: Option<u64>) {
+        (self.step, self.retry_at_ms) = (Step::NotConnected, retry_at_ms);
+    }
+
+    pub(super) fn talk(&mut self) -> Option<&mut Talk> {
+        match &mut self.step {
+            Step::Session(talk) => Some(talk),
+            _ => None,
+        }
+    }
+}
 
 impl Engine {
     /// Command: takes up an invitation. [`Event::Joined`] or [`Event::JoinFailed`] follows once the inviter answered;
@@ -24,6 +55,9 @@ impl Engine {
     /// What can be told without asking: that it has expired by this device's clock, or that this device is in there.
     pub fn join(&mut self, link: InviteLink, now_ms: u64) -> Result<(), EngineError> {
         self.begin(now_ms)?;
+        if self.identity.person().is_none() {
+            return Err(EngineError::NotLinked);
+        }
         if self.circles.contains_key(&link.circle) {
             return Err(JoinError::AlreadyMember.into());
         }
@@ -32,7 +66,7 @@ impl Engine {
         }
         let (inviter, invitation) = (link.inviter, link.invitation);
         self.outbox.push(Output::Addresses { device: inviter, addresses: link.addresses.clone() });
-        let asking = Asking { link, step: AskingStep::NotConnected, attempt: 0, retry_at_ms: None };
+        let asking = Asking { link, step: Step::NotConnected, attempt: 0, retry_at_ms: None };
         self.joins.asking.insert(invitation, asking);
         if self.peers.contains_key(&inviter) {
             self.join_on_connect(inviter);
@@ -41,26 +75,34 @@ impl Engine {
         Ok(())
     }
 
-    /// Command: gives up taking an invitation up.
+    /// Command: gives up taking an invitation up. The same link can be taken up again.
     pub fn cancel_join(&mut self, invitation: InvitationId) {
         self.joins.asking.remove(&invitation);
     }
 
     pub(super) fn next_join_ms(&self) -> Option<u64> {
-        self.joins.asking.values().filter_map(|asking| asking.retry_at_ms).min()
+        let linking = self.joins.linking.iter().flat_map(|linking| linking.tries.values());
+        let retries = linking.filter_map(|attempt| attempt.retry_at_ms);
+        self.joins.asking.values().filter_map(|asking| asking.retry_at_ms).chain(retries).min()
     }
 
     pub(super) fn retry_joins(&mut self) {
         let now_ms = self.desk.now_ms;
-        let due = |asking: &&Asking| asking.retry_at_ms.is_some_and(|at| at <= now_ms);
-        let inviters: BTreeSet<DeviceId> =
-            self.joins.asking.values().filter(due).map(|asking| asking.link.inviter).collect();
-        for inviter in inviters {
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= now_ms);
+        let joins =
+            self.joins.asking.values().filter(|asking| due(asking.retry_at_ms)).map(|asking| asking.link.inviter);
+        let links = self.joins.linking.iter().flat_map(|linking| &linking.tries);
+        let links = links.filter(|(_, attempt)| due(attempt.retry_at_ms)).map(|(peer, _)| *peer);
+        let (joins, links): (BTreeSet<DeviceId>, Vec<DeviceId>) = (joins.collect(), links.collect());
+        for inviter in joins {
             if self.peers.contains_key(&inviter) {
                 self.join_on_connect(inviter);
             } else {
                 self.joins.forget(&inviter);
             }
+        }
+        for peer in links {
+            self.link_on_connect(peer);
         }
     }
 
@@ -71,7 +113,7 @@ impl Engine {
             let prologue = prologue(*id, asking.link.circle, asking.link.inviter);
             let mut handshake = Handshake::initiator(&asking.link.secret, &prologue, &mut self.desk.entropy);
             let message = handshake.write(&[]).expect("the initiator writes first");
-            asking.step = AskingStep::Handshake(Box::new(handshake));
+            asking.step = Step::Handshake(Box::new(handshake));
             asking.attempt = u64::from_be_bytes(self.desk.entropy.bytes());
             asking.retry_at_ms = Some(retry_at_ms);
             frames.push((*id, asking.attempt, FrameBody::Handshake(message)));
@@ -81,36 +123,71 @@ impl Engine {
         }
     }
 
-    pub(super) fn proceed_asking(
+    pub(super) fn take_answer(
         &mut self,
         peer: DeviceId,
         id: InvitationId,
+        attempt: u64,
         body: FrameBody,
-    ) -> Result<(), JoinError> {
+    ) -> Result<(), Refusal> {
+        if self.joins.asking[&id].attempt != attempt {
+            return Err(Refusal::Unexpected);
+        }
+        let failed = match body {
+            FrameBody::Refused(number) => Some(JoinError::from_number(number)),
+            body => self.proceed_asking(peer, id, body).err(),
+        };
+        if let Some(error) = failed {
+            let circle = self.joins.asking.remove(&id).expect("the caller looked it up").link.circle;
+            // Whatever the reason is: another invitation to it was quicker.
+            let error = if self.circles.contains_key(&circle) { JoinError::AlreadyMember } else { error };
+            match error {
+                // Another answer was quicker; this one may still have brought them into the log.
+                JoinError::AlreadyMember => key_packages::handed_over(id, circle, &mut self.desk),
+                // The same link may be tried again, and be answered as the first time.
+                JoinError::Busy | JoinError::Protocol => {}
+                _ => key_packages::withdraw(id, circle, &mut self.desk),
+            }
+            self.desk.events.push(Event::JoinFailed { invitation: id, error });
+        }
+        Ok(())
+    }
+
+    fn proceed_asking(&mut self, peer: DeviceId, id: InvitationId, body: FrameBody) -> Result<(), JoinError> {
+        let retry_at_ms = Some(self.desk.now_ms + ANSWER_MS_MAX);
         let asking = self.joins.asking.get_mut(&id).expect("the caller looked it up");
-        let attempt = asking.attempt;
-        match (std::mem::replace(&mut asking.step, AskingStep::NotConnected), body) {
-            (AskingStep::Handshake(mut handshake), FrameBody::Handshake(message)) => {
+        let (attempt, link) = (asking.attempt, asking.link.clone());
+        match (std::mem::replace(&mut asking.step, Step::NotConnected), body) {
+            (Step::Handshake(mut handshake), FrameBody::Handshake(message)) => {
                 // The inviter's link names another circle or inviter than this one.
                 handshake.read(&message).map_err(|_| JoinError::Tampered)?;
                 let message = handshake.write(&[]).map_err(|_| JoinError::Protocol)?;
-                let mut session = handshake.into_session().map_err(|_| JoinError::Protocol)?;
-                let request = self.join_request(session.handshake_hash()).map_err(|_| JoinError::Protocol)?;
-                let sealed = session.seal(&request.encode_to_vec()).map_err(|_| JoinError::Protocol)?;
+                let session = handshake.into_session().map_err(|_| JoinError::Protocol)?;
+                let mut talk = Talk::new(session, ANSWER_BYTES_MAX);
+                let request = self.join_request(&link, &talk.handshake_hash()).map_err(|_| JoinError::Protocol)?;
+                talk.send(request.encode_to_vec());
                 let asking = self.joins.asking.get_mut(&id).expect("it was there above");
-                asking.step = AskingStep::Session(Box::new(session));
+                (asking.step, asking.retry_at_ms) = (Step::Session(Box::new(talk)), retry_at_ms);
                 self.send_join(peer, id, attempt, FrameBody::Finish(message));
-                self.send_join(peer, id, attempt, FrameBody::Sealed(sealed));
                 Ok(())
             }
-            (AskingStep::Session(mut session), FrameBody::Sealed(sealed)) => {
-                let answer = session.open(&sealed).map_err(|_| JoinError::Protocol)?;
-                let answer = proto::Answer::decode(answer.as_slice()).map_err(|_| JoinError::Protocol)?;
-                match answer.body.ok_or(JoinError::Protocol)? {
-                    AnswerBody::Refused(number) => Err(JoinError::from_number(number)),
-                    AnswerBody::Accepted(accepted) => self.enter(id, accepted, session.handshake_hash()),
+            (Step::Session(mut talk), FrameBody::Sealed(sealed)) => match talk.take(&sealed) {
+                Ok(Piece::Partial(come)) => {
+                    let asking = self.joins.asking.get_mut(&id).expect("it was there above");
+                    (asking.step, asking.retry_at_ms) = (Step::Session(talk), retry_at_ms);
+                    let (done_bytes, total_bytes) = (come.done_bytes, come.total_bytes);
+                    self.desk.events.push(Event::JoinProgress { invitation: id, done_bytes, total_bytes });
+                    Ok(())
                 }
-            }
+                Ok(Piece::Whole(answer)) => {
+                    let answer = proto::Answer::decode(answer.as_slice()).map_err(|_| JoinError::Protocol)?;
+                    match answer.body.ok_or(JoinError::Protocol)? {
+                        AnswerBody::Refused(number) => Err(JoinError::from_number(number)),
+                        AnswerBody::Accepted(accepted) => self.enter(id, &link, accepted, &talk.handshake_hash()),
+                    }
+                }
+                Err(_) => Err(JoinError::Protocol),
+            },
             (step, _) => {
                 // Came twice.
                 self.joins.asking.get_mut(&id).expect("the caller looked it up").step = step;
@@ -119,9 +196,10 @@ impl Engine {
         }
     }
 
-    fn join_request(&mut self, handshake_hash: &[u8; 32]) -> Result<proto::Request, EngineError> {
+    fn join_request(&mut self, link: &InviteLink, handshake_hash: &[u8; 32]) -> Result<proto::Request, EngineError> {
+        let packages = key_packages::for_join(link.invitation, link.circle, link.expires_ms, &mut self.desk)?;
         Ok(proto::Request {
-            newcomer: self.identity.entry(key_packages::make(&mut self.desk)).encode(),
+            newcomer: self.identity.entry(packages).ok_or(EngineError::NotLinked)?.encode(),
             signature: self.desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec(),
         })
     }
@@ -130,37 +208,41 @@ impl Engine {
     fn enter(
         &mut self,
         id: InvitationId,
+        link: &InviteLink,
         accepted: proto::Accepted,
         handshake_hash: &[u8; 32],
     ) -> Result<(), JoinError> {
-        let link = self.joins.asking[&id].link.clone();
         if self.circles.contains_key(&link.circle) {
             // Another invitation to it was quicker.
             return Err(JoinError::AlreadyMember);
         }
-        let circle = self.read_answer(&link, accepted, handshake_hash).ok_or(JoinError::Protocol)?;
+        let signature = Signature::try_from(accepted.signature.as_slice()).map_err(|_| JoinError::Protocol)?;
+        let signed = link.inviter.verify(Domain::InvitationHandshake, handshake_hash, &signature);
+        signed.map_err(|_| JoinError::Protocol)?;
+        let circle = self.read_accepted(link.circle, link.inviter, accepted, |_| true).ok_or(JoinError::Protocol)?;
         self.circles.insert(link.circle, circle);
+        key_packages::handed_over(id, link.circle, &mut self.desk);
         self.joins.asking.remove(&id);
-        self.learn_addresses(link.inviter, link.addresses);
+        self.learn_addresses(link.inviter, link.addresses.clone());
         self.desk.events.push(Event::Joined { circle: link.circle, invitation: id });
         Ok(())
     }
 
-    fn read_answer(
+    /// A circle as `by`, who added this device, hands it over. All of it is checked before any of it is written.
+    pub(super) fn read_accepted(
         &mut self,
-        link: &InviteLink,
+        id: CircleId,
+        by: DeviceId,
         accepted: proto::Accepted,
-        handshake_hash: &[u8; 32],
+        is_right: impl FnOnce(&Membership) -> bool,
     ) -> Option<Circle> {
         if accepted.operations.len() > ANSWER_ITEMS_MAX || accepted.keys.len() > ANSWER_ITEMS_MAX {
             return None;
         }
-        let signature = Signature::try_from(accepted.signature.as_slice()).ok()?;
-        link.inviter.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
         let operations: Vec<Operation> =
             accepted.operations.iter().map(|bytes| Operation::decode(bytes).ok()).collect::<Option<_>>()?;
-        // The link names the circle by its genesis, so nobody can lead a newcomer elsewhere.
-        if operations.first()?.id().as_bytes() != link.circle.as_bytes() {
+        // A circle is named by its genesis, so nobody can lead a newcomer elsewhere.
+        if operations.first()?.id().as_bytes() != id.as_bytes() {
             return None;
         }
         let mut keys = Vec::new();
@@ -171,16 +253,16 @@ impl Engine {
         let secrets = key_packages::secrets(&self.desk).ok()?;
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let joined = self.desk.agreement.join(&self.desk.device, &accepted.welcome, &secrets).ok()?;
-        if joined.checkpoint.group != link.circle.as_bytes() || joined.committer != link.inviter {
+        if joined.checkpoint.group != id.as_bytes() || joined.committer != by {
             return None;
         }
-        let mut log = Log::new(link.circle);
+        let mut log = Log::new(id);
         for operation in operations {
             // One that is refused means nothing to anybody.
             let _ = log.insert(operation);
         }
         let in_log = |device: &DeviceId| log.membership().devices.contains_key(device);
-        if !in_log(&self.desk.me()) || !in_log(&link.inviter) {
+        if !in_log(&self.desk.me()) || !in_log(&by) || !is_right(log.membership()) {
             return None;
         }
         Circle::join(log, joined.checkpoint, keys, &mut self.desk).ok()

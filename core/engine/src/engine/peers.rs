@@ -70,6 +70,7 @@ impl Engine {
         self.peers.insert(peer, Peer::default());
         self.wants.lose_peer(&peer);
         self.join_on_connect(peer);
+        self.link_on_connect(peer);
         if self.permitted.contains(&peer) {
             self.welcome_peer(peer);
         }
@@ -119,6 +120,7 @@ impl Engine {
                 peer.unread = peer.unread.saturating_sub(1);
             }
             (Some(peer), Channel::Bulk) => peer.bulk_in_flight = peer.bulk_in_flight.saturating_sub(1),
+            (_, Channel::Join) => self.joins.sent(&peer),
             _ => {}
         }
         self.finish();

@@ -34,6 +34,7 @@ impl Engine {
 
     pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: &proto::Reconcile) -> Result<(), Refusal> {
         let circle = self.shared(peer, &step.circle)?;
+        self.seen_in(circle, peer);
         let index = &self.circles[&circle].index;
         if step.initiator {
             let message = index.answer(&step.message)?;

@@ -73,15 +73,28 @@ fn answer(rig: &mut Rig, who: usize) -> Option<Frame> {
     proto::JoinFrame::decode(sent.first()?.frame.as_slice()).expect("its own frame").body
 }
 
+/// What fits one frame, as the one piece it goes in.
+pub(super) fn whole(message: &impl prost::Message) -> Vec<u8> {
+    let bytes = message.encode_to_vec();
+    proto::Piece { index: 0, total_bytes: bytes.len() as u64, bytes }.encode_to_vec()
+}
+
+/// The message of a piece that is all of it.
+pub(super) fn unwhole(piece: &[u8]) -> Vec<u8> {
+    let piece = proto::Piece::decode(piece).expect("it is honest");
+    assert_eq!((piece.index, piece.total_bytes), (0, piece.bytes.len() as u64), "it is short");
+    piece.bytes
+}
+
 /// Asks to be let in, and returns the answer.
 fn ask(rig: &mut Rig, link: &InviteLink, request: impl FnOnce(&mut Rig, &[u8; 32]) -> proto::Request) -> Answer {
     let (mut session, attempt) = knock(rig, link);
     let hash = *session.handshake_hash();
-    let request = request(rig, &hash).encode_to_vec();
+    let request = whole(&request(rig, &hash));
     let sealed = session.seal(&request).expect("it is small");
     rig.frame(BOB, ALICE, Channel::Join, &frame(link, attempt, Frame::Sealed(sealed)));
     let Some(Frame::Sealed(sealed)) = answer(rig, ALICE) else { panic!("no answer") };
-    let answer = session.open(&sealed).expect("it is Alice's");
+    let answer = unwhole(&session.open(&sealed).expect("it is Alice's"));
     proto::Answer::decode(answer.as_slice()).expect("it is honest").body.expect("it says something")
 }
 
@@ -158,12 +171,12 @@ fn a_request_with_a_second_device_is_refused() {
 fn a_request_in_another_persons_name_is_refused() {
     is_refused(|rig, hash| {
         let (_, mut entry) = newcomer(rig);
-        entry.person = rig.devices[ALICE].engine.identity().person();
+        entry.person = rig.devices[ALICE].engine.identity().person().expect("she is somebody");
         signed(rig, &entry, hash)
     });
     is_refused(|rig, hash| {
         let (_, mut entry) = newcomer(rig);
-        entry.person = rig.devices[ALICE].engine.identity().person();
+        entry.person = rig.devices[ALICE].engine.identity().person().expect("she is somebody");
         entry.devices[0].certificate.person = entry.person;
         signed(rig, &entry, hash)
     });
@@ -456,7 +469,7 @@ impl Host {
         handshake.read(&third).expect("it is honest");
         let mut session = handshake.into_session().expect("it is finished");
         let Some(Some(Frame::Sealed(request))) = frames.next() else { panic!("another frame") };
-        let request = session.open(&request).expect("it is honest");
+        let request = unwhole(&session.open(&request).expect("it is honest"));
         let request = proto::Request::decode(request.as_slice()).expect("it is honest");
         let newcomer = PersonEntry::decode(&request.newcomer).expect("it is honest");
         let accepted = accepted(rig, &newcomer);
@@ -466,7 +479,7 @@ impl Host {
             false => accepted.signature,
         };
         let answer = Answer::Accepted(proto::Accepted { signature, ..accepted });
-        let sealed = session.seal(&proto::Answer { body: Some(answer) }.encode_to_vec()).expect("it is small");
+        let sealed = session.seal(&whole(&proto::Answer { body: Some(answer) })).expect("it is small");
         rig.frame(ALICE, BOB, Channel::Join, &frame(link, attempt, Frame::Sealed(sealed)));
         rig.drain(BOB);
     }
@@ -518,7 +531,10 @@ fn leads_nowhere(worse: impl Fn(&mut Rig, proto::Accepted, &Host, &PersonEntry) 
     assert_eq!(failures(&rig, BOB), [JoinError::Protocol]);
     assert_eq!(rig.devices[BOB].engine.circles().count(), 0);
     let kept: Vec<_> = rig.store(BOB).into_keys().map(|key| key.keyspace).collect();
-    assert!(kept.iter().all(|keyspace| matches!(keyspace, Keyspace::Meta | Keyspace::KeyPackages)), "{kept:?}");
+    assert!(
+        kept.iter().all(|keyspace| matches!(keyspace, Keyspace::Meta | Keyspace::KeyPackages | Keyspace::Requests)),
+        "{kept:?}"
+    );
     rig.reopen(BOB);
     assert_eq!(rig.devices[BOB].engine.circles().count(), 0);
     let link = invite(&mut rig, circle);

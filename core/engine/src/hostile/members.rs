@@ -105,7 +105,7 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     let entry = rig.seal_direct(BOB, ALICE, circle, welcome);
     rig.disconnect(ALICE, BOB);
     rig.disconnect(BOB, CAROL);
-    let person = rig.devices[BOB].engine.identity().person();
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
     rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     assert_ne!(head(&rig, ALICE, circle), before);
@@ -179,7 +179,7 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     assert!(membership.devices.contains_key(&rig.devices[mallory].id));
     assert_eq!(leaves(&rig, ALICE).len(), 3);
     // The roster goes on following the log, and nobody refuses the commits that it takes.
-    let person = rig.devices[CAROL].engine.identity().person();
+    let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
     rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
@@ -248,7 +248,7 @@ fn an_operation_of_another_circle_or_by_a_stranger_is_refused() {
 #[test]
 fn who_was_removed_is_heard_no_more() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
-    let person = rig.devices[CAROL].engine.identity().person();
+    let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     let old = rig.head_key(CAROL, circle);
     rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();

@@ -23,9 +23,7 @@ impl Evaluation {
             self.refresh_person(graph, *person, &mut membership);
         }
         for key in graph.policies.keys() {
-            if let Some(value) = self.policy(graph, key, &self.view()) {
-                membership.policies.insert(key.clone(), value.to_owned());
-            }
+            self.refresh_policy(graph, key, &mut membership);
         }
         self.refresh_name(graph, &mut membership);
         for index in graph.in_order() {
@@ -46,11 +44,11 @@ impl Evaluation {
             membership.set_aside.insert(after, set_aside);
         }
         let operation = &graph.node(index).operation;
-        let (person, devices) = operation.action().introduces();
-        for device in devices {
-            self.refresh_device(graph, device.device(), membership);
-            self.refresh_stays(graph, device.device(), membership);
+        if self.standing(index, &self.view()).is_some() {
+            membership.kept_changes.extend(operation.action().keep_changes());
         }
+        let (person, devices) = operation.action().introduces();
+        self.refresh_all(devices.iter().map(DeviceEntry::device), graph, membership);
         if let Some(entry) = person {
             self.refresh_person(graph, entry.person, membership);
         }
@@ -58,9 +56,34 @@ impl Evaluation {
             Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => {
                 self.refresh_device(graph, operation.author(), membership);
             }
-            Action::SetProfile { person, .. } => self.refresh_person(graph, *person, membership),
+            Action::SetProfile { person, .. } | Action::SetRole { person, .. } => {
+                self.refresh_person(graph, *person, membership);
+            }
+            Action::RevokeDevice { device, .. } => self.refresh_all([*device], graph, membership),
+            Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
+                self.refresh_all(graph.people[person].devices.iter().copied(), graph, membership);
+                self.refresh_person(graph, *person, membership);
+            }
+            Action::SetPolicy { key, .. } => self.refresh_policy(graph, key, membership),
             Action::Rename { .. } => self.refresh_name(graph, membership),
             _ => {}
+        }
+    }
+
+    /// Some devices, and whose they are or were.
+    fn refresh_all(&self, devices: impl IntoIterator<Item = DeviceId>, graph: &Graph, membership: &mut Membership) {
+        for device in devices {
+            self.refresh_device(graph, device, membership);
+            self.refresh_stays(graph, device, membership);
+            for (_, person) in &graph.devices[&device].introductions {
+                self.refresh_person(graph, *person, membership);
+            }
+        }
+    }
+
+    fn refresh_policy(&self, graph: &Graph, key: &str, membership: &mut Membership) {
+        if let Some(value) = self.policy(graph, key, &self.view()) {
+            membership.policies.insert(key.to_owned(), value.to_owned());
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Graph {
     pub(crate) names: Vec<usize>,
     /// The recovery keys under which the signature of a recovery is good, of those that something before it names.
     pub(crate) recoveries: BTreeMap<usize, Vec<[u8; 32]>>,
+    /// What any operation would let stand of what its target did, whether or not it is here yet.
+    pub(crate) kept_heads: BTreeSet<OperationId>,
     /// Operations that bring people in.
     pub(crate) admissions: Vec<usize>,
 }
@@ -144,6 +146,7 @@ impl Graph {
             Action::Acknowledge { .. } => author.acknowledgements.push(index),
             _ => {}
         }
+        self.kept_heads.extend(operation.action().keep_heads());
         let (person, devices) = operation.action().introduces();
         if let Some(entry) = person {
             self.people.entry(entry.person).or_default().introductions.push(index);

@@ -1,7 +1,7 @@
 //! The log of one circle: takes operations in, in any order, and answers from what they come to.
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use clave_crypto::{DeviceId, DeviceKey, Domain, PersonId};
 
@@ -59,7 +59,7 @@ pub struct Equivocation {
 #[derive(Debug)]
 struct Evaluated {
     evaluation: Evaluation,
-    membership: Membership,
+    membership: Arc<Membership>,
 }
 
 /// The membership log of one circle.
@@ -72,13 +72,19 @@ pub struct Log {
     graph: Graph,
     pending: Pending,
     evaluated: OnceLock<Evaluated>,
+    /// The last few that were asked for. What a set of operations comes to never changes.
+    seen_from: Mutex<VecDeque<(Past, Arc<Membership>)>>,
 }
+
+/// How many memberships at a point are kept.
+const SEEN_FROM_MAX: usize = 4;
 
 impl Log {
     /// An empty log of a circle.
     #[must_use]
     pub fn new(circle: CircleId) -> Self {
-        Self { circle, graph: Graph::default(), pending: Pending::default(), evaluated: OnceLock::new() }
+        let (graph, pending) = (Graph::default(), Pending::default());
+        Self { circle, graph, pending, evaluated: OnceLock::new(), seen_from: Mutex::default() }
     }
 
     /// Founds a circle: a log with its genesis in it.
@@ -181,7 +187,7 @@ impl Log {
         self.graph.recoveries.extend(recovery.map(|keys| (index, keys)));
         if let Some(Evaluated { evaluation, membership }) = self.evaluated.get_mut() {
             if evaluation.extend(&self.graph) {
-                evaluation.refresh(&self.graph, membership);
+                evaluation.refresh(&self.graph, Arc::make_mut(membership));
             } else {
                 self.evaluated.take();
             }
@@ -206,7 +212,7 @@ impl Log {
     fn evaluated(&self) -> &Evaluated {
         self.evaluated.get_or_init(|| {
             let evaluation = Evaluation::new(&self.graph, Past::first(self.graph.len()));
-            let membership = evaluation.membership(&self.graph);
+            let membership = Arc::new(evaluation.membership(&self.graph));
             Evaluated { evaluation, membership }
         })
     }
@@ -223,11 +229,23 @@ impl Log {
     }
 
     /// What the operations up to `heads` come to by themselves: the membership as it was seen there. `None` if one of
-    /// them has not arrived. Costs a full evaluation; for a right at a point, [`authority`](Self::authority) is cheap.
+    /// them has not arrived. Costs nothing if that is all there is or was asked for a moment ago, else a full
+    /// evaluation; for a right at a point, [`authority`](Self::authority) is always cheap.
     #[must_use]
-    pub fn membership_at(&self, heads: &[OperationId]) -> Option<Membership> {
+    pub fn membership_at(&self, heads: &[OperationId]) -> Option<Arc<Membership>> {
         let universe = self.graph.past_of(heads)?;
-        Some(Evaluation::new(&self.graph, universe).membership(&self.graph))
+        if self.graph.heads.iter().all(|head| heads.contains(head)) {
+            return Some(Arc::clone(&self.evaluated().membership));
+        }
+        let seen_from = || self.seen_from.lock().expect("nothing panics while it holds the lock");
+        if let Some((_, membership)) = seen_from().iter().find(|(past, _)| *past == universe) {
+            return Some(Arc::clone(membership));
+        }
+        let membership = Arc::new(Evaluation::new(&self.graph, universe.clone()).membership(&self.graph));
+        let mut seen_from = seen_from();
+        seen_from.truncate(SEEN_FROM_MAX - 1);
+        seen_from.push_front((universe, Arc::clone(&membership)));
+        Some(membership)
     }
 
     /// Whether `device` may use `right` in something that follows exactly `heads`, by the rules that hold for

@@ -273,6 +273,9 @@ fn check(script: &Script) {
             assert_eq!(log.audit(), audit, "the same list everywhere");
         }
     }
+    let watched = collect(circle, &operations, true);
+    assert_eq!(watched.membership(), membership, "looking on changes nothing");
+    assert_eq!(watched.audit(), audit);
     check_invariants(&operations, membership);
 
     let outcome = oracle::evaluate(&operations);
@@ -290,7 +293,7 @@ fn check(script: &Script) {
     let past: Vec<Operation> = operations.iter().filter(|operation| past.contains(&operation.id())).cloned().collect();
     let then = reference.membership_at(&[point]).expect("the point is in the log");
     let alone = collect(circle, &past, false);
-    assert_eq!(&then, alone.membership(), "a point is seen as by who has seen nothing else");
+    assert_eq!(*then, *alone.membership(), "a point is seen as by who has seen nothing else");
 }
 
 proptest! {

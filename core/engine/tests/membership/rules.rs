@@ -185,6 +185,25 @@ fn keep_heads_let_stand_what_they_name_and_what_came_before_it() {
 }
 
 #[test]
+fn what_is_kept_stands_also_if_it_arrives_after_the_removal_that_keeps_it() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Admin, &mut alice);
+    let before = bob.log.heads();
+    let (kim, kay) = (circle.stranger("Kim"), circle.stranger("Kay"));
+    let first = bob.does(add(&kim, Role::Member));
+    let last = bob.does(add(&kay, Role::Member));
+    let removal = Action::RevokePerson { person: bob.id(), keep_heads: vec![last], keep_changes: Vec::new() };
+    let removal = alice.forces_after(before, removal);
+    // One by one, with a look at each.
+    let of_bob = |id| bob.log.operation(id).expect("Bob wrote it").clone();
+    alice.takes(of_bob(&first));
+    assert_eq!(alice.reason(first), Some(Reason::RemovedMeanwhile { by: removal }));
+    alice.takes(of_bob(&last));
+    assert_eq!((alice.reason(first), alice.reason(last)), (None, None));
+    meet(&mut [&mut alice, &mut bob]);
+}
+
+#[test]
 fn the_last_owner_can_neither_leave_nor_step_down() {
     let (mut circle, mut alice) = alice();
     let mut bob = circle.joins("Bob", Role::Admin, &mut alice);

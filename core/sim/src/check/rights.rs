@@ -45,7 +45,7 @@ impl World {
         let (mut people, mut devices) = (BTreeSet::new(), BTreeSet::new());
         for operation in log.operations().filter(|operation| !aside.contains(&operation.id())) {
             match operation.action() {
-                Action::RevokePerson { person, .. } | Action::EndGrant { person } => _ = people.insert(*person),
+                Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => _ = people.insert(*person),
                 Action::RevokeDevice { device, .. } => _ = devices.insert(*device),
                 _ => {}
             }
@@ -141,7 +141,7 @@ impl World {
                 .operations()
                 .filter(stands)
                 .filter(|one| match one.action() {
-                    Action::RevokePerson { person: of, .. } | Action::EndGrant { person: of } => *of == person,
+                    Action::RevokePerson { person: of, .. } | Action::EndGrant { person: of, .. } => *of == person,
                     Action::RevokeDevice { device, .. } => *device == id,
                     _ => false,
                 })

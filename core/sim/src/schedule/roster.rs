@@ -158,7 +158,7 @@ impl Run {
         let Some(whom) = self.other(by) else { return };
         let person = self.world.device(whom).person;
         let expires_ms = self.world.wall_clock_ms() + self.world.random.between(1_000..300_000);
-        let guest = PersonEntry { person, name: String::new(), devices: Vec::new(), invitation: None };
+        let guest = PersonEntry { person, name: String::new(), devices: Vec::new(), invitation: None, recovery: None };
         let _ = self.world.act(by, self.circle, Action::Grant { guest, expires_ms });
     }
 

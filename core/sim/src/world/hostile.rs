@@ -280,7 +280,7 @@ impl Act<'_> {
         let Some(key) = self.rogue.key(&head) else { return };
         let action = Action::Rename { name: "Mine".to_owned() };
         let heads = self.heads();
-        let operation = Operation::sign(self.rogue.device(), heads, action);
+        let operation = Operation::sign(self.rogue.device(), heads, self.now_ms, action);
         let bytes = operation.encode();
         // An operation that names the victim, in an entry of its own; then an entry that does.
         let mut forged = bytes.clone();
@@ -311,11 +311,11 @@ impl Act<'_> {
         let (person, device) = (self.world.device(victim).person, self.world.device(victim).id);
         let own = self.world.device(who).person;
         let action = match self.random().between(0..8) {
-            0 => Action::RevokePerson { person, keep_heads: Vec::new() },
-            1 => Action::RevokeDevice { device, keep_heads: Vec::new() },
+            0 => Action::revoke_person(person),
+            1 => Action::revoke_device(device),
             2 => Action::SetRole { person: own, role: Role::Owner, keep_heads: Vec::new() },
             3 => Action::SetRole { person, role: Role::Guest, keep_heads: Vec::new() },
-            4 => Action::EndGrant { person },
+            4 => Action::end_grant(person),
             5 => Action::SetPolicy {
                 key: MEMBERS_MAY_INVITE.to_owned(),
                 value: "false".to_owned(),
@@ -328,7 +328,7 @@ impl Act<'_> {
     }
 
     fn operation(&mut self, parents: Vec<OperationId>, action: Action) {
-        let operation = Operation::sign(self.rogue.device(), parents, action);
+        let operation = Operation::sign(self.rogue.device(), parents, self.now_ms, action);
         let entry = self.seal_somehow(Said::Operation(operation.encode()));
         self.give_all([entry]);
     }
@@ -337,7 +337,7 @@ impl Act<'_> {
         let (person, heads) = (self.world.device(self.who).person, self.heads());
         for (half, name) in self.halves().into_iter().zip(["One", "Other"]) {
             let action = Action::SetProfile { person, name: name.to_owned() };
-            let operation = Operation::sign(self.rogue.device(), heads.clone(), action);
+            let operation = Operation::sign(self.rogue.device(), heads.clone(), self.now_ms, action);
             let entry = self.seal_somehow(Said::Operation(operation.encode()));
             self.give(&half, entry.into_iter().collect());
         }
@@ -400,9 +400,13 @@ impl Act<'_> {
             let action = if number.is_multiple_of(2) {
                 Action::SetRole { person, role: Role::Owner, keep_heads: heads.clone() }
             } else {
-                Action::RevokePerson { person: victim, keep_heads: vec![OperationId::from_bytes([number as u8; 32])] }
+                Action::RevokePerson {
+                    person: victim,
+                    keep_heads: vec![OperationId::from_bytes([number as u8; 32])],
+                    keep_changes: Vec::new(),
+                }
             };
-            Operation::sign(self.rogue.device(), heads.clone(), action)
+            Operation::sign(self.rogue.device(), heads.clone(), self.now_ms, action)
         };
         let least = (0..32).map(sign).min_by_key(Operation::id).expect("there are 32");
         let entry = self.seal_somehow(Said::Operation(least.encode()));
@@ -426,7 +430,16 @@ impl Act<'_> {
         };
         let key_packages = KeyPackages { single_use: vec![package.clone()], last_resort: Some(package) };
         let entry = DeviceEntry::new(&person, &device, "ghost", key_packages);
-        (PersonEntry { person: person.id(), name: "Ghost".to_owned(), devices: vec![entry], invitation: None }, device)
+        (
+            PersonEntry {
+                person: person.id(),
+                name: "Ghost".to_owned(),
+                devices: vec![entry],
+                invitation: None,
+                recovery: None,
+            },
+            device,
+        )
     }
 
     fn unjustified_add(&mut self) {
@@ -520,9 +533,14 @@ impl Act<'_> {
 
     fn oversize(&mut self) {
         let heads = self.heads();
-        let long = Operation::sign(self.rogue.device(), heads.clone(), Action::Rename { name: "x".repeat(300 * 1024) });
+        let long = Operation::sign(
+            self.rogue.device(),
+            heads.clone(),
+            self.now_ms,
+            Action::Rename { name: "x".repeat(300 * 1024) },
+        );
         let parents = (0..200_u8).map(|number| OperationId::from_bytes([number; 32])).collect();
-        let many = Operation::sign(self.rogue.device(), parents, Action::Rename { name: "x".to_owned() });
+        let many = Operation::sign(self.rogue.device(), parents, self.now_ms, Action::Rename { name: "x".to_owned() });
         let cited = vec![OperationId::from_bytes([1; 32]); 5_000];
         let epoch = EpochId::from_bytes(self.entropy.bytes());
         let commit = Said::Commit { parent: self.rogue.head, epoch, message: vec![0; 100_000], operations: cited };

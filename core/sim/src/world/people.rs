@@ -112,7 +112,7 @@ impl World {
             Action::SetRole { person, role, .. } => format!("make {} {role}", self.name_of(*person)),
             Action::AddPerson { newcomer, .. } => format!("add {}", newcomer.name),
             Action::Grant { guest, .. } => format!("grant {}", self.name_of(guest.person)),
-            Action::EndGrant { person } => format!("end the grant of {}", self.name_of(*person)),
+            Action::EndGrant { person, .. } => format!("end the grant of {}", self.name_of(*person)),
             Action::RevokeDevice { device, .. } => {
                 format!("revoke the device of {}", self.who(device).map_or("nobody", |who| &self.device(who).name))
             }
@@ -149,7 +149,7 @@ impl World {
     pub fn remove_device(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
         let device = self.device(whom).id;
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::RevokeDevice { device, keep_heads: Vec::new() })
+        self.act(who, circle, Action::revoke_device(device))
     }
 
     /// Ends a guest's stay.
@@ -158,7 +158,7 @@ impl World {
     /// Those of [`Engine::act`](clave_engine::Engine::act).
     pub fn end_grant(&mut self, who: Who, circle: CircleId, person: PersonId) -> Result<(), EngineError> {
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::EndGrant { person })
+        self.act(who, circle, Action::end_grant(person))
     }
 
     /// Gives a person another role.
