@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|curve]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "curve" => wanted.push(argument),
+            "aead" | "documents" | "store" | "membership" | "log" | "curve" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -73,6 +73,9 @@ fn main() -> ExitCode {
     }
     if wants("membership") {
         groups.extend(membership::groups(scale, &data));
+    }
+    if wants("log") {
+        groups.extend(membership::logs(scale));
     }
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {

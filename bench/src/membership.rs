@@ -7,6 +7,7 @@
 
 mod bare;
 mod cost;
+mod log;
 mod ours;
 mod parts;
 mod team;
@@ -88,6 +89,12 @@ pub fn curve(scale: Scale, data: &Path) -> Vec<Value> {
     let every = |devices: usize| if devices > 1_000 { 32 } else { 2 };
     let of_size = |devices| compare(devices, "warm", Tree::Warm { every: every(devices) }, scale, data);
     sizes.into_iter().map(of_size).collect()
+}
+
+/// The log of an organisation.
+pub fn logs(scale: Scale) -> Vec<Value> {
+    let (people, operations) = if scale.quick { (400, 1_000) } else { (4_000, 10_000) };
+    vec![log::of(people, operations, scale)]
 }
 
 fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Path) -> Value {

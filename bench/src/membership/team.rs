@@ -9,7 +9,7 @@ use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log,
 use super::bare;
 
 /// Key packages that each device publishes: those for one use, and a last resort.
-const KEY_PACKAGES: usize = 4;
+pub const KEY_PACKAGES: usize = 4;
 /// Devices that are there in earnest.
 pub const REAL: usize = 4;
 const SOUND: &str = "the team is made by the rules";
@@ -35,7 +35,7 @@ impl Person {
         self.person.id()
     }
 
-    fn entry(&self, mut key_packages: Vec<Vec<u8>>) -> PersonEntry {
+    pub fn entry(&self, mut key_packages: Vec<Vec<u8>>) -> PersonEntry {
         let key_packages = KeyPackages { last_resort: key_packages.pop(), single_use: key_packages };
         let device = DeviceEntry::new(&self.person, &self.device, "phone", key_packages);
         PersonEntry { person: self.person.id(), name: self.name.clone(), devices: vec![device], invitation: None, recovery: None }
