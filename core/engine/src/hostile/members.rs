@@ -337,7 +337,7 @@ fn a_plea_of_who_was_removed_or_with_anothers_key_package_brings_nothing() {
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert_eq!((head(&rig, ALICE, circle), direct_to(&rig, ALICE, circle, BOB)), (before, 0));
     let tag = rig.tag(ALICE, circle).as_bytes().to_vec();
-    let person = rig.devices[BOB].engine.identity().person();
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, BOB);
     rig.disconnect(BOB, CAROL);
     let removal = Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() };
