@@ -20,7 +20,12 @@ pub(super) enum Verdict {
 
 impl Circle {
     /// Takes in envelopes from a peer, several in one go, and tells the desk which were news.
-    pub(crate) fn accept(&mut self, envelopes: Vec<Vec<u8>>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(crate) fn accept(
+        &mut self,
+        peer: DeviceId,
+        envelopes: Vec<Vec<u8>>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         let mut queue = Vec::with_capacity(envelopes.len());
         for bytes in envelopes {
             match Envelope::decode(bytes) {
@@ -30,11 +35,11 @@ impl Circle {
                 Err(refusal) => desk.refuse(refusal),
             }
         }
-        self.settle(queue, desk)
+        self.settle(peer, queue, desk)
     }
 
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
-    pub(crate) fn settle(&mut self, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
+    fn settle(&mut self, peer: DeviceId, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
         let mut result = Ok(());
         while !queue.is_empty() {
@@ -47,7 +52,7 @@ impl Circle {
                 }
             }
             for (envelope, awaits) in waiting {
-                self.hold(&envelope, awaits, desk);
+                self.hold(&envelope, awaits, peer, desk);
             }
             queue = match self.unlocked(desk) {
                 Ok(unlocked) => unlocked,
@@ -71,20 +76,34 @@ impl Circle {
         }
     }
 
-    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, desk: &mut Desk) {
+    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, peer: DeviceId, desk: &mut Desk) {
         if self.held.contains(&envelope.id) {
-            return self.held.insert(envelope.id, awaits, envelope.bytes.len());
+            return self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
         }
-        if !self.held.has_room_for(envelope.bytes.len()) {
-            return desk.refuse(Refusal::TooManyHeld);
+        while !self.held.has_room_for(envelope.bytes.len()) {
+            match self.held.makes_room_for(Some(peer)) {
+                Some(id) => self.let_go(id, desk),
+                None => return desk.refuse(Refusal::TooManyHeld),
+            }
         }
-        self.held.insert(envelope.id, awaits, envelope.bytes.len());
+        self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
         self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
             envelope.tag.as_bytes().to_vec(),
         );
         desk.relayed.push((self.id, envelope.id));
+    }
+
+    /// Forgets an entry that waits, as though it had never come: it may come again.
+    fn let_go(&mut self, id: EntryId, desk: &mut Desk) {
+        self.held.remove(&id);
+        desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), id.as_bytes()));
+        let envelope = self.envelope(&id, desk).ok().flatten().and_then(|bytes| Envelope::decode(bytes).ok());
+        if let Some(envelope) = envelope {
+            self.index.remove(envelope.hour, id);
+        }
+        desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), id.as_bytes()));
     }
 
     fn drop_refused(&mut self, envelope: &Envelope, refusal: Refusal, desk: &mut Desk) {

@@ -54,7 +54,7 @@ impl Circle {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
-            circle.held.insert(id, Awaits::Key(tag), bytes);
+            circle.held.insert(id, Awaits::Key(tag), bytes, None);
         }
         for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;

@@ -703,6 +703,32 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
     assert_eq!(held(&rig, ALICE, circle), 0);
 }
 
+#[test]
+fn a_flood_that_waits_makes_room_for_what_others_bring() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, BOB);
+    rig.listen(ALICE, BOB);
+    rig.listen(ALICE, CAROL);
+    let key = |n: u32| ContentKey::from_bytes((*blake3::hash(&n.to_be_bytes()).as_bytes()).into());
+    let bytes = crate::HELD_BYTES_MAX / 80;
+    let long = |n| proto::Changes { document: vec![1; 16], kind: 1, changes: vec![vec![n; bytes - 4_096]] };
+    for n in 0..90 {
+        let entry = rig.seal_under(BOB, circle, &key(n.into()), Body::Changes(long(n)));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        rig.drain(ALICE);
+    }
+    let full = held(&rig, ALICE, circle);
+    assert!(full < 90 && rig.refusals(ALICE).contains_key(&Refusal::TooManyHeld));
+    let entry = rig.seal_under(CAROL, circle, &key(99), Body::Changes(long(99)));
+    let id = entry_id(&entry);
+    rig.give(CAROL, ALICE, circle, vec![entry]);
+    rig.drain(ALICE);
+    assert!(rig.entry_ids(ALICE, circle).contains(&id));
+    assert_eq!(held(&rig, ALICE, circle), full);
+}
+
 // For one device.
 
 #[test]
