@@ -22,6 +22,7 @@ mod held;
 mod judge;
 mod open;
 mod plea;
+mod retention;
 mod roster;
 
 use held::{Awaits, Held};
@@ -29,6 +30,7 @@ use held::{Awaits, Held};
 pub use documents::DocumentInfo;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
@@ -64,6 +66,7 @@ pub(crate) struct Circle {
     /// The head that is about.
     repair_of: Option<EpochId>,
     pleas: plea::Pleas,
+    seen: retention::Seen,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -102,13 +105,12 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_epoch(id, None, &checkpoint, &[], desk);
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        Ok(Self {
+        let circle = Self {
             id,
             log: Log::new(id),
-            group: Group::new(None, checkpoint, Vec::new()),
+            group: Group::new(checkpoint, desk.now_ms),
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
@@ -122,20 +124,26 @@ impl Circle {
             repair_at_ms: None,
             repair_of: None,
             pleas: plea::Pleas::default(),
+            seen: retention::Seen::default(),
             mended: false,
-        })
+        };
+        circle.file_epoch(&circle.group.head().epoch, desk);
+        Ok(circle)
     }
 
     /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
-        self.plead(online, desk)
+        self.plead(online, desk)?;
+        self.acknowledge(desk)?;
+        self.retain(desk);
+        Ok(())
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
-        [self.repair_at_ms, self.pleas.due_at_ms()].into_iter().flatten().min()
+        [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms()].into_iter().flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -154,6 +162,7 @@ impl Circle {
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy)
             .map_err(|_| EngineError::TooLarge)?;
         self.keep(&envelope, desk);
+        self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
     }
@@ -241,14 +250,27 @@ impl Circle {
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
         let key = ContentKey::from_bytes(key);
         file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
-        file_epoch(self.id, parent, &checkpoint, &after, desk);
-        self.group.insert(parent, checkpoint, after);
+        self.group.insert(parent, checkpoint, after, desk.now_ms);
+        self.file_epoch(&epoch, desk);
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
         }
         self.choose_head(desk);
         Ok(())
+    }
+
+    /// Writes down an epoch as it is known now.
+    fn file_epoch(&self, epoch: &EpochId, desk: &mut Desk) {
+        let Some(known) = self.group.record(epoch) else { return };
+        let record = local::Checkpoint {
+            parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
+            state: known.checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
+            operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            depth: known.depth,
+            entered_ms: known.entered_ms,
+        };
+        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
     }
 
     /// Remembers a commit from before this device joined, or on a branch it is not in.
@@ -328,22 +350,6 @@ impl Circle {
             }
         }
     }
-}
-
-/// Writes down an epoch.
-fn file_epoch(
-    circle: CircleId,
-    parent: Option<EpochId>,
-    checkpoint: &Checkpoint,
-    after: &[OperationId],
-    desk: &mut Desk,
-) {
-    let record = local::Checkpoint {
-        operations: after.iter().map(|id| id.as_bytes().to_vec()).collect(),
-        parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-        state: checkpoint.to_bytes().to_vec(),
-    };
-    desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), checkpoint.epoch.as_bytes()), record.encode_to_vec());
 }
 
 /// Where a content key comes from.

@@ -8,4 +8,5 @@ mod frames;
 mod joins;
 mod links;
 mod members;
+mod retention;
 mod rig;

@@ -29,7 +29,10 @@ mod proto;
 mod refusal;
 mod store;
 
-pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX, PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub use circle::{
+    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
+    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, SILENT_EPOCHS_MAX,
+};
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{

@@ -42,11 +42,13 @@ pub enum Keyspace {
     Commits = 15,
     /// The key package that pleas offer. Scope: circle.
     Pleas = 16,
+    /// The epoch that each device was last seen to follow. Scope: circle. Suffix: device id. Value: the epoch.
+    Seen = 17,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -63,6 +65,7 @@ impl Keyspace {
         Self::Held,
         Self::Commits,
         Self::Pleas,
+        Self::Seen,
     ];
 }
 

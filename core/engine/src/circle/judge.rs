@@ -3,6 +3,7 @@
 use clave_crdt::{DocumentKind, inspect_change};
 
 use super::*;
+use crate::entry::Opened;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
@@ -162,6 +163,21 @@ impl Circle {
         if !heard && self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
             return Ok(Verdict::Wait(Awaits::Author(opened.author)));
         }
+        let author = opened.author;
+        let verdict = self.take(envelope, opened, changes, desk)?;
+        if matches!(verdict, Verdict::Done) && self.is_member(&author) {
+            self.note_seen(author, &envelope.tag, desk);
+        }
+        Ok(verdict)
+    }
+
+    fn take(
+        &mut self,
+        envelope: &Envelope,
+        opened: Opened,
+        changes: &mut ChangesByDocument,
+        desk: &mut Desk,
+    ) -> Result<Verdict, Refusal> {
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
@@ -171,6 +187,8 @@ impl Circle {
             Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
+            // That its author wrote it under this key is all that it says.
+            Body::Acknowledge(_) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
             Body::Welcome(_) | Body::Plea(_) => Err(Refusal::Unexpected),
         }
@@ -188,7 +206,7 @@ impl Circle {
             Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
             Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
             // What is to take effect must be the same for all, so all must be able to read it.
-            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) => Err(Refusal::Unexpected),
+            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -201,11 +219,14 @@ impl Circle {
     ) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
         let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
-        if self.group.get(&epoch).is_some() {
+        if self.group.knows(&epoch) {
             return Ok(Verdict::Done);
         }
         let Some(checkpoint) = self.group.get(&parent) else {
-            self.note_unfollowed(parent, id, desk);
+            // From an epoch whose secrets are erased nobody is expected to start any more: if they do, a plea leads back.
+            if !self.group.knows(&parent) {
+                self.note_unfollowed(parent, id, desk);
+            }
             return Ok(Verdict::Done);
         };
         let heads = cited(&commit.operations)?;

@@ -204,7 +204,7 @@ impl Circle {
             // It finds its way by the commits that all have.
             return Ok(());
         }
-        if self.group.get(&epoch).is_none() && (plea.depth, head.epoch) > (head.depth, epoch) {
+        if !self.group.knows(&epoch) && (plea.depth, head.epoch) > (head.depth, epoch) {
             // By the rule that all go by, its line is the better one. It is this device that is behind.
             self.pleas.ahead = Some(author);
             return Ok(());

@@ -108,6 +108,7 @@ impl Circle {
         let is_here = |id: &OperationId| log.operation(id).is_some();
         if self.group.choose_head(is_current, is_here).is_some() {
             self.pleas.moved();
+            self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -137,7 +138,7 @@ impl Circle {
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
         // arrived, the choice of the head counts them as removed.
-        if self.group.get(&checkpoint.epoch).is_some() {
+        if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
         let after = self.not_here(super::judge::cited(&welcome.operations)?);
