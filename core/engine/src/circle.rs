@@ -19,6 +19,7 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod documents;
 mod held;
+mod history;
 mod judge;
 mod open;
 mod plea;
@@ -323,7 +324,7 @@ impl Circle {
 
     /// The content keys that a newcomer may have.
     pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
-        self.keys.iter()
+        self.keys.iter().filter(|_| self.is_shared())
     }
 
     /// Has the log take the operation in, now or for when its parents arrive.

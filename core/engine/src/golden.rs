@@ -80,6 +80,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
             Body::Keys(entry::KeyBundle {
                 keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
                 operations: vec![vec![3; 32]],
+                given: vec![vec![4; 16]],
             }),
         ),
         (

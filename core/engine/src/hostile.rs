@@ -5,6 +5,7 @@
 
 mod entries;
 mod frames;
+mod history;
 mod joins;
 mod links;
 mod members;

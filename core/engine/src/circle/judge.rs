@@ -150,6 +150,10 @@ impl Circle {
             return if *recipient == desk.me() { self.judge_direct(envelope, desk) } else { Ok(Verdict::Done) };
         }
         let Some(key) = self.keys.get(&envelope.tag) else {
+            if self.is_from_before(envelope, desk) {
+                // It is carried for others, and takes nobody's place.
+                return Ok(Verdict::Done);
+            }
             return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
         };
         let opened = match envelope.open(self.id, key) {
@@ -291,7 +295,15 @@ impl Circle {
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
+        let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
+        let given = given.collect::<Result<Vec<_>, _>>()?;
         let after = self.not_here(cited(&bundle.operations)?);
+        if let Source::Under(under) = source {
+            // Should it be a lie, a plea brings them.
+            for id in given {
+                self.note_handed_over(&id, under, desk);
+            }
+        }
         for (epoch, key) in keys {
             self.learn_key(epoch, key, source, after.clone(), desk);
         }

@@ -190,13 +190,14 @@ impl Circle {
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
         let held = tags.iter().filter_map(|tag| self.keys.held(tag)).filter(|held| self.may_hand_over(held));
-        let key = |held: &crate::group::Held| proto::ContentKey {
-            epoch: held.epoch.as_bytes().to_vec(),
-            key: held.key.as_bytes().to_vec(),
-        };
-        let keys: Vec<_> = held.map(key).collect();
+        let held = held.filter(|held| self.may_have(&author, held));
+        let keys: Vec<_> = held.map(super::history::wire_key).collect();
         if !keys.is_empty() {
-            self.publish_direct(author, Body::Keys(proto::KeyBundle { keys, operations: self.cites() }), desk)?;
+            self.publish_direct(
+                author,
+                Body::Keys(proto::KeyBundle { keys, operations: self.cites(), given: Vec::new() }),
+                desk,
+            )?;
         }
         self.shut_out(desk)?;
         let head = self.group.head();

@@ -23,6 +23,19 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        let mut change = change;
+        if !self.is_shared() && !change.add.is_empty() {
+            // Who is removed first has no part in what is handed over before others come, and those have none in it either.
+            let renewed = |device: &DeviceId| {
+                let of = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).map(|info| info.device);
+                change.add.iter().any(|package| of(package).is_ok_and(|of| of == *device))
+            };
+            let (stay, remove): (Vec<_>, Vec<_>) = change.remove.iter().copied().partition(renewed);
+            if !remove.is_empty() {
+                self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
+                change.remove = stay;
+            }
+        }
         if change.remove.is_empty() {
             // What the commit cites may be sealed with these, so they must not be behind it.
             self.hand_over(self.out_of_reach(), desk)?;
@@ -53,9 +66,11 @@ impl Circle {
                 }
             }
         }
-        let keys = self.out_of_reach();
+        let shared = self.is_shared();
+        let keys = if shared { self.out_of_reach() } else { Vec::new() };
         self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id);
+        // With any other policy those who were in have that key, and those who were not must not.
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
@@ -82,20 +97,19 @@ impl Circle {
         ids.sort_unstable();
         ids.dedup();
         let (head, under) = (self.group.head().epoch, self.head_key().key_id());
-        let held = |id: &KeyId| self.keys.held(id).map(|held| (held.epoch, held.key.as_bytes().to_vec()));
-        let keys: Vec<(EpochId, Vec<u8>)> = ids.iter().filter_map(held).collect();
+        let held = ids.iter().filter_map(|id| self.keys.held(id));
+        let keys: Vec<_> = held.map(super::history::wire_key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         for id in &ids {
             self.note_handed_over(id, under, desk);
         }
+        if !self.is_shared() {
+            return self.hand_over_directly(&ids, desk);
+        }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let key = |(epoch, key): &(EpochId, Vec<u8>)| proto::ContentKey {
-                epoch: epoch.as_bytes().to_vec(),
-                key: key.clone(),
-            };
-            let bundle = proto::KeyBundle { keys: keys.iter().map(key).collect(), operations: self.cites() };
+            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())

@@ -144,7 +144,8 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new() });
+    let keys =
+        Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new(), given: Vec::new() });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
@@ -376,7 +377,7 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
     let of = |operations| {
         let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
-        Body::Keys(proto::KeyBundle { keys, operations })
+        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new() })
     };
     let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();
     let entry = rig.seal_direct(BOB, ALICE, circle, of(vec![vec![8; 32]]));
