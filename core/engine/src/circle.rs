@@ -32,6 +32,7 @@ pub use documents::DocumentInfo;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
+pub use roster::WELCOME_LEAD_MAX;
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;

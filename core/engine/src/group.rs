@@ -92,6 +92,12 @@ impl Group {
         self.nodes.contains_key(epoch)
     }
 
+    /// Whether a depth is at most so far beyond the greatest here.
+    pub(crate) fn is_within_lead(&self, depth: u64, lead: u64) -> bool {
+        let deepest = self.nodes.values().map(|node| node.depth).max().unwrap_or(0);
+        depth <= deepest.saturating_add(lead)
+    }
+
     pub(crate) fn depth_of(&self, epoch: &EpochId) -> Option<u64> {
         self.nodes.get(epoch).map(|node| node.depth)
     }
@@ -242,4 +248,22 @@ impl Keyring {
 /// Reads an epoch id from the wire or the store.
 pub(crate) fn epoch_id(bytes: &[u8]) -> Option<EpochId> {
     Some(EpochId::from_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, SealedSecret};
+
+    use super::*;
+
+    #[test]
+    fn no_epoch_is_believed_to_be_any_number_of_commits_ahead() {
+        let mut entropy = Entropy::from_seed([1; 32]);
+        let device = DeviceKey::generate(&mut entropy);
+        let mut first = SealedSecret.create(&device, b"group", &mut entropy);
+        first.depth = 7;
+        let group = Group::new(first, 0);
+        assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
+        assert!(!group.is_within_lead(18, 10) && !group.is_within_lead(u64::MAX, 10));
+    }
 }

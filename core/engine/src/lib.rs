@@ -31,7 +31,7 @@ mod store;
 
 pub use circle::{
     CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
-    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, SILENT_EPOCHS_MAX,
+    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, SILENT_EPOCHS_MAX, WELCOME_LEAD_MAX,
 };
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;

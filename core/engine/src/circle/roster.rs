@@ -11,6 +11,9 @@ use crate::membership::Device;
 const REPAIR_QUIET_MS: u64 = 1_000;
 /// How long each further device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
+/// How far ahead of everything that this device knows the epoch of a Welcome may be, in commits. Depth decides the choice of
+/// the head, and whoever makes up a group makes up its depth.
+pub const WELCOME_LEAD_MAX: u64 = 65_536;
 /// Keys per bundle, so that it fits an entry.
 const BUNDLE_KEYS: usize = 8_192;
 
@@ -142,6 +145,9 @@ impl Circle {
         let checkpoint = joined.checkpoint;
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
+        }
+        if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
+            return Err(Refusal::Oversized);
         }
         if joined.committer != author || !checkpoint.leaves.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
