@@ -137,6 +137,7 @@ impl Circle {
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
+        self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
         self.retain(desk);
