@@ -112,7 +112,7 @@ fn who_is_in_the_log_and_in_no_epoch_is_found() {
     let mut entropy = Entropy::from_seed([1; 32]);
     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
     let entry = DeviceEntry::new(&person, &device, "phone", KeyPackages::default());
-    let newcomer = PersonEntry { person: person.id(), name: "Dave".to_owned(), devices: vec![entry], invitation: None };
+    let newcomer = PersonEntry { person: person.id(), name: "Dave".to_owned(), devices: vec![entry], invitation: None, recovery: None };
     world.rename_device(dave, device.id());
     world.act(alice, team, Action::AddPerson { newcomer, role: Role::Member }).expect("an owner may");
     world.settle().expect("nobody is busy");
@@ -216,7 +216,7 @@ fn what_a_rogue_did_beside_its_removal_is_found_if_it_stands() {
     let (device, person) = (world.device(carol).id, world.device(carol).person);
     let rogue = Rogue::of(world.engine(carol), team).expect("it was a member");
     let action = Action::SetProfile { person, name: "Still here".to_owned() };
-    let operation = Operation::sign(rogue.device(), heads, action);
+    let operation = Operation::sign(rogue.device(), heads, 0, action);
     let said = Said::Operation(operation.encode());
     let (key, mut entropy) = (rogue.key(&rogue.head).expect("its head"), Entropy::from_seed([1; 32]));
     let sealed = rogue.seal(&key, device, said, world.wall_clock_ms(), &mut entropy).expect("it is small");
