@@ -38,8 +38,10 @@ pub use roster::WELCOME_LEAD_MAX;
 const REFUSED_ENTRIES_MAX: usize = 16_384;
 /// The most content keys of one circle that are taken from others.
 pub const LEARNED_KEYS_MAX: usize = 16_384;
-/// The most commits of one circle that are remembered because this device might yet enter the epoch they start from.
-const UNFOLLOWED_COMMITS_MAX: usize = 16_384;
+/// The most epochs of one circle from which commits start that are remembered because this device might yet enter them.
+const UNFOLLOWED_EPOCHS_MAX: usize = 16_384;
+/// The most commits that are remembered of one such epoch.
+const UNFOLLOWED_RIVALS_MAX: usize = 64;
 
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
@@ -278,8 +280,11 @@ impl Circle {
 
     /// Remembers a commit from before this device joined, or on a branch it is not in.
     fn note_unfollowed(&mut self, parent: EpochId, id: EntryId, desk: &mut Desk) {
-        let known: usize = self.unfollowed.values().map(BTreeSet::len).sum();
-        if known < UNFOLLOWED_COMMITS_MAX && self.unfollowed.entry(parent).or_default().insert(id) {
+        if self.unfollowed.len() >= UNFOLLOWED_EPOCHS_MAX && !self.unfollowed.contains_key(&parent) {
+            return;
+        }
+        let rivals = self.unfollowed.entry(parent).or_default();
+        if rivals.len() < UNFOLLOWED_RIVALS_MAX && rivals.insert(id) {
             desk.put(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()), parent.as_bytes().to_vec());
         }
     }
