@@ -85,6 +85,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
             Body::Keys(entry::KeyBundle {
                 keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
                 operations: vec![vec![3; 32]],
+                given: vec![vec![4; 16]],
             }),
         ),
         (
@@ -96,6 +97,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
             "entry.plea",
             Body::Plea(entry::Plea { epoch: vec![1; 32], depth: 7, tags: vec![vec![2; 16]], key_package: vec![3; 3] }),
         ),
+        ("entry.acknowledge", Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] })),
     ]
 }
 
@@ -313,7 +315,13 @@ fn files(made: &mut Made) {
 fn records(made: &mut Made) {
     made.message(
         "local.checkpoint",
-        &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3], operations: vec![vec![3; 32]] },
+        &local::Checkpoint {
+            parent: vec![1; 32],
+            state: vec![2; 3],
+            operations: vec![vec![3; 32]],
+            depth: 4,
+            entered_ms: 1_790_000_000_000,
+        },
     );
     let under = vec![vec![3; 16]];
     let operations = vec![vec![4; 32]];

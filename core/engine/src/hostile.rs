@@ -5,7 +5,9 @@
 
 mod entries;
 mod frames;
+mod history;
 mod joins;
 mod links;
 mod members;
+mod retention;
 mod rig;
