@@ -146,7 +146,7 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
     println!("\n{devices} devices, {tree_name} tree, {rounds} rounds");
     println!(
         "  {:32} {:>10} {:>10}  {:20} {:>10} {:>10} {:>6} {:>10} {:>10}",
-        "", "bare CPU", "ours CPU", "ratio", "bare B", "ours B", "ratio", "ours wall", "written B"
+        "", "bare CPU", "ours CPU", "ratio", "bare B", "ours B", "ratio", "of it write", "written B"
     );
     let results: Vec<Value> = ours.iter().map(|(side, costs)| report(*side, costs, bare.get(side))).collect();
     println!("  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}", human(open.cpu.as_secs_f64()));
@@ -238,6 +238,7 @@ fn our_rival(network: &mut Network, costs: &mut BTreeMap<Side, Cost>) {
     let both = [ALICE, BOB].map(|who| network.devices[who].take_cost());
     let handed = Cost {
         cpu: both[0].cpu + both[1].cpu,
+        write_cpu: both[0].write_cpu + both[1].write_cpu,
         wall: both[0].wall + both[1].wall,
         wire_bytes: sent,
         stored_bytes: both[0].stored_bytes,
@@ -288,12 +289,14 @@ fn report(side: Side, ours: &[Cost], bare: Option<&Vec<Cost>>) -> Value {
     let cpu = |cost: &Cost| cost.cpu.as_secs_f64();
     let wire = |cost: &Cost| cost.wire_bytes as f64;
     let our_cpu = spread(ours, cpu);
+    let our_write = spread(ours, |cost| cost.write_cpu.as_secs_f64());
     let our_wall = spread(ours, |cost| cost.wall.as_secs_f64());
     let our_wire = spread(ours, wire);
     let our_written = spread(ours, |cost| cost.stored_bytes as f64);
     let (mut ratio, mut bare_cpu, mut bare_wire, mut wire_ratio) = (None, String::new(), String::new(), String::new());
     let mut value = json!({
         "side": side.name(), "ours_cpu_seconds": our_cpu.json(), "ours_wall_seconds": our_wall.json(),
+        "ours_write_cpu_seconds": our_write.json(),
         "ours_wire_bytes": our_wire.median, "ours_written_bytes": our_written.median,
     });
     if let Some(bare) = bare {
@@ -316,7 +319,7 @@ fn report(side: Side, ours: &[Cost], bare: Option<&Vec<Cost>>) -> Value {
         human(our_cpu.median),
         ratio.unwrap_or_default(),
         our_wire.median,
-        human(our_wall.median),
+        human(our_write.median),
         our_written.median
     );
     value
