@@ -10,7 +10,12 @@ use clave_engine::{CircleId, CircleStatus, DocumentId, InvitationId, InvitationI
 use crate::node::now_ms;
 use crate::{Calendar, Drive, Error, Node, Note, Timeline};
 
+mod departure;
 mod people;
+mod set_aside;
+
+pub use departure::Departure;
+pub use set_aside::SetAsideDocument;
 
 /// A circle this device is in: everybody of a space, a private channel, a department, a chat of two. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +33,8 @@ pub struct Member {
     pub name: String,
     /// What they may do.
     pub role: Role,
+    /// When a guest's stay ends, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
     /// Their devices.
     pub devices: Vec<MemberDevice>,
     /// Whether it is the person this device belongs to.
@@ -118,6 +125,7 @@ impl Circle {
                 person,
                 name: known.name,
                 role: known.role,
+                expires_ms: known.expires_ms,
                 devices: known
                     .devices
                     .iter()

@@ -51,18 +51,18 @@ mod store;
 mod timeline;
 
 pub use calendar::Calendar;
-pub use circle::{Circle, DocumentHeads, Member, MemberDevice, NoteInfo};
+pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
     Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
-    InvitationInfo, InvitationState, InviteLink, JoinError, LinkError, PersonAccess, Reading, Refusal, RefusalCounts,
-    SpaceId, check_name,
+    InvitationInfo, InvitationState, InviteLink, JoinError, LinkError, OperationId, PersonAccess, Reading, Refusal,
+    RefusalCounts, SpaceId, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
     crypto::{CryptoError, DeviceId, PersonId},
-    membership::{AuditRecord, History, Role, Scope},
+    membership::{AuditRecord, BadPolicy, BrokenChain, History, Policy, Reason, Role, Scope, Warrant, verify_chain},
 };
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};

@@ -69,15 +69,24 @@ impl Space {
         Ok(circle)
     }
 
+    /// The chat of two with somebody of this space, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn known_direct_chat(&self, person: PersonId) -> Result<Option<Circle>, Error> {
+        let space = self.id();
+        let known = self.node().read(move |engine| engine.direct_circle(space, person)).await?;
+        Ok(known.map(|id| Circle::new(self.node().clone(), id)))
+    }
+
     /// The chat of two with somebody of this space: the one there is, or a new one.
     ///
     /// # Errors
     /// If they are not in the space.
     pub async fn direct_chat(&self, person: PersonId) -> Result<Circle, Error> {
         let space = self.id();
-        let known = self.node().read(move |engine| engine.direct_circle(space, person)).await?;
-        if let Some(id) = known {
-            return Ok(Circle::new(self.node().clone(), id));
+        if let Some(known) = self.known_direct_chat(person).await? {
+            return Ok(known);
         }
         let id = self.node().command(move |engine, now| engine.create_direct_circle(space, person, now)).await?;
         let circle = Circle::new(self.node().clone(), id);

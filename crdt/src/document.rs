@@ -167,6 +167,12 @@ impl Document {
         self.kind
     }
 
+    /// Whom this handle was opened for.
+    #[must_use]
+    pub fn owner(&self) -> Actor {
+        self.owner
+    }
+
     /// Who writes with this handle: whom it was opened for, or another incarnation of the same stay while a change of
     /// theirs has to wait. So nobody ever writes two changes in one place.
     #[must_use]

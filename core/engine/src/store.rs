@@ -40,6 +40,11 @@ pub enum Keyspace {
     Held = 14,
     /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
     Commits = 15,
+    /// The last change of each author in each document. Scope: circle, first 16 bytes of the device id. Suffix: the rest
+    /// of the actor, document id, kind.
+    Authors = 16,
+    /// The key package that pleas offer. Scope: circle.
+    Pleas = 17,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -48,7 +53,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -64,6 +69,8 @@ impl Keyspace {
         Self::Addresses,
         Self::Held,
         Self::Commits,
+        Self::Authors,
+        Self::Pleas,
         Self::Answers,
         Self::Requests,
     ];

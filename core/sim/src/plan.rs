@@ -94,7 +94,7 @@ impl Plan {
             steps: 40 + devices as usize,
             agreement: Agreement::Mls,
             mix,
-            rogues: if mix == Mix::Hostile { rogues as usize } else { 0 },
+            rogues: if mix == Mix::Hostile { (rogues as usize).min(devices as usize / 3) } else { 0 },
             attack: None,
             removals: true,
             returns: true,

@@ -141,12 +141,11 @@ impl Run {
 
     fn somebody_acts(&mut self) {
         let rogues: Vec<Who> = self.people.iter().copied().filter(|who| self.world.is_rogue(*who)).collect();
-        if let Some(rogue) = self.world.random.pick(&rogues).filter(|_| !rogues.is_empty()) {
-            if self.world.random.permille(500) {
-                let any = self.world.random.pick(&Attack::ALL).expect("there are some");
-                let attack = self.plan.attack.unwrap_or(any);
-                self.world.attack(rogue, self.circle, attack);
-            }
+        if let Some(rogue) = self.world.random.pick(&rogues)
+            && self.world.random.permille(500)
+        {
+            let any = self.world.random.pick(&Attack::ALL).expect("there are some");
+            self.world.attack(rogue, self.circle, self.plan.attack.unwrap_or(any));
         }
         if self.plan.papers && self.world.random.permille(300) {
             return self.write_papers();
@@ -164,10 +163,12 @@ impl Run {
         self.world.heal();
         self.world.pass(1_000);
         self.join_again();
-        let mut faults = match self.world.settle() {
-            Ok(()) => Vec::new(),
-            Err(livelock) => vec![Check::Rest.fault(&livelock)],
-        };
+        let mut settled = self.world.settle();
+        if settled.is_ok() && self.join_again() {
+            // Their device crashed since.
+            settled = self.world.settle();
+        }
+        let mut faults: Vec<String> = settled.err().map(|livelock| Check::Rest.fault(&livelock)).into_iter().collect();
         self.note_unanswered();
         let findings = self.world.examine(self.circle);
         faults.extend(findings.faults);
@@ -184,14 +185,14 @@ impl Run {
         }
     }
 
-    /// A join is not remembered across a crash: whoever did not get in opens the link once more.
-    fn join_again(&mut self) {
+    /// A join is not remembered across a crash: whoever did not get in opens the link once more. Whether anybody did.
+    fn join_again(&mut self) -> bool {
+        let mut any = false;
         for (guest, link) in self.links.clone() {
-            if self.world.is_up(guest) {
-                // Those who are in are refused at once.
-                let _ = self.world.join(guest, &link);
-            }
+            // Those who are in are refused at once.
+            any |= self.world.is_up(guest) && self.world.join(guest, &link).is_ok();
         }
+        any
     }
 
     /// Whoever waits for an answer of somebody who is lost, or out, waits for ever.

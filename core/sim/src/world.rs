@@ -12,7 +12,7 @@ mod faults;
 mod hostile;
 mod network;
 mod papers;
-mod people;
+pub(crate) mod people;
 
 pub use hostile::Attack;
 pub(crate) use hostile::Rogues;
@@ -452,6 +452,16 @@ impl World {
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>, bytes: &[u8]) {
         self.trace.note(self.now_ms - BEGINNING_MS, what, bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rename_device(&mut self, who: Who, id: DeviceId) {
+        self.devices[who.0].id = id;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn acknowledge(&mut self, who: Who, written: Written) {
+        self.devices[who.0].acknowledged.push(written);
     }
 
     pub(crate) fn who(&self, id: &DeviceId) -> Option<Who> {

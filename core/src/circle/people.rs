@@ -1,7 +1,9 @@
 //! Who is in a circle: bringing in, removing, roles, policies, who can read what.
 
+use std::collections::BTreeMap;
+
 use clave_engine::crypto::PersonId;
-use clave_engine::membership::{AuditRecord, History, Role};
+use clave_engine::membership::{AuditRecord, History, Policy, Role};
 use clave_engine::{Access, CircleId};
 
 use crate::{Circle, Error};
@@ -68,6 +70,19 @@ impl Circle {
     pub async fn set_policy(&self, key: &str, value: &str) -> Result<(), Error> {
         let (id, key, value) = (self.id, key.to_owned(), value.to_owned());
         self.node.command(move |engine, now| engine.set_policy(id, &key, &value, now)).await
+    }
+
+    /// The policies in force: those that were set, and the defaults of those that this version knows.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn policies(&self) -> Result<BTreeMap<String, String>, Error> {
+        let id = self.id;
+        let mut policies = self.node.read(move |engine| Ok(engine.membership(id)?.policies.clone())).await?;
+        for default in [Policy::MembersMayInvite(true), Policy::History(History::default())] {
+            policies.entry(default.key().to_owned()).or_insert_with(|| default.value());
+        }
+        Ok(policies)
     }
 
     /// Who can read what is written here now, whose keys ended when, and which devices have confirmed the newest keys.

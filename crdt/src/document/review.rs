@@ -67,6 +67,12 @@ impl Document {
         infos
     }
 
+    /// How many changes are set aside.
+    #[must_use]
+    pub fn set_aside_len(&self) -> usize {
+        self.set_aside.len()
+    }
+
     /// Takes over what is set aside: makes an empty change that builds on it, whose author thereby vouches for it. Its
     /// bytes are for others to [`apply`](Self::apply). `None` if nothing is set aside, or nothing of it can be shown.
     ///

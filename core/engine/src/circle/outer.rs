@@ -87,7 +87,7 @@ impl Circle {
     }
 
     /// A device that a commit removes because the space has, if this device has not heard of that yet.
-    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &[DeviceId]) -> Option<DeviceId> {
+    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &BTreeSet<DeviceId>) -> Option<DeviceId> {
         let unheard: Vec<&DeviceId> = removed.iter().filter(|device| !self.has_left_space(device)).collect();
         if unheard.is_empty() || !self.is_nested() {
             return None;
@@ -186,10 +186,10 @@ impl Circle {
             // One that is refused means nothing to anybody.
             let _ = self.take_operation(operation, desk);
         }
-        let welcome = proto::Welcome { message: welcome.to_vec() };
+        let welcome = proto::Welcome { message: welcome.to_vec(), operations: Vec::new() };
         self.judge_welcome(author, &welcome, desk).ok()?;
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, Source::Direct, desk);
+            self.learn_key(epoch, key, Source::Direct, Vec::new(), desk);
         }
         let queue = self.unlocked(desk).ok()?;
         self.settle(queue, desk).ok()

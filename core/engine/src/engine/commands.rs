@@ -4,6 +4,7 @@ use clave_crdt::{CrdtError, Document, DocumentKind};
 use clave_crypto::KeyId;
 
 use super::*;
+use crate::SetAsideChange;
 use crate::identity::check_name;
 use crate::key_packages;
 use crate::membership::{Action, Membership, Operation, Scope};
@@ -23,6 +24,12 @@ pub struct CircleStatus {
     pub entries: usize,
     /// Of these, entries that wait for a key, an operation or an epoch.
     pub held: usize,
+    /// Changes of documents that are not shown because of who wrote them, as far as documents were looked at: see
+    /// [`Engine::all_set_aside`].
+    pub set_aside: usize,
+    /// Changes of documents that wait: for another that they build on and that is not here (it may be lost), or because
+    /// their author wrote two in one place. As far as documents were looked at.
+    pub waiting: usize,
 }
 
 impl Engine {
@@ -123,6 +130,51 @@ impl Engine {
         self.begin(now_ms)?;
         let (circle, desk) = self.circle_mut(circle)?;
         let result = circle.edit(document, kind, desk, edit);
+        self.finish();
+        result
+    }
+
+    /// What is not shown of a document: changes whose author was removed meanwhile, or was never in, which the removal
+    /// did not keep and on which nobody in standing built.
+    ///
+    /// # Errors
+    /// Those of [`document`](Self::document).
+    pub fn set_aside(
+        &mut self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+    ) -> Result<Vec<SetAsideChange>, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.set_aside(document, kind, desk)
+    }
+
+    /// What is not shown in each document of a circle; loads those in which somebody wrote who is not in standing.
+    ///
+    /// # Errors
+    /// Those of [`document`](Self::document).
+    pub fn all_set_aside(
+        &mut self,
+        circle: CircleId,
+    ) -> Result<BTreeMap<(DocumentId, DocumentKind), Vec<SetAsideChange>>, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.all_set_aside(desk)
+    }
+
+    /// Command: takes over what is set aside in a document, so that it is shown everywhere. How many changes that were.
+    ///
+    /// # Errors
+    /// Those of [`edit`](Self::edit).
+    pub fn vouch(
+        &mut self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+        now_ms: u64,
+    ) -> Result<usize, EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let result = circle.vouch(document, kind, desk);
         self.finish();
         result
     }

@@ -3,7 +3,8 @@
 use clave_crypto::PersonId;
 
 use super::*;
-use crate::membership::{Action, AuditRecord, History, Role};
+use crate::OperationId;
+use crate::membership::{Action, AuditRecord, History, Operation, Role};
 
 /// Where somebody stands in a circle, with respect to reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,14 @@ impl Engine {
     /// If this device is not in the circle.
     pub fn audit(&self, circle: CircleId) -> Result<Vec<AuditRecord>, EngineError> {
         Ok(self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.log.audit())
+    }
+
+    /// An operation of a circle's log.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn operation(&self, circle: CircleId, id: &OperationId) -> Result<Option<&Operation>, EngineError> {
+        Ok(self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.log.operation(id))
     }
 
     /// What was set aside in a circle's log, each with its reason as a sentence.

@@ -73,7 +73,14 @@ fn key_of(rig: &Rig, who: usize) -> DeviceKey {
 fn change(rig: &mut Rig, author: usize, circle: CircleId) -> Body {
     let (id, now_ms) = (rig.entropy.bytes(), rig.now_ms);
     let incarnation = u32::from_be_bytes(rig.entropy.bytes());
-    let actor = Actor::new(*rig.devices[author].id.as_bytes(), [0; 4], incarnation);
+    let id_of = rig.devices[author].id;
+    let since = rig.devices[author].engine.membership(circle).expect("a member").devices[&id_of].since;
+    let stay = *since.as_bytes().first_chunk().expect("an id is longer");
+    change_as(Actor::new(*id_of.as_bytes(), stay, incarnation), id, now_ms, circle)
+}
+
+/// A change to the chat by some actor.
+fn change_as(actor: Actor, id: [u8; 6], now_ms: u64, circle: CircleId) -> Body {
     let mut document = Document::new(DocumentKind::Timeline, actor);
     document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("forged")).expect("it is short");
     let change = document.commit(now_ms).expect("something was posted");
@@ -85,7 +92,10 @@ fn change(rig: &mut Rig, author: usize, circle: CircleId) -> Body {
 }
 
 fn bundle(epoch: [u8; 32], key: [u8; 32]) -> Body {
-    Body::Keys(proto::KeyBundle { keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }] })
+    Body::Keys(proto::KeyBundle {
+        keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }],
+        operations: Vec::new(),
+    })
 }
 
 fn head(rig: &Rig, who: usize, circle: CircleId) -> [u8; 32] {
@@ -106,6 +116,78 @@ fn a_sound_forgery_is_taken() {
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert!(rig.refusals(ALICE).is_empty());
     assert_eq!(rig.messages(ALICE, circle), ["forged"]);
+}
+
+#[test]
+fn what_is_written_in_a_stay_that_never_was_is_set_aside() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let body = change_as(Actor::new(*bob.as_bytes(), [0xee; 4], 0), [1; 6], now_ms, circle);
+    let entry = Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(rig.messages(ALICE, circle), [""; 0]);
+    let set_aside = rig.devices[ALICE].engine.set_aside(circle, chat(circle), DocumentKind::Timeline);
+    let devices: Vec<_> = set_aside.expect("a member").iter().map(|change| change.device).collect();
+    assert_eq!(devices, [Some(bob)]);
+    rig.honest_exchange(circle);
+}
+
+/// How much of the chat waits, once somebody looked at it.
+fn waiting(rig: &mut Rig, who: usize, circle: CircleId) -> usize {
+    rig.messages(who, circle);
+    rig.devices[who].engine.status(circle).expect("a member").waiting
+}
+
+#[test]
+fn of_two_changes_in_one_place_all_show_one_and_keep_the_evidence() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let since = rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&bob].since;
+    let actor = Actor::new(*bob.as_bytes(), *since.as_bytes().first_chunk().expect("an id is longer"), 7);
+    let [one, other] = [[1; 6], [2; 6]].map(|id| {
+        let body = change_as(actor, id, now_ms, circle);
+        Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig)
+    });
+    // They look at it in between, and hear of the two in different orders.
+    for (who, first, second) in [(ALICE, &one, &other), (BOB, &other, &one)] {
+        rig.give(if who == ALICE { BOB } else { ALICE }, who, circle, vec![first.clone()]);
+        assert_eq!(rig.messages(who, circle).len(), 1);
+        rig.give(if who == ALICE { BOB } else { ALICE }, who, circle, vec![second.clone()]);
+    }
+    let mut seen = Vec::new();
+    for who in [ALICE, BOB] {
+        assert_eq!(waiting(&mut rig, who, circle), 1);
+        let document = rig.devices[who].engine.document(circle, chat(circle), DocumentKind::Timeline);
+        let document = document.expect("a member may read");
+        seen.push((document.heads(), document.equivocations().to_vec()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    let evidence = &seen[0].1[0];
+    assert_eq!((evidence.actor, evidence.seq, evidence.waiting.len()), (actor, 1, 1));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_change_whose_cause_never_comes_waits_and_is_counted() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let since = rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&bob].since;
+    let actor = Actor::new(*bob.as_bytes(), *since.as_bytes().first_chunk().expect("an id is longer"), 7);
+    let mut document = Document::new(DocumentKind::Timeline, actor);
+    let changes = [[1; 6], [2; 6]].map(|id| {
+        document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("twice")).expect("it is short");
+        document.commit(now_ms).expect("something was posted")
+    });
+    let body = Body::Changes(proto::Changes {
+        document: chat(circle).as_bytes().to_vec(),
+        kind: DocumentKind::Timeline.number().into(),
+        changes: changes[1..].to_vec(),
+    });
+    let entry = Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(waiting(&mut rig, ALICE, circle), 1);
+    rig.honest_exchange(circle);
+    assert_eq!(waiting(&mut rig, ALICE, circle), 1);
 }
 
 #[test]
@@ -461,7 +543,7 @@ fn commits_of_garbage_are_refused_or_wait() {
         let rig = &mut *rig.borrow_mut();
         let parent = head(rig, ALICE, circle).to_vec();
         let operations = vec![rig.first_operation(ALICE, circle)];
-        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations };
+        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations, renews: Vec::new() };
         let short = proto::Commit { parent: vec![1; 31], ..commit.clone() };
         let many = proto::Commit { operations: vec![vec![1; 32]; 4_097], ..commit.clone() };
         for (why, commit) in
@@ -490,7 +572,7 @@ fn welcomes_of_garbage_are_refused() {
     let rig = RefCell::new(rig);
     few_cases(any::<Vec<u8>>(), |message| {
         let rig = &mut *rig.borrow_mut();
-        let welcome = Body::Welcome(proto::Welcome { message });
+        let welcome = Body::Welcome(proto::Welcome { message, operations: Vec::new() });
         // Under a key that others have it says nothing to anybody.
         let open = rig.seal(BOB, circle, welcome.clone());
         rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.give(BOB, ALICE, circle, vec![open]));
@@ -554,7 +636,7 @@ fn a_bundle_with_one_bad_key_teaches_none() {
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32] },
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31] },
     ];
-    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys }));
+    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys, operations: Vec::new() }));
     rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange(circle);
 }
@@ -570,7 +652,8 @@ fn a_flood_of_keys_neither_grows_the_keyring_for_ever_nor_keeps_anybody_from_joi
             let key = *blake3::hash(&[round.to_be_bytes(), n.to_be_bytes()].concat()).as_bytes();
             proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
         });
-        let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect() }));
+        let entry =
+            rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new() }));
         rig.give(BOB, ALICE, circle, vec![entry]);
         rig.settle();
     }
@@ -612,12 +695,38 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
         let key = *blake3::hash(&n.to_be_bytes()).as_bytes();
         proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
     });
-    let flood = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect() }));
+    let flood = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new() }));
     let entry = rig.seal(BOB, circle, bundle([3; 32], [7; 32]));
     rig.give(BOB, ALICE, circle, vec![flood]);
     assert_eq!(held(&rig, ALICE, circle), 1);
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert_eq!(held(&rig, ALICE, circle), 0);
+}
+
+#[test]
+fn a_flood_that_waits_makes_room_for_what_others_bring() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, BOB);
+    rig.listen(ALICE, BOB);
+    rig.listen(ALICE, CAROL);
+    let key = |n: u32| ContentKey::from_bytes((*blake3::hash(&n.to_be_bytes()).as_bytes()).into());
+    let bytes = crate::HELD_BYTES_MAX / 80;
+    let long = |n| proto::Changes { document: vec![1; 16], kind: 1, changes: vec![vec![n; bytes - 4_096]] };
+    for n in 0..90 {
+        let entry = rig.seal_under(BOB, circle, &key(n.into()), Body::Changes(long(n)));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        rig.drain(ALICE);
+    }
+    let full = held(&rig, ALICE, circle);
+    assert!(full < 90 && rig.refusals(ALICE).contains_key(&Refusal::TooManyHeld));
+    let entry = rig.seal_under(CAROL, circle, &key(99), Body::Changes(long(99)));
+    let id = entry_id(&entry);
+    rig.give(CAROL, ALICE, circle, vec![entry]);
+    rig.drain(ALICE);
+    assert!(rig.entry_ids(ALICE, circle).contains(&id));
+    assert_eq!(held(&rig, ALICE, circle), full);
 }
 
 // For one device.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::crypto::{DeviceId, EpochId};
+use clave_engine::crypto::{DeviceId, EpochId, KeyId, PersonId};
 use clave_engine::fuzzing::inside::{self, Inside, What};
 use clave_engine::membership::{Action, DeviceStanding, Log, Operation, Role};
 use clave_engine::{CircleId, Keyspace, OperationId, StoreRead};
@@ -71,11 +71,17 @@ impl World {
     /// in the end, or an operation outside the commit's past brings the device in again, or a rogue gave the key away.
     pub(super) fn check_later_keys(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
         let (mut commits, mut leaked) = (Vec::new(), BTreeSet::new());
+        let mut bundles: BTreeMap<EpochId, Vec<(DeviceId, KeyId)>> = BTreeMap::new();
         for entry in self.opened(circle, first) {
             let by_rogue = self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who));
             match entry.what {
                 What::Commit { epoch, operations, .. } => commits.push((epoch, operations, entry.author)),
                 What::Keys(epochs) if by_rogue => leaked.extend(epochs),
+                What::Keys(epochs) => {
+                    epochs
+                        .into_iter()
+                        .for_each(|epoch| bundles.entry(epoch).or_default().push((entry.author, entry.tag)));
+                }
                 _ => {}
             }
         }
@@ -113,7 +119,16 @@ impl World {
         }
         for (who, derived, epoch, author) in found {
             let by = self.who(&author).map_or_else(|| author.short(), |who| self.device(who).name.clone());
-            let how = if derived { "was in" } else { "was handed the key of" };
+            // Who handed it over, under a key that the device has too.
+            let own: BTreeSet<KeyId> =
+                inside::content_keys(&*self.device(who).disk, circle).into_iter().map(|(key, ..)| key).collect();
+            let handed = bundles.get(&epoch).into_iter().flatten().find(|(_, under)| own.contains(under));
+            let giver = handed.and_then(|(giver, _)| self.who(giver)).map(|who| self.device(who).name.clone());
+            let how = match giver {
+                _ if derived => "was in".to_owned(),
+                Some(giver) => format!("was handed by {giver} the key of"),
+                None => "has the key of".to_owned(),
+            };
             let what =
                 format!("{} {how} {epoch:?}, though the commit by {by} cites the removal", self.device(who).name);
             faults.push(Check::LaterKeys.fault(&what));
@@ -124,59 +139,74 @@ impl World {
     pub(super) fn check_rogues(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
         let rogues: Vec<Who> = self.everyone().filter(|who| self.rogues.is_one(*who)).collect();
         for who in rogues {
-            let (id, person, name) = {
-                let device = self.device(who);
-                (device.id, device.person, device.name.clone())
-            };
+            let (device, person) = (self.device(who).id, self.device(who).person);
+            let name = self.device(who).name.clone();
             let log = inside::log(self.engine(first), circle).expect("a member");
             let membership = log.membership();
-            let aside: BTreeSet<OperationId> = membership.set_aside.iter().map(|aside| aside.operation).collect();
-            let stands = |operation: &&Operation| !aside.contains(&operation.id());
-            if membership.people.get(&person).is_some_and(|person| matches!(person.role, Role::Owner | Role::Admin)) {
-                faults.push(Check::NoRightGained.fault(&format!("{name} is {:?}", membership.people[&person].role)));
+            let aside = membership.set_aside.iter().map(|aside| aside.operation).collect();
+            if let Some(person) = membership.people.get(&person)
+                && matches!(person.role, Role::Owner | Role::Admin)
+            {
+                faults.push(Check::NoRightGained.fault(&format!("{name} is {}", person.role)));
             }
-            let admissions = log.operations().filter(stands).filter(|one| admits(one).contains(&id)).count();
-            // What it did after a removal, or pretends to have done before.
-            let removals: Vec<&Operation> = log
-                .operations()
-                .filter(stands)
-                .filter(|one| match one.action() {
-                    Action::RevokePerson { person: of, .. } | Action::EndGrant { person: of, .. } => *of == person,
-                    Action::RevokeDevice { device, .. } => *device == id,
-                    _ => false,
-                })
-                .collect();
-            let pasts: Vec<_> = removals
-                .iter()
-                .map(|removal| {
-                    let kept = match removal.action() {
-                        Action::RevokePerson { keep_heads, .. } | Action::RevokeDevice { keep_heads, .. } => keep_heads,
-                        _ => &Vec::new(),
-                    };
-                    past(log, &[&[removal.id()], kept.as_slice()].concat())
-                })
-                .collect();
-            for operation in log.operations().filter(stands).filter(|one| one.author() == id) {
-                let within = match operation.action() {
-                    Action::AddPerson { role, .. } => !matches!(role, Role::Owner | Role::Admin | Role::Bot),
-                    Action::Grant { .. }
-                    | Action::EndGrant { .. }
-                    | Action::PublishKeyPackages { .. }
-                    | Action::Acknowledge { .. } => true,
-                    Action::AddDevice { device } => device.certificate.person == person,
-                    Action::SetProfile { person: of, .. } | Action::RevokePerson { person: of, .. } => *of == person,
-                    Action::RevokeDevice { device, .. } => *device == id,
-                    _ => false,
-                };
-                if !within {
-                    let what = format!("{name}: {:?} stands", log.describe(&operation.id()));
-                    faults.push(Check::NoRightGained.fault(&what));
-                }
-                if admissions == 1 && pasts.iter().any(|past| !past.contains(&operation.id())) {
-                    let what = format!("{name} was removed, and {:?} stands", log.describe(&operation.id()));
-                    faults.push(Check::NoRightGained.fault(&what));
-                }
+            for operation in beyond_a_member(log, &aside, device, person) {
+                let what = format!("{name}: {:?} stands", log.describe(&operation));
+                faults.push(Check::NoRightGained.fault(&what));
+            }
+            for operation in beside_a_removal(log, &aside, device, person) {
+                let what = format!("{name} was removed, and {:?} stands", log.describe(&operation));
+                faults.push(Check::NoRightGained.fault(&what));
             }
         }
     }
+}
+
+/// What a device did, not being set aside, that no member may.
+pub(super) fn beyond_a_member(
+    log: &Log,
+    aside: &BTreeSet<OperationId>,
+    device: DeviceId,
+    person: PersonId,
+) -> Vec<OperationId> {
+    let may = |operation: &&Operation| match operation.action() {
+        Action::AddPerson { role, .. } => !matches!(role, Role::Owner | Role::Admin | Role::Bot),
+        Action::Grant { .. }
+        | Action::EndGrant { .. }
+        | Action::PublishKeyPackages { .. }
+        | Action::Acknowledge { .. } => true,
+        Action::AddDevice { device } => device.certificate.person == person,
+        Action::SetProfile { person: of, .. } | Action::RevokePerson { person: of, .. } => *of == person,
+        Action::RevokeDevice { device: of, .. } => *of == device,
+        _ => false,
+    };
+    let own = log.operations().filter(|one| one.author() == device && !aside.contains(&one.id()));
+    own.filter(|operation| !may(operation)).map(Operation::id).collect()
+}
+
+/// What a device did, not being set aside, after its removal or at the same time, unless it or its person came back.
+pub(super) fn beside_a_removal(
+    log: &Log,
+    aside: &BTreeSet<OperationId>,
+    device: DeviceId,
+    person: PersonId,
+) -> Vec<OperationId> {
+    let standing = || log.operations().filter(|one| !aside.contains(&one.id()));
+    if standing().filter(|one| admits(one).contains(&device)).count() > 1 {
+        return Vec::new();
+    }
+    let removes = |operation: &&Operation| match operation.action() {
+        Action::RevokePerson { person: of, .. } | Action::EndGrant { person: of, .. } => *of == person,
+        Action::RevokeDevice { device: of, .. } => *of == device,
+        _ => false,
+    };
+    let before = |removal: &Operation| {
+        let kept: &[OperationId] = match removal.action() {
+            Action::RevokePerson { keep_heads, .. } | Action::RevokeDevice { keep_heads, .. } => keep_heads,
+            _ => &[],
+        };
+        past(log, &[&[removal.id()], kept].concat())
+    };
+    let pasts: Vec<_> = standing().filter(removes).map(before).collect();
+    let own = standing().filter(|one| one.author() == device).map(Operation::id);
+    own.filter(|id| pasts.iter().any(|past| !past.contains(id))).collect()
 }

@@ -32,11 +32,7 @@ impl Run {
                     self.world.partition(&islands);
                 }
             }
-            84..90 => {
-                if !self.cut {
-                    self.world.isolate(who);
-                }
-            }
+            84..90 if !self.cut => self.world.isolate(who),
             90..92 => self.world.take_away(who),
             92..94 => self.lose(who),
             _ => {}

@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    pub(super) fn send(&mut self, from: Who, peer: DeviceId, channel: Channel, frame: Vec<u8>) {
+    pub(crate) fn send(&mut self, from: Who, peer: DeviceId, channel: Channel, frame: Vec<u8>) {
         let Some(to) = self.who(&peer) else { return };
         let pair = pair_of(from, to);
         let Some(link) = self.links.links.get(&pair).filter(|link| link.up[side(pair, from)]) else { return };
