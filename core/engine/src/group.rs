@@ -4,12 +4,17 @@
 //! as a child of the epoch it starts from. All devices choose the same head among the tips by one rule
 //! ([`Group::choose_head`]) that looks at no clock and no arrival order.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
 use crate::OperationId;
+
+mod reach;
+
+use reach::Reach;
 
 /// The epochs that this device is or was in, by id. That one follows another was checked when the commit between them was
 /// processed; what others say of epochs that this device is not in counts for nothing.
@@ -83,6 +88,7 @@ pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, Held>,
     by_epoch: BTreeMap<EpochId, KeyId>,
     derived: usize,
+    reach: RefCell<Reach>,
 }
 
 /// A key and where it comes from.
@@ -116,7 +122,10 @@ impl Keyring {
             under: BTreeSet::new(),
             after: after.clone(),
         });
-        let mut news = !known;
+        let (mut news, reach) = (!known, self.reach.get_mut());
+        if !known {
+            reach.add(id);
+        }
         if after.is_empty() && !held.after.is_empty() {
             held.after.clear();
             news = true;
@@ -124,13 +133,22 @@ impl Keyring {
         if derived {
             news |= !held.derived;
             self.derived += usize::from(!held.derived);
+            // That of a new epoch comes before the epoch. Everything else may change what is within reach of a head.
+            let is_new = !known && !self.by_epoch.contains_key(&epoch);
+            if !is_new {
+                reach.forget();
+            }
             (held.epoch, held.derived) = (epoch, true);
             self.by_epoch.insert(epoch, id);
         } else {
             self.by_epoch.entry(epoch).or_insert(id);
         }
         // Under itself it was handed over to nobody who did not have it.
-        news | under.is_some_and(|under| under != id && held.under.insert(under))
+        if let Some(under) = under.filter(|under| *under != id && held.under.insert(*under)) {
+            reach.hand_over(id, under);
+            news = true;
+        }
+        news
     }
 
     /// How many keys were handed over and not derived.
@@ -157,21 +175,8 @@ impl Keyring {
     /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a
     /// key that was not derived here has no say in it: it would hide the key.
     pub(crate) fn out_of_reach(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let mut handed_over: BTreeMap<KeyId, Vec<KeyId>> = BTreeMap::new();
-        for (id, held) in &self.keys {
-            for under in &held.under {
-                handed_over.entry(*under).or_default().push(*id);
-            }
-        }
         let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
-        let mut next: Vec<KeyId> = line.filter_map(derived).collect();
-        let mut within = BTreeSet::new();
-        while let Some(id) = next.pop() {
-            if within.insert(id) {
-                next.extend(handed_over.remove(&id).unwrap_or_default());
-            }
-        }
-        self.keys.keys().filter(|id| !within.contains(id)).copied().collect()
+        self.reach.borrow_mut().beyond(line, derived)
     }
 }
 

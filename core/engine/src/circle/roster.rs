@@ -136,7 +136,7 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
-        if joined.committer != author || !checkpoint.leaves.contains(&author) {
+        if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
         if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
@@ -159,7 +159,7 @@ impl Circle {
     /// others travel as entries.
     pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
-        let leaves = &self.group.head().leaves;
+        let head = self.group.head();
         let gone = |leaf: &&DeviceId| !self.is_listed(leaf) && **leaf != desk.me();
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
@@ -171,10 +171,10 @@ impl Circle {
         };
         let add = devices
             .iter()
-            .filter(|(id, _)| !leaves.contains(id) && self.is_let_in(id))
+            .filter(|(id, _)| !head.contains(id) && self.is_let_in(id))
             .filter_map(|(id, device)| package(id, device))
             .collect();
-        RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }
+        RosterChange { add, remove: head.leaves.iter().filter(gone).copied().collect() }
     }
 
     /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
@@ -218,7 +218,7 @@ impl Circle {
             hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
         let mine = place(&desk.me());
-        let rank = online.iter().filter(|device| head.leaves.contains(device) && place(device) < mine).count();
+        let rank = online.iter().filter(|device| head.contains(device) && place(device) < mine).count();
         let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {
