@@ -64,7 +64,7 @@ impl Circle {
         }
         desk.events.push(Event::MembershipChanged { circle: self.id });
         self.choose_head(desk);
-        let settled = self.unlocked(desk).and_then(|queue| self.settle(queue, desk));
+        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
         if let Err(error) = settled {
             tracing::error!(circle = %self.id.short(), %error, "entries that waited for the space could not be judged");
         }
@@ -192,6 +192,6 @@ impl Circle {
             self.learn_key(epoch, key, Source::Direct, Vec::new(), desk);
         }
         let queue = self.unlocked(desk).ok()?;
-        self.settle(queue, desk).ok()
+        self.settle(desk.me(), queue, desk).ok()
     }
 }
