@@ -145,8 +145,8 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
 
     println!("\n{devices} devices, {tree_name} tree, {rounds} rounds");
     println!(
-        "  {:32} {:>10} {:>10}  {:20} {:>10} {:>10} {:>6} {:>10} {:>10}",
-        "", "bare CPU", "ours CPU", "ratio", "bare B", "ours B", "ratio", "of it write", "written B"
+        "  {:32} {:>10} {:>10}  {:28} {:>10} {:>10} {:>6} {:>10} {:>10}",
+        "", "bare CPU", "ours CPU", "ratio, without writing", "bare B", "ours B", "ratio", "of it write", "written B"
     );
     let results: Vec<Value> = ours.iter().map(|(side, costs)| report(*side, costs, bare.get(side))).collect();
     println!("  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}", human(open.cpu.as_secs_f64()));
@@ -301,6 +301,10 @@ fn report(side: Side, ours: &[Cost], bare: Option<&Vec<Cost>>) -> Value {
     });
     if let Some(bare) = bare {
         let per_round = ours.iter().zip(bare).map(|(ours, bare)| cpu(ours) / cpu(bare)).collect();
+        let unwritten = |cost: &Cost| (cost.cpu - cost.write_cpu).as_secs_f64();
+        let without: Vec<f64> = ours.iter().zip(bare).map(|(ours, bare)| unwritten(ours) / cpu(bare)).collect();
+        let without = Spread::of(without);
+        value["cpu_ratio_without_writing"] = without.json();
         let (cpu, wire) = (spread(bare, cpu), spread(bare, wire));
         let of = Spread::of(per_round);
         value["bare_cpu_seconds"] = cpu.json();
@@ -311,10 +315,10 @@ fn report(side: Side, ours: &[Cost], bare: Option<&Vec<Cost>>) -> Value {
             bare_wire = format!("{}", wire.median);
             wire_ratio = format!("×{:.2}", our_wire.median / wire.median);
         }
-        ratio = Some(format!("×{:.2} ({:.2} to {:.2})", of.median, of.low, of.high));
+        ratio = Some(format!("×{:.2} ({:.2} to {:.2}), ×{:.2}", of.median, of.low, of.high, without.median));
     }
     println!(
-        "  {:32} {bare_cpu:>10} {:>10}  {:20} {bare_wire:>10} {:>10} {wire_ratio:>6} {:>10} {:>10}",
+        "  {:32} {bare_cpu:>10} {:>10}  {:28} {bare_wire:>10} {:>10} {wire_ratio:>6} {:>10} {:>10}",
         side.name(),
         human(our_cpu.median),
         ratio.unwrap_or_default(),
