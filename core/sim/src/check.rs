@@ -235,10 +235,22 @@ impl World {
             differs(Check::SameDocuments, format!("{theirs} documents instead of {ours}"));
             return differences;
         }
+        let may_wait = self.was_anybody_removed() || !self.rogues.is_empty();
         for ((_, kind), theirs) in &own.documents {
             let ours = &first.documents.iter().find(|((_, of), _)| of == kind).expect("the keys are equal").1;
-            if theirs.waiting > 0 {
+            // Only who was removed, or lies, leaves changes whose causes nobody has. They are counted, and the same for all.
+            if theirs.waiting != ours.waiting {
+                let (theirs, ours) = (theirs.waiting, ours.waiting);
+                differs(Check::SameDocuments, format!("{theirs} changes wait in the {kind:?} instead of {ours}"));
+            } else if theirs.waiting > 0 && (!may_wait || own.status.waiting == 0) {
                 differs(Check::SameDocuments, format!("{} changes wait in the {kind:?}", theirs.waiting));
+            }
+            if theirs.set_aside != ours.set_aside {
+                let (theirs, ours) = (theirs.set_aside.len(), ours.set_aside.len());
+                differs(
+                    Check::SameDocuments,
+                    format!("{theirs} changes of the {kind:?} are set aside instead of {ours}"),
+                );
             }
             if theirs.heads != ours.heads {
                 differs(Check::SameDocuments, format!("another {kind:?}"));
@@ -374,6 +386,7 @@ struct Reference {
 struct Paper {
     heads: Vec<clave_engine::crdt::ChangeHash>,
     waiting: usize,
+    set_aside: Vec<clave_engine::crdt::ChangeHash>,
     reads: String,
 }
 
@@ -389,8 +402,9 @@ impl Reference {
         for info in engine.documents(circle).expect("a member") {
             let document = engine.document(circle, info.id, info.kind).expect("it is there");
             let (heads, waiting) = (document.heads(), document.held());
+            let set_aside = document.set_aside().iter().map(|change| change.hash).collect();
             let reads = rendered(document).expect("it is of its kind");
-            documents.insert((info.id, info.kind), Paper { heads, waiting, reads });
+            documents.insert((info.id, info.kind), Paper { heads, waiting, set_aside, reads });
         }
         Self {
             status: engine.status(circle).expect("a member"),
