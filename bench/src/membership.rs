@@ -149,7 +149,10 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
         "", "bare CPU", "ours CPU", "ratio, without writing", "bare B", "ours B", "ratio", "of it write", "written B"
     );
     let results: Vec<Value> = ours.iter().map(|(side, costs)| report(*side, costs, bare.get(side))).collect();
-    println!("  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}", human(open.cpu.as_secs_f64()));
+    println!(
+        "  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}",
+        human(open.cpu.as_secs_f64())
+    );
     println!("  the store's file: {disk_before} B, then {disk_after} B");
     let by_keyspace = |written: &BTreeMap<_, usize>| -> BTreeMap<String, usize> {
         written.iter().map(|(keyspace, bytes)| (format!("{keyspace:?}"), *bytes)).collect()
@@ -172,7 +175,8 @@ fn our_add_and_remove(network: &mut Network, newcomer: &Person, data: &Path, cos
     network.devices.push(Device::new(newcomer, data, network.now_ms));
     let mut link = None;
     network.handle(ALICE, |engine, now_ms| link = Some(engine.invite(circle, DAY_MS, now_ms).expect("a member may")));
-    network.handle(CAROL, |engine, now_ms| engine.join(link.expect("made above"), now_ms).expect("nobody joined before"));
+    network
+        .handle(CAROL, |engine, now_ms| engine.join(link.expect("made above"), now_ms).expect("nobody joined before"));
     network.settle();
     network.reset();
     network.connect(ALICE, CAROL);

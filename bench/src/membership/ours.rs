@@ -34,7 +34,8 @@ pub struct Device {
 impl Device {
     /// A device that is in no circle.
     pub fn new(person: &Person, data: &Path, now_ms: u64) -> Self {
-        let identity = Identity::generate(&person.name, "phone", &mut Entropy::from_seed(person.seed)).expect("a plain name");
+        let identity =
+            Identity::generate(&person.name, "phone", &mut Entropy::from_seed(person.seed)).expect("a plain name");
         assert!(identity.device() == person.device.id(), "the keys are those of the roster");
         let folder = tempfile::tempdir_in(data).expect(ROOM);
         let store = open_store(&folder.path().join("store"), StoreKind::Redb).expect(ROOM);
@@ -43,7 +44,16 @@ impl Device {
         store.write(vec![identity.to_batch()]).expect(ROOM);
         let engine = open(&store, person.seed, now_ms);
         let (cost, written) = (Cost::default(), BTreeMap::new());
-        Self { id: identity.device(), engine, store, cost, written, write_cpu: Duration::ZERO, seed: person.seed, _folder: folder }
+        Self {
+            id: identity.device(),
+            engine,
+            store,
+            cost,
+            written,
+            write_cpu: Duration::ZERO,
+            seed: person.seed,
+            _folder: folder,
+        }
     }
 
     /// Puts it into a circle.

@@ -86,8 +86,7 @@ mod tests {
     /// The same, from scratch.
     fn anew(keys: &BTreeSet<u8>, handed_over: &[(u8, u8)], line: &[u8]) -> Vec<KeyId> {
         let mut within: BTreeSet<u8> = line.iter().copied().filter(|number| keys.contains(number)).collect();
-        while let Some((id, _)) =
-            handed_over.iter().find(|(id, under)| within.contains(under) && !within.contains(id))
+        while let Some((id, _)) = handed_over.iter().find(|(id, under)| within.contains(under) && !within.contains(id))
         {
             within.insert(*id);
         }
