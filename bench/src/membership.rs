@@ -145,11 +145,14 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
 
     println!("\n{devices} devices, {tree_name} tree, {rounds} rounds");
     println!(
-        "  {:32} {:>10} {:>10}  {:20} {:>10} {:>10} {:>6} {:>10} {:>10}",
-        "", "bare CPU", "ours CPU", "ratio", "bare B", "ours B", "ratio", "ours wall", "written B"
+        "  {:32} {:>10} {:>10}  {:28} {:>10} {:>10} {:>6} {:>10} {:>10}",
+        "", "bare CPU", "ours CPU", "ratio, without writing", "bare B", "ours B", "ratio", "of it write", "written B"
     );
     let results: Vec<Value> = ours.iter().map(|(side, costs)| report(*side, costs, bare.get(side))).collect();
-    println!("  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}", human(open.cpu.as_secs_f64()));
+    println!(
+        "  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}",
+        human(open.cpu.as_secs_f64())
+    );
     println!("  the store's file: {disk_before} B, then {disk_after} B");
     let by_keyspace = |written: &BTreeMap<_, usize>| -> BTreeMap<String, usize> {
         written.iter().map(|(keyspace, bytes)| (format!("{keyspace:?}"), *bytes)).collect()
@@ -172,7 +175,8 @@ fn our_add_and_remove(network: &mut Network, newcomer: &Person, data: &Path, cos
     network.devices.push(Device::new(newcomer, data, network.now_ms));
     let mut link = None;
     network.handle(ALICE, |engine, now_ms| link = Some(engine.invite(circle, DAY_MS, now_ms).expect("a member may")));
-    network.handle(CAROL, |engine, now_ms| engine.join(link.expect("made above"), now_ms).expect("nobody joined before"));
+    network
+        .handle(CAROL, |engine, now_ms| engine.join(link.expect("made above"), now_ms).expect("nobody joined before"));
     network.settle();
     network.reset();
     network.connect(ALICE, CAROL);
@@ -238,6 +242,7 @@ fn our_rival(network: &mut Network, costs: &mut BTreeMap<Side, Cost>) {
     let both = [ALICE, BOB].map(|who| network.devices[who].take_cost());
     let handed = Cost {
         cpu: both[0].cpu + both[1].cpu,
+        write_cpu: both[0].write_cpu + both[1].write_cpu,
         wall: both[0].wall + both[1].wall,
         wire_bytes: sent,
         stored_bytes: both[0].stored_bytes,
@@ -288,16 +293,22 @@ fn report(side: Side, ours: &[Cost], bare: Option<&Vec<Cost>>) -> Value {
     let cpu = |cost: &Cost| cost.cpu.as_secs_f64();
     let wire = |cost: &Cost| cost.wire_bytes as f64;
     let our_cpu = spread(ours, cpu);
+    let our_write = spread(ours, |cost| cost.write_cpu.as_secs_f64());
     let our_wall = spread(ours, |cost| cost.wall.as_secs_f64());
     let our_wire = spread(ours, wire);
     let our_written = spread(ours, |cost| cost.stored_bytes as f64);
     let (mut ratio, mut bare_cpu, mut bare_wire, mut wire_ratio) = (None, String::new(), String::new(), String::new());
     let mut value = json!({
         "side": side.name(), "ours_cpu_seconds": our_cpu.json(), "ours_wall_seconds": our_wall.json(),
+        "ours_write_cpu_seconds": our_write.json(),
         "ours_wire_bytes": our_wire.median, "ours_written_bytes": our_written.median,
     });
     if let Some(bare) = bare {
         let per_round = ours.iter().zip(bare).map(|(ours, bare)| cpu(ours) / cpu(bare)).collect();
+        let unwritten = |cost: &Cost| (cost.cpu - cost.write_cpu).as_secs_f64();
+        let without: Vec<f64> = ours.iter().zip(bare).map(|(ours, bare)| unwritten(ours) / cpu(bare)).collect();
+        let without = Spread::of(without);
+        value["cpu_ratio_without_writing"] = without.json();
         let (cpu, wire) = (spread(bare, cpu), spread(bare, wire));
         let of = Spread::of(per_round);
         value["bare_cpu_seconds"] = cpu.json();
@@ -308,15 +319,15 @@ fn report(side: Side, ours: &[Cost], bare: Option<&Vec<Cost>>) -> Value {
             bare_wire = format!("{}", wire.median);
             wire_ratio = format!("×{:.2}", our_wire.median / wire.median);
         }
-        ratio = Some(format!("×{:.2} ({:.2} to {:.2})", of.median, of.low, of.high));
+        ratio = Some(format!("×{:.2} ({:.2} to {:.2}), ×{:.2}", of.median, of.low, of.high, without.median));
     }
     println!(
-        "  {:32} {bare_cpu:>10} {:>10}  {:20} {bare_wire:>10} {:>10} {wire_ratio:>6} {:>10} {:>10}",
+        "  {:32} {bare_cpu:>10} {:>10}  {:28} {bare_wire:>10} {:>10} {wire_ratio:>6} {:>10} {:>10}",
         side.name(),
         human(our_cpu.median),
         ratio.unwrap_or_default(),
         our_wire.median,
-        human(our_wall.median),
+        human(our_write.median),
         our_written.median
     );
     value

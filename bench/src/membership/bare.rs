@@ -201,7 +201,14 @@ impl Member {
     }
 
     fn stored_bytes(&self) -> usize {
-        self.provider.storage.values.read().expect("nobody panics").iter().map(|(key, value)| key.len() + value.len()).sum()
+        self.provider
+            .storage
+            .values
+            .read()
+            .expect("nobody panics")
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
     }
 }
 

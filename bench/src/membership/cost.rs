@@ -15,6 +15,8 @@ fn cpu_now() -> Duration {
 pub struct Cost {
     /// On all processors, in the kernel too.
     pub cpu: Duration,
+    /// The part of it that is writing durably.
+    pub write_cpu: Duration,
     /// On the clock.
     pub wall: Duration,
     /// What one peer is sent for it.

@@ -97,29 +97,44 @@ pub fn of(people: usize, operations: usize, scale: Scale) -> Value {
     };
     let late = all[all.len() - 3].id();
     let parts = [
-        ("read all operations", median(&mut || cpu(|| encoded.iter().filter_map(|bytes| Operation::decode(bytes).ok()).count()))),
+        (
+            "read all operations",
+            median(&mut || cpu(|| encoded.iter().filter_map(|bytes| Operation::decode(bytes).ok()).count())),
+        ),
         ("verify all signatures", median(&mut || cpu(|| all.iter().all(|operation| operation.verify().is_ok())))),
         ("take all in", median(&mut || cpu(refill))),
-        ("evaluate all", median(&mut || {
-            let log = refill();
-            cpu(|| log.membership().people.len())
-        })),
-        ("remove somebody, knowing everything", median(&mut || {
-            let mut log = refill();
-            let _ = log.membership();
-            let heads = log.heads();
-            act(&mut log, heads)
-        })),
-        ("remove somebody, at the same time as others", median(&mut || {
-            let mut log = refill();
-            let _ = log.membership();
-            act(&mut log, vec![late])
-        })),
-        ("membership at a point", median(&mut || {
-            let log = refill();
-            let _ = log.membership();
-            cpu(|| log.membership_at(&[late]).map(|membership| membership.people.len()))
-        })),
+        (
+            "evaluate all",
+            median(&mut || {
+                let log = refill();
+                cpu(|| log.membership().people.len())
+            }),
+        ),
+        (
+            "remove somebody, knowing everything",
+            median(&mut || {
+                let mut log = refill();
+                let _ = log.membership();
+                let heads = log.heads();
+                act(&mut log, heads)
+            }),
+        ),
+        (
+            "remove somebody, at the same time as others",
+            median(&mut || {
+                let mut log = refill();
+                let _ = log.membership();
+                act(&mut log, vec![late])
+            }),
+        ),
+        (
+            "membership at a point",
+            median(&mut || {
+                let log = refill();
+                let _ = log.membership();
+                cpu(|| log.membership_at(&[late]).map(|membership| membership.people.len()))
+            }),
+        ),
     ];
     let remaining = log.membership().people.len();
     println!("\nlog: {people} people ({remaining} left), {} operations", all.len());

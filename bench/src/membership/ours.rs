@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clave::{SealedStore, StoreKind, open_store};
 use clave_crypto::{Checkpoint, DeviceId, Entropy, Mls, VaultKey};
@@ -24,6 +25,8 @@ pub struct Device {
     pub cost: Cost,
     /// Bytes written since, by keyspace.
     pub written: BTreeMap<Keyspace, usize>,
+    /// The part of its cost that is writing: sealing, and the store's own work.
+    write_cpu: Duration,
     seed: [u8; 32],
     _folder: TempDir,
 }
@@ -31,7 +34,8 @@ pub struct Device {
 impl Device {
     /// A device that is in no circle.
     pub fn new(person: &Person, data: &Path, now_ms: u64) -> Self {
-        let identity = Identity::generate(&person.name, "phone", &mut Entropy::from_seed(person.seed)).expect("a plain name");
+        let identity =
+            Identity::generate(&person.name, "phone", &mut Entropy::from_seed(person.seed)).expect("a plain name");
         assert!(identity.device() == person.device.id(), "the keys are those of the roster");
         let folder = tempfile::tempdir_in(data).expect(ROOM);
         let store = open_store(&folder.path().join("store"), StoreKind::Redb).expect(ROOM);
@@ -40,7 +44,16 @@ impl Device {
         store.write(vec![identity.to_batch()]).expect(ROOM);
         let engine = open(&store, person.seed, now_ms);
         let (cost, written) = (Cost::default(), BTreeMap::new());
-        Self { id: identity.device(), engine, store, cost, written, seed: person.seed, _folder: folder }
+        Self {
+            id: identity.device(),
+            engine,
+            store,
+            cost,
+            written,
+            write_cpu: Duration::ZERO,
+            seed: person.seed,
+            _folder: folder,
+        }
     }
 
     /// Puts it into a circle.
@@ -50,7 +63,7 @@ impl Device {
 
     /// Does something with the engine and then all that it asks for. Returns the frames it sends.
     pub fn handle(&mut self, now_ms: u64, work: impl FnOnce(&mut Engine)) -> Vec<(DeviceId, Channel, Vec<u8>)> {
-        let Self { engine, store, cost, written, .. } = self;
+        let Self { engine, store, cost, written, write_cpu, .. } = self;
         cost.add(|| {
             work(engine);
             let mut frames = Vec::new();
@@ -73,7 +86,8 @@ impl Device {
                 if ios.is_empty() {
                     return frames;
                 }
-                store.write(batches).expect(ROOM);
+                let ((), written) = super::cost::cost_of(|| store.write(batches).expect(ROOM));
+                *write_cpu += written.cpu;
                 ios.into_iter().for_each(|io| engine.handle_written(io, true));
             }
         })
@@ -95,7 +109,8 @@ impl Device {
     /// What it cost since this was last asked.
     pub fn take_cost(&mut self) -> Cost {
         let written = std::mem::take(&mut self.written);
-        Cost { stored_bytes: written.values().sum(), ..std::mem::take(&mut self.cost) }
+        let write_cpu = std::mem::take(&mut self.write_cpu);
+        Cost { stored_bytes: written.values().sum(), write_cpu, ..std::mem::take(&mut self.cost) }
     }
 }
 

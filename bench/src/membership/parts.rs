@@ -49,12 +49,18 @@ pub fn of(team: &Team, entropy: &mut Entropy) -> Value {
         ("Mls::export", median(|| cpu(|| Mls.export(bob, Export::ContentKey, b"")))),
         ("Checkpoint::to_bytes", median(|| cpu(|| bob.to_bytes()))),
         ("insert a revocation", median(revoke)),
-        ("encode all operations", median(|| cpu(|| log.operations().map(|operation| operation.encode().len()).sum::<usize>()))),
+        (
+            "encode all operations",
+            median(|| cpu(|| log.operations().map(|operation| operation.encode().len()).sum::<usize>())),
+        ),
         ("verify all operations", median(|| cpu(|| log.operations().all(|operation| operation.verify().is_ok())))),
-        ("take in all operations", median(|| {
-            let operations = operations();
-            cpu(|| refill(operations))
-        })),
+        (
+            "take in all operations",
+            median(|| {
+                let operations = operations();
+                cpu(|| refill(operations))
+            }),
+        ),
     ];
     for (name, seconds) in parts {
         println!("  {name:32} {:>10}", human(seconds));

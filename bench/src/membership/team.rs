@@ -1,8 +1,6 @@
 //! A circle of any size in which four devices are real: two of Clave's, two of bare openmls.
 
-use clave_crypto::{
-    Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RosterChange,
-};
+use clave_crypto::{Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RosterChange};
 use clave_engine::CircleId;
 use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 
@@ -38,7 +36,13 @@ impl Person {
     pub fn entry(&self, mut key_packages: Vec<Vec<u8>>) -> PersonEntry {
         let key_packages = KeyPackages { last_resort: key_packages.pop(), single_use: key_packages };
         let device = DeviceEntry::new(&self.person, &self.device, "phone", key_packages);
-        PersonEntry { person: self.person.id(), name: self.name.clone(), devices: vec![device], invitation: None, recovery: None }
+        PersonEntry {
+            person: self.person.id(),
+            name: self.name.clone(),
+            devices: vec![device],
+            invitation: None,
+            recovery: None,
+        }
     }
 }
 
@@ -85,7 +89,8 @@ impl Team {
         let founded = Mls.commit(&people[0].device, &created, &change, entropy).expect(SOUND);
         let welcome = founded.welcome.expect("all but one are welcome");
         let joined = Mls.join(&people[1].device, &welcome, &[&packages[1][0].secret]).expect(SOUND).checkpoint;
-        let team = Self { people, logs, ours: [founded.checkpoint, joined], bare: bare.map(|bare| bare.join(&welcome)) };
+        let team =
+            Self { people, logs, ours: [founded.checkpoint, joined], bare: bare.map(|bare| bare.join(&welcome)) };
         match tree {
             Tree::Cold => team,
             Tree::Warm { every } => team.warmed(every, entropy),
@@ -143,9 +148,7 @@ impl Team {
 
 /// The founder brings everybody in.
 fn write_log(people: &[Person], packages: &[Vec<KeyPackagePair>]) -> Log {
-    let entry = |number: usize| {
-        people[number].entry(packages[number].iter().map(|pair| pair.public.clone()).collect())
-    };
+    let entry = |number: usize| people[number].entry(packages[number].iter().map(|pair| pair.public.clone()).collect());
     let founder = &people[0].device;
     let name = "Team".to_owned();
     let genesis = Action::Genesis { name, nonce: [7; 16], founder: entry(0), parent: None, scope: Scope::Nested };

@@ -4,12 +4,17 @@
 //! as a child of the epoch it starts from. All devices choose the same head among the tips by one rule
 //! ([`Group::choose_head`]) that looks at no clock and no arrival order.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
 use crate::OperationId;
+
+mod reach;
+
+use reach::Reach;
 
 /// The epochs that this device is or was in, by id. That one follows another was checked when the commit between them was
 /// processed; what others say of epochs that this device is not in counts for nothing.
@@ -127,24 +132,34 @@ impl Group {
         std::iter::successors(Some(epoch), |epoch| self.nodes.get(epoch)?.parent)
     }
 
-    /// Moves the head to the tip that has the fewest leaves that the log has removed, then the greatest depth, then
-    /// the least id; those that cite operations which are not here come last. Returns the former head if it changed.
+    /// Moves the head to the tip that has the fewest leaves that the log has removed (those that are not in `current`,
+    /// which is sorted), then the greatest depth, then the least id; those that cite operations which are not here come last. Returns the former head if it changed.
     ///
     /// A branch that executed a removal beats any longer one that did not, so nobody who was removed wins by
     /// committing much.
     pub(crate) fn choose_head(
         &mut self,
-        is_current: impl Fn(&DeviceId) -> bool,
+        current: &[DeviceId],
         is_here: impl Fn(&OperationId) -> bool,
     ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
             let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
-            let removed = tip.leaves.iter().filter(|leaf| !is_current(leaf)).count();
+            let removed = absent(&tip.leaves, current).count();
             (early, removed, Reverse(tip.depth), tip.epoch)
         };
         let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
     }
+}
+
+/// Those of `devices` that are not among `others`; both are sorted. One walk along the two: in a large circle, looking each
+/// up costs many times as much.
+pub(crate) fn absent<'a>(devices: &'a [DeviceId], others: &'a [DeviceId]) -> impl Iterator<Item = &'a DeviceId> {
+    let mut others = others.iter().peekable();
+    devices.iter().filter(move |device| {
+        while others.next_if(|other| other < device).is_some() {}
+        others.peek() != Some(device)
+    })
 }
 
 /// The content keys of a circle. They outlive the epochs they come from.
@@ -153,6 +168,7 @@ pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, Held>,
     by_epoch: BTreeMap<EpochId, KeyId>,
     derived: usize,
+    reach: RefCell<Reach>,
 }
 
 /// A key and where it comes from.
@@ -186,7 +202,10 @@ impl Keyring {
             under: BTreeSet::new(),
             after: after.clone(),
         });
-        let mut news = !known;
+        let (mut news, reach) = (!known, self.reach.get_mut());
+        if !known {
+            reach.add(id);
+        }
         if after.is_empty() && !held.after.is_empty() {
             held.after.clear();
             news = true;
@@ -194,13 +213,22 @@ impl Keyring {
         if derived {
             news |= !held.derived;
             self.derived += usize::from(!held.derived);
+            // That of a new epoch comes before the epoch. Everything else may change what is within reach of a head.
+            let is_new = !known && !self.by_epoch.contains_key(&epoch);
+            if !is_new {
+                reach.forget();
+            }
             (held.epoch, held.derived) = (epoch, true);
             self.by_epoch.insert(epoch, id);
         } else {
             self.by_epoch.entry(epoch).or_insert(id);
         }
         // Under itself it was handed over to nobody who did not have it.
-        news | under.is_some_and(|under| under != id && held.under.insert(under))
+        if let Some(under) = under.filter(|under| *under != id && held.under.insert(*under)) {
+            reach.hand_over(id, under);
+            news = true;
+        }
+        news
     }
 
     /// How many keys were handed over and not derived.
@@ -227,21 +255,8 @@ impl Keyring {
     /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a
     /// key that was not derived here has no say in it: it would hide the key.
     pub(crate) fn out_of_reach(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let mut handed_over: BTreeMap<KeyId, Vec<KeyId>> = BTreeMap::new();
-        for (id, held) in &self.keys {
-            for under in &held.under {
-                handed_over.entry(*under).or_default().push(*id);
-            }
-        }
         let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
-        let mut next: Vec<KeyId> = line.filter_map(derived).collect();
-        let mut within = BTreeSet::new();
-        while let Some(id) = next.pop() {
-            if within.insert(id) {
-                next.extend(handed_over.remove(&id).unwrap_or_default());
-            }
-        }
-        self.keys.keys().filter(|id| !within.contains(id)).copied().collect()
+        self.reach.borrow_mut().beyond(line, derived)
     }
 }
 
@@ -265,5 +280,18 @@ mod tests {
         let group = Group::new(first, 0);
         assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
         assert!(!group.is_within_lead(18, 10) && !group.is_within_lead(u64::MAX, 10));
+    }
+
+    #[test]
+    fn who_is_absent_is_found_in_one_walk() {
+        let some =
+            |numbers: &[u8]| -> Vec<DeviceId> { numbers.iter().map(|n| DeviceId::from_bytes([*n; 32])).collect() };
+        let absent = |these: &[u8], those: &[u8]| -> Vec<u8> {
+            super::absent(&some(these), &some(those)).map(|device| device.as_bytes()[0]).collect()
+        };
+        assert_eq!(absent(&[1, 3, 5, 7], &[0, 3, 4, 7, 9]), [1, 5]);
+        assert_eq!(absent(&[0, 3, 4, 7, 9], &[1, 3, 5, 7]), [0, 4, 9]);
+        assert_eq!(absent(&[1, 2], &[]), [1, 2]);
+        assert!(absent(&[], &[1, 2]).is_empty());
     }
 }

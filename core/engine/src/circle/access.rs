@@ -20,7 +20,7 @@ impl Circle {
             let reading = |device: &DeviceId| match known.expires_ms {
                 _ if !self.is_let_in(device) => self.out(device),
                 Some(at) if at <= now_ms => self.out(device),
-                _ if !head.leaves.contains(device) => Reading::Soon,
+                _ if !head.contains(device) => Reading::Soon,
                 Some(at) => Reading::Until(at),
                 None => Reading::Now,
             };
@@ -66,6 +66,6 @@ impl Circle {
 
     /// A device that is out: whether it still has the keys in use.
     fn out(&self, device: &DeviceId) -> Reading {
-        if self.group.head().leaves.contains(device) { Reading::Stopping } else { Reading::Ended }
+        if self.group.head().contains(device) { Reading::Stopping } else { Reading::Ended }
     }
 }

@@ -5,6 +5,7 @@ use clave_crypto::{HashContext, hash};
 use super::judge::Verdict;
 use super::*;
 use crate::desk::Introducing;
+use crate::group::absent;
 use crate::membership::Device;
 
 /// How long the first device in line waits before it mends anything, so that what is on its way arrives, in
@@ -124,14 +125,19 @@ impl Circle {
         Ok(())
     }
 
+    /// The devices that the log has and the space lets in, in order.
+    fn listed(&self) -> Vec<DeviceId> {
+        let membership = self.log.membership();
+        let is_let_in = |device: &&DeviceId| self.surroundings.let_in(membership, device);
+        membership.devices.keys().filter(is_let_in).copied().collect()
+    }
+
     /// Applies the one rule of which branch to follow.
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
-        let (membership, surroundings) = (self.log.membership(), &self.surroundings);
-        let is_listed =
-            |leaf: &DeviceId| membership.devices.contains_key(leaf) && surroundings.let_in(membership, leaf);
+        let listed = self.listed();
         let log = &self.log;
         let is_here = |id: &OperationId| log.operation(id).is_some();
-        if self.group.choose_head(is_listed, is_here).is_some() {
+        if self.group.choose_head(&listed, is_here).is_some() {
             self.pleas.moved();
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
@@ -157,7 +163,7 @@ impl Circle {
         if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
             return Err(Refusal::Oversized);
         }
-        if joined.committer != author || !checkpoint.leaves.contains(&author) {
+        if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
         if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
@@ -180,8 +186,7 @@ impl Circle {
     /// others travel as entries.
     pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
-        let leaves = &self.group.head().leaves;
-        let gone = |leaf: &&DeviceId| !self.is_listed(leaf) && **leaf != desk.me();
+        let (listed, leaves) = (self.listed(), &self.group.head().leaves);
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
             let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
@@ -190,12 +195,9 @@ impl Circle {
                 |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
             fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
-        let add = devices
-            .iter()
-            .filter(|(id, _)| !leaves.contains(id) && self.is_let_in(id))
-            .filter_map(|(id, device)| package(id, device))
-            .collect();
-        RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }
+        let add = absent(&listed, leaves).filter_map(|id| package(id, &devices[id])).collect();
+        let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
+        RosterChange { add, remove: gone.copied().collect() }
     }
 
     /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
@@ -239,7 +241,7 @@ impl Circle {
             hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
         let mine = place(&desk.me());
-        let rank = online.iter().filter(|device| head.leaves.contains(device) && place(device) < mine).count();
+        let rank = online.iter().filter(|device| head.contains(device) && place(device) < mine).count();
         let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {
