@@ -14,12 +14,13 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|curve]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
   --quick         few rounds on small inputs: shows that the benches run, measures nothing
   --json FILE     writes the results to a file, too
+  --rounds N      how often each contestant runs (default: 25)
   --devices N     membership: one size of circle only
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
 
@@ -41,22 +42,23 @@ impl Scale {
 
 fn main() -> ExitCode {
     let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
-    let mut devices = None;
+    let (mut devices, mut rounds) = (None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => quick = true,
             "--json" => file = arguments.next().map(PathBuf::from),
+            "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "curve" => wanted.push(argument),
+            "aead" | "documents" | "store" | "membership" | "log" | "curve" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
             }
         }
     }
-    let scale = Scale { rounds: if quick { 3 } else { 25 }, quick, devices };
+    let scale = Scale { rounds: rounds.unwrap_or(if quick { 3 } else { 25 }), quick, devices };
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
 
     let mut groups = Vec::new();
@@ -71,6 +73,9 @@ fn main() -> ExitCode {
     }
     if wants("membership") {
         groups.extend(membership::groups(scale, &data));
+    }
+    if wants("log") {
+        groups.extend(membership::logs(scale));
     }
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {

@@ -7,6 +7,7 @@
 
 mod bare;
 mod cost;
+mod log;
 mod ours;
 mod parts;
 mod team;
@@ -90,6 +91,12 @@ pub fn curve(scale: Scale, data: &Path) -> Vec<Value> {
     sizes.into_iter().map(of_size).collect()
 }
 
+/// The log of an organisation.
+pub fn logs(scale: Scale) -> Vec<Value> {
+    let (people, operations) = if scale.quick { (400, 1_000) } else { (4_000, 10_000) };
+    vec![log::of(people, operations, scale)]
+}
+
 fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Path) -> Value {
     let mut entropy = Entropy::from_seed([3; 32]);
     let mut team = Team::new(devices, tree, &mut entropy);
@@ -108,7 +115,7 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
     let disk_before = network.devices[ALICE].disk_bytes();
 
     let (mut ours, mut bare, mut rotated) = (Costs::new(), Costs::new(), BTreeMap::new());
-    let rounds = scale.rounds.min(if devices > 1_000 { 5 } else { 25 });
+    let rounds = if devices > 1_000 { scale.rounds.min(5) } else { scale.rounds };
     // The first round is not counted: it finds everything cold.
     for round in 0..=rounds {
         let newcomer = Person::new(devices + round);
@@ -185,7 +192,7 @@ fn our_add_and_remove(network: &mut Network, newcomer: &Person, data: &Path, cos
 
     let person = newcomer.person_id();
     network.handle(ALICE, |engine, now_ms| {
-        let action = Action::RevokePerson { person, keep_heads: Vec::new() };
+        let action = Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() };
         engine.act(circle, action, now_ms).expect("the founder may");
     });
     network.settle();

@@ -4,12 +4,12 @@ use clave_crypto::{
     Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RosterChange,
 };
 use clave_engine::CircleId;
-use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role};
+use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 
 use super::bare;
 
 /// Key packages that each device publishes: those for one use, and a last resort.
-const KEY_PACKAGES: usize = 4;
+pub const KEY_PACKAGES: usize = 4;
 /// Devices that are there in earnest.
 pub const REAL: usize = 4;
 const SOUND: &str = "the team is made by the rules";
@@ -35,10 +35,10 @@ impl Person {
         self.person.id()
     }
 
-    fn entry(&self, mut key_packages: Vec<Vec<u8>>) -> PersonEntry {
+    pub fn entry(&self, mut key_packages: Vec<Vec<u8>>) -> PersonEntry {
         let key_packages = KeyPackages { last_resort: key_packages.pop(), single_use: key_packages };
         let device = DeviceEntry::new(&self.person, &self.device, "phone", key_packages);
-        PersonEntry { person: self.person.id(), name: self.name.clone(), devices: vec![device], invitation: None }
+        PersonEntry { person: self.person.id(), name: self.name.clone(), devices: vec![device], invitation: None, recovery: None }
     }
 }
 
@@ -148,11 +148,11 @@ fn write_log(people: &[Person], packages: &[Vec<KeyPackagePair>]) -> Log {
     };
     let founder = &people[0].device;
     let name = "Team".to_owned();
-    let genesis = Action::Genesis { name, nonce: [7; 16], founder: entry(0), parent: None };
-    let mut log = Log::found(founder, genesis).expect(SOUND);
+    let genesis = Action::Genesis { name, nonce: [7; 16], founder: entry(0), parent: None, scope: Scope::Nested };
+    let mut log = Log::found(founder, genesis, super::START_MS).expect(SOUND);
     for number in 1..people.len() {
         let action = Action::AddPerson { newcomer: entry(number), role: Role::Member };
-        let operation = log.new_operation(founder, action).expect(SOUND);
+        let operation = log.new_operation(founder, action, super::START_MS).expect(SOUND);
         assert!(matches!(log.insert_verified(operation), Insertion::Inserted(_)));
     }
     log

@@ -24,6 +24,7 @@ mod held;
 mod judge;
 mod open;
 mod outer;
+mod plea;
 mod roster;
 mod standing;
 
@@ -32,6 +33,7 @@ use held::{Awaits, Held};
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
@@ -39,6 +41,9 @@ const REFUSED_ENTRIES_MAX: usize = 16_384;
 pub const LEARNED_KEYS_MAX: usize = 16_384;
 /// The most commits of one circle that are remembered because this device might yet enter the epoch they start from.
 const UNFOLLOWED_COMMITS_MAX: usize = 16_384;
+
+/// How many operations of the circle's log and of the space's a roster comes from, and how often guests' dates were looked at.
+pub(crate) type RosterVersion = (usize, usize, u64);
 
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
@@ -65,11 +70,12 @@ pub(crate) struct Circle {
     /// Whose writing counts, as the application was last told.
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
-    pub(crate) repair_at_ms: Option<u64>,
+    repair_at_ms: Option<u64>,
     surroundings: outer::Surroundings,
     grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
+    pleas: plea::Pleas,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -101,7 +107,7 @@ impl Circle {
         circle.begin_standings();
         let (welcomed, under) = (circle.group.head().epoch, circle.head_key().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
-            circle.learn_key(epoch, key, Source::Under(under), desk);
+            circle.learn_key(epoch, key, Source::Under(under), Vec::new(), desk);
         }
         Ok(circle)
     }
@@ -109,13 +115,13 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_epoch(id, None, &checkpoint, desk);
-        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, &mut keys, desk);
+        file_epoch(id, None, &checkpoint, &[], desk);
+        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         Ok(Self {
             id,
             log: Log::new(id),
-            group: Group::new(None, checkpoint),
+            group: Group::new(None, checkpoint, Vec::new()),
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
@@ -131,8 +137,22 @@ impl Circle {
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
+            pleas: plea::Pleas::default(),
             mended: false,
         })
+    }
+
+    /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
+    /// among them.
+    pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        self.repair(online, desk)?;
+        self.plead(online, desk)
+    }
+
+    /// When [`tend`](Self::tend) is due again, by what is known now.
+    pub(crate) fn wake_at_ms(&self) -> Option<u64> {
+        let times = [self.repair_at_ms, self.pleas.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
+        times.into_iter().flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -143,6 +163,11 @@ impl Circle {
     /// Whether the log, and the space around, have a device in here: whether it is to be a leaf.
     pub(crate) fn is_listed(&self, device: &DeviceId) -> bool {
         self.log.membership().devices.contains_key(device) && self.is_let_in(device)
+    }
+
+    /// Changes with whatever [`members`](Self::members) depends on.
+    pub(crate) fn roster_version(&self) -> RosterVersion {
+        (self.log.len(), self.outer_version(), self.expired_version())
     }
 
     /// The devices that may be spoken with about this circle.
@@ -243,13 +268,15 @@ impl Circle {
         &mut self,
         parent: Option<EpochId>,
         checkpoint: Checkpoint,
+        after: Vec<OperationId>,
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
         let epoch = checkpoint.epoch;
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
-        file_key(self.id, epoch, ContentKey::from_bytes(key), Source::Derived, &mut self.keys, desk);
-        file_epoch(self.id, parent, &checkpoint, desk);
-        self.group.insert(parent, checkpoint);
+        let key = ContentKey::from_bytes(key);
+        file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
+        file_epoch(self.id, parent, &checkpoint, &after, desk);
+        self.group.insert(parent, checkpoint, after);
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
@@ -267,22 +294,25 @@ impl Circle {
     }
 
     /// Takes in a key that was handed over.
-    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, desk: &mut Desk) {
+    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
         let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
         if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
             return;
         }
-        if file_key(self.id, epoch, key, source, &mut self.keys, desk) {
+        if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
+            if wanted {
+                self.pleas.helped();
+            }
         }
     }
 
     fn note_handed_over(&mut self, id: &KeyId, under: KeyId, desk: &mut Desk) {
         if let Some(held) = self.keys.held(id) {
             let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
-            self.learn_key(epoch, key, Source::Under(under), desk);
+            self.learn_key(epoch, key, Source::Under(under), held.after.clone(), desk);
         }
     }
 
@@ -341,8 +371,15 @@ impl Circle {
 }
 
 /// Writes down an epoch.
-fn file_epoch(circle: CircleId, parent: Option<EpochId>, checkpoint: &Checkpoint, desk: &mut Desk) {
+fn file_epoch(
+    circle: CircleId,
+    parent: Option<EpochId>,
+    checkpoint: &Checkpoint,
+    after: &[OperationId],
+    desk: &mut Desk,
+) {
     let record = local::Checkpoint {
+        operations: after.iter().map(|id| id.as_bytes().to_vec()).collect(),
         parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
         state: checkpoint.to_bytes().to_vec(),
     };
@@ -366,12 +403,13 @@ fn file_key(
     epoch: EpochId,
     key: ContentKey,
     source: Source,
+    after: Vec<OperationId>,
     keys: &mut Keyring,
     desk: &mut Desk,
 ) -> bool {
     let id = key.key_id();
     let under = if let Source::Under(under) = source { Some(under) } else { None };
-    if !keys.insert(epoch, key, matches!(source, Source::Derived), under) {
+    if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
     let held = keys.held(&id).expect("it was inserted above");
@@ -380,6 +418,7 @@ fn file_key(
         key: held.key.as_bytes().to_vec(),
         derived: held.derived,
         under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
+        operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

@@ -84,8 +84,8 @@ impl View {
     }
 
     /// Forgets what became durable, unless it was written again since.
-    pub(crate) fn written(&mut self, batch: &Batch) {
-        for (key, _) in &batch.writes {
+    pub(crate) fn written(&mut self, keys: &[Key]) {
+        for key in keys {
             if let Some((_, writes)) = self.unwritten.get_mut(key) {
                 *writes -= 1;
                 if *writes == 0 {
@@ -187,7 +187,7 @@ mod tests {
         });
         for batch in &batches {
             memory.write(batch);
-            view.written(batch);
+            view.written(std::slice::from_ref(&key));
             assert_eq!(view.read(&key).expect("memory can be read"), Some(b"a".to_vec()));
             let all = view.all(Keyspace::Documents, &[1]).expect("memory can be read");
             assert_eq!(all, BTreeMap::from([(vec![2], b"a".to_vec())]));
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(view.read(&key).expect("memory can be read"), None);
         let removal = Batch { writes: vec![(key.clone(), None)] };
         memory.write(&removal);
-        view.written(&removal);
+        view.written(std::slice::from_ref(&key));
         assert_eq!(view.read(&key).expect("memory can be read"), None);
         assert!(view.unwritten.is_empty());
     }

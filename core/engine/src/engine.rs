@@ -9,7 +9,7 @@ use crate::circle::{Circle, DocumentInfo};
 use crate::desk::{Desk, View};
 use crate::identity::Identity;
 use crate::{
-    Batch, ChunkId, CircleId, DocumentId, EngineError, EntryId, InvitationId, Keyspace, RefusalCounts, StoreRead,
+    Batch, ChunkId, CircleId, DocumentId, EngineError, EntryId, InvitationId, Key, Keyspace, RefusalCounts, StoreRead,
 };
 
 mod circles;
@@ -260,6 +260,8 @@ pub struct Engine {
     peers: BTreeMap<DeviceId, peers::Peer>,
     /// Devices that are in some circle with this one, connected or not.
     permitted: BTreeSet<DeviceId>,
+    /// The rosters that comes from.
+    rosters: BTreeMap<CircleId, crate::circle::RosterVersion>,
     addresses: BTreeMap<DeviceId, Vec<String>>,
     joins: join::Joins,
     fetches: fetch::Fetches,
@@ -280,7 +282,7 @@ struct Outbox {
 
 struct PendingWrite {
     io: IoId,
-    batch: Batch,
+    keys: Vec<Key>,
     done: bool,
     then: Vec<Output>,
 }
@@ -289,8 +291,9 @@ impl Outbox {
     fn write(&mut self, batch: Batch) {
         let io = IoId(self.next_io);
         self.next_io += 1;
-        self.ready.push_back(Output::Write { io, batch: batch.clone() });
-        self.writes.push_back(PendingWrite { io, batch, done: false, then: Vec::new() });
+        let keys = batch.writes.iter().map(|(key, _)| key.clone()).collect();
+        self.ready.push_back(Output::Write { io, batch });
+        self.writes.push_back(PendingWrite { io, keys, done: false, then: Vec::new() });
     }
 
     fn push(&mut self, output: Output) {
@@ -343,6 +346,7 @@ impl Engine {
             circles: BTreeMap::new(),
             peers: BTreeMap::new(),
             permitted: BTreeSet::new(),
+            rosters: BTreeMap::new(),
             addresses: BTreeMap::new(),
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
@@ -369,8 +373,7 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let times = |circle: &Circle| [circle.repair_at_ms, circle.enact_at_ms(), circle.grants_at_ms()];
-        let repairs = self.circles.values().flat_map(times).flatten();
+        let repairs = self.circles.values().filter_map(Circle::wake_at_ms);
         let others = [self.next_reconcile_ms(), self.next_retry_ms(), self.wants.next_deadline_ms()];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -392,7 +395,7 @@ impl Engine {
         }
         while self.outbox.writes.front().is_some_and(|write| write.done) {
             let write = self.outbox.writes.pop_front().expect("the loop condition saw it");
-            self.desk.store.written(&write.batch);
+            self.desk.store.written(&write.keys);
             self.outbox.ready.extend(write.then);
         }
     }
@@ -473,7 +476,7 @@ impl Engine {
         let mut online: Vec<DeviceId> = self.peers.keys().copied().collect();
         online.push(self.desk.me());
         for circle in self.circles.values_mut() {
-            if let Err(error) = circle.repair(&online, &mut self.desk) {
+            if let Err(error) = circle.tend(&online, &mut self.desk) {
                 tracing::error!(circle = %circle.id.short(), %error, "the roster could not be mended");
             }
         }

@@ -77,17 +77,25 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 message: vec![2; 3],
                 operations: vec![vec![3; 32], vec![4; 32]],
                 epoch: vec![5; 32],
+                renews: vec![vec![6; 32]],
             }),
         ),
         (
             "entry.keys",
-            Body::Keys(entry::KeyBundle { keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }] }),
+            Body::Keys(entry::KeyBundle {
+                keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
+                operations: vec![vec![3; 32]],
+            }),
         ),
         (
             "entry.changes",
             Body::Changes(entry::Changes { document: vec![1; 16], kind: 2, changes: vec![vec![3], vec![4, 5]] }),
         ),
-        ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3] })),
+        ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
+        (
+            "entry.plea",
+            Body::Plea(entry::Plea { epoch: vec![1; 32], depth: 7, tags: vec![vec![2; 16]], key_package: vec![3; 3] }),
+        ),
     ]
 }
 
@@ -303,12 +311,18 @@ fn files(made: &mut Made) {
 }
 
 fn records(made: &mut Made) {
-    made.message("local.checkpoint", &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3] });
+    made.message(
+        "local.checkpoint",
+        &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3], operations: vec![vec![3; 32]] },
+    );
     let under = vec![vec![3; 16]];
-    let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under };
+    let operations = vec![vec![4; 32]];
+    let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under, operations };
     made.message("local.content-key", &key);
     made.message("local.document", &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2 });
     made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
+    let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };
+    made.message("local.plea-package", &package);
     made.message("local.addresses", &local::Addresses { addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()] });
     let invitation = local::Invitation {
         circle: vec![1; 32],

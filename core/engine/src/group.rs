@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
+use crate::OperationId;
+
 /// The epochs that this device is or was in, by id. That one follows another was checked when the commit between them was
 /// processed; what others say of epochs that this device is not in counts for nothing.
 pub(crate) struct Group {
@@ -20,16 +22,18 @@ struct Node {
     /// None for the first epoch, and for one that this device was welcomed into.
     parent: Option<EpochId>,
     checkpoint: Checkpoint,
+    /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
+    after: Vec<OperationId>,
 }
 
 impl Group {
-    pub(crate) fn new(parent: Option<EpochId>, first: Checkpoint) -> Self {
+    pub(crate) fn new(parent: Option<EpochId>, first: Checkpoint, after: Vec<OperationId>) -> Self {
         let head = first.epoch;
-        Self { nodes: BTreeMap::from([(head, Node { parent, checkpoint: first })]), head }
+        Self { nodes: BTreeMap::from([(head, Node { parent, checkpoint: first, after })]), head }
     }
 
-    pub(crate) fn insert(&mut self, parent: Option<EpochId>, checkpoint: Checkpoint) {
-        self.nodes.entry(checkpoint.epoch).or_insert(Node { parent, checkpoint });
+    pub(crate) fn insert(&mut self, parent: Option<EpochId>, checkpoint: Checkpoint, after: Vec<OperationId>) {
+        self.nodes.entry(checkpoint.epoch).or_insert(Node { parent, checkpoint, after });
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
@@ -54,14 +58,19 @@ impl Group {
     }
 
     /// Moves the head to the tip that has the fewest leaves that the log has removed, then the greatest depth, then
-    /// the least id. Returns the former head if it changed.
+    /// the least id; those that cite operations which are not here come last. Returns the former head if it changed.
     ///
     /// A branch that executed a removal beats any longer one that did not, so nobody who was removed wins by
     /// committing much.
-    pub(crate) fn choose_head(&mut self, is_current: impl Fn(&DeviceId) -> bool) -> Option<EpochId> {
+    pub(crate) fn choose_head(
+        &mut self,
+        is_current: impl Fn(&DeviceId) -> bool,
+        is_here: impl Fn(&OperationId) -> bool,
+    ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
+            let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
             let removed = tip.leaves.iter().filter(|leaf| !is_current(leaf)).count();
-            (removed, Reverse(tip.depth), tip.epoch)
+            (early, removed, Reverse(tip.depth), tip.epoch)
         };
         let best = self.tips().min_by_key(|tip| rank(tip)).expect("a tree has a tip").epoch;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
@@ -84,15 +93,34 @@ pub(crate) struct Held {
     pub(crate) derived: bool,
     /// The keys under which it was handed over to all who have those.
     pub(crate) under: BTreeSet<KeyId>,
+    /// The operations that whoever handed it over had. Without them one may not know of whom it must be kept.
+    pub(crate) after: Vec<OperationId>,
 }
 
 impl Keyring {
     /// Takes a key in, or learns more about one. Whether anything was new.
-    pub(crate) fn insert(&mut self, epoch: EpochId, key: ContentKey, derived: bool, under: Option<KeyId>) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        epoch: EpochId,
+        key: ContentKey,
+        derived: bool,
+        under: Option<KeyId>,
+        after: Vec<OperationId>,
+    ) -> bool {
         let id = key.key_id();
         let known = self.keys.contains_key(&id);
-        let held = self.keys.entry(id).or_insert(Held { epoch, key, derived: false, under: BTreeSet::new() });
+        let held = self.keys.entry(id).or_insert(Held {
+            epoch,
+            key,
+            derived: false,
+            under: BTreeSet::new(),
+            after: after.clone(),
+        });
         let mut news = !known;
+        if after.is_empty() && !held.after.is_empty() {
+            held.after.clear();
+            news = true;
+        }
         if derived {
             news |= !held.derived;
             self.derived += usize::from(!held.derived);

@@ -32,7 +32,10 @@ mod proto;
 mod refusal;
 mod store;
 
-pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX, REMIND_BEFORE_MS, SetAsideChange};
+pub use circle::{
+    DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX, PLEA_ANSWERS_MAX, PLEA_KEYS_MAX,
+    REMIND_BEFORE_MS, SetAsideChange,
+};
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{

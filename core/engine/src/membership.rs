@@ -45,14 +45,25 @@
 //! verdict is a function of the verdicts before it and of what is carried out, and what is carried out next is the
 //! least of a set in a total order.
 //!
+//! # Writing, recovery, circles
+//!
+//! What a removed author wrote is not the log's to judge, but follows from it: each operation that brings a device in
+//! begins a [`Stay`], which every removal ends that stands and is not before it, and removals name the changes that
+//! are kept. A device that recovers ([`Action::RecoverDevice`]) is judged like its person: they are in, by an admission
+//! that names the recovery key, and nobody removed them at the same time; and the device was never named before, so
+//! that a signature of the recovery key is good once. A circle's log says which space the circle belongs to, and
+//! whether its people must be in the space ([`Scope`]); it is evaluated by itself.
+//!
 //! # Cost
 //!
 //! With *n* operations, *b* revocations that hit something done at the same time on which somebody's standing or
 //! rights can rest, and *k* operations about one person (a handful): O((1 + b) · n · k) for a full evaluation. "Is
 //! before" is one bit test; the bits cost one word per operation while there is little concurrency, and n²/16 bytes
-//! at worst. An insert costs the union of its parents' bits; if a membership is at hand, then key packages,
-//! acknowledgements, names and people never heard of before update it in place, and everything else has the next
-//! [`Log::membership`] evaluate anew. Figures are in `docs/validation.md`.
+//! at worst. An insert costs the union of its parents' bits. If a membership is at hand, it is updated in place by key
+//! packages, acknowledgements, names and people never heard of before, and by whatever follows everything else and
+//! touches no owner (revocations among it as long as no earlier one was void or hit what others rest on: only then is
+//! the order in which they are decided of no matter). Everything else has the next [`Log::membership`] evaluate anew.
+//! Figures are in `docs/validation.md`.
 //!
 //! # Example
 //!

@@ -43,6 +43,8 @@ pub enum Keyspace {
     /// The last change of each author in each document. Scope: circle, first 16 bytes of the device id. Suffix: the rest
     /// of the actor, document id, kind.
     Authors = 16,
+    /// The key package that pleas offer. Scope: circle.
+    Pleas = 17,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -51,7 +53,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -68,6 +70,7 @@ impl Keyspace {
         Self::Held,
         Self::Commits,
         Self::Authors,
+        Self::Pleas,
         Self::Answers,
         Self::Requests,
     ];

@@ -6,6 +6,7 @@ use std::fmt;
 use clave_engine::crdt::{CrdtError, Document, DocumentKind};
 use clave_engine::crypto::DeviceId;
 use clave_engine::fuzzing::{inside, rogue};
+use clave_engine::membership::Log;
 use clave_engine::{CircleId, EntryId, Key, Keyspace, Refusal, StoreRead};
 
 use crate::{Content, Who, World};
@@ -128,16 +129,20 @@ impl World {
         self.examine(circle).faults
     }
 
-    /// An honest member that nobody removed. Somebody who was removed may not know it.
+    /// An honest member whom nobody removed, going by all operations that any honest device has: somebody who was removed
+    /// may not know it, and two who removed each other may both believe to have stayed.
     pub fn undisputed_member(&mut self, circle: CircleId) -> Option<Who> {
         let mut believers = self.members(circle);
         believers.retain(|who| !self.rogues.is_one(*who));
-        let ids: Vec<DeviceId> = believers.iter().map(|who| self.device(*who).id).collect();
-        let rosters: Vec<BTreeSet<DeviceId>> = believers.iter().map(|who| self.roster(*who, circle)).collect();
-        let stands = |one: &usize| {
-            (0..ids.len()).all(|other| rosters[other].contains(&ids[*one]) || !rosters[*one].contains(&ids[other]))
-        };
-        (0..ids.len()).find(stands).map(|place| believers[place])
+        let mut union = Log::new(circle);
+        for who in &believers {
+            for operation in inside::log(self.engine(*who), circle).into_iter().flat_map(Log::operations) {
+                // It was verified where it comes from.
+                let _ = union.insert_verified(operation.clone());
+            }
+        }
+        let roster = &union.membership().devices;
+        believers.into_iter().find(|who| roster.contains_key(&self.device(*who).id))
     }
 
     fn roster(&mut self, who: Who, circle: CircleId) -> BTreeSet<DeviceId> {
@@ -230,10 +235,22 @@ impl World {
             differs(Check::SameDocuments, format!("{theirs} documents instead of {ours}"));
             return differences;
         }
+        let may_wait = self.was_anybody_removed() || !self.rogues.is_empty();
         for ((_, kind), theirs) in &own.documents {
             let ours = &first.documents.iter().find(|((_, of), _)| of == kind).expect("the keys are equal").1;
-            if theirs.waiting > 0 {
+            // Only who was removed, or lies, leaves changes whose causes nobody has. They are counted, and the same for all.
+            if theirs.waiting != ours.waiting {
+                let (theirs, ours) = (theirs.waiting, ours.waiting);
+                differs(Check::SameDocuments, format!("{theirs} changes wait in the {kind:?} instead of {ours}"));
+            } else if theirs.waiting > 0 && (!may_wait || own.status.waiting == 0) {
                 differs(Check::SameDocuments, format!("{} changes wait in the {kind:?}", theirs.waiting));
+            }
+            if theirs.set_aside != ours.set_aside {
+                let (theirs, ours) = (theirs.set_aside.len(), ours.set_aside.len());
+                differs(
+                    Check::SameDocuments,
+                    format!("{theirs} changes of the {kind:?} are set aside instead of {ours}"),
+                );
             }
             if theirs.heads != ours.heads {
                 differs(Check::SameDocuments, format!("another {kind:?}"));
@@ -369,6 +386,7 @@ struct Reference {
 struct Paper {
     heads: Vec<clave_engine::crdt::ChangeHash>,
     waiting: usize,
+    set_aside: Vec<clave_engine::crdt::ChangeHash>,
     reads: String,
 }
 
@@ -384,8 +402,9 @@ impl Reference {
         for info in engine.documents(circle).expect("a member") {
             let document = engine.document(circle, info.id, info.kind).expect("it is there");
             let (heads, waiting) = (document.heads(), document.held());
+            let set_aside = document.set_aside().iter().map(|change| change.hash).collect();
             let reads = rendered(document).expect("it is of its kind");
-            documents.insert((info.id, info.kind), Paper { heads, waiting, reads });
+            documents.insert((info.id, info.kind), Paper { heads, waiting, set_aside, reads });
         }
         Self {
             status: engine.status(circle).expect("a member"),

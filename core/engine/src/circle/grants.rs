@@ -26,12 +26,19 @@ pub(super) struct Grants {
     reminded: BTreeMap<(PersonId, u64), usize>,
     /// Devices of guests whose date has passed by this device's clock.
     expired: BTreeSet<DeviceId>,
+    /// How often that was determined.
+    looked: u64,
 }
 
 impl Circle {
     /// Whether a device is a guest's whose date has passed by this device's clock.
     pub(super) fn has_expired(&self, device: &DeviceId) -> bool {
         self.grants.expired.contains(device)
+    }
+
+    /// Changes whenever [`has_expired`](Self::has_expired) may.
+    pub(super) fn expired_version(&self) -> u64 {
+        self.grants.looked
     }
 
     /// When [`watch_grants`](Self::watch_grants) has something to do.
@@ -54,6 +61,7 @@ impl Circle {
             .collect();
         (self.grants.version, self.grants.next_ms) = (version, None);
         self.grants.expired.clear();
+        self.grants.looked += 1;
         self.grants.reminded.retain(|(person, date), _| dated.iter().any(|(p, d, _)| (p, d) == (person, date)));
         for (person, expires_ms, devices) in dated {
             if desk.now_ms < expires_ms {

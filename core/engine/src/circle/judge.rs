@@ -20,7 +20,12 @@ pub(super) enum Verdict {
 
 impl Circle {
     /// Takes in envelopes from a peer, several in one go, and tells the desk which were news.
-    pub(crate) fn accept(&mut self, envelopes: Vec<Vec<u8>>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(crate) fn accept(
+        &mut self,
+        peer: DeviceId,
+        envelopes: Vec<Vec<u8>>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         let mut queue = Vec::with_capacity(envelopes.len());
         for bytes in envelopes {
             match Envelope::decode(bytes) {
@@ -30,11 +35,11 @@ impl Circle {
                 Err(refusal) => desk.refuse(refusal),
             }
         }
-        self.settle(queue, desk)
+        self.settle(peer, queue, desk)
     }
 
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
-    pub(crate) fn settle(&mut self, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn settle(&mut self, peer: DeviceId, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
         let mut result = Ok(());
         while !queue.is_empty() {
@@ -47,7 +52,7 @@ impl Circle {
                 }
             }
             for (envelope, awaits) in waiting {
-                self.hold(&envelope, awaits, desk);
+                self.hold(&envelope, awaits, peer, desk);
             }
             queue = match self.unlocked(desk) {
                 Ok(unlocked) => unlocked,
@@ -71,20 +76,34 @@ impl Circle {
         }
     }
 
-    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, desk: &mut Desk) {
+    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, peer: DeviceId, desk: &mut Desk) {
         if self.held.contains(&envelope.id) {
-            return self.held.insert(envelope.id, awaits, envelope.bytes.len());
+            return self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
         }
-        if !self.held.has_room_for(envelope.bytes.len()) {
-            return desk.refuse(Refusal::TooManyHeld);
+        while !self.held.has_room_for(envelope.bytes.len()) {
+            match self.held.makes_room_for(Some(peer)) {
+                Some(id) => self.let_go(id, desk),
+                None => return desk.refuse(Refusal::TooManyHeld),
+            }
         }
-        self.held.insert(envelope.id, awaits, envelope.bytes.len());
+        self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
         self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
             envelope.tag.as_bytes().to_vec(),
         );
         desk.relayed.push((self.id, envelope.id));
+    }
+
+    /// Forgets an entry that waits, as though it had never come: it may come again.
+    fn let_go(&mut self, id: EntryId, desk: &mut Desk) {
+        self.held.remove(&id);
+        desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), id.as_bytes()));
+        let envelope = self.envelope(&id, desk).ok().flatten().and_then(|bytes| Envelope::decode(bytes).ok());
+        if let Some(envelope) = envelope {
+            self.index.remove(envelope.hour, id);
+        }
+        desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), id.as_bytes()));
     }
 
     fn drop_refused(&mut self, envelope: &Envelope, refusal: Refusal, desk: &mut Desk) {
@@ -155,7 +174,7 @@ impl Circle {
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
             // It says nothing to anybody but the device that it is for.
-            Body::Welcome(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
+            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -173,6 +192,7 @@ impl Circle {
                 desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
                 Ok(Verdict::Done)
             }
+            Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
             // What is to take effect must be the same for all, so all must be able to read it.
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) => Err(Refusal::Unexpected),
         }
@@ -194,21 +214,19 @@ impl Circle {
             self.note_unfollowed(parent, id, desk);
             return Ok(Verdict::Done);
         };
-        if commit.operations.len() > COMMIT_OPERATIONS_MAX {
-            return Err(Refusal::Oversized);
-        }
-        let mut heads = Vec::with_capacity(commit.operations.len());
-        for id in &commit.operations {
-            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
-        }
+        let heads = cited(&commit.operations)?;
         if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none()) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
             return Ok(Verdict::Wait(Awaits::Operation(*missing)));
         }
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
+            // It says to give this device a new leaf. What becomes of that shows by the Welcome.
+            Err(clave_crypto::CryptoError::Evicted) if commit.renews.iter().any(|id| id == desk.me().as_bytes()) => {
+                return Ok(Verdict::Done);
+            }
             Err(clave_crypto::CryptoError::Evicted) => {
-                if !self.is_justified(&heads, &[author], &[desk.me()]) {
+                if !self.is_justified(&heads, &[author], [&desk.me()]) {
                     return Err(Refusal::UnjustifiedCommit);
                 }
                 return Ok(Verdict::Done);
@@ -219,19 +237,30 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
-        if let Some(device) = self.awaits_leaving(&heads, &processed.removed) {
+        // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
+        let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
+            processed.removed.iter().copied().partition(|device| processed.added.contains(device));
+        let told = commit.renews.iter().map(|id| DeviceId::try_from(id.as_slice()));
+        let told: BTreeSet<DeviceId> = told.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)?;
+        if let Some(device) = self.awaits_leaving(&heads, &absent) {
             return Ok(Verdict::Wait(Awaits::Leaving(device)));
         }
-        if !self.is_justified(&heads, &present, &processed.removed) {
+        if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)
+            .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }
 
     /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
     /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike.
-    fn is_justified(&self, heads: &[OperationId], present: &[DeviceId], absent: &[DeviceId]) -> bool {
+    fn is_justified<'a>(
+        &self,
+        heads: &[OperationId],
+        present: &[DeviceId],
+        absent: impl IntoIterator<Item = &'a DeviceId>,
+    ) -> bool {
         let at_point;
         let membership = if self.log.heads() == heads {
             self.log.membership()
@@ -241,7 +270,7 @@ impl Circle {
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        present.iter().all(is_in) && !absent.iter().any(|device| is_in(device) && !self.has_left_space(device))
+        present.iter().all(is_in) && !absent.into_iter().any(|device| is_in(device) && !self.has_left_space(device))
     }
 
     fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
@@ -250,10 +279,17 @@ impl Circle {
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
+        let after = self.not_here(cited(&bundle.operations)?);
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, source, desk);
+            self.learn_key(epoch, key, source, after.clone(), desk);
         }
         Ok(Verdict::Done)
+    }
+
+    /// The operations that have not arrived.
+    pub(super) fn not_here(&self, mut operations: Vec<OperationId>) -> Vec<OperationId> {
+        operations.retain(|id| self.log.operation(id).is_none());
+        operations
     }
 
     fn judge_changes(
@@ -275,4 +311,12 @@ impl Circle {
         changes.entry((document, kind)).or_default().extend(read);
         Ok(Verdict::Done)
     }
+}
+
+/// Reads the operations that an entry cites.
+pub(super) fn cited(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, Refusal> {
+    if ids.len() > COMMIT_OPERATIONS_MAX {
+        return Err(Refusal::Oversized);
+    }
+    ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)).collect()
 }

@@ -11,10 +11,11 @@ impl Circle {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None);
+            let after = operations(&record.operations)?;
+            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
-                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under));
+                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
             }
         }
         let mut log = Log::new(id);
@@ -45,6 +46,7 @@ impl Circle {
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
+            pleas: plea::Pleas::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);
@@ -52,7 +54,7 @@ impl Circle {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
-            circle.held.insert(id, Awaits::Key(tag), bytes);
+            circle.held.insert(id, Awaits::Key(tag), bytes, None);
         }
         for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
@@ -100,9 +102,10 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
         let record = local::Checkpoint::decode(record.as_slice())?;
         let checkpoint = Checkpoint::from_bytes(&record.state)?;
         let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
+        let after = operations(&record.operations)?;
         match &mut group {
-            None => group = Some(Group::new(parent, checkpoint)),
-            Some(group) => group.insert(parent, checkpoint),
+            None => group = Some(Group::new(parent, checkpoint, after)),
+            Some(group) => group.insert(parent, checkpoint, after),
         }
     }
     group.ok_or(EngineError::Damaged)
@@ -116,6 +119,10 @@ fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
         entries.push((envelope.hour, id));
     }
     Ok(EntryIndex::from_unsorted(entries))
+}
+
+fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {
+    ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| EngineError::Damaged)).collect()
 }
 
 fn epoch(bytes: &[u8]) -> Result<EpochId, EngineError> {

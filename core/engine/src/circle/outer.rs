@@ -64,7 +64,7 @@ impl Circle {
         }
         desk.events.push(Event::MembershipChanged { circle: self.id });
         self.choose_head(desk);
-        let settled = self.unlocked(desk).and_then(|queue| self.settle(queue, desk));
+        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
         if let Err(error) = settled {
             tracing::error!(circle = %self.id.short(), %error, "entries that waited for the space could not be judged");
         }
@@ -87,7 +87,7 @@ impl Circle {
     }
 
     /// A device that a commit removes because the space has, if this device has not heard of that yet.
-    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &[DeviceId]) -> Option<DeviceId> {
+    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &BTreeSet<DeviceId>) -> Option<DeviceId> {
         let unheard: Vec<&DeviceId> = removed.iter().filter(|device| !self.has_left_space(device)).collect();
         if unheard.is_empty() || !self.is_nested() {
             return None;
@@ -186,12 +186,12 @@ impl Circle {
             // One that is refused means nothing to anybody.
             let _ = self.take_operation(operation, desk);
         }
-        let welcome = proto::Welcome { message: welcome.to_vec() };
+        let welcome = proto::Welcome { message: welcome.to_vec(), operations: Vec::new() };
         self.judge_welcome(author, &welcome, desk).ok()?;
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, Source::Direct, desk);
+            self.learn_key(epoch, key, Source::Direct, Vec::new(), desk);
         }
         let queue = self.unlocked(desk).ok()?;
-        self.settle(queue, desk).ok()
+        self.settle(desk.me(), queue, desk).ok()
     }
 }

@@ -35,11 +35,13 @@ impl Circle {
             .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
+        let operations = self.cites();
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
-            operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),
+            operations: operations.clone(),
+            renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
         };
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
@@ -49,7 +51,7 @@ impl Circle {
                     desk.introducing.push(Introducing { circle: self.id, device, welcome });
                     continue;
                 }
-                let welcome = proto::Welcome { message: message.clone() };
+                let welcome = proto::Welcome { message: message.clone(), operations: operations.clone() };
                 match self.publish_direct(device, Body::Welcome(welcome), desk) {
                     // It published a key that nothing can be sealed to. That must not keep everybody else waiting.
                     Err(EngineError::NoSuchDevice) => {}
@@ -58,14 +60,27 @@ impl Circle {
             }
         }
         let keys = self.out_of_reach();
-        self.enter_epoch(Some(parent), output.checkpoint, desk)?;
+        self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
         let before = self.keys.of_epoch(&parent).map(ContentKey::key_id);
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
 
+    /// The heads of the log, as entries cite them.
+    pub(super) fn cites(&self) -> Vec<Vec<u8>> {
+        self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect()
+    }
+
     fn out_of_reach(&self) -> Vec<KeyId> {
-        self.keys.out_of_reach(self.group.line_of(self.group.head().epoch))
+        let mut ids = self.keys.out_of_reach(self.group.line_of(self.group.head().epoch));
+        ids.retain(|id| self.keys.held(id).is_some_and(|held| self.may_hand_over(held)));
+        ids
+    }
+
+    /// Whether this device has seen all that whoever handed it the key had seen: if not, it may not know of a removal, and
+    /// of whom the key must be kept.
+    pub(super) fn may_hand_over(&self, held: &crate::group::Held) -> bool {
+        held.after.iter().all(|id| self.log.operation(id).is_some())
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
@@ -86,7 +101,7 @@ impl Circle {
                 epoch: epoch.as_bytes().to_vec(),
                 key: key.clone(),
             };
-            let bundle = proto::KeyBundle { keys: keys.iter().map(key).collect() };
+            let bundle = proto::KeyBundle { keys: keys.iter().map(key).collect(), operations: self.cites() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -97,7 +112,10 @@ impl Circle {
         let (membership, surroundings) = (self.log.membership(), &self.surroundings);
         let is_listed =
             |leaf: &DeviceId| membership.devices.contains_key(leaf) && surroundings.let_in(membership, leaf);
-        if self.group.choose_head(is_listed).is_some() {
+        let log = &self.log;
+        let is_here = |id: &OperationId| log.operation(id).is_some();
+        if self.group.choose_head(is_listed, is_here).is_some() {
+            self.pleas.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -122,15 +140,18 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
-            // Whoever is out leads nobody anywhere.
-            return Err(Refusal::NotAllowed);
+            // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
+            return Ok(Verdict::Done);
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
         // arrived, the choice of the head counts them as removed.
         if self.group.get(&checkpoint.epoch).is_some() {
             return Ok(Verdict::Done);
         }
-        self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        let after = self.not_here(super::judge::cited(&welcome.operations)?);
+        self.enter_epoch(None, checkpoint, after, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        // Should that fail, the next plea offers the same once more, which does no harm.
+        let _ = self.note_used(&joined.reference, desk);
         Ok(Verdict::Done)
     }
 

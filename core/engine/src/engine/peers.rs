@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 
 use super::*;
+use crate::circle::RosterVersion;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::local;
@@ -37,6 +38,8 @@ pub(super) struct Peer {
     pub(super) circles: BTreeSet<CircleId>,
     /// The circles that were named to it; none before the first hello.
     told: Option<BTreeSet<CircleId>>,
+    /// Whether nothing has happened since it was last looked at what is shared with it.
+    settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
@@ -229,7 +232,7 @@ impl Engine {
         }
         // Who speaks of a circle knows it, whatever became of its hello.
         if let Some(link) = self.peers.get_mut(&peer).filter(|link| link.ready) {
-            link.circles.insert(id);
+            link.settled &= !link.circles.insert(id);
         }
         Ok(id)
     }
@@ -248,6 +251,22 @@ impl Engine {
 
     /// Lets in who became a member, shuts out who no longer is, and begins to reconcile what is newly shared.
     pub(super) fn update_permissions(&mut self) {
+        let rosters: BTreeMap<CircleId, RosterVersion> =
+            self.circles.iter().map(|(id, circle)| (*id, circle.roster_version())).collect();
+        let changed = rosters != self.rosters;
+        if changed {
+            self.rosters = rosters;
+            self.permit_members();
+        }
+        for device in self.ready_peers() {
+            let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
+            if changed || !std::mem::replace(&mut peer.settled, true) {
+                self.share(device);
+            }
+        }
+    }
+
+    fn permit_members(&mut self) {
         let me = self.desk.me();
         let members: BTreeSet<DeviceId> =
             self.circles.values().flat_map(|circle| circle.members()).filter(|device| *device != me).collect();
@@ -267,19 +286,22 @@ impl Engine {
                 self.welcome_peer(new);
             }
         }
-        for device in self.ready_peers() {
-            let shared = self.circles_shared_with(&device);
-            let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
-            let is_news = peer.told.as_ref() != Some(&shared);
-            peer.begun.retain(|circle| shared.contains(circle) && peer.circles.contains(circle));
-            let begun = peer.begun.clone();
-            let ready: BTreeSet<CircleId> = shared.intersection(&peer.circles).copied().collect();
-            if is_news {
-                self.say_hello(device, true);
-            }
-            for circle in ready.difference(&begun) {
-                self.begin_reconcile(device, *circle);
-            }
+    }
+
+    /// Names the circles that are shared with a peer, if that is news, and begins to reconcile those that it named too.
+    fn share(&mut self, device: DeviceId) {
+        let shared = self.circles_shared_with(&device);
+        let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
+        peer.settled = true;
+        let is_news = peer.told.as_ref() != Some(&shared);
+        peer.begun.retain(|circle| shared.contains(circle) && peer.circles.contains(circle));
+        let begun = peer.begun.clone();
+        let ready: BTreeSet<CircleId> = shared.intersection(&peer.circles).copied().collect();
+        if is_news {
+            self.say_hello(device, true);
+        }
+        for circle in ready.difference(&begun) {
+            self.begin_reconcile(device, *circle);
         }
     }
 
@@ -358,7 +380,8 @@ impl Engine {
             *link = Peer { ready: true, unread, bulk_in_flight, told, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
-        self.peers.get_mut(&peer).expect("take_frame() saw it").circles = circles;
+        let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
+        (link.circles, link.settled) = (circles, false);
         // What is shared is reconciled as this input ends.
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Engine {
             self.wants.arrived(&entry_id(envelope));
         }
         let circle = self.circles.get_mut(&circle).expect("shared() found it");
-        if let Err(error) = circle.accept(entries.envelopes, &mut self.desk) {
+        if let Err(error) = circle.accept(peer, entries.envelopes, &mut self.desk) {
             tracing::error!(%error, "entries could not be taken in");
         }
         let news = std::mem::take(&mut self.desk.relayed);

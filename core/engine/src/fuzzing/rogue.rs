@@ -142,17 +142,19 @@ fn body(said: Said) -> entry::entry::Body {
             epoch: epoch.as_bytes().to_vec(),
             message,
             operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            renews: Vec::new(),
         }),
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys
                 .into_iter()
                 .map(|(epoch, key)| entry::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.to_vec() })
                 .collect(),
+            operations: Vec::new(),
         }),
         Said::Changes { document, kind, changes } => {
             Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })
         }
-        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message }),
+        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message, operations: Vec::new() }),
         Said::Garbage(bytes) => Body::Operation(bytes),
     }
 }

@@ -92,7 +92,10 @@ fn change_as(actor: Actor, id: [u8; 6], now_ms: u64, circle: CircleId) -> Body {
 }
 
 fn bundle(epoch: [u8; 32], key: [u8; 32]) -> Body {
-    Body::Keys(proto::KeyBundle { keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }] })
+    Body::Keys(proto::KeyBundle {
+        keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }],
+        operations: Vec::new(),
+    })
 }
 
 fn head(rig: &Rig, who: usize, circle: CircleId) -> [u8; 32] {
@@ -540,7 +543,7 @@ fn commits_of_garbage_are_refused_or_wait() {
         let rig = &mut *rig.borrow_mut();
         let parent = head(rig, ALICE, circle).to_vec();
         let operations = vec![rig.first_operation(ALICE, circle)];
-        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations };
+        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations, renews: Vec::new() };
         let short = proto::Commit { parent: vec![1; 31], ..commit.clone() };
         let many = proto::Commit { operations: vec![vec![1; 32]; 4_097], ..commit.clone() };
         for (why, commit) in
@@ -569,7 +572,7 @@ fn welcomes_of_garbage_are_refused() {
     let rig = RefCell::new(rig);
     few_cases(any::<Vec<u8>>(), |message| {
         let rig = &mut *rig.borrow_mut();
-        let welcome = Body::Welcome(proto::Welcome { message });
+        let welcome = Body::Welcome(proto::Welcome { message, operations: Vec::new() });
         // Under a key that others have it says nothing to anybody.
         let open = rig.seal(BOB, circle, welcome.clone());
         rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.give(BOB, ALICE, circle, vec![open]));
@@ -633,7 +636,7 @@ fn a_bundle_with_one_bad_key_teaches_none() {
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32] },
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31] },
     ];
-    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys }));
+    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys, operations: Vec::new() }));
     rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange(circle);
 }
@@ -649,7 +652,8 @@ fn a_flood_of_keys_neither_grows_the_keyring_for_ever_nor_keeps_anybody_from_joi
             let key = *blake3::hash(&[round.to_be_bytes(), n.to_be_bytes()].concat()).as_bytes();
             proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
         });
-        let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect() }));
+        let entry =
+            rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new() }));
         rig.give(BOB, ALICE, circle, vec![entry]);
         rig.settle();
     }
@@ -691,12 +695,38 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
         let key = *blake3::hash(&n.to_be_bytes()).as_bytes();
         proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
     });
-    let flood = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect() }));
+    let flood = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new() }));
     let entry = rig.seal(BOB, circle, bundle([3; 32], [7; 32]));
     rig.give(BOB, ALICE, circle, vec![flood]);
     assert_eq!(held(&rig, ALICE, circle), 1);
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert_eq!(held(&rig, ALICE, circle), 0);
+}
+
+#[test]
+fn a_flood_that_waits_makes_room_for_what_others_bring() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, BOB);
+    rig.listen(ALICE, BOB);
+    rig.listen(ALICE, CAROL);
+    let key = |n: u32| ContentKey::from_bytes((*blake3::hash(&n.to_be_bytes()).as_bytes()).into());
+    let bytes = crate::HELD_BYTES_MAX / 80;
+    let long = |n| proto::Changes { document: vec![1; 16], kind: 1, changes: vec![vec![n; bytes - 4_096]] };
+    for n in 0..90 {
+        let entry = rig.seal_under(BOB, circle, &key(n.into()), Body::Changes(long(n)));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        rig.drain(ALICE);
+    }
+    let full = held(&rig, ALICE, circle);
+    assert!(full < 90 && rig.refusals(ALICE).contains_key(&Refusal::TooManyHeld));
+    let entry = rig.seal_under(CAROL, circle, &key(99), Body::Changes(long(99)));
+    let id = entry_id(&entry);
+    rig.give(CAROL, ALICE, circle, vec![entry]);
+    rig.drain(ALICE);
+    assert!(rig.entry_ids(ALICE, circle).contains(&id));
+    assert_eq!(held(&rig, ALICE, circle), full);
 }
 
 // For one device.

@@ -28,6 +28,7 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) ->
         epoch: output.checkpoint.epoch.as_bytes().to_vec(),
         message: output.message,
         operations,
+        renews: Vec::new(),
     }
 }
 
@@ -97,7 +98,7 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     let package = devices[&alice].key_packages.last_resort.clone().expect("there is always one");
     let change = RosterChange { add: vec![package], remove: Vec::new() };
     let message = Mls.commit(&device, &own, &change, &mut rig.entropy).expect("it can").welcome.expect("one was added");
-    let welcome = Body::Welcome(proto::Welcome { message });
+    let welcome = Body::Welcome(proto::Welcome { message, operations: Vec::new() });
     let before = head(&rig, ALICE, circle);
     let entry = rig.seal_direct(CAROL, ALICE, circle, welcome.clone());
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
@@ -109,7 +110,9 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
     rig.settle();
     assert_ne!(head(&rig, ALICE, circle), before);
-    rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    let before = head(&rig, ALICE, circle);
+    rig.give(CAROL, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), before);
     rig.honest_exchange_of(circle, &[ALICE, CAROL]);
 }
 
@@ -141,7 +144,7 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect() });
+    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new() });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
@@ -256,4 +259,139 @@ fn who_was_removed_is_heard_no_more() {
     rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
     assert!(rig.devices[CAROL].engine.circles[&circle].content_key(&rig.tag(ALICE, circle)).is_none());
     rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+// Pleas.
+
+/// How many entries for one device alone `who` has.
+fn direct_to(rig: &Rig, who: usize, circle: CircleId, recipient: usize) -> usize {
+    let tag = crate::entry::direct_tag(circle, &rig.devices[recipient].id);
+    let ids = rig.entry_ids(who, circle).into_iter();
+    let entries = ids.map(|id| rig.stored(who, crate::Keyspace::Entries, circle, id.as_bytes()));
+    entries.filter(|entry| crate::entry::Envelope::decode(entry.clone()).is_ok_and(|it| it.tag == tag)).count()
+}
+
+fn plea(rig: &mut Rig, from: usize, tags: Vec<Vec<u8>>) -> proto::Plea {
+    let key = DeviceKey::from_seed(rig.devices[from].key.seed().clone());
+    let key_package = Mls.key_package(&key, false, &mut rig.entropy).public;
+    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package }
+}
+
+#[test]
+fn a_device_that_cannot_follow_the_head_gets_a_new_leaf() {
+    let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    // Carol joins on Bob's branch, which loses, and has lost what she needs to be added to the other.
+    rig.disconnect(ALICE, BOB);
+    rig.invite(BOB, circle, CAROL);
+    rig.disconnect(BOB, CAROL);
+    let mut batch = crate::Batch::default();
+    for key in rig.store(CAROL).into_keys().filter(|key| key.keyspace == crate::Keyspace::KeyPackages) {
+        batch.remove(key);
+    }
+    rig.devices[CAROL].store.write(&batch);
+    rig.reopen(CAROL);
+    rig.renew(ALICE, circle);
+    rig.renew(ALICE, circle);
+    rig.connect(ALICE, BOB);
+    rig.settle();
+    rig.connect(ALICE, CAROL);
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    assert_eq!(rig.refusals(CAROL).get(&Refusal::Unexpected), Some(&1));
+    assert_ne!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+    for _ in 0..6 {
+        rig.settle();
+    }
+    assert_eq!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn pleas_all_day_cost_a_bounded_answer() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let tag = rig.tag(ALICE, circle).as_bytes().to_vec();
+    rig.disconnect(ALICE, BOB);
+    rig.listen(ALICE, BOB);
+    for _ in 0..40 {
+        let plea = plea(&mut rig, BOB, vec![tag.clone()]);
+        let entry = rig.seal_direct(BOB, ALICE, circle, Body::Plea(plea));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        rig.drain(ALICE);
+    }
+    // Keys and a Welcome for each plea that was answered.
+    assert_eq!(direct_to(&rig, ALICE, circle, BOB), 2 * crate::PLEA_ANSWERS_MAX as usize);
+    let plea = plea(&mut rig, BOB, vec![tag; crate::PLEA_KEYS_MAX + 1]);
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Plea(plea));
+    rig.refuses(ALICE, Refusal::Oversized, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+}
+
+#[test]
+fn a_plea_of_who_was_removed_or_with_anothers_key_package_brings_nothing() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let before = head(&rig, ALICE, circle);
+    let foreign =
+        proto::Plea { key_package: plea(&mut rig, CAROL, Vec::new()).key_package, ..plea(&mut rig, BOB, Vec::new()) };
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Plea(foreign));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!((head(&rig, ALICE, circle), direct_to(&rig, ALICE, circle, BOB)), (before, 0));
+    let tag = rig.tag(ALICE, circle).as_bytes().to_vec();
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    let removal = Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() };
+    rig.act(ALICE, circle, removal);
+    rig.settle();
+    let plea = plea(&mut rig, BOB, vec![tag]);
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Plea(plea));
+    rig.give(CAROL, ALICE, circle, vec![entry]);
+    // The plea is carried like any entry of somebody who may not know yet. Nothing answers it.
+    assert_eq!(direct_to(&rig, ALICE, circle, BOB), 0);
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+#[test]
+fn a_commit_that_lies_about_whom_it_renews_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let carol = rig.devices[CAROL].id;
+    let sound = commit(&mut rig, BOB, circle, &RosterChange::default());
+    let lie = proto::Commit { renews: vec![carol.as_bytes().to_vec()], ..sound };
+    let entry = rig.seal(BOB, circle, Body::Commit(lie));
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    // Carol gets a new leaf without a word about it.
+    let add = vec![plea(&mut rig, CAROL, Vec::new()).key_package];
+    let silent = commit(&mut rig, BOB, circle, &RosterChange { add, remove: vec![carol] });
+    assert!(silent.renews.is_empty());
+    let entry = rig.seal(BOB, circle, Body::Commit(silent));
+    for who in [ALICE, CAROL] {
+        rig.refuses(who, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, who, circle, vec![entry.clone()]));
+    }
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
+    let of = |operations| {
+        let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
+        Body::Keys(proto::KeyBundle { keys, operations })
+    };
+    let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();
+    let entry = rig.seal_direct(BOB, ALICE, circle, of(vec![vec![8; 32]]));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert!(has(&rig, ALICE) && !has(&rig, CAROL));
+    // It outlives a restart; and whoever gives it with nothing that is missing here lifts it.
+    rig.reopen(ALICE);
+    rig.connect(ALICE, BOB);
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    assert!(!has(&rig, CAROL));
+    let operations = heads(&rig, BOB, circle);
+    let entry = rig.seal_direct(BOB, ALICE, circle, of(operations));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert!(has(&rig, CAROL));
 }

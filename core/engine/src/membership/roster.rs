@@ -207,9 +207,9 @@ impl Membership {
         let devices = devices.map(|device| DeviceEntry {
             certificate: device.certificate,
             consent: device.consent,
+            noise: device.noise,
             name: device.name.clone(),
             key_packages: device.key_packages.clone(),
-            noise: device.noise,
         });
         let (name, devices, recovery) = (somebody.name.clone(), devices.collect(), somebody.recovery);
         Some(PersonEntry { person, name, devices, invitation: None, recovery })

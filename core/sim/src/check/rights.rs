@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::crypto::{DeviceId, EpochId, PersonId};
+use clave_engine::crypto::{DeviceId, EpochId, KeyId, PersonId};
 use clave_engine::fuzzing::inside::{self, Inside, What};
 use clave_engine::membership::{Action, DeviceStanding, Log, Operation, Role};
 use clave_engine::{CircleId, Keyspace, OperationId, StoreRead};
@@ -71,11 +71,17 @@ impl World {
     /// in the end, or an operation outside the commit's past brings the device in again, or a rogue gave the key away.
     pub(super) fn check_later_keys(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
         let (mut commits, mut leaked) = (Vec::new(), BTreeSet::new());
+        let mut bundles: BTreeMap<EpochId, Vec<(DeviceId, KeyId)>> = BTreeMap::new();
         for entry in self.opened(circle, first) {
             let by_rogue = self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who));
             match entry.what {
                 What::Commit { epoch, operations, .. } => commits.push((epoch, operations, entry.author)),
                 What::Keys(epochs) if by_rogue => leaked.extend(epochs),
+                What::Keys(epochs) => {
+                    epochs
+                        .into_iter()
+                        .for_each(|epoch| bundles.entry(epoch).or_default().push((entry.author, entry.tag)));
+                }
                 _ => {}
             }
         }
@@ -113,7 +119,16 @@ impl World {
         }
         for (who, derived, epoch, author) in found {
             let by = self.who(&author).map_or_else(|| author.short(), |who| self.device(who).name.clone());
-            let how = if derived { "was in" } else { "was handed the key of" };
+            // Who handed it over, under a key that the device has too.
+            let own: BTreeSet<KeyId> =
+                inside::content_keys(&*self.device(who).disk, circle).into_iter().map(|(key, ..)| key).collect();
+            let handed = bundles.get(&epoch).into_iter().flatten().find(|(_, under)| own.contains(under));
+            let giver = handed.and_then(|(giver, _)| self.who(giver)).map(|who| self.device(who).name.clone());
+            let how = match giver {
+                _ if derived => "was in".to_owned(),
+                Some(giver) => format!("was handed by {giver} the key of"),
+                None => "has the key of".to_owned(),
+            };
             let what =
                 format!("{} {how} {epoch:?}, though the commit by {by} cites the removal", self.device(who).name);
             faults.push(Check::LaterKeys.fault(&what));
