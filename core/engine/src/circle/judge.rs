@@ -39,7 +39,12 @@ impl Circle {
     }
 
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
-    pub(super) fn settle(&mut self, peer: DeviceId, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn settle(
+        &mut self,
+        peer: DeviceId,
+        mut queue: Vec<Envelope>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
         let mut result = Ok(());
         while !queue.is_empty() {
