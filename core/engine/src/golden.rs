@@ -162,6 +162,10 @@ fn joins(made: &mut Made) {
         ("join.finish", Body::Finish(vec![2; 3])),
         ("join.sealed", Body::Sealed(vec![3; 3])),
         ("join.refused", Body::Refused(JoinError::Expired as u32)),
+        (
+            "join.farewell",
+            Body::Farewell(invitation::Farewell { circle: vec![4; 32], operations: vec![vec![5; 3], vec![6; 3]] }),
+        ),
     ] {
         let frame = invitation::JoinFrame { invitation: vec![9; 16], attempt: 0x0102_0304, body: Some(body) };
         made.message(name, &frame);
