@@ -76,8 +76,13 @@ pub(super) async fn remove(
     }
     out.item(removal).await?;
     let deadline = began + wait;
+    let mut rotated_ms = None;
     loop {
         let rotation = rotation(node, &affected).await?;
+        let passed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if rotation.rotated {
+            rotated_ms.get_or_insert(passed_ms);
+        }
         let moved = |event: &Event| {
             matches!(
                 event,
@@ -90,9 +95,9 @@ pub(super) async fn remove(
         if !rotation.finished && tokio::time::timeout_at(deadline, next_event(&mut events, moved)).await.is_ok() {
             continue;
         }
-        let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (confirmed, unconfirmed) = (rotation.confirmed, rotation.unconfirmed);
-        return Ok(Reply::Rotation(reply::Rotation { rotated: rotation.rotated, waited_ms, confirmed, unconfirmed }));
+        let rotated_ms = rotated_ms.filter(|_| rotation.rotated);
+        return Ok(Reply::Rotation(reply::Rotation { rotated_ms, waited_ms: passed_ms, confirmed, unconfirmed }));
     }
 }
 

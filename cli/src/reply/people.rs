@@ -108,7 +108,9 @@ pub(crate) struct Removal {
 /// How far the change of keys is that a removal brings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rotation {
-    pub(crate) rotated: bool,
+    /// After how long they had changed, if they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rotated_ms: Option<u64>,
     pub(crate) waited_ms: u64,
     /// Devices that were seen to use the new keys.
     pub(crate) confirmed: Vec<String>,

@@ -120,20 +120,22 @@ pub(super) fn removal(removal: &reply::Removal) -> Vec<String> {
 }
 
 pub(super) fn rotation(rotation: &reply::Rotation) -> Vec<String> {
-    let seconds = format!("{}.{} s", rotation.waited_ms / 1_000, rotation.waited_ms % 1_000 / 100);
-    if !rotation.rotated {
+    let seconds = |ms: u64| format!("{}.{} s", ms / 1_000, ms % 1_000 / 100);
+    let Some(rotated_ms) = rotation.rotated_ms else {
         return vec![
-            format!("They have not changed within {seconds}. Nothing is written with the old ones meanwhile."),
+            format!(
+                "They have not changed within {}. Nothing is written with the old ones meanwhile.",
+                seconds(rotation.waited_ms)
+            ),
             "`clave access` says when it is done.".to_owned(),
         ];
-    }
-    let mut words =
-        vec![format!("The keys have changed, after {seconds}. Confirmed by {}.", list(&rotation.confirmed))];
+    };
+    let mut words = vec![
+        format!("The keys have changed, after {}.", seconds(rotated_ms)),
+        format!("Seen with the new ones: {}.", list(&rotation.confirmed)),
+    ];
     if !rotation.unconfirmed.is_empty() {
-        words.push(format!(
-            "Not heard from yet: {}. They get the new keys when they are online.",
-            list(&rotation.unconfirmed)
-        ));
+        words.push(format!("Not yet: {}. `clave access` says when.", list(&rotation.unconfirmed)));
     }
     words
 }

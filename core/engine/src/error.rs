@@ -31,7 +31,7 @@ pub enum EngineError {
     #[error(transparent)]
     Name(#[from] crate::NameError),
     /// The caller may not do this.
-    #[error("you may not do this here ({0}): ask an admin or owner of the space")]
+    #[error("this would have no effect: {0}")]
     NotAllowed(crate::membership::Reason),
     /// The caller may not invite.
     #[error("you may not invite people here: ask an admin or owner of the space")]
