@@ -21,10 +21,12 @@ mod access;
 mod documents;
 mod grants;
 mod held;
+mod history;
 mod judge;
 mod open;
 mod outer;
 mod plea;
+mod retention;
 mod roster;
 mod standing;
 
@@ -34,13 +36,17 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
+pub use roster::WELCOME_LEAD_MAX;
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
 /// The most content keys of one circle that are taken from others.
 pub const LEARNED_KEYS_MAX: usize = 16_384;
-/// The most commits of one circle that are remembered because this device might yet enter the epoch they start from.
-const UNFOLLOWED_COMMITS_MAX: usize = 16_384;
+/// The most epochs of one circle from which commits start that are remembered because this device might yet enter them.
+const UNFOLLOWED_EPOCHS_MAX: usize = 16_384;
+/// The most commits that are remembered of one such epoch.
+const UNFOLLOWED_RIVALS_MAX: usize = 64;
 
 /// How many operations of the circle's log and of the space's a roster comes from, and how often guests' dates were looked at.
 pub(crate) type RosterVersion = (usize, usize, u64);
@@ -76,6 +82,7 @@ pub(crate) struct Circle {
     /// The head that is about.
     repair_of: Option<EpochId>,
     pleas: plea::Pleas,
+    seen: retention::Seen,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -115,13 +122,12 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_epoch(id, None, &checkpoint, &[], desk);
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        Ok(Self {
+        let circle = Self {
             id,
             log: Log::new(id),
-            group: Group::new(None, checkpoint, Vec::new()),
+            group: Group::new(checkpoint, desk.now_ms),
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
@@ -138,20 +144,28 @@ impl Circle {
             grants: grants::Grants::default(),
             repair_of: None,
             pleas: plea::Pleas::default(),
+            seen: retention::Seen::default(),
             mended: false,
-        })
+        };
+        circle.file_epoch(&circle.group.head().epoch, desk);
+        Ok(circle)
     }
 
     /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
-        self.plead(online, desk)
+        self.answer_pleas(desk)?;
+        self.plead(online, desk)?;
+        self.acknowledge(desk)?;
+        self.retain(desk);
+        Ok(())
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
-        let times = [self.repair_at_ms, self.pleas.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
+        let times =
+            [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
         times.into_iter().flatten().min()
     }
 
@@ -187,6 +201,7 @@ impl Circle {
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy)
             .map_err(|_| EngineError::TooLarge)?;
         self.keep(&envelope, desk);
+        self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
     }
@@ -275,8 +290,8 @@ impl Circle {
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
         let key = ContentKey::from_bytes(key);
         file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
-        file_epoch(self.id, parent, &checkpoint, &after, desk);
-        self.group.insert(parent, checkpoint, after);
+        self.group.insert(parent, checkpoint, after, desk.now_ms);
+        self.file_epoch(&epoch, desk);
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
@@ -285,10 +300,26 @@ impl Circle {
         Ok(())
     }
 
+    /// Writes down an epoch as it is known now.
+    fn file_epoch(&self, epoch: &EpochId, desk: &mut Desk) {
+        let Some(known) = self.group.record(epoch) else { return };
+        let record = local::Checkpoint {
+            parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
+            state: known.checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
+            operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            depth: known.depth,
+            entered_ms: known.entered_ms,
+        };
+        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
+    }
+
     /// Remembers a commit from before this device joined, or on a branch it is not in.
     fn note_unfollowed(&mut self, parent: EpochId, id: EntryId, desk: &mut Desk) {
-        let known: usize = self.unfollowed.values().map(BTreeSet::len).sum();
-        if known < UNFOLLOWED_COMMITS_MAX && self.unfollowed.entry(parent).or_default().insert(id) {
+        if self.unfollowed.len() >= UNFOLLOWED_EPOCHS_MAX && !self.unfollowed.contains_key(&parent) {
+            return;
+        }
+        let rivals = self.unfollowed.entry(parent).or_default();
+        if rivals.len() < UNFOLLOWED_RIVALS_MAX && rivals.insert(id) {
             desk.put(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()), parent.as_bytes().to_vec());
         }
     }
@@ -337,7 +368,7 @@ impl Circle {
 
     /// The content keys that a newcomer may have.
     pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
-        self.keys.iter()
+        self.keys.iter().filter(|_| self.is_shared())
     }
 
     /// Has the log take the operation in, now or for when its parents arrive.
@@ -368,22 +399,6 @@ impl Circle {
             }
         }
     }
-}
-
-/// Writes down an epoch.
-fn file_epoch(
-    circle: CircleId,
-    parent: Option<EpochId>,
-    checkpoint: &Checkpoint,
-    after: &[OperationId],
-    desk: &mut Desk,
-) {
-    let record = local::Checkpoint {
-        operations: after.iter().map(|id| id.as_bytes().to_vec()).collect(),
-        parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-        state: checkpoint.to_bytes().to_vec(),
-    };
-    desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), checkpoint.epoch.as_bytes()), record.encode_to_vec());
 }
 
 /// Where a content key comes from.

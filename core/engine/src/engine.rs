@@ -14,6 +14,7 @@ use crate::{
 
 mod circles;
 mod commands;
+pub(crate) mod farewell;
 pub(crate) mod fetch;
 mod inviter;
 pub(crate) mod join;
@@ -454,6 +455,7 @@ impl Engine {
         // Before anything else is said to who just came in: it would refuse that.
         self.pump_joins();
         self.update_permissions();
+        self.say_farewells();
         self.spread();
         self.pump();
         self.pump_wants();

@@ -19,7 +19,8 @@ pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The envelope format this version writes, and the only one it reads.
 pub const ENVELOPE_VERSION: u32 = 1;
 
-const HOUR_MS: u64 = 3_600_000;
+/// An hour, in milliseconds.
+pub(crate) const HOUR_MS: u64 = 3_600_000;
 
 /// An envelope whose form was checked, its content not.
 #[derive(Clone)]

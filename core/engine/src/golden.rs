@@ -85,6 +85,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
             Body::Keys(entry::KeyBundle {
                 keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
                 operations: vec![vec![3; 32]],
+                given: vec![vec![4; 16]],
             }),
         ),
         (
@@ -96,6 +97,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
             "entry.plea",
             Body::Plea(entry::Plea { epoch: vec![1; 32], depth: 7, tags: vec![vec![2; 16]], key_package: vec![3; 3] }),
         ),
+        ("entry.acknowledge", Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] })),
     ]
 }
 
@@ -160,6 +162,10 @@ fn joins(made: &mut Made) {
         ("join.finish", Body::Finish(vec![2; 3])),
         ("join.sealed", Body::Sealed(vec![3; 3])),
         ("join.refused", Body::Refused(JoinError::Expired as u32)),
+        (
+            "join.farewell",
+            Body::Farewell(invitation::Farewell { circle: vec![4; 32], operations: vec![vec![5; 3], vec![6; 3]] }),
+        ),
     ] {
         let frame = invitation::JoinFrame { invitation: vec![9; 16], attempt: 0x0102_0304, body: Some(body) };
         made.message(name, &frame);
@@ -313,7 +319,13 @@ fn files(made: &mut Made) {
 fn records(made: &mut Made) {
     made.message(
         "local.checkpoint",
-        &local::Checkpoint { parent: vec![1; 32], state: vec![2; 3], operations: vec![vec![3; 32]] },
+        &local::Checkpoint {
+            parent: vec![1; 32],
+            state: vec![2; 3],
+            operations: vec![vec![3; 32]],
+            depth: 4,
+            entered_ms: 1_790_000_000_000,
+        },
     );
     let under = vec![vec![3; 16]];
     let operations = vec![vec![4; 32]];

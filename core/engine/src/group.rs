@@ -26,19 +26,89 @@ pub(crate) struct Group {
 struct Node {
     /// None for the first epoch, and for one that this device was welcomed into.
     parent: Option<EpochId>,
-    checkpoint: Checkpoint,
+    depth: u64,
+    entered_ms: u64,
+    /// None once its secrets were erased.
+    checkpoint: Option<Checkpoint>,
     /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
     after: Vec<OperationId>,
 }
 
+/// An epoch as it is written down.
+pub(crate) struct Record<'a> {
+    pub(crate) parent: Option<EpochId>,
+    pub(crate) depth: u64,
+    pub(crate) entered_ms: u64,
+    pub(crate) checkpoint: Option<&'a Checkpoint>,
+    pub(crate) after: &'a [OperationId],
+}
+
 impl Group {
-    pub(crate) fn new(parent: Option<EpochId>, first: Checkpoint, after: Vec<OperationId>) -> Self {
-        let head = first.epoch;
-        Self { nodes: BTreeMap::from([(head, Node { parent, checkpoint: first, after })]), head }
+    pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch };
+        group.insert(None, first, Vec::new(), now_ms);
+        group
     }
 
-    pub(crate) fn insert(&mut self, parent: Option<EpochId>, checkpoint: Checkpoint, after: Vec<OperationId>) {
-        self.nodes.entry(checkpoint.epoch).or_insert(Node { parent, checkpoint, after });
+    /// What is stored; none if no epoch has its secrets.
+    pub(crate) fn restore(
+        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, u64, Option<Checkpoint>, Vec<OperationId>)>,
+    ) -> Option<Self> {
+        let node = |(epoch, parent, depth, entered_ms, checkpoint, after)| {
+            (epoch, Node { parent, depth, entered_ms, checkpoint, after })
+        };
+        let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
+        let head = nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch)?;
+        Some(Self { nodes, head })
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        parent: Option<EpochId>,
+        checkpoint: Checkpoint,
+        after: Vec<OperationId>,
+        now_ms: u64,
+    ) {
+        let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
+        let node = Node { parent, depth, entered_ms: now_ms, checkpoint: Some(checkpoint), after };
+        self.nodes.entry(epoch).or_insert(node);
+    }
+
+    /// Forgets the secrets of an epoch, and keeps its place.
+    pub(crate) fn erase(&mut self, epoch: &EpochId) {
+        if let Some(node) = self.nodes.get_mut(epoch).filter(|_| *epoch != self.head) {
+            node.checkpoint = None;
+        }
+    }
+
+    /// The epochs whose secrets are kept, and when this device entered each.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (&Checkpoint, u64)> {
+        self.nodes.values().filter_map(|node| Some((node.checkpoint.as_ref()?, node.entered_ms)))
+    }
+
+    pub(crate) fn record(&self, epoch: &EpochId) -> Option<Record<'_>> {
+        let Node { parent, depth, entered_ms, checkpoint, after } = self.nodes.get(epoch)?;
+        let (parent, depth, entered_ms, checkpoint) = (*parent, *depth, *entered_ms, checkpoint.as_ref());
+        Some(Record { parent, depth, entered_ms, checkpoint, after })
+    }
+
+    /// Whether this device is in the epoch or was, with its secrets or without.
+    pub(crate) fn knows(&self, epoch: &EpochId) -> bool {
+        self.nodes.contains_key(epoch)
+    }
+
+    /// Whether a depth is at most so far beyond the greatest here.
+    pub(crate) fn is_within_lead(&self, depth: u64, lead: u64) -> bool {
+        let deepest = self.nodes.values().map(|node| node.depth).max().unwrap_or(0);
+        depth <= deepest.saturating_add(lead)
+    }
+
+    pub(crate) fn depth_of(&self, epoch: &EpochId) -> Option<u64> {
+        self.nodes.get(epoch).map(|node| node.depth)
+    }
+
+    pub(crate) fn entered_ms(&self, epoch: &EpochId) -> Option<u64> {
+        self.nodes.get(epoch).map(|node| node.entered_ms)
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
@@ -47,14 +117,14 @@ impl Group {
 
     /// The state of an epoch this device is in.
     pub(crate) fn get(&self, epoch: &EpochId) -> Option<&Checkpoint> {
-        Some(&self.nodes.get(epoch)?.checkpoint)
+        self.nodes.get(epoch)?.checkpoint.as_ref()
     }
 
     /// The epochs this device is in and that none such follows.
     pub(crate) fn tips(&self) -> impl Iterator<Item = &Checkpoint> {
         let parents: BTreeSet<EpochId> = self.nodes.values().filter_map(|node| node.parent).collect();
         let tips = self.nodes.iter().filter(move |(epoch, _)| !parents.contains(epoch));
-        tips.map(|(_, node)| &node.checkpoint)
+        tips.filter_map(|(_, node)| node.checkpoint.as_ref())
     }
 
     /// `epoch` and what it descends from, newest first, as far as this device was there.
@@ -77,7 +147,7 @@ impl Group {
             let removed = absent(&tip.leaves, current).count();
             (early, removed, Reverse(tip.depth), tip.epoch)
         };
-        let best = self.tips().min_by_key(|tip| rank(tip)).expect("a tree has a tip").epoch;
+        let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
     }
 }
@@ -197,7 +267,20 @@ pub(crate) fn epoch_id(bytes: &[u8]) -> Option<EpochId> {
 
 #[cfg(test)]
 mod tests {
+    use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, SealedSecret};
+
     use super::*;
+
+    #[test]
+    fn no_epoch_is_believed_to_be_any_number_of_commits_ahead() {
+        let mut entropy = Entropy::from_seed([1; 32]);
+        let device = DeviceKey::generate(&mut entropy);
+        let mut first = SealedSecret.create(&device, b"group", &mut entropy);
+        first.depth = 7;
+        let group = Group::new(first, 0);
+        assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
+        assert!(!group.is_within_lead(18, 10) && !group.is_within_lead(u64::MAX, 10));
+    }
 
     #[test]
     fn who_is_absent_is_found_in_one_walk() {

@@ -4,8 +4,11 @@
 //! these tests hold are numbered in `docs/validation.md`.
 
 mod entries;
+mod farewells;
 mod frames;
+mod history;
 mod joins;
 mod links;
 mod members;
+mod retention;
 mod rig;

@@ -33,8 +33,8 @@ mod refusal;
 mod store;
 
 pub use circle::{
-    DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX, PLEA_ANSWERS_MAX, PLEA_KEYS_MAX,
-    REMIND_BEFORE_MS, SetAsideChange,
+    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
+    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, SILENT_EPOCHS_MAX, SetAsideChange, WELCOME_LEAD_MAX,
 };
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;

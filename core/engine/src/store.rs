@@ -45,6 +45,8 @@ pub enum Keyspace {
     Authors = 16,
     /// The key package that pleas offer. Scope: circle.
     Pleas = 17,
+    /// The epoch that each device was last seen to follow. Scope: circle. Suffix: device id. Value: the epoch.
+    Seen = 18,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -53,7 +55,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -71,6 +73,7 @@ impl Keyspace {
         Self::Commits,
         Self::Authors,
         Self::Pleas,
+        Self::Seen,
         Self::Answers,
         Self::Requests,
     ];

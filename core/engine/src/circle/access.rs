@@ -12,9 +12,9 @@ impl Circle {
     pub(crate) fn access(&self, me: DeviceId, now_ms: u64) -> Access {
         let membership = self.log.membership();
         let head = self.group.head();
-        let confirmed: BTreeMap<DeviceId, u64> = BTreeMap::new();
+        let confirmed = self.confirmed();
         let is_confirmed =
-            |device: &DeviceId| *device == me || confirmed.get(device).is_some_and(|depth| *depth >= head.depth);
+            |device: &DeviceId| *device == me || confirmed.get(device).is_some_and(|(_, depth)| *depth >= head.depth);
         let mut people: Vec<PersonAccess> = Vec::new();
         for (person, known) in &membership.people {
             let reading = |device: &DeviceId| match known.expires_ms {

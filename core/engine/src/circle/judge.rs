@@ -4,6 +4,7 @@ use clave_crdt::{ChangeInfo, DocumentKind, inspect_change};
 
 use super::*;
 use crate::desk::Introduced;
+use crate::entry::Opened;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
 pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeInfo, Vec<u8>)>>;
@@ -39,7 +40,12 @@ impl Circle {
     }
 
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
-    pub(super) fn settle(&mut self, peer: DeviceId, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn settle(
+        &mut self,
+        peer: DeviceId,
+        mut queue: Vec<Envelope>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
         let mut result = Ok(());
         while !queue.is_empty() {
@@ -151,6 +157,10 @@ impl Circle {
             return if *recipient == desk.me() { self.judge_direct(envelope, desk) } else { Ok(Verdict::Done) };
         }
         let Some(key) = self.keys.get(&envelope.tag) else {
+            if self.is_from_before(envelope, desk) {
+                // It is carried for others, and takes nobody's place.
+                return Ok(Verdict::Done);
+            }
             return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
         };
         let opened = match envelope.open(self.id, key) {
@@ -164,6 +174,21 @@ impl Circle {
         if !heard && self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
             return Ok(Verdict::Wait(Awaits::Author(opened.author)));
         }
+        let author = opened.author;
+        let verdict = self.take(envelope, opened, changes, desk)?;
+        if matches!(verdict, Verdict::Done) && self.is_member(&author) {
+            self.note_seen(author, &envelope.tag, desk);
+        }
+        Ok(verdict)
+    }
+
+    fn take(
+        &mut self,
+        envelope: &Envelope,
+        opened: Opened,
+        changes: &mut ChangesByDocument,
+        desk: &mut Desk,
+    ) -> Result<Verdict, Refusal> {
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
@@ -173,6 +198,8 @@ impl Circle {
             Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
+            // That its author wrote it under this key is all that it says.
+            Body::Acknowledge(_) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
             Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
         }
@@ -194,7 +221,7 @@ impl Circle {
             }
             Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
             // What is to take effect must be the same for all, so all must be able to read it.
-            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) => Err(Refusal::Unexpected),
+            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -207,11 +234,14 @@ impl Circle {
     ) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
         let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
-        if self.group.get(&epoch).is_some() {
+        if self.group.knows(&epoch) {
             return Ok(Verdict::Done);
         }
         let Some(checkpoint) = self.group.get(&parent) else {
-            self.note_unfollowed(parent, id, desk);
+            // From an epoch whose secrets are erased nobody is expected to start any more: if they do, a plea leads back.
+            if !self.group.knows(&parent) {
+                self.note_unfollowed(parent, id, desk);
+            }
             return Ok(Verdict::Done);
         };
         let heads = cited(&commit.operations)?;
@@ -279,7 +309,15 @@ impl Circle {
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
+        let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
+        let given = given.collect::<Result<Vec<_>, _>>()?;
         let after = self.not_here(cited(&bundle.operations)?);
+        if let Source::Under(under) = source {
+            // Should it be a lie, a plea brings them.
+            for id in given {
+                self.note_handed_over(&id, under, desk);
+            }
+        }
         for (epoch, key) in keys {
             self.learn_key(epoch, key, source, after.clone(), desk);
         }

@@ -47,6 +47,7 @@ impl Circle {
             grants: grants::Grants::default(),
             repair_of: None,
             pleas: plea::Pleas::default(),
+            seen: retention::Seen::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);
@@ -59,6 +60,10 @@ impl Circle {
         for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             circle.unfollowed.entry(epoch(&parent)?).or_default().insert(id);
+        }
+        for (suffix, of) in desk.store.all(Keyspace::Seen, scope)? {
+            let device = DeviceId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            circle.seen.restore(device, epoch(&of)?);
         }
         for (suffix, record) in desk.store.all(Keyspace::Documents, scope)? {
             let (kind, id) = suffix.split_last().ok_or(EngineError::Damaged)?;
@@ -97,18 +102,15 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 }
 
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
-    let mut group: Option<Group> = None;
-    for record in desk.store.all(Keyspace::Checkpoints, scope)?.into_values() {
-        let record = local::Checkpoint::decode(record.as_slice())?;
-        let checkpoint = Checkpoint::from_bytes(&record.state)?;
-        let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
-        let after = operations(&record.operations)?;
-        match &mut group {
-            None => group = Some(Group::new(parent, checkpoint, after)),
-            Some(group) => group.insert(parent, checkpoint, after),
-        }
+    let mut records = Vec::new();
+    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+            local::Checkpoint::decode(record.as_slice())?;
+        let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
+        let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
+        records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
     }
-    group.ok_or(EngineError::Damaged)
+    Group::restore(records).ok_or(EngineError::Damaged)
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

@@ -173,6 +173,17 @@ impl Circle {
         self.surroundings.enact_at_ms
     }
 
+    /// Takes in what tells this device that it is out. Each operation counts by itself, as it does in an entry.
+    pub(crate) fn take_farewell(&mut self, operations: Vec<Operation>, desk: &mut Desk) -> Result<(), Refusal> {
+        let taken =
+            operations.into_iter().map(|operation| self.take_operation(operation, desk)).fold(Ok(()), Result::and);
+        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
+        if let Err(error) = settled {
+            tracing::error!(circle = %self.id.short(), %error, "entries that waited for operations could not be judged");
+        }
+        taken
+    }
+
     /// Takes in an introduction to a circle that this device is or was in: it sits on a branch without it, or returns.
     pub(crate) fn welcome_back(
         &mut self,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use clave_crypto::{DeviceId, EpochId, HashContext, KeyId, hash};
+use clave_crypto::{DeviceId, HashContext, KeyId, hash};
 use prost::Message as _;
 
 use super::judge::Verdict;
@@ -41,6 +41,8 @@ pub(super) struct Pleas {
     cursor: Option<KeyId>,
     /// Who said to be further than this device, on a line that it is not in.
     ahead: Option<DeviceId>,
+    /// The last plea of each member that is to be answered, once all that came with it was judged.
+    asking: BTreeMap<DeviceId, proto::Plea>,
     /// Since when how many pleas of each member were answered.
     answered: BTreeMap<DeviceId, (u64, u32)>,
 }
@@ -162,9 +164,9 @@ impl Circle {
         if plea.tags.len() > PLEA_KEYS_MAX {
             return Err(Refusal::Oversized);
         }
-        let epoch = epoch_id(&plea.epoch).ok_or(Refusal::Malformed)?;
-        let tags = plea.tags.iter().map(|tag| KeyId::try_from(tag.as_slice()).map_err(|_| Refusal::Malformed));
-        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        if epoch_id(&plea.epoch).is_none() || plea.tags.iter().any(|tag| KeyId::try_from(tag.as_slice()).is_err()) {
+            return Err(Refusal::Malformed);
+        }
         match self.log.membership().device_standing(author) {
             DeviceStanding::Current => {}
             DeviceStanding::Unknown => return Ok(Verdict::Wait(Awaits::Author(author))),
@@ -174,29 +176,32 @@ impl Circle {
         if !self.is_member(&desk.me()) || !self.pleas.may_answer(author, desk.now_ms) {
             return Ok(Verdict::Done);
         }
-        self.answer(author, epoch, plea, &tags, desk).map_err(|error| {
-            tracing::error!(%error, "a plea could not be answered");
-            Refusal::Unexpected
-        })?;
+        self.pleas.asking.insert(author, plea.clone());
         Ok(Verdict::Done)
     }
 
-    fn answer(
-        &mut self,
-        author: DeviceId,
-        epoch: EpochId,
-        plea: &proto::Plea,
-        tags: &[KeyId],
-        desk: &mut Desk,
-    ) -> Result<(), EngineError> {
-        let held = tags.iter().filter_map(|tag| self.keys.held(tag)).filter(|held| self.may_hand_over(held));
-        let key = |held: &crate::group::Held| proto::ContentKey {
-            epoch: held.epoch.as_bytes().to_vec(),
-            key: held.key.as_bytes().to_vec(),
-        };
-        let keys: Vec<_> = held.map(key).collect();
+    /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
+    pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        for (author, plea) in std::mem::take(&mut self.pleas.asking) {
+            if self.is_member(&author) && self.is_member(&desk.me()) {
+                self.answer(author, &plea, desk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, author: DeviceId, plea: &proto::Plea, desk: &mut Desk) -> Result<(), EngineError> {
+        let tags = plea.tags.iter().filter_map(|tag| KeyId::try_from(tag.as_slice()).ok());
+        let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
+        let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
+        let held = held.filter(|held| self.may_have(&author, held));
+        let keys: Vec<_> = held.map(super::history::wire_key).collect();
         if !keys.is_empty() {
-            self.publish_direct(author, Body::Keys(proto::KeyBundle { keys, operations: self.cites() }), desk)?;
+            self.publish_direct(
+                author,
+                Body::Keys(proto::KeyBundle { keys, operations: self.cites(), given: Vec::new() }),
+                desk,
+            )?;
         }
         self.shut_out(desk)?;
         let head = self.group.head();
@@ -204,7 +209,7 @@ impl Circle {
             // It finds its way by the commits that all have.
             return Ok(());
         }
-        if self.group.get(&epoch).is_none() && (plea.depth, head.epoch) > (head.depth, epoch) {
+        if !self.group.knows(&epoch) && (plea.depth, head.epoch) > (head.depth, epoch) {
             // By the rule that all go by, its line is the better one. It is this device that is behind.
             self.pleas.ahead = Some(author);
             return Ok(());

@@ -13,6 +13,9 @@ use crate::membership::Device;
 const REPAIR_QUIET_MS: u64 = 1_000;
 /// How long each further device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
+/// How far ahead of everything that this device knows the epoch of a Welcome may be, in commits. Depth decides the choice of
+/// the head, and whoever makes up a group makes up its depth.
+pub const WELCOME_LEAD_MAX: u64 = 65_536;
 /// Keys per bundle, so that it fits an entry.
 const BUNDLE_KEYS: usize = 8_192;
 
@@ -25,6 +28,19 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        let mut change = change;
+        if !self.is_shared() && !change.add.is_empty() {
+            // Who is removed first has no part in what is handed over before others come, and those have none in it either.
+            let renewed = |device: &DeviceId| {
+                let of = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).map(|info| info.device);
+                change.add.iter().any(|package| of(package).is_ok_and(|of| of == *device))
+            };
+            let (stay, remove): (Vec<_>, Vec<_>) = change.remove.iter().copied().partition(renewed);
+            if !remove.is_empty() {
+                self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
+                change.remove = stay;
+            }
+        }
         if change.remove.is_empty() {
             // What the commit cites may be sealed with these, so they must not be behind it.
             self.hand_over(self.out_of_reach(), desk)?;
@@ -60,9 +76,11 @@ impl Circle {
                 }
             }
         }
-        let keys = self.out_of_reach();
+        let shared = self.is_shared();
+        let keys = if shared { self.out_of_reach() } else { Vec::new() };
         self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id);
+        // With any other policy those who were in have that key, and those who were not must not.
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
@@ -89,20 +107,19 @@ impl Circle {
         ids.sort_unstable();
         ids.dedup();
         let (head, under) = (self.group.head().epoch, self.head_key().key_id());
-        let held = |id: &KeyId| self.keys.held(id).map(|held| (held.epoch, held.key.as_bytes().to_vec()));
-        let keys: Vec<(EpochId, Vec<u8>)> = ids.iter().filter_map(held).collect();
+        let held = ids.iter().filter_map(|id| self.keys.held(id));
+        let keys: Vec<_> = held.map(super::history::wire_key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         for id in &ids {
             self.note_handed_over(id, under, desk);
         }
+        if !self.is_shared() {
+            return self.hand_over_directly(&ids, desk);
+        }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let key = |(epoch, key): &(EpochId, Vec<u8>)| proto::ContentKey {
-                epoch: epoch.as_bytes().to_vec(),
-                key: key.clone(),
-            };
-            let bundle = proto::KeyBundle { keys: keys.iter().map(key).collect(), operations: self.cites() };
+            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -122,6 +139,7 @@ impl Circle {
         let is_here = |id: &OperationId| log.operation(id).is_some();
         if self.group.choose_head(&listed, is_here).is_some() {
             self.pleas.moved();
+            self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -142,6 +160,9 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
+        if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
+            return Err(Refusal::Oversized);
+        }
         if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
@@ -151,7 +172,7 @@ impl Circle {
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
         // arrived, the choice of the head counts them as removed.
-        if self.group.get(&checkpoint.epoch).is_some() {
+        if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
         let after = self.not_here(super::judge::cited(&welcome.operations)?);

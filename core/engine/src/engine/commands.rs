@@ -80,6 +80,15 @@ impl Engine {
         Ok(self.circle(circle)?.status())
     }
 
+    /// For each device of a circle that is in and was heard of: the furthest epoch that it is known to follow, and how many
+    /// commits led there. A device has confirmed a rotation of the keys once that is the epoch it led to, or a later one.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn confirmed(&self, circle: CircleId) -> Result<BTreeMap<DeviceId, (EpochId, u64)>, EngineError> {
+        Ok(self.circle(circle)?.confirmed())
+    }
+
     /// Command: writes an operation into a circle's membership log. The key agreement follows by itself.
     ///
     /// # Errors

@@ -55,6 +55,10 @@ pub(super) struct Peer {
     retry_at_ms: Option<u64>,
     /// How often that was since the peer last said anything.
     retries: u32,
+    /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
+    pub(super) looked_for_farewells: bool,
+    /// The circles of which it was told so.
+    pub(super) bidden: BTreeSet<CircleId>,
 }
 
 impl Peer {
@@ -257,6 +261,7 @@ impl Engine {
         if changed {
             self.rosters = rosters;
             self.permit_members();
+            self.peers.values_mut().for_each(|peer| peer.looked_for_farewells = false);
         }
         for device in self.ready_peers() {
             let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
@@ -377,7 +382,8 @@ impl Engine {
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
-            *link = Peer { ready: true, unread, bulk_in_flight, told, ..Peer::default() };
+            let bidden = std::mem::take(&mut link.bidden);
+            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");

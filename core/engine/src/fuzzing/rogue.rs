@@ -150,6 +150,7 @@ fn body(said: Said) -> entry::entry::Body {
                 .map(|(epoch, key)| entry::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.to_vec() })
                 .collect(),
             operations: Vec::new(),
+            given: Vec::new(),
         }),
         Said::Changes { document, kind, changes } => {
             Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })

@@ -144,7 +144,8 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys = Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new() });
+    let keys =
+        Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new(), given: Vec::new() });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
@@ -376,7 +377,7 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
     let of = |operations| {
         let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
-        Body::Keys(proto::KeyBundle { keys, operations })
+        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new() })
     };
     let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();
     let entry = rig.seal_direct(BOB, ALICE, circle, of(vec![vec![8; 32]]));
@@ -394,4 +395,41 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     rig.give(BOB, ALICE, circle, vec![entry]);
     rig.settle();
     assert!(has(&rig, CAROL));
+}
+
+#[test]
+fn who_is_drawn_onto_a_private_group_is_not_lost_to_the_others() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    // Bob founds a group of the same name with all who are in, far deeper than the true one, and lets only Alice know.
+    let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    for _ in 0..20 {
+        let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
+        checkpoint = renewed.expect("it can").checkpoint;
+    }
+    let others = [ALICE, CAROL].map(|who| rig.devices[who].id);
+    let devices = &rig.devices[BOB].engine.membership(circle).expect("a member").devices;
+    let package = |device| devices[&device].key_packages.last_resort.clone().expect("there is always one");
+    let change = RosterChange { add: others.into_iter().map(package).collect(), remove: Vec::new() };
+    let output = Mls.commit(&device, &checkpoint, &change, &mut rig.entropy).expect("it can");
+    let (message, operations) = (output.welcome.expect("some were added"), heads(&rig, BOB, circle));
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Welcome(proto::Welcome { message, operations }));
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    rig.listen(ALICE, BOB);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.drain(ALICE);
+    assert_eq!(head(&rig, ALICE, circle), output.checkpoint.epoch);
+    rig.post(ALICE, circle, "from nowhere");
+    rig.connect(BOB, CAROL);
+    for _ in 0..14 {
+        rig.settle();
+    }
+    // They plead for the key of what she wrote, and are brought to where she is.
+    for who in [ALICE, BOB, CAROL] {
+        assert_eq!(head(&rig, who, circle), head(&rig, ALICE, circle), "{who}");
+        assert_eq!(rig.messages(who, circle), ["from nowhere"], "{who}");
+    }
+    rig.connect(ALICE, BOB);
+    rig.honest_exchange(circle);
 }
