@@ -153,6 +153,7 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
         "  open: {} CPU; a first entry writes {entered:?}; a rotation writes {rotated:?}",
         human(open.cpu.as_secs_f64())
     );
+    println!("  entries made, in bytes: {:?}", network.entries);
     println!("  the store's file: {disk_before} B, then {disk_after} B");
     let by_keyspace = |written: &BTreeMap<_, usize>| -> BTreeMap<String, usize> {
         written.iter().map(|(keyspace, bytes)| (format!("{keyspace:?}"), *bytes)).collect()
@@ -164,6 +165,7 @@ fn compare(devices: usize, tree_name: &str, tree: Tree, scale: Scale, data: &Pat
         "parts_cpu_seconds": parts,
         "open_cpu_seconds": open.cpu.as_secs_f64(),
         "first_written": by_keyspace(&entered),
+        "entries_bytes": network.entries,
         "rotation_written": by_keyspace(&rotated),
         "results": results,
     })
@@ -183,6 +185,7 @@ fn our_add_and_remove(network: &mut Network, newcomer: &Person, data: &Path, cos
     // Whatever else the newcomer has to say comes later.
     network.deliver(|from, to, channel| channel == Channel::Join || from.max(to) == BOB);
     let welcomed = network.sent.get(&(ALICE, CAROL)).copied().unwrap_or_default();
+    network.note_entries("add", ALICE);
     costs.insert(Side::AddMake, network.take_cost(ALICE, BOB));
     costs.insert(Side::AddFollow, network.take_cost(BOB, ALICE));
     costs.insert(Side::AddJoin, Cost { wire_bytes: welcomed, ..network.devices[CAROL].take_cost() });
@@ -200,6 +203,7 @@ fn our_add_and_remove(network: &mut Network, newcomer: &Person, data: &Path, cos
         engine.act(circle, action, now_ms).expect("the founder may");
     });
     network.settle();
+    network.note_entries("remove", ALICE);
     costs.insert(Side::RemoveMake, network.take_cost(ALICE, BOB));
     costs.insert(Side::RemoveFollow, network.take_cost(BOB, ALICE));
     assert_eq!(epoch(network, BOB), epoch(network, ALICE));
@@ -211,6 +215,7 @@ fn our_rotate(network: &mut Network, costs: &mut BTreeMap<Side, Cost>) -> BTreeM
     let circle = network.circle;
     network.handle(ALICE, |engine, now_ms| benching::rotate(engine, circle, now_ms).expect("a member may"));
     network.settle();
+    network.note_entries("rotate", ALICE);
     let written = network.devices[ALICE].written.clone();
     costs.insert(Side::RotateMake, network.take_cost(ALICE, BOB));
     costs.insert(Side::RotateFollow, network.take_cost(BOB, ALICE));

@@ -25,6 +25,8 @@ pub struct Device {
     pub cost: Cost,
     /// Bytes written since, by keyspace.
     pub written: BTreeMap<Keyspace, usize>,
+    /// The entries among that, by size, in order.
+    pub entries: Vec<usize>,
     /// The part of its cost that is writing: sealing, and the store's own work.
     write_cpu: Duration,
     seed: [u8; 32],
@@ -43,13 +45,14 @@ impl Device {
         let store = Arc::new(SealedStore::new(store, vault, Entropy::from_seed(person.seed)));
         store.write(vec![identity.to_batch()]).expect(ROOM);
         let engine = open(&store, person.seed, now_ms);
-        let (cost, written) = (Cost::default(), BTreeMap::new());
+        let (cost, written, entries) = (Cost::default(), BTreeMap::new(), Vec::new());
         Self {
             id: identity.device(),
             engine,
             store,
             cost,
             written,
+            entries,
             write_cpu: Duration::ZERO,
             seed: person.seed,
             _folder: folder,
@@ -63,7 +66,7 @@ impl Device {
 
     /// Does something with the engine and then all that it asks for. Returns the frames it sends.
     pub fn handle(&mut self, now_ms: u64, work: impl FnOnce(&mut Engine)) -> Vec<(DeviceId, Channel, Vec<u8>)> {
-        let Self { engine, store, cost, written, write_cpu, .. } = self;
+        let Self { engine, store, cost, written, entries, write_cpu, .. } = self;
         cost.add(|| {
             work(engine);
             let mut frames = Vec::new();
@@ -72,7 +75,7 @@ impl Device {
                 while let Some(output) = engine.poll_output() {
                     match output {
                         Output::Write { io, batch } => {
-                            count(&batch, written);
+                            count(&batch, written, entries);
                             ios.push(io);
                             batches.push(batch);
                         }
@@ -109,13 +112,17 @@ impl Device {
     /// What it cost since this was last asked.
     pub fn take_cost(&mut self) -> Cost {
         let written = std::mem::take(&mut self.written);
+        self.entries.clear();
         let write_cpu = std::mem::take(&mut self.write_cpu);
         Cost { stored_bytes: written.values().sum(), write_cpu, ..std::mem::take(&mut self.cost) }
     }
 }
 
-fn count(batch: &Batch, written: &mut BTreeMap<Keyspace, usize>) {
+fn count(batch: &Batch, written: &mut BTreeMap<Keyspace, usize>, entries: &mut Vec<usize>) {
     for (key, value) in &batch.writes {
+        if key.keyspace == Keyspace::Entries {
+            entries.extend(value.as_ref().map(Vec::len));
+        }
         *written.entry(key.keyspace).or_default() += value.as_ref().map_or(0, Vec::len);
     }
 }
@@ -137,11 +144,13 @@ pub struct Network {
     wire: VecDeque<(usize, usize, Channel, Vec<u8>)>,
     /// Bytes from one to another since this was last taken.
     pub sent: BTreeMap<(usize, usize), usize>,
+    /// The entries that each operation made when it was last done, by size.
+    pub entries: BTreeMap<&'static str, Vec<usize>>,
 }
 
 impl Network {
     pub fn new(devices: Vec<Device>, circle: CircleId, now_ms: u64) -> Self {
-        Self { devices, circle, now_ms, wire: VecDeque::new(), sent: BTreeMap::new() }
+        Self { devices, circle, now_ms, wire: VecDeque::new(), sent: BTreeMap::new(), entries: BTreeMap::new() }
     }
 
     /// Cuts a connection, and what is on its way over it.
@@ -194,6 +203,11 @@ impl Network {
             }
             self.settle();
         }
+    }
+
+    /// Keeps the sizes of the entries that a device made since they were last forgotten.
+    pub fn note_entries(&mut self, operation: &'static str, of: usize) {
+        self.entries.insert(operation, self.devices[of].entries.clone());
     }
 
     /// Forgets what was counted so far.
