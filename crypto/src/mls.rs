@@ -20,6 +20,7 @@
 mod codec;
 mod provider;
 mod storage;
+mod tree;
 
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, ContentType, Credential, CredentialType, CredentialWithKey,
@@ -40,6 +41,8 @@ use crate::group::{
 use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export};
 use provider::Provider;
 use storage::Scratch;
+pub(crate) use storage::{SplitState, join_state, split_state};
+pub(crate) use tree::CutTree;
 
 /// The one cipher suite.
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;
