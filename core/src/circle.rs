@@ -5,7 +5,7 @@ use std::time::Duration;
 use clave_engine::crdt::{ChangeHash, DocumentKind};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Role;
-use clave_engine::{CircleId, CircleStatus, DocumentId, InvitationId, InvitationInfo, InviteLink};
+use clave_engine::{CircleId, CircleStatus, DocumentId, InvitationId, InvitationInfo, InviteLink, Verification};
 
 use crate::node::now_ms;
 use crate::{Calendar, Drive, Error, Node, Note, Timeline};
@@ -39,6 +39,8 @@ pub struct Member {
     pub devices: Vec<MemberDevice>,
     /// Whether it is the person this device belongs to.
     pub is_me: bool,
+    /// Whether their key was compared on this device.
+    pub verification: Verification,
 }
 
 /// A device of a member.
@@ -114,14 +116,22 @@ impl Circle {
     /// [`Error::Stopped`].
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
         let id = self.id;
-        let (membership, mut online) =
-            self.node.read(move |engine| Ok((engine.membership(id)?.clone(), engine.online()))).await?;
+        let (membership, mut online, verifications) = self
+            .node
+            .read(move |engine| {
+                let membership = engine.membership(id)?.clone();
+                let verifications = membership.people.keys().map(|person| engine.verification(id, *person));
+                let verifications = verifications.collect::<Result<Vec<_>, _>>()?;
+                Ok((membership, engine.online(), verifications))
+            })
+            .await?;
         let me = self.node.profile();
         online.push(me.device);
         let mut members: Vec<Member> = membership
             .people
             .into_iter()
-            .map(|(person, known)| Member {
+            .zip(verifications)
+            .map(|((person, known), verification)| Member {
                 person,
                 name: known.name,
                 role: known.role,
@@ -136,6 +146,7 @@ impl Circle {
                     })
                     .collect(),
                 is_me: person == me.person,
+                verification,
             })
             .collect();
         members.sort_by(|a, b| (a.role, &a.name, a.person).cmp(&(b.role, &b.name, b.person)));

@@ -140,6 +140,7 @@ fn join_code(error: JoinError) -> &'static str {
 fn engine_code(error: &EngineError) -> &'static str {
     match error {
         EngineError::NoSuchCircle | EngineError::NoSuchInvitation => "not_found",
+        EngineError::NoVerification => "verification.none",
         EngineError::Join(error) => join_code(*error),
         EngineError::Name(_) => "argument.name",
         EngineError::NotAllowed(_) | EngineError::MayNotInvite | EngineError::Document(CrdtError::NotAuthor) => {

@@ -49,19 +49,20 @@ mod note;
 mod space;
 mod store;
 mod timeline;
+mod verification;
 
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
     Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
     InvitationInfo, InvitationState, InviteLink, JoinError, LinkError, OperationId, PersonAccess, Reading, Refusal,
-    RefusalCounts, SpaceId, check_name,
+    RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
-    crypto::{CryptoError, DeviceId, PersonId},
+    crypto::{CryptoError, DeviceId, PersonId, Sas},
     membership::{AuditRecord, BadPolicy, BrokenChain, History, Policy, Reason, Role, Scope, Warrant, verify_chain},
 };
 pub use diff::ListDiff;

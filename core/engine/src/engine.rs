@@ -25,6 +25,7 @@ mod people;
 pub(crate) mod pieces;
 pub(crate) mod sync;
 mod taking;
+pub(crate) mod verify;
 mod wants;
 
 pub use circles::CircleInfo;
@@ -34,6 +35,7 @@ pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use linking::LinkingError;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
+pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,6 +168,29 @@ pub enum Event {
         /// Which circle.
         circle: CircleId,
     },
+    /// A verification began or came further.
+    VerificationChanged {
+        /// The circle in which the two met.
+        circle: CircleId,
+        /// The other device.
+        device: DeviceId,
+        /// How far it is.
+        step: verify::VerificationStep,
+    },
+    /// Both sides said that they see the same: this person is verified here from now on.
+    PersonVerified {
+        /// The circle in which the two met.
+        circle: CircleId,
+        /// Who.
+        person: clave_crypto::PersonId,
+    },
+    /// A verification came to nothing.
+    VerificationFailed {
+        /// The other device.
+        device: DeviceId,
+        /// Why.
+        why: verify::VerificationFailure,
+    },
     /// Somebody brought this device into a circle of a space.
     CircleJoined {
         /// The space.
@@ -267,6 +292,7 @@ pub struct Engine {
     joins: join::Joins,
     fetches: fetch::Fetches,
     wants: wants::Wants,
+    verifications: verify::Verifications,
     outbox: Outbox,
 }
 
@@ -352,6 +378,7 @@ impl Engine {
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
             wants: wants::Wants::default(),
+            verifications: verify::Verifications::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -375,7 +402,12 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let repairs = self.circles.values().filter_map(Circle::wake_at_ms);
-        let others = [self.next_reconcile_ms(), self.next_retry_ms(), self.wants.next_deadline_ms()];
+        let others = [
+            self.next_reconcile_ms(),
+            self.next_retry_ms(),
+            self.wants.next_deadline_ms(),
+            self.verifications.next_deadline_ms(),
+        ];
         repairs.chain(others.into_iter().flatten()).min()
     }
 
@@ -407,6 +439,7 @@ impl Engine {
         self.reconcile_when_due();
         self.retry_when_due();
         self.wants.expire(now_ms);
+        self.expire_verifications();
         self.finish();
     }
 

@@ -27,6 +27,9 @@ pub enum EngineError {
     /// An invitation cannot be taken up.
     #[error(transparent)]
     Join(#[from] crate::JoinError),
+    /// There is nothing to compare with that device.
+    #[error("there is no verification with that device: begin one while both are connected")]
+    NoVerification,
     /// A name cannot be used.
     #[error(transparent)]
     Name(#[from] crate::NameError),

@@ -41,6 +41,7 @@ pub use clave_crypto as crypto;
 pub use engine::{
     Access, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event, FRAME_BYTES_MAX,
     FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, PersonAccess, Reading,
+    VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

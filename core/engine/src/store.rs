@@ -47,6 +47,8 @@ pub enum Keyspace {
     Pleas = 17,
     /// The epoch that each device was last seen to follow. Scope: circle. Suffix: device id. Value: the epoch.
     Seen = 18,
+    /// Whose keys were compared. Suffix: person id.
+    Marks = 23,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -55,7 +57,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -76,6 +78,7 @@ impl Keyspace {
         Self::Seen,
         Self::Answers,
         Self::Requests,
+        Self::Marks,
     ];
 }
 

@@ -93,6 +93,7 @@ impl Engine {
             self.desk.events.push(Event::Presence { device: peer, online: false });
         }
         self.joins.forget(&peer);
+        self.expire_verifications();
         self.fetches.lose_peer(&peer);
         self.wants.lose_peer(&peer);
         self.finish();
@@ -227,6 +228,7 @@ impl Engine {
             Body::Want(ids) => self.take_want(peer, &ids),
             Body::WantChunks(ids) => self.take_want_chunks(peer, &ids),
             Body::Chunk(chunk) => self.take_chunk(peer, chunk),
+            Body::Verify(step) => self.take_verify(peer, &step),
         }
     }
 
@@ -442,5 +444,6 @@ fn frame_kind(frame: &proto::Frame) -> &'static str {
         Some(Body::Want(_)) => "want",
         Some(Body::WantChunks(_)) => "want chunks",
         Some(Body::Chunk(_)) => "chunk",
+        Some(Body::Verify(_)) => "verify",
     }
 }

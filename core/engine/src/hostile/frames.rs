@@ -468,3 +468,57 @@ fn a_manifest_that_is_not_the_files_ends_the_fetch() {
         rig.honest_exchange(circle);
     });
 }
+
+// Verification.
+
+fn verify(circle: CircleId, session: u8, step: proto::verify::Step) -> Body {
+    Body::Verify(proto::Verify { circle: circle.as_bytes().to_vec(), session: vec![session; 16], step: Some(step) })
+}
+
+fn message(kind: u8, filler: u8) -> proto::verify::Step {
+    proto::verify::Step::Message([&[kind], [filler; 32].as_slice()].concat())
+}
+
+#[test]
+fn a_step_of_a_verification_out_of_turn_is_refused() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let garbage = proto::verify::Step::Message(vec![9; 33]);
+    rig.refuses(ALICE, Refusal::Malformed, |rig| {
+        rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, garbage.clone()))
+    });
+    let verdict = proto::verify::Step::Verdict;
+    for step in [message(2, 1), message(3, 1), verdict(1), verdict(2)] {
+        let body = verify(circle, 1, step);
+        rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(BOB, ALICE, Channel::Sync, body));
+    }
+    // A request waits for the user; nothing that follows counts before.
+    rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, message(1, 1)));
+    let bob = rig.devices[BOB].id;
+    assert_eq!(rig.devices[ALICE].engine.verification_step(bob), Some(crate::VerificationStep::Requested));
+    for step in [message(3, 1), verdict(1)] {
+        let body = verify(circle, 1, step);
+        rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(BOB, ALICE, Channel::Sync, body));
+    }
+    // Carol cannot speak for Bob, nor one session for another.
+    let body = verify(circle, 1, verdict(2));
+    rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(CAROL, ALICE, Channel::Sync, body));
+    let body = verify(circle, 2, verdict(2));
+    rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(BOB, ALICE, Channel::Sync, body));
+    assert_eq!(rig.devices[ALICE].engine.verification_step(bob), Some(crate::VerificationStep::Requested));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_reveal_that_was_not_committed_to_ends_the_verification() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, message(1, 1)));
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    rig.devices[ALICE].engine.accept_verification(bob, now_ms).expect("Bob asked");
+    rig.settle();
+    rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, message(3, 1)));
+    assert_eq!(rig.devices[ALICE].engine.verification_step(bob), None);
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    let verification = rig.devices[ALICE].engine.verification(circle, person).expect("she is in");
+    assert_eq!(verification, crate::Verification::Unverified);
+    rig.honest_exchange(circle);
+}
