@@ -482,6 +482,9 @@ pub(crate) struct Wait {
     /// At least so many other devices are connected
     #[arg(long, value_name = "COUNT")]
     pub(crate) online: Option<usize>,
+    /// At most so many other devices are connected
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) online_max: Option<usize>,
     /// How long to wait
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,

@@ -139,6 +139,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                     messages: wait.messages,
                     file: wait.file,
                     online: wait.online,
+                    online_max: wait.online_max,
                     ..Condition::default()
                 }),
                 "It is so.",

@@ -1,5 +1,7 @@
 //! The chat of a circle.
 
+use std::collections::BTreeMap;
+
 use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Membership;
@@ -305,36 +307,50 @@ fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Messa
 /// Names for actors.
 struct People {
     membership: Membership,
+    /// Whose the devices were that are out, and how those are called.
+    former: BTreeMap<DeviceId, (PersonId, String)>,
     me: PersonId,
 }
 
 impl People {
     fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
-        Ok(Self {
-            membership: engine.membership(id)?.clone(),
-            me: engine.identity().person().ok_or(clave_engine::EngineError::NotLinked)?,
-        })
+        let membership = engine.membership(id)?.clone();
+        let mut former = BTreeMap::new();
+        for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
+            if let Some((person, Some(name))) = engine.person_behind(id, device)? {
+                former.insert(*device, (person, name.to_owned()));
+            }
+        }
+        Ok(Self { membership, former, me: engine.identity().person().ok_or(clave_engine::EngineError::NotLinked)? })
     }
 
     fn device(&self, actor: &Actor) -> Option<DeviceId> {
-        let known = self.membership.devices.keys().chain(self.membership.former_devices.keys());
+        let known = self.membership.devices.keys().chain(self.former.keys());
         known.copied().find(|device| actor.belongs_to(device.as_bytes()))
     }
 
     fn same_person(&self, a: &Actor, b: &Actor) -> bool {
-        let person = |actor| self.membership.person_of(self.device(actor)?);
+        let person = |actor| self.person(self.device(actor)?);
         a.same_author(b) || person(a).is_some_and(|person_a| person(b) == Some(person_a))
+    }
+
+    fn person(&self, device: DeviceId) -> Option<PersonId> {
+        self.membership.person_of(device).or_else(|| self.former.get(&device).map(|(person, _)| *person))
     }
 
     fn author(&self, actor: &Actor) -> Author {
         let device = self.device(actor);
-        let person = device.and_then(|device| self.membership.person_of(device));
-        let name = match (person.and_then(|person| self.membership.people.get(&person)), device) {
-            (Some(person), _) => person.name.clone(),
-            (None, Some(device)) => self.membership.former_devices[&device].name.clone(),
+        let person = device.and_then(|device| self.person(device));
+        let (known, former) = (
+            person.and_then(|person| self.membership.people.get(&person)),
+            device.and_then(|device| self.former.get(&device)),
+        );
+        let name = match (known, former) {
+            (Some(known), _) => known.name.clone(),
+            (None, Some((_, name))) => name.clone(),
             (None, None) => "?".to_owned(),
         };
-        Author { person, device, name, is_me: person == Some(self.me) }
+        Author { person: person.filter(|_| known.is_some()), device, name, is_me: person == Some(self.me) }
     }
 
     fn shown(&self, mut stored: Vec<Stored>) -> Vec<Message> {

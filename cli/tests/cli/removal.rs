@@ -126,38 +126,53 @@ fn whoever_leaves_a_space_reads_what_was_there() {
     assert_eq!(bob.fails(&["space", "leave"]).exit, 4);
 }
 
-/// Two admins who cannot reach each other remove each other: the senior's removal stands, and what the junior did and
-/// wrote meanwhile is set aside until somebody takes it over.
+/// Somebody is removed by one who cannot reach them: what they did and wrote meanwhile is set aside, and what they wrote
+/// can be taken over.
 #[test]
 fn what_was_done_meanwhile_is_set_aside_and_can_be_taken_over() {
     let (zoe, mut zoe_runs, bob, mut bob_runs) = two();
+    let (carol, _carol_runs) = third(&zoe, &bob, "Carol", "tablet");
     assert_eq!(zoe.ok(&["set-aside"]), "Nothing is set aside in “Café 四月”.\n");
     assert_eq!(zoe.ok(&["set-aside", "keep", "--all"]), "There is nothing to take over.\n");
     zoe.ok(&["members", "role", "小明", "admin"]);
-    bob.ok(&["note", "new", "Plan"]);
     zoe.ok(&["chat", "send", "before"]);
-    bob.ok(&["wait", "--messages", "1"]);
-    bob.ok(&["policy", "set", "members-may-invite", "true"]);
+    carol.ok(&["note", "new", "Plan"]);
+    for device in [&zoe, &bob, &carol] {
+        device.ok(&["wait", "--messages", "1"]);
+    }
     zoe_runs.kill();
-    bob_runs.kill();
-
-    bob.ok(&["chat", "send", "written in the dark"]);
+    // On the side of Bob and Carol.
     bob.ok(&["policy", "set", "members-may-invite", "false"]);
+    bob.ok(&["chat", "send", "written in the dark"]);
+    carol.ok(&["wait", "--messages", "2"]);
+    assert!(carol.ok(&["policy"]).contains("members_may_invite  false"));
+    bob_runs.kill();
+    // On Zoë's.
     zoe.ok(&["members", "remove", "小明", "--no-wait"]);
-    let (_carol, _carol_runs);
+    assert!(zoe.ok(&["policy"]).contains("members_may_invite  true"));
+
     let _zoe_runs = zoe.run();
-    // Carol joins at Zoë's, and is online when Bob comes back: he learns from either.
-    (_carol, _carol_runs) = {
-        let carol = crate::harness::Device::new("Carol", "tablet");
-        let running = carol.run();
-        carol.ok(&["join", &zoe.invite()]);
-        (carol, running)
-    };
-    let _bob_runs = bob.run();
-    bob.ok(&["wait", "--removed"]);
-    let failed = bob.fails(&["chat", "send", "x"]);
-    assert!(failed.words.starts_with("You were removed from “Café 四月” by Zoë ("), "{}", failed.words);
-    // What he wrote meanwhile stays on his device: nobody takes anything from him any more.
-    assert!(bob.ok(&["set-aside"]).contains("小明"), "{}", bob.ok(&["set-aside"]));
-    assert!(!zoe.ok(&["chat", "history"]).contains("written in the dark"));
+    carol.ok(&["wait", "--members-max", "2", "--rotated"]);
+    zoe.ok(&["chat", "send", "after"]);
+    carol.ok(&["wait", "--messages", "2"]);
+    carol.ok(&["chat", "send", "answer"]);
+    zoe.ok(&["wait", "--messages", "3"]);
+    for device in [&zoe, &carol] {
+        assert!(device.ok(&["policy"]).contains("members_may_invite  true"));
+        assert!(!device.ok(&["chat", "history"]).contains("written in the dark"));
+        let said = device.ok(&["set-aside"]);
+        let act = "小明's setting of the policy members_may_invite to “false” was set aside because Zoë removed 小明 at the same time.";
+        assert!(said.contains(act), "{said}");
+        assert!(said.contains("1 change by 小明 in the chat ("), "{said}");
+        assert!(said.contains(") is not shown: Zoë removed 小明 at the same time."), "{said}");
+        assert!(said.contains("To take over what they wrote: `clave set-aside keep DOCUMENT`, or --all."), "{said}");
+        assert!(device.ok(&["audit"]).contains("      without effect: 小明's setting of the policy"));
+    }
+    let failed = carol.fails(&["set-aside", "keep", "Plan"]);
+    assert_eq!((failed.exit, failed.words.as_str()), (3, "nothing is set aside in a document “Plan”"));
+    let said = carol.ok(&["set-aside", "keep", "chat"]);
+    assert_eq!(said, "1 change in 1 document is shown to everybody again, on your word.\n");
+    zoe.ok(&["wait", "--messages", "4"]);
+    assert!(zoe.ok(&["chat", "history"]).contains("written in the dark"));
+    assert!(!zoe.ok(&["set-aside"]).contains("in the chat"));
 }

@@ -100,13 +100,8 @@ fn reasons<'a>(
             Some(record) => format!("{} at the same time.", record.sentence),
             None => "It was written during a stay that a removal had ended.".to_owned(),
         };
-        let wrote = audit.iter().find(|record| record.device == device && !record.person_name.is_empty());
-        let person = membership.person_of(device).or_else(|| wrote.and_then(|record| record.person));
-        let name = person.and_then(|person| {
-            let now = membership.people.get(&person).map(|known| known.name.clone());
-            now.or_else(|| membership.former_people.get(&person).map(|former| former.name.clone()))
-        });
-        let name = name.or_else(|| wrote.map(|record| record.person_name.clone())).unwrap_or_else(|| device.short());
+        let behind = engine.person_behind(id, &device)?.and_then(|(_, name)| name);
+        let name = behind.map_or_else(|| device.short(), str::to_owned);
         reasons.insert(device, (name, why));
     }
     Ok(reasons)

@@ -3,8 +3,10 @@
 //! Nothing is sent any more to a device that was removed, so it would never hear of that from those who carried it out.
 //! Whoever is in a circle and meets such a device hands it, over the join channel, the operations that put it out and what
 //! they follow: signed by their authors, and all of them from before its end there, when it could read them anyway. It
-//! takes them in like any others, and its own log tells it. It can be told wrongly, by somebody who does not know yet that
-//! the removal is void: then it hears the rest from those who know, who go on speaking with it.
+//! takes them in like any others, and its own log tells it.
+//!
+//! It can be told wrongly, by somebody who does not know yet that the removal is void, and who would listen to nothing else
+//! that it says. So a device that is in all the same answers in kind, with what it knows.
 
 use super::*;
 use crate::Refusal;
@@ -27,7 +29,9 @@ impl Engine {
                 continue;
             }
             for circle in self.circles.values().filter(|circle| circle.is_member(&me)) {
-                if !peer.bidden.contains(&circle.id)
+                if circle.is_member(device) {
+                    peer.bidden.remove(&circle.id);
+                } else if !peer.bidden.contains(&circle.id)
                     && let Some(operations) = circle.farewell(device)
                 {
                     peer.bidden.insert(circle.id);
@@ -36,10 +40,14 @@ impl Engine {
             }
         }
         for (device, circle, operations) in farewells {
-            let farewell = proto::Farewell { circle: circle.as_bytes().to_vec(), operations };
-            // It answers no invitation.
-            self.send_join(device, InvitationId::from_bytes([0; 16]), 0, FrameBody::Farewell(farewell));
+            self.send_farewell(device, circle, operations);
         }
+    }
+
+    fn send_farewell(&mut self, device: DeviceId, circle: CircleId, operations: Vec<Vec<u8>>) {
+        let farewell = proto::Farewell { circle: circle.as_bytes().to_vec(), operations };
+        // It answers no invitation.
+        self.send_join(device, InvitationId::from_bytes([0; 16]), 0, FrameBody::Farewell(farewell));
     }
 
     pub(super) fn take_farewell(&mut self, peer: DeviceId, farewell: &proto::Farewell) -> Result<(), Refusal> {
@@ -54,7 +62,15 @@ impl Engine {
         let operations =
             farewell.operations.iter().map(|bytes| Operation::decode(bytes).map_err(|_| Refusal::Malformed));
         let operations: Vec<Operation> = operations.collect::<Result<_, _>>()?;
-        circle.take_farewell(operations, &mut self.desk)
+        circle.take_farewell(operations, &mut self.desk)?;
+        // Who is in after all says why, to whoever is in too: once a connection, lest two tell each other for ever.
+        let both_in = circle.is_member(&self.desk.me()) && circle.is_member(&peer);
+        let first = |link: &mut peers::Peer| !link.bidden.contains(&id) && link.contradicted.insert(id);
+        if both_in && self.peers.get_mut(&peer).is_some_and(first) {
+            let operations = self.circles[&id].last_operations(|_| true);
+            self.send_farewell(peer, id, operations);
+        }
+        Ok(())
     }
 }
 
@@ -77,14 +93,19 @@ impl Circle {
             }
         }
         let past = self.log.ancestors(&heads)?;
+        Some(self.last_operations(|operation| past.contains(&operation.id())))
+    }
+
+    /// As many of the last operations of these as fit a farewell, parents first.
+    fn last_operations(&self, of: impl Fn(&Operation) -> bool) -> Vec<Vec<u8>> {
         let mut operations: Vec<Vec<u8>> =
-            self.log.operations().filter(|operation| past.contains(&operation.id())).map(Operation::encode).collect();
+            self.log.operations().filter(|operation| of(operation)).map(Operation::encode).collect();
         let mut bytes = 0;
         let fits = |operation: &&Vec<u8>| {
             bytes += operation.len();
             bytes <= FAREWELL_BYTES
         };
         let count = operations.iter().rev().take(FAREWELL_OPERATIONS_MAX).take_while(fits).count();
-        Some(operations.split_off(operations.len() - count))
+        operations.split_off(operations.len() - count)
     }
 }

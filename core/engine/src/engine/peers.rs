@@ -59,6 +59,8 @@ pub(super) struct Peer {
     pub(super) looked_for_farewells: bool,
     /// The circles of which it was told so.
     pub(super) bidden: BTreeSet<CircleId>,
+    /// The circles of which it told this device so, falsely, and was answered.
+    pub(super) contradicted: BTreeSet<CircleId>,
 }
 
 impl Peer {
@@ -384,8 +386,8 @@ impl Engine {
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
-            let bidden = std::mem::take(&mut link.bidden);
-            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, ..Peer::default() };
+            let (bidden, contradicted) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.contradicted));
+            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, contradicted, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");

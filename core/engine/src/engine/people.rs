@@ -100,6 +100,29 @@ impl Engine {
         Ok(self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.log.audit())
     }
 
+    /// Whose a device is or was, though it may be out or never have been rightly in, and how they are called, as far as
+    /// that is known.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn person_behind(
+        &self,
+        circle: CircleId,
+        device: &DeviceId,
+    ) -> Result<Option<(PersonId, Option<&str>)>, EngineError> {
+        let log = &self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.log;
+        let membership = log.membership();
+        Ok(log.person_of(*device).map(|person| {
+            let known = membership.people.get(&person).map(|known| known.name.as_str());
+            let former = || membership.former_people.get(&person).map(|former| former.name.as_str());
+            let introduced = || {
+                let entries = log.operations().filter_map(|operation| operation.action().introduces().0);
+                entries.into_iter().find(|entry| entry.person == person).map(|entry| entry.name.as_str())
+            };
+            (person, known.or_else(former).or_else(introduced))
+        }))
+    }
+
     /// An operation of a circle's log.
     ///
     /// # Errors

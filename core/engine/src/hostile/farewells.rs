@@ -75,6 +75,34 @@ fn a_farewell_that_is_void_does_not_last() {
     rig.honest_exchange_of(circle, &[ALICE, CAROL]);
 }
 
+/// Two owners remove each other, and Carol heard of the junior's removal only: she listens to Alice no more, but hears from
+/// her why that is void.
+#[test]
+fn who_is_told_falsely_says_so_to_those_who_tell() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let bob = membership.person_of(rig.devices[BOB].id).expect("a member");
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Owner, keep_heads: Vec::new() });
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(ALICE, CAROL);
+    remove(&mut rig, ALICE, circle, BOB);
+    remove(&mut rig, BOB, circle, ALICE);
+    rig.settle();
+    let is_in = |rig: &Rig, sees: usize, who: usize| {
+        rig.devices[sees].engine.membership(circle).expect("a member").devices.contains_key(&rig.devices[who].id)
+    };
+    assert!(!is_in(&rig, CAROL, ALICE) && is_in(&rig, CAROL, BOB));
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    assert!(is_in(&rig, CAROL, ALICE) && !is_in(&rig, CAROL, BOB));
+    assert!(!was_told(&rig, ALICE, circle));
+    assert!(was_told(&rig, BOB, circle), "by Carol");
+    rig.now_ms += 10_000;
+    rig.settle();
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
 #[test]
 fn a_farewell_of_garbage_is_refused() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
