@@ -26,6 +26,7 @@ mod judge;
 mod open;
 mod outer;
 mod plea;
+mod recover;
 mod retention;
 mod roster;
 mod standing;
@@ -36,6 +37,7 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub(crate) use recover::Return;
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
 pub use roster::WELCOME_LEAD_MAX;
 
@@ -85,6 +87,8 @@ pub(crate) struct Circle {
     seen: retention::Seen,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
+    /// Of a device that stands apart: the entry by which it asks to be let in.
+    recovery: Option<EntryId>,
 }
 
 impl Circle {
@@ -146,6 +150,7 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             mended: false,
+            recovery: None,
         };
         circle.file_epoch(&circle.group.head().epoch, desk);
         Ok(circle)
@@ -191,6 +196,7 @@ impl Circle {
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.refuse_apart()?;
         self.end_expired_grants(desk);
         self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
@@ -238,19 +244,19 @@ impl Circle {
 
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
+        self.refuse_apart()?;
         self.keep_what_is_here(&mut action, desk)?;
         let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }
 
-    fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), EngineError> {
+    fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<EntryId, EngineError> {
         // Before it takes effect: who it removes must be able to read it, and who follows must read it first.
         let epoch = self.group.head().epoch;
         let bytes = operation.encode();
         self.take_operation(operation, desk).map_err(|_| EngineError::Malformed)?;
-        self.publish_under(epoch, Body::Operation(bytes), desk)?;
-        Ok(())
+        self.publish_under(epoch, Body::Operation(bytes), desk)
     }
 
     /// The key that entries are sealed under now.
@@ -309,6 +315,8 @@ impl Circle {
             operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
             depth: known.depth,
             entered_ms: known.entered_ms,
+            apart: false,
+            recovery: Vec::new(),
         };
         desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
     }
@@ -358,6 +366,7 @@ impl Circle {
             epoch: head.epoch,
             key: self.head_key().key_id(),
             depth: head.depth,
+            rejoining: self.group.is_apart(),
             leaves: head.leaves.len(),
             entries: self.index.len(),
             held: self.held.len(),

@@ -213,6 +213,7 @@ fn links(made: &mut Made) {
         person_seed: vec![2; 32],
         person_name: "Alice".to_owned(),
         circles: vec![vec![3; 32]],
+        recovery: vec![4; 96],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),

@@ -27,10 +27,11 @@ impl Circle {
                 _ => {}
             }
         }
+        let (group, recovery) = open_group(id, desk)?;
         let mut circle = Self {
             id,
             log,
-            group: open_group(scope, desk)?,
+            group,
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: open_index(scope, desk)?,
@@ -49,12 +50,14 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             mended: false,
+            recovery,
         };
         circle.learn_direct_tags(None);
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-            let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
+            // An export made while entries came in may name one that came too late for it: it comes again.
+            let Some(bytes) = circle.envelope(&id, desk)?.map(|envelope| envelope.len()) else { continue };
             circle.held.insert(id, Awaits::Key(tag), bytes, None);
         }
         for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
@@ -101,16 +104,23 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
     Ok(sorted)
 }
 
-fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
-    let mut records = Vec::new();
-    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+/// The epochs; and, if this device stands apart, the entry by which it asks to be let in.
+fn open_group(id: CircleId, desk: &Desk) -> Result<(Group, Option<EntryId>), EngineError> {
+    let (mut records, mut standing) = (Vec::new(), (None, None));
+    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, id.as_bytes())? {
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, apart, recovery } =
             local::Checkpoint::decode(record.as_slice())?;
+        if apart {
+            let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, id.as_bytes());
+            standing = (Some(checkpoint), EntryId::try_from(recovery.as_slice()).ok());
+            continue;
+        }
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
         let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
         records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
     }
-    Group::restore(records).ok_or(EngineError::Damaged)
+    let (apart, recovery) = standing;
+    Ok((Group::restore(records, apart).ok_or(EngineError::Damaged)?, recovery))
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

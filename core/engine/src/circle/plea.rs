@@ -75,7 +75,8 @@ impl Pleas {
 impl Circle {
     /// Asks a member for what has been missing for a while, if there is one who was not asked lately.
     pub(super) fn plead(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.held.lacks_keys() && self.pleas.ahead.is_none() || !self.is_member(&desk.me()) {
+        let lacks = self.held.lacks_keys() || self.pleas.ahead.is_some() || self.group.is_apart();
+        if !lacks || !self.is_member(&desk.me()) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
         }
@@ -97,7 +98,9 @@ impl Circle {
         let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
         self.pleas.cursor = tags.last().copied();
         let head = self.group.head();
-        let (epoch, depth) = (head.epoch.as_bytes().to_vec(), head.depth);
+        // Who stands apart finds its way from nowhere.
+        let from = if self.group.is_apart() { (EpochId::from_bytes([0; 32]), 0) } else { (head.epoch, head.depth) };
+        let (epoch, depth) = (from.0.as_bytes().to_vec(), from.1);
         let plea = proto::Plea {
             epoch,
             depth,
@@ -183,7 +186,7 @@ impl Circle {
     /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
     pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         for (author, plea) in std::mem::take(&mut self.pleas.asking) {
-            if self.is_member(&author) && self.is_member(&desk.me()) {
+            if self.is_member(&author) && self.is_member(&desk.me()) && !self.group.is_apart() {
                 self.answer(author, &plea, desk)?;
             }
         }

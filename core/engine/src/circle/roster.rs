@@ -28,6 +28,7 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        self.refuse_apart()?;
         let mut change = change;
         if !self.is_shared() && !change.add.is_empty() {
             // Who is removed first has no part in what is handed over before others come, and those have none in it either.
@@ -137,7 +138,11 @@ impl Circle {
         let listed = self.listed();
         let log = &self.log;
         let is_here = |id: &OperationId| log.operation(id).is_some();
-        if self.group.choose_head(&listed, is_here).is_some() {
+        let was_apart = self.group.is_apart();
+        if let Some(former) = self.group.choose_head(&listed, is_here) {
+            if was_apart {
+                self.note_returned(former, desk);
+            }
             self.pleas.moved();
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
@@ -209,7 +214,7 @@ impl Circle {
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.is_member(&desk.me()) {
+        if !self.is_member(&desk.me()) || self.group.is_apart() {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
@@ -223,7 +228,7 @@ impl Circle {
     /// Mends what the head lacks when it is this device's turn: after a quiet while the one with the least hash of epoch
     /// and device, each further one a step later.
     pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        if self.mended {
+        if self.mended || self.group.is_apart() {
             return Ok(());
         }
         let change = self.difference(None, desk);
