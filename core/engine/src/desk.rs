@@ -1,6 +1,6 @@
 //! What a circle works with while it handles one input, and what it leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement};
@@ -123,6 +123,22 @@ impl View {
 }
 
 impl View {
+    /// The suffixes of a scope, in order.
+    pub(crate) fn suffixes(&self, keyspace: Keyspace, scope: &[u8]) -> Result<BTreeSet<Vec<u8>>, ReadError> {
+        let mut suffixes = BTreeSet::new();
+        self.durable.scan_suffixes(keyspace, scope, &[], &mut |suffix| suffixes.insert(suffix.to_vec()))?;
+        for (key, (value, _)) in self.unwritten.range(Key::new(keyspace, scope, [])..) {
+            if key.keyspace != keyspace || key.scope != scope {
+                break;
+            }
+            match value {
+                Some(_) => suffixes.insert(key.suffix.clone()),
+                None => suffixes.remove(&key.suffix),
+            };
+        }
+        Ok(suffixes)
+    }
+
     /// The records of a scope from a suffix on, in order, until they come to so many bytes; and where the next ones begin,
     /// if there may be more.
     #[allow(clippy::type_complexity)]
@@ -241,6 +257,8 @@ mod tests {
             assert_eq!(all, whole, "{bytes_max}");
             assert_eq!(pages > 1, bytes_max < 1_000);
         }
+        let suffixes = view.suffixes(Keyspace::Documents, &[1]).expect("memory can be read");
+        assert!(suffixes.iter().eq(whole.keys()));
         assert_eq!(whole.into_keys().flatten().collect::<Vec<_>>(), [1, 3, 4, 5, 7, 9]);
     }
 

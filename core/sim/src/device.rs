@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use clave_engine::crdt::{ChangeHash, DocumentKind};
-use clave_engine::crypto::{DeviceId, Entropy, PersonId};
+use clave_engine::crypto::{DeviceId, Entropy, PersonId, RecoveryPhrase};
 use clave_engine::{Batch, CircleId, DocumentId, Engine, Event, Identity, IoId, RefusalCounts};
 
 use crate::{Agreement, Disk};
@@ -68,11 +68,19 @@ pub struct Device {
     pub(crate) permitted: BTreeSet<DeviceId>,
     pub(crate) tick_at_ms: Option<u64>,
     pub(crate) past_refusals: RefusalCounts,
+    /// What its person has on paper.
+    pub(crate) phrase: RecoveryPhrase,
 }
 
 impl Device {
     pub(crate) fn new(name: &str, skew_ms: i64, entropy: &mut Entropy) -> Self {
-        let identity = Identity::generate(name, &format!("{name}'s device"), entropy).expect("a plain name");
+        let phrase = RecoveryPhrase::generate(entropy);
+        let identity = Identity::of_phrase(&phrase, name, &format!("{name}'s device"), entropy).expect("a plain name");
+        Self::of(name, &identity, phrase, skew_ms)
+    }
+
+    /// A device of that identity, with an empty disk.
+    pub(crate) fn of(name: &str, identity: &Identity, phrase: RecoveryPhrase, skew_ms: i64) -> Self {
         let disk = Arc::new(Disk::default());
         disk.write(&identity.to_batch());
         Self {
@@ -97,6 +105,7 @@ impl Device {
             permitted: BTreeSet::new(),
             tick_at_ms: None,
             past_refusals: BTreeMap::new(),
+            phrase,
         }
     }
 

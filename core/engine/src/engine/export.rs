@@ -1,10 +1,12 @@
 //! What goes into the export of an account, read piece by piece while the engine goes on with its work.
 //!
-//! Between two pieces anything may happen, so the order matters: entries come first, and what they led to after them. Of an
-//! entry that is in the export all effects are, then; what came later is missing and comes again from others.
+//! Between two pieces anything may happen, so the order matters: entries come first, then what they led to, so that all
+//! effects of such an entry are in the export. Entries that came meanwhile are last, as such that still wait to be judged: so no
+//! change is in a document whose entry is nowhere, as it would be if this device alone had it, and none is without effect.
 
 use super::*;
 use crate::account::{AccountHead, AccountRecord};
+use crate::entry::Envelope;
 
 /// Bytes of one piece, as far as whole records allow.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -12,6 +14,8 @@ const PIECE_BYTES: usize = 1024 * 1024;
 /// An export that is under way.
 pub struct AccountExport {
     steps: VecDeque<Step>,
+    /// The entries of the circle at hand that are in.
+    entries: BTreeSet<Vec<u8>>,
 }
 
 enum Step {
@@ -27,6 +31,8 @@ enum Step {
     Document(CircleId, Vec<u8>),
     /// Looks up who may have written.
     Authors(CircleId),
+    /// What came while all that was read.
+    LateEntries(CircleId),
 }
 
 impl Engine {
@@ -51,9 +57,10 @@ impl Engine {
             if with_files {
                 steps.push_back(all(Keyspace::Chunks));
             }
+            steps.push_back(Step::LateEntries(*id));
         }
         steps.extend([Keyspace::Addresses, Keyspace::Marks].map(|keyspace| Step::Records(keyspace, vec![], vec![])));
-        Ok((head, AccountExport { steps }))
+        Ok((head, AccountExport { steps, entries: BTreeSet::new() }))
     }
 
     /// The next piece of an export; none when that was all.
@@ -73,9 +80,13 @@ impl Engine {
     fn export_step(&self, step: Step, export: &mut AccountExport) -> Result<Vec<AccountRecord>, EngineError> {
         let store = &self.desk.store;
         let records = match step {
+            Step::LateEntries(id) => self.late_entries(id, &std::mem::take(&mut export.entries))?,
             Step::Circle(id) => vec![(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new())],
             Step::Records(keyspace, scope, from) => {
                 let (records, next) = store.page(keyspace, &scope, &from, PIECE_BYTES)?;
+                if keyspace == Keyspace::Entries {
+                    export.entries.extend(records.keys().cloned());
+                }
                 let named = |(suffix, value)| (Key::new(keyspace, &scope, suffix), value);
                 let records = records.into_iter().map(named).collect();
                 if let Some(next) = next {
@@ -117,6 +128,25 @@ impl Engine {
                 Vec::new()
             }
         };
+        Ok(records)
+    }
+
+    /// The entries that are not among `known`, each as one that waits, with its key.
+    fn late_entries(&self, id: CircleId, known: &BTreeSet<Vec<u8>>) -> Result<Vec<AccountRecord>, EngineError> {
+        let (store, scope) = (&self.desk.store, id.as_bytes());
+        let mut records = Vec::new();
+        for suffix in store.suffixes(Keyspace::Entries, scope)? {
+            let key = Key::new(Keyspace::Entries, scope, &suffix);
+            if known.contains(&suffix) {
+                continue;
+            }
+            let Some(bytes) = store.read(&key)? else { continue };
+            let tag = Envelope::decode(bytes.clone()).map_err(|_| EngineError::Damaged)?.tag;
+            let sealed_with = Key::new(Keyspace::ContentKeys, scope, tag.as_bytes());
+            records.extend(store.read(&sealed_with)?.map(|record| (sealed_with, record)));
+            records.push((key, bytes));
+            records.push((Key::new(Keyspace::Held, scope, &suffix), tag.as_bytes().to_vec()));
+        }
         Ok(records)
     }
 }
