@@ -10,5 +10,6 @@ mod history;
 mod joins;
 mod links;
 mod members;
+mod recoveries;
 mod retention;
 mod rig;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use clave_crdt::{DocumentKind, Draft};
 use clave_crypto::{
-    ContentKey, DeviceId, DeviceKey, Entropy, GroupKeyAgreement, KeyId, Mls, RosterChange, SealedSecret,
+    ContentKey, DeviceId, DeviceKey, Entropy, GroupKeyAgreement, KeyId, Mls, RecoveryPhrase, RosterChange, SealedSecret,
 };
 
 use crate::entry::{Body, Envelope};
@@ -140,6 +140,18 @@ impl Rig {
             rig.devices.push(Device { id, key, store, engine, events: Vec::new() });
         }
         rig
+    }
+
+    /// Makes a device, before it is in any space, that of the person of a phrase.
+    pub(super) fn give_phrase(&mut self, who: usize) -> RecoveryPhrase {
+        let phrase = RecoveryPhrase::generate(&mut self.entropy);
+        let identity = Identity::of_phrase(&phrase, "Bob", "phone", &mut self.entropy).expect("plain names");
+        let store = Arc::new(Memory::default());
+        store.write(&identity.to_batch());
+        let engine = self.open(&store);
+        let (id, key) = (identity.device(), identity.device_key());
+        self.devices[who] = Device { id, key, store, engine, events: Vec::new() };
+        phrase
     }
 
     fn open(&mut self, store: &Arc<Memory>) -> Engine {
