@@ -303,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_apart_enters_no_epoch_before_its_operations_are_here() {
+        let mut entropy = Entropy::from_seed([1; 32]);
+        let device = DeviceKey::generate(&mut entropy);
+        let exported = Checkpoint::without_secret(EpochId::from_bytes([7; 32]), 5, b"group");
+        let mut group = Group::restore([], Some(exported)).expect("it stands apart");
+        assert!(group.is_apart() && group.head().leaves.is_empty() && group.tips().next().is_none());
+        assert_eq!(group.choose_head(&[device.id()], |_| true), None);
+        let mut welcomed = SealedSecret.create(&device, b"group", &mut entropy);
+        welcomed.depth = 9;
+        let epoch = welcomed.epoch;
+        group.insert(None, welcomed, vec![OperationId::from_bytes([3; 32])], 0);
+        assert_eq!(group.choose_head(&[device.id()], |_| false), None);
+        assert!(group.is_apart() && group.head().epoch != epoch);
+        assert_eq!(group.choose_head(&[device.id()], |_| true), Some(EpochId::from_bytes([7; 32])));
+        assert!(!group.is_apart() && group.head().epoch == epoch);
+    }
+
+    #[test]
     fn who_is_absent_is_found_in_one_walk() {
         let some =
             |numbers: &[u8]| -> Vec<DeviceId> { numbers.iter().map(|n| DeviceId::from_bytes([*n; 32])).collect() };

@@ -56,6 +56,12 @@ impl World {
         self.take_in(device)
     }
 
+    /// How many writes of a device became durable.
+    #[must_use]
+    pub fn writes(&self, who: Who) -> u64 {
+        self.device(who).writes
+    }
+
     /// Whether a device waits to be let in anywhere.
     pub fn is_rejoining(&mut self, who: Who) -> bool {
         let engine: &mut Engine = self.engine(who);
