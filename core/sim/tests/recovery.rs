@@ -232,7 +232,7 @@ fn who_was_removed_meanwhile_is_not_let_in_and_told_so() -> Result<(), Livelock>
 #[test]
 fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
     let mut interrupted = 0;
-    for write in 0..8 {
+    for write in 0..4 {
         for reaches_disk in [false, true] {
             let mut world = World::new(7);
             let ([alice, bob, carol], team) = team(&mut world)?;
@@ -263,7 +263,7 @@ fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
             assert_eq!(world.faults(team), NO_FAULTS, "write {write}");
         }
     }
-    assert!(interrupted > 12, "{interrupted} of 16");
+    assert!(interrupted >= 7, "{interrupted} of 8");
     Ok(())
 }
 
