@@ -228,6 +228,37 @@ fn who_was_removed_meanwhile_is_not_let_in_and_told_so() -> Result<(), Livelock>
     Ok(())
 }
 
+/// Dave came after the export, where newcomers get no earlier keys: he could not read what it is sealed with.
+#[test]
+fn who_has_no_key_of_the_export_hears_of_the_restored_device_all_the_same() -> Result<(), Livelock> {
+    let mut world = World::new(5);
+    let ([alice, bob, carol], team) = team(&mut world)?;
+    let policy =
+        |value: &str| Action::SetPolicy { key: "history".to_owned(), value: value.to_owned(), keep_heads: Vec::new() };
+    world.act(alice, team, policy("since_joining")).expect("an owner may");
+    world.settle()?;
+    let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
+    world.lose(bob);
+    let dave = world.dave();
+    world.invite(alice, team, dave);
+    world.settle()?;
+    let tablet = world.restore("tablet", &export, &phrase);
+    assert_eq!(world.messages(tablet, team), ["Bob before"]);
+    world.settle()?;
+    assert!(!world.is_rejoining(tablet));
+    let device = world.device(tablet).id;
+    for who in [alice, carol, dave, tablet] {
+        assert!(world.has_device(who, team, device), "{}", world.device(who).name);
+        let status = world.engine(who).status(team).expect("in it");
+        // The lost phone is one of them still.
+        assert_eq!(status.leaves, 5, "{}", world.device(who).name);
+    }
+    world.splice(tablet, team, 0, 0, "a new note").expect("it is in");
+    world.settle()?;
+    assert_eq!(world.open_note(dave, team).markdown, "a new note\n");
+    Ok(())
+}
+
 /// The machine is turned off at each write of its way back, with and without that write on its disk.
 #[test]
 fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
