@@ -52,7 +52,7 @@ mod timeline;
 pub use calendar::Calendar;
 pub use clave_engine::{
     CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError,
-    LinkError, Refusal, RefusalCounts, SpaceId, check_name,
+    LinkCode, LinkError, LinkingError, Refusal, RefusalCounts, SpaceId, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -64,7 +64,7 @@ pub use clave_engine::{
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};
 pub use error::Error;
-pub use node::{NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
+pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use space::{DocumentHeads, Member, MemberDevice, NoteInfo, Space};
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};

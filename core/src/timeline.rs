@@ -310,7 +310,10 @@ struct People {
 
 impl People {
     fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
-        Ok(Self { membership: engine.membership(id)?.clone(), me: engine.identity().person() })
+        Ok(Self {
+            membership: engine.membership(id)?.clone(),
+            me: engine.identity().person().ok_or(EngineError::NotLinked)?,
+        })
     }
 
     fn device(&self, actor: &Actor) -> Option<DeviceId> {

@@ -6,6 +6,7 @@
 mod entries;
 mod frames;
 mod joins;
+mod linking;
 mod links;
 mod members;
 mod rig;

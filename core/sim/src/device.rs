@@ -74,7 +74,7 @@ impl Device {
         Self {
             name: name.to_owned(),
             id: identity.device(),
-            person: identity.person(),
+            person: identity.person().expect("it was made with a person"),
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),

@@ -98,7 +98,7 @@ fn ask(rig: &mut Rig, link: &InviteLink, request: impl FnOnce(&mut Rig, &[u8; 32
     proto::Answer::decode(answer.as_slice()).expect("it is honest").body.expect("it says something")
 }
 
-fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
+pub(super) fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
     let single_use = vec![SealedSecret.key_package(device, false, entropy).public];
     KeyPackages { single_use, last_resort: Some(SealedSecret.key_package(device, true, entropy).public) }
 }
@@ -520,7 +520,10 @@ fn leads_nowhere(worse: impl Fn(&mut Rig, proto::Accepted, &Host, &PersonEntry) 
     assert_eq!(failures(&rig, BOB), [JoinError::Protocol]);
     assert_eq!(rig.devices[BOB].engine.circles().count(), 0);
     let kept: Vec<_> = rig.store(BOB).into_keys().map(|key| key.keyspace).collect();
-    assert!(kept.iter().all(|keyspace| matches!(keyspace, Keyspace::Meta | Keyspace::KeyPackages | Keyspace::Requests)), "{kept:?}");
+    assert!(
+        kept.iter().all(|keyspace| matches!(keyspace, Keyspace::Meta | Keyspace::KeyPackages | Keyspace::Requests)),
+        "{kept:?}"
+    );
     rig.reopen(BOB);
     assert_eq!(rig.devices[BOB].engine.circles().count(), 0);
     let link = invite(&mut rig, circle);
