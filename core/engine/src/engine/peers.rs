@@ -329,6 +329,16 @@ impl Engine {
         self.say_hello(peer, false);
     }
 
+    /// This device entered a circle. Members it was connected with already may have begun to reconcile it before this
+    /// device knew of it, and were refused: the conversation begins anew.
+    pub(super) fn greet_anew(&mut self, circle: CircleId) {
+        for peer in self.ready_peers() {
+            if self.circles[&circle].is_member(&peer) {
+                self.say_hello(peer, false);
+            }
+        }
+    }
+
     fn say_hello(&mut self, to: DeviceId, reply: bool) {
         let mut devices = Vec::new();
         for (device, addresses) in &self.addresses {
