@@ -157,6 +157,8 @@ pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
 pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
 /// BLAKE3 context: an epoch's id from its authenticator.
 pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
+/// BLAKE3 context: the id of a blob of a checkpoint from its content.
+pub(crate) const CHECKPOINT_BLOB: &str = "clave/1 hash checkpoint-blob";
 /// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
 pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";
 /// BLAKE3 contexts of `SealedSecret`: what names a key package, what a commit says in clear, the secret of an epoch,

@@ -63,8 +63,8 @@ pub use content::{ContentKey, KeyId};
 pub use entropy::Entropy;
 pub use error::CryptoError;
 pub use group::{
-    Checkpoint, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo, KeyPackagePair, Processed,
-    RosterChange, SealedSecret,
+    BlobId, Checkpoint, CheckpointParts, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo,
+    KeyPackagePair, Processed, RosterChange, SealedSecret,
 };
 pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, RecoveryId, RecoveryKey, Signature};
 pub use kdf::hash;

@@ -20,6 +20,7 @@
 mod codec;
 mod provider;
 mod storage;
+mod tree;
 
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, ContentType, Credential, CredentialType, CredentialWithKey,
@@ -43,6 +44,8 @@ use provider::Provider;
 #[doc(hidden)]
 pub use provider::{Crypto, Rand};
 use storage::Scratch;
+pub(crate) use storage::{SplitState, join_state, split_state};
+pub(crate) use tree::CutTree;
 
 /// The one cipher suite.
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;

@@ -29,6 +29,7 @@ mod plea;
 mod retention;
 mod roster;
 mod standing;
+mod trees;
 
 use held::{Awaits, Held};
 
@@ -77,6 +78,7 @@ pub(crate) struct Circle {
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
     repair_at_ms: Option<u64>,
+    trees: trees::Trees,
     surroundings: outer::Surroundings,
     grants: grants::Grants,
     /// The head that is about.
@@ -124,7 +126,7 @@ impl Circle {
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        let circle = Self {
+        let mut circle = Self {
             id,
             log: Log::new(id),
             group: Group::new(checkpoint, desk.now_ms),
@@ -140,6 +142,7 @@ impl Circle {
             arrived: BTreeMap::new(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
+            trees: trees::Trees::default(),
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
@@ -147,7 +150,8 @@ impl Circle {
             seen: retention::Seen::default(),
             mended: false,
         };
-        circle.file_epoch(&circle.group.head().epoch, desk);
+        let first = circle.group.head().epoch;
+        circle.file_epoch(&first, desk)?;
         Ok(circle)
     }
 
@@ -158,7 +162,7 @@ impl Circle {
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
-        self.retain(desk);
+        self.retain(desk)?;
         Ok(())
     }
 
@@ -291,26 +295,13 @@ impl Circle {
         let key = ContentKey::from_bytes(key);
         file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
         self.group.insert(parent, checkpoint, after, desk.now_ms);
-        self.file_epoch(&epoch, desk);
+        self.file_epoch(&epoch, desk)?;
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
         }
         self.choose_head(desk);
         Ok(())
-    }
-
-    /// Writes down an epoch as it is known now.
-    fn file_epoch(&self, epoch: &EpochId, desk: &mut Desk) {
-        let Some(known) = self.group.record(epoch) else { return };
-        let record = local::Checkpoint {
-            parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-            state: known.checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
-            operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
-            depth: known.depth,
-            entered_ms: known.entered_ms,
-        };
-        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
     }
 
     /// Remembers a commit from before this device joined, or on a branch it is not in.

@@ -108,9 +108,9 @@ impl Circle {
     }
 
     /// Erases the secrets of epochs that nobody starts from any more.
-    pub(super) fn retain(&mut self, desk: &mut Desk) {
+    pub(super) fn retain(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         if self.seen.settled && self.seen.due_at_ms.is_none_or(|at_ms| desk.now_ms < at_ms) {
-            return;
+            return Ok(());
         }
         let head = self.group.head();
         let line: BTreeSet<EpochId> = self.group.line_of(head.epoch).collect();
@@ -133,7 +133,8 @@ impl Circle {
         (self.seen.settled, self.seen.due_at_ms) = (true, due_at_ms);
         for epoch in gone {
             self.group.erase(&epoch);
-            self.file_epoch(&epoch, desk);
+            self.file_epoch(&epoch, desk)?;
         }
+        Ok(())
     }
 }
