@@ -11,7 +11,7 @@ mod people;
 
 pub(crate) use people::{
     Audit, AuditCommand, CircleCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName, SetAside,
-    SetAsideCommand,
+    SetAsideCommand, Verify,
 };
 
 /// Chat, files, calendar and notes for a team, end-to-end encrypted, without a server.
@@ -83,6 +83,9 @@ pub(crate) enum Command {
     /// Say who can read what is written, and since when the others cannot
     #[command(after_help = "Example:\n  clave access --circle Budget")]
     Access,
+    /// Make sure that somebody is who they are called: both compare seven pictures, or a number
+    #[command(after_help = "Example:\n  clave verify Bob\n  clave verify --number Bob\n  clave verify --mark Bob")]
+    Verify(Verify),
     /// Show what was set aside because of a removal, and why; take it over
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave set-aside")]
     SetAside(SetAside),

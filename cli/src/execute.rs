@@ -18,6 +18,7 @@ mod file;
 mod note;
 mod people;
 mod space;
+mod verify;
 mod wait;
 
 /// Does what was asked. Dropping the future cancels it.
@@ -65,6 +66,11 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::MembersRole { person, role } => people::set_role(&place, person, role).await,
         Ask::MembersGrant { person, until_ms } => people::grant(&place, person, *until_ms).await,
         Ask::Access => people::access(node, &place).await,
+        Ask::VerifyCompare { person } => verify::compare(node, &place, person, out).await,
+        Ask::VerifyConfirm { device } => verify::confirm(node, &place, device).await,
+        Ask::VerifyCancel { device } => verify::cancel(node, device).await,
+        Ask::SafetyNumber { person } => verify::number(node, &place, person).await,
+        Ask::MarkVerified { person, verified } => verify::mark(node, &place, person, *verified).await,
         Ask::SetAside => people::set_aside(&place).await,
         Ask::Keep { document } => people::keep(&place, document.as_deref()).await,
         Ask::Policies => people::policies(&place).await,

@@ -92,6 +92,23 @@ pub(crate) enum Ask {
     Keep {
         document: Option<String>,
     },
+    /// Asks somebody to compare, or agrees to; answers when there is something to compare.
+    VerifyCompare {
+        person: String,
+    },
+    VerifyConfirm {
+        device: String,
+    },
+    VerifyCancel {
+        device: String,
+    },
+    SafetyNumber {
+        person: String,
+    },
+    MarkVerified {
+        person: String,
+        verified: bool,
+    },
     Policies,
     PolicySet {
         key: String,
@@ -266,6 +283,7 @@ impl Ask {
             | Self::ChatTail { .. }
             | Self::FileGet { .. }
             | Self::Wait(_)
+            | Self::VerifyCompare { .. }
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.
             Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,
@@ -284,6 +302,7 @@ impl Ask {
                 | Self::Access
                 | Self::SetAside
                 | Self::Policies
+                | Self::SafetyNumber { .. }
                 | Self::Audit
                 | Self::Dm { body: None, .. }
                 | Self::InviteList

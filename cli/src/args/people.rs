@@ -127,6 +127,24 @@ pub(crate) enum MembersCommand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Whom, by name or by the beginning of their id
+    pub(crate) person: String,
+    /// Show the safety number, which needs no connection: the same 60 digits on both sides
+    #[arg(long, conflicts_with_all = ["mark", "unmark"])]
+    pub(crate) number: bool,
+    /// Note that you compared the safety number, and it is the same
+    #[arg(long, conflicts_with = "unmark")]
+    pub(crate) mark: bool,
+    /// Take that note back
+    #[arg(long)]
+    pub(crate) unmark: bool,
+    /// How long to wait for the other side, each time
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SetAside {
     #[command(subcommand)]
     pub(crate) command: Option<SetAsideCommand>,

@@ -153,6 +153,17 @@ impl From<clave::SetAsideDocument> for SetAsideDocument {
     }
 }
 
+/// What two people compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Compare {
+    pub(crate) name: String,
+    /// Theirs.
+    pub(crate) device: String,
+    /// Pictures, each with the word for it.
+    pub(crate) emoji: Vec<(String, String)>,
+    pub(crate) digits: Vec<u16>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Policies {
     pub(crate) name: String,

@@ -180,6 +180,42 @@ pub(super) fn kept(changes: usize, documents: usize) -> String {
     }
 }
 
+pub(super) fn compare(compare: &reply::Compare) -> Vec<String> {
+    let mut words = vec![format!("Compare with {}, by voice or side by side:", line(&compare.name)), String::new()];
+    words.extend(compare.emoji.iter().map(|(sign, word)| format!("    {sign}  {word}")));
+    let digits = compare.digits.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ");
+    words.extend([String::new(), format!("or, where pictures do not work:  {digits}"), String::new()]);
+    words
+}
+
+pub(super) fn verified(name: &str, verification: &str) -> String {
+    let name = line(name);
+    match verification {
+        "verified" => format!("{name} is verified on this device: nobody sits between the two of you."),
+        "changed" => format!("{name} is not marked as verified any more, and somebody else is who has that name."),
+        _ => format!("{name} is not marked as verified any more."),
+    }
+}
+
+pub(super) fn safety_number(name: &str, number: &str, verification: &str) -> Vec<String> {
+    let name = line(name);
+    let groups: Vec<&str> = number.split(' ').collect();
+    let mut words = vec![
+        format!("The safety number of you and {name}. {name} sees the same: clave verify --number YOU"),
+        String::new(),
+    ];
+    words.extend(groups.chunks(4).map(|four| format!("    {}", four.join(" "))));
+    words.push(String::new());
+    words.push(match verification {
+        "verified" => format!("{name} is verified on this device already."),
+        "changed" => format!(
+            "Somebody else called {name} was verified here before: either they began anew, or somebody took the name. Compare!"
+        ),
+        _ => format!("If it is the same: clave verify --mark {}", quoted(&name)),
+    });
+    words
+}
+
 pub(super) fn policies(policies: &reply::Policies) -> Vec<String> {
     let meaning = |key: &str, value: &str| match (key, value) {
         ("members_may_invite", "true") => "members bring people in, as members or guests".to_owned(),

@@ -13,4 +13,5 @@ mod invitations;
 mod json;
 mod policies;
 mod removal;
+mod verify;
 mod work;
