@@ -14,13 +14,22 @@ fn main() -> ExitCode {
     };
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let mut plans: Vec<Plan> =
-        (arguments.first..arguments.first + arguments.seeds).map(|seed| arguments.plan(seed)).collect();
+        (arguments.first..arguments.first + arguments.seeds)
+            .filter(|seed| !arguments.skip.contains(seed))
+            .map(|seed| arguments.plan(seed))
+            .collect();
     if arguments.sweep {
         plans = plans.into_iter().flat_map(sweep).collect();
     }
     let (start, mut tally, count) = (Instant::now(), Tally::default(), plans.len());
     let mut shown = Instant::now();
-    run_all(&plans, jobs, |plan, outcome| {
+    // A few at a time, if the first that fails is the last.
+    let at_once = if arguments.until_failure { jobs } else { count.max(1) };
+    for plans in plans.chunks(at_once) {
+        if arguments.until_failure && tally.failed > 0 {
+            break;
+        }
+        run_all(plans, jobs, |plan, outcome| {
         tally.add(plan, &outcome);
         report(plan, &outcome);
         // A line that is written over, or now and then one that stays.
@@ -36,6 +45,7 @@ fn main() -> ExitCode {
             );
         }
     });
+    }
     let seconds = start.elapsed().as_secs_f64();
     println!("{tally}; {seconds:.1} s, {:.1} runs/s", count as f64 / seconds);
     println!("{}", tally.json(seconds));

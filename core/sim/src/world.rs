@@ -10,6 +10,7 @@ use crate::{Device, Random, Trace, Who, Written};
 
 mod faults;
 mod hostile;
+mod strays;
 mod network;
 mod papers;
 pub(crate) mod people;
@@ -110,6 +111,8 @@ pub struct World {
     pub(crate) watch: Watch,
     /// Devices that keep to no rule, and what they did.
     pub(crate) rogues: Rogues,
+    /// People of the log alone.
+    pub(crate) strays: strays::Strays,
 }
 
 impl World {
@@ -146,6 +149,7 @@ impl World {
             unanswered: BTreeSet::new(),
             watch: Watch::default(),
             rogues: Rogues::default(),
+            strays: strays::Strays::default(),
         }
     }
 
