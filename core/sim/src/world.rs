@@ -10,10 +10,10 @@ use crate::{Device, Random, Trace, Who, Written};
 
 mod faults;
 mod hostile;
-mod strays;
 mod network;
 mod papers;
 pub(crate) mod people;
+mod strays;
 
 pub use hostile::Attack;
 pub(crate) use hostile::Rogues;

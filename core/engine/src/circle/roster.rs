@@ -166,7 +166,8 @@ impl Circle {
         if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let is_out = !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown);
+        let is_out =
+            !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown);
         if is_out && !off(Rule::WelcomeByMember) {
             // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
             return Ok(Verdict::Done);
@@ -196,7 +197,10 @@ impl Circle {
                 |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
             fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
-        let add = absent(&listed, leaves).filter(|_| !off(Rule::AddsMissing)).filter_map(|id| package(id, &devices[id])).collect();
+        let add = absent(&listed, leaves)
+            .filter(|_| !off(Rule::AddsMissing))
+            .filter_map(|id| package(id, &devices[id]))
+            .collect();
         let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
         RosterChange { add, remove: gone.copied().collect() }
     }

@@ -233,9 +233,7 @@ impl Evaluation {
             let ended = |removals: &[usize]| self.ended_by(graph, index, removals, &view).is_some();
             let stay = if self.standing(index, &view).is_none() {
                 Stay::SetAside
-            } else if !off(Rule::StayEnded)
-                && (ended(&about.removals) || ended(&graph.people[&person].removals))
-            {
+            } else if !off(Rule::StayEnded) && (ended(&about.removals) || ended(&graph.people[&person].removals)) {
                 Stay::Ended
             } else {
                 Stay::InStanding

@@ -95,7 +95,9 @@ impl Evaluation {
         index: Option<usize>,
     ) -> Result<Act<'a>, Reason> {
         let view = View::of(past);
-        let Some((person, here, device)) = self.device(graph, author, &view).or_else(|| self.former(graph, author, &view)) else {
+        let Some((person, here, device)) =
+            self.device(graph, author, &view).or_else(|| self.former(graph, author, &view))
+        else {
             return Err(self.why_absent(graph, author, &view));
         };
         let Here { role, given, .. } = here;
@@ -277,7 +279,10 @@ impl Evaluation {
         device: Option<DeviceId>,
         role: Role,
     ) -> Result<(), Reason> {
-        if role == Role::Owner && !off(Rule::LastOwner) && !self.has_owner(act.graph, &View::of(act.past), person, device) {
+        if role == Role::Owner
+            && !off(Rule::LastOwner)
+            && !self.has_owner(act.graph, &View::of(act.past), person, device)
+        {
             return Err(Reason::LastOwner);
         }
         Ok(())

@@ -43,7 +43,7 @@ impl World {
     }
 
     /// What is shown or set aside in a member's documents, though the rules say otherwise.
-    fn misshown(&mut self, circle: CircleId, who: Who, verdicts: &Outcome) -> Vec<String> {
+    pub(super) fn misshown(&mut self, circle: CircleId, who: Who, verdicts: &Outcome) -> Vec<String> {
         let disk = self.device(who).disk.clone();
         let mut faults = Vec::new();
         for info in self.engine(who).documents(circle).expect("a member") {
@@ -71,8 +71,7 @@ impl World {
             }
             let document = self.engine(who).document(circle, info.id, info.kind).expect("it is there");
             let waiting = document.held();
-            let shown: BTreeSet<ChangeHash> =
-                changes.keys().copied().filter(|hash| document.contains(hash)).collect();
+            let shown: BTreeSet<ChangeHash> = changes.keys().copied().filter(|hash| document.contains(hash)).collect();
             let (extra, missing) = (shown.difference(&accepted).count(), accepted.difference(&shown));
             // What waits does so for something else: that is another check's.
             let missing = missing.filter(|hash| changes.contains_key(*hash)).count().saturating_sub(waiting);

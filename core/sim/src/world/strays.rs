@@ -8,8 +8,8 @@ use clave_engine::crypto::{DeviceId, DeviceKey, Domain, Entropy, PersonId, Perso
 use clave_engine::fuzzing::inside;
 use clave_engine::fuzzing::rogue::{self, Rogue, Said};
 use clave_engine::membership::{
-    Action, DeviceEntry, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Operation, PersonEntry, RecoveryCertificate, Role,
-    recovery_message,
+    Action, DeviceEntry, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Operation, PersonEntry, RecoveryCertificate,
+    Role, recovery_message,
 };
 use clave_engine::{Channel, CircleId, OperationId};
 
