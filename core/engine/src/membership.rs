@@ -114,7 +114,7 @@ pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGE
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
-pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX};
+pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX, RATCHET_SECONDS_MIN};
 pub use reason::{Reason, SetAside};
 pub use rights::{Right, Role};
 pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

@@ -12,7 +12,10 @@ impl Circle {
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
+            let inserted = ContentKey::from_bytes(key.into());
+            let name = inserted.key_id();
+            keys.insert(of, inserted, record.derived, None, after.clone());
+            keys.stamp(&name, record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
                 keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
@@ -48,6 +51,7 @@ impl Circle {
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);
@@ -104,11 +108,11 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
     let mut records = Vec::new();
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms } =
             local::Checkpoint::decode(record.as_slice())?;
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
         let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
-        records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
+        records.push((epoch(&suffix)?, parent, depth, (entered_ms, left_ms), checkpoint, operations(&after)?));
     }
     Group::restore(records).ok_or(EngineError::Damaged)
 }
