@@ -20,6 +20,7 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod documents;
+mod expiry;
 mod grants;
 mod held;
 mod history;
@@ -29,6 +30,7 @@ mod outer;
 mod plea;
 mod retention;
 mod roster;
+mod segments;
 mod standing;
 mod trees;
 
@@ -86,6 +88,7 @@ pub(crate) struct Circle {
     repair_of: Option<EpochId>,
     pleas: plea::Pleas,
     seen: retention::Seen,
+    ratchet: expiry::Ratchet,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -149,6 +152,7 @@ impl Circle {
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
         };
         let first = circle.group.head().epoch;
@@ -164,14 +168,15 @@ impl Circle {
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
         self.retain(desk)?;
-        Ok(())
+        self.rotate(online, desk)?;
+        self.expire(desk)
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -321,6 +326,10 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
+        if self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+            // It was erased here, or would be at once.
+            return;
+        }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
         let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
         if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
@@ -328,6 +337,7 @@ impl Circle {
         }
         if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
+            self.ratchet.stir();
             if wanted {
                 self.pleas.helped();
             }
@@ -421,6 +431,7 @@ fn file_key(
     if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
+    keys.stamp(&id, desk.now_ms);
     let held = keys.held(&id).expect("it was inserted above");
     let record = local::ContentKey {
         epoch: held.epoch.as_bytes().to_vec(),
@@ -428,6 +439,7 @@ fn file_key(
         derived: held.derived,
         under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
         operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+        filed_ms: held.filed_ms,
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

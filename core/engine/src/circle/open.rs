@@ -12,7 +12,10 @@ impl Circle {
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
+            let inserted = ContentKey::from_bytes(key.into());
+            let name = inserted.key_id();
+            keys.insert(of, inserted, record.derived, None, after.clone());
+            keys.stamp(&name, record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
                 keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
@@ -50,6 +53,7 @@ impl Circle {
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);
@@ -107,7 +111,7 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<(Group, trees::Trees), Engine
     let blobs = desk.store.all(Keyspace::Trees, scope)?;
     let (mut records, mut trees) = (Vec::new(), trees::Trees::default());
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms } =
             local::Checkpoint::decode(record.as_slice())?;
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
         let id = epoch(&suffix)?;
@@ -117,7 +121,7 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<(Group, trees::Trees), Engine
             trees.add(id, Checkpoint::blob_ids(&state)?);
             Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
         };
-        records.push((id, parent, depth, entered_ms, checkpoint, operations(&after)?));
+        records.push((id, parent, depth, (entered_ms, left_ms), checkpoint, operations(&after)?));
     }
     Ok((Group::restore(records).ok_or(EngineError::Damaged)?, trees))
 }

@@ -119,7 +119,8 @@ impl Circle {
             return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
+            let bundle =
+                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -137,7 +138,12 @@ impl Circle {
         let listed = self.listed();
         let log = &self.log;
         let is_here = |id: &OperationId| log.operation(id).is_some() || off(Rule::ForkCited);
-        if self.group.choose_head(&listed, is_here).is_some() {
+        if let Some(former) = self.group.choose_head(&listed, is_here) {
+            self.group.leave(&former, desk.now_ms);
+            if let Err(error) = self.file_epoch(&former, desk) {
+                tracing::error!(circle = %self.id.short(), %error, "when an epoch was left could not be noted");
+            }
+            self.ratchet.stir();
             self.pleas.moved();
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
