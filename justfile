@@ -62,9 +62,9 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
-# Random schedules for so many devices and faults; a failing seed prints how to replay it.
+# Random schedules for so many devices and faults, all mixes by the seed; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
-    cargo run --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
+    cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
 # Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
 fuzz-smoke SECONDS="5" *TARGETS="":

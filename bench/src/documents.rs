@@ -12,7 +12,7 @@ const SOUND: &str = "the edit is sound";
 
 /// A note with `length` keystrokes in it, and `count` further keystrokes, a change each.
 fn session(length: u32, count: u32) -> (Vec<u8>, Vec<Change>) {
-    let reader = Actor::new([13; 32], 1);
+    let reader = Actor::new([13; 32], [0; 4], 1);
     let genesis = Document::new(DocumentKind::Note, reader).save().expect("nothing is uncommitted");
     let writer = ActorId::from([&[12; 16][..], &1u32.to_be_bytes()].concat());
     let mut doc = AutoCommit::load(&genesis).expect("a document is an Automerge document").with_actor(writer);
@@ -38,7 +38,7 @@ pub fn groups(scale: Scale) -> Vec<Value> {
     let bytes: Vec<Vec<u8>> = changes.iter().map(|change| change.raw_bytes().to_vec()).collect();
     let automerge = || AutoCommit::load(&snapshot).expect("it was saved right before");
     let document = || {
-        Document::load(DocumentKind::Note, Actor::new([13; 32], 1), Some(&snapshot), &[] as &[&[u8]])
+        Document::load(DocumentKind::Note, Actor::new([13; 32], [0; 4], 1), Some(&snapshot), &[] as &[&[u8]])
             .expect("it was saved right before")
     };
     let in_one_call = |mut doc: AutoCommit| {

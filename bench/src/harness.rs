@@ -106,25 +106,25 @@ fn calibrate(run: &mut Run<'_>) -> u32 {
 }
 
 /// A median and the quartiles about it.
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
 }
 
 impl Spread {
-    fn of(mut samples: Vec<f64>) -> Self {
+    pub fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let at = |quarter: usize| samples[(samples.len() - 1) * quarter / 4];
         Self { low: at(1), median: at(2), high: at(3) }
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         json!({ "median": self.median, "quartile_low": self.low, "quartile_high": self.high })
     }
 }
 
-fn human(seconds: f64) -> String {
+pub fn human(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.2} µs", s * 1e6),

@@ -7,6 +7,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clave::StoreKind;
 
+mod people;
+
+pub(crate) use people::{
+    Audit, AuditCommand, CircleCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName, SetAside,
+    SetAsideCommand,
+};
+
 /// Chat, files, calendar and notes for a team, end-to-end encrypted, without a server.
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +42,9 @@ pub(crate) struct Global {
     /// The space, by name or by the beginning of its id; not needed if there is just one
     #[arg(long, short, global = true, env = "CLAVE_SPACE", value_name = "SPACE", help_heading = "Everywhere")]
     pub(crate) space: Option<String>,
+    /// A circle of the space, by name or by the beginning of its id; everybody in the space if missing
+    #[arg(long, short, global = true, env = "CLAVE_CIRCLE", value_name = "CIRCLE", help_heading = "Everywhere")]
+    pub(crate) circle: Option<String>,
     /// Print JSON: one value, or one a line where there are several; errors too, to stderr
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
@@ -61,9 +71,27 @@ pub(crate) enum Command {
     /// Join a space by an invitation link
     #[command(after_help = "Example:\n  clave join clave://join/CiBzb21l…")]
     Join(Join),
-    /// List who is in the space
-    #[command(after_help = "Example:\n  clave members --space Kollektiv")]
-    Members,
+    /// Found, list and leave circles: private channels, departments, rooms for outside staff
+    #[command(subcommand, after_help = "Example:\n  clave circle create Budget --with Bob --with 王小明")]
+    Circle(CircleCommand),
+    /// Talk with one person of the space alone
+    #[command(after_help = "Example:\n  clave dm Bob Lunch at noon?\n  clave dm Bob")]
+    Dm(Dm),
+    /// List who is in; add and remove people, give roles
+    #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave members --circle Budget")]
+    Members(Members),
+    /// Say who can read what is written, and since when the others cannot
+    #[command(after_help = "Example:\n  clave access --circle Budget")]
+    Access,
+    /// Show what was set aside because of a removal, and why; take it over
+    #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave set-aside")]
+    SetAside(SetAside),
+    /// Show and set policies: who may invite, what newcomers can read
+    #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave policy")]
+    Policy(Policy),
+    /// List everything that ever changed who is in and who may what; export it, check an export
+    #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave audit --export audit.jsonl")]
+    Audit(Audit),
     /// Talk
     #[command(subcommand, after_help = "Example:\n  clave chat send 你好 👋")]
     Chat(ChatCommand),
@@ -136,6 +164,9 @@ pub(crate) enum SpaceCommand {
     /// Show a space: people, documents and their heads, keys
     #[command(after_help = "Example:\n  clave space show --space Kollektiv")]
     Show,
+    /// Leave a space: what is here stays readable, nothing more arrives
+    #[command(after_help = "Example:\n  clave space leave --space Kollektiv")]
+    Leave,
 }
 
 #[derive(Debug, Args)]
@@ -430,9 +461,18 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// At least so many people are in the space
+    /// At least so many people are in the space or circle
     #[arg(long, value_name = "COUNT")]
     pub(crate) members: Option<usize>,
+    /// At most so many people are in it
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) members_max: Option<usize>,
+    /// No device that is out has the keys in use
+    #[arg(long)]
+    pub(crate) rotated: bool,
+    /// This device was removed, and has heard of it
+    #[arg(long)]
+    pub(crate) removed: bool,
     /// At least so many messages are here
     #[arg(long, value_name = "COUNT")]
     pub(crate) messages: Option<usize>,
@@ -442,6 +482,9 @@ pub(crate) struct Wait {
     /// At least so many other devices are connected
     #[arg(long, value_name = "COUNT")]
     pub(crate) online: Option<usize>,
+    /// At most so many other devices are connected
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) online_max: Option<usize>,
     /// How long to wait
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
@@ -467,7 +510,7 @@ pub(crate) struct Demo {
     pub(crate) nodes: u8,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a time is written like 90s, 30m, 24h or 7d".to_owned();
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;

@@ -4,16 +4,19 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod people;
+
 use crate::args::{self, CalCommand, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand};
 use crate::edit;
 use crate::failure::Failure;
 use crate::place::{self, Place};
 use crate::progress::Bar;
 use crate::reply::Reply;
-use crate::request::{Ask, Condition, NewEvent, Request};
+use crate::request::{About, Ask, Condition, NewEvent, Request};
 use crate::screen::Screen;
 use crate::session::Session;
 use crate::show::{Show, show};
+use crate::text;
 use crate::when;
 use crate::wire::Line;
 
@@ -33,24 +36,21 @@ impl Question {
 }
 
 /// Runs a command.
-pub(crate) async fn ask(
-    place: &Place,
-    space: Option<String>,
-    command: Command,
-    screen: &Screen,
-) -> Result<(), Failure> {
+pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &Screen) -> Result<(), Failure> {
     match command {
         Command::Stop => return stop(place, screen).await,
-        Command::Cal(CalCommand::Export { output }) => return export_calendar(place, space, output, screen).await,
-        Command::Note(NoteCommand::Edit { note }) => return edit_note(place, space, note, screen).await,
+        Command::Audit(audit) => return people::audit(place, about, audit, screen).await,
+        Command::Cal(CalCommand::Export { output }) => return export_calendar(place, about, output, screen).await,
+        Command::Note(NoteCommand::Edit { note }) => return edit_note(place, about, note, screen).await,
         Command::Note(NoteCommand::Export { note, output }) => {
-            return export_note(place, space, note, output, screen).await;
+            return export_note(place, about, note, output, screen).await;
         }
         _ => {}
     }
-    let question = question(command)?;
+    let mut about = about;
+    let question = question(command, &mut about)?;
     let mut session = Session::open(place, question.ask.network()).await?;
-    let result = put(&mut session, place, space, question, screen).await;
+    let result = put(&mut session, place, about, question, screen).await;
     session.close().await;
     result
 }
@@ -58,13 +58,13 @@ pub(crate) async fn ask(
 async fn put(
     session: &mut Session,
     place: &Place,
-    space: Option<String>,
+    about: About,
     question: Question,
     screen: &Screen,
 ) -> Result<(), Failure> {
     let Question { ask, show: mut show_as, timeout, progress } = question;
     show_as.is_running = session.is_remote();
-    let request = Request { space, ask };
+    let request = Request { about, ask };
     let bar = progress.map(|what| Bar::new(what, screen.json));
     let call = session.call(&request, |line| match line {
         Line::Progress { done_bytes, total_bytes } => {
@@ -72,6 +72,10 @@ async fn put(
             Ok(())
         }
         Line::Item(reply) => show(&reply, &show_as, screen),
+        Line::Warning(words) => {
+            screen.warn(&text::line(&words));
+            Ok(())
+        }
         Line::Done(_) | Line::Failed(_) => Ok(()),
     });
     let reply = match timeout {
@@ -91,16 +95,25 @@ async fn put(
 }
 
 /// What a command asks.
-fn question(command: Command) -> Result<Question, Failure> {
+fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
     Ok(match command {
         Command::Whoami => Question::new(Ask::Whoami),
         Command::Status => Question::new(Ask::Status),
-        Command::Members => Question::new(Ask::Members),
+        Command::Circle(command) => people::circle(command, about),
+        Command::Dm(dm) => people::direct(dm)?,
+        Command::Members(members) => people::members(members)?,
+        Command::Access => Question::new(Ask::Access),
+        Command::SetAside(command) => people::set_aside(command),
+        Command::Policy(policy) => people::policy(policy)?,
         Command::Space(SpaceCommand::New { name }) => {
             Question { show: Show { founded: true, ..Show::default() }, ..Question::new(Ask::SpaceNew { name }) }
         }
         Command::Space(SpaceCommand::List) => Question::new(Ask::SpaceList),
         Command::Space(SpaceCommand::Show) => Question::new(Ask::SpaceShow),
+        Command::Space(SpaceCommand::Leave) => {
+            about.circle = None;
+            said(Ask::Leave, people::LEFT)
+        }
         Command::Invite(invite) => match invite.command {
             None => Question {
                 show: Show { qr: invite.qr, waiting: invite.wait, ..Show::default() },
@@ -120,9 +133,13 @@ fn question(command: Command) -> Result<Question, Failure> {
             ..said(
                 Ask::Wait(Condition {
                     members: wait.members,
+                    members_max: wait.members_max,
+                    rotated: wait.rotated,
+                    removed: wait.removed,
                     messages: wait.messages,
                     file: wait.file,
                     online: wait.online,
+                    online_max: wait.online_max,
                     ..Condition::default()
                 }),
                 "It is so.",
@@ -132,7 +149,12 @@ fn question(command: Command) -> Result<Question, Failure> {
         Command::Note(command) => note(command)?,
         Command::Cal(command) => calendar(command)?,
         Command::File(command) => file(command)?,
-        Command::Init(_) | Command::Run(_) | Command::Stop | Command::Demo(_) | Command::Completions { .. } => {
+        Command::Init(_)
+        | Command::Run(_)
+        | Command::Stop
+        | Command::Demo(_)
+        | Command::Audit(_)
+        | Command::Completions { .. } => {
             unreachable!("these are no questions")
         }
     })
@@ -258,14 +280,14 @@ fn destination(path: &str, output: Option<PathBuf>) -> Result<PathBuf, Failure> 
 async fn stop(place: &Place, screen: &Screen) -> Result<(), Failure> {
     #[cfg(unix)]
     if let Some(mut client) = crate::session::Client::connect(&place.directory).await? {
-        let reply = client.call(&Request { space: None, ask: Ask::Stop }, |_| Ok(())).await?;
+        let reply = client.call(&Request::new(Ask::Stop), |_| Ok(())).await?;
         return show(&reply, &Show { done: Some("This device goes offline."), ..Show::default() }, screen);
     }
     Err(Failure::not_found("no node is running in this data directory").hint("`clave run` starts one"))
 }
 
-async fn edit_note(place: &Place, space: Option<String>, note: String, screen: &Screen) -> Result<(), Failure> {
-    let question = |ask| Request { space: space.clone(), ask };
+async fn edit_note(place: &Place, about: About, note: String, screen: &Screen) -> Result<(), Failure> {
+    let question = |ask| Request { about: about.clone(), ask };
     let mut session = Session::open(place, crate::request::Network::Offline).await?;
     let opened = session.call(&question(Ask::NoteShow { note }), |_| Ok(())).await;
     // An editor may stay open for hours: nobody else is kept from the store meanwhile.
@@ -297,27 +319,22 @@ async fn edit_note(place: &Place, space: Option<String>, note: String, screen: &
 
 async fn export_note(
     place: &Place,
-    space: Option<String>,
+    about: About,
     note: String,
     output: Option<PathBuf>,
     screen: &Screen,
 ) -> Result<(), Failure> {
     let mut session = Session::open(place, crate::request::Network::Offline).await?;
-    let reply = session.call(&Request { space, ask: Ask::NoteShow { note } }, |_| Ok(())).await;
+    let reply = session.call(&Request { about, ask: Ask::NoteShow { note } }, |_| Ok(())).await;
     session.close().await;
     let reply = reply?;
     let Reply::Note(note) = &reply else { return Err(unexpected()) };
     write_out(output, &note.markdown, &reply, screen)
 }
 
-async fn export_calendar(
-    place: &Place,
-    space: Option<String>,
-    output: Option<PathBuf>,
-    screen: &Screen,
-) -> Result<(), Failure> {
+async fn export_calendar(place: &Place, about: About, output: Option<PathBuf>, screen: &Screen) -> Result<(), Failure> {
     let mut session = Session::open(place, crate::request::Network::Offline).await?;
-    let reply = session.call(&Request { space, ask: Ask::CalExport }, |_| Ok(())).await;
+    let reply = session.call(&Request { about, ask: Ask::CalExport }, |_| Ok(())).await;
     session.close().await;
     let reply = reply?;
     let Reply::Calendar { ics } = &reply else { return Err(unexpected()) };

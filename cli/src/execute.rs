@@ -6,21 +6,22 @@ use std::time::Duration;
 use clave::{ChangeHash, Event, InviteLink, Node, Space};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::reply::{self, Reply};
 use crate::request::{Ask, Request};
 use crate::wire::Out;
 
 mod calendar;
 mod chat;
+mod circle;
 mod file;
 mod note;
+mod people;
 mod space;
 mod wait;
 
 /// Does what was asked. Dropping the future cancels it.
 pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result<Reply, Failure> {
-    let name = request.space.as_deref();
     match &request.ask {
         Ask::Whoami => return Ok(Reply::Profile(node.profile().into())),
         Ask::Status => return space::status(node).await,
@@ -31,50 +32,85 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
             let link = InviteLink::from_str(link)?;
             return space::join(node, &link, Duration::from_millis(*timeout_ms)).await;
         }
-        Ask::Wait(condition) if condition.needs_no_space() => return wait::online(node, condition).await,
+        Ask::Wait(condition) if condition.needs_no_space() && request.about.circle.is_none() => {
+            return wait::online(node, condition).await;
+        }
+        Ask::Wait(condition) => return wait::until(node, &request.about, condition).await,
         _ => {}
     }
-    let space = space::find(node, name).await?;
+    let place = circle::find(node, &request.about).await?;
+    if let Some(departed) = circle::departed(&place.circle, &place.name).await? {
+        if request.ask.needs_membership() {
+            return Err(Failure::new(Code::Refused, departed).reason("removed"));
+        }
+        // Access says so itself.
+        if !matches!(request.ask, Ask::Access | Ask::CircleList) {
+            out.warn(departed).await?;
+        }
+    }
+    let circle = &place.circle;
     match &request.ask {
-        Ask::SpaceShow => space::show(&space).await,
-        Ask::Members => {
-            Ok(Reply::Members { members: space.members().await?.into_iter().map(reply::Person::from).collect() })
+        Ask::SpaceShow => space::show(&place).await,
+
+        Ask::CircleNew { name, with, isolated } => circle::create(&place, name, with, *isolated).await,
+        Ask::CircleList => circle::list(&place).await,
+        Ask::Leave => circle::leave(&place).await,
+        Ask::Dm { person, body, count } => circle::direct(node, &place, person, body.as_deref(), *count).await,
+
+        Ask::Members => people::list(&place).await,
+        Ask::MembersAdd { person, role } => people::add(&place, person, role).await,
+        Ask::MembersRemove { person, wait_ms } => {
+            people::remove(node, &place, person, Duration::from_millis(*wait_ms), out).await
         }
-        Ask::Wait(condition) => wait::until(node, &space, condition).await,
+        Ask::MembersRole { person, role } => people::set_role(&place, person, role).await,
+        Ask::MembersGrant { person, until_ms } => people::grant(&place, person, *until_ms).await,
+        Ask::Access => people::access(node, &place).await,
+        Ask::SetAside => people::set_aside(&place).await,
+        Ask::Keep { document } => people::keep(&place, document.as_deref()).await,
+        Ask::Policies => people::policies(&place).await,
+        Ask::PolicySet { key, value } => people::set_policy(&place, key, value).await,
+        Ask::Audit => people::audit(&place).await,
+
         Ask::Invite { valid_ms, wait } => {
-            space::invite(node, &space, Duration::from_millis(*valid_ms), *wait, out).await
+            space::invite(node, &place, Duration::from_millis(*valid_ms), *wait, out).await
         }
-        Ask::InviteList => space::invitations(&space).await,
-        Ask::InviteRevoke { invitation } => space::revoke(&space, invitation).await,
+        Ask::InviteList => space::invitations(circle).await,
+        Ask::InviteRevoke { invitation } => space::revoke(circle, invitation).await,
 
-        Ask::ChatSend { body, reply_to } => chat::send(node, &space, body, reply_to.as_deref()).await,
-        Ask::ChatHistory { count, before } => chat::history(&space, *count, before.as_deref()).await,
-        Ask::ChatTail { count } => chat::tail(&space, *count, out).await,
-        Ask::ChatEdit { message, body } => chat::edit(&space, message, body).await,
-        Ask::ChatWithdraw { message } => chat::withdraw(&space, message).await,
-        Ask::ChatReact { message, reaction, present } => chat::react(&space, message, reaction, *present).await,
+        Ask::ChatSend { body, reply_to } => chat::send(node, circle, body, reply_to.as_deref()).await,
+        Ask::ChatHistory { count, before } => chat::history(circle, *count, before.as_deref()).await,
+        Ask::ChatTail { count } => chat::tail(node, &place, *count, out).await,
+        Ask::ChatEdit { message, body } => chat::edit(circle, message, body).await,
+        Ask::ChatWithdraw { message } => chat::withdraw(circle, message).await,
+        Ask::ChatReact { message, reaction, present } => chat::react(circle, message, reaction, *present).await,
 
-        Ask::NoteNew { title, markdown } => note::create(&space, title, markdown).await,
-        Ask::NoteList => note::list(&space).await,
-        Ask::NoteShow { note } => note::show(&space, note).await,
-        Ask::NoteMerge { note, heads, markdown } => note::merge(&space, note, heads, markdown).await,
-        Ask::NoteText { note } => note::text(&space, note).await,
-        Ask::NoteSplice { note, at, splices } => note::splice(node, &space, note, at, splices).await,
+        Ask::NoteNew { title, markdown } => note::create(circle, title, markdown).await,
+        Ask::NoteList => note::list(circle).await,
+        Ask::NoteShow { note } => note::show(circle, note).await,
+        Ask::NoteMerge { note, heads, markdown } => note::merge(circle, note, heads, markdown).await,
+        Ask::NoteText { note } => note::text(circle, note).await,
+        Ask::NoteSplice { note, at, splices } => note::splice(node, circle, note, at, splices).await,
 
-        Ask::CalAdd { event } => calendar::add(&space, event).await,
-        Ask::CalAgenda { from_ms, to_ms, zone } => calendar::agenda(&space, *from_ms, *to_ms, zone).await,
-        Ask::CalImport { ics } => calendar::import(&space, ics).await,
-        Ask::CalExport => calendar::export(&space).await,
-        Ask::CalRemove { event } => calendar::remove(&space, event).await,
+        Ask::CalAdd { event } => calendar::add(circle, event).await,
+        Ask::CalAgenda { from_ms, to_ms, zone } => calendar::agenda(circle, *from_ms, *to_ms, zone).await,
+        Ask::CalImport { ics } => calendar::import(circle, ics).await,
+        Ask::CalExport => calendar::export(circle).await,
+        Ask::CalRemove { event } => calendar::remove(circle, event).await,
 
-        Ask::FileAdd { source, folder, name } => file::add(&space, source, folder, name, out).await,
-        Ask::FileList { path } => file::list(&space, path).await,
-        Ask::FileGet { path, destination } => file::get(&space, path, destination, out).await,
-        Ask::FileMkdir { path } => file::mkdir(&space, path).await,
-        Ask::FileMove { from, to } => file::rename(&space, from, to).await,
-        Ask::FileRemove { path } => file::remove(&space, path).await,
+        Ask::FileAdd { source, folder, name } => file::add(circle, source, folder, name, out).await,
+        Ask::FileList { path } => file::list(circle, path).await,
+        Ask::FileGet { path, destination } => file::get(circle, path, destination, out).await,
+        Ask::FileMkdir { path } => file::mkdir(circle, path).await,
+        Ask::FileMove { from, to } => file::rename(circle, from, to).await,
+        Ask::FileRemove { path } => file::remove(circle, path).await,
 
-        Ask::Whoami | Ask::Status | Ask::Stop | Ask::SpaceNew { .. } | Ask::SpaceList | Ask::Join { .. } => {
+        Ask::Whoami
+        | Ask::Status
+        | Ask::Stop
+        | Ask::SpaceNew { .. }
+        | Ask::SpaceList
+        | Ask::Join { .. }
+        | Ask::Wait(_) => {
             unreachable!("answered above")
         }
     }
@@ -123,7 +159,9 @@ async fn next_event(
 
 /// A space is in every answer that names one.
 async fn space_reply(space: &Space) -> Result<reply::Space, Failure> {
-    Ok(reply::Space { id: space.id().to_string(), name: space.name().await?, members: space.members().await?.len() })
+    let (id, name) = (space.id().to_string(), space.name().await?);
+    let removed = circle::departed(space, &name).await?;
+    Ok(reply::Space { id, name, members: space.members().await?.len(), removed })
 }
 
 /// Heads of a document, written in hexadecimal.

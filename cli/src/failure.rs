@@ -81,7 +81,8 @@ impl Failure {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
-    fn reason(self, reason: &str) -> Self {
+    /// With a word for scripts.
+    pub(crate) fn reason(self, reason: &str) -> Self {
         Self { reason: Some(reason.to_owned()), ..self }
     }
 

@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 
 mod args;
 mod ask;
+mod audit;
 mod demo;
 mod edit;
 mod execute;
@@ -73,7 +74,8 @@ async fn run_command(cli: Cli, screen: &Screen) -> Result<ExitCode, Failure> {
         }
         command => {
             let place = place?;
-            let asking = ask::ask(&place, cli.global.space, command, screen);
+            let about = request::About { space: cli.global.space, circle: cli.global.circle };
+            let asking = ask::ask(&place, about, command, screen);
             tokio::select! {
                 done = asking => done?,
                 _ = tokio::signal::ctrl_c() => return Err(Failure::interrupted()),

@@ -245,7 +245,7 @@ async fn type_mine(mut client: Client, note: String, start: Heads, bursts: Vec<T
             at.extend(version.iter().flatten().cloned());
         }
         let at = if at.is_empty() { start.clone() } else { at.into_iter().collect() };
-        let request = Request { space: None, ask: Ask::NoteSplice { note: note.clone(), at, splices: burst.splices } };
+        let request = Request::new(Ask::NoteSplice { note: note.clone(), at, splices: burst.splices });
         let reply = tokio::time::timeout(PATIENCE, client.call(&request, |_| Ok(()))).await;
         let reply = reply.map_err(|_| Failure::unreachable("a transaction did not arrive at the next author"))??;
         let Reply::Heads { heads } = reply else { return Err(unexpected()) };

@@ -3,6 +3,13 @@
 use clave::{Author, DocumentHeads, DocumentKind, InvitationInfo, InvitationState, Member, Message};
 use serde::{Deserialize, Serialize};
 
+mod people;
+
+pub(crate) use people::{
+    Access, Audit, Because, Checked, Circle, DeviceAccess, PersonAccess, Policies, Record, Removal, Rotation, SetAside,
+    SetAsideDocument, Warrant,
+};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Reply {
@@ -14,9 +21,24 @@ pub(crate) enum Reply {
         spaces: Vec<Space>,
     },
     Space(SpaceDetail),
+    Circles {
+        circles: Vec<Circle>,
+    },
     Members {
         members: Vec<Person>,
     },
+    Removal(Removal),
+    Rotation(Rotation),
+    Access(Access),
+    SetAside(SetAside),
+    /// What was set aside and is taken over: how many changes, of how many documents.
+    Kept {
+        changes: usize,
+        documents: usize,
+    },
+    Policies(Policies),
+    Audit(Audit),
+    Checked(Checked),
     Invitation(Link),
     Invitations {
         invitations: Vec<Invitation>,
@@ -88,6 +110,9 @@ pub(crate) struct Space {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) members: usize,
+    /// How this device came to be out, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) removed: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +162,9 @@ pub(crate) struct Person {
     pub(crate) name: String,
     pub(crate) role: String,
     pub(crate) me: bool,
+    /// When a guest's stay ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_ms: Option<u64>,
     pub(crate) devices: Vec<Device>,
 }
 
@@ -159,6 +187,7 @@ impl From<Member> for Person {
             name: member.name,
             role: member.role.to_string(),
             me: member.is_me,
+            expires_ms: member.expires_ms,
             devices: member.devices.into_iter().map(device).collect(),
         }
     }

@@ -5,13 +5,30 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// A question with the space it is about.
+/// A question with what it is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
+    #[serde(flatten)]
+    pub(crate) about: About,
+    pub(crate) ask: Ask,
+}
+
+/// The space and circle that a question is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
     /// A space by name or by the beginning of its id; not needed if there is just one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) space: Option<String>,
-    pub(crate) ask: Ask,
+    /// A circle by name or by the beginning of its id; everybody in the space, if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) circle: Option<String>,
+}
+
+impl Request {
+    /// A question about the only space, or about none.
+    pub(crate) fn new(ask: Ask) -> Self {
+        Self { about: About::default(), ask }
+    }
 }
 
 /// A text at a position: where, how many code points to delete, what to insert.
@@ -35,7 +52,52 @@ pub(crate) enum Ask {
     },
     SpaceList,
     SpaceShow,
+
+    CircleNew {
+        name: String,
+        with: Vec<String>,
+        isolated: bool,
+    },
+    CircleList,
+    /// This person leaves the circle (or the space) that the question is about.
+    Leave,
+    /// Shows the chat of two with somebody; with a text, sends that.
+    Dm {
+        person: String,
+        body: Option<String>,
+        count: usize,
+    },
+
     Members,
+    MembersAdd {
+        person: String,
+        role: String,
+    },
+    /// Waits so long until the keys have changed.
+    MembersRemove {
+        person: String,
+        wait_ms: u64,
+    },
+    MembersRole {
+        person: String,
+        role: String,
+    },
+    MembersGrant {
+        person: String,
+        until_ms: u64,
+    },
+    Access,
+    SetAside,
+    /// Takes over what is set aside in a document, or in all.
+    Keep {
+        document: Option<String>,
+    },
+    Policies,
+    PolicySet {
+        key: String,
+        value: String,
+    },
+    Audit,
 
     Invite {
         valid_ms: u64,
@@ -161,6 +223,15 @@ pub(crate) struct Condition {
     /// At least so many people in the space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) members: Option<usize>,
+    /// At most so many people in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) members_max: Option<usize>,
+    /// No device that is out has the keys in use.
+    #[serde(default)]
+    pub(crate) rotated: bool,
+    /// This device is out.
+    #[serde(default)]
+    pub(crate) removed: bool,
     /// At least so many messages in the chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<usize>,
@@ -196,7 +267,35 @@ impl Ask {
             | Self::FileGet { .. }
             | Self::Wait(_)
             | Self::NoteSplice { .. } => Network::Online,
+            // Others are to hear of it at once.
+            Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,
             _ => Network::Offline,
         }
+    }
+
+    /// Whether only somebody who is in can ask for it.
+    pub(crate) fn needs_membership(&self) -> bool {
+        !matches!(
+            self,
+            Self::Wait(_)
+                | Self::SpaceShow
+                | Self::CircleList
+                | Self::Members
+                | Self::Access
+                | Self::SetAside
+                | Self::Policies
+                | Self::Audit
+                | Self::Dm { body: None, .. }
+                | Self::InviteList
+                | Self::ChatHistory { .. }
+                | Self::ChatTail { .. }
+                | Self::NoteList
+                | Self::NoteShow { .. }
+                | Self::NoteText { .. }
+                | Self::CalAgenda { .. }
+                | Self::CalExport
+                | Self::FileList { .. }
+                | Self::FileGet { .. }
+        )
     }
 }

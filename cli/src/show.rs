@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+mod people;
+
 use crate::failure::Failure;
 use crate::qr;
 use crate::reply::{self, Reply};
@@ -28,6 +30,8 @@ pub(crate) struct Show {
     pub(crate) joined: bool,
     pub(crate) created: bool,
     pub(crate) written: Option<PathBuf>,
+    /// The other of a chat of two.
+    pub(crate) with: Option<String>,
     /// The sentence for an answer that has none of its own.
     pub(crate) done: Option<&'static str>,
 }
@@ -52,10 +56,23 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Spaces { spaces } => self::spaces(spaces, how),
         Reply::Space(space) => self::space(space),
         Reply::Members { members } => self::members(members),
+        Reply::Circles { circles } => people::circles(circles, how),
+        Reply::Removal(removal) => people::removal(removal),
+        Reply::Rotation(rotation) => people::rotation(rotation),
+        Reply::Access(access) => people::access(access),
+        Reply::SetAside(set_aside) => people::set_aside(set_aside),
+        Reply::Kept { changes, documents } => vec![people::kept(*changes, *documents)],
+        Reply::Policies(policies) => people::policies(policies),
+        Reply::Audit(audit) => people::audit(audit, how),
+        Reply::Checked(checked) => people::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
         Reply::Invitations { invitations } => self::invitations(invitations),
         Reply::Joined { space, members } => joined(space, *members, how),
         Reply::Sent { online, .. } => vec![sent(*online, how)],
+        Reply::Messages { messages } if messages.is_empty() && how.with.is_some() => {
+            let with = quoted(how.with.as_deref().unwrap_or_default());
+            vec![format!("No messages between the two of you yet. Send the first: clave dm {with} Hello")]
+        }
         Reply::Messages { messages } if messages.is_empty() => {
             vec!["No messages yet. Send the first: clave chat send Hello".to_owned()]
         }
@@ -103,6 +120,7 @@ fn status(status: &reply::Status) -> Vec<String> {
     }
     for space in &status.spaces {
         words.push(format!("space {} ({})", line(&space.name), people(space.members)));
+        words.extend(space.removed.iter().map(|removed| format!("  {}", line(removed))));
     }
     if status.spaces.is_empty() {
         words.push("In no space yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned());
@@ -141,7 +159,8 @@ fn spaces(spaces: &[reply::Space], how: &Show) -> Vec<String> {
     if spaces.is_empty() {
         return vec!["No spaces yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned()];
     }
-    table(&spaces.iter().map(|s| vec![short(&s.id), line(&s.name), people(s.members)]).collect::<Vec<_>>())
+    let state = |space: &reply::Space| if space.removed.is_some() { "you are out" } else { "" }.to_owned();
+    table(&spaces.iter().map(|s| vec![short(&s.id), line(&s.name), people(s.members), state(s)]).collect::<Vec<_>>())
 }
 
 fn space(space: &reply::SpaceDetail) -> Vec<String> {
@@ -163,7 +182,8 @@ fn members(members: &[reply::Person]) -> Vec<String> {
         .map(|member| {
             let name = format!("{}{}", line(&member.name), if member.me { " (you)" } else { "" });
             let devices = member.devices.iter().map(device).collect::<Vec<_>>().join(", ");
-            vec![name, member.role.clone(), devices]
+            let until = member.expires_ms.map(|at| format!(" until {}", moment(at))).unwrap_or_default();
+            vec![name, format!("{}{until}", member.role), devices]
         })
         .collect();
     table(&rows)

@@ -59,6 +59,32 @@ pub(crate) fn days(from: Option<&str>, count: u16) -> Result<(i64, i64), Failure
     both.map_err(|_| Failure::usage("this is too far away"))
 }
 
+/// The end of somebody's stay, in Unix milliseconds: that of a day (their last), or a moment.
+pub(crate) fn until(text: &str) -> Result<u64, Failure> {
+    until_in(text, &zone_name(), crate::time::now_ms())
+}
+
+fn until_in(text: &str, zone: &str, now_ms: u64) -> Result<u64, Failure> {
+    let wrong = || {
+        Failure::usage(format!("“{text}” is not a date or a time"))
+            .hint("write 2026-11-27 (to the end of that day), \"2026-11-27 18:00\" or 2026-11-27T18:00[Asia/Tokyo]")
+    };
+    let end = if let Ok(date) = text.parse::<Date>()
+        && !text.contains([':', 'T', ' '])
+    {
+        date.tomorrow().and_then(|next| next.in_tz(zone))
+    } else if text.contains('[') {
+        text.parse()
+    } else {
+        text.parse::<DateTime>().and_then(|local| local.in_tz(zone))
+    };
+    let end_ms = u64::try_from(end.map_err(|_| wrong())?.timestamp().as_millisecond()).map_err(|_| wrong())?;
+    if end_ms <= now_ms {
+        return Err(Failure::usage(format!("“{text}” has passed")).hint("name a date to come"));
+    }
+    Ok(end_ms)
+}
+
 /// A recurrence rule, or the word for one.
 pub(crate) fn rule(text: &str) -> String {
     match text {
@@ -70,6 +96,17 @@ pub(crate) fn rule(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stay_ends_with_its_last_day() {
+        let until = |text: &str| until_in(text, "Europe/Berlin", 1_790_000_000_000);
+        // Midnight in Berlin is 23:00 in winter.
+        assert_eq!(until("2026-11-27").unwrap(), 1_795_820_400_000);
+        assert_eq!(until("2026-11-28 00:00").unwrap(), 1_795_820_400_000);
+        assert_eq!(until("2026-11-28T08:00[Asia/Tokyo]").unwrap(), 1_795_820_400_000);
+        assert!(until("2020-01-01").unwrap_err().message.contains("has passed"));
+        assert!(until("Friday").unwrap_err().hint.unwrap().contains("to the end of that day"));
+    }
 
     #[test]
     fn times_of_events_are_read() {

@@ -24,6 +24,8 @@ pub(crate) enum Line {
     Progress { done_bytes: u64, total_bytes: u64 },
     /// One of several results.
     Item(Reply),
+    /// Something to know besides.
+    Warning(String),
     /// The end.
     Done(Reply),
     /// The end, too.
@@ -43,6 +45,11 @@ impl Out {
     /// Hands out a result, having waited for room.
     pub(crate) async fn item(&self, reply: Reply) -> Result<(), Failure> {
         self.0.send(Line::Item(reply)).await.map_err(|_| Failure::interrupted())
+    }
+
+    /// Says something besides.
+    pub(crate) async fn warn(&self, words: String) -> Result<(), Failure> {
+        self.0.send(Line::Warning(words)).await.map_err(|_| Failure::interrupted())
     }
 
     /// Says how far it is, if the reader keeps up.

@@ -1,35 +1,35 @@
-//! The calendar of a space.
+//! The calendar of a circle.
 
 use clave_engine::DocumentId;
 use clave_engine::crdt::{
     Agenda, Calendar as View, CrdtError, DocumentKind, Event as CalendarEvent, EventDraft, EventPatch, ImportReport,
 };
 
-use crate::{Error, Space};
+use crate::{Circle, Error};
 
-/// The calendar of a space.
+/// The calendar of a circle.
 #[derive(Clone)]
 pub struct Calendar {
-    space: Space,
+    circle: Circle,
 }
 
 impl Calendar {
-    pub(crate) fn new(space: Space) -> Self {
-        Self { space }
+    pub(crate) fn new(circle: Circle) -> Self {
+        Self { circle }
     }
 
     fn document(&self) -> DocumentId {
-        DocumentId::well_known(self.space.id, DocumentKind::Calendar, 0)
+        DocumentId::well_known(self.circle.id, DocumentKind::Calendar, 0)
     }
 
     async fn view<T: Send + 'static>(
         &self,
         view: impl FnOnce(View<'_>) -> Result<T, CrdtError> + Send + 'static,
     ) -> Result<T, Error> {
-        let (space, calendar) = (self.space.id, self.document());
-        self.space
+        let (circle, calendar) = (self.circle.id, self.document());
+        self.circle
             .node
-            .read(move |engine| Ok(view(engine.document(space, calendar, DocumentKind::Calendar)?.calendar()?)?))
+            .read(move |engine| Ok(view(engine.document(circle, calendar, DocumentKind::Calendar)?.calendar()?)?))
             .await
     }
 
@@ -41,11 +41,11 @@ impl Calendar {
         &self,
         edit: impl FnOnce(&mut View<'_>, u64) -> Result<T, CrdtError> + Send + 'static,
     ) -> Result<T, Error> {
-        let (space, calendar) = (self.space.id, self.document());
-        self.space
+        let (circle, calendar) = (self.circle.id, self.document());
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, calendar, DocumentKind::Calendar, now, |document, _| {
+                engine.edit(circle, calendar, DocumentKind::Calendar, now, |document, _| {
                     edit(&mut document.calendar()?, now)
                 })
             })
@@ -109,11 +109,11 @@ impl Calendar {
     /// # Errors
     /// If it is too large, or the disk refuses.
     pub async fn import_ics(&self, text: impl Into<String>) -> Result<ImportReport, Error> {
-        let (space, calendar, text) = (self.space.id, self.document(), text.into());
-        self.space
+        let (circle, calendar, text) = (self.circle.id, self.document(), text.into());
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, calendar, DocumentKind::Calendar, now, |document, done| {
+                engine.edit(circle, calendar, DocumentKind::Calendar, now, |document, done| {
                     let mut report = document.calendar()?.import_ics(&text, now)?;
                     done.append(&mut report.changes);
                     Ok(report)

@@ -1,4 +1,4 @@
-//! The files of a space.
+//! The files of a circle.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Write as _};
@@ -10,15 +10,15 @@ use clave_engine::{ChunkId, ChunkRef, DocumentId, Event, FetchId, FileContent, S
 use tokio::sync::{broadcast, mpsc};
 
 use crate::node::Node;
-use crate::{Error, Space};
+use crate::{Circle, Error};
 
 /// Chunks that may wait between the thread that seals a file and the store.
 const CHUNKS_QUEUED_MAX: usize = 8;
 
-/// The files of a space.
+/// The files of a circle.
 #[derive(Clone)]
 pub struct Drive {
-    space: Space,
+    circle: Circle,
 }
 
 /// How far a long operation is.
@@ -31,12 +31,12 @@ pub struct Progress {
 }
 
 impl Drive {
-    pub(crate) fn new(space: Space) -> Self {
-        Self { space }
+    pub(crate) fn new(circle: Circle) -> Self {
+        Self { circle }
     }
 
     fn document(&self) -> DocumentId {
-        DocumentId::well_known(self.space.id, DocumentKind::Drive, 0)
+        DocumentId::well_known(self.circle.id, DocumentKind::Drive, 0)
     }
 
     /// The drive as people see it.
@@ -44,10 +44,10 @@ impl Drive {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn tree(&self) -> Result<Tree, Error> {
-        let (space, drive) = (self.space.id, self.document());
-        self.space
+        let (circle, drive) = (self.circle.id, self.document());
+        self.circle
             .node
-            .read(move |engine| Ok(engine.document(space, drive, DocumentKind::Drive)?.drive()?.tree()))
+            .read(move |engine| Ok(engine.document(circle, drive, DocumentKind::Drive)?.drive()?.tree()))
             .await
     }
 
@@ -61,12 +61,12 @@ impl Drive {
         + Send
         + 'static,
     ) -> Result<T, Error> {
-        let (space, drive) = (self.space.id, self.document());
-        self.space
+        let (circle, drive) = (self.circle.id, self.document());
+        self.circle
             .node
             .command(move |engine, now| {
                 let random = engine.random();
-                engine.edit(space, drive, DocumentKind::Drive, now, |document, _| edit(&mut document.drive()?, random))
+                engine.edit(circle, drive, DocumentKind::Drive, now, |document, _| edit(&mut document.drive()?, random))
             })
             .await
     }
@@ -103,9 +103,9 @@ impl Drive {
         let sealing = tokio::task::spawn_blocking(move || {
             seal_content(&secret, BufReader::new(file), |chunk, done| chunks.blocking_send((chunk, done)).is_ok())
         });
-        let space = self.space.id;
+        let circle = self.circle.id;
         while let Some((chunk, done_bytes)) = sealed.recv().await {
-            self.space.node.command(move |engine, now| engine.put_chunk(space, chunk, now)).await?;
+            self.circle.node.command(move |engine, now| engine.put_chunk(circle, chunk, now)).await?;
             progress(Progress { done_bytes, total_bytes: metadata.len().max(done_bytes) });
         }
         let content = sealing.await.map_err(|_| Error::Stopped)??.ok_or(Error::Cancelled)?;
@@ -133,11 +133,11 @@ impl Drive {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn file(&self, node: NodeId) -> Result<FileVersion, Error> {
-        let (space, drive) = (self.space.id, self.document());
+        let (circle, drive) = (self.circle.id, self.document());
         let versions = self
-            .space
+            .circle
             .node
-            .read(move |engine| Ok(engine.document(space, drive, DocumentKind::Drive)?.drive()?.versions(node)?))
+            .read(move |engine| Ok(engine.document(circle, drive, DocumentKind::Drive)?.drive()?.versions(node)?))
             .await?;
         versions.into_iter().next().map(|version| version.file).ok_or(Error::NotFound("file"))
     }
@@ -162,10 +162,10 @@ impl Drive {
     }
 
     async fn fetch(&self, content: &FileContent, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
-        let (space, node) = (self.space.id, &self.space.node);
+        let (circle, node) = (self.circle.id, &self.circle.node);
         let mut events = node.events();
         let wanted = content.clone();
-        let fetch = node.command(move |engine, now| engine.fetch(space, wanted, now)).await?;
+        let fetch = node.command(move |engine, now| engine.fetch(circle, wanted, now)).await?;
         let guard = Fetching { node: node.clone(), fetch: Some(fetch) };
         loop {
             match events.recv().await {
@@ -214,17 +214,17 @@ impl Drive {
     }
 
     async fn chunk(&self, id: ChunkId) -> Result<Vec<u8>, Error> {
-        let space = self.space.id;
-        let chunk = self.space.node.read(move |engine| engine.chunk(space, id)).await?;
+        let circle = self.circle.id;
+        let chunk = self.circle.node.read(move |engine| engine.chunk(circle, id)).await?;
         chunk.ok_or(Error::NotFound("piece of the file"))
     }
 
     async fn convergence_secret(&self) -> Result<[u8; 32], Error> {
-        let (space, drive) = (self.space.id, self.document());
+        let (circle, drive) = (self.circle.id, self.document());
         let secret = self
-            .space
+            .circle
             .node
-            .read(move |engine| Ok(engine.document(space, drive, DocumentKind::Drive)?.drive()?.convergence_secret()))
+            .read(move |engine| Ok(engine.document(circle, drive, DocumentKind::Drive)?.drive()?.convergence_secret()))
             .await?;
         secret.ok_or(Error::NotFound("drive"))
     }

@@ -163,6 +163,7 @@ fn linking_code(error: LinkingError) -> &'static str {
 fn engine_code(error: &EngineError) -> &'static str {
     match error {
         EngineError::NoSuchCircle | EngineError::NoSuchInvitation => "not_found",
+        EngineError::NoVerification => "verification.none",
         EngineError::Join(error) => join_code(*error),
         EngineError::NotLinked => "identity.not_linked",
         EngineError::Linking(error) => linking_code(*error),

@@ -40,6 +40,7 @@
 struct Readme;
 
 mod calendar;
+mod circle;
 mod diff;
 mod drive;
 mod error;
@@ -48,25 +49,29 @@ mod note;
 mod space;
 mod store;
 mod timeline;
+mod verification;
 
 pub use calendar::Calendar;
+pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    CircleStatus, DocumentId, EngineError, Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError,
-    LinkCode, LinkError, LinkingError, Refusal, RefusalCounts, SpaceId, check_name,
+    Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
+    InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError, OperationId,
+    PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep,
+    VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
-    crypto::{CryptoError, DeviceId, PersonId},
-    membership::Role,
+    crypto::{CryptoError, DeviceId, PersonId, Sas},
+    membership::{AuditRecord, BadPolicy, BrokenChain, History, Policy, Reason, Role, Scope, Warrant, verify_chain},
 };
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};
 pub use error::Error;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
-pub use space::{DocumentHeads, Member, MemberDevice, NoteInfo, Space};
+pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 
 pub use store::{

@@ -138,12 +138,18 @@ impl Node {
         Ok(space)
     }
 
-    /// The spaces this device is in.
+    /// The spaces this device is in; and the circles it is in of spaces that it is not in, as outside staff are.
     ///
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn spaces(&self) -> Result<Vec<Space>, Error> {
-        let ids: Vec<SpaceId> = self.read(|engine| Ok(engine.circles().collect())).await?;
+        let roots = |engine: &mut Engine| {
+            let known: std::collections::BTreeSet<SpaceId> = engine.circles().collect();
+            let is_root =
+                |id: &SpaceId| engine.space_of(*id).is_ok_and(|space| space == *id || !known.contains(&space));
+            Ok(known.iter().copied().filter(is_root).collect::<Vec<SpaceId>>())
+        };
+        let ids = self.read(roots).await?;
         Ok(ids.into_iter().map(|id| Space::new(self.clone(), id)).collect())
     }
 

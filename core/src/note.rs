@@ -3,12 +3,12 @@
 use clave_engine::DocumentId;
 use clave_engine::crdt::{ChangeHash, DocumentKind};
 
-use crate::{Error, Space};
+use crate::{Circle, Error};
 
-/// A note of a space. Cheap to clone.
+/// A note of a circle. Cheap to clone.
 #[derive(Clone)]
 pub struct Note {
-    space: Space,
+    circle: Circle,
     id: DocumentId,
 }
 
@@ -24,8 +24,8 @@ pub struct NoteSnapshot {
 }
 
 impl Note {
-    pub(crate) fn new(space: Space, id: DocumentId) -> Self {
-        Self { space, id }
+    pub(crate) fn new(circle: Circle, id: DocumentId) -> Self {
+        Self { circle, id }
     }
 
     /// Its id, the same on every device.
@@ -39,11 +39,11 @@ impl Note {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn snapshot(&self) -> Result<NoteSnapshot, Error> {
-        let (space, id) = (self.space.id, self.id);
-        self.space
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle
             .node
             .read(move |engine| {
-                let document = engine.document(space, id, DocumentKind::Note)?;
+                let document = engine.document(circle, id, DocumentKind::Note)?;
                 let heads = document.heads();
                 let note = document.note()?;
                 Ok(NoteSnapshot { title: note.title(), markdown: note.markdown()?, heads })
@@ -56,8 +56,8 @@ impl Note {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn text(&self) -> Result<String, Error> {
-        let (space, id) = (self.space.id, self.id);
-        self.space.node.read(move |engine| Ok(engine.document(space, id, DocumentKind::Note)?.note()?.text()?)).await
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle.node.read(move |engine| Ok(engine.document(circle, id, DocumentKind::Note)?.note()?.text()?)).await
     }
 
     /// Gives it another title.
@@ -65,11 +65,11 @@ impl Note {
     /// # Errors
     /// If it is too long, or the disk refuses.
     pub async fn set_title(&self, title: &str) -> Result<(), Error> {
-        let (space, id, title) = (self.space.id, self.id, title.to_owned());
-        self.space
+        let (circle, id, title) = (self.circle.id, self.id, title.to_owned());
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, id, DocumentKind::Note, now, |document, _| document.note()?.set_title(&title))
+                engine.edit(circle, id, DocumentKind::Note, now, |document, _| document.note()?.set_title(&title))
             })
             .await
     }
@@ -80,11 +80,11 @@ impl Note {
     /// # Errors
     /// If it is too long, `opened_at` is not of this note, or the disk refuses.
     pub async fn edit_markdown(&self, opened_at: &[ChangeHash], markdown: impl Into<String>) -> Result<(), Error> {
-        let (space, id, opened_at, markdown) = (self.space.id, self.id, opened_at.to_vec(), markdown.into());
-        self.space
+        let (circle, id, opened_at, markdown) = (self.circle.id, self.id, opened_at.to_vec(), markdown.into());
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, id, DocumentKind::Note, now, |document, done| {
+                engine.edit(circle, id, DocumentKind::Note, now, |document, done| {
                     done.extend(document.note()?.edit_markdown(&opened_at, &markdown, now)?);
                     Ok(())
                 })
@@ -97,11 +97,11 @@ impl Note {
     /// # Errors
     /// If it is too long, or the disk refuses.
     pub async fn append_markdown(&self, markdown: impl Into<String>) -> Result<(), Error> {
-        let (space, id, markdown) = (self.space.id, self.id, markdown.into());
-        self.space
+        let (circle, id, markdown) = (self.circle.id, self.id, markdown.into());
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, id, DocumentKind::Note, now, |document, done| {
+                engine.edit(circle, id, DocumentKind::Note, now, |document, done| {
                     done.extend(document.note()?.import_markdown(&markdown, now)?);
                     Ok(())
                 })
@@ -115,16 +115,16 @@ impl Note {
     /// # Errors
     /// If a position is beyond the end; then nothing changed.
     pub async fn splice(&self, splices: Vec<(usize, usize, String)>) -> Result<Vec<ChangeHash>, Error> {
-        let (space, id) = (self.space.id, self.id);
-        self.space
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, id, DocumentKind::Note, now, |document, _| {
+                engine.edit(circle, id, DocumentKind::Note, now, |document, _| {
                     let splices: Vec<(usize, usize, &str)> =
                         splices.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
                     document.note()?.splice_many(&splices)
                 })?;
-                Ok(engine.document(space, id, DocumentKind::Note)?.heads())
+                Ok(engine.document(circle, id, DocumentKind::Note)?.heads())
             })
             .await
     }
@@ -141,11 +141,11 @@ impl Note {
         heads: Vec<ChangeHash>,
         splices: Vec<(usize, usize, String)>,
     ) -> Result<Vec<ChangeHash>, Error> {
-        let (space, id) = (self.space.id, self.id);
-        self.space
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle
             .node
             .command(move |engine, now| {
-                engine.edit(space, id, DocumentKind::Note, now, |document, done| {
+                engine.edit(circle, id, DocumentKind::Note, now, |document, done| {
                     let splices: Vec<(usize, usize, &str)> =
                         splices.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
                     let (change, made) = document.note()?.splice_at(&heads, &splices, now)?;
@@ -161,11 +161,11 @@ impl Note {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn contains(&self, heads: Vec<ChangeHash>) -> Result<bool, Error> {
-        let (space, id) = (self.space.id, self.id);
-        self.space
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle
             .node
             .read(move |engine| {
-                let document = engine.document(space, id, DocumentKind::Note)?;
+                let document = engine.document(circle, id, DocumentKind::Note)?;
                 Ok(heads.iter().all(|hash| document.contains(hash)))
             })
             .await

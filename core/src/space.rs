@@ -1,272 +1,96 @@
-//! A space: a team and what it works on.
+//! A space: a team. Its root circle is everybody; further circles are private channels, departments, chats of two.
 
-use std::time::Duration;
+use std::ops::Deref;
 
-use clave_engine::crdt::{ChangeHash, DocumentKind};
-use clave_engine::crypto::{DeviceId, PersonId};
-use clave_engine::membership::Role;
-use clave_engine::{CircleStatus, DocumentId, InvitationId, InvitationInfo, InviteLink, SpaceId};
+use clave_engine::CircleId;
+use clave_engine::crypto::PersonId;
+use clave_engine::membership::Scope;
 
-use crate::node::now_ms;
-use crate::{Calendar, Drive, Error, Node, Note, Timeline};
+use crate::{Circle, CircleInfo, Error, Node};
 
 /// A space this device is in. Cheap to clone.
+///
+/// It is first of all the circle of everybody in it, whose methods it has.
 #[derive(Clone)]
 pub struct Space {
-    pub(crate) node: Node,
-    pub(crate) id: SpaceId,
+    everybody: Circle,
 }
 
-/// Somebody in a space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub person: PersonId,
-    /// How they are called.
-    pub name: String,
-    /// What they may do.
-    pub role: Role,
-    /// Their devices.
-    pub devices: Vec<MemberDevice>,
-    /// Whether it is the person this device belongs to.
-    pub is_me: bool,
-}
+impl Deref for Space {
+    type Target = Circle;
 
-/// A device of a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberDevice {
-    /// Which.
-    pub device: DeviceId,
-    /// What its person calls it.
-    pub name: String,
-    /// Whether it is connected now (or is this one).
-    pub online: bool,
-}
-
-/// A note, as a list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoteInfo {
-    /// Which.
-    pub id: DocumentId,
-    /// Its title; empty when nobody gave one.
-    pub title: String,
-}
-
-/// A document and the hashes of its newest changes: two devices that have equal heads have equal documents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentHeads {
-    /// Which.
-    pub id: DocumentId,
-    /// Of which kind.
-    pub kind: DocumentKind,
-    /// Sorted.
-    pub heads: Vec<[u8; 32]>,
+    fn deref(&self) -> &Circle {
+        &self.everybody
+    }
 }
 
 impl Space {
-    pub(crate) fn new(node: Node, id: SpaceId) -> Self {
-        Self { node, id }
+    pub(crate) fn new(node: Node, id: CircleId) -> Self {
+        Self { everybody: Circle::new(node, id) }
     }
 
-    /// What a founder writes first.
-    pub(crate) async fn set_up(&self) -> Result<(), Error> {
-        let id = self.id;
-        let drive = DocumentId::well_known(id, DocumentKind::Drive, 0);
-        self.node
-            .command(move |engine, now| {
-                let secret = engine.random();
-                engine.edit(id, drive, DocumentKind::Drive, now, |document, _| document.drive()?.init_drive(secret))
-            })
-            .await
-    }
-
-    /// Its id, the same on every device.
+    /// The circle of everybody in the space.
     #[must_use]
-    pub fn id(&self) -> SpaceId {
-        self.id
+    pub fn everybody(&self) -> &Circle {
+        &self.everybody
     }
 
-    /// Its name.
+    /// The circles of this space that this device is in, the root apart: by name, chats of two last. Whoever is not in a
+    /// circle does not learn that it exists.
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub async fn name(&self) -> Result<String, Error> {
-        let id = self.id;
-        self.node.read(move |engine| Ok(engine.membership(id)?.name.clone())).await
+    pub async fn circles(&self) -> Result<Vec<CircleInfo>, Error> {
+        let space = self.id();
+        let mut circles = self.node().read(move |engine| engine.circles_of(space)).await?;
+        circles.sort_by(|a, b| (a.direct, &a.name, a.id).cmp(&(b.direct, &b.name, b.id)));
+        Ok(circles)
     }
 
-    /// Who is in it, owners first, then by name.
+    /// A circle of this space by its id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if this device is not in it, or not yet.
+    pub async fn circle(&self, id: CircleId) -> Result<Circle, Error> {
+        let known = self.circles().await?.iter().any(|circle| circle.id == id);
+        if known { Ok(Circle::new(self.node().clone(), id)) } else { Err(Error::NotFound("circle")) }
+    }
+
+    /// Founds a circle with people of this space, and its owner is this person. Nobody else of the space learns of it.
+    ///
+    /// # Errors
+    /// If the name cannot be used, somebody is not in the space, or this person may not invite.
+    pub async fn create_circle(&self, name: &str, people: &[PersonId], scope: Scope) -> Result<Circle, Error> {
+        let (space, name, people) = (self.id(), name.to_owned(), people.to_vec());
+        let id =
+            self.node().command(move |engine, now| engine.create_circle(space, &name, scope, &people, now)).await?;
+        let circle = Circle::new(self.node().clone(), id);
+        circle.set_up().await?;
+        Ok(circle)
+    }
+
+    /// The chat of two with somebody of this space, if there is one.
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub async fn members(&self) -> Result<Vec<Member>, Error> {
-        let id = self.id;
-        let (membership, mut online) =
-            self.node.read(move |engine| Ok((engine.membership(id)?.clone(), engine.online()))).await?;
-        let me = self.node.profile();
-        online.push(me.device);
-        let mut members: Vec<Member> = membership
-            .people
-            .into_iter()
-            .map(|(person, known)| Member {
-                person,
-                name: known.name,
-                role: known.role,
-                devices: known
-                    .devices
-                    .iter()
-                    .map(|device| MemberDevice {
-                        device: *device,
-                        name: membership.devices.get(device).map(|known| known.name.clone()).unwrap_or_default(),
-                        online: online.contains(device),
-                    })
-                    .collect(),
-                is_me: person == me.person,
-            })
-            .collect();
-        members.sort_by(|a, b| (a.role, &a.name, a.person).cmp(&(b.role, &b.name, b.person)));
-        Ok(members)
+    pub async fn known_direct_chat(&self, person: PersonId) -> Result<Option<Circle>, Error> {
+        let space = self.id();
+        let known = self.node().read(move |engine| engine.direct_circle(space, person)).await?;
+        Ok(known.map(|id| Circle::new(self.node().clone(), id)))
     }
 
-    /// Makes an invitation that works once, within `valid`. Whoever takes it up has to reach this device.
+    /// The chat of two with somebody of this space: the one there is, or a new one.
     ///
     /// # Errors
-    /// If this person may not invite.
-    pub async fn invite(&self, valid: Duration) -> Result<InviteLink, Error> {
-        let id = self.id;
-        let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
-        self.node.command(move |engine, now| engine.invite(id, valid_ms, now)).await
-    }
-
-    /// The invitations that this device made.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub async fn invitations(&self) -> Result<Vec<InvitationInfo>, Error> {
-        let id = self.id;
-        self.node.read(move |engine| engine.invitations(id, now_ms())).await
-    }
-
-    /// Takes an invitation back.
-    ///
-    /// # Errors
-    /// If this device made no such invitation.
-    pub async fn revoke_invitation(&self, invitation: InvitationId) -> Result<(), Error> {
-        self.node.command(move |engine, now| engine.revoke_invitation(invitation, now)).await
-    }
-
-    /// The chat.
-    #[must_use]
-    pub fn timeline(&self) -> Timeline {
-        Timeline::new(self.clone())
-    }
-
-    /// The files.
-    #[must_use]
-    pub fn drive(&self) -> Drive {
-        Drive::new(self.clone())
-    }
-
-    /// The calendar.
-    #[must_use]
-    pub fn calendar(&self) -> Calendar {
-        Calendar::new(self.clone())
-    }
-
-    /// The notes, by title.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub async fn notes(&self) -> Result<Vec<NoteInfo>, Error> {
-        let id = self.id;
-        let mut notes = self
-            .node
-            .read(move |engine| {
-                let mut notes = Vec::new();
-                for document in engine.documents(id)? {
-                    if document.kind == DocumentKind::Note {
-                        let note = engine.document(id, document.id, document.kind)?;
-                        notes.push(NoteInfo { id: document.id, title: note.note()?.title() });
-                    }
-                }
-                Ok(notes)
-            })
-            .await?;
-        notes.sort_by(|a, b| (&a.title, a.id).cmp(&(&b.title, b.id)));
-        Ok(notes)
-    }
-
-    /// A new note.
-    ///
-    /// # Errors
-    /// If the title is too long, or the disk refuses.
-    pub async fn create_note(&self, title: &str) -> Result<Note, Error> {
-        let (id, title) = (self.id, title.to_owned());
-        let note = self
-            .node
-            .command(move |engine, now| {
-                let note = DocumentId::from_bytes(engine.random());
-                engine.edit(id, note, DocumentKind::Note, now, |document, _| document.note()?.set_title(&title))?;
-                Ok(note)
-            })
-            .await?;
-        Ok(Note::new(self.clone(), note))
-    }
-
-    /// A note by its id.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if it is not here, or not here yet.
-    pub async fn note(&self, note: DocumentId) -> Result<Note, Error> {
-        let known = self.documents().await?.iter().any(|known| known.id == note && known.kind == DocumentKind::Note);
-        if known { Ok(Note::new(self.clone(), note)) } else { Err(Error::NotFound("note")) }
-    }
-
-    /// Every document with its heads, in order of id.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub async fn documents(&self) -> Result<Vec<DocumentHeads>, Error> {
-        let id = self.id;
-        self.node
-            .read(move |engine| {
-                let mut documents = Vec::new();
-                for known in engine.documents(id)? {
-                    let heads = engine.document(id, known.id, known.kind)?.heads();
-                    documents.push(DocumentHeads { id: known.id, kind: known.kind, heads });
-                }
-                Ok(documents)
-            })
-            .await
-    }
-
-    /// Whether all of these changes are here. Of a document that is not here, none are.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub async fn contains(&self, changes: Vec<(DocumentId, Vec<ChangeHash>)>) -> Result<bool, Error> {
-        let id = self.id;
-        self.node
-            .read(move |engine| {
-                let known = engine.documents(id)?;
-                for (document, hashes) in &changes {
-                    let Some(info) = known.iter().find(|info| info.id == *document) else { return Ok(false) };
-                    let document = engine.document(id, info.id, info.kind)?;
-                    if !hashes.iter().all(|hash| document.contains(hash)) {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            })
-            .await
-    }
-
-    /// Keys and entries, in numbers.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub async fn status(&self) -> Result<CircleStatus, Error> {
-        let id = self.id;
-        self.node.read(move |engine| engine.status(id)).await
+    /// If they are not in the space.
+    pub async fn direct_chat(&self, person: PersonId) -> Result<Circle, Error> {
+        let space = self.id();
+        if let Some(known) = self.known_direct_chat(person).await? {
+            return Ok(known);
+        }
+        let id = self.node().command(move |engine, now| engine.create_direct_circle(space, person, now)).await?;
+        let circle = Circle::new(self.node().clone(), id);
+        circle.set_up().await?;
+        Ok(circle)
     }
 }

@@ -1,4 +1,6 @@
-//! The chat of a space.
+//! The chat of a circle.
+
+use std::collections::BTreeMap;
 
 use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
 use clave_engine::crypto::{DeviceId, PersonId};
@@ -7,18 +9,18 @@ use clave_engine::{DocumentId, Engine, EngineError, Event, SpaceId};
 use tokio::sync::broadcast;
 
 use crate::diff::{ListDiff, diff};
-use crate::{Error, Space};
+use crate::{Circle, Error};
 
-/// The chat of a space: any number of messages, kept in segments.
+/// The chat of a circle: any number of messages, kept in segments.
 #[derive(Clone)]
 pub struct Timeline {
-    space: Space,
+    circle: Circle,
 }
 
 /// Who wrote something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
-    /// The person, if they are still in the space.
+    /// The person, if they are still in the circle.
     pub person: Option<PersonId>,
     /// The device, if the membership log knows it (yet).
     pub device: Option<DeviceId>,
@@ -41,7 +43,7 @@ pub struct Message {
     pub body: String,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
-    /// Files of the space's drive.
+    /// Files of the circle's drive.
     pub attachments: Vec<Attachment>,
     /// People named in it.
     pub mentions: Vec<PersonId>,
@@ -56,8 +58,8 @@ pub struct Message {
 }
 
 impl Timeline {
-    pub(crate) fn new(space: Space) -> Self {
-        Self { space }
+    pub(crate) fn new(circle: Circle) -> Self {
+        Self { circle }
     }
 
     /// Posts a message of plain text. Returns once it is durable here; it is sent to whoever is connected, and to the
@@ -74,8 +76,8 @@ impl Timeline {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn post(&self, draft: Draft) -> Result<MessageId, Error> {
-        let id = self.space.id;
-        self.space.node.command(move |engine, now| post(engine, id, &draft, now)).await
+        let id = self.circle.id;
+        self.circle.node.command(move |engine, now| post(engine, id, &draft, now)).await
     }
 
     /// Changes a message of one's own.
@@ -83,8 +85,8 @@ impl Timeline {
     /// # Errors
     /// If it is somebody else's, or was withdrawn.
     pub async fn edit(&self, message: MessageId, body: impl Into<String>) -> Result<(), Error> {
-        let (id, draft) = (self.space.id, Draft::text(body));
-        self.space
+        let (id, draft) = (self.circle.id, Draft::text(body));
+        self.circle
             .node
             .command(move |engine, now| {
                 in_segment_of(engine, id, message, now, |timeline| timeline.edit(&message, now, &draft))
@@ -97,8 +99,8 @@ impl Timeline {
     /// # Errors
     /// If it is somebody else's.
     pub async fn withdraw(&self, message: MessageId) -> Result<(), Error> {
-        let id = self.space.id;
-        self.space
+        let id = self.circle.id;
+        self.circle
             .node
             .command(move |engine, now| in_segment_of(engine, id, message, now, |timeline| timeline.withdraw(&message)))
             .await
@@ -109,8 +111,8 @@ impl Timeline {
     /// # Errors
     /// If there is no such message, or the reaction is none.
     pub async fn react(&self, message: MessageId, reaction: &str, present: bool) -> Result<(), Error> {
-        let (id, reaction) = (self.space.id, reaction.to_owned());
-        self.space
+        let (id, reaction) = (self.circle.id, reaction.to_owned());
+        self.circle
             .node
             .command(move |engine, now| {
                 in_segment_of(engine, id, message, now, |timeline| timeline.react(&message, &reaction, present))
@@ -123,8 +125,8 @@ impl Timeline {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn history(&self, count: usize, before: Option<MessageId>) -> Result<Vec<Message>, Error> {
-        let id = self.space.id;
-        self.space.node.read(move |engine| newest(engine, id, before, count)).await
+        let id = self.circle.id;
+        self.circle.node.read(move |engine| newest(engine, id, before, count)).await
     }
 
     /// How many messages there are.
@@ -132,8 +134,8 @@ impl Timeline {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn len(&self) -> Result<usize, Error> {
-        let id = self.space.id;
-        self.space
+        let id = self.circle.id;
+        self.circle
             .node
             .read(move |engine| {
                 let mut count = 0;
@@ -157,7 +159,7 @@ impl Timeline {
     /// [`ListDiff::Reset`] with the `count` newest.
     #[must_use]
     pub fn observe(&self, count: usize) -> TimelineUpdates {
-        let events = self.space.node.events();
+        let events = self.circle.node.events();
         TimelineUpdates { timeline: self.clone(), events, count, shown: None }
     }
 }
@@ -180,8 +182,8 @@ impl TimelineUpdates {
             if self.shown.is_some() {
                 self.wait().await?;
             }
-            let space = &self.timeline.space;
-            let (id, count) = (space.id, self.count);
+            let circle = &self.timeline.circle;
+            let (id, count) = (circle.id, self.count);
             // While there is room, messages that arrive late may go before the first one shown.
             let full = self.shown.as_ref().filter(|shown| shown.len() >= count);
             let first = full.and_then(|shown| shown.first()).map(|message| message.id);
@@ -189,7 +191,7 @@ impl TimelineUpdates {
                 Some(first) => since(engine, id, first),
                 None => newest(engine, id, None, count),
             };
-            let now = space.node.read(read).await?;
+            let now = circle.node.read(read).await?;
             let steps = match &self.shown {
                 None => vec![ListDiff::Reset(now.clone())],
                 Some(before) => diff(before, &now, |message| message.id),
@@ -203,7 +205,7 @@ impl TimelineUpdates {
 
     /// Until something in this timeline may have changed; everything that has by then counts as one change.
     async fn wait(&mut self) -> Result<(), Error> {
-        let id = self.timeline.space.id;
+        let id = self.timeline.circle.id;
         let concerns = |event: &Event| match event {
             Event::DocumentChanged { circle, kind, .. } => *circle == id && *kind == DocumentKind::Timeline,
             Event::MembershipChanged { circle } => *circle == id,
@@ -305,36 +307,50 @@ fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Messa
 /// Names for actors.
 struct People {
     membership: Membership,
+    /// Whose the devices were that are out, and how those are called.
+    former: BTreeMap<DeviceId, (PersonId, String)>,
     me: PersonId,
 }
 
 impl People {
     fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
-        Ok(Self {
-            membership: engine.membership(id)?.clone(),
-            me: engine.identity().person().ok_or(EngineError::NotLinked)?,
-        })
+        let membership = engine.membership(id)?.clone();
+        let mut former = BTreeMap::new();
+        for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
+            if let Some((person, Some(name))) = engine.person_behind(id, device)? {
+                former.insert(*device, (person, name.to_owned()));
+            }
+        }
+        Ok(Self { membership, former, me: engine.identity().person().ok_or(clave_engine::EngineError::NotLinked)? })
     }
 
     fn device(&self, actor: &Actor) -> Option<DeviceId> {
-        let known = self.membership.devices.keys().chain(self.membership.former_devices.keys());
+        let known = self.membership.devices.keys().chain(self.former.keys());
         known.copied().find(|device| actor.belongs_to(device.as_bytes()))
     }
 
     fn same_person(&self, a: &Actor, b: &Actor) -> bool {
-        let person = |actor| self.membership.person_of(self.device(actor)?);
+        let person = |actor| self.person(self.device(actor)?);
         a.same_author(b) || person(a).is_some_and(|person_a| person(b) == Some(person_a))
+    }
+
+    fn person(&self, device: DeviceId) -> Option<PersonId> {
+        self.membership.person_of(device).or_else(|| self.former.get(&device).map(|(person, _)| *person))
     }
 
     fn author(&self, actor: &Actor) -> Author {
         let device = self.device(actor);
-        let person = device.and_then(|device| self.membership.person_of(device));
-        let name = match (person.and_then(|person| self.membership.people.get(&person)), device) {
-            (Some(person), _) => person.name.clone(),
-            (None, Some(device)) => self.membership.former_devices[&device].name.clone(),
+        let person = device.and_then(|device| self.person(device));
+        let (known, former) = (
+            person.and_then(|person| self.membership.people.get(&person)),
+            device.and_then(|device| self.former.get(&device)),
+        );
+        let name = match (known, former) {
+            (Some(known), _) => known.name.clone(),
+            (None, Some((_, name))) => name.clone(),
             (None, None) => "?".to_owned(),
         };
-        Author { person, device, name, is_me: person == Some(self.me) }
+        Author { person: person.filter(|_| known.is_some()), device, name, is_me: person == Some(self.me) }
     }
 
     fn shown(&self, mut stored: Vec<Stored>) -> Vec<Message> {

@@ -58,7 +58,7 @@ async fn a_second_device_has_everything_and_takes_part() {
     assert!(circles == 0 || circles == 2);
     assert_eq!(phone.profile().person, alice.profile().person);
     assert_eq!((phone.profile().person_name.as_str(), phone.profile().device_name.as_str()), ("Alice", "phone"));
-    let mut spaces: Vec<_> = phone.spaces().await.expect("it runs").iter().map(clave::Space::id).collect();
+    let mut spaces: Vec<_> = phone.spaces().await.expect("it runs").iter().map(|space| space.id()).collect();
     let mut expected = vec![hers.id(), second.id()];
     (spaces.sort(), expected.sort());
     assert_eq!(spaces, expected);

@@ -43,7 +43,7 @@ const PRODUCT: &str = "-//Clave//Clave//EN";
 /// use clave_crdt::{Actor, Document, DocumentKind, EventDraft, EventPatch};
 ///
 /// # fn main() -> Result<(), clave_crdt::CrdtError> {
-/// let mut document = Document::new(DocumentKind::Calendar, Actor::new([1; 32], 0));
+/// let mut document = Document::new(DocumentKind::Calendar, Actor::new([1; 32], [0; 4], 0));
 /// let mut calendar = document.calendar()?;
 /// let patch = EventPatch {
 ///     summary: Some("周会".to_owned()),

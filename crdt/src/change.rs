@@ -46,7 +46,7 @@ pub enum ChangeFault {
     /// It is larger than [`CHANGE_BYTES_MAX`] or has more dependencies than [`CHANGE_DEPENDENCIES_MAX`].
     #[error("it is too large")]
     TooLarge,
-    /// It names an actor that is not 20 bytes long, or the genesis actor as its author.
+    /// It names an actor that is not 24 bytes long, or the genesis actor as its author.
     #[error("it has no valid author")]
     Actor,
     /// It depends on nothing, or on the genesis of another kind of document.
@@ -55,7 +55,7 @@ pub enum ChangeFault {
     /// It does not continue its author's changes.
     #[error("it does not continue its author's earlier changes")]
     Sequence,
-    /// Its author wrote another change under the same sequence number.
+    /// Its author wrote another change under the same sequence number. It is not refused for that: it waits.
     #[error("its author wrote two different changes in one place")]
     Equivocation,
     /// Its operations are not numbered from where those of its dependencies end.

@@ -11,8 +11,12 @@ use crate::contained::contained;
 use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
 use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
 
+pub use rivals::Equivocation;
+
 mod admit;
 mod past;
+mod review;
+mod rivals;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -25,10 +29,16 @@ mod tests;
 ///   A change whose dependencies are not there yet is held until they are.
 /// - *Storage* is [`save`](Self::save) and [`load`](Self::load).
 ///
-/// What is in the document follows from the set of changes alone, never from the order in which they came.
+/// - *Who is no longer in standing* is said to [`review`](Self::review), which sets aside what they wrote.
+///
+/// What is in the document follows from the set of changes (and the last review) alone, never from the order in which they
+/// came.
 #[derive(Debug)]
 pub struct Document {
     kind: DocumentKind,
+    /// Whom this handle was opened for.
+    owner: Actor,
+    /// Who writes: the owner, or its successor while a change of its own has to wait.
     actor: Actor,
     doc: AutoCommit,
     /// The heads, local edits that were not committed left out.
@@ -37,6 +47,9 @@ pub struct Document {
     tips: BTreeMap<Actor, Tip>,
     /// Changes that wait for what they depend on.
     held: BTreeMap<ChangeHash, Change>,
+    /// Changes that the last review left out, and that nobody vouched for since.
+    set_aside: BTreeMap<ChangeHash, Change>,
+    equivocations: Vec<Equivocation>,
     /// A former state that was edited last.
     earlier: Option<Box<Document>>,
 }
@@ -127,9 +140,25 @@ impl Document {
                 }
             }
         }
-        let mut document = Self { kind, actor, doc, heads: Vec::new(), tips, held: BTreeMap::new(), earlier: None };
+        let mut document = Self::bare(kind, actor, doc);
+        document.tips = tips;
         document.refresh_heads();
         document
+    }
+
+    fn bare(kind: DocumentKind, actor: Actor, doc: AutoCommit) -> Self {
+        Self {
+            kind,
+            owner: actor,
+            actor,
+            doc,
+            heads: Vec::new(),
+            tips: BTreeMap::new(),
+            held: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
+            equivocations: Vec::new(),
+            earlier: None,
+        }
     }
 
     /// What kind of document it is.
@@ -138,7 +167,14 @@ impl Document {
         self.kind
     }
 
-    /// Who writes with this handle.
+    /// Whom this handle was opened for.
+    #[must_use]
+    pub fn owner(&self) -> Actor {
+        self.owner
+    }
+
+    /// Who writes with this handle: whom it was opened for, or another incarnation of the same stay while a change of
+    /// theirs has to wait. So nobody ever writes two changes in one place.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.actor
@@ -179,8 +215,7 @@ impl Document {
         if !self.is_edited() {
             return None;
         }
-        let time_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
-        let hash = self.doc.commit_with(CommitOptions::default().with_time(time_s))?;
+        let hash = self.doc.commit_with(CommitOptions::default().with_time(time_s(now_ms)))?;
         let change = self.doc.get_change_by_hash(&hash)?;
         self.tips.insert(self.actor, Tip::of(&change));
         self.refresh_heads();
@@ -204,7 +239,9 @@ impl Document {
             return Err(CrdtError::Uncommitted);
         }
         let changes = changes.iter().map(|bytes| change::parse(bytes.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        self.held.extend(changes.into_iter().map(|change| (change.hash().0, change)));
+        let news = changes.into_iter().map(|change| (change.hash().0, change));
+        self.held.extend(news.filter(|(hash, _)| !self.set_aside.contains_key(hash)));
+        self.take_back();
         let mut refused = Vec::new();
         let changed = self.admit(&mut refused);
         Ok(Applied { changed, missing: self.missing().len(), refused })
@@ -223,7 +260,8 @@ impl Document {
         self.held.len()
     }
 
-    /// The document in one piece, compressed, with the changes that are held. Automerge's own format. A note is loaded
+    /// The document in one piece, compressed, with the changes that are held or set aside (which has to be said again to
+    /// the document that is loaded from it: [`review`](Self::review)). Automerge's own format. A note is loaded
     /// again to see that it can be, so this takes its time; it is for now and then, not for every change.
     ///
     /// # Errors
@@ -241,15 +279,14 @@ impl Document {
             _ => Ok(doc.save_with_options(SaveOptions::default())),
         });
         let mut bytes = saved.unwrap_or(Err(CrdtError::NotStorable))?;
-        for change in self.held.values() {
+        for change in self.held.values().chain(self.set_aside.values()) {
             bytes.extend_from_slice(change.raw_bytes());
         }
         Ok(bytes)
     }
 
-    /// Every change in the document but its genesis, each after those it depends on. What is held is left out.
-    ///
-    /// A document is rebuilt without somebody's changes by [`load`](Self::load) from the others.
+    /// Every change in the document but its genesis, each after those it depends on. What is held or set aside is left
+    /// out.
     ///
     /// # Errors
     ///
@@ -273,8 +310,11 @@ impl Document {
         }
         let mut doc = self.doc.fork();
         doc.set_actor(actor.to_automerge());
-        let (heads, tips, held) = (self.heads.clone(), self.tips.clone(), self.held.clone());
-        Ok(Self { kind: self.kind, actor, doc, heads, tips, held, earlier: None })
+        let mut fork = Self::bare(self.kind, actor, doc);
+        (fork.heads, fork.tips, fork.held) = (self.heads.clone(), self.tips.clone(), self.held.clone());
+        (fork.set_aside, fork.equivocations) = (self.set_aside.clone(), self.equivocations.clone());
+        fork.choose_actor();
+        Ok(fork)
     }
 
     /// Lets `edit` change the document as it was at some heads, makes one change of that and takes it in. The change is
@@ -343,8 +383,7 @@ impl Document {
         let at: Vec<_> = heads.iter().copied().map(automerge::ChangeHash).collect();
         let mut doc = self.doc.fork_at(&at).map_err(broken)?;
         doc.set_actor(self.actor.to_automerge());
-        let (kind, actor, held) = (self.kind, self.actor, BTreeMap::new());
-        Ok(Box::new(Self { kind, actor, doc, heads: Vec::new(), tips: BTreeMap::new(), held, earlier: None }))
+        Ok(Box::new(Self::bare(self.kind, self.actor, doc)))
     }
 
     /// The keys of the root that changes since these heads have written to.
@@ -392,10 +431,33 @@ impl Document {
         self.doc.get_change_meta_by_hash(&automerge::ChangeHash(*hash)).is_some()
     }
 
+    /// Whoever has a change that waits does not go on where the document ends: the next change would stand in its place.
+    fn choose_actor(&mut self) {
+        let mut actor = self.owner;
+        for _ in 0..self.held.len() {
+            let id = actor.to_automerge();
+            let waiting = self.held.iter().filter(|(_, change)| *change.actor_id() == id);
+            match waiting.min_by_key(|(hash, change)| (change.seq(), **hash)) {
+                Some((hash, _)) => actor = actor.successor(hash),
+                None => break,
+            }
+        }
+        if actor != self.actor {
+            self.actor = actor;
+            self.doc.set_actor(actor.to_automerge());
+            self.earlier = None;
+        }
+    }
+
     fn refresh_heads(&mut self) {
         self.heads = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
         self.heads.sort_unstable();
     }
+}
+
+/// As Automerge counts time.
+fn time_s(now_ms: u64) -> i64 {
+    i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX)
 }
 
 /// Splits a snapshot into Automerge's document and the changes that were held, saved behind it.

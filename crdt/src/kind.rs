@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn genesis_is_the_same_everywhere() {
         let golden = [
-            (DocumentKind::Timeline, "57e6badb0bf0a1ca40ee9eafac78de5abefdf55e7a79bcff31023b09542af103"),
-            (DocumentKind::Note, "bb24c7dde82e6f81e4468f417624adfa8a544256b2d1ed39d71b9bc437c0379a"),
-            (DocumentKind::Calendar, "25bb8b5d0a8025c2159862714cb10fd93cfeb3e9373d9ed3bb33127c01dc97e8"),
-            (DocumentKind::Drive, "ca4f7cac15481ca9107c8f27a28642e67ba60b94758e214bb63067d72c056e4b"),
+            (DocumentKind::Timeline, "3b40b3ff7e76b22f9ab9321cfb23f14a2269bb848d8123180553e5e56a3f58c5"),
+            (DocumentKind::Note, "b9ed34f16ace5e1be2fe7a88561f6bf72019974576cd0608f8a702698bcd5b77"),
+            (DocumentKind::Calendar, "cddc6967d497de6688f787308ebb30edf31b96523011403508404cfbd0fc62b6"),
+            (DocumentKind::Drive, "37e7c1560e8455c1978c022481cb2b44d34bfc78f90f12e44d31476af958bcc4"),
         ];
         let actual = DocumentKind::ALL.map(|kind| (kind, genesis_hash(kind).to_string()));
         assert_eq!(actual, golden.map(|(kind, hash)| (kind, hash.to_owned())));

@@ -11,7 +11,7 @@
 //! use clave_crdt::{Actor, Document, DocumentKind, Draft};
 //!
 //! # fn main() -> Result<(), clave_crdt::CrdtError> {
-//! let (alice, bob) = (Actor::new([1; 32], 0), Actor::new([2; 32], 0));
+//! let (alice, bob) = (Actor::new([1; 32], [0; 4], 0), Actor::new([2; 32], [0; 4], 0));
 //! let mut here = Document::new(DocumentKind::Timeline, alice);
 //! let mut there = Document::new(DocumentKind::Timeline, bob);
 //!
@@ -50,7 +50,7 @@ pub use calendar::{
     Occurrence, Problem,
 };
 pub use change::{CHANGE_BYTES_MAX, CHANGE_DEPENDENCIES_MAX, ChangeFault, ChangeHash, ChangeInfo, inspect_change};
-pub use document::{Applied, Document};
+pub use document::{Applied, Document, Equivocation};
 pub use drive::{Drive, FileVersion, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId};
 pub use error::CrdtError;
 pub use kind::{DocumentKind, SCHEMA};

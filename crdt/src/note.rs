@@ -48,8 +48,8 @@ const OPERATION_BYTES: usize = 8;
 /// use clave_crdt::{Actor, Document, DocumentKind};
 ///
 /// # fn main() -> Result<(), clave_crdt::CrdtError> {
-/// let mut alice = Document::new(DocumentKind::Note, Actor::new([1; 32], 0));
-/// let mut bob = Document::new(DocumentKind::Note, Actor::new([2; 32], 0));
+/// let mut alice = Document::new(DocumentKind::Note, Actor::new([1; 32], [0; 4], 0));
+/// let mut bob = Document::new(DocumentKind::Note, Actor::new([2; 32], [0; 4], 0));
 /// bob.apply(&alice.note()?.import_markdown("# 会议\n\n- [ ] buy tea\n", 0)?)?;
 ///
 /// // Both edit at once, Bob in his editor.

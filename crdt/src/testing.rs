@@ -34,7 +34,7 @@ pub(crate) fn steps<Edit: Clone + std::fmt::Debug>(
 
 impl Net {
     pub(crate) fn new(kind: DocumentKind, devices: u8) -> Self {
-        let documents: Vec<_> = (1..=devices).map(|n| Document::new(kind, Actor::new([n; 32], 0))).collect();
+        let documents: Vec<_> = (1..=devices).map(|n| Document::new(kind, Actor::new([n; 32], [0; 4], 0))).collect();
         let inboxes = vec![Vec::new(); documents.len()];
         Self { documents, inboxes, time_ms: 1_790_000_000_000 }
     }

@@ -70,7 +70,7 @@ fn replay(trace: &Trace) -> usize {
     let mut devices: BTreeMap<usize, Device> = agents
         .into_iter()
         .map(|agent| {
-            let actor = Actor::new([u8::try_from(agent + 1).unwrap(); 32], 0);
+            let actor = Actor::new([u8::try_from(agent + 1).unwrap(); 32], [0; 4], 0);
             (agent, Device { document: Document::new(DocumentKind::Note, actor), has: BTreeSet::new() })
         })
         .collect();

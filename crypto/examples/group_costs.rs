@@ -1,20 +1,28 @@
 //! What a group costs: sizes in bytes and times in milliseconds, for a number of devices.
 //!
-//! `cargo run -p clave-crypto --example group_costs -- 10 100`
+//! `cargo run -p clave-crypto --example group_costs -- 10 100 1000`
 #![allow(clippy::print_stdout)]
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use clave_crypto::{
-    Checkpoint, DeviceKey, Entropy, Export, GroupKeyAgreement, KeyPackagePair, Mls, RosterChange, SealedSecret,
+    BlobId, Checkpoint, DeviceKey, Entropy, Export, GroupKeyAgreement, KeyPackagePair, Mls, RosterChange, SealedSecret,
 };
+
+/// The largest group of which all is measured. Of a larger one, only what it takes on disk.
+const FOLLOWED_BY_ALL_MAX: usize = 200;
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     for devices in if sizes.is_empty() { vec![10, 100] } else { sizes } {
-        measure("mls", &Mls, devices);
-        measure("sealed secret", &SealedSecret, devices);
+        on_disk(devices);
+        // Here every device follows every commit: quadratic.
+        if devices <= FOLLOWED_BY_ALL_MAX {
+            measure("mls", &Mls, devices);
+            measure("sealed secret", &SealedSecret, devices);
+        }
     }
 }
 
@@ -88,6 +96,71 @@ fn follow(
         *checkpoint = agreement.process(&peers[at].0, checkpoint, &commit.message).expect("a valid commit").checkpoint;
     }
     group[by] = commit.checkpoint;
+}
+
+/// What the epochs after a self-update, an addition and a removal take on a disk that has the epoch before, in a group
+/// whose tree has no blank parent. For that, devices let themselves in by external commits, so that only two follow.
+fn on_disk(devices: usize) {
+    println!("mls, {devices} devices, on disk");
+    let agreement = Mls;
+    let entropy = &mut Entropy::from_seed([2; 32]);
+    let peers: Vec<DeviceKey> = (0..devices).map(|_| DeviceKey::generate(entropy)).collect();
+    let packages: Vec<KeyPackagePair> = peers.iter().map(|key| agreement.key_package(key, false, entropy)).collect();
+    let last = devices - 1;
+    let created = agreement.create(&peers[0], b"0123456789abcdef", entropy);
+    let change = RosterChange { add: packages[1..].iter().map(|pair| pair.public.clone()).collect(), remove: vec![] };
+    let added = agreement.commit(&peers[0], &created, &change, entropy).expect("adds all");
+    let welcome = added.welcome.expect("all are welcome");
+    let mut others = agreement.join(&peers[last], &welcome, &[&packages[last].secret]).expect("joins").checkpoint;
+    let mut firsts = added.checkpoint;
+    // One of each two leaves: every parent then has a key.
+    for key in peers[1..last].iter().step_by(2) {
+        let info = agreement.group_info(&peers[0], &firsts).expect("describes");
+        let commit = agreement.external_commit(key, &info, entropy).expect("lets itself in").message;
+        firsts = agreement.process(&peers[0], &firsts, &commit).expect("valid").checkpoint;
+        others = agreement.process(&peers[last], &others, &commit).expect("valid").checkpoint;
+    }
+    for (maker, follower, whose) in [(&peers[last], &peers[0], false), (&peers[0], &peers[last], true)] {
+        let (mine, theirs) = if whose { (&mut firsts, &mut others) } else { (&mut others, &mut firsts) };
+        let commit = agreement.commit(maker, mine, &RosterChange::default(), entropy).expect("an update");
+        *theirs = agreement.process(follower, theirs, &commit.message).expect("valid").checkpoint;
+        *mine = commit.checkpoint;
+    }
+    println!("  whole {} B", firsts.to_bytes().len());
+
+    let (parts, cut) = timed(|| firsts.to_parts().expect("whole"));
+    let blob = |id: BlobId| parts.blobs.iter().find(|(at, _)| *at == id).map(|(_, blob)| blob.clone());
+    let (_, join) = timed(|| Checkpoint::from_parts(&parts.state, blob).expect("all is there"));
+    println!(
+        "  in parts: state {} B, {} blobs of {} B, to parts {cut:.2} ms, from parts {join:.2} ms",
+        parts.state.len(),
+        parts.blobs.len(),
+        parts.blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>()
+    );
+
+    let newcomer = DeviceKey::generate(entropy);
+    let package = agreement.key_package(&newcomer, false, entropy).public;
+    for (what, change) in [
+        ("self-update", RosterChange::default()),
+        ("add", RosterChange { add: vec![package], remove: vec![] }),
+        ("remove", RosterChange { add: vec![], remove: vec![peers[devices / 2].id()] }),
+    ] {
+        let commit = agreement.commit(&peers[last], &others, &change, entropy).expect("a commit");
+        let theirs = agreement.process(&peers[0], &firsts, &commit.message).expect("valid").checkpoint;
+        for (whose, before, after) in [("maker", &others, commit.checkpoint), ("another", &firsts, theirs)] {
+            let known: BTreeSet<_> = before.to_parts().expect("whole").blobs.into_iter().map(|(id, _)| id).collect();
+            let parts = after.to_parts().expect("whole");
+            let new: Vec<usize> =
+                parts.blobs.iter().filter(|(id, _)| !known.contains(id)).map(|(_, blob)| blob.len()).collect();
+            let blobs: usize = new.iter().sum();
+            println!(
+                "  after {what}, {whose}: {} B = state {} B + {} new blobs of {blobs} B",
+                parts.state.len() + blobs,
+                parts.state.len(),
+                new.len()
+            );
+        }
+    }
 }
 
 fn state(what: &str, checkpoint: &Checkpoint) {

@@ -51,6 +51,11 @@ pub enum CryptoError {
     /// A device that an operation names, or that performs it, is not in the group.
     #[error("device {} is not in the group", .0.short())]
     NotAMember(DeviceId),
+    /// In a verification, the other side showed another number than the one that it had committed to.
+    #[error(
+        "the other device changed its mind halfway: somebody may be in between, so compare safety numbers in person"
+    )]
+    CommitmentMismatch,
 }
 
 #[cfg(test)]
@@ -69,6 +74,11 @@ mod tests {
             (
                 CryptoError::SessionOver,
                 "the session is over, because a message in it could not be read: start a new one",
+            ),
+            (
+                CryptoError::CommitmentMismatch,
+                "the other device changed its mind halfway: somebody may be in between, so compare safety numbers in \
+                 person",
             ),
             (CryptoError::TooLong(9), "too long: at most 9 bytes fit"),
         ] {

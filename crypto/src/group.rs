@@ -15,6 +15,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod hpke_rng;
+mod parts;
 mod sealed_secret;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export, labels};
 use bytes::{Reader, put_blob};
+pub use parts::{BlobId, CheckpointParts};
 pub use sealed_secret::SealedSecret;
 
 /// How a circle's devices agree on the secret of an epoch.
@@ -240,6 +242,16 @@ pub(crate) enum Scheme {
     SealedSecret = 2,
 }
 
+impl Scheme {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CryptoError> {
+        match reader.array()? {
+            [1] => Ok(Self::Mls),
+            [2] => Ok(Self::SealedSecret),
+            _ => Err(reader.malformed()),
+        }
+    }
+}
+
 impl Checkpoint {
     /// The version of the encoding.
     const VERSION: u8 = 1;
@@ -267,11 +279,7 @@ impl Checkpoint {
         if reader.array()? != [Self::VERSION] {
             return Err(reader.malformed());
         }
-        let scheme = match reader.array()? {
-            [1] => Scheme::Mls,
-            [2] => Scheme::SealedSecret,
-            _ => return Err(reader.malformed()),
-        };
+        let scheme = Scheme::read(&mut reader)?;
         let checkpoint = Self {
             scheme,
             epoch: EpochId(reader.array()?),

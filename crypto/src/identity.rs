@@ -88,6 +88,11 @@ public_key_id!(
     DeviceId,
     "device id"
 );
+public_key_id!(
+    /// The public half of a person's [`RecoveryKey`]: who can sign with it holds the recovery phrase.
+    RecoveryId,
+    "recovery id"
+);
 
 /// An Ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,6 +157,10 @@ pub struct PersonKey(SigningKey);
 /// The key of one device.
 pub struct DeviceKey(SigningKey);
 
+/// The key that brings a new device in when all others are lost, or cannot be trusted. It derives from the
+/// [recovery phrase](crate::RecoveryPhrase) and is stored nowhere, so that who steals a device does not have it.
+pub struct RecoveryKey(SigningKey);
+
 impl PersonKey {
     /// Makes a new identity.
     #[must_use]
@@ -182,6 +191,12 @@ impl PersonKey {
     pub fn certify(&self, device: DeviceId) -> DeviceCertificate {
         let signature = self.0.sign(&separated(Domain::DeviceCertificate, device.as_bytes()));
         DeviceCertificate { person: self.id(), device, signature }
+    }
+
+    /// Declares that whoever signs with the key whose public half is `recovery` may bring in devices of this person.
+    #[must_use]
+    pub fn certify_recovery(&self, recovery: &[u8; 32]) -> Signature {
+        self.0.sign(&separated(Domain::RecoveryCertificate, recovery))
     }
 }
 
@@ -219,6 +234,24 @@ impl DeviceKey {
     /// Signs exactly these bytes. Only for MLS, whose structures carry their own domain labels (RFC 9420, 5.1.2).
     pub(crate) fn sign_raw(&self, message: &[u8]) -> Signature {
         self.0.sign(message)
+    }
+}
+
+impl RecoveryKey {
+    pub(crate) fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
+        Self(SigningKey::from_seed(seed))
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> RecoveryId {
+        RecoveryId(self.0.public)
+    }
+
+    /// Signs `message` for `domain`, which should be [`Domain::Recovery`].
+    #[must_use]
+    pub fn sign(&self, domain: Domain, message: &[u8]) -> Signature {
+        self.0.sign(&separated(domain, message))
     }
 }
 

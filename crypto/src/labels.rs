@@ -9,6 +9,8 @@
 pub enum Domain {
     /// A person certifies a device.
     DeviceCertificate,
+    /// A person names their recovery key.
+    RecoveryCertificate,
     /// A device accepts to be a person's: nobody can claim a device that is not theirs.
     DeviceConsent,
     /// A device signs an entry.
@@ -17,6 +19,8 @@ pub enum Domain {
     MembershipOperation,
     /// A device binds itself to an invitation handshake.
     InvitationHandshake,
+    /// A person, by the recovery phrase, brings a new device in.
+    Recovery,
     /// A device offers a key, to be added by (`SealedSecret`, the test oracle for MLS).
     SealedKeyPackage,
     /// A device commits (`SealedSecret`).
@@ -33,10 +37,12 @@ impl Domain {
     pub const fn label(self) -> &'static [u8] {
         match self {
             Self::DeviceCertificate => b"clave/1 sign device-certificate\0",
+            Self::RecoveryCertificate => b"clave/1 sign recovery-certificate\0",
             Self::DeviceConsent => b"clave/1 sign device-consent\0",
             Self::Entry => b"clave/1 sign entry\0",
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",
             Self::InvitationHandshake => b"clave/1 sign invitation-handshake\0",
+            Self::Recovery => b"clave/1 sign recovery\0",
             Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
             Self::SealedCommit => b"clave/1 sign sealed-commit\0",
             Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
@@ -57,8 +63,12 @@ pub enum HashContext {
     Chunk,
     /// The id of a document that every member finds by itself, from its circle, kind and number.
     WellKnownDocument,
+    /// A record of an audit, with the one before it.
+    AuditRecord,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
+    /// The tag of entries that are sealed to one device, from the circle and the device.
+    DirectTag,
     /// The public name of a link between devices, from its secret.
     LinkId,
     /// The pre-shared key of a link between devices, from its secret. As secret as that.
@@ -74,7 +84,9 @@ impl HashContext {
             Self::MembershipOperation => "clave/1 hash membership-operation",
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
+            Self::AuditRecord => "clave/1 hash audit-record",
             Self::RepairOrder => "clave/1 hash repair-order",
+            Self::DirectTag => "clave/1 hash direct-tag",
             Self::LinkId => "clave/1 hash link-id",
             Self::LinkKey => "clave/1 hash link-key",
         }
@@ -128,12 +140,25 @@ pub(crate) const VAULT_WRAPPING: &str = "clave/1 derive vault-wrapping";
 pub(crate) const VAULT_CHECKSUM: &str = "clave/1 derive vault-checksum";
 /// The X25519 key of a device, from its seed (HKDF).
 pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
+/// What a verification exchange agrees on before it starts, what its initiator commits to, and what both then compare.
+pub(crate) const SAS_CONTEXT: &str = "clave/1 derive sas-context";
+pub(crate) const SAS_COMMITMENT: &str = "clave/1 derive sas-commitment";
+pub(crate) const SAS_OUTPUT: &str = "clave/1 derive sas-output";
+/// Starts what is hashed to a person's half of a safety number.
+pub(crate) const SAFETY_NUMBER: &str = "clave/1 hash safety-number";
+/// What derives from the entropy of a recovery phrase: the seed of the person's identity key, that of the recovery key,
+/// the key of an account export.
+pub(crate) const RECOVERY_PERSON_SEED: &str = "clave/1 derive recovery-person-seed";
+pub(crate) const RECOVERY_KEY_SEED: &str = "clave/1 derive recovery-key-seed";
+pub(crate) const RECOVERY_EXPORT_KEY: &str = "clave/1 derive recovery-export-key";
 /// Starts the prologue of an interactive handshake.
 pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
 /// Starts the prologue of a message sealed to one device.
 pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
 /// BLAKE3 context: an epoch's id from its authenticator.
 pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
+/// BLAKE3 context: the id of a blob of a checkpoint from its content.
+pub(crate) const CHECKPOINT_BLOB: &str = "clave/1 hash checkpoint-blob";
 /// BLAKE3 context: the ephemeral key of one HPKE encryption from an operation's seed and the encryption's inputs.
 pub(crate) const HPKE_EPHEMERAL: &str = "clave/1 derive hpke-ephemeral";
 /// BLAKE3 contexts of `SealedSecret`: what names a key package, what a commit says in clear, the secret of an epoch,

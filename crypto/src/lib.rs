@@ -9,6 +9,8 @@
 //! | for | take |
 //! | --- | --- |
 //! | persons and devices, and what they sign | [`PersonKey`], [`DeviceKey`], [`DeviceCertificate`] |
+//! | comparing keys with a person | [`SasExchange`], [`safety_number`] |
+//! | what is left when every device is lost | [`RecoveryPhrase`], [`RecoveryKey`] |
 //! | entries | [`ContentKey`] |
 //! | chunks of files | [`seal_chunk`], [`open_chunk`] |
 //! | everything on disk | [`VaultKey`], [`WrappedVaultKey`] |
@@ -52,20 +54,26 @@ mod labels;
 mod mls;
 mod noise;
 mod padding;
+mod recovery;
 mod vault;
+mod verify;
 
 pub use chunk::{ChunkKey, open_chunk, seal_chunk};
 pub use content::{ContentKey, KeyId};
 pub use entropy::Entropy;
 pub use error::CryptoError;
 pub use group::{
-    Checkpoint, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo, KeyPackagePair, Processed,
-    RosterChange, SealedSecret,
+    BlobId, Checkpoint, CheckpointParts, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo,
+    KeyPackagePair, Processed, RosterChange, SealedSecret,
 };
-pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, Signature};
+pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, RecoveryId, RecoveryKey, Signature};
 pub use kdf::hash;
 pub use labels::{Domain, Export, HashContext};
 pub use mls::Mls;
+#[doc(hidden)]
+pub use mls::{Crypto as OpenMlsCrypto, Rand as OpenMlsRand};
 pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_device};
 pub use padding::{pad, padded_len, unpad};
+pub use recovery::{PhraseError, RecoveryPhrase};
 pub use vault::{PassphraseParams, Protection, VaultKey, WrappedVaultKey};
+pub use verify::{Sas, SasContext, SasExchange, SasMessage, SasParty, SasStep, safety_number};

@@ -20,6 +20,7 @@
 mod codec;
 mod provider;
 mod storage;
+mod tree;
 
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, ContentType, Credential, CredentialType, CredentialWithKey,
@@ -29,6 +30,7 @@ use openmls::prelude::{
     StagedCommit, StagedWelcome,
 };
 use openmls_traits::signatures::{Signer, SignerError};
+use openmls_traits::storage::StorageProvider as _;
 use openmls_traits::types::SignatureScheme;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
 use zeroize::Zeroizing;
@@ -39,7 +41,11 @@ use crate::group::{
 };
 use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export};
 use provider::Provider;
+#[doc(hidden)]
+pub use provider::{Crypto, Rand};
 use storage::Scratch;
+pub(crate) use storage::{SplitState, join_state, split_state};
+pub(crate) use tree::CutTree;
 
 /// The one cipher suite.
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;
@@ -60,6 +66,18 @@ impl Mls {
     /// average. With more, the order is left to chance: nothing is wrong with such a commit, but another run
     /// makes one with other bytes and another epoch id.
     pub const REPLAYABLE_REMOVALS_MAX: usize = 3;
+
+    /// The epoch as another of its leaves sees it, without that leaf's private keys: enough to commit in its place with its
+    /// device key, so that a benchmark warms a large tree without holding all of its members.
+    #[doc(hidden)]
+    pub fn seat(&self, checkpoint: &Checkpoint, device: DeviceId) -> Result<Checkpoint, CryptoError> {
+        let provider = Provider::without_entropy(Scratch::default());
+        let group = load_any(checkpoint, &provider)?;
+        let leaf = group.member_leaf_index(&credential(device).credential).ok_or(CryptoError::NotAMember(device))?;
+        let malformed = CryptoError::Malformed("checkpoint");
+        provider.storage().write_own_leaf_index(group.group_id(), &leaf).map_err(|_| malformed)?;
+        self::checkpoint(&group, provider)
+    }
 }
 
 /// For three removals, the chance that none of so many attempts is in order is 10⁻²⁰.

@@ -4,7 +4,8 @@
 use std::fmt::Debug;
 
 use clave_crypto::{
-    ChunkKey, ContentKey, DeviceKey, Entropy, Handshake, PersonKey, Session, VaultKey, WrappedVaultKey,
+    ChunkKey, ContentKey, DeviceKey, Entropy, Handshake, PersonKey, RecoveryKey, RecoveryPhrase, SasExchange, Session,
+    VaultKey, WrappedVaultKey,
 };
 
 macro_rules! never {
@@ -23,6 +24,9 @@ macro_rules! never {
             let () = <Entropy as Ambiguous<_>>::FINE;
             let () = <Handshake as Ambiguous<_>>::FINE;
             let () = <PersonKey as Ambiguous<_>>::FINE;
+            let () = <RecoveryKey as Ambiguous<_>>::FINE;
+            let () = <RecoveryPhrase as Ambiguous<_>>::FINE;
+            let () = <SasExchange as Ambiguous<_>>::FINE;
             let () = <Session as Ambiguous<_>>::FINE;
             let () = <VaultKey as Ambiguous<_>>::FINE;
             let () = <WrappedVaultKey as Ambiguous<_>>::FINE;

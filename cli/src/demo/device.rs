@@ -144,7 +144,7 @@ impl Device {
     pub(crate) async fn ask(&mut self, ask: Ask) -> Result<Reply, Failure> {
         let person = self.person.clone();
         let client = &mut self.life()?.client;
-        within(&person, client.call(&Request { space: None, ask }, |_| Ok(()))).await
+        within(&person, client.call(&Request::new(ask), |_| Ok(()))).await
     }
 
     /// Another connection to the same process.
@@ -173,7 +173,7 @@ impl Device {
     /// Kills the process (SIGKILL) while it works on a question; whether it still answered that.
     pub(crate) async fn kill_while(&mut self, ask: Ask) -> Result<bool, Failure> {
         let mut life = self.life.take().ok_or_else(unexpected)?;
-        let request = Request { space: None, ask };
+        let request = Request::new(ask);
         let (answered, killed) = tokio::join!(life.client.call(&request, |_| Ok(())), life.child.kill());
         killed.map_err(|error| Failure::failed(format!("the process could not be killed: {error}")))?;
         Ok(answered.is_ok())
@@ -182,7 +182,7 @@ impl Device {
     /// Ends the process in good order.
     pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
         if let Some(mut life) = self.life.take() {
-            life.client.call(&Request { space: None, ask: Ask::Stop }, |_| Ok(())).await?;
+            life.client.call(&Request::new(Ask::Stop), |_| Ok(())).await?;
             within(&self.person, async { life.child.wait().await.map_err(Failure::failed) }).await?;
         }
         Ok(())

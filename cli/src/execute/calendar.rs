@@ -1,13 +1,13 @@
 //! The calendar.
 
-use clave::{Attendee, EventDraft, EventPatch, EventTime, Space};
+use clave::{Attendee, Circle, EventDraft, EventPatch, EventTime};
 
 use super::pick;
 use crate::failure::Failure;
 use crate::reply::{self, Reply};
 use crate::request::NewEvent;
 
-pub(super) async fn add(space: &Space, event: &NewEvent) -> Result<Reply, Failure> {
+pub(super) async fn add(circle: &Circle, event: &NewEvent) -> Result<Reply, Failure> {
     let time = |text: &String| text.parse::<EventTime>().map_err(Failure::from);
     let invite = |address: &String| Attendee { address: address.clone(), ..Attendee::default() };
     let mut random = [0; 16];
@@ -22,12 +22,12 @@ pub(super) async fn add(space: &Space, event: &NewEvent) -> Result<Reply, Failur
         invite: event.attendees.iter().map(invite).collect(),
         ..EventPatch::default()
     };
-    space.calendar().add(EventDraft { uid: uid.clone(), start: time(&event.start)?, patch }).await?;
+    circle.calendar().add(EventDraft { uid: uid.clone(), start: time(&event.start)?, patch }).await?;
     Ok(Reply::Added { uid })
 }
 
-pub(super) async fn agenda(space: &Space, from_ms: i64, to_ms: i64, zone: &str) -> Result<Reply, Failure> {
-    let agenda = space.calendar().agenda(from_ms, to_ms, zone).await?;
+pub(super) async fn agenda(circle: &Circle, from_ms: i64, to_ms: i64, zone: &str) -> Result<Reply, Failure> {
+    let agenda = circle.calendar().agenda(from_ms, to_ms, zone).await?;
     Ok(Reply::Agenda(reply::Agenda {
         zone: zone.to_owned(),
         from_ms,
@@ -37,16 +37,16 @@ pub(super) async fn agenda(space: &Space, from_ms: i64, to_ms: i64, zone: &str) 
     }))
 }
 
-pub(super) async fn import(space: &Space, ics: &str) -> Result<Reply, Failure> {
-    Ok(Reply::Imported(space.calendar().import_ics(ics).await?.into()))
+pub(super) async fn import(circle: &Circle, ics: &str) -> Result<Reply, Failure> {
+    Ok(Reply::Imported(circle.calendar().import_ics(ics).await?.into()))
 }
 
-pub(super) async fn export(space: &Space) -> Result<Reply, Failure> {
-    Ok(Reply::Calendar { ics: space.calendar().export_ics().await? })
+pub(super) async fn export(circle: &Circle) -> Result<Reply, Failure> {
+    Ok(Reply::Calendar { ics: circle.calendar().export_ics().await? })
 }
 
-pub(super) async fn remove(space: &Space, asked: &str) -> Result<Reply, Failure> {
-    let calendar = space.calendar();
+pub(super) async fn remove(circle: &Circle, asked: &str) -> Result<Reply, Failure> {
+    let calendar = circle.calendar();
     let mut events = calendar.events().await?;
     events.retain(|event| event.recurrence_id.is_none());
     let event = pick(events, asked, "event", |event| event.uid.clone(), |event| &event.summary)?;

@@ -2,50 +2,63 @@
 
 use std::str::FromStr as _;
 
-use clave::{Draft, ListDiff, Message, MessageId, Node, Space};
+use clave::{Circle, Draft, Event, ListDiff, Message, MessageId, Node};
 
-use super::pick;
-use crate::failure::Failure;
+use super::circle::{Place, departed};
+use super::{next_event, pick};
+use crate::failure::{Code, Failure};
 use crate::reply::{Chat, Reply};
 use crate::wire::Out;
 
 /// How many of the newest messages are looked through for the beginning of an id.
 const SEARCH_MAX: usize = 5_000;
 
-pub(super) async fn send(node: &Node, space: &Space, body: &str, reply_to: Option<&str>) -> Result<Reply, Failure> {
+pub(super) async fn send(node: &Node, circle: &Circle, body: &str, reply_to: Option<&str>) -> Result<Reply, Failure> {
     if body.trim().is_empty() {
         return Err(Failure::usage("there is nothing to send"));
     }
     let reply_to = match reply_to {
-        Some(asked) => Some(find(space, asked).await?),
+        Some(asked) => Some(find(circle, asked).await?),
         None => None,
     };
-    let id = space.timeline().post(Draft { reply_to, ..Draft::text(body) }).await?;
-    Ok(Reply::Sent { id: id.to_string(), online: online(node, space).await? })
+    let id = circle.timeline().post(Draft { reply_to, ..Draft::text(body) }).await?;
+    Ok(Reply::Sent { id: id.to_string(), online: online(node, circle).await? })
 }
 
 /// How many other devices of the space are connected.
-async fn online(node: &Node, space: &Space) -> Result<usize, Failure> {
+async fn online(node: &Node, circle: &Circle) -> Result<usize, Failure> {
     let me = node.profile().device;
-    let members = space.members().await?;
+    let members = circle.members().await?;
     Ok(members.iter().flat_map(|member| &member.devices).filter(|d| d.online && d.device != me).count())
 }
 
-pub(super) async fn history(space: &Space, count: usize, before: Option<&str>) -> Result<Reply, Failure> {
+pub(super) async fn history(circle: &Circle, count: usize, before: Option<&str>) -> Result<Reply, Failure> {
     let before = match before {
-        Some(asked) => Some(find(space, asked).await?),
+        Some(asked) => Some(find(circle, asked).await?),
         None => None,
     };
-    let messages = space.timeline().history(count, before).await?;
+    let messages = circle.timeline().history(count, before).await?;
     Ok(Reply::Messages { messages: messages.into_iter().map(Chat::from).collect() })
 }
 
 /// Never returns but by a failure: it goes on until the client has had enough.
-pub(super) async fn tail(space: &Space, count: usize, out: &Out) -> Result<Reply, Failure> {
-    let mut updates = space.timeline().observe(count);
+pub(super) async fn tail(node: &Node, place: &Place, count: usize, out: &Out) -> Result<Reply, Failure> {
+    let circle = &place.circle;
+    let mut events = node.events();
+    let mut updates = circle.timeline().observe(count);
     let mut shown: Vec<Message> = Vec::new();
     loop {
-        for step in updates.next().await? {
+        let steps = tokio::select! {
+            steps = updates.next() => steps?,
+            event = next_event(&mut events, |event| matches!(event, Event::Removed { .. })) => {
+                event?;
+                match departed(circle, &place.name).await? {
+                    Some(departed) => return Err(Failure::new(Code::Refused, departed).reason("removed")),
+                    None => continue,
+                }
+            }
+        };
+        for step in steps {
             let (changed, gone): (Vec<Message>, Option<MessageId>) = match &step {
                 ListDiff::Reset(messages) | ListDiff::Append(messages) => (messages.clone(), None),
                 ListDiff::Insert { item, .. } | ListDiff::Set { item, .. } => (vec![item.clone()], None),
@@ -62,27 +75,27 @@ pub(super) async fn tail(space: &Space, count: usize, out: &Out) -> Result<Reply
     }
 }
 
-pub(super) async fn edit(space: &Space, message: &str, body: &str) -> Result<Reply, Failure> {
-    space.timeline().edit(find(space, message).await?, body).await?;
+pub(super) async fn edit(circle: &Circle, message: &str, body: &str) -> Result<Reply, Failure> {
+    circle.timeline().edit(find(circle, message).await?, body).await?;
     Ok(Reply::Done)
 }
 
-pub(super) async fn withdraw(space: &Space, message: &str) -> Result<Reply, Failure> {
-    space.timeline().withdraw(find(space, message).await?).await?;
+pub(super) async fn withdraw(circle: &Circle, message: &str) -> Result<Reply, Failure> {
+    circle.timeline().withdraw(find(circle, message).await?).await?;
     Ok(Reply::Done)
 }
 
-pub(super) async fn react(space: &Space, message: &str, reaction: &str, present: bool) -> Result<Reply, Failure> {
-    space.timeline().react(find(space, message).await?, reaction, present).await?;
+pub(super) async fn react(circle: &Circle, message: &str, reaction: &str, present: bool) -> Result<Reply, Failure> {
+    circle.timeline().react(find(circle, message).await?, reaction, present).await?;
     Ok(Reply::Done)
 }
 
 /// A message by its id, by the beginning of it, or `last` for one's own newest.
-async fn find(space: &Space, asked: &str) -> Result<MessageId, Failure> {
+async fn find(circle: &Circle, asked: &str) -> Result<MessageId, Failure> {
     if let Ok(id) = MessageId::from_str(asked) {
         return Ok(id);
     }
-    let recent = space.timeline().history(SEARCH_MAX, None).await?;
+    let recent = circle.timeline().history(SEARCH_MAX, None).await?;
     if asked == "last" {
         let mine = recent.iter().rev().find(|message| message.author.is_me && !message.withdrawn);
         return mine.map(|message| message.id).ok_or_else(|| Failure::not_found("there is no message of yours here"));

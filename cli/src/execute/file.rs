@@ -2,29 +2,29 @@
 
 use std::path::Path;
 
-use clave::{NodeId, Progress, Space, Tree};
+use clave::{Circle, NodeId, Progress, Tree};
 
 use crate::failure::Failure;
 use crate::reply::{self, Reply, hex};
 use crate::wire::Out;
 
-pub(super) async fn add(space: &Space, source: &Path, folder: &str, name: &str, out: &Out) -> Result<Reply, Failure> {
-    let drive = space.drive();
+pub(super) async fn add(circle: &Circle, source: &Path, folder: &str, name: &str, out: &Out) -> Result<Reply, Failure> {
+    let drive = circle.drive();
     let parent = resolve(&drive.tree().await?, folder)?;
     let id = drive.add(source, parent, name, |progress: Progress| out.progress(progress)).await?;
     one(&drive.tree().await?, id)
 }
 
-pub(super) async fn list(space: &Space, path: &str) -> Result<Reply, Failure> {
-    let tree = space.drive().tree().await?;
+pub(super) async fn list(circle: &Circle, path: &str) -> Result<Reply, Failure> {
+    let tree = circle.drive().tree().await?;
     let id = resolve(&tree, path)?;
     let nodes = if id.is_folder() { tree.list(id)? } else { tree.node(id).into_iter().collect() };
     let files = nodes.into_iter().map(|node| file(&tree, node)).collect();
     Ok(Reply::Files { path: tree.path(id).unwrap_or_default(), files })
 }
 
-pub(super) async fn get(space: &Space, path: &str, destination: &Path, out: &Out) -> Result<Reply, Failure> {
-    let drive = space.drive();
+pub(super) async fn get(circle: &Circle, path: &str, destination: &Path, out: &Out) -> Result<Reply, Failure> {
+    let drive = circle.drive();
     let tree = drive.tree().await?;
     let id = resolve(&tree, path)?;
     if id.is_folder() {
@@ -36,8 +36,8 @@ pub(super) async fn get(space: &Space, path: &str, destination: &Path, out: &Out
     one(&tree, id)
 }
 
-pub(super) async fn mkdir(space: &Space, path: &str) -> Result<Reply, Failure> {
-    let drive = space.drive();
+pub(super) async fn mkdir(circle: &Circle, path: &str) -> Result<Reply, Failure> {
+    let drive = circle.drive();
     let (folder, name) = split(path);
     let parent = resolve(&drive.tree().await?, folder)?;
     let id = drive.create_folder(parent, name).await?;
@@ -45,8 +45,8 @@ pub(super) async fn mkdir(space: &Space, path: &str) -> Result<Reply, Failure> {
 }
 
 /// As `mv` does: into `to` if that is a folder, else to that name.
-pub(super) async fn rename(space: &Space, from: &str, to: &str) -> Result<Reply, Failure> {
-    let drive = space.drive();
+pub(super) async fn rename(circle: &Circle, from: &str, to: &str) -> Result<Reply, Failure> {
+    let drive = circle.drive();
     let tree = drive.tree().await?;
     let node = resolve(&tree, from)?;
     match resolve(&tree, to) {
@@ -66,8 +66,8 @@ pub(super) async fn rename(space: &Space, from: &str, to: &str) -> Result<Reply,
     one(&drive.tree().await?, node)
 }
 
-pub(super) async fn remove(space: &Space, path: &str) -> Result<Reply, Failure> {
-    let drive = space.drive();
+pub(super) async fn remove(circle: &Circle, path: &str) -> Result<Reply, Failure> {
+    let drive = circle.drive();
     let node = resolve(&drive.tree().await?, path)?;
     if node == NodeId::ROOT {
         return Err(Failure::usage("the drive itself cannot be thrown away"));

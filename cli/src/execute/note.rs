@@ -1,44 +1,44 @@
 //! Notes.
 
-use clave::{Event, Node, Note, Space};
+use clave::{Circle, Event, Node, Note};
 
 use super::{next_event, parse_heads, pick};
 use crate::failure::Failure;
 use crate::reply::{self, Reply, hex};
 use crate::request::Splice;
 
-pub(super) async fn create(space: &Space, title: &str, markdown: &str) -> Result<Reply, Failure> {
-    let note = space.create_note(title).await?;
+pub(super) async fn create(circle: &Circle, title: &str, markdown: &str) -> Result<Reply, Failure> {
+    let note = circle.create_note(title).await?;
     if !markdown.is_empty() {
         note.append_markdown(markdown).await?;
     }
     shown(&note).await
 }
 
-pub(super) async fn list(space: &Space) -> Result<Reply, Failure> {
+pub(super) async fn list(circle: &Circle) -> Result<Reply, Failure> {
     let title = |note: clave::NoteInfo| reply::NoteTitle { id: note.id.to_string(), title: note.title };
-    Ok(Reply::Notes { notes: space.notes().await?.into_iter().map(title).collect() })
+    Ok(Reply::Notes { notes: circle.notes().await?.into_iter().map(title).collect() })
 }
 
-pub(super) async fn show(space: &Space, note: &str) -> Result<Reply, Failure> {
-    shown(&find(space, note).await?).await
+pub(super) async fn show(circle: &Circle, note: &str) -> Result<Reply, Failure> {
+    shown(&find(circle, note).await?).await
 }
 
-pub(super) async fn merge(space: &Space, note: &str, heads: &[String], markdown: &str) -> Result<Reply, Failure> {
-    let note = find(space, note).await?;
+pub(super) async fn merge(circle: &Circle, note: &str, heads: &[String], markdown: &str) -> Result<Reply, Failure> {
+    let note = find(circle, note).await?;
     note.edit_markdown(&parse_heads(heads)?, markdown).await?;
     shown(&note).await
 }
 
-pub(super) async fn text(space: &Space, note: &str) -> Result<Reply, Failure> {
-    let note = find(space, note).await?;
+pub(super) async fn text(circle: &Circle, note: &str) -> Result<Reply, Failure> {
+    let note = find(circle, note).await?;
     let heads = note.snapshot().await?.heads;
     Ok(Reply::Text { text: note.text().await?, heads: heads.iter().map(hex).collect() })
 }
 
 pub(super) async fn splice(
     node: &Node,
-    space: &Space,
+    circle: &Circle,
     note: &str,
     at: &[String],
     splices: &[Splice],
@@ -47,7 +47,7 @@ pub(super) async fn splice(
     let mut events = node.events();
     let note = loop {
         // It may still be on its way.
-        match find(space, note).await {
+        match find(circle, note).await {
             Ok(note) if note.contains(at.clone()).await? => break note,
             Ok(_) => {}
             Err(failure) if failure.code == crate::failure::Code::NotFound => {}
@@ -70,10 +70,10 @@ async fn shown(note: &Note) -> Result<Reply, Failure> {
     }))
 }
 
-async fn find(space: &Space, asked: &str) -> Result<Note, Failure> {
+async fn find(circle: &Circle, asked: &str) -> Result<Note, Failure> {
     if let Ok(id) = asked.parse() {
-        return Ok(space.note(id).await?);
+        return Ok(circle.note(id).await?);
     }
-    let found = pick(space.notes().await?, asked, "note", |note| note.id.to_string(), |note| &note.title)?;
-    Ok(space.note(found.id).await?)
+    let found = pick(circle.notes().await?, asked, "note", |note| note.id.to_string(), |note| &note.title)?;
+    Ok(circle.note(found.id).await?)
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use clave::{InvitationState, InviteLink, Node, Space};
+use clave::{Circle, InvitationState, InviteLink, Node, Space};
 
+use super::circle::Place;
 use super::{next_event, pick, space_reply};
 use crate::failure::Failure;
 use crate::reply::{self, Reply};
@@ -47,11 +48,12 @@ pub(super) async fn list(node: &Node) -> Result<Vec<reply::Space>, Failure> {
     Ok(spaces)
 }
 
-pub(super) async fn show(space: &Space) -> Result<Reply, Failure> {
+pub(super) async fn show(place: &Place) -> Result<Reply, Failure> {
+    let space = &place.circle;
     let status = space.status().await?;
     Ok(Reply::Space(reply::SpaceDetail {
         id: space.id().to_string(),
-        name: space.name().await?,
+        name: place.name.clone(),
         members: space.members().await?.into_iter().map(reply::Person::from).collect(),
         messages: space.timeline().len().await?,
         epoch: status.epoch.to_string(),
@@ -107,7 +109,7 @@ pub(super) async fn join(node: &Node, link: &InviteLink, timeout: Duration) -> R
 
 pub(super) async fn invite(
     node: &Node,
-    space: &Space,
+    place: &Place,
     valid: Duration,
     wait: bool,
     out: &Out,
@@ -117,8 +119,9 @@ pub(super) async fn invite(
     if let Ok(listening) = listening {
         listening?;
     }
+    let circle = &place.circle;
     let mut events = node.events();
-    let link = space.invite(valid).await?;
+    let link = circle.invite(valid).await?;
     let reply = Reply::Invitation(reply::Link {
         id: link.invitation.to_string(),
         link: link.to_string(),
@@ -131,12 +134,14 @@ pub(super) async fn invite(
     }
     out.item(reply).await?;
     loop {
-        let invitations = space.invitations().await?;
+        let invitations = circle.invitations().await?;
         let state = invitations.iter().find(|known| known.id == link.invitation).map(|known| known.state);
         match state {
             Some(InvitationState::Used(_)) => {
-                let members = space.members().await?.len();
-                return Ok(Reply::Joined { space: space_reply(space).await?, members });
+                let members = circle.members().await?.len();
+                let space =
+                    reply::Space { id: circle.id().to_string(), name: place.name.clone(), members, removed: None };
+                return Ok(Reply::Joined { space, members });
             }
             Some(InvitationState::Open) => {}
             _ => return Err(Failure::unreachable("nobody took the invitation up in time").hint("make another")),
@@ -150,12 +155,12 @@ pub(super) async fn invite(
     }
 }
 
-pub(super) async fn invitations(space: &Space) -> Result<Reply, Failure> {
-    let members = space.members().await?;
+pub(super) async fn invitations(circle: &Circle) -> Result<Reply, Failure> {
+    let members = circle.members().await?;
     let name_of = |device| {
         members.iter().find(|member| member.devices.iter().any(|known| known.device == device)).map(|m| m.name.clone())
     };
-    let mut invitations: Vec<_> = space.invitations().await?;
+    let mut invitations: Vec<_> = circle.invitations().await?;
     invitations.sort_by_key(|info| info.expires_ms);
     let reply = |info: &clave::InvitationInfo| {
         let used_by = match info.state {
@@ -167,8 +172,8 @@ pub(super) async fn invitations(space: &Space) -> Result<Reply, Failure> {
     Ok(Reply::Invitations { invitations: invitations.iter().map(reply).collect() })
 }
 
-pub(super) async fn revoke(space: &Space, asked: &str) -> Result<Reply, Failure> {
-    let all = space.invitations().await?;
+pub(super) async fn revoke(circle: &Circle, asked: &str) -> Result<Reply, Failure> {
+    let all = circle.invitations().await?;
     let found = pick(all, asked, "invitation", |info| info.id.to_string(), |_| "\0")?;
     if let InvitationState::Used(_) = found.state {
         return Err(Failure::new(
@@ -176,6 +181,6 @@ pub(super) async fn revoke(space: &Space, asked: &str) -> Result<Reply, Failure>
             "this invitation was already used: whoever joined with it stays in the space",
         ));
     }
-    space.revoke_invitation(found.id).await?;
+    circle.revoke_invitation(found.id).await?;
     Ok(Reply::Done)
 }

@@ -1,15 +1,21 @@
 //! Waiting for something to be so.
 
-use clave::{Event, Node, Space};
+use clave::{Event, Node};
 
-use super::{next_event, parse_heads};
-use crate::failure::Failure;
+use super::{circle, next_event, parse_heads};
+use crate::failure::{Code, Failure};
 use crate::reply::Reply;
-use crate::request::Condition;
+use crate::request::{About, Condition};
 
 impl Condition {
     pub(super) fn needs_no_space(&self) -> bool {
-        self.members.is_none() && self.messages.is_none() && self.file.is_none() && self.contains.is_none()
+        self.members.is_none()
+            && self.members_max.is_none()
+            && self.messages.is_none()
+            && self.file.is_none()
+            && self.contains.is_none()
+            && !self.rotated
+            && !self.removed
     }
 }
 
@@ -22,12 +28,20 @@ pub(super) async fn online(node: &Node, condition: &Condition) -> Result<Reply, 
     Ok(Reply::Done)
 }
 
-/// Waits until all of it holds.
-pub(super) async fn until(node: &Node, space: &Space, condition: &Condition) -> Result<Reply, Failure> {
+/// Waits until all of it holds. A circle may come to be known meanwhile.
+pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> Result<Reply, Failure> {
     let mut events = node.events();
-    while !holds(node, space, condition).await? {
+    while !holds(node, about, condition).await? {
         let matters = |event: &Event| {
-            matches!(event, Event::DocumentChanged { .. } | Event::MembershipChanged { .. } | Event::Presence { .. })
+            matches!(
+                event,
+                Event::DocumentChanged { .. }
+                    | Event::MembershipChanged { .. }
+                    | Event::EpochChanged { .. }
+                    | Event::CircleJoined { .. }
+                    | Event::Removed { .. }
+                    | Event::Presence { .. }
+            )
         };
         next_event(&mut events, matters).await?;
     }
@@ -39,19 +53,35 @@ async fn peers_fit(node: &Node, condition: &Condition) -> Result<bool, Failure> 
     Ok(condition.online.is_none_or(|min| online >= min) && condition.online_max.is_none_or(|max| online <= max))
 }
 
-async fn holds(node: &Node, space: &Space, condition: &Condition) -> Result<bool, Failure> {
+async fn holds(node: &Node, about: &About, condition: &Condition) -> Result<bool, Failure> {
+    let circle = match circle::find(node, about).await {
+        Ok(place) => place.circle,
+        Err(failure) if failure.code == Code::NotFound && about.circle.is_some() => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
+    if condition.removed && circle.departure().await?.is_none() {
+        return Ok(false);
+    }
+    if condition.rotated && !circle.access().await?.rotated {
+        return Ok(false);
+    }
+    if let Some(members) = condition.members_max
+        && circle.members().await?.len() > members
+    {
+        return Ok(false);
+    }
     if let Some(members) = condition.members
-        && space.members().await?.len() < members
+        && circle.members().await?.len() < members
     {
         return Ok(false);
     }
     if let Some(messages) = condition.messages
-        && space.timeline().len().await? < messages
+        && circle.timeline().len().await? < messages
     {
         return Ok(false);
     }
     if let Some(path) = &condition.file
-        && super::file::resolve(&space.drive().tree().await?, path).is_err()
+        && super::file::resolve(&circle.drive().tree().await?, path).is_err()
     {
         return Ok(false);
     }
@@ -64,5 +94,5 @@ async fn holds(node: &Node, space: &Space, condition: &Condition) -> Result<bool
         let document = document.parse().map_err(|_| Failure::usage(format!("“{document}” is not a document id")))?;
         changes.push((document, parse_heads(heads)?));
     }
-    Ok(space.contains(changes).await?)
+    Ok(circle.contains(changes).await?)
 }

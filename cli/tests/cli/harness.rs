@@ -52,7 +52,9 @@ impl Device {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clave"));
         command.arg("--dir").arg(self.directory()).args(args).current_dir(self.home.path());
-        for variable in ["CLAVE_DIR", "CLAVE_SPACE", "CLAVE_PASSPHRASE", "CLAVE_LOG", "VISUAL", "EDITOR"] {
+        for variable in
+            ["CLAVE_DIR", "CLAVE_SPACE", "CLAVE_CIRCLE", "CLAVE_PASSPHRASE", "CLAVE_LOG", "VISUAL", "EDITOR"]
+        {
             command.env_remove(variable);
         }
         command.env("TZ", "Europe/Berlin").stdin(Stdio::null());
@@ -84,6 +86,15 @@ impl Device {
     pub(crate) fn json_lines(&self, args: &[&str]) -> Vec<Value> {
         let text = self.ok(&[&["--json"], args].concat());
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What a command printed to both outputs, the notes after the results.
+    #[track_caller]
+    pub(crate) fn says(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "clave {args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap() + &errors
     }
 
     /// How a command failed, in both forms, which have to agree.
@@ -151,6 +162,17 @@ pub(crate) fn two() -> (Device, Running, Device, Running) {
         device.ok(&["wait", "--members", "2", "--online", "1"]);
     }
     (zoe, zoe_runs, bob, bob_runs)
+}
+
+/// A third person in the space of [`two`], online too. Returns once all three are connected with each other.
+pub(crate) fn third(zoe: &Device, bob: &Device, name: &str, device: &str) -> (Device, Running) {
+    let carol = Device::new(name, device);
+    let running = carol.run();
+    carol.ok(&["join", &zoe.invite()]);
+    for device in [zoe, bob, &carol] {
+        device.ok(&["wait", "--members", "3", "--online", "2"]);
+    }
+    (carol, running)
 }
 
 /// Changes what is inside an invitation link, and makes its checksum right again.

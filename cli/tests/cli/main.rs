@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod audit;
 mod canary;
 mod chat;
+mod circles;
 mod demo;
 mod errors;
 mod harness;
 mod invitations;
 mod json;
+mod policies;
+mod removal;
 mod work;

@@ -3,35 +3,53 @@
 //! Owns what an entry means and in which order things must be known for it to mean something. Does not know who is
 //! connected, nor how anything travels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crdt::{Document, DocumentKind};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, RosterChange};
 use prost::Message as _;
 
 use crate::desk::Desk;
-use crate::entry::{Body, Envelope};
+use crate::entry::{Body, Envelope, direct_tag};
 use crate::group::{Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::proto::{entry as proto, local};
-use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, Refusal};
+use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
+mod access;
 mod documents;
+mod grants;
 mod held;
+mod history;
 mod judge;
 mod open;
+mod outer;
+mod plea;
+mod retention;
 mod roster;
+mod standing;
 
 use held::{Awaits, Held};
 
-pub use documents::DocumentInfo;
+pub use documents::{DocumentInfo, SetAsideChange};
+pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
+pub use roster::WELCOME_LEAD_MAX;
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
 /// The most content keys of one circle that are taken from others.
 pub const LEARNED_KEYS_MAX: usize = 16_384;
+/// The most epochs of one circle from which commits start that are remembered because this device might yet enter them.
+const UNFOLLOWED_EPOCHS_MAX: usize = 16_384;
+/// The most commits that are remembered of one such epoch.
+const UNFOLLOWED_RIVALS_MAX: usize = 64;
+
+/// How many operations of the circle's log and of the space's a roster comes from, and how often guests' dates were looked at.
+pub(crate) type RosterVersion = (usize, usize, u64);
 
 /// A circle as one of its members sees it.
 pub(crate) struct Circle {
@@ -39,20 +57,32 @@ pub(crate) struct Circle {
     pub(crate) log: Log,
     pub(crate) group: Group,
     keys: Keyring,
+    /// The devices that the log knows, by the tag of entries that are sealed to them alone.
+    direct: BTreeMap<KeyId, DeviceId>,
     pub(crate) index: EntryIndex,
     /// Entries that could not be judged yet, and what each waits for.
     held: Held,
+    /// Commits that start from epochs this device is not in, by that epoch: they are followed should it enter one.
+    unfollowed: BTreeMap<EpochId, BTreeSet<EntryId>>,
+    /// Of these, those that can be followed now.
+    released: Vec<EntryId>,
     /// Entries that were refused since the circle was opened, so that they are not asked for again and again.
     refused: BTreeMap<EntryId, Refusal>,
     /// A document is named by its id *and* its kind: whoever writes to an id first must not settle for all what it is.
     documents: BTreeMap<(DocumentId, DocumentKind), local::DocumentRecord>,
-    loaded: BTreeMap<(DocumentId, DocumentKind), Document>,
+    loaded: BTreeMap<(DocumentId, DocumentKind), documents::Loaded>,
     /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
+    /// Whose writing counts, as the application was last told.
+    standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
-    pub(crate) repair_at_ms: Option<u64>,
+    repair_at_ms: Option<u64>,
+    surroundings: outer::Surroundings,
+    grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
+    pleas: plea::Pleas,
+    seen: retention::Seen,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -80,9 +110,11 @@ impl Circle {
             desk.put(key, operation.encode());
         }
         circle.log = log;
-        let welcomed = circle.group.head().epoch;
+        circle.learn_direct_tags(None);
+        circle.begin_standings();
+        let (welcomed, under) = (circle.group.head().epoch, circle.head_key().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
-            circle.learn_key(epoch, key, welcomed, desk);
+            circle.learn_key(epoch, key, Source::Under(under), Vec::new(), desk);
         }
         Ok(circle)
     }
@@ -90,33 +122,76 @@ impl Circle {
     fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_epoch(id, None, Some(&checkpoint), checkpoint.epoch, desk);
-        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), None, &mut keys, desk);
+        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        Ok(Self {
+        let circle = Self {
             id,
             log: Log::new(id),
-            group: Group::new(None, checkpoint),
+            group: Group::new(checkpoint, desk.now_ms),
             keys,
+            direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
             held: Held::default(),
+            unfollowed: BTreeMap::new(),
+            released: Vec::new(),
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            standings: standing::Standings::default(),
             repair_at_ms: None,
+            surroundings: outer::Surroundings::default(),
+            grants: grants::Grants::default(),
             repair_of: None,
+            pleas: plea::Pleas::default(),
+            seen: retention::Seen::default(),
             mended: false,
-        })
+        };
+        circle.file_epoch(&circle.group.head().epoch, desk);
+        Ok(circle)
+    }
+
+    /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
+    /// among them.
+    pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        self.repair(online, desk)?;
+        self.answer_pleas(desk)?;
+        self.plead(online, desk)?;
+        self.acknowledge(desk)?;
+        self.retain(desk);
+        Ok(())
+    }
+
+    /// When [`tend`](Self::tend) is due again, by what is known now.
+    pub(crate) fn wake_at_ms(&self) -> Option<u64> {
+        let times =
+            [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
+        times.into_iter().flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
     pub(crate) fn is_member(&self, device: &DeviceId) -> bool {
-        self.log.membership().devices.contains_key(device)
+        self.is_listed(device) && !self.has_expired(device)
+    }
+
+    /// Whether the log, and the space around, have a device in here: whether it is to be a leaf.
+    pub(crate) fn is_listed(&self, device: &DeviceId) -> bool {
+        self.log.membership().devices.contains_key(device) && self.is_let_in(device)
+    }
+
+    /// Changes with whatever [`members`](Self::members) depends on.
+    pub(crate) fn roster_version(&self) -> RosterVersion {
+        (self.log.len(), self.outer_version(), self.expired_version())
+    }
+
+    /// The devices that may be spoken with about this circle.
+    pub(crate) fn members(&self) -> impl Iterator<Item = DeviceId> {
+        self.log.membership().devices.keys().filter(|device| self.is_member(device)).copied()
     }
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.end_expired_grants(desk);
         self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
     }
@@ -126,13 +201,45 @@ impl Circle {
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy)
             .map_err(|_| EngineError::TooLarge)?;
         self.keep(&envelope, desk);
+        self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
     }
 
+    /// Seals `body` to one device that is in, keeps it and has it sent. Only that device can ever open it, whatever keys
+    /// it has, and nobody else learns who wrote it.
+    pub(crate) fn publish_direct(
+        &mut self,
+        recipient: DeviceId,
+        body: Body,
+        desk: &mut Desk,
+    ) -> Result<EntryId, EngineError> {
+        let device = self.log.membership().devices.get(&recipient).ok_or(EngineError::NoSuchDevice)?;
+        let to = (recipient, &device.noise);
+        let envelope = Envelope::seal_direct(self.id, &desk.device, to, body, desk.now_ms, &mut desk.entropy);
+        let envelope = envelope.map_err(|refusal| match refusal {
+            Refusal::Oversized => EngineError::TooLarge,
+            // It published a key to which nothing can be sealed.
+            _ => EngineError::NoSuchDevice,
+        })?;
+        self.keep(&envelope, desk);
+        desk.published.push((self.id, envelope.id));
+        Ok(envelope.id)
+    }
+
+    /// Notes the tags of the devices that an operation introduces; of all in the log, if none is named.
+    fn learn_direct_tags(&mut self, operation: Option<&OperationId>) {
+        let (log, circle) = (&self.log, self.id);
+        let one = operation.and_then(|id| log.operation(id));
+        let all = operation.is_none().then(|| log.operations()).into_iter().flatten();
+        let devices = one.into_iter().chain(all).flat_map(|operation| operation.action().introduces().1);
+        self.direct.extend(devices.map(|entry| (direct_tag(circle, &entry.device()), entry.device())));
+    }
+
     /// Writes an operation of one's own into the log and has it sent.
-    pub(crate) fn act(&mut self, action: Action, desk: &mut Desk) -> Result<(), EngineError> {
-        let operation = self.log.new_operation(&desk.device, action).map_err(EngineError::NotAllowed)?;
+    pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
+        self.keep_what_is_here(&mut action, desk)?;
+        let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }
@@ -152,9 +259,13 @@ impl Circle {
     }
 
     /// The key of that name, if it is here.
-    #[cfg(test)]
     pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
         self.keys.get(id)
+    }
+
+    /// The epoch that the key of that name belongs to, if it is here.
+    pub(crate) fn epoch_of(&self, id: &KeyId) -> Option<EpochId> {
+        self.keys.held(id).map(|held| held.epoch)
     }
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
@@ -172,42 +283,67 @@ impl Circle {
         &mut self,
         parent: Option<EpochId>,
         checkpoint: Checkpoint,
+        after: Vec<OperationId>,
         desk: &mut Desk,
     ) -> Result<(), EngineError> {
         let epoch = checkpoint.epoch;
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
-        file_key(self.id, epoch, ContentKey::from_bytes(key), None, &mut self.keys, desk);
-        self.group.insert(parent, checkpoint);
-        file_epoch(self.id, self.group.parent_of(&epoch), self.group.get(&epoch), epoch, desk);
-        if let Some(parent) = parent {
-            self.hear_of(epoch, parent, desk);
+        let key = ContentKey::from_bytes(key);
+        file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
+        self.group.insert(parent, checkpoint, after, desk.now_ms);
+        self.file_epoch(&epoch, desk);
+        for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
+            desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
+            self.released.push(id);
         }
         self.choose_head(desk);
         Ok(())
     }
 
-    /// Notes that an epoch follows another, whether or not this device is in either.
-    fn hear_of(&mut self, epoch: EpochId, parent: EpochId, desk: &mut Desk) {
-        for news in self.group.link(epoch, Some(parent)) {
-            file_epoch(self.id, self.group.parent_of(&news), self.group.get(&news), news, desk);
-            self.mended = false;
-        }
+    /// Writes down an epoch as it is known now.
+    fn file_epoch(&self, epoch: &EpochId, desk: &mut Desk) {
+        let Some(known) = self.group.record(epoch) else { return };
+        let record = local::Checkpoint {
+            parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
+            state: known.checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
+            operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            depth: known.depth,
+            entered_ms: known.entered_ms,
+        };
+        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
     }
 
-    /// Takes in a key that was handed over under `under`.
-    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, under: EpochId, desk: &mut Desk) {
-        if self.keys.held(&key.key_id()).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
+    /// Remembers a commit from before this device joined, or on a branch it is not in.
+    fn note_unfollowed(&mut self, parent: EpochId, id: EntryId, desk: &mut Desk) {
+        if self.unfollowed.len() >= UNFOLLOWED_EPOCHS_MAX && !self.unfollowed.contains_key(&parent) {
             return;
         }
-        if file_key(self.id, epoch, key, Some(under), &mut self.keys, desk) {
-            self.mended = false;
+        let rivals = self.unfollowed.entry(parent).or_default();
+        if rivals.len() < UNFOLLOWED_RIVALS_MAX && rivals.insert(id) {
+            desk.put(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()), parent.as_bytes().to_vec());
         }
     }
 
-    fn note_handed_over(&mut self, id: &KeyId, under: EpochId, desk: &mut Desk) {
+    /// Takes in a key that was handed over.
+    fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
+        let id = key.key_id();
+        // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
+        let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
+        if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
+            return;
+        }
+        if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
+            self.mended = false;
+            if wanted {
+                self.pleas.helped();
+            }
+        }
+    }
+
+    fn note_handed_over(&mut self, id: &KeyId, under: KeyId, desk: &mut Desk) {
         if let Some(held) = self.keys.held(id) {
             let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
-            self.learn_key(epoch, key, under, desk);
+            self.learn_key(epoch, key, Source::Under(under), held.after.clone(), desk);
         }
     }
 
@@ -225,12 +361,14 @@ impl Circle {
             leaves: head.leaves.len(),
             entries: self.index.len(),
             held: self.held.len(),
+            set_aside: self.documents.values().map(|record| record.set_aside as usize).sum(),
+            waiting: self.documents.values().map(|record| record.waiting as usize).sum(),
         }
     }
 
     /// The content keys that a newcomer may have.
     pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
-        self.keys.iter()
+        self.keys.iter().filter(|_| self.is_shared())
     }
 
     /// Has the log take the operation in, now or for when its parents arrive.
@@ -243,11 +381,18 @@ impl Circle {
                 Err(reason.into())
             }
             Insertion::Duplicate => Ok(()),
-            Insertion::Inserted(_) | Insertion::MissingParents(_) => {
+            insertion @ (Insertion::Inserted(_) | Insertion::MissingParents(_)) => {
+                if let Insertion::Inserted(operations) = insertion {
+                    operations.iter().for_each(|id| self.learn_direct_tags(Some(id)));
+                }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
                 if was_in && !self.is_member(&desk.me()) {
                     desk.events.push(Event::Removed { circle: self.id });
+                }
+                if let Err(error) = self.follow_standings(desk) {
+                    // The documents follow all the same when they are next looked at; the application is not told.
+                    tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
                 }
                 self.choose_head(desk);
                 Ok(())
@@ -256,32 +401,30 @@ impl Circle {
     }
 }
 
-/// Writes down an epoch; without a checkpoint, one that this device is not in.
-fn file_epoch(
-    circle: CircleId,
-    parent: Option<EpochId>,
-    checkpoint: Option<&Checkpoint>,
-    epoch: EpochId,
-    desk: &mut Desk,
-) {
-    let record = local::Checkpoint {
-        parent: parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-        state: checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
-    };
-    desk.put(Key::new(Keyspace::Checkpoints, circle.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
+/// Where a content key comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// This device is in the epoch.
+    Derived,
+    /// It was handed over to all who have this key.
+    Under(KeyId),
+    /// It was handed over to this device alone.
+    Direct,
 }
 
-/// Takes in a key: derived, or handed over under an epoch. Whether anything about it was news.
+/// Takes in a key. Whether anything about it was news.
 fn file_key(
     circle: CircleId,
     epoch: EpochId,
     key: ContentKey,
-    under: Option<EpochId>,
+    source: Source,
+    after: Vec<OperationId>,
     keys: &mut Keyring,
     desk: &mut Desk,
 ) -> bool {
     let id = key.key_id();
-    if !keys.insert(epoch, key, under.is_none(), under) {
+    let under = if let Source::Under(under) = source { Some(under) } else { None };
+    if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
     let held = keys.held(&id).expect("it was inserted above");
@@ -289,7 +432,8 @@ fn file_key(
         epoch: held.epoch.as_bytes().to_vec(),
         key: held.key.as_bytes().to_vec(),
         derived: held.derived,
-        under: held.under.iter().map(|epoch| epoch.as_bytes().to_vec()).collect(),
+        under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
+        operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

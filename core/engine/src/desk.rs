@@ -23,7 +23,25 @@ pub(crate) struct Desk {
     pub(crate) published: Vec<(CircleId, EntryId)>,
     /// Entries that arrived and were news: offered to whoever else is connected.
     pub(crate) relayed: Vec<(CircleId, EntryId)>,
+    /// Devices that a commit added to a circle of a space, and that hear of it through the space.
+    pub(crate) introducing: Vec<Introducing>,
+    /// Circles that this device was introduced to.
+    pub(crate) introduced: Vec<Introduced>,
     pub(crate) refusals: RefusalCounts,
+}
+
+/// Somebody to be introduced to a circle.
+pub(crate) struct Introducing {
+    pub(crate) circle: CircleId,
+    pub(crate) device: DeviceId,
+    pub(crate) welcome: Vec<u8>,
+}
+
+/// What somebody of a space says that a circle of it is.
+pub(crate) struct Introduced {
+    pub(crate) space: CircleId,
+    pub(crate) author: DeviceId,
+    pub(crate) introduction: crate::proto::entry::Introduction,
 }
 
 impl Desk {
@@ -66,8 +84,8 @@ impl View {
     }
 
     /// Forgets what became durable, unless it was written again since.
-    pub(crate) fn written(&mut self, batch: &Batch) {
-        for (key, _) in &batch.writes {
+    pub(crate) fn written(&mut self, keys: &[Key]) {
+        for key in keys {
             if let Some((_, writes)) = self.unwritten.get_mut(key) {
                 *writes -= 1;
                 if *writes == 0 {
@@ -169,7 +187,7 @@ mod tests {
         });
         for batch in &batches {
             memory.write(batch);
-            view.written(batch);
+            view.written(std::slice::from_ref(&key));
             assert_eq!(view.read(&key).expect("memory can be read"), Some(b"a".to_vec()));
             let all = view.all(Keyspace::Documents, &[1]).expect("memory can be read");
             assert_eq!(all, BTreeMap::from([(vec![2], b"a".to_vec())]));
@@ -178,7 +196,7 @@ mod tests {
         assert_eq!(view.read(&key).expect("memory can be read"), None);
         let removal = Batch { writes: vec![(key.clone(), None)] };
         memory.write(&removal);
-        view.written(&removal);
+        view.written(std::slice::from_ref(&key));
         assert_eq!(view.read(&key).expect("memory can be read"), None);
         assert!(view.unwritten.is_empty());
     }

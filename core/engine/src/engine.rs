@@ -9,26 +9,33 @@ use crate::circle::{Circle, DocumentInfo};
 use crate::desk::{Desk, View};
 use crate::identity::Identity;
 use crate::{
-    Batch, ChunkId, CircleId, DocumentId, EngineError, EntryId, InvitationId, Keyspace, RefusalCounts, StoreRead,
+    Batch, ChunkId, CircleId, DocumentId, EngineError, EntryId, InvitationId, Key, Keyspace, RefusalCounts, StoreRead,
 };
 
+mod circles;
 mod commands;
+pub(crate) mod farewell;
 pub(crate) mod fetch;
 mod inviter;
 pub(crate) mod join;
 pub(crate) mod linking;
 mod newcomer;
 pub(crate) mod peers;
+mod people;
 pub(crate) mod pieces;
 pub(crate) mod sync;
 mod taking;
+pub(crate) mod verify;
 mod wants;
 
+pub use circles::CircleInfo;
 pub use commands::CircleStatus;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use linking::LinkingError;
+pub use people::{Access, DeviceAccess, PersonAccess, Reading};
+pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
 
 /// Numbers a write until it is reported durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,6 +168,45 @@ pub enum Event {
         /// Which circle.
         circle: CircleId,
     },
+    /// A verification began or came further.
+    VerificationChanged {
+        /// The circle in which the two met.
+        circle: CircleId,
+        /// The other device.
+        device: DeviceId,
+        /// How far it is.
+        step: verify::VerificationStep,
+    },
+    /// Both sides said that they see the same: this person is verified here from now on.
+    PersonVerified {
+        /// The circle in which the two met.
+        circle: CircleId,
+        /// Who.
+        person: clave_crypto::PersonId,
+    },
+    /// A verification came to nothing.
+    VerificationFailed {
+        /// The other device.
+        device: DeviceId,
+        /// Why.
+        why: verify::VerificationFailure,
+    },
+    /// Somebody brought this device into a circle of a space.
+    CircleJoined {
+        /// The space.
+        space: CircleId,
+        /// Which circle.
+        circle: CircleId,
+    },
+    /// A guest's stay ends soon: a day before, and an hour before.
+    GrantEnds {
+        /// In which circle.
+        circle: CircleId,
+        /// Whose.
+        person: clave_crypto::PersonId,
+        /// When, in Unix milliseconds.
+        expires_ms: u64,
+    },
     /// Something about people, devices, roles or policies changed.
     MembershipChanged {
         /// Which circle.
@@ -235,15 +281,18 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 /// shown or sent that a crash could take back.
 pub struct Engine {
     identity: Identity,
-    desk: Desk,
+    pub(crate) desk: Desk,
     pub(crate) circles: BTreeMap<CircleId, Circle>,
     peers: BTreeMap<DeviceId, peers::Peer>,
     /// Devices that are in some circle with this one, connected or not.
     permitted: BTreeSet<DeviceId>,
+    /// The rosters that comes from.
+    rosters: BTreeMap<CircleId, crate::circle::RosterVersion>,
     addresses: BTreeMap<DeviceId, Vec<String>>,
     joins: join::Joins,
     fetches: fetch::Fetches,
     wants: wants::Wants,
+    verifications: verify::Verifications,
     outbox: Outbox,
 }
 
@@ -260,7 +309,7 @@ struct Outbox {
 
 struct PendingWrite {
     io: IoId,
-    batch: Batch,
+    keys: Vec<Key>,
     done: bool,
     then: Vec<Output>,
 }
@@ -269,8 +318,9 @@ impl Outbox {
     fn write(&mut self, batch: Batch) {
         let io = IoId(self.next_io);
         self.next_io += 1;
-        self.ready.push_back(Output::Write { io, batch: batch.clone() });
-        self.writes.push_back(PendingWrite { io, batch, done: false, then: Vec::new() });
+        let keys = batch.writes.iter().map(|(key, _)| key.clone()).collect();
+        self.ready.push_back(Output::Write { io, batch });
+        self.writes.push_back(PendingWrite { io, keys, done: false, then: Vec::new() });
     }
 
     fn push(&mut self, output: Output) {
@@ -313,6 +363,8 @@ impl Engine {
             events: Vec::new(),
             published: Vec::new(),
             relayed: Vec::new(),
+            introducing: Vec::new(),
+            introduced: Vec::new(),
             refusals: RefusalCounts::new(),
         };
         let mut engine = Self {
@@ -321,10 +373,12 @@ impl Engine {
             circles: BTreeMap::new(),
             peers: BTreeMap::new(),
             permitted: BTreeSet::new(),
+            rosters: BTreeMap::new(),
             addresses: BTreeMap::new(),
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
             wants: wants::Wants::default(),
+            verifications: verify::Verifications::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -347,8 +401,13 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let repairs = self.circles.values().filter_map(|circle| circle.repair_at_ms);
-        let others = [self.next_reconcile_ms(), self.next_retry_ms(), self.wants.next_deadline_ms()];
+        let repairs = self.circles.values().filter_map(Circle::wake_at_ms);
+        let others = [
+            self.next_reconcile_ms(),
+            self.next_retry_ms(),
+            self.wants.next_deadline_ms(),
+            self.verifications.next_deadline_ms(),
+        ];
         repairs.chain(others.into_iter().flatten()).min()
     }
 
@@ -369,7 +428,7 @@ impl Engine {
         }
         while self.outbox.writes.front().is_some_and(|write| write.done) {
             let write = self.outbox.writes.pop_front().expect("the loop condition saw it");
-            self.desk.store.written(&write.batch);
+            self.desk.store.written(&write.keys);
             self.outbox.ready.extend(write.then);
         }
     }
@@ -380,6 +439,7 @@ impl Engine {
         self.reconcile_when_due();
         self.retry_when_due();
         self.wants.expire(now_ms);
+        self.expire_verifications();
         self.finish();
     }
 
@@ -408,7 +468,7 @@ impl Engine {
     }
 
     /// Starts a command: refuses it if a write has failed.
-    fn begin(&mut self, now_ms: u64) -> Result<(), EngineError> {
+    pub(crate) fn begin(&mut self, now_ms: u64) -> Result<(), EngineError> {
         self.desk.now_ms = now_ms;
         if self.outbox.failed { Err(EngineError::WriteFailed) } else { Ok(()) }
     }
@@ -420,10 +480,15 @@ impl Engine {
             self.outbox.staged.clear();
             return;
         }
+        self.take_introductions();
+        self.follow_spaces();
+        self.watch_grants();
         self.repair_rosters();
+        self.introduce();
         // Before anything else is said to who just came in: it would refuse that.
         self.pump_joins();
         self.update_permissions();
+        self.say_farewells();
         self.spread();
         self.pump();
         self.pump_wants();
@@ -436,11 +501,17 @@ impl Engine {
         self.outbox.close(std::mem::take(&mut self.desk.batch));
     }
 
+    fn watch_grants(&mut self) {
+        for circle in self.circles.values_mut() {
+            circle.watch_grants(&mut self.desk);
+        }
+    }
+
     fn repair_rosters(&mut self) {
         let mut online: Vec<DeviceId> = self.peers.keys().copied().collect();
         online.push(self.desk.me());
         for circle in self.circles.values_mut() {
-            if let Err(error) = circle.repair(&online, &mut self.desk) {
+            if let Err(error) = circle.tend(&online, &mut self.desk) {
                 tracing::error!(circle = %circle.id.short(), %error, "the roster could not be mended");
             }
         }

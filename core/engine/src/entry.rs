@@ -3,7 +3,10 @@
 //! Owns the envelope: its encoding, its bounds, its id, the order of signing and sealing. Does not know whether the
 //! author may say what the entry says; that is for the membership log.
 
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, Signature, hash};
+use clave_crypto::{
+    ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, NoisePublicKey, Signature, hash,
+    open_from_device, pad, seal_to_device, unpad,
+};
 use prost::Message as _;
 
 use crate::proto::entry as proto;
@@ -16,7 +19,8 @@ pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The envelope format this version writes, and the only one it reads.
 pub const ENVELOPE_VERSION: u32 = 1;
 
-const HOUR_MS: u64 = 3_600_000;
+/// An hour, in milliseconds.
+pub(crate) const HOUR_MS: u64 = 3_600_000;
 
 /// An envelope whose form was checked, its content not.
 #[derive(Clone)]
@@ -68,9 +72,7 @@ impl Envelope {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
-        let (circle, author) = (circle.as_bytes().to_vec(), device.id().as_bytes().to_vec());
-        let entry = proto::Entry { circle, author, body: Some(body) }.encode_to_vec();
-        Self::seal_entry(device, key, entry, now_ms, entropy)
+        Self::seal_entry(device, key, entry_of(circle, device, body), now_ms, entropy)
     }
 
     /// Signs and seals an encoded `Entry`.
@@ -81,12 +83,42 @@ impl Envelope {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
-        let hour = u32::try_from(now_ms / HOUR_MS).unwrap_or(u32::MAX);
-        let tag = key.key_id();
+        let (hour, tag) = (hour_of(now_ms), key.key_id());
         let header = header(hour, &tag);
-        let signature = device.sign(Domain::Entry, &[header.as_slice(), &entry].concat());
-        let signed = proto::SignedEntry { entry, signature: signature.as_bytes().to_vec() }.encode_to_vec();
-        let (salt, ciphertext) = key.seal(entropy, &header, &signed);
+        let (salt, ciphertext) = key.seal(entropy, &header, &sign(device, &header, entry));
+        Self::of_parts(hour, tag, salt, ciphertext)
+    }
+
+    /// Signs `body` and seals it to one device of the circle and nobody else. It travels and rests like any entry.
+    pub(crate) fn seal_direct(
+        circle: CircleId,
+        device: &DeviceKey,
+        recipient: (DeviceId, &NoisePublicKey),
+        body: Body,
+        now_ms: u64,
+        entropy: &mut Entropy,
+    ) -> Result<Self, Refusal> {
+        Self::seal_direct_entry(circle, device, recipient, entry_of(circle, device, body), now_ms, entropy)
+    }
+
+    /// Signs an encoded `Entry` and seals it to one device.
+    pub(crate) fn seal_direct_entry(
+        circle: CircleId,
+        device: &DeviceKey,
+        recipient: (DeviceId, &NoisePublicKey),
+        entry: Vec<u8>,
+        now_ms: u64,
+        entropy: &mut Entropy,
+    ) -> Result<Self, Refusal> {
+        let (hour, tag, salt) = (hour_of(now_ms), direct_tag(circle, &recipient.0), entropy.bytes());
+        let header = header(hour, &tag);
+        let signed = sign(device, &header, entry);
+        let context = direct_context(circle, &header, &salt);
+        let ciphertext = seal_to_device(device, recipient.1, &context, &pad(&signed), entropy);
+        Self::of_parts(hour, tag, salt, ciphertext.map_err(|_| Refusal::Malformed)?)
+    }
+
+    fn of_parts(hour: u32, tag: KeyId, salt: [u8; 32], ciphertext: Vec<u8>) -> Result<Self, Refusal> {
         let envelope = proto::Envelope {
             version: ENVELOPE_VERSION,
             hour,
@@ -105,18 +137,55 @@ impl Envelope {
     pub(crate) fn open(&self, circle: CircleId, key: &ContentKey) -> Result<Opened, Refusal> {
         let header = header(self.hour, &self.tag);
         let signed = key.open(&self.salt, &header, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
-        let signed = proto::SignedEntry::decode(signed.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let entry = proto::Entry::decode(signed.entry.as_slice()).map_err(|_| Refusal::Malformed)?;
-        if entry.circle != circle.as_bytes() {
-            return Err(Refusal::WrongCircle);
-        }
-        let author = DeviceId::try_from(entry.author.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let signature = Signature::try_from(signed.signature.as_slice()).map_err(|_| Refusal::Malformed)?;
-        author
-            .verify(Domain::Entry, &[header.as_slice(), &signed.entry].concat(), &signature)
-            .map_err(|_| Refusal::BadSignature)?;
-        Ok(Opened { author, body: entry.body.ok_or(Refusal::UnknownBody)? })
+        check_signed(&signed, &header, circle)
     }
+
+    /// The same for an entry that is sealed to this device.
+    pub(crate) fn open_direct(&self, circle: CircleId, device: &DeviceKey) -> Result<Opened, Refusal> {
+        let header = header(self.hour, &self.tag);
+        let context = direct_context(circle, &header, &self.salt);
+        // Which Noise key sealed it says nothing: the signature inside does, as in every entry.
+        let (_, padded) = open_from_device(device, &context, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
+        let signed = unpad(padded.to_vec()).map_err(|_| Refusal::BadSeal)?;
+        check_signed(&signed, &header, circle)
+    }
+}
+
+/// What names the entries that are sealed to one device of a circle, in place of a content key.
+pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
+    let tag = hash(HashContext::DirectTag, &[circle.as_bytes().as_slice(), device.as_bytes()].concat());
+    KeyId::from_bytes(*tag.first_chunk().expect("16 of 32 bytes"))
+}
+
+fn direct_context(circle: CircleId, header: &[u8], salt: &[u8; 32]) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), header, salt].concat()
+}
+
+fn entry_of(circle: CircleId, device: &DeviceKey, body: Body) -> Vec<u8> {
+    let (circle, author) = (circle.as_bytes().to_vec(), device.id().as_bytes().to_vec());
+    proto::Entry { circle, author, body: Some(body) }.encode_to_vec()
+}
+
+fn sign(device: &DeviceKey, header: &[u8], entry: Vec<u8>) -> Vec<u8> {
+    let signature = device.sign(Domain::Entry, &[header, &entry].concat());
+    proto::SignedEntry { entry, signature: signature.as_bytes().to_vec() }.encode_to_vec()
+}
+
+/// Reads what was in a seal, and checks that the author it names signed it for this circle and under this header.
+fn check_signed(signed: &[u8], header: &[u8], circle: CircleId) -> Result<Opened, Refusal> {
+    let signed = proto::SignedEntry::decode(signed).map_err(|_| Refusal::Malformed)?;
+    let entry = proto::Entry::decode(signed.entry.as_slice()).map_err(|_| Refusal::Malformed)?;
+    if entry.circle != circle.as_bytes() {
+        return Err(Refusal::WrongCircle);
+    }
+    let author = DeviceId::try_from(entry.author.as_slice()).map_err(|_| Refusal::Malformed)?;
+    let signature = Signature::try_from(signed.signature.as_slice()).map_err(|_| Refusal::Malformed)?;
+    author.verify(Domain::Entry, &[header, &signed.entry].concat(), &signature).map_err(|_| Refusal::BadSignature)?;
+    Ok(Opened { author, body: entry.body.ok_or(Refusal::UnknownBody)? })
+}
+
+fn hour_of(now_ms: u64) -> u32 {
+    u32::try_from(now_ms / HOUR_MS).unwrap_or(u32::MAX)
 }
 
 pub(crate) fn entry_id(bytes: &[u8]) -> EntryId {

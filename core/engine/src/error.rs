@@ -12,6 +12,9 @@ pub enum EngineError {
     /// The caller asked for a circle that this device is not in.
     #[error("this device is not in that space: join it first, with an invitation")]
     NoSuchCircle,
+    /// Nothing can be sent to that device alone: it is not in, or the key that it published for this cannot be used.
+    #[error("that device is not in this space, or cannot be written to: look at who is in it")]
+    NoSuchDevice,
     /// The caller asked for an invitation that this device did not make.
     #[error("this device made no such invitation")]
     NoSuchInvitation,
@@ -24,11 +27,14 @@ pub enum EngineError {
     /// An invitation cannot be taken up.
     #[error(transparent)]
     Join(#[from] crate::JoinError),
+    /// There is nothing to compare with that device.
+    #[error("there is no verification with that device: begin one while both are connected")]
+    NoVerification,
     /// A name cannot be used.
     #[error(transparent)]
     Name(#[from] crate::NameError),
     /// The caller may not do this.
-    #[error("you may not do this here ({0}): ask an admin or owner of the space")]
+    #[error("this would have no effect: {0}")]
     NotAllowed(crate::membership::Reason),
     /// The caller may not invite.
     #[error("you may not invite people here: ask an admin or owner of the space")]

@@ -1,4 +1,4 @@
-//! Doors for `fuzz/` into what is private. Not part of the API.
+//! Doors for `fuzz/` and the simulator into what is private. Not part of the API.
 
 use clave_crypto::{ContentKey, DeviceKey, Entropy};
 use prost::Message as _;
@@ -6,6 +6,9 @@ use prost::Message as _;
 use crate::entry::Envelope;
 use crate::proto::{entry, frame};
 use crate::{CircleId, Engine, EntryId};
+
+pub mod inside;
+pub mod rogue;
 
 /// Reads an envelope; its id, if it is one. One that is read must be written as it was.
 #[must_use]

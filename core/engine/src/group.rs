@@ -4,50 +4,111 @@
 //! as a child of the epoch it starts from. All devices choose the same head among the tips by one rule
 //! ([`Group::choose_head`]) that looks at no clock and no arrival order.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
-/// The epochs this device knows of, by id.
+use crate::OperationId;
+
+mod reach;
+
+use reach::Reach;
+
+/// The epochs that this device is or was in, by id. That one follows another was checked when the commit between them was
+/// processed; what others say of epochs that this device is not in counts for nothing.
 pub(crate) struct Group {
     nodes: BTreeMap<EpochId, Node>,
     head: EpochId,
 }
 
 struct Node {
+    /// None for the first epoch, and for one that this device was welcomed into.
     parent: Option<EpochId>,
-    /// None for an epoch that this device is not in: before its time, on a branch without it, or after its removal.
+    depth: u64,
+    entered_ms: u64,
+    /// None once its secrets were erased.
     checkpoint: Option<Checkpoint>,
+    /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
+    after: Vec<OperationId>,
+}
+
+/// An epoch as it is written down.
+pub(crate) struct Record<'a> {
+    pub(crate) parent: Option<EpochId>,
+    pub(crate) depth: u64,
+    pub(crate) entered_ms: u64,
+    pub(crate) checkpoint: Option<&'a Checkpoint>,
+    pub(crate) after: &'a [OperationId],
 }
 
 impl Group {
-    pub(crate) fn new(parent: Option<EpochId>, first: Checkpoint) -> Self {
-        let head = first.epoch;
-        Self { nodes: BTreeMap::from([(head, Node { parent, checkpoint: Some(first) })]), head }
+    pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch };
+        group.insert(None, first, Vec::new(), now_ms);
+        group
     }
 
-    pub(crate) fn insert(&mut self, parent: Option<EpochId>, checkpoint: Checkpoint) {
-        let node = self.nodes.entry(checkpoint.epoch).or_insert(Node { parent, checkpoint: None });
-        node.parent = node.parent.or(parent);
-        node.checkpoint.get_or_insert(checkpoint);
+    /// What is stored; none if no epoch has its secrets.
+    pub(crate) fn restore(
+        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, u64, Option<Checkpoint>, Vec<OperationId>)>,
+    ) -> Option<Self> {
+        let node = |(epoch, parent, depth, entered_ms, checkpoint, after)| {
+            (epoch, Node { parent, depth, entered_ms, checkpoint, after })
+        };
+        let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
+        let head = nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch)?;
+        Some(Self { nodes, head })
     }
 
-    /// Notes that `epoch` follows `parent`. Returns those of the two about which something is new.
-    pub(crate) fn link(&mut self, epoch: EpochId, parent: Option<EpochId>) -> Vec<EpochId> {
-        let mut news = Vec::new();
-        let node = self.nodes.entry(epoch).or_insert_with(|| {
-            news.push(epoch);
-            Node { parent: None, checkpoint: None }
-        });
-        if let (None, Some(parent)) = (node.parent, parent) {
-            node.parent = Some(parent);
-            if news.is_empty() {
-                news.push(epoch);
-            }
-            news.extend(self.link(parent, None));
+    pub(crate) fn insert(
+        &mut self,
+        parent: Option<EpochId>,
+        checkpoint: Checkpoint,
+        after: Vec<OperationId>,
+        now_ms: u64,
+    ) {
+        let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
+        let node = Node { parent, depth, entered_ms: now_ms, checkpoint: Some(checkpoint), after };
+        self.nodes.entry(epoch).or_insert(node);
+    }
+
+    /// Forgets the secrets of an epoch, and keeps its place.
+    pub(crate) fn erase(&mut self, epoch: &EpochId) {
+        if let Some(node) = self.nodes.get_mut(epoch).filter(|_| *epoch != self.head) {
+            node.checkpoint = None;
         }
-        news
+    }
+
+    /// The epochs whose secrets are kept, and when this device entered each.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (&Checkpoint, u64)> {
+        self.nodes.values().filter_map(|node| Some((node.checkpoint.as_ref()?, node.entered_ms)))
+    }
+
+    pub(crate) fn record(&self, epoch: &EpochId) -> Option<Record<'_>> {
+        let Node { parent, depth, entered_ms, checkpoint, after } = self.nodes.get(epoch)?;
+        let (parent, depth, entered_ms, checkpoint) = (*parent, *depth, *entered_ms, checkpoint.as_ref());
+        Some(Record { parent, depth, entered_ms, checkpoint, after })
+    }
+
+    /// Whether this device is in the epoch or was, with its secrets or without.
+    pub(crate) fn knows(&self, epoch: &EpochId) -> bool {
+        self.nodes.contains_key(epoch)
+    }
+
+    /// Whether a depth is at most so far beyond the greatest here.
+    pub(crate) fn is_within_lead(&self, depth: u64, lead: u64) -> bool {
+        let deepest = self.nodes.values().map(|node| node.depth).max().unwrap_or(0);
+        depth <= deepest.saturating_add(lead)
+    }
+
+    pub(crate) fn depth_of(&self, epoch: &EpochId) -> Option<u64> {
+        self.nodes.get(epoch).map(|node| node.depth)
+    }
+
+    pub(crate) fn entered_ms(&self, epoch: &EpochId) -> Option<u64> {
+        self.nodes.get(epoch).map(|node| node.entered_ms)
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
@@ -59,52 +120,46 @@ impl Group {
         self.nodes.get(epoch)?.checkpoint.as_ref()
     }
 
-    /// Whether the epoch was heard of.
-    pub(crate) fn knows(&self, epoch: &EpochId) -> bool {
-        self.nodes.contains_key(epoch)
-    }
-
-    pub(crate) fn parent_of(&self, epoch: &EpochId) -> Option<EpochId> {
-        self.nodes.get(epoch)?.parent
-    }
-
     /// The epochs this device is in and that none such follows.
     pub(crate) fn tips(&self) -> impl Iterator<Item = &Checkpoint> {
-        let own = || self.nodes.values().filter(|node| node.checkpoint.is_some());
-        let parents: BTreeSet<EpochId> = own().filter_map(|node| node.parent).collect();
-        own().filter_map(|node| node.checkpoint.as_ref()).filter(move |tip| !parents.contains(&tip.epoch))
-    }
-
-    /// The epochs this device is not in and that nothing follows.
-    pub(crate) fn foreign_tips(&self) -> impl Iterator<Item = EpochId> {
         let parents: BTreeSet<EpochId> = self.nodes.values().filter_map(|node| node.parent).collect();
-        let foreign = self.nodes.iter().filter(|(_, node)| node.checkpoint.is_none());
-        foreign.map(|(epoch, _)| *epoch).filter(move |epoch| !parents.contains(epoch))
+        let tips = self.nodes.iter().filter(move |(epoch, _)| !parents.contains(epoch));
+        tips.filter_map(|(_, node)| node.checkpoint.as_ref())
     }
 
-    /// `epoch` and what it descends from, newest first.
+    /// `epoch` and what it descends from, newest first, as far as this device was there.
     pub(crate) fn line_of(&self, epoch: EpochId) -> impl Iterator<Item = EpochId> {
-        let mut left = self.nodes.len();
-        std::iter::successors(Some(epoch), move |epoch| {
-            // Who cannot process a commit cannot check what it says it follows: it must not lead in circles.
-            left = left.checked_sub(1)?;
-            self.nodes.get(epoch)?.parent
-        })
+        std::iter::successors(Some(epoch), |epoch| self.nodes.get(epoch)?.parent)
     }
 
-    /// Moves the head to the tip that has the fewest leaves that the log has removed, then the greatest depth, then
-    /// the least id. Returns the former head if it changed.
+    /// Moves the head to the tip that has the fewest leaves that the log has removed (those that are not in `current`,
+    /// which is sorted), then the greatest depth, then the least id; those that cite operations which are not here come last. Returns the former head if it changed.
     ///
     /// A branch that executed a removal beats any longer one that did not, so nobody who was removed wins by
     /// committing much.
-    pub(crate) fn choose_head(&mut self, is_current: impl Fn(&DeviceId) -> bool) -> Option<EpochId> {
+    pub(crate) fn choose_head(
+        &mut self,
+        current: &[DeviceId],
+        is_here: impl Fn(&OperationId) -> bool,
+    ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
-            let removed = tip.leaves.iter().filter(|leaf| !is_current(leaf)).count();
-            (removed, Reverse(tip.depth), tip.epoch)
+            let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
+            let removed = absent(&tip.leaves, current).count();
+            (early, removed, Reverse(tip.depth), tip.epoch)
         };
-        let best = self.tips().min_by_key(|tip| rank(tip)).expect("a tree has a tip").epoch;
+        let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
     }
+}
+
+/// Those of `devices` that are not among `others`; both are sorted. One walk along the two: in a large circle, looking each
+/// up costs many times as much.
+pub(crate) fn absent<'a>(devices: &'a [DeviceId], others: &'a [DeviceId]) -> impl Iterator<Item = &'a DeviceId> {
+    let mut others = others.iter().peekable();
+    devices.iter().filter(move |device| {
+        while others.next_if(|other| other < device).is_some() {}
+        others.peek() != Some(device)
+    })
 }
 
 /// The content keys of a circle. They outlive the epochs they come from.
@@ -113,6 +168,7 @@ pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, Held>,
     by_epoch: BTreeMap<EpochId, KeyId>,
     derived: usize,
+    reach: RefCell<Reach>,
 }
 
 /// A key and where it comes from.
@@ -121,26 +177,58 @@ pub(crate) struct Held {
     pub(crate) key: ContentKey,
     /// Whether this device derived it. What others say which epoch a key belongs to never counts against that.
     pub(crate) derived: bool,
-    /// The epochs under whose keys it was handed over.
-    pub(crate) under: BTreeSet<EpochId>,
+    /// The keys under which it was handed over to all who have those.
+    pub(crate) under: BTreeSet<KeyId>,
+    /// The operations that whoever handed it over had. Without them one may not know of whom it must be kept.
+    pub(crate) after: Vec<OperationId>,
 }
 
 impl Keyring {
     /// Takes a key in, or learns more about one. Whether anything was new.
-    pub(crate) fn insert(&mut self, epoch: EpochId, key: ContentKey, derived: bool, under: Option<EpochId>) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        epoch: EpochId,
+        key: ContentKey,
+        derived: bool,
+        under: Option<KeyId>,
+        after: Vec<OperationId>,
+    ) -> bool {
         let id = key.key_id();
         let known = self.keys.contains_key(&id);
-        let held = self.keys.entry(id).or_insert(Held { epoch, key, derived: false, under: BTreeSet::new() });
-        let mut news = !known;
+        let held = self.keys.entry(id).or_insert(Held {
+            epoch,
+            key,
+            derived: false,
+            under: BTreeSet::new(),
+            after: after.clone(),
+        });
+        let (mut news, reach) = (!known, self.reach.get_mut());
+        if !known {
+            reach.add(id);
+        }
+        if after.is_empty() && !held.after.is_empty() {
+            held.after.clear();
+            news = true;
+        }
         if derived {
             news |= !held.derived;
             self.derived += usize::from(!held.derived);
+            // That of a new epoch comes before the epoch. Everything else may change what is within reach of a head.
+            let is_new = !known && !self.by_epoch.contains_key(&epoch);
+            if !is_new {
+                reach.forget();
+            }
             (held.epoch, held.derived) = (epoch, true);
             self.by_epoch.insert(epoch, id);
         } else {
             self.by_epoch.entry(epoch).or_insert(id);
         }
-        news | under.is_some_and(|under| held.under.insert(under))
+        // Under itself it was handed over to nobody who did not have it.
+        if let Some(under) = under.filter(|under| *under != id && held.under.insert(*under)) {
+            reach.hand_over(id, under);
+            news = true;
+        }
+        news
     }
 
     /// How many keys were handed over and not derived.
@@ -164,24 +252,46 @@ impl Keyring {
         self.keys.values().map(|held| (held.epoch, &held.key))
     }
 
-    /// The keys that somebody who has those of `line` cannot find by what was handed over.
+    /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a
+    /// key that was not derived here has no say in it: it would hide the key.
     pub(crate) fn out_of_reach(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let mut within: BTreeSet<EpochId> = line.collect();
-        let mut beyond: Vec<(&KeyId, &Held)> =
-            self.keys.iter().filter(|(_, held)| !within.contains(&held.epoch)).collect();
-        loop {
-            let (reached, rest): (Vec<_>, Vec<_>) =
-                beyond.into_iter().partition(|(_, held)| held.under.iter().any(|under| within.contains(under)));
-            if reached.is_empty() {
-                return rest.into_iter().map(|(id, _)| *id).collect();
-            }
-            within.extend(reached.into_iter().map(|(_, held)| held.epoch));
-            beyond = rest;
-        }
+        let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
+        self.reach.borrow_mut().beyond(line, derived)
     }
 }
 
 /// Reads an epoch id from the wire or the store.
 pub(crate) fn epoch_id(bytes: &[u8]) -> Option<EpochId> {
     Some(EpochId::from_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, SealedSecret};
+
+    use super::*;
+
+    #[test]
+    fn no_epoch_is_believed_to_be_any_number_of_commits_ahead() {
+        let mut entropy = Entropy::from_seed([1; 32]);
+        let device = DeviceKey::generate(&mut entropy);
+        let mut first = SealedSecret.create(&device, b"group", &mut entropy);
+        first.depth = 7;
+        let group = Group::new(first, 0);
+        assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
+        assert!(!group.is_within_lead(18, 10) && !group.is_within_lead(u64::MAX, 10));
+    }
+
+    #[test]
+    fn who_is_absent_is_found_in_one_walk() {
+        let some =
+            |numbers: &[u8]| -> Vec<DeviceId> { numbers.iter().map(|n| DeviceId::from_bytes([*n; 32])).collect() };
+        let absent = |these: &[u8], those: &[u8]| -> Vec<u8> {
+            super::absent(&some(these), &some(those)).map(|device| device.as_bytes()[0]).collect()
+        };
+        assert_eq!(absent(&[1, 3, 5, 7], &[0, 3, 4, 7, 9]), [1, 5]);
+        assert_eq!(absent(&[0, 3, 4, 7, 9], &[1, 3, 5, 7]), [0, 4, 9]);
+        assert_eq!(absent(&[1, 2], &[]), [1, 2]);
+        assert!(absent(&[], &[1, 2]).is_empty());
+    }
 }

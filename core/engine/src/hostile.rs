@@ -4,9 +4,12 @@
 //! these tests hold are numbered in `docs/validation.md`.
 
 mod entries;
+mod farewells;
 mod frames;
+mod history;
 mod joins;
 mod linking;
 mod links;
 mod members;
+mod retention;
 mod rig;

@@ -149,7 +149,7 @@ impl Identity {
         let key = self.person.as_ref()?;
         let device = DeviceEntry::new(key, &self.device, self.device_name.clone(), key_packages);
         let (person, name) = (key.id(), self.person_name.clone());
-        Some(PersonEntry { person, name, devices: vec![device], invitation: None })
+        Some(PersonEntry { person, name, devices: vec![device], invitation: None, recovery: None })
     }
 
     /// A second handle on the device's key, for the transport and the engine.

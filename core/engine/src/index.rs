@@ -43,6 +43,12 @@ impl EntryIndex {
         }
     }
 
+    pub(crate) fn remove(&mut self, hour: u32, id: EntryId) {
+        if let Ok(place) = self.items.binary_search(&item(hour, id)) {
+            self.items.remove(place);
+        }
+    }
+
     pub(crate) fn contains(&self, hour: u32, id: EntryId) -> bool {
         self.items.binary_search(&item(hour, id)).is_ok()
     }

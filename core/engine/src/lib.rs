@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod benching;
 mod circle;
 mod desk;
 mod engine;
@@ -30,12 +32,16 @@ mod proto;
 mod refusal;
 mod store;
 
-pub use circle::{DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX};
+pub use circle::{
+    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
+    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, SILENT_EPOCHS_MAX, SetAsideChange, WELCOME_LEAD_MAX,
+};
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    CHUNKS_IN_FLIGHT_MAX, Channel, CircleStatus, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo,
-    InvitationState, IoId, JoinError, LinkingError, Output,
+    Access, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event, FRAME_BYTES_MAX,
+    FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, PersonAccess, Reading,
+    VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

@@ -45,33 +45,45 @@
 //! verdict is a function of the verdicts before it and of what is carried out, and what is carried out next is the
 //! least of a set in a total order.
 //!
+//! # Writing, recovery, circles
+//!
+//! What a removed author wrote is not the log's to judge, but follows from it: each operation that brings a device in
+//! begins a [`Stay`], which every removal ends that stands and is not before it, and removals name the changes that
+//! are kept. A device that recovers ([`Action::RecoverDevice`]) is judged like its person: they are in, by an admission
+//! that names the recovery key, and nobody removed them at the same time; and the device was never named before, so
+//! that a signature of the recovery key is good once. A circle's log says which space the circle belongs to, and
+//! whether its people must be in the space ([`Scope`]); it is evaluated by itself.
+//!
 //! # Cost
 //!
 //! With *n* operations, *b* revocations that hit something done at the same time on which somebody's standing or
 //! rights can rest, and *k* operations about one person (a handful): O((1 + b) · n · k) for a full evaluation. "Is
 //! before" is one bit test; the bits cost one word per operation while there is little concurrency, and n²/16 bytes
-//! at worst. An insert costs the union of its parents' bits; if a membership is at hand, then key packages,
-//! acknowledgements, names and people never heard of before update it in place, and everything else has the next
-//! [`Log::membership`] evaluate anew. Figures are in `docs/validation.md`.
+//! at worst. An insert costs the union of its parents' bits. If a membership is at hand, it is updated in place by key
+//! packages, acknowledgements, names and people never heard of before, and by whatever follows everything else and
+//! touches no owner (revocations among it as long as no earlier one was void or hit what others rest on: only then is
+//! the order in which they are decided of no matter). Everything else has the next [`Log::membership`] evaluate anew.
+//! Figures are in `docs/validation.md`.
 //!
 //! # Example
 //!
 //! ```
 //! use clave_crypto::{DeviceKey, Entropy, PersonKey};
-//! use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role};
+//! use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 //!
 //! let mut entropy = Entropy::from_seed([1; 32]);
 //! let mut someone = |name: &str| {
 //!     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
 //!     let entry = DeviceEntry::new(&person, &device, "laptop", KeyPackages::default());
-//!     (device, PersonEntry { person: person.id(), name: name.into(), devices: vec![entry], invitation: None })
+//!     (device, PersonEntry { person: person.id(), name: name.into(), devices: vec![entry], invitation: None, recovery: None })
 //! };
 //! let (alice, alice_entry) = someone("Alice");
 //! let (bob, bob_entry) = someone("Bob");
 //!
-//! let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: alice_entry, parent: None };
-//! let mut log = Log::found(&alice, genesis)?;
-//! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member })?;
+//! let (nonce, founder) = ([0; 16], alice_entry);
+//! let genesis = Action::Genesis { name: "Band".into(), nonce, founder, parent: None, scope: Scope::Nested };
+//! let mut log = Log::found(&alice, genesis, 1_790_000_000_000)?;
+//! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member }, 1_790_000_060_000)?;
 //! assert_eq!(log.describe(&add.id()), None);
 //! assert!(matches!(log.insert(add.clone()), Insertion::Inserted(_)));
 //! assert_eq!(log.describe(&add.id()).as_deref(), Some("Alice added Bob as a member"));
@@ -80,6 +92,7 @@
 //! ```
 
 mod action;
+mod audit;
 mod build;
 mod codec;
 mod evaluate;
@@ -89,16 +102,19 @@ mod log;
 mod operation;
 mod past;
 mod pending;
+mod policy;
 mod reason;
 mod rights;
 mod roster;
 mod state;
 
-pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry};
-pub use codec::{ENTRY_DEVICES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
+pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope, recovery_message};
+pub use audit::{AuditRecord, BrokenChain, Warrant, verify_chain};
+pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
+pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX};
 pub use reason::{Reason, SetAside};
-pub use rights::{MEMBERS_MAY_INVITE, Right, Role};
-pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority};
+pub use rights::{Right, Role};
+pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

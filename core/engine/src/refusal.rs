@@ -46,6 +46,9 @@ pub enum Refusal {
     /// A chunk whose hash is not its name.
     #[error("a chunk that is not what was asked for")]
     BadChunk,
+    /// An introduction to a circle that leads nowhere, or was not made by a member of it.
+    #[error("an introduction to a circle that does not hold")]
+    BadIntroduction,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,
@@ -59,7 +62,7 @@ impl From<crate::membership::Refusal> for Refusal {
             Operation::Malformed => Self::Malformed,
             Operation::BadSignature | Operation::BadCertificate => Self::BadSignature,
             Operation::OtherCircle => Self::WrongCircle,
-            Operation::UnknownAuthor => Self::NotAllowed,
+            Operation::UnknownAuthor | Operation::BadRecovery => Self::NotAllowed,
             Operation::TooManyPending => Self::TooManyHeld,
         }
     }

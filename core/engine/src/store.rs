@@ -38,6 +38,17 @@ pub enum Keyspace {
     Addresses = 13,
     /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
+    /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
+    Commits = 15,
+    /// The last change of each author in each document. Scope: circle, first 16 bytes of the device id. Suffix: the rest
+    /// of the actor, document id, kind.
+    Authors = 16,
+    /// The key package that pleas offer. Scope: circle.
+    Pleas = 17,
+    /// The epoch that each device was last seen to follow. Scope: circle. Suffix: device id. Value: the epoch.
+    Seen = 18,
+    /// Whose keys were compared. Suffix: person id.
+    Marks = 23,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -46,7 +57,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -61,8 +72,13 @@ impl Keyspace {
         Self::KeyPackages,
         Self::Addresses,
         Self::Held,
+        Self::Commits,
+        Self::Authors,
+        Self::Pleas,
+        Self::Seen,
         Self::Answers,
         Self::Requests,
+        Self::Marks,
     ];
 }
 

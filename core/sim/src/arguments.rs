@@ -2,30 +2,37 @@
 
 use std::fmt;
 
-use crate::{Agreement, Plan};
+use crate::plan::{DEVICES_MAX, DEVICES_MIN};
+use crate::{Agreement, Attack, Mix, Plan};
 
 /// How the runner is used.
 pub const HELP: &str = "\
 Runs random schedules of the Clave simulator: people use their devices while things go wrong; then the world is healed
 and comes to rest, and all devices must agree. Of each seed that fails it prints the command that repeats it exactly.
-Entries that nobody who is in can ever read (all who had their key were removed) are counted and printed.
+Entries that nobody who is in can ever read (all who had their key were removed or lost) are counted and printed.
 
-  just sim SEEDS [FLAGS]                       from the repository, or
-  cargo run -p clave-sim -- --seeds N [FLAGS]  (with --release before the -- for many)
+  just sim SEEDS [FLAGS]                                 from the repository, or
+  cargo run --release -p clave-sim -- --seeds N [FLAGS]
 
   --seeds N        how many seeds, from 0 or from --seed (default 200)
   --seed N         the first seed; alone, the only one
-  --devices N      how many devices, instead of 2 to 5 by the seed
-  --steps K        how many things people do in each run (default 40)
+  --jobs N         how many at once (default: as many as there are processors)
+  --mix M          calm, admins or hostile, instead of each for a third of the seeds
+  --rogues N       how many devices keep to no rule, instead of 1 to 3 in the hostile mix
+  --attack A       what these do, always the same: forged-author, two-changes, … (docs/simulation.md)
+  --devices N      how many devices, instead of 5 to 40 by the seed
+  --steps K        how many things people do in each run (default 40 and one for each device)
   --agreement A    mls (default) or sealed-secret
-  --network N      plain or hostile (frames come twice and overtake), instead of hostile for each fifth seed
-  --many-admins    let people remove each other
+  --network N      plain or disorder (frames come twice and overtake), instead of disorder for each fifth seed
   --no-removals    let nobody be removed
+  --no-returns     let nobody who was removed be brought in again
   --no-papers      let people write only messages and files, no notes and calendars
+  --sweep          run each plan once for each write of each device, and crash that device there
+  --crash-at D:K   crash device number D at its write number K
   --trace          print everything that happens
   --help           print this
 
-Example: cargo run -p clave-sim -- --seed 17 --steps 40 --trace";
+Example: cargo run --release -p clave-sim -- --seed 17 --steps 40 --trace";
 
 /// What the runner is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,13 +41,21 @@ pub struct Arguments {
     pub first: u64,
     /// How many.
     pub seeds: u64,
+    /// How many at once; none for as many as there are processors.
+    pub jobs: Option<usize>,
+    /// Whether to crash each device at each of its writes in turn.
+    pub sweep: bool,
+    mix: Option<Mix>,
+    rogues: Option<usize>,
+    attack: Option<Attack>,
     devices: Option<usize>,
     steps: Option<usize>,
     sealed_secret: bool,
-    hostile: Option<bool>,
-    many_admins: bool,
+    disorder: Option<bool>,
     no_removals: bool,
+    no_returns: bool,
     no_papers: bool,
+    crash_at: Option<(usize, u64)>,
     trace: bool,
 }
 
@@ -53,8 +68,16 @@ impl Arguments {
             match word.as_str() {
                 "--seeds" => seeds = Some(number()?),
                 "--seed" => first = Some(number()?),
-                "--devices" => arguments.devices = Some(usize::try_from(number()?).ok()?),
+                "--jobs" => arguments.jobs = Some(usize::try_from(number()?).ok()?),
+                "--rogues" => arguments.rogues = Some(usize::try_from(number()?).ok()?),
+                "--devices" => {
+                    let devices = usize::try_from(number()?).ok()?;
+                    arguments.devices = Some(devices).filter(|devices| (DEVICES_MIN..=DEVICES_MAX).contains(devices));
+                    arguments.devices?;
+                }
                 "--steps" => arguments.steps = Some(usize::try_from(number()?).ok()?),
+                "--attack" => arguments.attack = Some(Attack::of_word(&words.next()?)?),
+                "--mix" => arguments.mix = Some(Mix::of_word(&words.next()?)?),
                 "--agreement" => {
                     arguments.sealed_secret = match words.next()?.as_str() {
                         "mls" => false,
@@ -63,15 +86,21 @@ impl Arguments {
                     }
                 }
                 "--network" => {
-                    arguments.hostile = match words.next()?.as_str() {
+                    arguments.disorder = match words.next()?.as_str() {
                         "plain" => Some(false),
-                        "hostile" => Some(true),
+                        "disorder" => Some(true),
                         _ => return None,
                     }
                 }
-                "--many-admins" => arguments.many_admins = true,
+                "--crash-at" => {
+                    let word = words.next()?;
+                    let (device, write) = word.split_once(':')?;
+                    arguments.crash_at = Some((device.parse().ok()?, write.parse().ok()?));
+                }
                 "--no-removals" => arguments.no_removals = true,
+                "--no-returns" => arguments.no_returns = true,
                 "--no-papers" => arguments.no_papers = true,
+                "--sweep" => arguments.sweep = true,
                 "--trace" => arguments.trace = true,
                 _ => return None,
             }
@@ -85,14 +114,19 @@ impl Arguments {
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
         let plan = Plan::of_seed(seed);
+        let plan = self.mix.map_or(plan, |mix| plan.with_mix(mix));
+        let devices = self.devices.unwrap_or(plan.devices);
         Plan {
-            devices: self.devices.unwrap_or(plan.devices),
-            steps: self.steps.unwrap_or(plan.steps),
+            devices,
+            steps: self.steps.unwrap_or(40 + devices),
             agreement: if self.sealed_secret { Agreement::SealedSecret } else { Agreement::Mls },
-            hostile: self.hostile.unwrap_or(plan.hostile),
-            many_admins: self.many_admins,
+            rogues: self.rogues.unwrap_or(plan.rogues),
+            disorder: self.disorder.unwrap_or(plan.disorder),
+            attack: self.attack,
             removals: !self.no_removals,
+            returns: !self.no_returns,
             papers: !self.no_papers,
+            crash_at: self.crash_at,
             trace: self.trace,
             ..plan
         }
@@ -106,15 +140,23 @@ impl fmt::Display for Plan {
             Agreement::Mls => "mls",
             Agreement::SealedSecret => "sealed-secret",
         };
-        let network = if self.hostile { "hostile" } else { "plain" };
+        let network = if self.disorder { "disorder" } else { "plain" };
+        let (mix, rogues) = (self.mix.word(), self.rogues);
         write!(
             f,
-            "cargo run -p clave-sim -- --seed {} --devices {} --steps {} --agreement {agreement} --network {network}",
+            "cargo run --release -p clave-sim -- --seed {} --devices {} --steps {} --mix {mix} --rogues {rogues} \
+             --agreement {agreement} --network {network}",
             self.seed, self.devices, self.steps,
         )?;
+        if let Some(attack) = self.attack {
+            write!(f, " --attack {}", attack.word())?;
+        }
+        if let Some((device, write)) = self.crash_at {
+            write!(f, " --crash-at {device}:{write}")?;
+        }
         let flags = [
-            (self.many_admins, " --many-admins"),
             (!self.removals, " --no-removals"),
+            (!self.returns, " --no-returns"),
             (!self.papers, " --no-papers"),
             (self.trace, " --trace"),
         ];
@@ -131,9 +173,17 @@ mod tests {
         let plan = Plan::of_seed(9);
         let plans = [
             plan,
-            Plan { hostile: !plan.hostile, steps: 7, devices: 3, ..plan },
-            Plan { agreement: Agreement::SealedSecret, many_admins: true, ..plan },
-            Plan { removals: false, papers: false, trace: true, ..plan },
+            Plan { disorder: !plan.disorder, steps: 7, devices: 3, ..plan },
+            Plan { agreement: Agreement::SealedSecret, ..plan.with_mix(Mix::Admins) },
+            Plan { rogues: 3, attack: Some(Attack::TwoCommits), ..plan.with_mix(Mix::Hostile) },
+            Plan {
+                removals: false,
+                returns: false,
+                papers: false,
+                trace: true,
+                crash_at: Some((3, 17)),
+                ..plan.with_mix(Mix::Calm)
+            },
         ];
         for plan in plans {
             let line = plan.to_string();
@@ -145,7 +195,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_answered_by_help() {
-        for line in ["--help", "--seed", "--seed x", "--agreement none", "--network", "17"] {
+        let lines =
+            ["--help", "--seed", "--seed x", "--agreement none", "--network", "17", "--devices 1", "--mix many"];
+        for line in lines.into_iter().chain(["--crash-at 3"]) {
             assert_eq!(Arguments::read(line.split(' ').map(str::to_owned)), None, "{line}");
         }
     }

@@ -1,19 +1,114 @@
-//! What must hold once a healed world has come to rest.
+//! What must hold once a healed world has come to rest. Each check has a name, and a test that shows that it can fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use clave_engine::crdt::{CrdtError, Document, DocumentKind};
-use clave_engine::{CircleId, Key, Keyspace, Refusal, StoreRead};
+use clave_engine::crypto::DeviceId;
+use clave_engine::fuzzing::{inside, rogue};
+use clave_engine::membership::Log;
+use clave_engine::{CircleId, EntryId, Key, Keyspace, Refusal, StoreRead};
 
 use crate::{Content, Who, World};
+
+mod rights;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use watch::Watch;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Nobody writes any more when nobody does anything.
+    Rest,
+    /// All members' logs come to the same membership, bit for bit.
+    OneRoster,
+    /// All members seal under the same epoch.
+    OneHead,
+    /// All members have the same content key for it.
+    OneSecret,
+    /// Whoever is in the log is in the circle.
+    EverybodyIn,
+    /// The devices of the head are those of the log.
+    Leaves,
+    /// All members have the same entries.
+    SameEntries,
+    /// All members' documents are the same, and read the same.
+    SameDocuments,
+    /// What a member cannot read, no member can.
+    Readable,
+    /// What was acknowledged to somebody who is in and always was is there.
+    NothingLost,
+    /// Who was removed has no key of an epoch whose commit cites the removal.
+    LaterKeys,
+    /// Nobody seals what they write for a device that is removed in their own log.
+    SendGate,
+    /// No device that keeps to no rule got more than its person was given.
+    NoRightGained,
+    /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
+    NoRefusal,
+}
+
+impl Check {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Rest,
+        Self::OneRoster,
+        Self::OneHead,
+        Self::OneSecret,
+        Self::EverybodyIn,
+        Self::Leaves,
+        Self::SameEntries,
+        Self::SameDocuments,
+        Self::Readable,
+        Self::NothingLost,
+        Self::LaterKeys,
+        Self::SendGate,
+        Self::NoRightGained,
+        Self::NoRefusal,
+    ];
+
+    pub(crate) fn fault(self, what: &dyn fmt::Display) -> String {
+        format!("{self}: {what}")
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rest => "comes to rest",
+            Self::OneRoster => "one roster",
+            Self::OneHead => "one head",
+            Self::OneSecret => "one secret",
+            Self::EverybodyIn => "everybody is in",
+            Self::Leaves => "leaves follow the roster",
+            Self::SameEntries => "same entries",
+            Self::SameDocuments => "same documents",
+            Self::Readable => "readable by all who may",
+            Self::NothingLost => "nothing is lost",
+            Self::LaterKeys => "no later key for who was removed",
+            Self::SendGate => "nothing sealed for who was removed",
+            Self::NoRightGained => "no right gained",
+            Self::NoRefusal => "no refusal",
+        })
+    }
+}
 
 /// What a look at a circle brought to light.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// What does not hold; nothing, if all is well.
+    /// What does not hold; nothing, if all is well. Each begins with the name of its [`Check`].
     pub faults: Vec<String>,
-    /// Entries that nobody who is in can ever read: all that had their keys were removed before they handed them over.
+    /// Entries that nobody who is in can ever read: no device that is still here was ever in their epoch, or those that
+    /// were are removed.
     pub unreadable: usize,
+    /// Pairs of an entry and a member who reads it.
+    pub readable: usize,
+    /// Entries that a rogue sealed under a commit that it kept back.
+    pub withheld: usize,
 }
 
 impl World {
@@ -34,103 +129,144 @@ impl World {
         self.examine(circle).faults
     }
 
+    /// An honest member whom nobody removed, going by all operations that any honest device has: somebody who was removed
+    /// may not know it, and two who removed each other may both believe to have stayed.
+    pub fn undisputed_member(&mut self, circle: CircleId) -> Option<Who> {
+        let mut believers = self.members(circle);
+        believers.retain(|who| !self.rogues.is_one(*who));
+        let mut union = Log::new(circle);
+        for who in &believers {
+            for operation in inside::log(self.engine(*who), circle).into_iter().flat_map(Log::operations) {
+                // It was verified where it comes from.
+                let _ = union.insert_verified(operation.clone());
+            }
+        }
+        let roster = &union.membership().devices;
+        believers.into_iter().find(|who| roster.contains_key(&self.device(*who).id))
+    }
+
+    fn roster(&mut self, who: Who, circle: CircleId) -> BTreeSet<DeviceId> {
+        let log = self.engine(who).membership(circle).expect("a believer is in");
+        log.devices.keys().copied().collect()
+    }
+
     /// Looks at a circle in a world that has come to rest.
     pub fn examine(&mut self, circle: CircleId) -> Findings {
-        let mut faults = Vec::new();
-        // Somebody who was removed may not know it. The roster that counts is that of a device nobody removed.
-        let believers = self.members(circle);
-        let roster = |world: &mut Self, who: Who| {
-            let log = world.engine(who).membership(circle).expect("a believer is in");
-            log.devices.keys().copied().collect::<BTreeSet<_>>()
+        let mut findings = Findings { faults: self.watch.slips.clone(), ..Findings::default() };
+        let faults = &mut findings.faults;
+        let Some(first) = self.undisputed_member(circle) else {
+            if self.members(circle).iter().all(|who| self.rogues.is_one(*who)) {
+                // Nobody is left who would have to agree with anybody.
+                return findings;
+            }
+            faults.push(Check::OneRoster.fault(&"no member stands undisputed"));
+            return findings;
         };
-        let standing = believers.iter().copied().find(|who| {
-            let ids = roster(self, *who);
-            believers.iter().all(|other| {
-                roster(self, *other).contains(&self.device(*who).id) || !ids.contains(&self.device(*other).id)
-            })
-        });
-        let Some(first) = standing else {
-            faults.push("no member stands undisputed".to_owned());
-            return Findings { faults, unreadable: 0 };
-        };
-        let roster = roster(self, first);
-        let members: Vec<Who> = believers.into_iter().filter(|who| roster.contains(&self.device(*who).id)).collect();
-        for id in &roster {
-            if !members.iter().any(|who| self.device(*who).id == *id) {
-                let name = self.who(id).map_or_else(String::new, |who| self.device(who).name.clone());
-                faults.push(format!("{name} is in the roster, but not in the circle"));
+        let roster = self.roster(first, circle);
+        let mut members = self.members(circle);
+        members.retain(|who| roster.contains(&self.device(*who).id) && !self.rogues.is_one(*who));
+        for who in roster.iter().filter_map(|id| self.who(id)) {
+            if !members.contains(&who) && self.is_expected(who) {
+                let name = &self.device(who).name;
+                faults.push(Check::EverybodyIn.fault(&format!("{name} is in the roster, but not in the circle")));
             }
         }
+        let reference = Reference::of(self, first, circle);
+        let mut differences = BTreeMap::<_, Vec<String>>::new();
         for who in &members {
-            self.compare(circle, first, *who, &mut faults);
+            for difference in self.compare(circle, &reference, *who) {
+                differences.entry(difference).or_default().push(self.device(*who).name.clone());
+            }
         }
-        self.check_writes(circle, &members, first, &mut faults);
-        self.check_outsiders(circle, &members, first, &mut faults);
-        let unreadable = self.check_held(circle, &members, &mut faults);
-        self.check_refusals(&mut faults);
-        Findings { faults, unreadable }
+        for ((check, what), names) in differences {
+            let others = if names.len() > 3 { format!(" and {} others", names.len() - 3) } else { String::new() };
+            faults.push(check.fault(&format!("{}{others}: {what}", names[..names.len().min(3)].join(", "))));
+        }
+        self.check_writes(circle, &members, first, faults);
+        self.check_outsiders(circle, &members, first, faults);
+        self.check_later_keys(circle, first, faults);
+        self.check_rogues(circle, first, faults);
+        self.check_refusals(faults);
+        self.check_held(circle, &members, &mut findings);
+        findings
     }
 
-    fn compare(&mut self, circle: CircleId, first: Who, who: Who, faults: &mut Vec<String>) {
-        let name = self.device(who).name.clone();
-        let mut differs = |what: &str, details: String| faults.push(format!("{name}: {what} {details}"));
-        let (one, other) = (self.engine(first).status(circle), self.engine(who).status(circle));
-        let (one, other) = (one.expect("a member"), other.expect("a member"));
-        if (one.epoch, one.key) != (other.epoch, other.key) {
-            differs(
-                "another head",
-                format!("{:?} depth {} instead of {:?} depth {}", other.epoch, other.depth, one.epoch, one.depth),
-            );
-        }
-        let logs = |world: &mut Self, who: Who| world.engine(who).membership(circle).expect("a member").clone();
-        let (log, first_log) = (logs(self, who), logs(self, first));
-        if log != first_log {
-            differs("another membership", String::new());
-        }
-        let held = |world: &Self, who: Who| world.device(who).disk.suffixes(Keyspace::Held, circle.as_bytes());
-        if held(self, who) != held(self, first) {
-            differs("holds other entries", format!("{} instead of {}", other.held, one.held));
-        }
-        if other.leaves != log.devices.len() {
-            differs("leaves differ from the roster", format!("{} of {}", other.leaves, log.devices.len()));
-        }
-        let entries = |world: &Self, who: Who| {
-            world.device(who).disk.suffixes(Keyspace::Entries, circle.as_bytes()).into_iter().collect::<BTreeSet<_>>()
-        };
-        let (theirs, ours) = (entries(self, who), entries(self, first));
-        if theirs != ours {
-            let (lacks, extra) = (ours.difference(&theirs).count(), theirs.difference(&ours).count());
-            differs("other entries", format!("lacks {lacks}, has {extra} more"));
-        }
-        let documents = |world: &mut Self, who: Who| world.engine(who).documents(circle).expect("a member");
-        let (mine, others) = (documents(self, first), documents(self, who));
-        if mine != others {
-            differs("other documents", format!("{} instead of {}", others.len(), mine.len()));
-            return;
-        }
-        for document in mine {
-            let content = |world: &mut Self, who: Who| {
-                let document = world.engine(who).document(circle, document.id, document.kind).expect("it is there");
-                (document.heads(), document.held(), rendered(document).expect("it is of its kind"))
-            };
-            let (theirs, ours) = (content(self, who), content(self, first));
-            if theirs.0 != ours.0 {
-                differs("another document", format!("{:?}", document.kind));
-            }
-            if theirs.1 > 0 {
-                differs("changes wait in a document", format!("{:?} {}", document.kind, theirs.1));
-            }
-            if theirs.2 != ours.2 {
-                differs("reads something else", format!("{:?}: {:?} instead of {:?}", document.kind, theirs.2, ours.2));
-            }
-        }
+    /// Whether a device that is in the log has to be in the circle.
+    fn is_expected(&self, who: Who) -> bool {
+        !self.is_lost(who) && !self.rogues.is_one(who) && !self.unanswered.contains(&who)
     }
 
-    /// What was acknowledged to somebody who is still in must be there.
+    /// In what a member differs from another.
+    fn compare(&mut self, circle: CircleId, first: &Reference, who: Who) -> BTreeSet<(Check, String)> {
+        let mut differences = BTreeSet::new();
+        let mut differs = |check: Check, details: String| _ = differences.insert((check, details));
+        let own = Reference::of(self, who, circle);
+        let (one, other) = (&first.status, &own.status);
+        if one.epoch != other.epoch {
+            let (theirs, ours) = (other.epoch, one.epoch);
+            let what = format!("{theirs:?} depth {} instead of {ours:?} depth {}", other.depth, one.depth);
+            differs(Check::OneHead, what);
+        } else if one.key != other.key {
+            differs(Check::OneSecret, format!("{:?} instead of {:?}", other.key, one.key));
+        }
+        if own.log != first.log {
+            let (theirs, ours) = (own.log.devices.len(), first.log.devices.len());
+            differs(Check::OneRoster, format!("another membership: {theirs} devices, instead of {ours}"));
+        }
+        if let Some(gone) = own.leaves.iter().find(|leaf| !own.log.devices.contains_key(leaf)) {
+            let gone = self.who(gone).map_or_else(|| gone.short(), |who| self.device(who).name.clone());
+            differs(Check::Leaves, format!("{gone} is a leaf, but not in the roster"));
+        }
+        for id in own.log.devices.keys().filter(|id| !own.leaves.contains(id)) {
+            // Who is lost, or never was a device, is brought in if that can be: nobody waits for it.
+            if let Some(missing) = self.who(id).filter(|who| self.is_expected(*who)) {
+                differs(Check::Leaves, format!("{} is in the roster, but no leaf", self.device(missing).name));
+            }
+        }
+        if own.entries != first.entries {
+            let (lacks, extra) = (first.entries.difference(&own.entries), own.entries.difference(&first.entries));
+            differs(Check::SameEntries, format!("lacks {}, has {} more", lacks.count(), extra.count()));
+        }
+        if own.held != first.held {
+            differs(Check::SameEntries, format!("{} wait instead of {}", own.held.len(), first.held.len()));
+        }
+        if own.documents.keys().ne(first.documents.keys()) {
+            let (theirs, ours) = (own.documents.len(), first.documents.len());
+            differs(Check::SameDocuments, format!("{theirs} documents instead of {ours}"));
+            return differences;
+        }
+        let may_wait = self.was_anybody_removed() || !self.rogues.is_empty();
+        for ((_, kind), theirs) in &own.documents {
+            let ours = &first.documents.iter().find(|((_, of), _)| of == kind).expect("the keys are equal").1;
+            // Only who was removed, or lies, leaves changes whose causes nobody has. They are counted, and the same for all.
+            if theirs.waiting != ours.waiting {
+                let (theirs, ours) = (theirs.waiting, ours.waiting);
+                differs(Check::SameDocuments, format!("{theirs} changes wait in the {kind:?} instead of {ours}"));
+            } else if theirs.waiting > 0 && (!may_wait || own.status.waiting == 0) {
+                differs(Check::SameDocuments, format!("{} changes wait in the {kind:?}", theirs.waiting));
+            }
+            if theirs.set_aside != ours.set_aside {
+                let (theirs, ours) = (theirs.set_aside.len(), ours.set_aside.len());
+                differs(
+                    Check::SameDocuments,
+                    format!("{theirs} changes of the {kind:?} are set aside instead of {ours}"),
+                );
+            }
+            if theirs.heads != ours.heads {
+                differs(Check::SameDocuments, format!("another {kind:?}"));
+            } else if theirs.reads != ours.reads {
+                differs(Check::SameDocuments, format!("{kind:?}: {:?} instead of {:?}", theirs.reads, ours.reads));
+            }
+        }
+        differences
+    }
+
+    /// What was acknowledged to somebody who is in, and whom no removal that stands ever hit, must be there.
     fn check_writes(&mut self, circle: CircleId, members: &[Who], first: Who, faults: &mut Vec<String>) {
         let said: BTreeSet<String> = self.messages(first, circle).into_iter().collect();
         let files: BTreeSet<String> = self.files(first, circle).into_iter().collect();
-        for who in members {
+        let hit = self.ever_removed(circle, first);
+        for who in members.iter().filter(|who| !hit.contains(who)) {
             let device = self.device(*who);
             let acknowledged: Vec<_> =
                 device.acknowledged.iter().filter(|written| written.circle == circle).cloned().collect();
@@ -145,59 +281,84 @@ impl World {
                     }
                 };
                 if !there {
-                    faults.push(format!("{name}: lost {:?}", written.content));
+                    faults.push(Check::NothingLost.fault(&format!("{name}: {:?}", written.content)));
                 }
             }
         }
     }
 
     /// What waits for ever is what nobody who is in can read: no device that is in was ever in the epoch, or it would
-    /// have its key, as content keys are kept; and nobody handed it over. All who have it are out.
-    fn check_held(&mut self, circle: CircleId, members: &[Who], faults: &mut Vec<String>) -> usize {
+    /// have its key, as content keys are kept; and nobody handed it over. All who have it are out or lost.
+    fn check_held(&mut self, circle: CircleId, members: &[Who], findings: &mut Findings) {
         let has_key = |world: &Self, who: Who, tag: &[u8]| {
             let key = Key::new(Keyspace::ContentKeys, circle.as_bytes(), tag);
             world.device(who).disk.read(&key).expect("memory can be read").is_some()
         };
-        let mut unreadable = BTreeSet::new();
+        let (mut unreadable, mut withheld) = (BTreeSet::new(), BTreeSet::new());
+        let mut faults = BTreeMap::<String, usize>::new();
         for who in members {
             let mut held = Vec::new();
-            let note = &mut |id: &[u8], tag: Vec<u8>| {
-                held.push((id.to_vec(), tag));
+            let note = &mut |id: &[u8], _: Vec<u8>| {
+                held.push(id.to_vec());
                 true
             };
-            self.device(*who).disk.scan(Keyspace::Held, circle.as_bytes(), &[], note).expect("memory can be read");
-            for (id, tag) in held {
-                if let Some(reader) = members.iter().find(|reader| has_key(self, **reader, &tag)) {
-                    let (name, reader) = (&self.device(*who).name, &self.device(*reader).name);
-                    faults.push(format!("{name}: holds an entry whose key {reader} has"));
-                } else if self.everyone().any(|anybody| has_key(self, anybody, &tag)) {
+            let disk = self.device(*who).disk.clone();
+            disk.scan(Keyspace::Held, circle.as_bytes(), &[], note).expect("memory can be read");
+            let name = self.device(*who).name.clone();
+            findings.readable += disk.suffixes(Keyspace::Entries, circle.as_bytes()).len() - held.len();
+            for id in held {
+                let key = Key::new(Keyspace::Entries, circle.as_bytes(), &*id);
+                let envelope = disk.read(&key).expect("memory can be read").unwrap_or_default();
+                let entry = EntryId::try_from(id.as_slice()).expect("entries are filed by their ids");
+                let Some(tag) = inside::tag(&envelope) else {
+                    findings
+                        .faults
+                        .push(Check::Readable.fault(&format!("{name}: waits with {entry:?}, which is gone")));
+                    continue;
+                };
+                if self.rogues.forged(&entry) {
+                    withheld.insert(id);
+                } else if let Some(reader) = members.iter().find(|who| has_key(self, **who, tag.as_bytes())) {
+                    let what = format!("{name}: holds entries whose key {} has", self.device(*reader).name);
+                    *faults.entry(what).or_default() += 1;
+                } else if self.everyone().any(|anybody| has_key(self, anybody, tag.as_bytes())) {
                     unreadable.insert(id);
                 } else {
-                    faults.push(format!("{}: holds an entry whose key nobody ever had", self.device(*who).name));
+                    *faults.entry(format!("{name}: holds entries whose key nobody ever had")).or_default() += 1;
                 }
             }
         }
-        unreadable.len()
+        for (what, count) in faults {
+            findings.faults.push(Check::Readable.fault(&format!("{what}: {count}")));
+        }
+        (findings.unreadable, findings.withheld) = (unreadable.len(), withheld.len());
     }
 
     /// Nobody outside holds the key of the head.
     fn check_outsiders(&mut self, circle: CircleId, members: &[Who], first: Who, faults: &mut Vec<String>) {
         let key = self.engine(first).status(circle).expect("a member").key.as_bytes().to_vec();
+        let roster = self.roster(first, circle);
         for who in self.everyone().filter(|who| !members.contains(who)) {
-            if self.device(who).disk.suffixes(Keyspace::ContentKeys, circle.as_bytes()).contains(&key) {
-                faults.push(format!("{}: is out, but holds the key of the head", self.device(who).name));
+            let device = self.device(who);
+            let may = roster.contains(&device.id);
+            if !may && device.disk.suffixes(Keyspace::ContentKeys, circle.as_bytes()).contains(&key) {
+                faults.push(Check::LaterKeys.fault(&format!("{} is out, but has the key of the head", device.name)));
             }
         }
     }
 
-    /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
     fn check_refusals(&self, faults: &mut Vec<String>) {
+        // Whoever passes on what a rogue said may be refused for it.
+        if !self.rogues.is_empty() {
+            return;
+        }
         for who in self.everyone() {
             let device = self.device(who);
             for (reason, count) in device.refusals() {
                 let expected = match reason {
-                    // Who was removed may not know it yet, and go on sending.
-                    Refusal::NotAMember => self.was_anybody_removed(),
+                    // Who was removed may not know it yet, and go on sending. A device that went back to an older state
+                    // of its disk may not know of somebody, or of its own joining, for a while.
+                    Refusal::NotAMember => self.was_anybody_removed() || self.was_disturbed(),
                     // Answers to what was asked before a connection broke or a device lost its memory; frames that come
                     // twice. Without any of that there is no reason to refuse anything.
                     Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),
@@ -205,9 +366,53 @@ impl World {
                     _ => false,
                 };
                 if !expected {
-                    faults.push(format!("{}: refused {count} times: {reason}", device.name));
+                    faults.push(Check::NoRefusal.fault(&format!("{} refused {count} times: {reason}", device.name)));
                 }
             }
+        }
+    }
+}
+
+/// What a member believes, to compare with what others do.
+struct Reference {
+    status: clave_engine::CircleStatus,
+    leaves: BTreeSet<DeviceId>,
+    log: clave_engine::membership::Membership,
+    entries: BTreeSet<Vec<u8>>,
+    held: BTreeSet<Vec<u8>>,
+    documents: BTreeMap<(clave_engine::DocumentId, DocumentKind), Paper>,
+}
+
+struct Paper {
+    heads: Vec<clave_engine::crdt::ChangeHash>,
+    waiting: usize,
+    set_aside: Vec<clave_engine::crdt::ChangeHash>,
+    reads: String,
+}
+
+impl Reference {
+    fn of(world: &mut World, who: Who, circle: CircleId) -> Self {
+        let disk = world.device(who).disk.clone();
+        // What a rogue made may be refused by one and wait at another who lacks what to refuse it by.
+        let honest = |id: &Vec<u8>| !EntryId::try_from(id.as_slice()).is_ok_and(|id| world.rogues.forged(&id));
+        let ids = |keyspace| disk.suffixes(keyspace, circle.as_bytes()).into_iter().filter(honest).collect();
+        let (entries, held) = (ids(Keyspace::Entries), ids(Keyspace::Held));
+        let engine = world.engine(who);
+        let mut documents = BTreeMap::new();
+        for info in engine.documents(circle).expect("a member") {
+            let document = engine.document(circle, info.id, info.kind).expect("it is there");
+            let (heads, waiting) = (document.heads(), document.held());
+            let set_aside = document.set_aside().iter().map(|change| change.hash).collect();
+            let reads = rendered(document).expect("it is of its kind");
+            documents.insert((info.id, info.kind), Paper { heads, waiting, set_aside, reads });
+        }
+        Self {
+            status: engine.status(circle).expect("a member"),
+            leaves: rogue::leaves(engine, circle).into_iter().collect(),
+            log: engine.membership(circle).expect("a member").clone(),
+            entries,
+            held,
+            documents,
         }
     }
 }

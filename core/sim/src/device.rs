@@ -58,8 +58,12 @@ pub struct Device {
     pub(crate) writing: VecDeque<(IoId, Batch)>,
     pub(crate) disk_free_at_ms: u64,
     pub(crate) disk_delay_ms: (u64, u64),
-    pub(crate) fail_next_write: bool,
+    pub(crate) failing_writes: u32,
     pub(crate) crash_at_write: Option<u64>,
+    /// Writes that became durable, since the world began.
+    pub(crate) writes: u64,
+    /// How often it was started again.
+    pub(crate) restarts: u64,
     pub(crate) unacknowledged: VecDeque<(IoId, Written)>,
     pub(crate) permitted: BTreeSet<DeviceId>,
     pub(crate) tick_at_ms: Option<u64>,
@@ -74,7 +78,7 @@ impl Device {
         Self {
             name: name.to_owned(),
             id: identity.device(),
-            person: identity.person().expect("it was made with a person"),
+            person: identity.person().expect("it has one from the start"),
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),
@@ -85,8 +89,10 @@ impl Device {
             writing: VecDeque::new(),
             disk_free_at_ms: 0,
             disk_delay_ms: (0, 5),
-            fail_next_write: false,
+            failing_writes: 0,
             crash_at_write: None,
+            writes: 0,
+            restarts: 0,
             unacknowledged: VecDeque::new(),
             permitted: BTreeSet::new(),
             tick_at_ms: None,
@@ -99,6 +105,7 @@ impl Device {
         let clock = self.clock(now_ms);
         let engine = Engine::open(identity, agreement.build(), self.disk.clone(), entropy, clock);
         self.engine = Some(engine.expect("a store that lost un-durable writes opens"));
+        self.restarts += u64::from(self.session > 0);
         self.session += 1;
         self.tick_at_ms = None;
         self.permitted.clear();

@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use clave_engine::crypto::{DeviceId, Entropy, GroupKeyAgreement, Mls, SealedSecret};
 use clave_engine::{Channel, CircleId, Engine, Event, IoId, JoinError, Output};
 
+use crate::check::Watch;
 use crate::{Device, Random, Trace, Who, Written};
 
 mod faults;
+mod hostile;
 mod network;
 mod papers;
-mod people;
+pub(crate) mod people;
 
+pub use hostile::Attack;
+pub(crate) use hostile::Rogues;
 use network::Links;
 pub use network::Network;
 pub use papers::OpenNote;
@@ -94,6 +98,18 @@ pub struct World {
     busy: BTreeSet<Who>,
     steps: u64,
     posts: u64,
+    /// Devices that are gone for good.
+    lost: BTreeSet<Who>,
+    /// Devices that nobody reaches until the world is healed.
+    away: BTreeSet<Who>,
+    /// Which device is to crash at which of its writes.
+    crash_plan: Option<(Who, u64)>,
+    /// Newcomers who were written into the log, and whose inviter will never answer.
+    pub(crate) unanswered: BTreeSet<Who>,
+    /// Looks at what is sealed, while it happens.
+    pub(crate) watch: Watch,
+    /// Devices that keep to no rule, and what they did.
+    pub(crate) rogues: Rogues,
 }
 
 impl World {
@@ -124,6 +140,12 @@ impl World {
             busy: BTreeSet::new(),
             steps: 0,
             posts: 0,
+            lost: BTreeSet::new(),
+            away: BTreeSet::new(),
+            crash_plan: None,
+            unanswered: BTreeSet::new(),
+            watch: Watch::default(),
+            rogues: Rogues::default(),
         }
     }
 
@@ -232,6 +254,12 @@ impl World {
         self.now_ms - BEGINNING_MS
     }
 
+    /// What a clock that is right says, in Unix milliseconds.
+    #[must_use]
+    pub fn wall_clock_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// The errors with which joins of this device failed.
     #[must_use]
     pub fn join_errors(&self, who: Who) -> Vec<JoinError> {
@@ -256,11 +284,15 @@ impl World {
     /// # Errors
     /// If that does not happen.
     pub fn settle(&mut self) -> Result<(), Livelock> {
+        self.settle_within(SETTLE_MS_MAX)
+    }
+
+    pub(crate) fn settle_within(&mut self, most_ms: u64) -> Result<(), Livelock> {
         let start = self.now_ms;
         self.last_write_ms = start;
         self.busy.clear();
         while self.now_ms < self.last_write_ms + QUIET_MS {
-            if self.now_ms > start + SETTLE_MS_MAX {
+            if self.now_ms > start + most_ms {
                 return Err(Livelock { busy: self.busy.iter().map(|who| self.device(*who).name.clone()).collect() });
             }
             let next = self.queue.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
@@ -286,11 +318,7 @@ impl World {
                     self.input(who, |engine, now| engine.handle_tick(now));
                 }
             }
-            Happening::Open(who) => {
-                if !self.is_up(who) {
-                    self.open(who);
-                }
-            }
+            Happening::Open(who) => self.restart(who),
             other => self.network_step(other),
         }
     }
@@ -308,8 +336,8 @@ impl World {
         self.connect_all();
     }
 
-    /// Gives an input or command to a device and takes what comes out.
-    pub(crate) fn input<T>(&mut self, who: Who, input: impl FnOnce(&mut Engine, u64) -> T) -> T {
+    /// Gives a device an input or command, with the time by its clock, and takes what comes out.
+    pub fn input<T>(&mut self, who: Who, input: impl FnOnce(&mut Engine, u64) -> T) -> T {
         let device = &mut self.devices[who.0];
         let now = device.clock(self.now_ms);
         let result = input(device.engine.as_mut().expect("only devices that are up get inputs"), now);
@@ -342,13 +370,15 @@ impl World {
                 Output::Write { io, batch } => {
                     self.last_write_ms = self.now_ms;
                     self.busy.insert(who);
+                    self.look_at(who, &batch);
                     let (least, most) = self.devices[who.0].disk_delay_ms;
                     let delay = self.random.between(least..most + 1);
                     let device = &mut self.devices[who.0];
                     let done = device.disk_free_at_ms.max(self.now_ms + delay);
                     device.disk_free_at_ms = done;
                     device.writing.push_back((io, batch));
-                    let written = !std::mem::take(&mut device.fail_next_write);
+                    let written = device.failing_writes == 0;
+                    device.failing_writes -= u32::from(!written);
                     let session = device.session;
                     self.schedule(done - self.now_ms, Happening::Durable { who, session, io, written });
                 }
@@ -392,6 +422,12 @@ impl World {
         let (front, batch) = device.writing.pop_front().expect("writes are confirmed in order");
         assert_eq!(front, io, "writes are confirmed in order");
         device.disk.write(&batch);
+        device.writes += 1;
+        if self.crash_plan == Some((who, device.writes - 1)) {
+            let ms = self.random.between(1..20_000);
+            self.restart_in(who, ms);
+            return self.crash(who);
+        }
         if let Some(countdown) = &mut device.crash_at_write {
             if *countdown == 0 {
                 device.crash_at_write = None;
@@ -416,6 +452,16 @@ impl World {
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>, bytes: &[u8]) {
         self.trace.note(self.now_ms - BEGINNING_MS, what, bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rename_device(&mut self, who: Who, id: DeviceId) {
+        self.devices[who.0].id = id;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn acknowledge(&mut self, who: Who, written: Written) {
+        self.devices[who.0].acknowledged.push(written);
     }
 
     pub(crate) fn who(&self, id: &DeviceId) -> Option<Who> {

@@ -11,7 +11,7 @@ const APPLE: &str = include_str!("../../tests/fixtures/ics/apple-zh.ics");
 const GARBAGE: &str = include_str!("../../tests/fixtures/ics/garbage.ics");
 
 fn calendar(author: u8) -> Document {
-    Document::new(DocumentKind::Calendar, Actor::new([author; 32], 0))
+    Document::new(DocumentKind::Calendar, Actor::new([author; 32], [0; 4], 0))
 }
 
 fn calendar_of(ics: &str) -> Document {
@@ -26,7 +26,7 @@ fn import(document: &mut Document, ics: &str) -> ImportReport {
 }
 
 fn copy(document: &mut Document, author: u8) -> Document {
-    document.fork(Actor::new([author; 32], 0)).unwrap()
+    document.fork(Actor::new([author; 32], [0; 4], 0)).unwrap()
 }
 
 fn sync(a: &mut Document, b: &mut Document) {

@@ -13,49 +13,65 @@ use crate::change::ChangeHash;
 use crate::contained::contained;
 use crate::{Actor, ChangeFault, DocumentKind, kind};
 
-/// The last operation of each change that is about to be applied.
-type LastOperations = BTreeMap<ChangeHash, u64>;
+/// The changes that are about to be applied, without content.
+type Batch = BTreeMap<ChangeHash, (Actor, Tip)>;
 
 impl Document {
-    /// Applies every held change whose dependencies are here, in one call to Automerge. Whether there were any.
+    /// Applies every held change that can be, and decides between those that stand in each other's place. Whether the
+    /// document is another one now.
     pub(super) fn admit(&mut self, refused: &mut Vec<(ChangeHash, ChangeFault)>) -> bool {
+        let before = self.heads.clone();
+        if self.admit_ready(refused) {
+            self.settle_rivals(refused);
+        } else {
+            self.equivocations.clear();
+        }
+        self.choose_actor();
+        self.heads != before
+    }
+
+    /// Applies every held change whose dependencies are here, in one call to Automerge. Whether there are some that cannot
+    /// be, for the document holds another in their place: they stay held.
+    pub(super) fn admit_ready(&mut self, refused: &mut Vec<(ChangeHash, ChangeFault)>) -> bool {
         let (mut ready, mut waiting) = self.sort_held();
-        let (before, tips) = (self.heads.clone(), self.tips.clone());
+        let tips = self.tips.clone();
+        let mut rivals = Vec::new();
         let mut past = Past::new(&tips, self.held.values());
         let mut doomed = BTreeSet::new();
         let mut sound = Vec::new();
-        let mut last_operations = LastOperations::new();
+        let mut batch = Batch::new();
         while let Some(hash) = ready.pop_front() {
             let Some(change) = self.held.remove(&hash) else { continue };
             let verdict = if doomed.contains(&hash) {
                 Err(ChangeFault::Dependency)
             } else {
-                self.check(&change, &last_operations, past.as_mut())
+                self.check(&change, &batch, past.as_mut())
             };
-            let dependents = waiting.remove(&hash).unwrap_or_default();
             match verdict {
                 Ok(author) => {
+                    let dependents = waiting.remove(&hash).unwrap_or_default();
                     self.tips.insert(author, Tip::of(&change));
-                    last_operations.insert(hash, change.max_op());
+                    batch.insert(hash, (author, Tip::of(&change)));
                     sound.push(change);
                     let is_ready = |change: &Change| !change.deps().iter().any(|dep| waiting.contains_key(&dep.0));
                     ready.extend(dependents.into_iter().filter(|hash| self.held.get(hash).is_some_and(is_ready)));
                 }
+                Err(ChangeFault::Equivocation) => rivals.push(change),
                 Err(fault) => {
+                    let dependents = waiting.remove(&hash).unwrap_or_default();
                     refused.push((hash, fault));
                     doomed.extend(dependents.iter().copied());
                     ready.extend(dependents);
                 }
             }
         }
-        if sound.is_empty() {
-            return false;
-        }
-        if !self.take(&sound) {
+        if !sound.is_empty() && !self.take(&sound) {
             self.tips = tips;
             self.take_apart(sound, refused);
         }
-        self.heads != before
+        let has_rivals = !rivals.is_empty();
+        self.held.extend(rivals.into_iter().map(|change| (change.hash().0, change)));
+        has_rivals
     }
 
     /// Applies changes, or leaves everything as it was.
@@ -132,32 +148,33 @@ impl Document {
     }
 
     /// Checks a change all of whose dependencies are here or about to be. Its author, if it is sound.
-    fn check(
-        &mut self,
-        change: &Change,
-        last_operations: &LastOperations,
-        past: Option<&mut Past>,
-    ) -> Result<Actor, ChangeFault> {
+    fn check(&mut self, change: &Change, batch: &Batch, past: Option<&mut Past>) -> Result<Actor, ChangeFault> {
         if change.deps().is_empty() || builds_on_another_kind(self.kind, change) {
             return Err(ChangeFault::AnotherDocument);
         }
         let author = Actor::from_automerge(change.actor_id()).ok_or(ChangeFault::Actor)?;
         let (seq, previous) = self.tips.get(&author).map_or((0, None), |tip| (tip.seq, Some(tip.hash)));
-        if change.seq() <= seq {
-            return Err(ChangeFault::Equivocation);
-        }
-        let continues = previous.is_none_or(|hash| change.deps().contains(&automerge::ChangeHash(hash)));
-        if change.seq() != seq + 1 || !continues {
+        let is_rival = change.seq() <= seq;
+        let continues = match previous {
+            _ if is_rival => change.seq() == 1 || self.continues_another(author, change, batch),
+            None => change.seq() == 1,
+            Some(hash) => change.seq() == seq + 1 && change.deps().contains(&automerge::ChangeHash(hash)),
+        };
+        if !continues {
             return Err(ChangeFault::Sequence);
         }
         let mut last = 0;
         for dep in change.deps() {
-            let known = last_operations.get(&dep.0).copied();
+            let known = batch.get(&dep.0).map(|(_, tip)| tip.last_operation);
             last =
                 last.max(known.or_else(|| self.doc.get_change_meta_by_hash(dep).map(|meta| meta.max_op)).unwrap_or(0));
         }
         if change.start_op().get() != last + 1 {
             return Err(ChangeFault::Numbering);
+        }
+        if is_rival {
+            // The rest is looked at when it is its turn to be in the document.
+            return Err(ChangeFault::Equivocation);
         }
         if let Some(past) = past {
             past.check(&mut self.doc, author, change)?;
@@ -165,6 +182,18 @@ impl Document {
         // Automerge decodes some changes that it cannot then unfold.
         contained(|| rules::check(self.kind, change)).unwrap_or(Err(ChangeFault::Operations))?;
         Ok(author)
+    }
+}
+
+impl Document {
+    /// Whether a change builds on its author's previous one, though that is not the last in the document.
+    fn continues_another(&mut self, author: Actor, change: &Change, batch: &Batch) -> bool {
+        change.deps().iter().any(|dep| {
+            let here = self.doc.get_change_meta_by_hash(dep);
+            let here = here.and_then(|meta| Some((Actor::from_automerge(&meta.actor)?, meta.seq)));
+            let previous = here.or_else(|| batch.get(&dep.0).map(|(actor, tip)| (*actor, tip.seq)));
+            previous.is_some_and(|(actor, seq)| actor == author && seq + 1 == change.seq())
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::kind::KIND_KEY;
 
 fn actor(byte: u8) -> Actor {
-    Actor::new([byte; 32], 0)
+    Actor::new([byte; 32], [0; 4], 0)
 }
 
 fn put(document: &mut Document, key: &str, value: &str) -> Vec<u8> {
@@ -221,9 +221,13 @@ fn an_author_has_one_history() {
     let (mut alice, _) = note(1);
     let (mut one, mut two) = (alice.fork(actor(2)).unwrap(), alice.fork(actor(2)).unwrap());
     let (first, second) = (put(&mut one, "x", "one thing"), put(&mut two, "x", "another"));
-    assert!(alice.apply(&[first]).unwrap().changed);
-    let refused = vec![(crate::inspect_change(&second).unwrap().hash, ChangeFault::Equivocation)];
-    assert_eq!(alice.apply(&[second]).unwrap(), Applied { changed: false, missing: 0, refused });
+    assert!(alice.apply(&[&first]).unwrap().changed);
+    let hash = |change: &[u8]| crate::inspect_change(change).unwrap().hash;
+    let (least, other) = (hash(&first).min(hash(&second)), hash(&first).max(hash(&second)));
+    assert_eq!(alice.apply(&[&second]).unwrap().refused, vec![]);
+    assert_eq!((alice.contains(&least), alice.contains(&other), alice.held()), (true, false, 1));
+    let seen = Equivocation { actor: actor(2), seq: 1, shown: Some(least), waiting: vec![other] };
+    assert_eq!(alice.equivocations(), [seen]);
 }
 
 #[test]

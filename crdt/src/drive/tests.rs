@@ -7,7 +7,7 @@ use crate::testing::{Net, Step, steps};
 use crate::{Actor, Applied, ChangeFault, inspect_change};
 
 fn actor(byte: u8) -> Actor {
-    Actor::new([byte; 32], 0)
+    Actor::new([byte; 32], [0; 4], 0)
 }
 
 fn file(n: u8) -> FileVersion {
@@ -280,7 +280,7 @@ fn malformed_records_harm_nothing() {
 fn the_stored_form_of_records_is_fixed() {
     let place = Placement::new(Some(NodeId::from_bytes([1; 16])), Some("名"));
     assert_eq!(place.encode_to_vec(), [vec![0x0a, 16], vec![1; 16], vec![0x12, 3, 0xe5, 0x90, 0x8d]].concat());
-    let replaces = [VersionId { counter: 300, actor: Actor::from_bytes([9; 20]) }];
+    let replaces = [VersionId { counter: 300, actor: Actor::from_bytes([9; 24]) }];
     let version = FileVersion {
         manifest: [1; 32],
         manifest_key: [2; 32],
@@ -292,7 +292,7 @@ fn the_stored_form_of_records_is_fixed() {
     let golden = [
         [vec![0x0a, 32], vec![1; 32], vec![0x12, 32], vec![2; 32], vec![0x18, 3]].concat(),
         [vec![0x22, 32], vec![4; 32], vec![0x28, 5, 0x32, 3, b'a', b'/', b'b']].concat(),
-        [vec![0x3a, 25, 0x08, 0xac, 2, 0x12, 20], vec![9; 20]].concat(),
+        [vec![0x3a, 29, 0x08, 0xac, 2, 0x12, 24], vec![9; 24]].concat(),
     ];
     let bytes = VersionRecord::encode(&version, &replaces).unwrap();
     assert_eq!(bytes, golden.concat());

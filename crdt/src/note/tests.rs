@@ -6,7 +6,7 @@ use crate::Actor;
 const NOW_MS: u64 = 1_790_000_000_000;
 
 fn note(author: u8) -> Document {
-    Document::new(DocumentKind::Note, Actor::new([author; 32], 0))
+    Document::new(DocumentKind::Note, Actor::new([author; 32], [0; 4], 0))
 }
 
 fn note_of(markdown: &str) -> Document {
@@ -16,7 +16,7 @@ fn note_of(markdown: &str) -> Document {
 }
 
 fn copy(document: &mut Document, author: u8) -> Document {
-    document.fork(Actor::new([author; 32], 0)).unwrap()
+    document.fork(Actor::new([author; 32], [0; 4], 0)).unwrap()
 }
 
 /// Gives each of two documents what the other has.

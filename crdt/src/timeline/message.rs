@@ -22,7 +22,7 @@ pub struct MessageId([u8; MessageId::BYTES]);
 
 impl MessageId {
     /// Length in bytes.
-    pub const BYTES: usize = 32;
+    pub const BYTES: usize = 12 + Actor::BYTES;
 
     /// A new id. Times past the year 10,889 are written as the last that fits.
     #[must_use]
@@ -55,13 +55,13 @@ impl MessageId {
     /// Who wrote it.
     #[must_use]
     pub fn author(&self) -> Actor {
-        let mut actor = [0; 20];
+        let mut actor = [0; Actor::BYTES];
         actor.copy_from_slice(&self.0[12..]);
         Actor::from_bytes(actor)
     }
 }
 
-/// 52 characters of base32 whose order is that of the bytes.
+/// 58 characters of base32 whose order is that of the bytes.
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&BASE32HEX_NOPAD.encode(&self.0).to_ascii_lowercase())

@@ -8,7 +8,7 @@ use crate::{Applied, ChangeFault, NodeId, inspect_change};
 const NOON: u64 = 1_790_000_000_000;
 
 fn actor(byte: u8) -> Actor {
-    Actor::new([byte; 32], 0)
+    Actor::new([byte; 32], [0; 4], 0)
 }
 
 fn document(byte: u8) -> Document {
@@ -52,14 +52,14 @@ fn a_message_carries_what_was_said() {
 fn the_stored_form_of_a_message_is_fixed() {
     let draft = Draft {
         body: "嗨".into(),
-        reply_to: Some(MessageId::from_bytes([1; 32])),
+        reply_to: Some(MessageId::from_bytes([1; 36])),
         attachments: vec![Attachment { node: NodeId::from_bytes([2; 16]), name: "a".into(), bytes: 300 }],
         mentions: vec![[3; 32]],
     };
     let wire = Wire { edited_ms: 5, withdrawn: true, ..Wire::from_draft(&draft) };
     let golden = [
         vec![0x0a, 3, 0xe5, 0x97, 0xa8],
-        [vec![0x12, 32], vec![1; 32]].concat(),
+        [vec![0x12, 36], vec![1; 36]].concat(),
         [vec![0x1a, 24, 0x0a, 16], vec![2; 16], vec![0x12, 1, b'a', 0x18, 0xac, 2]].concat(),
         [vec![0x22, 32], vec![3; 32]].concat(),
         vec![0x28, 5, 0x30, 1],
@@ -67,9 +67,9 @@ fn the_stored_form_of_a_message_is_fixed() {
     let bytes = wire.encode_with(&[]).unwrap();
     assert_eq!(bytes, golden.concat());
     assert_eq!(Wire::read(&bytes).unwrap().into_draft(), draft);
-    let id = MessageId::new(NOON, [1, 2, 3, 4, 5, 6], Actor::new([7; 32], 8));
-    assert_eq!(id.to_string(), "06gc8k3c000g40o40k30e1o70s3ge1o70s3ge1o70s3ge0000040");
-    assert_eq!((id.sent_ms(), id.author()), (NOON, Actor::new([7; 32], 8)));
+    let id = MessageId::new(NOON, [1, 2, 3, 4, 5, 6], Actor::new([7; 32], [5; 4], 8));
+    assert_eq!(id.to_string(), "06gc8k3c000g40o40k30e1o70s3ge1o70s3ge1o70s3ge1850k2g000010");
+    assert_eq!((id.sent_ms(), id.author()), (NOON, Actor::new([7; 32], [5; 4], 8)));
 }
 
 #[test]

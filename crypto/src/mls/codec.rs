@@ -14,7 +14,7 @@ mod ser;
 
 use std::fmt;
 
-pub(super) use de::from_bytes;
+pub(super) use de::{from_bytes, take};
 pub(super) use ser::to_bytes;
 
 /// The name under which `serde` knows `std::time::SystemTime`.

@@ -51,6 +51,12 @@ impl Provider {
     pub(super) fn into_storage(self) -> Scratch {
         self.storage
     }
+
+    /// For tests that work over another storage.
+    #[cfg(test)]
+    pub(super) fn into_parts(self) -> (Crypto, Rand) {
+        (self.crypto, self.rand)
+    }
 }
 
 impl OpenMlsProvider for Provider {
@@ -72,7 +78,7 @@ impl OpenMlsProvider for Provider {
 }
 
 /// Randomness for openmls.
-pub(super) struct Rand(RefCell<Option<Entropy>>);
+pub struct Rand(RefCell<Option<Entropy>>);
 
 impl OpenMlsRand for Rand {
     type Error = CryptoError;
@@ -89,11 +95,17 @@ impl OpenMlsRand for Rand {
 }
 
 /// The cipher suite. `seed` is that of this operation's encryptions.
-pub(super) struct Crypto {
+pub struct Crypto {
     seed: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl Crypto {
+    /// What openmls is given here, for one who drives openmls alone to compare with.
+    #[doc(hidden)]
+    pub fn with_entropy(entropy: &mut Entropy) -> (Self, Rand) {
+        (Self { seed: Some(Zeroizing::new(entropy.bytes())) }, Rand(RefCell::new(Some(entropy.fork()))))
+    }
+
     fn ephemeral(&self, pk_r: &[u8], info: &[u8], aad: &[u8], ptxt: &[u8]) -> Result<HpkeRng, CryptoError> {
         let seed = self.seed.as_ref().ok_or(CryptoError::InsufficientRandomness)?;
         let mut hasher = blake3::Hasher::new_derive_key(labels::HPKE_EPHEMERAL);

@@ -106,6 +106,28 @@ impl Scratch {
     }
 }
 
+/// The state of a checkpoint without its public tree, and the tree.
+pub(crate) struct SplitState {
+    pub(crate) rest: Zeroizing<Vec<u8>>,
+    pub(crate) tree: Zeroizing<Vec<u8>>,
+}
+
+/// Splits the state of a checkpoint into its public tree and everything else, the secrets among it.
+pub(crate) fn split_state(state: &[u8]) -> Result<SplitState, CryptoError> {
+    let scratch = Scratch::default();
+    scratch.fill(state, "checkpoint")?;
+    let tree = scratch.values.borrow_mut().remove(&(Slot::Tree as u8, Vec::new()));
+    Ok(SplitState { rest: scratch.to_bytes(), tree: tree.ok_or(CryptoError::Malformed("checkpoint"))? })
+}
+
+/// Undoes [`split_state`].
+pub(crate) fn join_state(rest: &[u8], tree: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    let scratch = Scratch::default();
+    scratch.fill(rest, "checkpoint")?;
+    scratch.values.borrow_mut().insert((Slot::Tree as u8, Vec::new()), Zeroizing::new(tree));
+    Ok(scratch.to_bytes())
+}
+
 fn key<K: Key<V>>(key: &K) -> Result<Vec<u8>, CodecError> {
     codec::to_bytes(key).map(|bytes| bytes.to_vec())
 }

@@ -1,5 +1,7 @@
 //! What is particular to MLS: our provider against the one of openmls, and leaves that lie.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use openmls::prelude::{
     CommitMessageBundle, Extension, Extensions, OpenMlsCrypto, OpenMlsRand, RequiredCapabilitiesExtension,
 };
@@ -9,6 +11,7 @@ use openmls_traits::types::{
 };
 
 use super::*;
+use crate::BlobId;
 
 mod vectors;
 
@@ -358,4 +361,58 @@ fn a_checkpoint_holds_the_group_and_nothing_else() {
         let slots: Vec<_> = scratch.sizes().into_iter().map(|(slot, _)| slot).collect();
         assert_eq!(slots, (1..=10).collect::<Vec<_>>(), "{:?}", scratch.sizes());
     }
+}
+
+/// Both implementations of the tree's shape agree: ours puts it together as openmls wrote it.
+#[test]
+fn a_checkpoint_in_parts_is_the_same_put_together() {
+    for devices in [1usize, 2, 3, 9, 40] {
+        let mut entropy = Entropy::from_seed([devices as u8; 32]);
+        let keys: Vec<DeviceKey> = (0..devices).map(|_| DeviceKey::generate(&mut entropy)).collect();
+        let add = keys[1..].iter().map(|key| Mls.key_package(key, false, &mut entropy).public).collect();
+        let created = Mls.create(&keys[0], b"group", &mut entropy);
+        let added = Mls.commit(&keys[0], &created, &RosterChange { add, remove: vec![] }, &mut entropy).expect("adds");
+        // With blank nodes and unmerged leaves in it.
+        let remove = keys[1..].iter().step_by(3).map(DeviceKey::id).collect();
+        let change = RosterChange { add: vec![], remove };
+        let removed = Mls.commit(&keys[0], &added.checkpoint, &change, &mut entropy).expect("removes");
+
+        for checkpoint in [created, added.checkpoint, removed.checkpoint] {
+            let parts = checkpoint.to_parts().expect("whole");
+            let blobs: BTreeMap<BlobId, Vec<u8>> = parts.blobs.iter().cloned().collect();
+            let ids: Vec<BlobId> = parts.blobs.iter().map(|(id, _)| *id).collect();
+            assert_eq!(Checkpoint::blob_ids(&parts.state), Ok(ids));
+            let again = Checkpoint::from_parts(&parts.state, |id| blobs.get(&id).cloned()).expect("all is there");
+            assert_eq!(*again.to_bytes(), *checkpoint.to_bytes());
+
+            for damaged in 0..parts.blobs.len() {
+                let (damaged, content) = &parts.blobs[damaged];
+                for instead in [None, Some(content[1..].to_vec())] {
+                    let other = |id: BlobId| if id == *damaged { instead.clone() } else { blobs.get(&id).cloned() };
+                    let missing = CryptoError::Malformed("checkpoint, of which a blob is missing");
+                    assert_eq!(Checkpoint::from_parts(&parts.state, other).err(), Some(missing));
+                }
+            }
+            for at in 0..parts.state.len() {
+                let cut = Checkpoint::from_parts(&parts.state[..at], |id| blobs.get(&id).cloned());
+                assert_eq!(cut.err(), Some(CryptoError::Malformed("checkpoint")));
+            }
+        }
+    }
+}
+
+/// The bar is 20 kB at 1,000 devices (`group_costs` measures that); what it rests on shows at 100.
+#[test]
+fn an_epoch_shares_most_blobs_with_the_next() {
+    let mut entropy = Entropy::from_seed([1; 32]);
+    let keys: Vec<DeviceKey> = (0..100).map(|_| DeviceKey::generate(&mut entropy)).collect();
+    let add = keys[1..].iter().map(|key| Mls.key_package(key, false, &mut entropy).public).collect();
+    let created = Mls.create(&keys[0], b"group", &mut entropy);
+    let first = Mls.commit(&keys[0], &created, &RosterChange { add, remove: vec![] }, &mut entropy).expect("adds");
+    let next = Mls.commit(&keys[0], &first.checkpoint, &RosterChange::default(), &mut entropy).expect("an update");
+
+    let (first, next) = (first.checkpoint.to_parts().expect("whole"), next.checkpoint.to_parts().expect("whole"));
+    let known: BTreeSet<BlobId> = first.blobs.iter().map(|(id, _)| *id).collect();
+    let new: Vec<_> = next.blobs.iter().filter(|(id, _)| !known.contains(id)).collect();
+    assert_eq!((next.blobs.len(), new.len()), (17, 2), "128 leaves in runs of 8, one piece above; one path");
 }

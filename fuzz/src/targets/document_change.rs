@@ -5,13 +5,13 @@ use automerge::{ActorId, AutoCommit, ObjType, ROOT};
 use clave_crdt::{Actor, Document, DocumentKind, inspect_change};
 use sha2::{Digest, Sha256};
 
-/// The actor of the changes in the seeds: 16 bytes of its author, then its incarnation.
+/// The actor of the changes in the seeds: 16 bytes of its author, then its stay and incarnation.
 fn writer() -> ActorId {
-    ActorId::from([&[12; 16][..], &1u32.to_be_bytes()].concat())
+    ActorId::from([&[12; 16][..], &[0; 4], &1u32.to_be_bytes()].concat())
 }
 
 pub(super) fn reader() -> Actor {
-    Actor::new([13; 32], 1)
+    Actor::new([13; 32], [0; 4], 1)
 }
 
 /// Puts the right checksum on a chunk (four bytes of magic, four of the hash of all that follows), so that mutations get

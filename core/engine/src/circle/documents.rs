@@ -1,7 +1,8 @@
 //! The documents of a circle: which there are, loading them when they are asked for, editing, taking in changes.
 
-use clave_crdt::{Actor, CrdtError, DocumentKind};
+use clave_crdt::{Actor, ChangeHash, CrdtError, DocumentKind, inspect_change};
 
+use super::judge::ChangesByDocument;
 use super::*;
 use crate::membership::{Reason, Right};
 
@@ -14,11 +15,20 @@ const PIECE_BYTES: usize = 1024 * 1024;
 /// Bytes of changes that may wait for somebody to look at a loaded document; with more it is let go.
 const ARRIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// A document that somebody looked at.
+pub(super) struct Loaded {
+    document: Document,
+    /// How many operations the log had when it was last reviewed.
+    reviewed_at: usize,
+}
+
 /// Changes that wait to be applied.
 #[derive(Default)]
 pub(super) struct Arrived {
     changes: Vec<Vec<u8>>,
     bytes: usize,
+    /// Whether one is by somebody who is not in standing.
+    to_review: bool,
 }
 
 /// A document, without its content.
@@ -30,32 +40,88 @@ pub struct DocumentInfo {
     pub kind: DocumentKind,
 }
 
+/// A change that is not shown, because its author was removed (or never was in) and nobody in standing built on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAsideChange {
+    /// Its hash.
+    pub hash: ChangeHash,
+    /// The author, as Automerge names it.
+    pub actor: Actor,
+    /// The author's device, if the log knows it.
+    pub device: Option<DeviceId>,
+    /// When its author's clock says it was made, in Unix seconds.
+    pub time_s: i64,
+}
+
 impl Circle {
     /// What documents there are, in order of id.
     pub(crate) fn documents(&self) -> Vec<DocumentInfo> {
         self.documents.keys().map(|(id, kind)| DocumentInfo { id: *id, kind: *kind }).collect()
     }
 
-    /// The document, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so far.
+    /// The document as the membership has it, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so
+    /// far.
     pub(crate) fn document(
         &mut self,
         id: DocumentId,
         kind: DocumentKind,
         desk: &mut Desk,
     ) -> Result<&mut Document, EngineError> {
-        if !self.loaded.contains_key(&(id, kind)) {
-            let document = self.load(id, kind, desk)?;
-            self.loaded.insert((id, kind), document);
+        let name = (id, kind);
+        let actor = self.actor(desk);
+        // Who came back writes in another stay.
+        if self.loaded.get(&name).is_some_and(|loaded| loaded.document.owner() != actor) {
+            self.unload(&name);
         }
-        let document = self.loaded.get_mut(&(id, kind)).expect("it was loaded above");
-        if let Some(arrived) = self.arrived.remove(&(id, kind)) {
-            document.apply(&arrived.changes)?;
+        if !self.loaded.contains_key(&name) {
+            let document = self.load(id, kind, actor, desk)?;
+            self.loaded.insert(name, Loaded { document, reviewed_at: 0 });
+            self.arrived.remove(&name);
         }
-        Ok(document)
+        let loaded = self.loaded.get_mut(&name).expect("it was loaded above");
+        let arrived = self.arrived.remove(&name).unwrap_or_default();
+        if !arrived.changes.is_empty() {
+            loaded.document.apply(&arrived.changes)?;
+        }
+        let membership = self.log.membership();
+        if arrived.to_review || loaded.reviewed_at != self.log.len() {
+            loaded.document.review(
+                |actor| standing::in_standing(membership, actor),
+                |hash| membership.kept_changes().contains(hash),
+            )?;
+            loaded.reviewed_at = self.log.len();
+        }
+        let counts = (count(loaded.document.set_aside_len()), count(loaded.document.held()));
+        if let Some(record) = self.documents.get_mut(&name)
+            && (record.set_aside, record.waiting) != counts
+        {
+            (record.set_aside, record.waiting) = counts;
+            desk.put(record_key(self.id, id, kind), record.encode_to_vec());
+        }
+        Ok(&mut loaded.document)
     }
 
-    fn load(&mut self, id: DocumentId, kind: DocumentKind, desk: &mut Desk) -> Result<Document, EngineError> {
-        let actor = Actor::new(*desk.me().as_bytes(), desk.incarnation);
+    /// Lets go of a document, to be loaded again when it is next asked for.
+    fn unload(&mut self, name: &(DocumentId, DocumentKind)) {
+        self.loaded.remove(name);
+        self.arrived.remove(name);
+    }
+
+    /// Who this device writes as in this circle.
+    fn actor(&self, desk: &Desk) -> Actor {
+        let device = self.log.membership().devices.get(&desk.me());
+        let stay = device.map(|device| *device.since.as_bytes().first_chunk().expect("an id is longer"));
+        Actor::new(*desk.me().as_bytes(), stay.unwrap_or_default(), desk.incarnation)
+    }
+
+    /// The document with everything that anybody wrote.
+    fn load(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        actor: Actor,
+        desk: &mut Desk,
+    ) -> Result<Document, EngineError> {
         let snapshot = desk.store.read(&snapshot_key(self.id, id, kind))?;
         let records = desk.store.all(Keyspace::Changes, &scope(self.id, id, kind))?;
         let changes: Vec<Vec<u8>> = records.values().cloned().collect();
@@ -71,6 +137,52 @@ impl Circle {
             }
         }
         Ok(document)
+    }
+
+    /// What is set aside in a document.
+    pub(crate) fn set_aside(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        desk: &mut Desk,
+    ) -> Result<Vec<SetAsideChange>, EngineError> {
+        let infos = self.document(id, kind, desk)?.set_aside();
+        let known = &self.log.membership().stays;
+        let device = |actor: &Actor| known.keys().copied().find(|device| actor.belongs_to(device.as_bytes()));
+        Ok(infos
+            .into_iter()
+            .map(|info| SetAsideChange {
+                hash: info.hash,
+                actor: info.actor,
+                device: device(&info.actor),
+                time_s: info.time_s,
+            })
+            .collect())
+    }
+
+    /// What is set aside in each document in which somebody wrote who is not in standing.
+    pub(crate) fn all_set_aside(
+        &mut self,
+        desk: &mut Desk,
+    ) -> Result<BTreeMap<(DocumentId, DocumentKind), Vec<SetAsideChange>>, EngineError> {
+        let mut all = BTreeMap::new();
+        for name in self.documents_to_review(desk)? {
+            let set_aside = self.set_aside(name.0, name.1, desk)?;
+            if !set_aside.is_empty() {
+                all.insert(name, set_aside);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes over what is set aside in a document. How many changes that were.
+    pub(crate) fn vouch(&mut self, id: DocumentId, kind: DocumentKind, desk: &mut Desk) -> Result<usize, EngineError> {
+        let (before, now_ms) = (self.set_aside(id, kind, desk)?.len(), desk.now_ms);
+        self.edit(id, kind, desk, |document, changes| {
+            changes.extend(document.vouch(now_ms)?);
+            Ok(())
+        })?;
+        Ok(before - self.set_aside(id, kind, desk)?.len())
     }
 
     /// Lets `edit` change a document; what it changed becomes one entry, or none if it changed nothing.
@@ -97,8 +209,7 @@ impl Circle {
         }
         if let Err(error) = self.publish_changes(id, kind, &changes, desk) {
             // Not everybody could be sent it: forget it, and load what is stored when the document is next asked for.
-            self.loaded.remove(&(id, kind));
-            self.arrived.remove(&(id, kind));
+            self.unload(&(id, kind));
             return Err(error);
         }
         Ok(result?)
@@ -117,8 +228,10 @@ impl Circle {
                 kind: kind.number().into(),
                 changes: piece.to_vec(),
             };
+            let infos = piece.iter().map(|change| inspect_change(change)).collect::<Result<Vec<_>, _>>()?;
             self.publish(Body::Changes(body), desk)?;
             self.record(id, kind, piece, desk);
+            self.note_authors((id, kind), &infos, desk)?;
         }
         if !changes.is_empty() {
             desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
@@ -134,27 +247,33 @@ impl Circle {
             desk.put(key, change.clone());
             record.next_change += 1;
         }
-        let suffix = [id.as_bytes().as_slice(), &[kind.number()]].concat();
-        desk.put(Key::new(Keyspace::Documents, self.id.as_bytes(), suffix), record.encode_to_vec());
+        desk.put(record_key(self.id, id, kind), record.encode_to_vec());
     }
 
     /// Takes in changes from others. They are stored now, and applied when somebody next asks for the document, all that
     /// came by then in one call: a call costs as much as hundreds of changes.
-    pub(super) fn apply(&mut self, changes: BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>, desk: &mut Desk) {
-        for ((id, kind), changes) in changes {
+    pub(super) fn apply(&mut self, changes: ChangesByDocument, desk: &mut Desk) -> Result<(), EngineError> {
+        let mut result = Ok(());
+        for (name, changes) in changes {
+            let (id, kind) = name;
+            let (infos, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
             self.record(id, kind, &changes, desk);
-            if self.loaded.contains_key(&(id, kind)) {
-                let arrived = self.arrived.entry((id, kind)).or_default();
+            // The changes are filed as done: they have to take effect whatever becomes of the note.
+            result = result.and(self.note_authors(name, &infos, desk));
+            if self.loaded.contains_key(&name) {
+                let membership = self.log.membership();
+                let arrived = self.arrived.entry(name).or_default();
+                arrived.to_review |= infos.iter().any(|info| !standing::in_standing(membership, &info.actor));
                 arrived.bytes += changes.iter().map(Vec::len).sum::<usize>();
                 arrived.changes.extend(changes);
                 if arrived.bytes > ARRIVED_BYTES_MAX {
                     // Nobody looks at it. Who does will have it loaded.
-                    self.loaded.remove(&(id, kind));
-                    self.arrived.remove(&(id, kind));
+                    self.unload(&name);
                 }
             }
             desk.events.push(Event::DocumentChanged { circle: self.id, document: id, kind });
         }
+        result
     }
 }
 
@@ -180,6 +299,15 @@ pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
 
 fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
     [circle.as_bytes().as_slice(), document.as_bytes(), &[kind.number()]].concat()
+}
+
+fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+    Key::new(Keyspace::Documents, circle.as_bytes(), [document.as_bytes().as_slice(), &[kind.number()]].concat())
+}
+
+/// As records count.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {

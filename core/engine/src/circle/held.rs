@@ -1,8 +1,8 @@
-//! Entries that wait for a key, an operation or an epoch.
+//! Entries that wait for a key or an operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, EpochId, KeyId};
+use clave_crypto::{DeviceId, KeyId};
 
 use crate::{EntryId, OperationId};
 
@@ -18,19 +18,23 @@ pub(super) enum Awaits {
     Key(KeyId),
     /// The operation that added its author.
     Author(DeviceId),
-    /// For a commit: news of the epoch that it starts from or leads to.
-    Epoch { parent: EpochId, epoch: EpochId },
     /// For a commit: something that it follows.
     Operation(OperationId),
+    /// News from the space that a device has left it.
+    Leaving(DeviceId),
     /// The next time that the circle is opened, perhaps by a newer version.
     Opening,
 }
 
-/// What each entry waits for, and its size.
+/// The peer that brought an entry; none for what was here when the circle was opened.
+pub(super) type Bringer = Option<DeviceId>;
+
+/// What each entry waits for, its size, and who brought it.
 #[derive(Default)]
 pub(super) struct Held {
-    entries: BTreeMap<EntryId, (Awaits, usize)>,
+    entries: BTreeMap<EntryId, (Awaits, usize, Bringer)>,
     by_cause: BTreeMap<Awaits, BTreeSet<EntryId>>,
+    by_bringer: BTreeMap<Bringer, (usize, BTreeSet<EntryId>)>,
     bytes: usize,
 }
 
@@ -43,22 +47,67 @@ impl Held {
         self.entries.contains_key(id)
     }
 
+    /// Whether anything waits for a key.
+    pub(super) fn lacks_keys(&self) -> bool {
+        self.by_cause.keys().next().is_some_and(|awaits| matches!(awaits, Awaits::Key(_)))
+    }
+
+    /// Keys that something waits for: at most so many, those behind `after` first.
+    pub(super) fn lacking(&self, after: Option<KeyId>, most: usize) -> Vec<KeyId> {
+        let key = |awaits: &Awaits| if let Awaits::Key(tag) = awaits { Some(*tag) } else { None };
+        let all = || self.by_cause.keys().map_while(key);
+        let behind = all().filter(|tag| after.is_none_or(|after| *tag > after));
+        let before = all().filter(|tag| after.is_some_and(|after| *tag <= after));
+        behind.chain(before).take(most).collect()
+    }
+
+    /// Whether anything waits for that.
+    pub(super) fn waits_for(&self, awaits: &Awaits) -> bool {
+        self.by_cause.contains_key(awaits)
+    }
+
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         self.entries.len() < HELD_ENTRIES_MAX && self.bytes + bytes <= HELD_BYTES_MAX
     }
 
+    /// The entry that makes room for one that `bringer` brings: of whoever takes up most, unless that is `bringer`.
+    pub(super) fn makes_room_for(&self, bringer: Bringer) -> Option<EntryId> {
+        let share = |whose: &Bringer| {
+            self.by_bringer.get(whose).map_or(0, |(bytes, ids)| {
+                // Places and bytes are equally scarce.
+                let of_places = ids.len() * (HELD_BYTES_MAX / HELD_ENTRIES_MAX);
+                of_places.max(*bytes)
+            })
+        };
+        let greatest = self.by_bringer.keys().max_by_key(|whose| share(whose))?;
+        let (_, ids) = &self.by_bringer[greatest];
+        (*greatest != bringer && share(greatest) > share(&bringer)).then(|| ids.last().copied()).flatten()
+    }
+
     /// Has an entry wait; one that waits already, perhaps for something else than before.
-    pub(super) fn insert(&mut self, id: EntryId, awaits: Awaits, bytes: usize) {
+    pub(super) fn insert(&mut self, id: EntryId, awaits: Awaits, bytes: usize, bringer: Bringer) {
+        let before = self.entries.get(&id).map(|(_, _, bringer)| *bringer);
+        let bringer = before.unwrap_or(bringer);
         self.remove(&id);
-        self.entries.insert(id, (awaits, bytes));
+        self.entries.insert(id, (awaits, bytes, bringer));
         self.by_cause.entry(awaits).or_default().insert(id);
+        let (share, ids) = self.by_bringer.entry(bringer).or_default();
+        *share += bytes;
+        ids.insert(id);
         self.bytes += bytes;
     }
 
     /// Whether it was there.
     pub(super) fn remove(&mut self, id: &EntryId) -> bool {
-        let Some((awaits, bytes)) = self.entries.remove(id) else { return false };
+        let Some((awaits, bytes, bringer)) = self.entries.remove(id) else { return false };
         self.bytes -= bytes;
+        if let Some((share, ids)) = self.by_bringer.get_mut(&bringer) {
+            *share -= bytes;
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_bringer.remove(&bringer);
+            }
+        }
         if let Some(ids) = self.by_cause.get_mut(&awaits) {
             ids.remove(id);
             if ids.is_empty() {
@@ -84,13 +133,13 @@ mod tests {
             EntryId::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes())
         });
         let mut held = Held::default();
-        held.insert(id(0), tag, HELD_BYTES_MAX - 1);
-        held.insert(id(0), tag, HELD_BYTES_MAX - 1);
+        held.insert(id(0), tag, HELD_BYTES_MAX - 1, None);
+        held.insert(id(0), tag, HELD_BYTES_MAX - 1, None);
         assert!(held.has_room_for(1) && !held.has_room_for(2));
         assert!(held.remove(&id(0)) && !held.remove(&id(0)));
         for n in 0..u32::try_from(HELD_ENTRIES_MAX).expect("it is small") {
             assert!(held.has_room_for(1));
-            held.insert(id(n), tag, 1);
+            held.insert(id(n), tag, 1, None);
         }
         assert!(!held.has_room_for(1));
     }
@@ -100,10 +149,35 @@ mod tests {
         let (one, other) = (Awaits::Key(KeyId::from_bytes([1; 16])), Awaits::Key(KeyId::from_bytes([2; 16])));
         let id = EntryId::from_bytes([3; 32]);
         let mut held = Held::default();
-        held.insert(id, one, 10);
-        held.insert(id, other, 10);
+        held.insert(id, one, 10, None);
+        held.insert(id, other, 10, None);
         assert_eq!(held.ready(|awaits| *awaits == one), BTreeSet::new());
         assert_eq!(held.ready(|awaits| *awaits == other), BTreeSet::from([id]));
         assert!(held.remove(&id) && held.by_cause.is_empty() && held.bytes == 0);
+    }
+
+    #[test]
+    fn whoever_takes_up_most_makes_room() {
+        let tag = Awaits::Key(KeyId::from_bytes([1; 16]));
+        let (many, few) = (Some(DeviceId::from_bytes([1; 32])), Some(DeviceId::from_bytes([2; 32])));
+        let id = |n: u8| EntryId::from_bytes([n; 32]);
+        let mut held = Held::default();
+        assert_eq!(held.makes_room_for(few), None);
+        for n in 0..3 {
+            held.insert(id(n), tag, 1, many);
+        }
+        held.insert(id(9), tag, 1, few);
+        assert_eq!(held.makes_room_for(few), Some(id(2)));
+        assert_eq!(held.makes_room_for(many), None);
+        // Whoever brings it again has not brought it first.
+        held.insert(id(9), tag, 1, many);
+        assert_eq!(held.makes_room_for(few), Some(id(2)));
+        // Bytes count as places do.
+        held.insert(id(8), tag, HELD_BYTES_MAX / 2, few);
+        assert_eq!(held.makes_room_for(many), Some(id(9)));
+        for n in [0, 1, 2, 8, 9] {
+            held.remove(&id(n));
+        }
+        assert!(held.by_bringer.is_empty());
     }
 }

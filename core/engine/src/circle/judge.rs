@@ -1,12 +1,13 @@
 //! What becomes of an entry that arrived: done, held until something else arrives, or refused.
 
-use clave_crdt::{DocumentKind, inspect_change};
+use clave_crdt::{ChangeInfo, DocumentKind, inspect_change};
 
 use super::*;
-use crate::OperationId;
+use crate::desk::Introduced;
+use crate::entry::Opened;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
-type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<Vec<u8>>>;
+pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeInfo, Vec<u8>)>>;
 
 /// The most operations that a commit may name as what it follows.
 const COMMIT_OPERATIONS_MAX: usize = 4_096;
@@ -20,7 +21,12 @@ pub(super) enum Verdict {
 
 impl Circle {
     /// Takes in envelopes from a peer, several in one go, and tells the desk which were news.
-    pub(crate) fn accept(&mut self, envelopes: Vec<Vec<u8>>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(crate) fn accept(
+        &mut self,
+        peer: DeviceId,
+        envelopes: Vec<Vec<u8>>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         let mut queue = Vec::with_capacity(envelopes.len());
         for bytes in envelopes {
             match Envelope::decode(bytes) {
@@ -30,11 +36,16 @@ impl Circle {
                 Err(refusal) => desk.refuse(refusal),
             }
         }
-        self.settle(queue, desk)
+        self.settle(peer, queue, desk)
     }
 
     /// Judges what is new and whatever it unlocks, until nothing moves any more.
-    pub(crate) fn settle(&mut self, mut queue: Vec<Envelope>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn settle(
+        &mut self,
+        peer: DeviceId,
+        mut queue: Vec<Envelope>,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         let mut changes = ChangesByDocument::new();
         let mut result = Ok(());
         while !queue.is_empty() {
@@ -47,7 +58,7 @@ impl Circle {
                 }
             }
             for (envelope, awaits) in waiting {
-                self.hold(&envelope, awaits, desk);
+                self.hold(&envelope, awaits, peer, desk);
             }
             queue = match self.unlocked(desk) {
                 Ok(unlocked) => unlocked,
@@ -58,33 +69,47 @@ impl Circle {
                 }
             };
         }
-        self.apply(changes, desk);
-        result
+        let applied = self.apply(changes, desk);
+        result.and(applied)
     }
 
     fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {
         if self.held.remove(&envelope.id) {
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
-        } else {
+        } else if !self.index.contains(envelope.hour, envelope.id) {
             self.keep(envelope, desk);
             desk.relayed.push((self.id, envelope.id));
         }
     }
 
-    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, desk: &mut Desk) {
+    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, peer: DeviceId, desk: &mut Desk) {
         if self.held.contains(&envelope.id) {
-            return self.held.insert(envelope.id, awaits, envelope.bytes.len());
+            return self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
         }
-        if !self.held.has_room_for(envelope.bytes.len()) {
-            return desk.refuse(Refusal::TooManyHeld);
+        while !self.held.has_room_for(envelope.bytes.len()) {
+            match self.held.makes_room_for(Some(peer)) {
+                Some(id) => self.let_go(id, desk),
+                None => return desk.refuse(Refusal::TooManyHeld),
+            }
         }
-        self.held.insert(envelope.id, awaits, envelope.bytes.len());
+        self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
         self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
             envelope.tag.as_bytes().to_vec(),
         );
         desk.relayed.push((self.id, envelope.id));
+    }
+
+    /// Forgets an entry that waits, as though it had never come: it may come again.
+    fn let_go(&mut self, id: EntryId, desk: &mut Desk) {
+        self.held.remove(&id);
+        desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), id.as_bytes()));
+        let envelope = self.envelope(&id, desk).ok().flatten().and_then(|bytes| Envelope::decode(bytes).ok());
+        if let Some(envelope) = envelope {
+            self.index.remove(envelope.hour, id);
+        }
+        desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), id.as_bytes()));
     }
 
     fn drop_refused(&mut self, envelope: &Envelope, refusal: Refusal, desk: &mut Desk) {
@@ -103,14 +128,15 @@ impl Circle {
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
     /// for, however much else arrives.
-    fn unlocked(&self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
-        let ready = self.held.ready(|awaits| match awaits {
-            Awaits::Key(tag) => self.keys.get(tag).is_some(),
+    pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
+        let mut ready = self.held.ready(|awaits| match awaits {
+            Awaits::Key(tag) => self.keys.get(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
-            Awaits::Epoch { parent, epoch } => self.group.knows(parent) || self.group.knows(epoch),
             Awaits::Operation(id) => self.log.operation(id).is_some(),
+            Awaits::Leaving(device) => self.has_left_space(device),
             Awaits::Opening => false,
         });
+        ready.extend(std::mem::take(&mut self.released));
         let mut envelopes = Vec::with_capacity(ready.len());
         for id in ready {
             if let Some(bytes) = self.envelope(&id, desk)? {
@@ -126,7 +152,15 @@ impl Circle {
         changes: &mut ChangesByDocument,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
+        if let Some(recipient) = self.direct.get(&envelope.tag) {
+            // What is for another device is kept and passed on until that device has it.
+            return if *recipient == desk.me() { self.judge_direct(envelope, desk) } else { Ok(Verdict::Done) };
+        }
         let Some(key) = self.keys.get(&envelope.tag) else {
+            if self.is_from_before(envelope, desk) {
+                // It is carried for others, and takes nobody's place.
+                return Ok(Verdict::Done);
+            }
             return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
         };
         let opened = match envelope.open(self.id, key) {
@@ -134,70 +168,97 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
-        // The operation that added the author may be on its way. Or it can be read only with the keys that a Welcome
-        // brings, or that another leaf hands over where this device was welcomed.
-        if self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
-            let heard = match opened.body {
-                Body::Operation(_) | Body::Welcome(_) => true,
-                Body::Keys(_) => self.is_leaf_under(&opened.author, &envelope.tag),
-                _ => false,
-            };
-            if !heard {
-                return Ok(Verdict::Wait(Awaits::Author(opened.author)));
-            }
+        // The operation that added the author may be on its way, or can be read only with keys that others hand over: so
+        // operations and keys are heard from whoever has the key that they are sealed with.
+        let heard = matches!(opened.body, Body::Operation(_) | Body::Keys(_));
+        if !heard && self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
+            return Ok(Verdict::Wait(Awaits::Author(opened.author)));
         }
+        let author = opened.author;
+        let verdict = self.take(envelope, opened, changes, desk)?;
+        if matches!(verdict, Verdict::Done) && self.is_member(&author) {
+            self.note_seen(author, &envelope.tag, desk);
+        }
+        Ok(verdict)
+    }
+
+    fn take(
+        &mut self,
+        envelope: &Envelope,
+        opened: Opened,
+        changes: &mut ChangesByDocument,
+        desk: &mut Desk,
+    ) -> Result<Verdict, Refusal> {
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
                 self.take_operation(operation, desk)?;
                 Ok(Verdict::Done)
             }
-            Body::Commit(commit) => self.judge_commit(opened.author, &commit, desk),
-            Body::Keys(bundle) => self.judge_keys(&envelope.tag, &bundle, desk),
+            Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
+            Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, body, changes),
-            Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
+            // That its author wrote it under this key is all that it says.
+            Body::Acknowledge(_) => Ok(Verdict::Done),
+            // It says nothing to anybody but the device that it is for.
+            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
         }
     }
 
-    /// Whether a device is in the epoch that a key comes from, as far as this device is in it too.
-    fn is_leaf_under(&self, device: &DeviceId, tag: &KeyId) -> bool {
-        let checkpoint = self.keys.held(tag).and_then(|held| self.group.get(&held.epoch));
-        checkpoint.is_some_and(|checkpoint| checkpoint.leaves.contains(device))
+    /// Judges what is sealed to this device alone. Its author may be somebody whom the log does not know yet: this device
+    /// may have been left where the operation that added them cannot be read, and this be the way out.
+    fn judge_direct(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<Verdict, Refusal> {
+        let opened = match envelope.open_direct(self.id, &desk.device) {
+            Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
+            opened => opened?,
+        };
+        match opened.body {
+            Body::Keys(bundle) => self.judge_keys(Source::Direct, &bundle, desk),
+            Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
+            Body::Introduction(introduction) => {
+                desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
+                Ok(Verdict::Done)
+            }
+            Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
+            // What is to take effect must be the same for all, so all must be able to read it.
+            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
+        }
     }
 
-    fn judge_commit(&mut self, author: DeviceId, commit: &proto::Commit, desk: &mut Desk) -> Result<Verdict, Refusal> {
+    fn judge_commit(
+        &mut self,
+        author: DeviceId,
+        id: EntryId,
+        commit: &proto::Commit,
+        desk: &mut Desk,
+    ) -> Result<Verdict, Refusal> {
         let parent = epoch_id(&commit.parent).ok_or(Refusal::Malformed)?;
         let epoch = epoch_id(&commit.epoch).ok_or(Refusal::Malformed)?;
-        if self.group.get(&epoch).is_some() {
-            self.hear_of(epoch, parent, desk);
+        if self.group.knows(&epoch) {
             return Ok(Verdict::Done);
         }
         let Some(checkpoint) = self.group.get(&parent) else {
-            if !self.group.knows(&parent) && !self.group.knows(&epoch) {
-                return Ok(Verdict::Wait(Awaits::Epoch { parent, epoch }));
+            // From an epoch whose secrets are erased nobody is expected to start any more: if they do, a plea leads back.
+            if !self.group.knows(&parent) {
+                self.note_unfollowed(parent, id, desk);
             }
-            // From before this device joined, or on a branch it is not in.
-            self.hear_of(epoch, parent, desk);
             return Ok(Verdict::Done);
         };
-        if commit.operations.len() > COMMIT_OPERATIONS_MAX {
-            return Err(Refusal::Oversized);
-        }
-        let mut heads = Vec::with_capacity(commit.operations.len());
-        for id in &commit.operations {
-            heads.push(OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)?);
-        }
+        let heads = cited(&commit.operations)?;
         if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none()) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
             return Ok(Verdict::Wait(Awaits::Operation(*missing)));
         }
         let processed = match desk.agreement.process(&desk.device, checkpoint, &commit.message) {
             Ok(processed) => processed,
+            // It says to give this device a new leaf. What becomes of that shows by the Welcome.
+            Err(clave_crypto::CryptoError::Evicted) if commit.renews.iter().any(|id| id == desk.me().as_bytes()) => {
+                return Ok(Verdict::Done);
+            }
             Err(clave_crypto::CryptoError::Evicted) => {
-                if !self.is_justified(&heads, &[author], &[desk.me()]) {
+                if !self.is_justified(&heads, &[author], [&desk.me()]) {
                     return Err(Refusal::UnjustifiedCommit);
                 }
-                self.hear_of(epoch, parent, desk);
                 return Ok(Verdict::Done);
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
@@ -206,16 +267,30 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
-        if !self.is_justified(&heads, &present, &processed.removed) {
+        // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
+        let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
+            processed.removed.iter().copied().partition(|device| processed.added.contains(device));
+        let told = commit.renews.iter().map(|id| DeviceId::try_from(id.as_slice()));
+        let told: BTreeSet<DeviceId> = told.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)?;
+        if let Some(device) = self.awaits_leaving(&heads, &absent) {
+            return Ok(Verdict::Wait(Awaits::Leaving(device)));
+        }
+        if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        self.enter_epoch(Some(parent), processed.checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)
+            .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }
 
     /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
     /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike.
-    fn is_justified(&self, heads: &[OperationId], present: &[DeviceId], absent: &[DeviceId]) -> bool {
+    fn is_justified<'a>(
+        &self,
+        heads: &[OperationId],
+        present: &[DeviceId],
+        absent: impl IntoIterator<Item = &'a DeviceId>,
+    ) -> bool {
         let at_point;
         let membership = if self.log.heads() == heads {
             self.log.membership()
@@ -225,20 +300,34 @@ impl Circle {
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        present.iter().all(is_in) && !absent.iter().any(is_in)
+        present.iter().all(is_in) && !absent.into_iter().any(|device| is_in(device) && !self.has_left_space(device))
     }
 
-    fn judge_keys(&mut self, tag: &KeyId, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
-        let under = self.keys.held(tag).map(|held| held.epoch).expect("the bundle was opened with it");
+    fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let read = |key: &proto::ContentKey| {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
             Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
+        let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
+        let given = given.collect::<Result<Vec<_>, _>>()?;
+        let after = self.not_here(cited(&bundle.operations)?);
+        if let Source::Under(under) = source {
+            // Should it be a lie, a plea brings them.
+            for id in given {
+                self.note_handed_over(&id, under, desk);
+            }
+        }
         for (epoch, key) in keys {
-            self.learn_key(epoch, key, under, desk);
+            self.learn_key(epoch, key, source, after.clone(), desk);
         }
         Ok(Verdict::Done)
+    }
+
+    /// The operations that have not arrived.
+    pub(super) fn not_here(&self, mut operations: Vec<OperationId>) -> Vec<OperationId> {
+        operations.retain(|id| self.log.operation(id).is_none());
+        operations
     }
 
     fn judge_changes(
@@ -249,13 +338,23 @@ impl Circle {
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
         let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait(Awaits::Opening)) };
-        for change in &body.changes {
-            let info = inspect_change(change).map_err(|_| Refusal::Malformed)?;
+        let mut read = Vec::with_capacity(body.changes.len());
+        for change in body.changes {
+            let info = inspect_change(&change).map_err(|_| Refusal::Malformed)?;
             if !info.actor.belongs_to(author.as_bytes()) {
                 return Err(Refusal::ForeignActor);
             }
+            read.push((info, change));
         }
-        changes.entry((document, kind)).or_default().extend(body.changes);
+        changes.entry((document, kind)).or_default().extend(read);
         Ok(Verdict::Done)
     }
+}
+
+/// Reads the operations that an entry cites.
+pub(super) fn cited(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, Refusal> {
+    if ids.len() > COMMIT_OPERATIONS_MAX {
+        return Err(Refusal::Oversized);
+    }
+    ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)).collect()
 }

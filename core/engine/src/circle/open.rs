@@ -11,9 +11,11 @@ impl Circle {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None);
+            let after = operations(&record.operations)?;
+            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
             for under in &record.under {
-                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(epoch(under)?));
+                let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
+                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
             }
         }
         let mut log = Log::new(id);
@@ -30,21 +32,38 @@ impl Circle {
             log,
             group: open_group(scope, desk)?,
             keys,
+            direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: open_index(scope, desk)?,
             held: Held::default(),
+            unfollowed: BTreeMap::new(),
+            released: Vec::new(),
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            standings: standing::Standings::default(),
             repair_at_ms: None,
+            surroundings: outer::Surroundings::default(),
+            grants: grants::Grants::default(),
             repair_of: None,
+            pleas: plea::Pleas::default(),
+            seen: retention::Seen::default(),
             mended: false,
         };
+        circle.learn_direct_tags(None);
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
             let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
-            circle.held.insert(id, Awaits::Key(tag), bytes);
+            circle.held.insert(id, Awaits::Key(tag), bytes, None);
+        }
+        for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
+            let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            circle.unfollowed.entry(epoch(&parent)?).or_default().insert(id);
+        }
+        for (suffix, of) in desk.store.all(Keyspace::Seen, scope)? {
+            let device = DeviceId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+            circle.seen.restore(device, epoch(&of)?);
         }
         for (suffix, record) in desk.store.all(Keyspace::Documents, scope)? {
             let (kind, id) = suffix.split_last().ok_or(EngineError::Damaged)?;
@@ -52,6 +71,7 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
+        circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)
     }
@@ -82,27 +102,15 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 }
 
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
-    let mut group: Option<Group> = None;
-    let mut links = Vec::new();
+    let mut records = Vec::new();
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let record = local::Checkpoint::decode(record.as_slice())?;
-        if record.state.is_empty() {
-            let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
-            links.push((epoch(&suffix)?, parent));
-            continue;
-        }
-        let checkpoint = Checkpoint::from_bytes(&record.state)?;
-        let parent = if record.parent.is_empty() { None } else { Some(epoch(&record.parent)?) };
-        match &mut group {
-            None => group = Some(Group::new(parent, checkpoint)),
-            Some(group) => group.insert(parent, checkpoint),
-        }
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+            local::Checkpoint::decode(record.as_slice())?;
+        let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
+        let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
+        records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
     }
-    let mut group = group.ok_or(EngineError::Damaged)?;
-    for (epoch, parent) in links {
-        group.link(epoch, parent);
-    }
-    Ok(group)
+    Group::restore(records).ok_or(EngineError::Damaged)
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
@@ -113,6 +121,10 @@ fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
         entries.push((envelope.hour, id));
     }
     Ok(EntryIndex::from_unsorted(entries))
+}
+
+fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {
+    ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| EngineError::Damaged)).collect()
 }
 
 fn epoch(bytes: &[u8]) -> Result<EpochId, EngineError> {

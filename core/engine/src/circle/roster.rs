@@ -1,11 +1,11 @@
 //! Commits: making the leaves of the group follow the membership log, and its keys lead everywhere.
 
-use std::collections::BTreeSet;
-
 use clave_crypto::{HashContext, hash};
 
 use super::judge::Verdict;
 use super::*;
+use crate::desk::Introducing;
+use crate::group::absent;
 use crate::membership::Device;
 
 /// How long the first device in line waits before it mends anything, so that what is on its way arrives, in
@@ -13,6 +13,9 @@ use crate::membership::Device;
 const REPAIR_QUIET_MS: u64 = 1_000;
 /// How long each further device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
+/// How far ahead of everything that this device knows the epoch of a Welcome may be, in commits. Depth decides the choice of
+/// the head, and whoever makes up a group makes up its depth.
+pub const WELCOME_LEAD_MAX: u64 = 65_536;
 /// Keys per bundle, so that it fits an entry.
 const BUNDLE_KEYS: usize = 8_192;
 
@@ -25,6 +28,19 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        let mut change = change;
+        if !self.is_shared() && !change.add.is_empty() {
+            // Who is removed first has no part in what is handed over before others come, and those have none in it either.
+            let renewed = |device: &DeviceId| {
+                let of = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).map(|info| info.device);
+                change.add.iter().any(|package| of(package).is_ok_and(|of| of == *device))
+            };
+            let (stay, remove): (Vec<_>, Vec<_>) = change.remove.iter().copied().partition(renewed);
+            if !remove.is_empty() {
+                self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
+                change.remove = stay;
+            }
+        }
         if change.remove.is_empty() {
             // What the commit cites may be sealed with these, so they must not be behind it.
             self.hand_over(self.out_of_reach(), desk)?;
@@ -36,72 +52,94 @@ impl Circle {
             .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
+        let operations = self.cites();
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
-            operations: self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect(),
+            operations: operations.clone(),
+            renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
         };
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
             for device in added.into_iter().filter(|device| Some(*device) != newcomer) {
-                for epoch in self.within_reach_of(&device) {
-                    let welcome = proto::Welcome { device: device.as_bytes().to_vec(), message: message.clone() };
-                    self.publish_under(epoch, Body::Welcome(welcome), desk)?;
+                if self.is_introduced(&device) {
+                    let welcome = message.clone();
+                    desk.introducing.push(Introducing { circle: self.id, device, welcome });
+                    continue;
+                }
+                let welcome = proto::Welcome { message: message.clone(), operations: operations.clone() };
+                match self.publish_direct(device, Body::Welcome(welcome), desk) {
+                    // It published a key that nothing can be sealed to. That must not keep everybody else waiting.
+                    Err(EngineError::NoSuchDevice) => {}
+                    published => drop(published?),
                 }
             }
         }
-        let keys = self.out_of_reach();
-        self.enter_epoch(Some(parent), output.checkpoint, desk)?;
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id);
+        let shared = self.is_shared();
+        let keys = if shared { self.out_of_reach() } else { Vec::new() };
+        self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
+        // With any other policy those who were in have that key, and those who were not must not.
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
 
-    /// Epochs whose keys a device holds that is in the log, but not in the head: it was added on another branch. Those
-    /// it is known to be in; else the last of each branch that can be read, which whoever was added there was told.
-    fn within_reach_of(&self, device: &DeviceId) -> BTreeSet<EpochId> {
-        let known: BTreeSet<EpochId> =
-            self.group.tips().filter(|tip| tip.leaves.contains(device)).map(|tip| tip.epoch).collect();
-        if !known.is_empty() {
-            return known;
-        }
-        let readable = |tip| self.group.line_of(tip).find(|epoch| self.keys.of_epoch(epoch).is_some());
-        self.group.foreign_tips().filter_map(readable).collect()
+    /// The heads of the log, as entries cite them.
+    pub(super) fn cites(&self) -> Vec<Vec<u8>> {
+        self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect()
     }
 
     fn out_of_reach(&self) -> Vec<KeyId> {
-        self.keys.out_of_reach(self.group.line_of(self.group.head().epoch))
+        let mut ids = self.keys.out_of_reach(self.group.line_of(self.group.head().epoch));
+        ids.retain(|id| self.keys.held(id).is_some_and(|held| self.may_hand_over(held)));
+        ids
+    }
+
+    /// Whether this device has seen all that whoever handed it the key had seen: if not, it may not know of a removal, and
+    /// of whom the key must be kept.
+    pub(super) fn may_hand_over(&self, held: &crate::group::Held) -> bool {
+        held.after.iter().all(|id| self.log.operation(id).is_some())
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
     fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();
         ids.dedup();
-        let head = self.group.head().epoch;
-        let held = |id: &KeyId| self.keys.held(id).map(|held| (held.epoch, held.key.as_bytes().to_vec()));
-        let keys: Vec<(EpochId, Vec<u8>)> = ids.iter().filter_map(held).collect();
+        let (head, under) = (self.group.head().epoch, self.head_key().key_id());
+        let held = ids.iter().filter_map(|id| self.keys.held(id));
+        let keys: Vec<_> = held.map(super::history::wire_key).collect();
         if keys.is_empty() {
             return Ok(());
         }
         for id in &ids {
-            self.note_handed_over(id, head, desk);
+            self.note_handed_over(id, under, desk);
+        }
+        if !self.is_shared() {
+            return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let key = |(epoch, key): &(EpochId, Vec<u8>)| proto::ContentKey {
-                epoch: epoch.as_bytes().to_vec(),
-                key: key.clone(),
-            };
-            let bundle = proto::KeyBundle { keys: keys.iter().map(key).collect() };
+            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
     }
 
+    /// The devices that the log has and the space lets in, in order.
+    fn listed(&self) -> Vec<DeviceId> {
+        let membership = self.log.membership();
+        let is_let_in = |device: &&DeviceId| self.surroundings.let_in(membership, device);
+        membership.devices.keys().filter(is_let_in).copied().collect()
+    }
+
     /// Applies the one rule of which branch to follow.
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
-        let membership = self.log.membership();
-        if self.group.choose_head(|leaf| membership.devices.contains_key(leaf)).is_some() {
+        let listed = self.listed();
+        let log = &self.log;
+        let is_here = |id: &OperationId| log.operation(id).is_some();
+        if self.group.choose_head(&listed, is_here).is_some() {
+            self.pleas.moved();
+            self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
         self.mended = false;
@@ -113,9 +151,6 @@ impl Circle {
         welcome: &proto::Welcome,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
-        if welcome.device != desk.me().as_bytes() {
-            return Ok(Verdict::Done);
-        }
         let Ok(secrets) = crate::key_packages::secrets(desk) else { return Ok(Verdict::Wait(Awaits::Opening)) };
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let Ok(joined) = desk.agreement.join(&desk.device, &welcome.message, &secrets) else {
@@ -125,28 +160,33 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
-        if joined.committer != author || !checkpoint.leaves.contains(&author) {
+        if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
+            return Err(Refusal::Oversized);
+        }
+        if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
         if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
-            // Whoever is out leads nobody anywhere.
-            return Err(Refusal::NotAllowed);
+            // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
+            return Ok(Verdict::Done);
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
         // arrived, the choice of the head counts them as removed.
-        if self.group.get(&checkpoint.epoch).is_some() {
+        if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
-        self.enter_epoch(None, checkpoint, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        let after = self.not_here(super::judge::cited(&welcome.operations)?);
+        self.enter_epoch(None, checkpoint, after, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        // Should that fail, the next plea offers the same once more, which does no harm.
+        let _ = self.note_used(&joined.reference, desk);
         Ok(Verdict::Done)
     }
 
-    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; others are
-    /// added only if theirs can reach them.
+    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; those of all
+    /// others travel as entries.
     pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
-        let leaves = &self.group.head().leaves;
-        let gone = |leaf: &&DeviceId| !devices.contains_key(leaf) && **leaf != desk.me();
+        let (listed, leaves) = (self.listed(), &self.group.head().leaves);
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
             let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
@@ -155,13 +195,9 @@ impl Circle {
                 |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
             fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
-        let add = devices
-            .iter()
-            .filter(|(id, _)| !leaves.contains(id))
-            .filter(|(id, _)| newcomer == Some(**id) || !self.within_reach_of(id).is_empty())
-            .filter_map(|(id, device)| package(id, device))
-            .collect();
-        RosterChange { add, remove: leaves.iter().filter(gone).copied().collect() }
+        let add = absent(&listed, leaves).filter_map(|id| package(id, &devices[id])).collect();
+        let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
+        RosterChange { add, remove: gone.copied().collect() }
     }
 
     /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
@@ -205,7 +241,7 @@ impl Circle {
             hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
         let mine = place(&desk.me());
-        let rank = online.iter().filter(|device| head.leaves.contains(device) && place(device) < mine).count();
+        let rank = online.iter().filter(|device| head.contains(device) && place(device) < mine).count();
         let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {

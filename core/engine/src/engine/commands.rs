@@ -4,9 +4,10 @@ use clave_crdt::{CrdtError, Document, DocumentKind};
 use clave_crypto::KeyId;
 
 use super::*;
+use crate::SetAsideChange;
 use crate::identity::check_name;
 use crate::key_packages;
-use crate::membership::{Action, Membership, Operation};
+use crate::membership::{Action, Membership, Operation, Scope};
 
 /// A circle in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,12 @@ pub struct CircleStatus {
     pub entries: usize,
     /// Of these, entries that wait for a key, an operation or an epoch.
     pub held: usize,
+    /// Changes of documents that are not shown because of who wrote them, as far as documents were looked at: see
+    /// [`Engine::all_set_aside`].
+    pub set_aside: usize,
+    /// Changes of documents that wait: for another that they build on and that is not here (it may be lost), or because
+    /// their author wrote two in one place. As far as documents were looked at.
+    pub waiting: usize,
 }
 
 impl Engine {
@@ -42,8 +49,9 @@ impl Engine {
             nonce: self.desk.entropy.bytes(),
             founder,
             parent: None,
+            scope: Scope::Nested,
         };
-        let genesis = Operation::sign(&self.desk.device, Vec::new(), genesis);
+        let genesis = Operation::sign(&self.desk.device, Vec::new(), now_ms, genesis);
         let circle = Circle::create(genesis, &mut self.desk)?;
         let id = circle.id;
         self.circles.insert(id, circle);
@@ -70,6 +78,15 @@ impl Engine {
     /// If this device is not in the circle.
     pub fn status(&self, circle: CircleId) -> Result<CircleStatus, EngineError> {
         Ok(self.circle(circle)?.status())
+    }
+
+    /// For each device of a circle that is in and was heard of: the furthest epoch that it is known to follow, and how many
+    /// commits led there. A device has confirmed a rotation of the keys once that is the epoch it led to, or a later one.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn confirmed(&self, circle: CircleId) -> Result<BTreeMap<DeviceId, (EpochId, u64)>, EngineError> {
+        Ok(self.circle(circle)?.confirmed())
     }
 
     /// Command: writes an operation into a circle's membership log. The key agreement follows by itself.
@@ -122,6 +139,51 @@ impl Engine {
         self.begin(now_ms)?;
         let (circle, desk) = self.circle_mut(circle)?;
         let result = circle.edit(document, kind, desk, edit);
+        self.finish();
+        result
+    }
+
+    /// What is not shown of a document: changes whose author was removed meanwhile, or was never in, which the removal
+    /// did not keep and on which nobody in standing built.
+    ///
+    /// # Errors
+    /// Those of [`document`](Self::document).
+    pub fn set_aside(
+        &mut self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+    ) -> Result<Vec<SetAsideChange>, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.set_aside(document, kind, desk)
+    }
+
+    /// What is not shown in each document of a circle; loads those in which somebody wrote who is not in standing.
+    ///
+    /// # Errors
+    /// Those of [`document`](Self::document).
+    pub fn all_set_aside(
+        &mut self,
+        circle: CircleId,
+    ) -> Result<BTreeMap<(DocumentId, DocumentKind), Vec<SetAsideChange>>, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.all_set_aside(desk)
+    }
+
+    /// Command: takes over what is set aside in a document, so that it is shown everywhere. How many changes that were.
+    ///
+    /// # Errors
+    /// Those of [`edit`](Self::edit).
+    pub fn vouch(
+        &mut self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+        now_ms: u64,
+    ) -> Result<usize, EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let result = circle.vouch(document, kind, desk);
         self.finish();
         result
     }

@@ -108,7 +108,7 @@ impl Engine {
                 let able = |peer: &&DeviceId| {
                     in_flight(peer) < CHUNKS_IN_FLIGHT_MAX
                         && !self.fetches.lacking.contains(&(*chunk, **peer))
-                        && self.circles.get(&fetch.circle).is_some_and(|circle| circle.is_member(peer))
+                        && self.speaks_of(peer, &fetch.circle)
                 };
                 let Some(peer) = online.iter().filter(able).min_by_key(|peer| in_flight(peer)) else { continue };
                 self.fetches.in_flight.entry(*peer).or_default().insert((fetch.circle, *chunk));

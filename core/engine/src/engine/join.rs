@@ -183,6 +183,9 @@ impl Engine {
         let id = InvitationId::try_from(frame.invitation.as_slice()).map_err(|_| Refusal::Malformed)?;
         let attempt = frame.attempt;
         let body = frame.body.ok_or(Refusal::UnknownBody)?;
+        if let FrameBody::Farewell(farewell) = &body {
+            return self.take_farewell(peer, farewell);
+        }
         if self.joins.asking.get(&id).is_some_and(|asking| asking.link.inviter == peer) {
             return self.take_answer(peer, id, attempt, body);
         }
@@ -193,7 +196,7 @@ impl Engine {
             FrameBody::Handshake(message) => self.answer_handshake(peer, id, attempt, &message),
             FrameBody::Finish(message) => self.finish_handshake(peer, id, attempt, &message),
             FrameBody::Sealed(sealed) => self.answer_sealed(peer, id, attempt, &sealed),
-            FrameBody::Refused(_) => Err(Refusal::Unexpected),
+            FrameBody::Refused(_) | FrameBody::Farewell(_) => Err(Refusal::Unexpected),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 
 use super::*;
+use crate::circle::RosterVersion;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::local;
@@ -18,6 +19,8 @@ pub(crate) const ADDRESSES_MAX: usize = 16;
 pub(crate) const ADDRESS_BYTES_MAX: usize = 256;
 /// Devices whose addresses one hello tells.
 pub(crate) const HELLO_DEVICES_MAX: usize = 512;
+/// Circles that one hello names.
+pub(crate) const HELLO_CIRCLES_MAX: usize = 8_192;
 /// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
 pub(crate) const UNREAD_FRAMES_MAX: usize = 1_024;
 
@@ -31,6 +34,12 @@ pub(super) struct Peer {
     /// Whether it said hello: before that it may not know yet that it shares anything with this device, and would
     /// refuse whatever else it is sent.
     pub(super) ready: bool,
+    /// The circles that it named: those that it knows itself to be in together with this device.
+    pub(super) circles: BTreeSet<CircleId>,
+    /// The circles that were named to it; none before the first hello.
+    told: Option<BTreeSet<CircleId>>,
+    /// Whether nothing has happened since it was last looked at what is shared with it.
+    settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
     /// Entries to send, in order.
@@ -46,6 +55,12 @@ pub(super) struct Peer {
     retry_at_ms: Option<u64>,
     /// How often that was since the peer last said anything.
     retries: u32,
+    /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
+    pub(super) looked_for_farewells: bool,
+    /// The circles of which it was told so.
+    pub(super) bidden: BTreeSet<CircleId>,
+    /// The circles of which it told this device so, falsely, and was answered.
+    pub(super) contradicted: BTreeSet<CircleId>,
 }
 
 impl Peer {
@@ -78,6 +93,7 @@ impl Engine {
             self.desk.events.push(Event::Presence { device: peer, online: false });
         }
         self.joins.forget(&peer);
+        self.expire_verifications();
         self.fetches.lose_peer(&peer);
         self.wants.lose_peer(&peer);
         self.finish();
@@ -212,14 +228,21 @@ impl Engine {
             Body::Want(ids) => self.take_want(peer, &ids),
             Body::WantChunks(ids) => self.take_want_chunks(peer, &ids),
             Body::Chunk(chunk) => self.take_chunk(peer, chunk),
+            Body::Verify(step) => self.take_verify(peer, &step),
         }
     }
 
     /// The circle a peer speaks of, if it is in it.
-    pub(super) fn shared(&self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
+    pub(super) fn shared(&mut self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
         let id = CircleId::try_from(circle).map_err(|_| Refusal::Malformed)?;
-        let shared = self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer));
-        if shared { Ok(id) } else { Err(Refusal::NotAMember) }
+        if !self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer)) {
+            return Err(Refusal::NotAMember);
+        }
+        // Who speaks of a circle knows it, whatever became of its hello.
+        if let Some(link) = self.peers.get_mut(&peer).filter(|link| link.ready) {
+            link.settled &= !link.circles.insert(id);
+        }
+        Ok(id)
     }
 
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
@@ -236,13 +259,26 @@ impl Engine {
 
     /// Lets in who became a member, shuts out who no longer is, and begins to reconcile what is newly shared.
     pub(super) fn update_permissions(&mut self) {
+        let rosters: BTreeMap<CircleId, RosterVersion> =
+            self.circles.iter().map(|(id, circle)| (*id, circle.roster_version())).collect();
+        let changed = rosters != self.rosters;
+        if changed {
+            self.rosters = rosters;
+            self.permit_members();
+            self.peers.values_mut().for_each(|peer| peer.looked_for_farewells = false);
+        }
+        for device in self.ready_peers() {
+            let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
+            if changed || !std::mem::replace(&mut peer.settled, true) {
+                self.share(device);
+            }
+        }
+    }
+
+    fn permit_members(&mut self) {
         let me = self.desk.me();
-        let members: BTreeSet<DeviceId> = self
-            .circles
-            .values()
-            .flat_map(|circle| circle.log.membership().devices.keys().copied())
-            .filter(|device| *device != me)
-            .collect();
+        let members: BTreeSet<DeviceId> =
+            self.circles.values().flat_map(|circle| circle.members()).filter(|device| *device != me).collect();
         let former = std::mem::replace(&mut self.permitted, members);
         for gone in former.difference(&self.permitted) {
             self.outbox.push(Output::Forbid(*gone));
@@ -259,14 +295,29 @@ impl Engine {
                 self.welcome_peer(new);
             }
         }
-        for device in self.ready_peers() {
-            let shared = self.circles_shared_with(&device);
-            let begun = &mut self.peers.get_mut(&device).expect("only connected peers are ready").begun;
-            begun.retain(|circle| shared.contains(circle));
-            for circle in shared.difference(&begun.clone()) {
-                self.begin_reconcile(device, *circle);
-            }
+    }
+
+    /// Names the circles that are shared with a peer, if that is news, and begins to reconcile those that it named too.
+    fn share(&mut self, device: DeviceId) {
+        let shared = self.circles_shared_with(&device);
+        let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
+        peer.settled = true;
+        let is_news = peer.told.as_ref() != Some(&shared);
+        peer.begun.retain(|circle| shared.contains(circle) && peer.circles.contains(circle));
+        let begun = peer.begun.clone();
+        let ready: BTreeSet<CircleId> = shared.intersection(&peer.circles).copied().collect();
+        if is_news {
+            self.say_hello(device, true);
         }
+        for circle in ready.difference(&begun) {
+            self.begin_reconcile(device, *circle);
+        }
+    }
+
+    /// Whether a peer is in a circle and knows it.
+    pub(super) fn speaks_of(&self, peer: &DeviceId, circle: &CircleId) -> bool {
+        self.circles.get(circle).is_some_and(|circle| circle.is_member(peer))
+            && self.peers.get(peer).is_some_and(|peer| peer.circles.contains(circle))
     }
 
     fn circles_shared_with(&self, device: &DeviceId) -> BTreeSet<CircleId> {
@@ -300,7 +351,12 @@ impl Engine {
                 devices.push(proto::DeviceAddresses { device: device.as_bytes().to_vec(), addresses });
             }
         }
-        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply }));
+        let shared: BTreeSet<CircleId> = self.circles_shared_with(&to).into_iter().take(HELLO_CIRCLES_MAX).collect();
+        let circles = shared.iter().flat_map(|circle| circle.as_bytes().iter().copied()).collect();
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.told = Some(shared);
+        }
+        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply, circles }));
     }
 
     /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
@@ -309,6 +365,14 @@ impl Engine {
         if hello.devices.len() > HELLO_DEVICES_MAX {
             return Err(Refusal::Oversized);
         }
+        let (named, rest) = hello.circles.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(Refusal::Malformed);
+        }
+        if named.len() > HELLO_CIRCLES_MAX {
+            return Err(Refusal::Oversized);
+        }
+        let circles: BTreeSet<CircleId> = named.iter().map(|id| CircleId::from_bytes(*id)).collect();
         let mut devices = Vec::with_capacity(hello.devices.len());
         for entry in hello.devices {
             let device = DeviceId::try_from(entry.device.as_slice()).map_err(|_| Refusal::Malformed)?;
@@ -331,10 +395,13 @@ impl Engine {
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
-            let (unread, bulk_in_flight) = (link.unread, link.bulk_in_flight);
-            *link = Peer { ready: true, unread, bulk_in_flight, ..Peer::default() };
+            let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
+            let (bidden, contradicted) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.contradicted));
+            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, contradicted, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
+        let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
+        (link.circles, link.settled) = (circles, false);
         // What is shared is reconciled as this input ends.
         Ok(())
     }
@@ -387,5 +454,6 @@ fn frame_kind(frame: &proto::Frame) -> &'static str {
         Some(Body::Want(_)) => "want",
         Some(Body::WantChunks(_)) => "want chunks",
         Some(Body::Chunk(_)) => "chunk",
+        Some(Body::Verify(_)) => "verify",
     }
 }

@@ -71,7 +71,7 @@ impl Engine {
             self.wants.arrived(&entry_id(envelope));
         }
         let circle = self.circles.get_mut(&circle).expect("shared() found it");
-        if let Err(error) = circle.accept(entries.envelopes, &mut self.desk) {
+        if let Err(error) = circle.accept(peer, entries.envelopes, &mut self.desk) {
             tracing::error!(%error, "entries could not be taken in");
         }
         let news = std::mem::take(&mut self.desk.relayed);
@@ -83,7 +83,7 @@ impl Engine {
     fn offer(&mut self, source: DeviceId, news: &[(CircleId, EntryId)]) {
         for (circle, ids) in by_circle(news.iter().copied()) {
             for peer in self.ready_peers().into_iter().filter(|peer| *peer != source) {
-                if self.circles[&circle].is_member(&peer) {
+                if self.speaks_of(&peer, &circle) {
                     for ids in ids.chunks(IDS_MAX) {
                         self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
                     }
@@ -118,7 +118,7 @@ impl Engine {
         self.offer(self.desk.me(), &relayed);
         for (circle, ids) in by_circle(published) {
             for peer in self.ready_peers() {
-                if self.circles[&circle].is_member(&peer) {
+                if self.speaks_of(&peer, &circle) {
                     self.enqueue(peer, circle, ids.clone());
                 }
             }

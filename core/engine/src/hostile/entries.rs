@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::rig::*;
-use crate::entry::{Body, ENTRY_BYTES_MAX, entry_id};
+use crate::entry::{Body, ENTRY_BYTES_MAX, Envelope, entry_id};
 use crate::proto::entry as proto;
 use crate::proto::frame as proto_frame;
 use crate::{CircleId, DocumentId, Keyspace, Refusal};
@@ -73,7 +73,14 @@ fn key_of(rig: &Rig, who: usize) -> DeviceKey {
 fn change(rig: &mut Rig, author: usize, circle: CircleId) -> Body {
     let (id, now_ms) = (rig.entropy.bytes(), rig.now_ms);
     let incarnation = u32::from_be_bytes(rig.entropy.bytes());
-    let actor = Actor::new(*rig.devices[author].id.as_bytes(), incarnation);
+    let id_of = rig.devices[author].id;
+    let since = rig.devices[author].engine.membership(circle).expect("a member").devices[&id_of].since;
+    let stay = *since.as_bytes().first_chunk().expect("an id is longer");
+    change_as(Actor::new(*id_of.as_bytes(), stay, incarnation), id, now_ms, circle)
+}
+
+/// A change to the chat by some actor.
+fn change_as(actor: Actor, id: [u8; 6], now_ms: u64, circle: CircleId) -> Body {
     let mut document = Document::new(DocumentKind::Timeline, actor);
     document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("forged")).expect("it is short");
     let change = document.commit(now_ms).expect("something was posted");
@@ -85,7 +92,11 @@ fn change(rig: &mut Rig, author: usize, circle: CircleId) -> Body {
 }
 
 fn bundle(epoch: [u8; 32], key: [u8; 32]) -> Body {
-    Body::Keys(proto::KeyBundle { keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }] })
+    Body::Keys(proto::KeyBundle {
+        keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }],
+        operations: Vec::new(),
+        given: Vec::new(),
+    })
 }
 
 fn head(rig: &Rig, who: usize, circle: CircleId) -> [u8; 32] {
@@ -106,6 +117,78 @@ fn a_sound_forgery_is_taken() {
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert!(rig.refusals(ALICE).is_empty());
     assert_eq!(rig.messages(ALICE, circle), ["forged"]);
+}
+
+#[test]
+fn what_is_written_in_a_stay_that_never_was_is_set_aside() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let body = change_as(Actor::new(*bob.as_bytes(), [0xee; 4], 0), [1; 6], now_ms, circle);
+    let entry = Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(rig.messages(ALICE, circle), [""; 0]);
+    let set_aside = rig.devices[ALICE].engine.set_aside(circle, chat(circle), DocumentKind::Timeline);
+    let devices: Vec<_> = set_aside.expect("a member").iter().map(|change| change.device).collect();
+    assert_eq!(devices, [Some(bob)]);
+    rig.honest_exchange(circle);
+}
+
+/// How much of the chat waits, once somebody looked at it.
+fn waiting(rig: &mut Rig, who: usize, circle: CircleId) -> usize {
+    rig.messages(who, circle);
+    rig.devices[who].engine.status(circle).expect("a member").waiting
+}
+
+#[test]
+fn of_two_changes_in_one_place_all_show_one_and_keep_the_evidence() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let since = rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&bob].since;
+    let actor = Actor::new(*bob.as_bytes(), *since.as_bytes().first_chunk().expect("an id is longer"), 7);
+    let [one, other] = [[1; 6], [2; 6]].map(|id| {
+        let body = change_as(actor, id, now_ms, circle);
+        Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig)
+    });
+    // They look at it in between, and hear of the two in different orders.
+    for (who, first, second) in [(ALICE, &one, &other), (BOB, &other, &one)] {
+        rig.give(if who == ALICE { BOB } else { ALICE }, who, circle, vec![first.clone()]);
+        assert_eq!(rig.messages(who, circle).len(), 1);
+        rig.give(if who == ALICE { BOB } else { ALICE }, who, circle, vec![second.clone()]);
+    }
+    let mut seen = Vec::new();
+    for who in [ALICE, BOB] {
+        assert_eq!(waiting(&mut rig, who, circle), 1);
+        let document = rig.devices[who].engine.document(circle, chat(circle), DocumentKind::Timeline);
+        let document = document.expect("a member may read");
+        seen.push((document.heads(), document.equivocations().to_vec()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    let evidence = &seen[0].1[0];
+    assert_eq!((evidence.actor, evidence.seq, evidence.waiting.len()), (actor, 1, 1));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_change_whose_cause_never_comes_waits_and_is_counted() {
+    let (mut rig, circle) = Rig::pair();
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    let since = rig.devices[ALICE].engine.membership(circle).expect("a member").devices[&bob].since;
+    let actor = Actor::new(*bob.as_bytes(), *since.as_bytes().first_chunk().expect("an id is longer"), 7);
+    let mut document = Document::new(DocumentKind::Timeline, actor);
+    let changes = [[1; 6], [2; 6]].map(|id| {
+        document.timeline().expect("a timeline").post(now_ms, id, &Draft::text("twice")).expect("it is short");
+        document.commit(now_ms).expect("something was posted")
+    });
+    let body = Body::Changes(proto::Changes {
+        document: chat(circle).as_bytes().to_vec(),
+        kind: DocumentKind::Timeline.number().into(),
+        changes: changes[1..].to_vec(),
+    });
+    let entry = Forgery::of(&rig, BOB, &key_of(&rig, BOB), circle, body).seal(&mut rig);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(waiting(&mut rig, ALICE, circle), 1);
+    rig.honest_exchange(circle);
+    assert_eq!(waiting(&mut rig, ALICE, circle), 1);
 }
 
 #[test]
@@ -275,7 +358,6 @@ fn what_a_stranger_wrote_with_a_leaked_key_has_no_effect() {
         let rig = &mut *rig.borrow_mut();
         let (stranger, before) = (DeviceKey::from_seed(seed.into()), head(rig, ALICE, circle));
         for body in [
-            bundle([1; 32], [2; 32]),
             Body::Changes(proto::Changes { document: vec![1; 16], kind: 1, changes: Vec::new() }),
             Body::Commit(proto::Commit { parent: before.to_vec(), epoch: vec![1; 32], ..Default::default() }),
         ] {
@@ -462,7 +544,7 @@ fn commits_of_garbage_are_refused_or_wait() {
         let rig = &mut *rig.borrow_mut();
         let parent = head(rig, ALICE, circle).to_vec();
         let operations = vec![rig.first_operation(ALICE, circle)];
-        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations };
+        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations, renews: Vec::new() };
         let short = proto::Commit { parent: vec![1; 31], ..commit.clone() };
         let many = proto::Commit { operations: vec![vec![1; 32]; 4_097], ..commit.clone() };
         for (why, commit) in
@@ -471,7 +553,7 @@ fn commits_of_garbage_are_refused_or_wait() {
             let entry = rig.seal(BOB, circle, Body::Commit(commit));
             rig.refuses(ALICE, why, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
         }
-        // What it follows may be on its way.
+        // What it follows may be on its way. An epoch that this device is not in takes nobody's place.
         let waiting = held(rig, ALICE, circle);
         for commit in [
             proto::Commit { operations: vec![vec![9; 32]], ..commit.clone() },
@@ -480,7 +562,7 @@ fn commits_of_garbage_are_refused_or_wait() {
             let entry = rig.seal(BOB, circle, Body::Commit(commit));
             rig.give(BOB, ALICE, circle, vec![entry]);
         }
-        assert_eq!(held(rig, ALICE, circle), waiting + 2);
+        assert_eq!(held(rig, ALICE, circle), waiting + 1);
         rig.honest_exchange(circle);
     });
 }
@@ -491,8 +573,11 @@ fn welcomes_of_garbage_are_refused() {
     let rig = RefCell::new(rig);
     few_cases(any::<Vec<u8>>(), |message| {
         let rig = &mut *rig.borrow_mut();
-        let device = rig.devices[ALICE].id.as_bytes().to_vec();
-        let entry = rig.seal(BOB, circle, Body::Welcome(proto::Welcome { device, message }));
+        let welcome = Body::Welcome(proto::Welcome { message, operations: Vec::new() });
+        // Under a key that others have it says nothing to anybody.
+        let open = rig.seal(BOB, circle, welcome.clone());
+        rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.give(BOB, ALICE, circle, vec![open]));
+        let entry = rig.seal_direct(BOB, ALICE, circle, welcome);
         rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
         rig.honest_exchange(circle);
     });
@@ -552,7 +637,7 @@ fn a_bundle_with_one_bad_key_teaches_none() {
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32] },
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31] },
     ];
-    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys }));
+    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new() }));
     rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange(circle);
 }
@@ -568,7 +653,11 @@ fn a_flood_of_keys_neither_grows_the_keyring_for_ever_nor_keeps_anybody_from_joi
             let key = *blake3::hash(&[round.to_be_bytes(), n.to_be_bytes()].concat()).as_bytes();
             proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
         });
-        let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys: keys.collect() }));
+        let entry = rig.seal(
+            BOB,
+            circle,
+            Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new(), given: Vec::new() }),
+        );
         rig.give(BOB, ALICE, circle, vec![entry]);
         rig.settle();
     }
@@ -586,4 +675,153 @@ fn a_document_id_of_no_length_that_there_is_is_refused() {
         rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     }
     assert_eq!(DocumentId::try_from(&[1; 15][..]).map_err(|error| error.to_string()), Err("not a document id".into()));
+}
+
+#[test]
+fn a_key_is_not_hidden_by_what_is_said_of_its_epoch() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let key = ContentKey::from_bytes([7; 32].into());
+    // Only Alice has it, as one of the epoch that all are in.
+    let entry = rig.seal_direct(BOB, ALICE, circle, bundle(head(&rig, ALICE, circle), [7; 32]));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert!(rig.devices[CAROL].engine.circles[&circle].content_key(&key.key_id()).is_some());
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
+    let (mut rig, circle) = Rig::pair();
+    let said = rig.seal_under(BOB, circle, &ContentKey::from_bytes([7; 32].into()), bundle([1; 32], [2; 32]));
+    rig.give(BOB, ALICE, circle, vec![said]);
+    assert_eq!(held(&rig, ALICE, circle), 1);
+    let keys = (0..17_000_u32).map(|n| {
+        let key = *blake3::hash(&n.to_be_bytes()).as_bytes();
+        proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
+    });
+    let flood = rig.seal(
+        BOB,
+        circle,
+        Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new(), given: Vec::new() }),
+    );
+    let entry = rig.seal(BOB, circle, bundle([3; 32], [7; 32]));
+    rig.give(BOB, ALICE, circle, vec![flood]);
+    assert_eq!(held(&rig, ALICE, circle), 1);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(held(&rig, ALICE, circle), 0);
+}
+
+#[test]
+fn a_flood_that_waits_makes_room_for_what_others_bring() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, BOB);
+    rig.listen(ALICE, BOB);
+    rig.listen(ALICE, CAROL);
+    let key = |n: u32| ContentKey::from_bytes((*blake3::hash(&n.to_be_bytes()).as_bytes()).into());
+    let bytes = crate::HELD_BYTES_MAX / 80;
+    let long = |n| proto::Changes { document: vec![1; 16], kind: 1, changes: vec![vec![n; bytes - 4_096]] };
+    for n in 0..90 {
+        let entry = rig.seal_under(BOB, circle, &key(n.into()), Body::Changes(long(n)));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        rig.drain(ALICE);
+    }
+    let full = held(&rig, ALICE, circle);
+    assert!(full < 90 && rig.refusals(ALICE).contains_key(&Refusal::TooManyHeld));
+    let entry = rig.seal_under(CAROL, circle, &key(99), Body::Changes(long(99)));
+    let id = entry_id(&entry);
+    rig.give(CAROL, ALICE, circle, vec![entry]);
+    rig.drain(ALICE);
+    assert!(rig.entry_ids(ALICE, circle).contains(&id));
+    assert_eq!(held(&rig, ALICE, circle), full);
+}
+
+// For one device.
+
+#[test]
+fn what_is_for_one_device_is_carried_by_all_and_opened_by_it_alone() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, CAROL);
+    let before = [rig.keys(ALICE, circle), rig.keys(CAROL, circle)];
+    let entry = rig.seal_direct(BOB, CAROL, circle, bundle([9; 32], [7; 32]));
+    let id = entry_id(&entry);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert!(rig.entry_ids(ALICE, circle).contains(&id));
+    assert_eq!((rig.keys(ALICE, circle), held(&rig, ALICE, circle)), (before[0], 0));
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    assert!(rig.entry_ids(CAROL, circle).contains(&id));
+    assert_eq!(rig.keys(CAROL, circle), before[1] + 1);
+}
+
+#[test]
+fn what_is_for_a_device_that_nobody_knows_waits() {
+    let mut rig = Rig::new(&["Alice", "Bob", "Carol"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    let entry = rig.seal_direct(BOB, CAROL, circle, bundle([9; 32], [7; 32]));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert_eq!(held(&rig, ALICE, circle), 1);
+    rig.invite(ALICE, circle, CAROL);
+    assert_eq!(held(&rig, ALICE, circle), 0);
+    let key = ContentKey::from_bytes([7; 32].into());
+    assert!(rig.devices[CAROL].engine.circles[&circle].content_key(&key.key_id()).is_some());
+}
+
+#[test]
+fn what_takes_effect_cannot_be_said_to_one_device() {
+    let (mut rig, circle) = Rig::pair();
+    let operation = Body::Operation(rig.first_operation(BOB, circle));
+    let changes = Body::Changes(proto::Changes { document: vec![1; 16], kind: 1, changes: Vec::new() });
+    for body in [operation, changes, Body::Commit(proto::Commit::default())] {
+        let entry = rig.seal_direct(BOB, ALICE, circle, body);
+        rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    }
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn an_altered_direct_entry_is_refused() {
+    let (mut rig, circle) = Rig::pair();
+    let entry = rig.seal_direct(BOB, ALICE, circle, bundle([9; 32], [7; 32]));
+    let sound = proto::Envelope::decode(entry.as_slice()).expect("it was just made");
+    let mut altered = Vec::new();
+    for place in [0, 40, 100, sound.ciphertext.len() - 1] {
+        let mut envelope = sound.clone();
+        envelope.ciphertext[place] ^= 1;
+        altered.push(envelope);
+    }
+    altered.push(proto::Envelope { hour: sound.hour + 1, ..sound.clone() });
+    altered.push(proto::Envelope { salt: vec![1; 32], ..sound.clone() });
+    altered.push(proto::Envelope { ciphertext: sound.ciphertext[..90].to_vec(), ..sound.clone() });
+    let before = rig.keys(ALICE, circle);
+    for envelope in altered {
+        let bytes = envelope.encode_to_vec();
+        rig.refuses(ALICE, Refusal::BadSeal, |rig| rig.give(BOB, ALICE, circle, vec![bytes]));
+    }
+    // What was for somebody else, under this device's tag.
+    let foreign = rig.seal_direct(ALICE, BOB, circle, bundle([9; 32], [7; 32]));
+    let foreign = proto::Envelope::decode(foreign.as_slice()).expect("it was just made");
+    let bytes = proto::Envelope { tag: sound.tag, ..foreign }.encode_to_vec();
+    rig.refuses(ALICE, Refusal::BadSeal, |rig| rig.give(BOB, ALICE, circle, vec![bytes]));
+    assert_eq!(rig.keys(ALICE, circle), before);
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_direct_entry_in_anothers_name_is_refused() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let to = (rig.devices[ALICE].id, rig.devices[ALICE].key.noise_public());
+    let author = rig.devices[CAROL].id.as_bytes().to_vec();
+    let body = Some(bundle([9; 32], [7; 32]));
+    let entry = proto::Entry { circle: circle.as_bytes().to_vec(), author, body }.encode_to_vec();
+    let (now_ms, key) = (rig.now_ms, DeviceKey::from_seed(rig.devices[BOB].key.seed().clone()));
+    let forged = Envelope::seal_direct_entry(circle, &key, (to.0, &to.1), entry, now_ms, &mut rig.entropy);
+    let forged = forged.expect("it is small").bytes;
+    rig.refuses(ALICE, Refusal::BadSignature, |rig| rig.give(BOB, ALICE, circle, vec![forged]));
+    rig.honest_exchange(circle);
 }

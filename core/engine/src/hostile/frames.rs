@@ -99,7 +99,10 @@ fn a_stranger_is_heard_on_the_join_channel_only() {
     rig.invite(ALICE, circle, BOB);
     rig.connect(ALICE, CAROL);
     rig.settle();
-    let hello = (Channel::Sync, Body::Hello(proto::Hello { version: 1, devices: Vec::new(), reply: false }));
+    let hello = (
+        Channel::Sync,
+        Body::Hello(proto::Hello { version: 1, devices: Vec::new(), reply: false, circles: Vec::new() }),
+    );
     for (channel, body) in about(bytes(circle)).into_iter().chain([hello]) {
         rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.say(CAROL, ALICE, channel, body));
     }
@@ -246,9 +249,9 @@ fn altered_and_repeated_frames_of_honest_devices_do_no_harm() {
 
 // Hello.
 
-fn hello(devices: Vec<(Vec<u8>, Vec<String>)>) -> Body {
+fn hello(circle: CircleId, devices: Vec<(Vec<u8>, Vec<String>)>) -> Body {
     let devices = devices.into_iter().map(|(device, addresses)| proto::DeviceAddresses { device, addresses }).collect();
-    Body::Hello(proto::Hello { version: 1, devices, reply: false })
+    Body::Hello(proto::Hello { version: 1, devices, reply: false, circles: circle.as_bytes().to_vec() })
 }
 
 #[test]
@@ -263,7 +266,7 @@ fn a_hello_out_of_bounds_is_refused_as_a_whole() {
         (Refusal::Oversized, vec![(bob, Vec::new()); HELLO_DEVICES_MAX]),
     ] {
         let devices = [vec![good.clone()], bad].concat();
-        rig.refuses(ALICE, why, |rig| rig.say(BOB, ALICE, Channel::Sync, hello(devices)));
+        rig.refuses(ALICE, why, |rig| rig.say(BOB, ALICE, Channel::Sync, hello(circle, devices)));
     }
     assert!(rig.devices[ALICE].engine.known_addresses().is_empty());
     rig.honest_exchange(circle);
@@ -275,10 +278,10 @@ fn nobody_makes_another_unreachable_by_a_hello() {
     let carol = rig.devices[CAROL].id;
     let stranger = DeviceKey::generate(&mut Entropy::from_seed([1; 32])).id();
     let at = |n: usize| format!("/ip4/192.0.2.{n}/tcp/1");
-    let says = |addresses: Vec<String>| hello(vec![(carol.as_bytes().to_vec(), addresses)]);
+    let says = |addresses: Vec<String>| hello(circle, vec![(carol.as_bytes().to_vec(), addresses)]);
     rig.say(CAROL, ALICE, Channel::Sync, says(vec![at(1)]));
     rig.say(BOB, ALICE, Channel::Sync, says((2..18).map(at).collect()));
-    rig.say(BOB, ALICE, Channel::Sync, hello(vec![(stranger.as_bytes().to_vec(), vec![at(1)])]));
+    rig.say(BOB, ALICE, Channel::Sync, hello(circle, vec![(stranger.as_bytes().to_vec(), vec![at(1)])]));
     rig.settle();
     let known = rig.devices[ALICE].engine.known_addresses();
     assert_eq!((known[&carol][0].clone(), known[&carol].len()), (at(1), ADDRESSES_MAX));
@@ -314,7 +317,7 @@ fn who_reads_nothing_is_answered_only_so_often() {
     for _ in 0..4 * UNREAD_FRAMES_MAX {
         let step = proto::Reconcile { circle: bytes(circle), initiator: true, message: message.clone() };
         // To begin anew with a hello helps nobody.
-        for body in [Body::Reconcile(step), hello(Vec::new())] {
+        for body in [Body::Reconcile(step), hello(circle, Vec::new())] {
             rig.say(BOB, ALICE, Channel::Sync, body);
             frames += stalled(&mut rig, ALICE);
         }
@@ -464,4 +467,58 @@ fn a_manifest_that_is_not_the_files_ends_the_fetch() {
         }
         rig.honest_exchange(circle);
     });
+}
+
+// Verification.
+
+fn verify(circle: CircleId, session: u8, step: proto::verify::Step) -> Body {
+    Body::Verify(proto::Verify { circle: circle.as_bytes().to_vec(), session: vec![session; 16], step: Some(step) })
+}
+
+fn message(kind: u8, filler: u8) -> proto::verify::Step {
+    proto::verify::Step::Message([&[kind], [filler; 32].as_slice()].concat())
+}
+
+#[test]
+fn a_step_of_a_verification_out_of_turn_is_refused() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let garbage = proto::verify::Step::Message(vec![9; 33]);
+    rig.refuses(ALICE, Refusal::Malformed, |rig| {
+        rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, garbage.clone()))
+    });
+    let verdict = proto::verify::Step::Verdict;
+    for step in [message(2, 1), message(3, 1), verdict(1), verdict(2)] {
+        let body = verify(circle, 1, step);
+        rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(BOB, ALICE, Channel::Sync, body));
+    }
+    // A request waits for the user; nothing that follows counts before.
+    rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, message(1, 1)));
+    let bob = rig.devices[BOB].id;
+    assert_eq!(rig.devices[ALICE].engine.verification_step(bob), Some(crate::VerificationStep::Requested));
+    for step in [message(3, 1), verdict(1)] {
+        let body = verify(circle, 1, step);
+        rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(BOB, ALICE, Channel::Sync, body));
+    }
+    // Carol cannot speak for Bob, nor one session for another.
+    let body = verify(circle, 1, verdict(2));
+    rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(CAROL, ALICE, Channel::Sync, body));
+    let body = verify(circle, 2, verdict(2));
+    rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.say(BOB, ALICE, Channel::Sync, body));
+    assert_eq!(rig.devices[ALICE].engine.verification_step(bob), Some(crate::VerificationStep::Requested));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_reveal_that_was_not_committed_to_ends_the_verification() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, message(1, 1)));
+    let (bob, now_ms) = (rig.devices[BOB].id, rig.now_ms);
+    rig.devices[ALICE].engine.accept_verification(bob, now_ms).expect("Bob asked");
+    rig.settle();
+    rig.say(BOB, ALICE, Channel::Sync, verify(circle, 1, message(3, 1)));
+    assert_eq!(rig.devices[ALICE].engine.verification_step(bob), None);
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    let verification = rig.devices[ALICE].engine.verification(circle, person).expect("she is in");
+    assert_eq!(verification, crate::Verification::Unverified);
+    rig.honest_exchange(circle);
 }

@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use super::rig::*;
 use crate::engine::join::{HANDSHAKE_MS, HANDSHAKES_MAX, prologue};
-use crate::membership::{Action, DeviceEntry, KeyPackages, Log, Operation, PersonEntry, Role};
+use crate::membership::{Action, DeviceEntry, KeyPackages, Log, Operation, PersonEntry, Role, Scope};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::answer::Body as Answer;
 use crate::proto::invitation::join_frame::Body as Frame;
@@ -109,7 +109,7 @@ fn newcomer(rig: &mut Rig) -> (PersonKey, PersonEntry) {
     let packages = packages(device, &mut rig.entropy);
     let entry = DeviceEntry::new(&person, device, "phone", packages);
     let name = "Bob".to_owned();
-    let newcomer = PersonEntry { person: person.id(), name, devices: vec![entry], invitation: None };
+    let newcomer = PersonEntry { person: person.id(), name, devices: vec![entry], invitation: None, recovery: None };
     (person, newcomer)
 }
 
@@ -421,10 +421,21 @@ impl Host {
     fn new(rig: &mut Rig) -> Self {
         let (person, device) = (PersonKey::generate(&mut rig.entropy), &rig.devices[ALICE].key);
         let entry = DeviceEntry::new(&person, device, "phone", KeyPackages::default());
-        let founder =
-            PersonEntry { person: person.id(), name: "Alice".to_owned(), devices: vec![entry], invitation: None };
-        let genesis = Action::Genesis { name: "Trap".to_owned(), nonce: rig.entropy.bytes(), founder, parent: None };
-        let log = Log::found(device, genesis).expect("anybody may");
+        let founder = PersonEntry {
+            person: person.id(),
+            name: "Alice".to_owned(),
+            devices: vec![entry],
+            invitation: None,
+            recovery: None,
+        };
+        let genesis = Action::Genesis {
+            name: "Trap".to_owned(),
+            nonce: rig.entropy.bytes(),
+            founder,
+            parent: None,
+            scope: Scope::Nested,
+        };
+        let log = Log::found(device, genesis, 0).expect("anybody may");
         let circle = log.circle();
         let group = SealedSecret.create(device, circle.as_bytes(), &mut rig.entropy);
         let link = InviteLink {
@@ -476,7 +487,7 @@ impl Host {
     /// What an honest inviter would answer.
     fn honest(&self, rig: &mut Rig, newcomer: &PersonEntry) -> proto::Accepted {
         let add = Action::AddPerson { newcomer: newcomer.clone(), role: Role::Member };
-        let add = self.log.new_operation(&rig.devices[ALICE].key, add).expect("an owner may");
+        let add = self.log.new_operation(&rig.devices[ALICE].key, add, 0).expect("an owner may");
         let operations = self.log.operations().map(Operation::encode).chain([add.encode()]).collect();
         proto::Accepted {
             signature: Vec::new(),

@@ -330,6 +330,14 @@ impl Rig {
         Envelope::seal(circle, device, key, body, self.now_ms, &mut self.entropy).expect("it is small").bytes
     }
 
+    /// Seals what `author` says to one device alone.
+    pub(super) fn seal_direct(&mut self, author: usize, recipient: usize, circle: CircleId, body: Body) -> Vec<u8> {
+        let to = (self.devices[recipient].id, &self.devices[recipient].key.noise_public());
+        let device = &self.devices[author].key;
+        let envelope = Envelope::seal_direct(circle, device, to, body, self.now_ms, &mut self.entropy);
+        envelope.expect("it is small").bytes
+    }
+
     /// The key of the head of `who`.
     pub(super) fn head_key(&self, who: usize, circle: CircleId) -> ContentKey {
         let circle = &self.devices[who].engine.circles[&circle];

@@ -1,6 +1,8 @@
 //! What an operation does, and who it speaks of.
 
-use clave_crypto::{CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, PersonId, PersonKey, Signature};
+use clave_crypto::{
+    CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, NoisePublicKey, PersonId, PersonKey, Signature,
+};
 
 use super::rights::Role;
 use crate::{CircleId, InvitationId, OperationId};
@@ -17,8 +19,10 @@ pub enum Action {
         nonce: [u8; 16],
         /// The first owner. The operation is signed by one of the devices named here.
         founder: PersonEntry,
-        /// The circle that this one belongs to, by reference only.
+        /// The space that this circle belongs to, by reference only. None: it is a space itself.
         parent: Option<CircleId>,
+        /// What belonging there means for who is in. A space is never [`Scope::Isolated`].
+        scope: Scope,
     },
     /// Brings somebody in, or back in. Their devices of an earlier stay do not return unless named again.
     AddPerson {
@@ -32,12 +36,22 @@ pub enum Action {
         /// The device.
         device: DeviceEntry,
     },
+    /// A person who holds their recovery phrase brings a new device in. The only operation that introduces its own
+    /// author: it is written by the device itself, for when no other is left, or none can be trusted.
+    RecoverDevice {
+        /// The device, which was named by no operation before.
+        device: DeviceEntry,
+        /// Over [`recovery_message`], in [`Domain::Recovery`], by the recovery key that the person's admission names.
+        recovery_signature: Signature,
+    },
     /// Removes somebody with all their devices; removing oneself is leaving.
     RevokePerson {
         /// Who.
         person: PersonId,
         /// Of what they did at the same time: this, and what came before it, is to stand.
         keep_heads: Vec<OperationId>,
+        /// Of what they wrote: these Automerge changes, and what they build on, are to stay in their documents.
+        keep_changes: Vec<[u8; 32]>,
     },
     /// Removes one device.
     RevokeDevice {
@@ -45,6 +59,8 @@ pub enum Action {
         device: DeviceId,
         /// Of what it did at the same time: this, and what came before it, is to stand.
         keep_heads: Vec<OperationId>,
+        /// Of what it wrote: these Automerge changes, and what they build on, are to stay in their documents.
+        keep_changes: Vec<[u8; 32]>,
     },
     /// Gives somebody another role. A lower one also sets aside what they did at the same time by the higher one.
     SetRole {
@@ -78,6 +94,10 @@ pub enum Action {
     EndGrant {
         /// The guest.
         person: PersonId,
+        /// Of what they did at the same time: this, and what came before it, is to stand.
+        keep_heads: Vec<OperationId>,
+        /// Of what they wrote: these Automerge changes, and what they build on, are to stay in their documents.
+        keep_changes: Vec<[u8; 32]>,
     },
     /// States the key packages by which the author's device can be added to the key agreement, replacing earlier ones.
     PublishKeyPackages {
@@ -107,6 +127,16 @@ pub enum Action {
     },
 }
 
+/// Who of a circle's own roster is in it in effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Whoever is also in the space.
+    #[default]
+    Nested,
+    /// Everybody: for people from outside the space.
+    Isolated,
+}
+
 /// Key packages of one device (RFC 9420, section 10), encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPackages {
@@ -121,8 +151,10 @@ pub struct KeyPackages {
 pub struct DeviceEntry {
     /// The person's word that it is theirs.
     pub certificate: DeviceCertificate,
-    /// The device's word that it is that person's.
+    /// The device's word that it is that person's, and has that Noise key.
     pub consent: Signature,
+    /// The key to which entries for this device alone are sealed.
+    pub noise: NoisePublicKey,
     /// What the person calls it.
     pub name: String,
     /// How to add it to the key agreement.
@@ -136,15 +168,21 @@ impl DeviceEntry {
         Self {
             certificate: person.certify(device.id()),
             consent: Self::consent(device, person.id()),
+            noise: device.noise_public(),
             name: name.into(),
             key_packages,
         }
     }
 
-    /// The device's word that it is `person`'s, for when the two keys are on different machines.
+    /// The device's word that it is `person`'s and has the Noise key that follows from its own, for when the two keys are
+    /// on different machines.
     #[must_use]
     pub fn consent(device: &DeviceKey, person: PersonId) -> Signature {
-        device.sign(Domain::DeviceConsent, person.as_bytes())
+        device.sign(Domain::DeviceConsent, &Self::consented(person, &device.noise_public()))
+    }
+
+    fn consented(person: PersonId, noise: &NoisePublicKey) -> Vec<u8> {
+        [person.as_bytes().as_slice(), noise.as_bytes()].concat()
     }
 
     /// The device.
@@ -159,8 +197,8 @@ impl DeviceEntry {
     /// [`CryptoError::BadSignature`] if one of the two was not given.
     pub fn verify(&self) -> Result<(), CryptoError> {
         self.certificate.verify()?;
-        let person = self.certificate.person;
-        self.certificate.device.verify(Domain::DeviceConsent, person.as_bytes(), &self.consent)
+        let consented = Self::consented(self.certificate.person, &self.noise);
+        self.certificate.device.verify(Domain::DeviceConsent, &consented, &self.consent)
     }
 }
 
@@ -175,6 +213,40 @@ pub struct PersonEntry {
     pub devices: Vec<DeviceEntry>,
     /// The invitation that they took.
     pub invitation: Option<InvitationId>,
+    /// The key by which they can bring a device in when all others are lost.
+    pub recovery: Option<RecoveryCertificate>,
+}
+
+/// A person's word on who may bring in devices in their name: whoever has this key, which derives from their recovery
+/// phrase and is on none of their devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryCertificate {
+    /// The public half (Ed25519).
+    pub key: [u8; 32],
+    /// The person's signature over it.
+    pub signature: Signature,
+}
+
+impl RecoveryCertificate {
+    /// Names a recovery key by its public half.
+    #[must_use]
+    pub fn new(person: &PersonKey, key: [u8; 32]) -> Self {
+        Self { key, signature: person.certify_recovery(&key) }
+    }
+
+    /// Checks that `person` made this statement.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadSignature`] if not.
+    pub fn verify(&self, person: PersonId) -> Result<(), CryptoError> {
+        person.verify(Domain::RecoveryCertificate, &self.key, &self.signature)
+    }
+}
+
+/// What a recovery key signs, in [`Domain::Recovery`], to bring a device into a circle.
+#[must_use]
+pub fn recovery_message(circle: CircleId, device: DeviceId, person: PersonId) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), device.as_bytes(), person.as_bytes()].concat()
 }
 
 impl Action {
@@ -184,9 +256,27 @@ impl Action {
             Self::Genesis { founder: entry, .. }
             | Self::AddPerson { newcomer: entry, .. }
             | Self::Grant { guest: entry, .. } => (Some(entry), &entry.devices),
-            Self::AddDevice { device } => (None, std::slice::from_ref(device)),
+            Self::AddDevice { device } | Self::RecoverDevice { device, .. } => (None, std::slice::from_ref(device)),
             _ => (None, &[]),
         }
+    }
+
+    /// Removes somebody; nothing they did or wrote at the same time is kept.
+    #[must_use]
+    pub fn revoke_person(person: PersonId) -> Self {
+        Self::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() }
+    }
+
+    /// Removes a device; nothing it did or wrote at the same time is kept.
+    #[must_use]
+    pub fn revoke_device(device: DeviceId) -> Self {
+        Self::RevokeDevice { device, keep_heads: Vec::new(), keep_changes: Vec::new() }
+    }
+
+    /// Ends a guest's stay; nothing they did or wrote at the same time is kept.
+    #[must_use]
+    pub fn end_grant(person: PersonId) -> Self {
+        Self::EndGrant { person, keep_heads: Vec::new(), keep_changes: Vec::new() }
     }
 
     /// What the operation would let stand of what its target did at the same time.
@@ -194,8 +284,19 @@ impl Action {
         match self {
             Self::RevokePerson { keep_heads, .. }
             | Self::RevokeDevice { keep_heads, .. }
+            | Self::EndGrant { keep_heads, .. }
             | Self::SetRole { keep_heads, .. }
             | Self::SetPolicy { keep_heads, .. } => keep_heads,
+            _ => &[],
+        }
+    }
+
+    /// The changes that the operation would keep of whom it removes.
+    pub(crate) fn keep_changes(&self) -> &[[u8; 32]] {
+        match self {
+            Self::RevokePerson { keep_changes, .. }
+            | Self::RevokeDevice { keep_changes, .. }
+            | Self::EndGrant { keep_changes, .. } => keep_changes,
             _ => &[],
         }
     }

@@ -1,12 +1,14 @@
 //! From verdicts to the [`Membership`] that people see.
 
+use std::collections::BTreeMap;
+
 use clave_crypto::{DeviceId, PersonId};
 
-use super::action::{Action, KeyPackages};
+use super::action::{Action, DeviceEntry, KeyPackages, RecoveryCertificate};
 use super::evaluate::{Evaluation, Verdict};
 use super::graph::Graph;
 use super::reason::SetAside;
-use super::roster::{Device, Former, Membership, Person, Seniority};
+use super::roster::{Device, Former, Membership, Person, Seniority, Stay};
 use super::state::View;
 
 impl Evaluation {
@@ -15,17 +17,19 @@ impl Evaluation {
         let mut membership = Membership::default();
         for device in graph.devices.keys() {
             self.refresh_device(graph, *device, &mut membership);
+            self.refresh_stays(graph, *device, &mut membership);
         }
         for person in graph.people.keys() {
             self.refresh_person(graph, *person, &mut membership);
         }
         for key in graph.policies.keys() {
-            if let Some(value) = self.policy(graph, key, &self.view()) {
-                membership.policies.insert(key.clone(), value.to_owned());
-            }
+            self.refresh_policy(graph, key, &mut membership);
         }
         self.refresh_name(graph, &mut membership);
         for index in graph.in_order() {
+            if self.standing(index, &self.view()).is_some() {
+                membership.kept_changes.extend(graph.action(index).keep_changes());
+            }
             membership.set_aside.extend(self.set_aside(graph, index));
         }
         membership
@@ -40,10 +44,11 @@ impl Evaluation {
             membership.set_aside.insert(after, set_aside);
         }
         let operation = &graph.node(index).operation;
-        let (person, devices) = operation.action().introduces();
-        for device in devices {
-            self.refresh_device(graph, device.device(), membership);
+        if self.standing(index, &self.view()).is_some() {
+            membership.kept_changes.extend(operation.action().keep_changes());
         }
+        let (person, devices) = operation.action().introduces();
+        self.refresh_all(devices.iter().map(DeviceEntry::device), graph, membership);
         if let Some(entry) = person {
             self.refresh_person(graph, entry.person, membership);
         }
@@ -51,9 +56,34 @@ impl Evaluation {
             Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => {
                 self.refresh_device(graph, operation.author(), membership);
             }
-            Action::SetProfile { person, .. } => self.refresh_person(graph, *person, membership),
+            Action::SetProfile { person, .. } | Action::SetRole { person, .. } => {
+                self.refresh_person(graph, *person, membership);
+            }
+            Action::RevokeDevice { device, .. } => self.refresh_all([*device], graph, membership),
+            Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
+                self.refresh_all(graph.people[person].devices.iter().copied(), graph, membership);
+                self.refresh_person(graph, *person, membership);
+            }
+            Action::SetPolicy { key, .. } => self.refresh_policy(graph, key, membership),
             Action::Rename { .. } => self.refresh_name(graph, membership),
             _ => {}
+        }
+    }
+
+    /// Some devices, and whose they are or were.
+    fn refresh_all(&self, devices: impl IntoIterator<Item = DeviceId>, graph: &Graph, membership: &mut Membership) {
+        for device in devices {
+            self.refresh_device(graph, device, membership);
+            self.refresh_stays(graph, device, membership);
+            for (_, person) in &graph.devices[&device].introductions {
+                self.refresh_person(graph, *person, membership);
+            }
+        }
+    }
+
+    fn refresh_policy(&self, graph: &Graph, key: &str, membership: &mut Membership) {
+        if let Some(value) = self.policy(graph, key, &self.view()) {
+            membership.policies.insert(key.to_owned(), value.to_owned());
         }
     }
 
@@ -63,8 +93,36 @@ impl Evaluation {
 
     /// The latest of operations that stand.
     fn latest(&self, graph: &Graph, operations: impl IntoIterator<Item = usize>) -> Option<usize> {
-        let standing = operations.into_iter().filter(|index| self.standing(*index, &self.view()).is_some());
+        self.latest_seen(graph, operations, &self.view())
+    }
+
+    fn latest_seen(
+        &self,
+        graph: &Graph,
+        operations: impl IntoIterator<Item = usize>,
+        view: &View<'_>,
+    ) -> Option<usize> {
+        let standing = operations.into_iter().filter(|index| self.standing(*index, view).is_some());
         standing.max_by_key(|index| graph.place(*index))
+    }
+
+    /// How somebody was called, in what a view shows; or else when they were first heard of.
+    pub(crate) fn person_name(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<String> {
+        let about = graph.people.get(&person)?;
+        let first = || about.introductions.iter().copied().min_by_key(|index| graph.place(*index));
+        let naming = about.profiles.iter().chain(&about.introductions).copied();
+        match graph.action(self.latest_seen(graph, naming, view).or_else(first)?) {
+            Action::SetProfile { name, .. } => Some(name.clone()),
+            action => action.introduces().0.map(|entry| entry.name.clone()),
+        }
+    }
+
+    /// How a device was called, in what a view shows; or else when it was first heard of.
+    pub(crate) fn device_name(&self, graph: &Graph, device: DeviceId, view: &View<'_>) -> Option<String> {
+        let introductions = || graph.devices.get(&device).into_iter().flat_map(|about| &about.introductions);
+        let first = || introductions().map(|(index, _)| *index).min_by_key(|index| graph.place(*index));
+        let index = self.latest_seen(graph, introductions().map(|(index, _)| *index), view).or_else(first)?;
+        Some(device_name(graph.action(index), device))
     }
 
     fn set_aside(&self, graph: &Graph, index: usize) -> Option<SetAside> {
@@ -82,8 +140,9 @@ impl Evaluation {
         if let Some(Action::Genesis { name, .. } | Action::Rename { name }) = latest.map(|index| graph.action(index)) {
             membership.name.clone_from(name);
         }
-        if let Some(Action::Genesis { parent, .. }) = graph.nodes.first().map(|node| node.operation.action()) {
+        if let Some(Action::Genesis { parent, scope, .. }) = graph.nodes.first().map(|node| node.operation.action()) {
             membership.parent = *parent;
+            membership.scope = *scope;
         }
     }
 
@@ -92,12 +151,7 @@ impl Evaluation {
         membership.people.remove(&person);
         membership.former_people.remove(&person);
         let Some(latest) = self.latest(graph, about.introductions.iter().copied()) else { return };
-        let named = self.latest(graph, about.profiles.iter().chain(&about.introductions).copied());
-        let name = match named.map(|index| graph.action(index)) {
-            Some(Action::SetProfile { name, .. }) => name.clone(),
-            Some(action) => action.introduces().0.map(|entry| entry.name.clone()).unwrap_or_default(),
-            None => String::new(),
-        };
+        let name = self.person_name(graph, person, &view).unwrap_or_default();
         if let Some(here) = self.person(graph, person, &view) {
             let (depth, operation) = graph.place(here.given);
             let whose = |device: &&DeviceId| membership.devices.get(*device).is_some_and(|d| d.person == person);
@@ -107,6 +161,7 @@ impl Evaluation {
                 seniority: Seniority { depth, operation },
                 since: graph.id(here.since),
                 expires_ms: here.expires_ms,
+                recovery: self.recovery(graph, person, &view),
                 devices: about.devices.iter().filter(whose).copied().collect(),
             };
             membership.people.insert(person, person_now);
@@ -116,6 +171,13 @@ impl Evaluation {
                 membership.former_people.insert(person, Former { name, by: graph.id(by) });
             }
         }
+    }
+
+    /// The recovery key of the last admission by which a person is in that names one.
+    fn recovery(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<RecoveryCertificate> {
+        let naming = self.admissions(graph, person, view).filter(|index| graph.recovery_key(*index).is_some());
+        let (entry, _) = graph.action(naming.max_by_key(|index| graph.place(*index))?).introduces();
+        entry?.recovery
     }
 
     fn refresh_device(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
@@ -136,8 +198,18 @@ impl Evaluation {
                 Action::Acknowledge { epoch } => Some(*epoch),
                 _ => None,
             });
-            let (name, since) = (device_name(graph.action(since), device), graph.id(since));
-            membership.devices.insert(device, Device { person, name, since, key_packages, acknowledged });
+            let entry = device_entry(graph.action(since), device).expect("that operation brought it in");
+            let current = Device {
+                person,
+                name: entry.name.clone(),
+                since: graph.id(since),
+                certificate: entry.certificate,
+                consent: entry.consent,
+                key_packages,
+                noise: entry.noise,
+                acknowledged,
+            };
+            membership.devices.insert(device, current);
             return;
         }
         let Some(latest) = self.latest(graph, introductions()) else {
@@ -152,20 +224,39 @@ impl Evaluation {
             membership.former_devices.insert(device, Former { name, by: graph.id(by) });
         }
     }
+
+    fn refresh_stays(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {
+        let (about, view) = (&graph.devices[&device], self.view());
+        let mut stays = BTreeMap::new();
+        for (index, person) in about.introductions.iter().copied().filter(|(index, _)| view.past.contains(*index)) {
+            let ended = |removals: &[usize]| self.ended_by(graph, index, removals, &view).is_some();
+            let stay = if self.standing(index, &view).is_none() {
+                Stay::SetAside
+            } else if ended(&about.removals) || ended(&graph.people[&person].removals) {
+                Stay::Ended
+            } else {
+                Stay::InStanding
+            };
+            stays.insert(graph.id(index), stay);
+        }
+        let not_in_standing = |stays: &BTreeMap<_, _>| stays.values().filter(|stay| **stay != Stay::InStanding).count();
+        membership.stays_not_in_standing += not_in_standing(&stays);
+        let before = if stays.is_empty() { None } else { membership.stays.insert(device, stays) };
+        membership.stays_not_in_standing -= before.map_or(0, |before| not_in_standing(&before));
+    }
+}
+
+fn device_entry(action: &Action, device: DeviceId) -> Option<&DeviceEntry> {
+    action.introduces().1.iter().find(|entry| entry.device() == device)
 }
 
 fn device_name(action: &Action, device: DeviceId) -> String {
-    let (_, devices) = action.introduces();
-    devices.iter().find(|entry| entry.device() == device).map(|entry| entry.name.clone()).unwrap_or_default()
+    device_entry(action, device).map(|entry| entry.name.clone()).unwrap_or_default()
 }
 
 fn key_packages(action: &Action, device: DeviceId) -> KeyPackages {
     match action {
         Action::PublishKeyPackages { key_packages } => key_packages.clone(),
-        action => {
-            let (_, devices) = action.introduces();
-            let entry = devices.iter().find(|entry| entry.device() == device);
-            entry.map(|entry| entry.key_packages.clone()).unwrap_or_default()
-        }
+        action => device_entry(action, device).map(|entry| entry.key_packages.clone()).unwrap_or_default(),
     }
 }

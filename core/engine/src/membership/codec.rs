@@ -1,9 +1,10 @@
 //! Actions to protobuf and back. What does not read back exactly is [`Action::Unknown`].
 
-use clave_crypto::{DeviceCertificate, DeviceId, PersonId, Signature};
+use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 use prost::Message;
 
-use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry};
+use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
+use super::policy::Policy;
 use super::rights::Role;
 use crate::{CircleId, InvitationId, OperationId};
 
@@ -20,28 +21,33 @@ pub const ENTRY_DEVICES_MAX: usize = 32;
 pub const KEY_PACKAGES_MAX: usize = 32;
 /// The most operations that a `keep_heads` names.
 pub const KEEP_HEADS_MAX: usize = 64;
+/// The most changes that a `keep_changes` names.
+pub const KEEP_CHANGES_MAX: usize = 4096;
 
 impl Action {
     /// The kind and payload that stand for the action on the wire.
     pub(crate) fn encode(&self) -> (u32, Vec<u8>) {
         match self {
-            Self::Genesis { name, nonce, founder, parent } => {
+            Self::Genesis { name, nonce, founder, parent, scope } => {
                 let parent = parent.map(|circle| circle.as_bytes().to_vec());
                 let founder = Some(founder.into());
-                (1, proto::Genesis { name: name.clone(), nonce: nonce.to_vec(), founder, parent }.encode_to_vec())
+                let (name, nonce, isolated) = (name.clone(), nonce.to_vec(), *scope == Scope::Isolated);
+                (1, proto::Genesis { name, nonce, founder, parent, isolated }.encode_to_vec())
             }
             Self::AddPerson { newcomer, role } => {
                 let role = role.number().into();
                 (2, proto::AddPerson { newcomer: Some(newcomer.into()), role }.encode_to_vec())
             }
             Self::AddDevice { device } => (3, proto::AddDevice { device: Some(device.into()) }.encode_to_vec()),
-            Self::RevokePerson { person, keep_heads } => {
-                let person = person.as_bytes().to_vec();
-                (4, proto::RevokePerson { person, keep_heads: encode_heads(keep_heads) }.encode_to_vec())
+            Self::RevokePerson { person, keep_heads, keep_changes } => {
+                let (person, keep_heads) = (person.as_bytes().to_vec(), encode_heads(keep_heads));
+                let keep_changes = encode_changes(keep_changes);
+                (4, proto::RevokePerson { person, keep_heads, keep_changes }.encode_to_vec())
             }
-            Self::RevokeDevice { device, keep_heads } => {
-                let device = device.as_bytes().to_vec();
-                (5, proto::RevokeDevice { device, keep_heads: encode_heads(keep_heads) }.encode_to_vec())
+            Self::RevokeDevice { device, keep_heads, keep_changes } => {
+                let (device, keep_heads) = (device.as_bytes().to_vec(), encode_heads(keep_heads));
+                let keep_changes = encode_changes(keep_changes);
+                (5, proto::RevokeDevice { device, keep_heads, keep_changes }.encode_to_vec())
             }
             Self::SetRole { person, role, keep_heads } => {
                 let (person, role) = (person.as_bytes().to_vec(), role.number().into());
@@ -54,7 +60,11 @@ impl Action {
             Self::Grant { guest, expires_ms } => {
                 (9, proto::Grant { guest: Some(guest.into()), expires_ms: *expires_ms }.encode_to_vec())
             }
-            Self::EndGrant { person } => (10, proto::EndGrant { person: person.as_bytes().to_vec() }.encode_to_vec()),
+            Self::EndGrant { person, keep_heads, keep_changes } => {
+                let (person, keep_heads) = (person.as_bytes().to_vec(), encode_heads(keep_heads));
+                let keep_changes = encode_changes(keep_changes);
+                (10, proto::EndGrant { person, keep_heads, keep_changes }.encode_to_vec())
+            }
             Self::PublishKeyPackages { key_packages } => {
                 let key_packages = Some(key_packages.into());
                 (11, proto::PublishKeyPackages { key_packages }.encode_to_vec())
@@ -64,6 +74,10 @@ impl Action {
                 (12, proto::SetPolicy { key, value, keep_heads }.encode_to_vec())
             }
             Self::Acknowledge { epoch } => (13, proto::Acknowledge { epoch: epoch.to_vec() }.encode_to_vec()),
+            Self::RecoverDevice { device, recovery_signature } => {
+                let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
+                (14, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
+            }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
     }
@@ -90,9 +104,14 @@ impl Action {
                     name: name(message.name)?,
                     nonce: message.nonce.as_slice().try_into().ok()?,
                     founder: person_entry(message.founder?, 1)?,
-                    parent: match message.parent {
+                    parent: match &message.parent {
                         Some(bytes) => Some(CircleId::try_from(bytes.as_slice()).ok()?),
                         None => None,
+                    },
+                    scope: match (message.isolated, message.parent.is_some()) {
+                        (true, true) => Scope::Isolated,
+                        (true, false) => return None,
+                        (false, _) => Scope::Nested,
                     },
                 }
             }
@@ -106,11 +125,19 @@ impl Action {
             3 => Self::AddDevice { device: device_entry(proto::AddDevice::decode(payload).ok()?.device?)? },
             4 => {
                 let message = proto::RevokePerson::decode(payload).ok()?;
-                Self::RevokePerson { person: person(&message.person)?, keep_heads: heads(&message.keep_heads)? }
+                Self::RevokePerson {
+                    person: person(&message.person)?,
+                    keep_heads: heads(&message.keep_heads)?,
+                    keep_changes: changes(&message.keep_changes)?,
+                }
             }
             5 => {
                 let message = proto::RevokeDevice::decode(payload).ok()?;
-                Self::RevokeDevice { device: device(&message.device)?, keep_heads: heads(&message.keep_heads)? }
+                Self::RevokeDevice {
+                    device: device(&message.device)?,
+                    keep_heads: heads(&message.keep_heads)?,
+                    keep_changes: changes(&message.keep_changes)?,
+                }
             }
             6 => {
                 let message = proto::SetRole::decode(payload).ok()?;
@@ -129,13 +156,21 @@ impl Action {
                 let message = proto::Grant::decode(payload).ok()?;
                 Self::Grant { guest: person_entry(message.guest?, 0)?, expires_ms: message.expires_ms }
             }
-            10 => Self::EndGrant { person: person(&proto::EndGrant::decode(payload).ok()?.person)? },
+            10 => {
+                let message = proto::EndGrant::decode(payload).ok()?;
+                Self::EndGrant {
+                    person: person(&message.person)?,
+                    keep_heads: heads(&message.keep_heads)?,
+                    keep_changes: changes(&message.keep_changes)?,
+                }
+            }
             11 => {
                 let message = proto::PublishKeyPackages::decode(payload).ok()?;
                 Self::PublishKeyPackages { key_packages: key_packages(message.key_packages?)? }
             }
             12 => {
                 let message = proto::SetPolicy::decode(payload).ok()?;
+                Policy::parse(&message.key, &message.value).ok()?;
                 Self::SetPolicy {
                     key: name(message.key)?,
                     value: name(message.value)?,
@@ -145,6 +180,13 @@ impl Action {
             13 => {
                 let message = proto::Acknowledge::decode(payload).ok()?;
                 Self::Acknowledge { epoch: message.epoch.as_slice().try_into().ok()? }
+            }
+            14 => {
+                let message = proto::RecoverDevice::decode(payload).ok()?;
+                Self::RecoverDevice {
+                    device: device_entry(message.device?)?,
+                    recovery_signature: Signature::try_from(message.recovery_signature.as_slice()).ok()?,
+                }
             }
             _ => return None,
         })
@@ -158,7 +200,14 @@ impl From<&PersonEntry> for proto::PersonEntry {
             name: entry.name.clone(),
             devices: entry.devices.iter().map(Into::into).collect(),
             invitation: entry.invitation.map(|id| id.as_bytes().to_vec()),
+            recovery: entry.recovery.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&RecoveryCertificate> for proto::RecoveryCertificate {
+    fn from(certificate: &RecoveryCertificate) -> Self {
+        Self { key: certificate.key.to_vec(), signature: certificate.signature.as_bytes().to_vec() }
     }
 }
 
@@ -171,6 +220,7 @@ impl From<&DeviceEntry> for proto::DeviceEntry {
             consent: entry.consent.as_bytes().to_vec(),
             name: entry.name.clone(),
             key_packages: Some((&entry.key_packages).into()),
+            noise: entry.noise.as_bytes().to_vec(),
         }
     }
 }
@@ -183,6 +233,10 @@ impl From<&KeyPackages> for proto::KeyPackages {
 
 fn encode_heads(heads: &[OperationId]) -> Vec<Vec<u8>> {
     heads.iter().map(|id| id.as_bytes().to_vec()).collect()
+}
+
+fn encode_changes(changes: &[[u8; 32]]) -> Vec<Vec<u8>> {
+    changes.iter().map(|hash| hash.to_vec()).collect()
 }
 
 fn person(bytes: &[u8]) -> Option<PersonId> {
@@ -204,6 +258,13 @@ fn heads(ids: &[Vec<u8>]) -> Option<Vec<OperationId>> {
     ids.iter().map(|id| OperationId::try_from(id.as_slice()).ok()).collect()
 }
 
+fn changes(hashes: &[Vec<u8>]) -> Option<Vec<[u8; 32]>> {
+    if hashes.len() > KEEP_CHANGES_MAX {
+        return None;
+    }
+    hashes.iter().map(|hash| hash.as_slice().try_into().ok()).collect()
+}
+
 fn key_packages(message: proto::KeyPackages) -> Option<KeyPackages> {
     let proto::KeyPackages { single_use, last_resort } = message;
     (single_use.len() <= KEY_PACKAGES_MAX).then_some(KeyPackages { single_use, last_resort })
@@ -217,6 +278,7 @@ fn device_entry(message: proto::DeviceEntry) -> Option<DeviceEntry> {
             signature: Signature::try_from(message.certificate.as_slice()).ok()?,
         },
         consent: Signature::try_from(message.consent.as_slice()).ok()?,
+        noise: NoisePublicKey::try_from(message.noise.as_slice()).ok()?,
         name: name(message.name)?,
         key_packages: key_packages(message.key_packages?)?,
     })
@@ -234,6 +296,13 @@ impl PersonEntry {
     }
 }
 
+fn recovery_certificate(message: &proto::RecoveryCertificate) -> Option<RecoveryCertificate> {
+    Some(RecoveryCertificate {
+        key: message.key.as_slice().try_into().ok()?,
+        signature: Signature::try_from(message.signature.as_slice()).ok()?,
+    })
+}
+
 fn person_entry(message: proto::PersonEntry, devices_min: usize) -> Option<PersonEntry> {
     if !(devices_min..=ENTRY_DEVICES_MAX).contains(&message.devices.len()) {
         return None;
@@ -244,6 +313,10 @@ fn person_entry(message: proto::PersonEntry, devices_min: usize) -> Option<Perso
         devices: message.devices.into_iter().map(device_entry).collect::<Option<_>>()?,
         invitation: match message.invitation {
             Some(bytes) => Some(InvitationId::try_from(bytes.as_slice()).ok()?),
+            None => None,
+        },
+        recovery: match message.recovery {
+            Some(certificate) => Some(recovery_certificate(&certificate)?),
             None => None,
         },
     };

@@ -7,8 +7,9 @@ use clave_crypto::{DeviceId, PersonId};
 use super::action::Action;
 use super::graph::{Graph, Place};
 use super::past::Past;
+use super::policy::Policy;
 use super::reason::Reason;
-use super::rights::{MEMBERS_MAY_INVITE, Role};
+use super::rights::Role;
 use super::state::View;
 use crate::OperationId;
 
@@ -58,6 +59,8 @@ pub(crate) struct Evaluation {
     /// Revocations that were decided: `true` was carried out and stands whatever comes later, `false` is void.
     pub(crate) decided: BTreeMap<usize, bool>,
     pub(crate) cuts: Cuts,
+    /// No revocation was void, nor hit anything that others rest on: what is judged is what was judged at first.
+    undisturbed: bool,
 }
 
 /// The revocations that were carried out, by whom they hit.
@@ -84,7 +87,8 @@ impl Evaluation {
     /// Evaluates the operations in `universe`.
     pub(crate) fn new(graph: &Graph, universe: Past) -> Self {
         let verdicts = vec![Verdict::Outside; graph.len()];
-        let mut evaluation = Self { universe, verdicts, decided: BTreeMap::new(), cuts: Cuts::default() };
+        let mut evaluation =
+            Self { universe, verdicts, decided: BTreeMap::new(), cuts: Cuts::default(), undisturbed: true };
         evaluation.judge_from(graph, 0);
         let mut queue = evaluation.undecided(graph);
         while let Some((_, _, revocation)) = queue.pop_first() {
@@ -100,6 +104,10 @@ impl Evaluation {
     /// Takes in the newest operation of the graph. `false`: it may change the verdict on others; evaluate anew.
     pub(crate) fn extend(&mut self, graph: &Graph) -> bool {
         let index = graph.len() - 1;
+        if graph.kept_heads.contains(&graph.id(index)) {
+            // A revocation waited for it: what came before it may stand after all.
+            return false;
+        }
         let first_heard_of = |person: PersonId, role: Role| {
             let about = &graph.people[&person];
             let elsewhere = |device: &DeviceId| {
@@ -116,13 +124,55 @@ impl Evaluation {
             Action::AddPerson { newcomer, role } => first_heard_of(newcomer.person, *role),
             Action::Grant { guest, .. } => first_heard_of(guest.person, Role::Guest),
             action => !bears(action),
-        };
+        } || self.is_last_word(graph, index);
         if harmless {
             self.universe.insert(index);
             self.verdicts.push(Verdict::Outside);
             self.judge_from(graph, index);
+            if let Verdict::Stands(Standing { cut: Some(cut), precedence, .. }) = self.verdicts[index] {
+                self.decided.insert(index, true);
+                // Where the full evaluation, which decides by precedence, would have put it.
+                let key = |other: usize| match &self.verdicts[other] {
+                    Verdict::Stands(standing) => (standing.precedence, graph.id(other)),
+                    _ => unreachable!("what was carried out stands"),
+                };
+                let mut list = std::mem::take(self.cuts.list(cut));
+                let place = list.partition_point(|other| key(*other) < (precedence, graph.id(index)));
+                list.insert(place, index);
+                *self.cuts.list(cut) = list;
+            }
         }
         harmless
+    }
+
+    /// Whether the newest operation follows all others and cannot change the verdict on any: nothing was done at the
+    /// same time, and it touches no owner, on whom the last-owner rule looks out of order.
+    fn is_last_word(&self, graph: &Graph, index: usize) -> bool {
+        if graph.heads.len() != 1 {
+            return false;
+        }
+        let no_owner = |person: &PersonId| !graph.owners.contains(person);
+        let no_owners = |device: &DeviceId| {
+            graph
+                .devices
+                .get(device)
+                .is_some_and(|about| about.introductions.iter().all(|(_, person)| no_owner(person)))
+        };
+        let neither = |person: &PersonId| {
+            no_owner(person) && graph.people.get(person).is_some_and(|about| about.devices.iter().all(no_owners))
+        };
+        match graph.action(index) {
+            Action::AddPerson { newcomer: entry, .. } | Action::Grant { guest: entry, .. } => neither(&entry.person),
+            Action::AddDevice { device } | Action::RecoverDevice { device, .. } => no_owners(&device.device()),
+            // A revocation is decided before those by whom has less precedence, and stands whatever becomes of them.
+            Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
+                self.undisturbed && neither(person)
+            }
+            Action::RevokeDevice { device, .. } => self.undisturbed && no_owners(device),
+            Action::SetRole { person, .. } => self.undisturbed && neither(person),
+            action @ Action::SetPolicy { .. } => self.undisturbed || !narrows(action),
+            _ => false,
+        }
     }
 
     /// Judges every operation from an index on, under what is decided so far.
@@ -169,6 +219,7 @@ impl Evaluation {
         let before = first.map(|_| self.verdicts.clone());
         self.judge_all(graph, hits.iter().copied());
         if let Some(first) = first {
+            self.undisturbed = false;
             self.judge_from(graph, first);
         }
         if had_owner && !self.has_owner(graph, &self.decided_view(), None, None) {
@@ -184,6 +235,7 @@ impl Evaluation {
     }
 
     fn reject(&mut self, graph: &Graph, revocation: usize, reason: Reason) {
+        self.undisturbed = false;
         self.decided.insert(revocation, false);
         self.verdicts[revocation] = Verdict::Void(reason);
         self.judge_from(graph, revocation + 1);
@@ -278,5 +330,6 @@ fn bears(action: &Action) -> bool {
 
 /// Whether an action takes a right away from everybody of a role.
 pub(crate) fn narrows(action: &Action) -> bool {
-    matches!(action, Action::SetPolicy { key, value, .. } if key == MEMBERS_MAY_INVITE && value == "false")
+    let Action::SetPolicy { key, value, .. } = action else { return false };
+    matches!(Policy::parse(key, value), Ok(Some(Policy::MembersMayInvite(false))))
 }

@@ -54,6 +54,10 @@ pub(crate) struct Graph {
     pub(crate) owners: BTreeSet<PersonId>,
     pub(crate) policies: BTreeMap<String, Vec<usize>>,
     pub(crate) names: Vec<usize>,
+    /// The recovery keys under which the signature of a recovery is good, of those that something before it names.
+    pub(crate) recoveries: BTreeMap<usize, Vec<[u8; 32]>>,
+    /// What any operation would let stand of what its target did, whether or not it is here yet.
+    pub(crate) kept_heads: BTreeSet<OperationId>,
     /// Operations that bring people in.
     pub(crate) admissions: Vec<usize>,
 }
@@ -99,6 +103,25 @@ impl Graph {
         Some(past)
     }
 
+    /// The person that a device was first introduced as.
+    pub(crate) fn person_of(&self, device: DeviceId) -> Option<PersonId> {
+        let introductions = &self.devices.get(&device)?.introductions;
+        introductions.iter().min_by_key(|(index, _)| self.place(*index)).map(|(_, person)| *person)
+    }
+
+    /// The recovery keys that operations in `past` name for a person.
+    pub(crate) fn recovery_keys(&self, person: PersonId, past: &Past) -> BTreeSet<[u8; 32]> {
+        let introductions = self.people.get(&person).into_iter().flat_map(|about| &about.introductions);
+        let named = introductions.filter(|index| past.contains(**index)).filter_map(|index| self.recovery_key(*index));
+        named.collect()
+    }
+
+    /// The recovery key that an admission names.
+    pub(crate) fn recovery_key(&self, index: usize) -> Option<[u8; 32]> {
+        let (person, _) = self.action(index).introduces();
+        Some(person?.recovery?.key)
+    }
+
     /// Takes in an operation whose parents are all here.
     pub(crate) fn push(&mut self, operation: Operation) -> usize {
         let past = self.past_of(operation.parents()).expect("the caller checked that the parents are here");
@@ -123,6 +146,7 @@ impl Graph {
             Action::Acknowledge { .. } => author.acknowledgements.push(index),
             _ => {}
         }
+        self.kept_heads.extend(operation.action().keep_heads());
         let (person, devices) = operation.action().introduces();
         if let Some(entry) = person {
             self.people.entry(entry.person).or_default().introductions.push(index);
@@ -146,7 +170,7 @@ impl Graph {
                     self.owners.insert(*person);
                 }
             }
-            Action::RevokePerson { person, .. } | Action::EndGrant { person } => {
+            Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
                 self.people.entry(*person).or_default().removals.push(index);
             }
             Action::RevokeDevice { device, .. } => self.devices.entry(*device).or_default().removals.push(index),

@@ -9,6 +9,7 @@ use super::past::Past;
 use super::reason::Reason;
 use super::rights::{Right, Role};
 use super::state::{Here, View};
+use crate::OperationId;
 
 /// Something that somebody does at a point in the graph: an operation in the log, or one that is about to be.
 pub(crate) struct Act<'a> {
@@ -34,8 +35,54 @@ impl Evaluation {
             let precedence = Precedence { rank: 0, role: place, device: place, id };
             return Ok(Standing { person: founder.person, role: Role::Owner, precedence, cut: None });
         }
+        if let Action::RecoverDevice { device, .. } = node.operation.action() {
+            let keys = graph.recoveries.get(&index).map_or(&[][..], Vec::as_slice);
+            return self.judge_recovery(graph, &node.past, Some(index), device, keys);
+        }
         let act = self.act(graph, node.operation.author(), &node.past, Some(index))?;
         self.judge_act(&act, node.operation.action())
+    }
+
+    /// Judges a recovery, by a device that need not be in. `keys` vouch for it.
+    pub(crate) fn judge_recovery(
+        &self,
+        graph: &Graph,
+        past: &Past,
+        index: Option<usize>,
+        entry: &DeviceEntry,
+        keys: &[[u8; 32]],
+    ) -> Result<Standing, Reason> {
+        let (view, device, person) = (View::of(past), entry.device(), entry.certificate.person);
+        let Some(here) = self.person(graph, person, &view) else {
+            let introductions = graph.people.get(&person).map_or(&[][..], |about| &about.introductions);
+            let introductions = introductions.iter().map(|index| (*index, person)).collect();
+            return Err(self.why_out(graph, introductions, &[], &view));
+        };
+        let of_device = self.meanwhile(graph, self.cuts.devices.get(&device), past, index);
+        let of_person = self.meanwhile(graph, self.cuts.people.get(&person), past, index);
+        let lowers =
+            |by: &usize| matches!(self.verdicts[*by], Verdict::Stands(Standing { cut: Some(Cut::Lower(..)), .. }));
+        if let Some(by) = of_device.chain(of_person).find(|by| !lowers(by)) {
+            return Err(Reason::RemovedMeanwhile { by: graph.id(by) });
+        }
+        // The same signature must not bring back a device that was revoked since: so it is good for the first time only.
+        let introductions = graph.devices.get(&device).map_or(&[][..], |about| &about.introductions);
+        if introductions.iter().any(|(before, _)| past.contains(*before)) {
+            return Err(Reason::NotNew);
+        }
+        if !self.names_recovery_key(graph, person, keys, &view) {
+            return Err(Reason::NoRecovery);
+        }
+        let place = index.map_or((u64::MAX, OperationId::from_bytes([u8::MAX; 32])), |index| graph.place(index));
+        let precedence =
+            Precedence { rank: here.role.rank(), role: graph.place(here.given), device: place, id: device };
+        Ok(Standing { person, role: here.role, precedence, cut: None })
+    }
+
+    /// Whether one of the admissions by which a person is in names one of these recovery keys.
+    fn names_recovery_key(&self, graph: &Graph, person: PersonId, keys: &[[u8; 32]], view: &View<'_>) -> bool {
+        let named = |index: usize| graph.recovery_key(index).is_some_and(|key| keys.contains(&key));
+        self.admissions(graph, person, view).any(named)
     }
 
     /// Who acts: refused if they were not in, or were removed at the same time.
@@ -72,8 +119,17 @@ impl Evaluation {
 
     fn why_absent(&self, graph: &Graph, author: DeviceId, view: &View<'_>) -> Reason {
         let Some(about) = graph.devices.get(&author) else { return Reason::AuthorUnknown };
+        self.why_out(graph, about.introductions.clone(), &about.removals, view)
+    }
+
+    fn why_out(
+        &self,
+        graph: &Graph,
+        mut introductions: Vec<(usize, PersonId)>,
+        removals: &[usize],
+        view: &View<'_>,
+    ) -> Reason {
         let mut reason = Reason::AuthorUnknown;
-        let mut introductions = about.introductions.clone();
         introductions.sort_unstable_by_key(|(index, _)| graph.place(*index));
         for (index, person) in introductions {
             if !view.past.contains(index) {
@@ -83,7 +139,7 @@ impl Evaluation {
                 reason = Reason::AuthorSetAside { admission: graph.id(index) };
                 continue;
             }
-            let of_device = about.removals.iter().copied();
+            let of_device = removals.iter().copied();
             let of_person = graph.people[&person].removals.iter().copied();
             let ends = |removal: &usize| self.standing(*removal, view).is_some() && !graph.precedes(*removal, index);
             let by = of_device.chain(of_person).filter(ends).max_by_key(|removal| graph.place(*removal));
@@ -99,7 +155,8 @@ impl Evaluation {
         let (graph, view) = (act.graph, View::of(act.past));
         let mut cut = None;
         match action {
-            Action::Genesis { .. } => return Err(Reason::AlreadyThere),
+            // A genesis and a recovery that may stand are judged apart.
+            Action::Genesis { .. } | Action::RecoverDevice { .. } => return Err(Reason::AlreadyThere),
             Action::Unknown { .. } => return Err(Reason::Unreadable),
             Action::AddPerson { newcomer, role } => self.may_admit(act, newcomer, *role)?,
             Action::Grant { guest, .. } => match self.person(graph, guest.person, &view) {
@@ -141,7 +198,7 @@ impl Evaluation {
                     cut = Some(Cut::Lower(*person, *role));
                 }
             }
-            Action::EndGrant { person } => {
+            Action::EndGrant { person, .. } => {
                 if *person != act.person {
                     act.require(Right::EndGrant)?;
                 }

@@ -1,17 +1,17 @@
 //! The log of one circle: takes operations in, in any order, and answers from what they come to.
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use clave_crypto::{DeviceId, DeviceKey, PersonId};
+use clave_crypto::{DeviceId, DeviceKey, Domain, PersonId};
 
-use super::action::Action;
+use super::action::{Action, recovery_message};
 use super::evaluate::Evaluation;
 use super::graph::Graph;
 use super::operation::{Operation, PARENTS_MAX, Refusal};
 use super::past::Past;
 use super::pending::Pending;
-use super::reason::{Names, Reason, SetAside, words};
+use super::reason::{Names, Reason, SetAside, explanation, sentence};
 use super::rights::Right;
 use super::roster::Membership;
 use crate::{CircleId, OperationId};
@@ -59,7 +59,7 @@ pub struct Equivocation {
 #[derive(Debug)]
 struct Evaluated {
     evaluation: Evaluation,
-    membership: Membership,
+    membership: Arc<Membership>,
 }
 
 /// The membership log of one circle.
@@ -72,21 +72,27 @@ pub struct Log {
     graph: Graph,
     pending: Pending,
     evaluated: OnceLock<Evaluated>,
+    /// The last few that were asked for. What a set of operations comes to never changes.
+    seen_from: Mutex<VecDeque<(Past, Arc<Membership>)>>,
 }
+
+/// How many memberships at a point are kept.
+const SEEN_FROM_MAX: usize = 4;
 
 impl Log {
     /// An empty log of a circle.
     #[must_use]
     pub fn new(circle: CircleId) -> Self {
-        Self { circle, graph: Graph::default(), pending: Pending::default(), evaluated: OnceLock::new() }
+        let (graph, pending) = (Graph::default(), Pending::default());
+        Self { circle, graph, pending, evaluated: OnceLock::new(), seen_from: Mutex::default() }
     }
 
     /// Founds a circle: a log with its genesis in it.
     ///
     /// # Errors
     /// If `action` is no genesis by one of the founder's devices, or out of bounds.
-    pub fn found(author: &DeviceKey, action: Action) -> Result<Self, Refusal> {
-        let genesis = Operation::sign(author, Vec::new(), action);
+    pub fn found(author: &DeviceKey, action: Action, now_ms: u64) -> Result<Self, Refusal> {
+        let genesis = Operation::sign(author, Vec::new(), now_ms, action);
         let mut log = Self::new(CircleId::from_bytes(*genesis.id().as_bytes()));
         match log.insert(genesis) {
             Insertion::Refused(refusal) => Err(refusal),
@@ -163,21 +169,25 @@ impl Log {
     }
 
     fn push(&mut self, operation: Operation) -> Result<(), Refusal> {
+        let mut recovery = None;
         if !operation.parents().is_empty() {
             let past = self.graph.past_of(operation.parents()).expect("released only once all parents are in");
-            let introduced = self
-                .graph
-                .devices
-                .get(&operation.author())
-                .is_some_and(|about| about.introductions.iter().any(|(index, _)| past.contains(*index)));
+            recovery = self.recovery(operation.author(), operation.action(), &past)?;
+            let introduced = recovery.is_some()
+                || self
+                    .graph
+                    .devices
+                    .get(&operation.author())
+                    .is_some_and(|about| about.introductions.iter().any(|(index, _)| past.contains(*index)));
             if !introduced {
                 return Err(Refusal::UnknownAuthor);
             }
         }
-        self.graph.push(operation);
+        let index = self.graph.push(operation);
+        self.graph.recoveries.extend(recovery.map(|keys| (index, keys)));
         if let Some(Evaluated { evaluation, membership }) = self.evaluated.get_mut() {
             if evaluation.extend(&self.graph) {
-                evaluation.refresh(&self.graph, membership);
+                evaluation.refresh(&self.graph, Arc::make_mut(membership));
             } else {
                 self.evaluated.take();
             }
@@ -185,12 +195,31 @@ impl Log {
         Ok(())
     }
 
+    /// The recovery keys that vouch for a recovery, of those that something before it names: at least one, or it is
+    /// refused. `None` for every other action.
+    fn recovery(&self, author: DeviceId, action: &Action, past: &Past) -> Result<Option<Vec<[u8; 32]>>, Refusal> {
+        let Action::RecoverDevice { device, recovery_signature } = action else { return Ok(None) };
+        let person = device.certificate.person;
+        let message = recovery_message(self.circle, device.device(), person);
+        let good = |key: &[u8; 32]| {
+            // The type of the key is of no matter to Ed25519; the domain keeps its signatures apart.
+            DeviceId::from_bytes(*key).verify(Domain::Recovery, &message, recovery_signature).is_ok()
+        };
+        let keys: Vec<_> = self.graph.recovery_keys(person, past).into_iter().filter(good).collect();
+        if author != device.device() || keys.is_empty() { Err(Refusal::BadRecovery) } else { Ok(Some(keys)) }
+    }
+
     fn evaluated(&self) -> &Evaluated {
         self.evaluated.get_or_init(|| {
             let evaluation = Evaluation::new(&self.graph, Past::first(self.graph.len()));
-            let membership = evaluation.membership(&self.graph);
+            let membership = Arc::new(evaluation.membership(&self.graph));
             Evaluated { evaluation, membership }
         })
+    }
+
+    /// For what reads the whole log.
+    pub(crate) fn parts(&self) -> (&Graph, &Evaluation) {
+        (&self.graph, &self.evaluated().evaluation)
     }
 
     /// What all operations come to. Evaluated on first use after a change.
@@ -200,11 +229,23 @@ impl Log {
     }
 
     /// What the operations up to `heads` come to by themselves: the membership as it was seen there. `None` if one of
-    /// them has not arrived. Costs a full evaluation; for a right at a point, [`authority`](Self::authority) is cheap.
+    /// them has not arrived. Costs nothing if that is all there is or was asked for a moment ago, else a full
+    /// evaluation; for a right at a point, [`authority`](Self::authority) is always cheap.
     #[must_use]
-    pub fn membership_at(&self, heads: &[OperationId]) -> Option<Membership> {
+    pub fn membership_at(&self, heads: &[OperationId]) -> Option<Arc<Membership>> {
         let universe = self.graph.past_of(heads)?;
-        Some(Evaluation::new(&self.graph, universe).membership(&self.graph))
+        if self.graph.heads.iter().all(|head| heads.contains(head)) {
+            return Some(Arc::clone(&self.evaluated().membership));
+        }
+        let seen_from = || self.seen_from.lock().expect("nothing panics while it holds the lock");
+        if let Some((_, membership)) = seen_from().iter().find(|(past, _)| *past == universe) {
+            return Some(Arc::clone(membership));
+        }
+        let membership = Arc::new(Evaluation::new(&self.graph, universe.clone()).membership(&self.graph));
+        let mut seen_from = seen_from();
+        seen_from.truncate(SEEN_FROM_MAX - 1);
+        seen_from.push_front((universe, Arc::clone(&membership)));
+        Some(membership)
     }
 
     /// Whether `device` may use `right` in something that follows exactly `heads`, by the rules that hold for
@@ -233,17 +274,21 @@ impl Log {
         }
         let past = Past::first(self.graph.len());
         let evaluation = &self.evaluated().evaluation;
+        if let Action::RecoverDevice { device: entry, .. } = action {
+            let keys = self.recovery(device, action, &past).ok().flatten().unwrap_or_default();
+            return evaluation.judge_recovery(&self.graph, &past, None, entry, &keys).map(|_| ());
+        }
         let act = evaluation.act(&self.graph, device, &past, None)?;
         evaluation.judge_act(&act, action).map(|_| ())
     }
 
-    /// Signs `action` as following everything that is in the log. The caller makes it durable and inserts it.
+    /// Signs `action` as following everything that is in the log, at `now_ms` in Unix milliseconds. The caller makes it durable and inserts it.
     ///
     /// # Errors
     /// Why others would set it aside.
-    pub fn new_operation(&self, author: &DeviceKey, action: Action) -> Result<Operation, Reason> {
+    pub fn new_operation(&self, author: &DeviceKey, action: Action, now_ms: u64) -> Result<Operation, Reason> {
         self.may_do(author.id(), &action)?;
-        Ok(Operation::sign(author, self.parents_for(author.id()), action))
+        Ok(Operation::sign(author, self.parents_for(author.id()), now_ms, action))
     }
 
     /// The heads; where there are too many, first those that follow the author's own operations, then the deepest.
@@ -306,6 +351,13 @@ impl Log {
         Some(self.graph.precedes(self.graph.index(earlier)?, self.graph.index(later)?))
     }
 
+    /// Whose a device is or was, by whatever brought it in first.
+    #[must_use]
+    pub fn person_of(&self, device: DeviceId) -> Option<PersonId> {
+        let introductions = &self.graph.devices.get(&device)?.introductions;
+        introductions.iter().min_by_key(|(index, _)| self.graph.place(*index)).map(|(_, person)| *person)
+    }
+
     /// Devices that did two things of which neither follows the other, each with its earliest such pair.
     #[must_use]
     pub fn equivocations(&self) -> Vec<Equivocation> {
@@ -325,16 +377,15 @@ impl Log {
     #[must_use]
     pub fn describe(&self, id: &OperationId) -> Option<String> {
         let operation = self.operation(id)?;
-        Some(format!("{} {}", self.author(*id), words(operation.action(), self).0))
+        Some(sentence(operation, self.graph.person_of(operation.author()), self))
     }
 
     /// Why an operation has no effect, as a sentence: "Bob's addition of Eve as a member was set aside because Alice
     /// removed Bob at the same time."
     #[must_use]
     pub fn explain(&self, set_aside: &SetAside) -> String {
-        let author = self.author(set_aside.operation);
-        let what = self.operation(&set_aside.operation).map_or_else(String::new, |op| words(op.action(), self).1);
-        format!("{author}'s {what} was set aside because {}.", set_aside.reason.clause(&author, self))
+        let Some(operation) = self.operation(&set_aside.operation) else { return String::new() };
+        explanation(operation, set_aside.reason, self.graph.person_of(operation.author()), self)
     }
 }
 
@@ -362,8 +413,6 @@ impl Names for Log {
 
     fn author(&self, operation: OperationId) -> String {
         let Some(author) = self.operation(&operation).map(Operation::author) else { return operation.short() };
-        let introductions = self.graph.devices.get(&author).into_iter().flat_map(|about| &about.introductions);
-        let first = introductions.min_by_key(|(index, _)| self.graph.place(*index));
-        first.map_or_else(|| author.short(), |(_, person)| self.person(*person))
+        self.graph.person_of(author).map_or_else(|| author.short(), |person| self.person(person))
     }
 }

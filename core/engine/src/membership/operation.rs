@@ -26,8 +26,9 @@ pub enum Refusal {
     /// The author did not sign it.
     #[error("the operation was not signed by its author")]
     BadSignature,
-    /// It introduces a device without its person's certificate or its own consent.
-    #[error("the operation introduces a device without its certificate or consent")]
+    /// It introduces a device without its person's certificate or its own consent, or names a recovery key that is not
+    /// the person's.
+    #[error("the operation introduces a device or a recovery key without its certificate or consent")]
     BadCertificate,
     /// A genesis, but not this circle's; or a genesis with parents, or something else without.
     #[error("the operation belongs to another circle")]
@@ -35,6 +36,10 @@ pub enum Refusal {
     /// Nothing that it follows introduces its author.
     #[error("nothing before the operation introduces its author")]
     UnknownAuthor,
+    /// It brings in a device by a recovery key that nothing before it names for that person, or was written by another
+    /// device.
+    #[error("the operation recovers a device without the person's recovery key")]
+    BadRecovery,
     /// Too many operations wait for parents, most of them from this author.
     #[error("too many operations wait for others that did not arrive; sync and try again")]
     TooManyPending,
@@ -47,24 +52,25 @@ pub struct Operation {
     id: OperationId,
     author: DeviceId,
     parents: Vec<OperationId>,
+    time_ms: u64,
     action: Action,
     signature: Signature,
 }
 
 impl Operation {
-    /// Signs `action` as following exactly `parents`. Checks nothing: an honest device calls
+    /// Signs `action` as following exactly `parents`, written at `time_ms` by the author's clock. Checks nothing: an honest device calls
     /// [`Log::new_operation`](super::Log::new_operation).
     #[must_use]
-    pub fn sign(author: &DeviceKey, mut parents: Vec<OperationId>, action: Action) -> Self {
+    pub fn sign(author: &DeviceKey, mut parents: Vec<OperationId>, time_ms: u64, action: Action) -> Self {
         parents.sort_unstable();
         parents.dedup();
         // What others could not read has no effect here either.
         let (kind, payload) = action.encode();
         let action = Action::decode(kind, payload);
-        let body = body(author.id(), &parents, &action);
+        let body = body(author.id(), &parents, time_ms, &action);
         let signature = author.sign(Domain::MembershipOperation, &body);
         let id = id(&envelope(body, &signature));
-        Self { id, author: author.id(), parents, action, signature }
+        Self { id, author: author.id(), parents, time_ms, action, signature }
     }
 
     /// Its id: the hash of its encoding.
@@ -85,6 +91,12 @@ impl Operation {
         &self.parents
     }
 
+    /// When its author says that it was written, in Unix milliseconds. Clocks lie: for people to read only.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
     /// What it does.
     #[must_use]
     pub fn action(&self) -> &Action {
@@ -94,7 +106,7 @@ impl Operation {
     /// Its one encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        envelope(body(self.author, &self.parents, &self.action), &self.signature)
+        envelope(body(self.author, &self.parents, self.time_ms, &self.action), &self.signature)
     }
 
     /// Reads an operation. Signatures are not checked here.
@@ -120,27 +132,31 @@ impl Operation {
             id: id(bytes),
             author: DeviceId::try_from(body.author.as_slice()).ok()?,
             parents: body.parents.iter().map(|id| OperationId::try_from(id.as_slice()).ok()).collect::<Option<_>>()?,
+            time_ms: body.time_ms,
             action: Action::decode(body.kind, body.payload),
             signature: Signature::try_from(operation.signature.as_slice()).ok()?,
         })
     }
 
-    /// Checks the author's signature, and certificate and consent of every device that is introduced.
+    /// Checks the author's signature, and certificate and consent of every device and recovery key that is introduced.
     ///
     /// # Errors
     /// [`Refusal::BadSignature`] or [`Refusal::BadCertificate`].
     pub fn verify(&self) -> Result<(), Refusal> {
-        let body = body(self.author, &self.parents, &self.action);
+        let body = body(self.author, &self.parents, self.time_ms, &self.action);
         self.author.verify(Domain::MembershipOperation, &body, &self.signature).map_err(|_| Refusal::BadSignature)?;
-        let (_, devices) = self.action.introduces();
+        let (person, devices) = self.action.introduces();
+        if let Some((entry, recovery)) = person.and_then(|entry| Some((entry, entry.recovery.as_ref()?))) {
+            recovery.verify(entry.person).map_err(|_| Refusal::BadCertificate)?;
+        }
         devices.iter().try_for_each(|device| device.verify().map_err(|_| Refusal::BadCertificate))
     }
 }
 
-fn body(author: DeviceId, parents: &[OperationId], action: &Action) -> Vec<u8> {
+fn body(author: DeviceId, parents: &[OperationId], time_ms: u64, action: &Action) -> Vec<u8> {
     let (kind, payload) = action.encode();
     let parents = parents.iter().map(|id| id.as_bytes().to_vec()).collect();
-    proto::Body { author: author.as_bytes().to_vec(), parents, kind, payload }.encode_to_vec()
+    proto::Body { author: author.as_bytes().to_vec(), parents, kind, payload, time_ms }.encode_to_vec()
 }
 
 fn envelope(body: Vec<u8>, signature: &Signature) -> Vec<u8> {

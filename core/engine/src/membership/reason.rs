@@ -5,6 +5,7 @@ use std::fmt;
 use clave_crypto::{DeviceId, PersonId};
 
 use super::action::Action;
+use super::operation::Operation;
 use super::rights::{Right, Role};
 use crate::OperationId;
 
@@ -68,6 +69,10 @@ pub enum Reason {
     NotTheirOwn,
     /// It ends a grant, but whom it is about is no guest with a date.
     NoGrant,
+    /// It brings a device in by a recovery key that no admission by which its person is in names.
+    NoRecovery,
+    /// It brings a device in by a recovery key that was named before, so perhaps removed.
+    NotNew,
     /// It changes nothing.
     NoChange,
     /// It is malformed or from a newer version of Clave.
@@ -83,6 +88,22 @@ pub struct SetAside {
     pub author: DeviceId,
     /// Why.
     pub reason: Reason,
+}
+
+impl Reason {
+    /// The operation that it names.
+    #[must_use]
+    pub fn by(&self) -> Option<OperationId> {
+        match self {
+            Self::AuthorSetAside { admission: by }
+            | Self::AuthorRemoved { by }
+            | Self::RemovedMeanwhile { by }
+            | Self::LoweredMeanwhile { by }
+            | Self::PolicyMeanwhile { by }
+            | Self::Overruled { by } => Some(*by),
+            _ => None,
+        }
+    }
 }
 
 /// Names for those whom sentences speak of.
@@ -118,6 +139,10 @@ impl fmt::Display for Reason {
             Self::DeviceTaken => f.write_str("the device is somebody else's; use another"),
             Self::NotTheirOwn => f.write_str("only the person themselves can do that"),
             Self::NoGrant => f.write_str("they are no guest with a date; remove them instead"),
+            Self::NoRecovery => {
+                f.write_str("the recovery phrase is not the one this person came in with; check the phrase, or ask a member for an invitation")
+            }
+            Self::NotNew => f.write_str("the device was in the circle before; recover on a device with a new identity"),
             Self::NoChange => f.write_str("they have that role already"),
             Self::Unreadable => f.write_str("it is malformed or out of bounds, or needs a newer version of Clave"),
         }
@@ -128,7 +153,7 @@ impl std::error::Error for Reason {}
 
 impl Reason {
     /// Completes "… was set aside because".
-    pub(crate) fn clause(&self, author: &str, names: &dyn Names) -> String {
+    fn clause(&self, author: &str, names: &dyn Names) -> String {
         match self {
             Self::AuthorUnknown => "nobody had brought its author in".to_owned(),
             Self::AuthorRemoved { by } => format!("{} had removed {author} before", names.author(*by)),
@@ -154,20 +179,40 @@ impl Reason {
             Self::DeviceTaken => "the device is somebody else's".to_owned(),
             Self::NotTheirOwn => format!("only the person themselves can do that, and {author} is somebody else"),
             Self::NoGrant => "they are no guest with a date".to_owned(),
+            Self::NoRecovery => format!("{author} had not come in with that recovery key"),
+            Self::NotNew => "the device had been there before, and a recovery brings in new ones only".to_owned(),
             Self::NoChange => "it changes nothing".to_owned(),
             Self::Unreadable => "this version of Clave cannot read it; update to see what it says".to_owned(),
         }
     }
 }
 
-/// What was done, in two forms: "added Bob as a member" and "addition of Bob as a member".
-pub(crate) fn words(action: &Action, names: &dyn Names) -> (String, String) {
+/// An operation as a sentence. `own` is the author's person.
+pub(crate) fn sentence(operation: &Operation, own: Option<PersonId>, names: &dyn Names) -> String {
+    format!("{} {}", names.author(operation.id()), words(operation.action(), own, names).0)
+}
+
+/// Why an operation has no effect, as a sentence.
+pub(crate) fn explanation(operation: &Operation, reason: Reason, own: Option<PersonId>, names: &dyn Names) -> String {
+    let (author, what) = (names.author(operation.id()), words(operation.action(), own, names).1);
+    format!("{author}'s {what} was set aside because {}.", reason.clause(&author, names))
+}
+
+/// What was done, perhaps by the person it is about, in two forms: "added Bob as a member" and "addition of Bob as a member".
+fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, String) {
     let (verb, noun, rest) = match action {
+        Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } if Some(*person) == own => {
+            ("left", "leaving", "the circle".to_owned())
+        }
+        Action::SetRole { person, role, .. } if Some(*person) == own => ("became", "becoming", article(*role)),
         Action::Genesis { name, .. } => ("created", "creation of", format!("the circle “{name}”")),
         Action::AddPerson { newcomer, role } => {
             ("added", "addition of", format!("{} as {}", names.person(newcomer.person), article(*role)))
         }
         Action::AddDevice { device } => ("added", "addition of", format!("the device “{}”", device.name)),
+        Action::RecoverDevice { device, .. } => {
+            ("recovered with", "recovery with", format!("the new device “{}”", device.name))
+        }
         Action::RevokePerson { person, .. } => ("removed", "removal of", names.person(*person)),
         Action::RevokeDevice { device, .. } => {
             ("revoked", "revocation of", format!("the device “{}”", names.device(*device)))
@@ -180,7 +225,7 @@ pub(crate) fn words(action: &Action, names: &dyn Names) -> (String, String) {
         Action::Grant { guest, .. } => {
             ("let in", "admission of", format!("{} as a guest until a date", names.person(guest.person)))
         }
-        Action::EndGrant { person } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
+        Action::EndGrant { person, .. } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
         Action::PublishKeyPackages { .. } => ("published", "publication of", "key packages".to_owned()),
         Action::SetPolicy { key, value, .. } => ("set", "setting of", format!("the policy {key} to “{value}”")),
         Action::Acknowledge { .. } => ("confirmed", "confirmation of", "the newest keys".to_owned()),

@@ -148,6 +148,3 @@ impl fmt::Display for Right {
         })
     }
 }
-
-/// The policy that lets members invite: `true` unless set to `false`.
-pub const MEMBERS_MAY_INVITE: &str = "members_may_invite";

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, PersonId};
+use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
 
-use super::action::KeyPackages;
+use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
+use super::codec::ENTRY_DEVICES_MAX;
+use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE};
 use super::reason::SetAside;
-use super::rights::{MEMBERS_MAY_INVITE, Right, Role};
+use super::rights::{Right, Role};
 use crate::{CircleId, OperationId};
 
 /// How long somebody has had their role: who got it nearer to the genesis is senior, and compares as less.
@@ -31,6 +33,9 @@ pub struct Person {
     pub since: OperationId,
     /// When a guest's stay ends, in Unix milliseconds. For the caller's clock to respect.
     pub expires_ms: Option<u64>,
+    /// The key by which they can bring a device in when all others are lost: that of the last of their admissions, in
+    /// topological order, that names one.
+    pub recovery: Option<RecoveryCertificate>,
     /// Their current devices.
     pub devices: BTreeSet<DeviceId>,
 }
@@ -44,8 +49,14 @@ pub struct Device {
     pub name: String,
     /// The operation that brought it in.
     pub since: OperationId,
+    /// The person's word that it is theirs.
+    pub certificate: DeviceCertificate,
+    /// The device's word that it is that person's.
+    pub consent: Signature,
     /// How to add it to the key agreement.
     pub key_packages: KeyPackages,
+    /// The key to which entries for it alone are sealed.
+    pub noise: NoisePublicKey,
     /// The epoch that it last said to follow.
     pub acknowledged: Option<[u8; 32]>,
 }
@@ -78,13 +89,31 @@ pub enum DeviceStanding {
     Unknown,
 }
 
+/// Where a stay of a device stands: what one operation began by bringing the device in.
+///
+/// A device that was removed and brought in again has two, and so has one that two people brought in at the same
+/// time. What it wrote belongs to the stay that its Automerge actor names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stay {
+    /// The admission stands, and no removal that stands ended it.
+    InStanding,
+    /// A removal of the device or its person ended it: one that stands and is not before the admission.
+    Ended,
+    /// The admission is set aside.
+    SetAside,
+    /// No admission of that device in the log is so named.
+    Unknown,
+}
+
 /// Who is in a circle, in which role, with which devices, under which policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     /// The name of the circle. Empty before the genesis arrived.
     pub name: String,
-    /// The circle that this one says to belong to.
+    /// The space that this circle says to belong to. None: it is a space itself.
     pub parent: Option<CircleId>,
+    /// What belonging there means for who is in.
+    pub scope: Scope,
     /// Everybody who is in.
     pub people: BTreeMap<PersonId, Person>,
     /// Every device that is in.
@@ -95,6 +124,11 @@ pub struct Membership {
     pub former_devices: BTreeMap<DeviceId, Former>,
     /// Every device that only operations without effect brought in, with one of those.
     pub devices_set_aside: BTreeMap<DeviceId, OperationId>,
+    /// Every stay of every device that any operation brings in, by that operation. Never [`Stay::Unknown`].
+    pub stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>>,
+    /// How many of these are not in standing.
+    pub(crate) stays_not_in_standing: usize,
+    pub(crate) kept_changes: BTreeSet<[u8; 32]>,
     /// Policies that were set.
     pub policies: BTreeMap<String, String>,
     /// The operations without effect, in topological order.
@@ -116,6 +150,42 @@ impl Membership {
         }
     }
 
+    /// Where the stay of a device stands that began with the operation whose id starts with `admission_prefix`.
+    #[must_use]
+    pub fn stay(&self, device: DeviceId, admission_prefix: [u8; 4]) -> Stay {
+        self.stays.get(&device).map_or(Stay::Unknown, |stays| named(stays, admission_prefix))
+    }
+
+    /// Where the stay stands that an Automerge actor names: by the first bytes of the device and of the operation that
+    /// brought it in.
+    ///
+    /// Should several stays begin with these bytes, the one that is in standing counts: ids can be ground, and
+    /// whoever grinds one without effect must not take anybody's writing out of a document.
+    #[must_use]
+    pub fn stay_of_actor(&self, device_prefix: &[u8; 16], admission_prefix: &[u8; 4]) -> Stay {
+        let bound = |rest: u8| {
+            let mut bytes = [rest; 32];
+            bytes[..16].copy_from_slice(device_prefix);
+            DeviceId::from_bytes(bytes)
+        };
+        let devices = self.stays.range(bound(0)..=bound(u8::MAX));
+        devices.map(|(_, stays)| named(stays, *admission_prefix)).min().unwrap_or(Stay::Unknown)
+    }
+
+    /// Whether any stay is not in standing: ended, or begun by an operation that is set aside. If not, every change by
+    /// an actor that the log knows is to be shown.
+    #[must_use]
+    pub fn has_ended_stays(&self) -> bool {
+        self.stays_not_in_standing > 0
+    }
+
+    /// The Automerge changes that the removals that stand keep: they, and what they build on, are shown whoever wrote
+    /// them.
+    #[must_use]
+    pub fn kept_changes(&self) -> &BTreeSet<[u8; 32]> {
+        &self.kept_changes
+    }
+
     /// The person whose current device this is.
     #[must_use]
     pub fn person_of(&self, device: DeviceId) -> Option<PersonId> {
@@ -126,6 +196,30 @@ impl Membership {
     #[must_use]
     pub fn role_of(&self, device: DeviceId) -> Option<Role> {
         self.people.get(&self.person_of(device)?).map(|person| person.role)
+    }
+
+    /// Somebody who is in, as another circle's log can introduce them: with their current devices, the first
+    /// [`ENTRY_DEVICES_MAX`] of them. What they signed themselves holds anywhere.
+    #[must_use]
+    pub fn person_entry(&self, person: PersonId) -> Option<PersonEntry> {
+        let somebody = self.people.get(&person)?;
+        let devices = somebody.devices.iter().filter_map(|device| self.devices.get(device)).take(ENTRY_DEVICES_MAX);
+        let devices = devices.map(|device| DeviceEntry {
+            certificate: device.certificate,
+            consent: device.consent,
+            noise: device.noise,
+            name: device.name.clone(),
+            key_packages: device.key_packages.clone(),
+        });
+        let (name, devices, recovery) = (somebody.name.clone(), devices.collect(), somebody.recovery);
+        Some(PersonEntry { person, name, devices, invitation: None, recovery })
+    }
+
+    /// Devices that were in and left at some time, or whose admission is set aside; those that are in again among them.
+    #[must_use]
+    pub fn devices_that_left(&self) -> BTreeSet<DeviceId> {
+        let left = |stays: &BTreeMap<OperationId, Stay>| stays.values().any(|stay| *stay != Stay::InStanding);
+        self.stays.iter().filter(|(_, stays)| left(stays)).map(|(device, _)| *device).collect()
     }
 
     /// Whether a device may, by its person's role and the policies.
@@ -141,4 +235,21 @@ impl Membership {
     pub fn members_may_invite(&self) -> bool {
         self.policies.get(MEMBERS_MAY_INVITE).is_none_or(|value| value != "false")
     }
+
+    /// The policy [`HISTORY`].
+    #[must_use]
+    pub fn history(&self) -> History {
+        let value = self.policies.get(HISTORY);
+        value.map_or(History::default(), |value| value.parse().expect("a malformed value is never set"))
+    }
+}
+
+/// The best of the stays that begin with an operation whose id starts so.
+fn named(stays: &BTreeMap<OperationId, Stay>, prefix: [u8; 4]) -> Stay {
+    let bound = |rest: u8| {
+        let mut bytes = [rest; 32];
+        bytes[..4].copy_from_slice(&prefix);
+        OperationId::from_bytes(bytes)
+    };
+    stays.range(bound(0)..=bound(u8::MAX)).map(|(_, stay)| *stay).min().unwrap_or(Stay::Unknown)
 }

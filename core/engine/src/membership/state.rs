@@ -6,7 +6,8 @@ use super::action::Action;
 use super::evaluate::{Evaluation, Precedence, Standing, Verdict};
 use super::graph::Graph;
 use super::past::Past;
-use super::rights::{MEMBERS_MAY_INVITE, Role};
+use super::policy::MEMBERS_MAY_INVITE;
+use super::rights::Role;
 
 /// From where one looks: which operations are seen.
 #[derive(Clone, Copy)]
@@ -84,6 +85,22 @@ impl Evaluation {
         newest.into_iter().min_by_key(|(precedence, index)| (*precedence, graph.id(*index))).map(|(_, index)| index)
     }
 
+    /// The admissions by which a person is in.
+    pub(crate) fn admissions<'a>(
+        &'a self,
+        graph: &'a Graph,
+        person: PersonId,
+        view: &'a View<'_>,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let about = graph.people.get(&person);
+        let introductions = about.into_iter().flat_map(|about| seen(&about.introductions, view)).copied();
+        let live = move |index: &usize| {
+            self.standing(*index, view).is_some()
+                && about.is_some_and(|about| self.ended_by(graph, *index, &about.removals, view).is_none())
+        };
+        introductions.filter(live)
+    }
+
     /// A person, if they are in.
     pub(crate) fn person(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<Here> {
         let about = graph.people.get(&person)?;
@@ -91,10 +108,7 @@ impl Evaluation {
         let mut since: Option<usize> = None;
         let mut highest: Option<(Role, usize)> = None;
         let mut expiry: Option<(usize, u64)> = None;
-        for index in seen(&about.introductions, view).iter().copied() {
-            if self.standing(index, view).is_none() || !live(index) {
-                continue;
-            }
+        for index in self.admissions(graph, person, view) {
             let place = graph.place(index);
             if since.is_none_or(|since| place < graph.place(since)) {
                 since = Some(index);

@@ -4,41 +4,47 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use clave_crypto::{DeviceKey, PersonKey};
-use clave_engine::OperationId;
+use clave_crypto::{DeviceKey, Domain, PersonKey};
 use clave_engine::membership::{
-    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership, Operation,
-    PersonEntry, Role,
+    Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
+    Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message, verify_chain,
 };
+use clave_engine::{CircleId, OperationId};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
+use crate::harness::NOW_MS;
 use crate::oracle;
 
 const PEOPLE: usize = 8;
 
 struct Someone {
     person: PersonKey,
-    devices: [DeviceKey; 2],
-    entries: [DeviceEntry; 2],
+    devices: [DeviceKey; 3],
+    entries: [DeviceEntry; 3],
+    recoveries: [DeviceKey; 2],
 }
 
 static EVERYBODY: LazyLock<Vec<Someone>> = LazyLock::new(|| {
     let someone = |n: usize| {
-        let seed = |m: usize| [(n * 3 + m) as u8; 32].into();
+        let seed = |m: usize| [(n * 6 + m) as u8; 32].into();
         let person = PersonKey::from_seed(seed(0));
-        let devices = [1, 2].map(|m| DeviceKey::from_seed(seed(m)));
+        let recoveries = [4, 5].map(|m| DeviceKey::from_seed(seed(m)));
+        let devices = [1, 2, 3].map(|m| DeviceKey::from_seed(seed(m)));
         let entries =
-            [0, 1].map(|m| DeviceEntry::new(&person, &devices[m], format!("{n}.{m}"), KeyPackages::default()));
-        Someone { person, devices, entries }
+            [0, 1, 2].map(|m| DeviceEntry::new(&person, &devices[m], format!("{n}.{m}"), KeyPackages::default()));
+        Someone { person, devices, entries, recoveries }
     };
     (0..PEOPLE).map(someone).collect()
 });
 
-fn person_entry(n: usize, devices: usize) -> PersonEntry {
+/// Somebody with their first devices and, counted round, with one recovery key, another or none.
+fn person_entry(n: usize, devices: usize, recovery: u64) -> PersonEntry {
     let someone = &EVERYBODY[n];
     let devices = someone.entries[..devices].to_vec();
-    PersonEntry { person: someone.person.id(), name: format!("P{n}"), devices, invitation: None }
+    let recovery = someone.recoveries.get(recovery as usize % 3);
+    let recovery = recovery.map(|key| RecoveryCertificate::new(&someone.person, *key.id().as_bytes()));
+    PersonEntry { person: someone.person.id(), name: format!("P{n}"), devices, invitation: None, recovery }
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +54,8 @@ struct Step {
     what: u8,
     target: usize,
     role: Role,
+    /// What the author's clock says: anything.
+    clock_ms: u64,
     /// Pretends that only this operation, counted round, and what came before it had happened.
     backdated: Option<usize>,
     /// A revocation keeps what this operation, counted round, and what came before it did.
@@ -74,13 +82,14 @@ fn role() -> impl Strategy<Value = Role> {
 fn script(steps: usize) -> impl Strategy<Value = Script> {
     (3..=PEOPLE, any::<u64>()).prop_flat_map(move |(people, shuffle)| {
         let sometimes = || prop_oneof![3 => Just(None), 1 => any::<usize>().prop_map(Some)];
-        let step = (0..people, 0..2_usize, 0..24_u8, 0..people, role(), sometimes(), sometimes());
-        let step = step.prop_map(|(actor, device, what, target, role, backdated, kept)| Step {
+        let step = (0..people, 0..3_usize, 0..26_u8, 0..people, role(), any::<u64>(), sometimes(), sometimes());
+        let step = step.prop_map(|(actor, device, what, target, role, clock_ms, backdated, kept)| Step {
             actor,
             device,
             what,
             target,
             role,
+            clock_ms,
             backdated,
             kept,
         });
@@ -93,21 +102,39 @@ fn script(steps: usize) -> impl Strategy<Value = Script> {
     })
 }
 
-fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
+fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action {
+    let keep_changes: Vec<_> = step.kept.map(|n| [n as u8; 32]).into_iter().collect();
     let (target, role) = (EVERYBODY[step.target].person.id(), step.role);
     match step.what {
-        0..=3 => Action::RevokePerson { person: target, keep_heads },
+        0..=3 => Action::RevokePerson { person: target, keep_heads, keep_changes },
         4..=7 => Action::SetRole { person: target, role, keep_heads },
-        8..=10 => Action::AddPerson { newcomer: person_entry(step.target, 1 + step.device), role },
-        11 => Action::RevokeDevice { device: EVERYBODY[step.target].devices[step.device].id(), keep_heads },
-        12 => Action::AddDevice { device: EVERYBODY[step.target].entries[step.device].clone() },
-        13 => Action::Grant { guest: person_entry(step.target, step.device * 2), expires_ms: 1 },
-        14 => Action::EndGrant { person: target },
+        8..=10 => Action::AddPerson { newcomer: person_entry(step.target, 1 + step.device % 2, step.clock_ms), role },
+        11 => {
+            let device = EVERYBODY[step.target].devices[step.device].id();
+            Action::RevokeDevice { device, keep_heads, keep_changes }
+        }
+        12 => {
+            let whose = if role == Role::Bot { step.target } else { step.actor };
+            Action::AddDevice { device: EVERYBODY[whose].entries[(step.device + 1) % 3].clone() }
+        }
+        13 => Action::Grant { guest: person_entry(step.target, step.device, step.clock_ms), expires_ms: 1 },
+        14 => Action::EndGrant { person: target, keep_heads, keep_changes },
         15 => {
-            let value = (role > Role::Admin).to_string();
-            Action::SetPolicy { key: MEMBERS_MAY_INVITE.to_owned(), value, keep_heads }
+            let (key, value) = match role {
+                Role::Guest => (MEMBERS_MAY_INVITE, "perhaps".to_owned()),
+                Role::Bot => (HISTORY, format!("ratcheted:{}", 1 + step.clock_ms % 9)),
+                role => (MEMBERS_MAY_INVITE, (role > Role::Admin).to_string()),
+            };
+            Action::SetPolicy { key: key.to_owned(), value, keep_heads }
         }
         16 => Action::SetProfile { person: target, name: format!("{role}") },
+        17 | 18 => {
+            let whose = if role == Role::Bot { step.target } else { step.actor };
+            let (someone, entry) = (&EVERYBODY[whose], EVERYBODY[step.actor].entries[step.device].clone());
+            let message = recovery_message(circle, entry.device(), entry.certificate.person);
+            let recovery = &someone.recoveries[step.clock_ms as usize / 3 % 2];
+            Action::RecoverDevice { device: entry, recovery_signature: recovery.sign(Domain::Recovery, &message) }
+        }
         _ => Action::Acknowledge { epoch: [step.what; 32] },
     }
 }
@@ -115,18 +142,28 @@ fn action(step: &Step, keep_heads: Vec<OperationId>) -> Action {
 /// Plays a script and returns everything that anybody did, parents first.
 fn play(script: &Script) -> Vec<Operation> {
     let founder = &EVERYBODY[0];
-    let genesis = Action::Genesis { name: "Band".into(), nonce: [0; 16], founder: person_entry(0, 2), parent: None };
-    let mut all = Log::found(&founder.devices[0], genesis).expect("a genesis");
+    let genesis = Action::Genesis {
+        name: "Band".into(),
+        nonce: [0; 16],
+        founder: person_entry(0, 2, 0),
+        parent: None,
+        scope: Scope::Nested,
+    };
+    let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();
     for (n, role) in script.roles.iter().enumerate() {
-        let add = Action::AddPerson { newcomer: person_entry(n + 1, 1 + n % 2), role: *role };
-        let add = Operation::sign(&founder.devices[0], all.heads(), add);
+        let newcomer = person_entry(n + 1, 1 + n % 2, n as u64);
+        let add = match role {
+            Role::Guest => Action::Grant { guest: newcomer, expires_ms: 1 },
+            role => Action::AddPerson { newcomer, role: *role },
+        };
+        let add = Operation::sign(&founder.devices[0], all.heads(), NOW_MS, add);
         assert!(matches!(all.insert_verified(add), Insertion::Inserted(_)));
     }
     let start: Vec<Operation> = all.operations().cloned().collect();
     let mut views: Vec<Log> = (0..script.roles.len() + 1).map(|_| collect(circle, &start, false)).collect();
     for step in &script.steps {
-        if step.what >= 18 {
+        if step.what >= 20 {
             let heard: Vec<Operation> = views[step.target].operations().cloned().collect();
             let some = step.kept.map_or(heard.len(), |kept| kept % heard.len());
             for operation in heard.into_iter().take(some) {
@@ -139,14 +176,14 @@ fn play(script: &Script) -> Vec<Operation> {
         let parents = step.backdated.map_or_else(|| view.heads(), |n| vec![nth(view, n)]);
         let keep_heads = step.kept.map(|n| nth(&all, n)).into_iter().collect();
         let key = &EVERYBODY[step.actor].devices[step.device];
-        let operation = Operation::sign(key, parents, action(step, keep_heads));
+        let operation = Operation::sign(key, parents, step.clock_ms, action(circle, step, keep_heads));
         let _ = all.insert_verified(operation.clone());
         let _ = view.insert_verified(operation);
     }
     all.operations().cloned().collect()
 }
 
-fn collect(circle: clave_engine::CircleId, operations: &[Operation], look_often: bool) -> Log {
+fn collect(circle: CircleId, operations: &[Operation], look_often: bool) -> Log {
     let mut log = Log::new(circle);
     for operation in operations {
         assert!(!matches!(log.insert_verified(operation.clone()), Insertion::Refused(_)));
@@ -157,8 +194,8 @@ fn collect(circle: clave_engine::CircleId, operations: &[Operation], look_often:
     log
 }
 
-fn circle_of(operations: &[Operation]) -> clave_engine::CircleId {
-    clave_engine::CircleId::from_bytes(*operations[0].id().as_bytes())
+fn circle_of(operations: &[Operation]) -> CircleId {
+    CircleId::from_bytes(*operations[0].id().as_bytes())
 }
 
 fn shuffled(operations: &[Operation], mut seed: u64) -> Vec<Operation> {
@@ -197,6 +234,22 @@ fn check_invariants(operations: &[Operation], membership: &Membership) {
         };
         assert_eq!(gave, (*id, person.role));
     }
+    let mut all_in_standing = true;
+    for (device, stays) in &membership.stays {
+        let in_standing = stays.values().any(|stay| *stay == Stay::InStanding);
+        assert_eq!(in_standing, membership.devices.contains_key(device), "in, with a stay that says so");
+        all_in_standing &= stays.values().all(|stay| *stay == Stay::InStanding);
+        for (admission, stay) in stays {
+            let prefix = admission.as_bytes().first_chunk().expect("an id has 32 bytes");
+            assert_eq!(membership.stay(*device, *prefix), *stay);
+            let short = device.as_bytes().first_chunk().expect("an id has 32 bytes");
+            assert_eq!(membership.stay_of_actor(short, prefix), *stay);
+        }
+    }
+    assert_eq!(membership.has_ended_stays(), !all_in_standing);
+    for (device, current) in &membership.devices {
+        assert_eq!(membership.stays[device][&current.since], Stay::InStanding);
+    }
     for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
         assert!(!membership.devices.contains_key(device));
     }
@@ -206,7 +259,9 @@ fn check(script: &Script) {
     let operations = play(script);
     let circle = circle_of(&operations);
     let reference = collect(circle, &operations, false);
-    let membership = reference.membership();
+    let (membership, audit) = (reference.membership(), reference.audit());
+    verify_chain(circle, &audit).expect("as it was made");
+    assert!(audit.iter().map(|record| record.operation).eq(operations.iter().map(Operation::id)));
     for (round, look_often) in [(1, false), (2, true), (3, true)] {
         let log = collect(circle, &shuffled(&operations, script.shuffle ^ round), look_often);
         assert_eq!(log.pending(), 0);
@@ -214,7 +269,13 @@ fn check(script: &Script) {
         assert_eq!(log.heads(), reference.heads());
         assert_eq!(log.equivocations(), reference.equivocations());
         assert!(log.operations().eq(&operations));
+        if round == 1 {
+            assert_eq!(log.audit(), audit, "the same list everywhere");
+        }
     }
+    let watched = collect(circle, &operations, true);
+    assert_eq!(watched.membership(), membership, "looking on changes nothing");
+    assert_eq!(watched.audit(), audit);
     check_invariants(&operations, membership);
 
     let outcome = oracle::evaluate(&operations);
@@ -222,6 +283,8 @@ fn check(script: &Script) {
         people: membership.people.iter().map(|(id, person)| (*id, person.role)).collect(),
         devices: membership.devices.iter().map(|(id, device)| (*id, device.person)).collect(),
         void: membership.set_aside.iter().map(|set_aside| set_aside.operation).collect(),
+        stays: membership.stays.clone(),
+        kept_changes: membership.kept_changes().clone(),
     };
     assert_eq!(found, outcome, "the oracle says otherwise");
 
@@ -230,9 +293,7 @@ fn check(script: &Script) {
     let past: Vec<Operation> = operations.iter().filter(|operation| past.contains(&operation.id())).cloned().collect();
     let then = reference.membership_at(&[point]).expect("the point is in the log");
     let alone = collect(circle, &past, false);
-    assert_eq!(then.people, alone.membership().people, "a point is seen as by who has seen nothing else");
-    assert_eq!(then.devices, alone.membership().devices);
-    assert_eq!(then.set_aside, alone.membership().set_aside);
+    assert_eq!(*then, *alone.membership(), "a point is seen as by who has seen nothing else");
 }
 
 proptest! {
@@ -262,6 +323,11 @@ fn the_graphs_reach_every_rule() {
             let reason = format!("{:?}", set_aside.reason);
             reached.insert(reason.split([' ', '(']).next().expect("a first word").to_owned());
         }
+        let void: BTreeSet<_> = log.membership().set_aside.iter().map(|set_aside| set_aside.operation).collect();
+        for operation in operations.iter().filter(|operation| !void.contains(&operation.id())) {
+            let action = format!("{:?}", operation.action());
+            reached.insert(action.split([' ', '(']).next().expect("a first word").to_owned());
+        }
     }
     for reason in [
         "AuthorRemoved",
@@ -278,6 +344,16 @@ fn the_graphs_reach_every_rule() {
         "NotThere",
         "NotTheirOwn",
         "NoGrant",
+        "NoRecovery",
+        "NotNew",
+        "Unreadable",
+        // And these stand in some graph.
+        "AddDevice",
+        "RecoverDevice",
+        "RevokeDevice",
+        "RevokePerson",
+        "EndGrant",
+        "SetPolicy",
         "NoChange",
     ] {
         assert!(reached.contains(reason), "no graph reaches {reason}: {reached:?}");

@@ -3,8 +3,11 @@
 use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
 use clave_engine::OperationId;
 use clave_engine::membership::{
-    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason, Role,
+    Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason, Role, Scope,
 };
+
+/// What everybody's clock says.
+pub(crate) const NOW_MS: u64 = 1_790_000_000_000;
 
 /// Somebody with one device and a view of the circle.
 pub(crate) struct Peer {
@@ -21,7 +24,7 @@ pub(crate) struct Circle {
 
 pub(crate) fn entry(name: &str, person: &PersonKey, device: &DeviceKey) -> PersonEntry {
     let device = DeviceEntry::new(person, device, format!("{name}'s phone"), KeyPackages::default());
-    PersonEntry { person: person.id(), name: name.to_owned(), devices: vec![device], invitation: None }
+    PersonEntry { person: person.id(), name: name.to_owned(), devices: vec![device], invitation: None, recovery: None }
 }
 
 /// Alice's new circle, with Alice in it.
@@ -29,8 +32,9 @@ pub(crate) fn alice() -> (Circle, Peer) {
     let mut entropy = Entropy::from_seed([42; 32]);
     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
     let founder = entry("Alice", &person, &device);
-    let genesis = Action::Genesis { name: "Band".to_owned(), nonce: [7; 16], founder, parent: None };
-    let log = Log::found(&device, genesis).expect("Alice may found a circle");
+    let genesis =
+        Action::Genesis { name: "Band".to_owned(), nonce: [7; 16], founder, parent: None, scope: Scope::Nested };
+    let log = Log::found(&device, genesis, NOW_MS).expect("Alice may found a circle");
     let genesis = log.operations().next().expect("the genesis is in").clone();
     (Circle { entropy, genesis }, Peer { name: "Alice", person, device, log })
 }
@@ -57,7 +61,7 @@ pub(crate) fn add(peer: &Peer, role: Role) -> Action {
 }
 
 pub(crate) fn remove(peer: &Peer) -> Action {
-    Action::RevokePerson { person: peer.id(), keep_heads: Vec::new() }
+    Action::RevokePerson { person: peer.id(), keep_heads: Vec::new(), keep_changes: Vec::new() }
 }
 
 pub(crate) fn set_role(peer: &Peer, role: Role) -> Action {
@@ -75,7 +79,8 @@ impl Peer {
 
     /// Does something that is allowed as far as this peer can see.
     pub(crate) fn does(&mut self, action: Action) -> OperationId {
-        let operation = self.log.new_operation(&self.device, action).expect("allowed as far as the peer can see");
+        let operation =
+            self.log.new_operation(&self.device, action, NOW_MS).expect("allowed as far as the peer can see");
         self.takes(operation)
     }
 
@@ -87,7 +92,7 @@ impl Peer {
 
     /// Does something as though nothing but `parents` and what was before them had happened.
     pub(crate) fn forces_after(&mut self, parents: Vec<OperationId>, action: Action) -> OperationId {
-        let operation = Operation::sign(&self.device, parents, action);
+        let operation = Operation::sign(&self.device, parents, NOW_MS, action);
         self.takes(operation)
     }
 

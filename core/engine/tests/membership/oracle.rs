@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, PersonId};
+use clave_crypto::{DeviceId, Domain, PersonId, Signature};
 use clave_engine::OperationId;
-use clave_engine::membership::{Action, DeviceEntry, Operation, PersonEntry, Role};
+use clave_engine::membership::{Action, DeviceEntry, Operation, PersonEntry, Role, Stay};
 
 type Ids = BTreeSet<OperationId>;
 type Place = (u64, OperationId);
@@ -16,6 +16,8 @@ pub(crate) struct Outcome {
     pub(crate) people: BTreeMap<PersonId, Role>,
     pub(crate) devices: BTreeMap<DeviceId, PersonId>,
     pub(crate) void: Ids,
+    pub(crate) stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>>,
+    pub(crate) kept_changes: BTreeSet<[u8; 32]>,
 }
 
 #[derive(Clone, Copy)]
@@ -91,7 +93,7 @@ fn introduces(action: &Action) -> (Option<(PersonId, Role)>, Vec<&DeviceEntry>) 
         Action::Genesis { founder, .. } => (of(founder, Role::Owner), founder.devices.iter().collect()),
         Action::AddPerson { newcomer, role } => (of(newcomer, *role), newcomer.devices.iter().collect()),
         Action::Grant { guest, .. } => (of(guest, Role::Guest), guest.devices.iter().collect()),
-        Action::AddDevice { device } => (None, vec![device]),
+        Action::AddDevice { device } | Action::RecoverDevice { device, .. } => (None, vec![device]),
         _ => (None, Vec::new()),
     }
 }
@@ -124,8 +126,48 @@ impl Oracle<'_> {
         Outcome {
             people: state.people.iter().map(|(person, (role, ..))| (*person, *role)).collect(),
             devices: state.devices.iter().map(|(device, (person, _))| (*device, *person)).collect(),
+            stays: self.stays(&standing),
+            kept_changes: self.kept_changes(&standing),
             void: self.operations.keys().filter(|id| !standing.contains_key(*id)).copied().collect(),
         }
+    }
+
+    fn stays(&self, standing: &BTreeMap<OperationId, Info>) -> BTreeMap<DeviceId, BTreeMap<OperationId, Stay>> {
+        let mut stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>> = BTreeMap::new();
+        for (id, operation) in &self.operations {
+            for entry in introduces(operation.action()).1 {
+                let ends = |removal: &OperationId| {
+                    let removes = match self.operations[removal].action() {
+                        Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
+                            *person == entry.certificate.person
+                        }
+                        Action::RevokeDevice { device, .. } => *device == entry.device(),
+                        _ => false,
+                    };
+                    removes && !self.past[id].contains(removal)
+                };
+                let stay = match standing.contains_key(id) {
+                    false => Stay::SetAside,
+                    true if standing.keys().any(ends) => Stay::Ended,
+                    true => Stay::InStanding,
+                };
+                stays.entry(entry.device()).or_default().insert(*id, stay);
+            }
+        }
+        stays
+    }
+
+    fn kept_changes(&self, standing: &BTreeMap<OperationId, Info>) -> BTreeSet<[u8; 32]> {
+        let mut kept = BTreeSet::new();
+        for id in standing.keys() {
+            match self.operations[id].action() {
+                Action::RevokePerson { keep_changes, .. }
+                | Action::RevokeDevice { keep_changes, .. }
+                | Action::EndGrant { keep_changes, .. } => kept.extend(keep_changes.iter().copied()),
+                _ => {}
+            }
+        }
+        kept
     }
 
     fn place(&self, id: OperationId) -> Place {
@@ -183,7 +225,9 @@ impl Oracle<'_> {
         let action = |id: &OperationId| self.operations[id].action();
         let person_live = |id: &OperationId, person: PersonId| {
             seen.iter().all(|removal| match action(removal) {
-                Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone } if *gone == person => {
+                Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone, .. }
+                    if *gone == person =>
+                {
                     self.past[id].contains(removal)
                 }
                 _ => true,
@@ -253,7 +297,13 @@ impl Oracle<'_> {
         }
         let seen = self.past[&id].iter().filter(|id| standing.contains_key(*id)).copied().collect();
         let state = self.state(standing, &seen);
-        let (person, device_since) = *state.devices.get(&author)?;
+        let recovered = match operation.action() {
+            Action::RecoverDevice { device, recovery_signature } => {
+                self.recovers(id, device, recovery_signature, &seen).then_some((device.certificate.person, id))
+            }
+            _ => None,
+        };
+        let (person, device_since) = recovered.or_else(|| state.devices.get(&author).copied())?;
         let (mut role, given, _) = *state.people.get(&person)?;
         let mut invitations = state.invitations;
         for (revocation, info) in &self.carried {
@@ -261,6 +311,7 @@ impl Oracle<'_> {
             let keep_heads = match self.operations[revocation].action() {
                 Action::RevokePerson { keep_heads, .. }
                 | Action::RevokeDevice { keep_heads, .. }
+                | Action::EndGrant { keep_heads, .. }
                 | Action::SetRole { keep_heads, .. }
                 | Action::SetPolicy { keep_heads, .. } => keep_heads.as_slice(),
                 _ => &[],
@@ -276,9 +327,43 @@ impl Oracle<'_> {
                 _ => {}
             }
         }
-        let cut = self.allowed(operation.action(), &state, person, role, invitations)?;
+        let cut = match operation.action() {
+            Action::RecoverDevice { .. } => recovered.map(|_| None)?,
+            action => self.allowed(action, &state, person, role, invitations)?,
+        };
         let precedence = (role, self.place(given), self.place(device_since), author);
         Some(Info { person, role, precedence, cut })
+    }
+
+    /// Whether a recovery brings in a new device, by a key that an admission names by which its person is in.
+    fn recovers(&self, id: OperationId, entry: &DeviceEntry, signature: &Signature, seen: &Ids) -> bool {
+        let (person, device) = (entry.certificate.person, entry.device());
+        let circle = self.operations.keys().find(|id| self.past[*id].is_empty()).expect("there is a genesis");
+        let message = [circle.as_bytes().as_slice(), device.as_bytes(), person.as_bytes()].concat();
+        let named_before = |before: &OperationId| {
+            introduces(self.operations[before].action()).1.iter().any(|entry| entry.device() == device)
+        };
+        let ended = |admission: &OperationId| {
+            seen.iter().any(|removal| match self.operations[removal].action() {
+                Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone, .. } => {
+                    *gone == person && !self.past[admission].contains(removal)
+                }
+                _ => false,
+            })
+        };
+        let vouches = |admission: &OperationId| match self.operations[admission].action() {
+            Action::Genesis { founder: entry, .. }
+            | Action::AddPerson { newcomer: entry, .. }
+            | Action::Grant { guest: entry, .. } => {
+                entry.person == person
+                    && !ended(admission)
+                    && entry.recovery.is_some_and(|recovery| {
+                        DeviceId::from_bytes(recovery.key).verify(Domain::Recovery, &message, signature).is_ok()
+                    })
+            }
+            _ => false,
+        };
+        !self.past[&id].iter().any(named_before) && seen.iter().any(vouches)
     }
 
     /// `None` if it is not allowed; else what it cuts, if anything.
@@ -326,7 +411,7 @@ impl Oracle<'_> {
                 let cut = lowers.then_some(Cut::Lower(*person, *to));
                 (*to != its && left && given && reaches(*person, its), cut)
             }
-            Action::EndGrant { person } => {
+            Action::EndGrant { person, .. } => {
                 let dated = state.people.get(person)?.2;
                 let may = *person == own || matches!(role, Role::Owner | Role::Admin | Role::Member);
                 (dated && may, Some(Cut::Person(*person)))

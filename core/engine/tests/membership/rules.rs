@@ -1,7 +1,8 @@
 //! What stands and what is set aside.
 
 use clave_engine::membership::{
-    Action, Authority, DeviceEntry, DeviceStanding, KeyPackages, MEMBERS_MAY_INVITE, Reason, Right, Role,
+    Action, Authority, DeviceEntry, DeviceStanding, HISTORY, History, KeyPackages, Log, MEMBERS_MAY_INVITE, Operation,
+    Policy, Reason, Refusal, Right, Role, Scope,
 };
 
 use crate::harness::{add, alice, entry, meet, remove, set_role};
@@ -114,6 +115,25 @@ fn what_is_backdated_before_a_removal_is_set_aside() {
 }
 
 #[test]
+fn the_authors_clock_decides_nothing() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Admin, &mut alice);
+    let eve = circle.stranger("Eve");
+    let before = bob.log.heads();
+    let removal = alice.does(remove(&bob));
+    let long_ago = Operation::sign(&bob.device, before.clone(), 1, add(&eve, Role::Member));
+    let in_the_future = Operation::sign(&bob.device, before, u64::MAX, add(&eve, Role::Guest));
+    for operation in [long_ago, in_the_future] {
+        let id = bob.takes(operation);
+        alice.hears(&bob);
+        assert_eq!(alice.reason(id), Some(Reason::RemovedMeanwhile { by: removal }));
+    }
+    let early = Operation::sign(&alice.device, alice.log.heads(), 0, add(&eve, Role::Member));
+    alice.takes(early);
+    assert_eq!(alice.role(&eve), Some(Role::Member));
+}
+
+#[test]
 fn what_follows_a_removal_is_set_aside() {
     let (mut circle, mut alice) = alice();
     let mut bob = circle.joins("Bob", Role::Admin, &mut alice);
@@ -156,12 +176,31 @@ fn keep_heads_let_stand_what_they_name_and_what_came_before_it() {
     bob.does(add(&kept_first, Role::Member));
     let last_kept = bob.does(add(&kept_last, Role::Member));
     let set_aside = bob.does(add(&lost, Role::Member));
-    let removal = Action::RevokePerson { person: bob.id(), keep_heads: vec![last_kept] };
+    let removal = Action::RevokePerson { person: bob.id(), keep_heads: vec![last_kept], keep_changes: Vec::new() };
     let removal = alice.forces_after(before, removal);
     meet(&mut [&mut alice, &mut bob]);
     assert_eq!((alice.role(&kept_first), alice.role(&kept_last)), (Some(Role::Member), Some(Role::Member)));
     assert_eq!(alice.role(&lost), None);
     assert_eq!(alice.reason(set_aside), Some(Reason::RemovedMeanwhile { by: removal }));
+}
+
+#[test]
+fn what_is_kept_stands_also_if_it_arrives_after_the_removal_that_keeps_it() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Admin, &mut alice);
+    let before = bob.log.heads();
+    let (kim, kay) = (circle.stranger("Kim"), circle.stranger("Kay"));
+    let first = bob.does(add(&kim, Role::Member));
+    let last = bob.does(add(&kay, Role::Member));
+    let removal = Action::RevokePerson { person: bob.id(), keep_heads: vec![last], keep_changes: Vec::new() };
+    let removal = alice.forces_after(before, removal);
+    // One by one, with a look at each.
+    let of_bob = |id| bob.log.operation(id).expect("Bob wrote it").clone();
+    alice.takes(of_bob(&first));
+    assert_eq!(alice.reason(first), Some(Reason::RemovedMeanwhile { by: removal }));
+    alice.takes(of_bob(&last));
+    assert_eq!((alice.reason(first), alice.reason(last)), (None, None));
+    meet(&mut [&mut alice, &mut bob]);
 }
 
 #[test]
@@ -171,7 +210,7 @@ fn the_last_owner_can_neither_leave_nor_step_down() {
     for action in [
         remove(&alice),
         set_role(&alice, Role::Member),
-        Action::RevokeDevice { device: alice.device_id(), keep_heads: Vec::new() },
+        Action::RevokeDevice { device: alice.device_id(), keep_heads: Vec::new(), keep_changes: Vec::new() },
     ] {
         assert_eq!(alice.log.may_do(alice.device_id(), &action), Err(Reason::LastOwner));
     }
@@ -316,8 +355,16 @@ fn a_revoked_device_is_out_and_its_person_is_not() {
     phone.hears(&laptop);
     let eve = circle.stranger("Eve");
     let by_thief = phone.does(add(&eve, Role::Member));
-    let against_laptop = phone.does(Action::RevokeDevice { device: laptop.device_id(), keep_heads: Vec::new() });
-    let revocation = laptop.does(Action::RevokeDevice { device: phone.device_id(), keep_heads: Vec::new() });
+    let against_laptop = phone.does(Action::RevokeDevice {
+        device: laptop.device_id(),
+        keep_heads: Vec::new(),
+        keep_changes: Vec::new(),
+    });
+    let revocation = laptop.does(Action::RevokeDevice {
+        device: phone.device_id(),
+        keep_heads: Vec::new(),
+        keep_changes: Vec::new(),
+    });
     meet(&mut [&mut alice, &mut laptop, &mut phone]);
     assert_eq!(alice.standing(&phone), DeviceStanding::Removed { by: revocation });
     assert_eq!(alice.standing(&laptop), DeviceStanding::Current, "the older device stands");
@@ -370,7 +417,11 @@ fn a_grant_ends_by_an_operation_and_never_by_itself() {
     assert_eq!(guest.log.membership().people[&guest.id()].expires_ms, Some(2));
     assert_eq!(guest.role(&guest), Some(Role::Guest));
 
-    let end = |peer: &crate::harness::Peer| Action::EndGrant { person: peer.id() };
+    let end = |peer: &crate::harness::Peer| Action::EndGrant {
+        person: peer.id(),
+        keep_heads: Vec::new(),
+        keep_changes: Vec::new(),
+    };
     assert_eq!(member.log.may_do(member.device_id(), &end(&member)), Err(Reason::NoGrant));
     let ended = member.does(end(&guest));
     assert_eq!(member.standing(&guest), DeviceStanding::Removed { by: ended });
@@ -463,4 +514,46 @@ fn only_what_was_given_at_the_same_time_overrules() {
     meet(&mut [&mut alice, &mut bob, &mut carol, &mut ada]);
     assert_eq!(alice.reason(removal), None, "that Bob once was an admin is past");
     assert_eq!(alice.role(&bob), None);
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_leaves_the_old_one() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Member, &mut alice);
+    let set = |key: &str, value: &str| {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        Action::SetPolicy { key, value, keep_heads: Vec::new() }
+    };
+    assert_eq!((alice.log.membership().history(), alice.log.membership().members_may_invite()), (History::Full, true));
+    alice.does(Policy::History(History::Ratcheted { seconds: 86_400 }).into_action(Vec::new()));
+    alice.does(Policy::MembersMayInvite(false).into_action(Vec::new()));
+    for (key, value) in [(HISTORY, "none"), (HISTORY, "ratcheted:0"), (MEMBERS_MAY_INVITE, "perhaps")] {
+        assert_eq!(alice.log.may_do(alice.device_id(), &set(key, value)), Err(Reason::Unreadable));
+        let malformed = alice.forces(set(key, value));
+        assert_eq!(alice.reason(malformed), Some(Reason::Unreadable));
+    }
+    alice.does(set("of a newer version", "anything"));
+    meet(&mut [&mut alice, &mut bob]);
+    assert_eq!(bob.log.membership().history(), History::Ratcheted { seconds: 86_400 });
+    assert!(!bob.log.membership().members_may_invite());
+    assert_eq!(bob.log.membership().policies["of a newer version"], "anything");
+    alice.does(set(HISTORY, "since_joining"));
+    assert_eq!(alice.log.membership().history(), History::SinceJoining);
+}
+
+#[test]
+fn a_circle_says_which_space_it_belongs_to_and_how() {
+    let (mut circle, alice) = alice();
+    let space = alice.log.circle();
+    assert_eq!((alice.log.membership().parent, alice.log.membership().scope), (None, Scope::Nested));
+    let mut found = |parent, scope| {
+        let founder = entry("Alice", &alice.person, &alice.device);
+        let genesis = Action::Genesis { name: "Board".into(), nonce: circle.entropy.bytes(), founder, parent, scope };
+        Log::found(&alice.device, genesis, 0)
+    };
+    for scope in [Scope::Nested, Scope::Isolated] {
+        let log = found(Some(space), scope).expect("Alice may found a circle");
+        assert_eq!((log.membership().parent, log.membership().scope), (Some(space), scope));
+    }
+    assert_eq!(found(None, Scope::Isolated).map(|_| ()), Err(Refusal::OtherCircle), "a space is within nothing");
 }

@@ -27,9 +27,15 @@ impl World {
         self.devices[who.0].crash_at_write = Some(writes);
     }
 
+    /// Kills a device once so many writes of its life are durable, before it hears of the last; it starts again in a
+    /// while.
+    pub(crate) fn plan_crash(&mut self, who: Who, writes: u64) {
+        self.crash_plan = Some((who, writes));
+    }
+
     /// Starts a device that is down.
     pub fn restart(&mut self, who: Who) {
-        if !self.is_up(who) {
+        if !self.is_up(who) && !self.is_lost(who) {
             self.open(who);
         }
     }
@@ -41,7 +47,34 @@ impl World {
 
     /// The device's next write will fail; it goes back to what is on its disk.
     pub fn fail_next_write(&mut self, who: Who) {
-        self.devices[who.0].fail_next_write = true;
+        self.fail_next_writes(who, 1);
+    }
+
+    /// The device's disk is full: so many writes will fail.
+    pub fn fail_next_writes(&mut self, who: Who, writes: u32) {
+        self.devices[who.0].failing_writes = writes;
+    }
+
+    /// The device is gone for good: it never starts again.
+    pub fn lose(&mut self, who: Who) {
+        self.crash(who);
+        self.lost.insert(who);
+    }
+
+    /// Whether a device is gone for good.
+    #[must_use]
+    pub fn is_lost(&self, who: Who) -> bool {
+        self.lost.contains(&who)
+    }
+
+    /// Nobody reaches the device until the world is healed, whatever else happens to the network.
+    pub fn take_away(&mut self, who: Who) {
+        self.away.insert(who);
+        for pair in self.connected_pairs() {
+            if pair.0 == who || pair.1 == who {
+                self.break_link(pair);
+            }
+        }
     }
 
     pub(super) fn write_failed(&mut self, who: Who, io: IoId) {
@@ -86,10 +119,11 @@ impl World {
         self.set_network(network);
         for device in &mut self.devices {
             device.disk_delay_ms = (0, 5);
-            device.fail_next_write = false;
+            device.failing_writes = 0;
             device.crash_at_write = None;
         }
         self.islands.fill(0);
+        self.away.clear();
         for who in self.everyone() {
             self.restart(who);
         }

@@ -68,7 +68,8 @@ impl World {
     }
 
     fn may_meet(&self, a: Who, b: Who) -> bool {
-        self.is_up(a) && self.is_up(b) && self.islands[a.0] == self.islands[b.0]
+        let reach = |who: &Who| self.is_up(*who) && !self.away.contains(who);
+        [a, b].iter().all(reach) && self.islands[a.0] == self.islands[b.0]
     }
 
     /// Connects, in a while, whoever can be.
@@ -164,7 +165,7 @@ impl World {
         }
     }
 
-    pub(super) fn send(&mut self, from: Who, peer: DeviceId, channel: Channel, frame: Vec<u8>) {
+    pub(crate) fn send(&mut self, from: Who, peer: DeviceId, channel: Channel, frame: Vec<u8>) {
         let Some(to) = self.who(&peer) else { return };
         let pair = pair_of(from, to);
         let Some(link) = self.links.links.get(&pair).filter(|link| link.up[side(pair, from)]) else { return };

@@ -120,6 +120,20 @@ impl World {
         self.paper(who, circle, DocumentKind::Calendar).calendar().expect("it is a calendar").events()
     }
 
+    /// Takes over what is set aside in a document; how many changes that were.
+    ///
+    /// # Errors
+    /// Those of [`Engine::vouch`](clave_engine::Engine::vouch).
+    pub fn vouch(
+        &mut self,
+        who: Who,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+    ) -> Result<usize, EngineError> {
+        self.input(who, |engine, now| engine.vouch(circle, document, kind, now))
+    }
+
     fn paper(&mut self, who: Who, circle: CircleId, kind: DocumentKind) -> &mut Document {
         let id = if kind == DocumentKind::Note { note(circle) } else { calendar(circle) };
         self.engine(who).document(circle, id, kind).expect("it is in there")

@@ -107,7 +107,29 @@ impl World {
     /// # Errors
     /// Those of [`Engine::act`](clave_engine::Engine::act).
     pub fn act(&mut self, who: Who, circle: CircleId, action: Action) -> Result<(), EngineError> {
-        self.input(who, |engine, now| engine.act(circle, action, now))
+        let what = match &action {
+            Action::RevokePerson { person, .. } => format!("remove {}", self.name_of(*person)),
+            Action::SetRole { person, role, .. } => format!("make {} {role}", self.name_of(*person)),
+            Action::AddPerson { newcomer, .. } => format!("add {}", newcomer.name),
+            Action::Grant { guest, .. } => format!("grant {}", self.name_of(guest.person)),
+            Action::EndGrant { person, .. } => format!("end the grant of {}", self.name_of(*person)),
+            Action::RevokeDevice { device, .. } => {
+                format!("revoke the device of {}", self.who(device).map_or("nobody", |who| &self.device(who).name))
+            }
+            action => format!("{action:?}"),
+        };
+        let done = self.input(who, |engine, now| engine.act(circle, action, now));
+        let name = self.device(who).name.clone();
+        match &done {
+            Ok(()) => self.note(format_args!("act {name}: {what}"), &[]),
+            Err(error) => self.note(format_args!("act {name} may not {what}: {error}"), &[]),
+        }
+        done
+    }
+
+    fn name_of(&self, person: PersonId) -> String {
+        let device = self.everyone().map(|who| self.device(who)).find(|device| device.person == person);
+        device.map_or_else(|| person.short(), |device| device.name.clone())
     }
 
     /// Removes a person.
@@ -117,7 +139,26 @@ impl World {
     pub fn remove(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
         let person = self.device(whom).person;
         self.was_anybody_removed = true;
-        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new() })
+        self.act(who, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })
+    }
+
+    /// Removes a device.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn remove_device(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
+        let device = self.device(whom).id;
+        self.was_anybody_removed = true;
+        self.act(who, circle, Action::revoke_device(device))
+    }
+
+    /// Ends a guest's stay.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    pub fn end_grant(&mut self, who: Who, circle: CircleId, person: PersonId) -> Result<(), EngineError> {
+        self.was_anybody_removed = true;
+        self.act(who, circle, Action::end_grant(person))
     }
 
     /// Gives a person another role.

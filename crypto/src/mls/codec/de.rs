@@ -2,8 +2,8 @@
 
 use serde::de::value::U32Deserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
 use super::{CodecError, WALL_CLOCK};
@@ -13,6 +13,14 @@ pub(in crate::mls) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T,
     let mut reader = Reader { rest: bytes };
     let value = T::deserialize(&mut reader)?;
     if reader.rest.is_empty() { Ok(value) } else { Err(CodecError("bytes are left over".into())) }
+}
+
+/// Reads a value from the front of `bytes`, of which what follows is left.
+pub(in crate::mls) fn take<'de, T: Deserialize<'de>>(bytes: &mut &'de [u8]) -> Result<T, CodecError> {
+    let mut reader = Reader { rest: bytes };
+    let value = T::deserialize(&mut reader)?;
+    *bytes = reader.rest;
+    Ok(value)
 }
 
 struct Reader<'de> {

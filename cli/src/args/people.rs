@@ -1,0 +1,193 @@
+//! What can be typed about people: circles, members, access, policies, the audit.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::duration;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CircleCommand {
+    /// Found a circle with people of the space; nobody else learns that it exists
+    #[command(after_help = "Example:\n  clave circle create Budget --with Bob --with 王小明\n  clave circle create \
+                            Contractors --isolated && clave --circle Contractors invite")]
+    Create {
+        /// What it is called
+        name: String,
+        /// Somebody of the space to bring in, by name or by the beginning of their id; may be repeated
+        #[arg(long, value_name = "PERSON")]
+        with: Vec<String>,
+        /// People from outside the space can be in it too: `clave --circle NAME invite` makes a link for them
+        #[arg(long)]
+        isolated: bool,
+    },
+    /// List the circles of the space that you are in
+    #[command(after_help = "Example:\n  clave circle list", visible_alias = "ls")]
+    List,
+    /// Leave a circle: what is here stays readable, nothing more arrives
+    #[command(after_help = "Example:\n  clave circle leave Budget")]
+    Leave {
+        /// Its name, or the beginning of its id
+        circle: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dm {
+    /// Whom, by name or by the beginning of their id
+    pub(crate) person: String,
+    /// What to say; `-` reads it from the standard input. Without it, the newest messages are shown
+    #[arg(num_args = 0.., allow_hyphen_values = true)]
+    pub(crate) text: Vec<String>,
+    /// How many of the newest to show
+    #[arg(short = 'n', long, default_value_t = 30, value_name = "COUNT")]
+    pub(crate) count: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Members {
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+}
+
+/// The roles, as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Answers to other owners only
+    Owner,
+    /// Runs it day by day: people below admins, names, policies
+    Admin,
+    /// Takes part and, unless the policy says otherwise, invites
+    Member,
+    /// A program
+    Bot,
+    /// Takes part for a while, invites nobody
+    Guest,
+}
+
+impl From<RoleName> for clave::Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Owner => Self::Owner,
+            RoleName::Admin => Self::Admin,
+            RoleName::Member => Self::Member,
+            RoleName::Bot => Self::Bot,
+            RoleName::Guest => Self::Guest,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// Bring somebody of the space into a circle
+    #[command(after_help = "Example:\n  clave --circle Budget members add Bob")]
+    Add {
+        /// Who, by name or by the beginning of their id
+        person: String,
+        /// As what
+        #[arg(long, value_enum, default_value = "member", value_name = "ROLE")]
+        role: RoleName,
+    },
+    /// Remove somebody with all their devices, and change the keys
+    #[command(
+        after_help = "Example:\n  clave members remove Eve\n  clave members remove Eve --no-wait\n\nFrom the space, it \
+                            removes from all circles of it. They keep what they had, and get nothing more.",
+        visible_alias = "rm"
+    )]
+    Remove {
+        /// Who, by name or by the beginning of their id
+        person: String,
+        /// Do not wait until the keys have changed
+        #[arg(long)]
+        no_wait: bool,
+        /// How long to wait until the keys have changed and who is connected has confirmed it
+        #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+        wait: Duration,
+    },
+    /// Give somebody a role
+    #[command(after_help = "Example:\n  clave members role Bob admin")]
+    Role {
+        /// Who, by name or by the beginning of their id
+        person: String,
+        /// Which
+        #[arg(value_enum)]
+        role: RoleName,
+    },
+    /// Let somebody of the space into a circle as a guest until a date, or move the date of a guest
+    #[command(after_help = "Example:\n  clave --circle Budget members grant Bob --until 2030-11-27\n  clave --circle \
+                            Budget members grant Bob --until \"2030-11-27 18:00\"")]
+    Grant {
+        /// Who, by name or by the beginning of their id
+        person: String,
+        /// The last day, or the moment
+        #[arg(long, value_name = "WHEN")]
+        until: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetAside {
+    #[command(subcommand)]
+    pub(crate) command: Option<SetAsideCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SetAsideCommand {
+    /// Take over what a removed author wrote meanwhile, so that everybody is shown it again
+    #[command(after_help = "Example:\n  clave set-aside keep chat\n  clave set-aside keep --all")]
+    Keep {
+        /// chat, calendar, drive, or a note by its title or the beginning of its id
+        #[arg(required_unless_present = "all")]
+        document: Option<String>,
+        /// In all documents
+        #[arg(long, conflicts_with = "document")]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    pub(crate) command: Option<PolicyCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Set a policy
+    #[command(after_help = "Example:\n  clave policy set members_may_invite false\n  clave policy set history \
+                            since-joining\n  clave policy set history ratcheted:1d")]
+    Set {
+        /// members_may_invite or history
+        key: String,
+        /// true or false; full, since-joining or ratcheted:TIME (what is older is erased)
+        value: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
+    /// Write it to a file, as JSON lines, each chained to the one before by its hash
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check that an exported list is as it was made
+    #[command(after_help = "Example:\n  clave audit check audit.jsonl\n\nExit code 4 if it was altered. Whoever \
+                            alters all of it can make a list that fits in itself: compare the last hash with what \
+                            `clave audit` prints for another member, or use --here.")]
+    Check {
+        /// The file; `-` reads the standard input
+        file: PathBuf,
+        /// The last hash, as another member reads it out
+        #[arg(long, value_name = "HASH")]
+        hash: Option<String>,
+        /// Compare with what this device has seen
+        #[arg(long)]
+        here: bool,
+    },
+}

@@ -1,0 +1,274 @@
+//! Circles, access, policies, what was set aside, and the audit, in words.
+
+use super::{Show, people, quoted, short};
+use crate::reply::{self, DeviceAccess, PersonAccess};
+use crate::screen::{bold, dim};
+use crate::text::{line, table};
+use crate::time::moment;
+
+pub(super) fn circles(circles: &[reply::Circle], how: &Show) -> Vec<String> {
+    if let (true, [circle]) = (how.founded, circles) {
+        let mut words = vec![
+            format!(
+                "The circle “{}” is founded ({}), and you are its owner.",
+                line(&circle.name),
+                people(circle.members)
+            ),
+            "Nobody else of the space learns that it exists.".to_owned(),
+        ];
+        words.push(if circle.scope == "isolated" {
+            format!("Next: `clave --circle {} invite` makes a link for somebody from outside.", quoted(&circle.name))
+        } else {
+            format!("Next: `clave --circle {} chat send Hello`.", quoted(&circle.name))
+        });
+        return words;
+    }
+    if circles.is_empty() {
+        return vec!["No circles yet: `clave circle create NAME --with PERSON` founds one.".to_owned()];
+    }
+    let row = |circle: &reply::Circle| {
+        let kind = match (circle.direct, circle.scope.as_str()) {
+            (true, _) => "chat of two",
+            (_, "isolated") => "open to people from outside",
+            _ => "",
+        };
+        let state = if circle.removed.is_some() { "you are out" } else { kind };
+        vec![short(&circle.id), line(&circle.name), people(circle.members), state.to_owned()]
+    };
+    table(&circles.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Who reads, who does not any more, and whether the keys say so too.
+pub(super) fn access(access: &reply::Access) -> Vec<String> {
+    let name = line(&access.name);
+    let mut words = Vec::new();
+    if let Some(removed) = &access.removed {
+        words.push(line(removed));
+        words.push("As far as this device has heard:".to_owned());
+    }
+    let (inside, outside): (Vec<_>, Vec<_>) = access.people.iter().partition(|person| person.role.is_some());
+    words.push(bold(&format!("Who can read what is written in “{name}” now:")));
+    words.extend(rows(&inside));
+    if !outside.is_empty() {
+        words.push(bold("Who was in, keeps what they had, and gets nothing more:"));
+        words.extend(rows(&outside));
+        let reasons = outside.iter().filter_map(|person| person.removed.as_ref());
+        words.extend(reasons.map(|reason| format!("  {}.", line(reason))));
+    }
+    words.push(match access.rotated {
+        true => format!(
+            "Keys: epoch {}, after {} changes. No device that is out has them.",
+            short(&access.epoch),
+            access.commits
+        ),
+        false => {
+            "Keys: not changed yet since the last removal. Nothing is written with the old ones meanwhile: it waits \
+                  until a device that may change them is online."
+                .to_owned()
+        }
+    });
+    words.push(format!("History: {}", history(&access.history)));
+    words
+}
+
+fn rows(people: &[&PersonAccess]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for person in people {
+        let name = format!("{}{}", line(&person.name), if person.me { " (you)" } else { "" });
+        let role = person.role.clone().unwrap_or_default();
+        if person.devices.is_empty() {
+            rows.push(vec![name.clone(), role.clone(), String::new(), "no devices".to_owned()]);
+        }
+        for device in &person.devices {
+            rows.push(vec![name.clone(), role.clone(), line(&device.name), reading(device)]);
+        }
+    }
+    table(&rows).into_iter().map(|row| format!("  {row}")).collect()
+}
+
+fn reading(device: &DeviceAccess) -> String {
+    let confirmed = if device.confirmed { ", has the newest keys" } else { ", not seen with the newest keys yet" };
+    match (device.reading.as_str(), device.until_ms) {
+        ("now", _) => format!("reads{confirmed}"),
+        ("until", Some(at)) => format!("reads until {}{confirmed}", moment(at)),
+        ("soon", _) => "is in; the keys have not reached it yet".to_owned(),
+        ("stopping", _) => "is out; the keys are being changed".to_owned(),
+        _ => "reads nothing new".to_owned(),
+    }
+}
+
+pub(super) fn removal(removal: &reply::Removal) -> Vec<String> {
+    let name = line(&removal.name);
+    let mut words = vec![format!("{name} is removed from “{}”.", line(&removal.from))];
+    if !removal.circles.is_empty() {
+        words.push(format!("And from the circles that you share: {}.", list(&removal.circles)));
+    }
+    words.push(match removal.keeps.is_empty() {
+        true => format!("{name} had no device there."),
+        false => {
+            format!("{name} keeps what was written before, on {}; nothing written from now on.", list(&removal.keeps))
+        }
+    });
+    words.push(format!("Who reads on: {}.", list(&removal.reads)));
+    words.push(match removal.no_wait {
+        true => {
+            "The keys change as soon as a device that may change them is online: `clave access` says when.".to_owned()
+        }
+        false => "The keys are being changed…".to_owned(),
+    });
+    words
+}
+
+pub(super) fn rotation(rotation: &reply::Rotation) -> Vec<String> {
+    let seconds = |ms: u64| format!("{}.{} s", ms / 1_000, ms % 1_000 / 100);
+    let Some(rotated_ms) = rotation.rotated_ms else {
+        return vec![
+            format!(
+                "They have not changed within {}. Nothing is written with the old ones meanwhile.",
+                seconds(rotation.waited_ms)
+            ),
+            "`clave access` says when it is done.".to_owned(),
+        ];
+    };
+    let mut words = vec![
+        format!("The keys have changed, after {}.", seconds(rotated_ms)),
+        format!("Seen with the new ones: {}.", list(&rotation.confirmed)),
+    ];
+    if !rotation.unconfirmed.is_empty() {
+        words.push(format!("Not yet: {}. `clave access` says when.", list(&rotation.unconfirmed)));
+    }
+    words
+}
+
+pub(super) fn set_aside(set_aside: &reply::SetAside) -> Vec<String> {
+    if set_aside.acts.is_empty() && set_aside.documents.is_empty() {
+        return vec![format!("Nothing is set aside in “{}”.", line(&set_aside.name))];
+    }
+    let mut words: Vec<String> = set_aside.acts.iter().map(|act| line(act)).collect();
+    for document in &set_aside.documents {
+        let what = match (document.kind.as_str(), document.title.is_empty()) {
+            ("note", false) => format!("the note “{}”", line(&document.title)),
+            ("note", true) => format!("the note {}", short(&document.id)),
+            (kind, _) => format!("the {kind}"),
+        };
+        let count = if document.changes == 1 { "1 change".to_owned() } else { format!("{} changes", document.changes) };
+        let verb = if document.changes == 1 { "is" } else { "are" };
+        let when = match document.first_ms == document.last_ms {
+            true => moment(document.first_ms),
+            false => format!("{} to {}", moment(document.first_ms), moment(document.last_ms)),
+        };
+        let by = list(&document.authors);
+        words.push(format!(
+            "{count} by {by} in {what} ({when}) {verb} not shown: {}",
+            line(&document.reasons.join(" "))
+        ));
+    }
+    if !set_aside.documents.is_empty() {
+        words.push("To take over what they wrote: `clave set-aside keep DOCUMENT`, or --all.".to_owned());
+    }
+    words
+}
+
+pub(super) fn kept(changes: usize, documents: usize) -> String {
+    match (changes, documents) {
+        (0, _) => "There is nothing to take over.".to_owned(),
+        (changes, documents) => format!(
+            "{changes} {} in {documents} {} shown to everybody again, on your word.",
+            if changes == 1 { "change" } else { "changes" },
+            if documents == 1 { "document is" } else { "documents are" }
+        ),
+    }
+}
+
+pub(super) fn policies(policies: &reply::Policies) -> Vec<String> {
+    let meaning = |key: &str, value: &str| match (key, value) {
+        ("members_may_invite", "true") => "members bring people in, as members or guests".to_owned(),
+        ("members_may_invite", _) => "only owners and admins bring people in".to_owned(),
+        ("history", value) => history(value),
+        _ => "of a newer version".to_owned(),
+    };
+    let rows: Vec<_> =
+        policies.policies.iter().map(|(key, value)| vec![line(key), line(value), meaning(key, value)]).collect();
+    let mut words = vec![bold(&format!("Policies of “{}”", line(&policies.name)))];
+    words.extend(table(&rows));
+    words
+}
+
+fn history(value: &str) -> String {
+    match value.split_once(':') {
+        Some(("ratcheted", seconds)) => {
+            let seconds: i64 = seconds.parse().unwrap_or(0);
+            format!("newcomers read what is written since they came; everything is erased after {}", time(seconds))
+        }
+        _ if value == "since_joining" => "newcomers read what is written since they came".to_owned(),
+        _ => "newcomers read everything that was ever written".to_owned(),
+    }
+}
+
+fn time(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        s if s % 86_400 == 0 => (s / 86_400, "day"),
+        s if s % 3_600 == 0 => (s / 3_600, "hour"),
+        s if s % 60 == 0 => (s / 60, "minute"),
+        s => (s, "second"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+pub(super) fn audit(audit: &reply::Audit, how: &Show) -> Vec<String> {
+    let hash = format!("Last hash: {}", audit.hash);
+    let same = "Whoever has seen the same acts gets the same hash: compare it with another member.".to_owned();
+    if let Some(path) = &how.written {
+        let check = format!("`clave audit check {}` says whether it was altered.", path.display());
+        return vec![format!("{} acts are in {}.", audit.records.len(), path.display()), hash, same, check];
+    }
+    let mut words = Vec::new();
+    for record in &audit.records {
+        let authority = match (&record.role, &record.warrant) {
+            (Some(role), Some(warrant)) if !warrant.given_by_name.is_empty() => {
+                format!("as {role}, which {} gave", line(&warrant.given_by_name))
+            }
+            (Some(role), _) => format!("as {role}"),
+            (None, _) => "not in".to_owned(),
+        };
+        let number = format!("{:>4}", record.sequence);
+        let device = line(&record.device_name);
+        words.push(format!(
+            "{}  {}  {} {}",
+            dim(&number),
+            moment(record.time_ms),
+            line(&record.sentence),
+            dim(&format!("({authority}; {device})"))
+        ));
+        if let Some(because) = &record.set_aside {
+            words.push(format!("      without effect: {}", line(&because.why)));
+        }
+    }
+    words.extend([hash, same]);
+    words
+}
+
+pub(super) fn checked(checked: &reply::Checked) -> Vec<String> {
+    let mut words =
+        vec![format!("The file is as it was exported: {} acts, each chained to the one before.", checked.records)];
+    words.push(match (checked.compared, checked.newer_here) {
+        (false, _) => {
+            "Whoever writes all of it anew can make a list that fits in itself: compare the last hash with another \
+                       member's (--hash), or with what this device has seen (--here)."
+                .to_owned()
+        }
+        (true, None) => "Its last hash is the one you gave.".to_owned(),
+        (true, Some(0)) => "This device has seen the same, and nothing more.".to_owned(),
+        (true, Some(newer)) => format!("This device has seen the same, and {newer} more since."),
+    });
+    words.push(format!("Last hash: {}", checked.hash));
+    words
+}
+
+/// Names, one after the other.
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nobody".to_owned();
+    }
+    names.iter().map(|name| line(name)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,91 @@
+//! The audit: shown, exported, checked.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{Device, two};
+
+#[test]
+fn everybody_sees_who_did_what_on_whose_authority() {
+    let (zoe, _zoe_runs, bob, _bob_runs) = two();
+    zoe.ok(&["members", "role", "小明", "admin"]);
+    zoe.ok(&["chat", "send", "told"]);
+    bob.ok(&["wait", "--messages", "1"]);
+    let said = bob.ok(&["audit"]);
+    for words in [
+        "Zoë created the circle “Café 四月” (as owner; laptop)",
+        "Zoë added 小明 as a member (as owner, which Zoë gave; laptop)",
+        "Zoë made 小明 an admin (as owner, which Zoë gave; laptop)",
+        "Last hash: ",
+        "Whoever has seen the same acts gets the same hash: compare it with another member.",
+    ] {
+        assert!(said.contains(words), "{words:?} is missing:\n{said}");
+    }
+    assert_eq!(zoe.json(&["audit"])["hash"], bob.json(&["audit"])["hash"]);
+}
+
+#[test]
+fn an_export_that_was_altered_is_found_out() {
+    let zoe = Device::new("Zoë", "laptop");
+    zoe.ok(&["space", "new", "四月"]);
+    zoe.ok(&["policy", "set", "history", "since_joining"]);
+    zoe.ok(&["policy", "set", "members_may_invite", "false"]);
+    zoe.ok(&["policy", "set", "history", "full"]);
+    let said = zoe.ok(&["audit", "--export", "a.jsonl"]);
+    let hash = zoe.json(&["audit"])["hash"].as_str().unwrap().to_owned();
+    assert!(said.contains("4 acts are in a.jsonl.") && said.contains(&hash), "{said}");
+    assert!(said.contains("`clave audit check a.jsonl` says whether it was altered."), "{said}");
+    let file = zoe.outside().join("a.jsonl");
+    let good = fs::read_to_string(&file).unwrap();
+    for line in good.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+    let said = zoe.ok(&["audit", "check", "a.jsonl"]);
+    assert!(said.contains("The file is as it was exported: 4 acts, each chained to the one before."), "{said}");
+    assert!(said.contains("Whoever writes all of it anew can make a list that fits in itself"), "{said}");
+    assert!(zoe.ok(&["audit", "check", "a.jsonl", "--hash", &hash]).contains("Its last hash is the one you gave."));
+    assert!(
+        zoe.ok(&["audit", "check", "a.jsonl", "--here"]).contains("This device has seen the same, and nothing more.")
+    );
+    // Anybody can check it, without an identity.
+    let blank = Device::blank();
+    blank.ok(&["audit", "check", file.to_str().unwrap()]);
+
+    let lines: Vec<&str> = good.lines().collect();
+    let refused = |text: String, words: &str| {
+        fs::write(&file, text).unwrap();
+        let failed = zoe.fails(&["audit", "check", "a.jsonl"]);
+        assert_eq!((failed.exit, failed.reason.as_str()), (4, "altered"), "{}", failed.words);
+        assert!(failed.words.contains(words), "{words:?}: {}", failed.words);
+    };
+    let not_as = "the file is not as it was exported: line ";
+    refused(good.replace("since_joining", "ratcheted:60"), &format!("{not_as}3 was altered or moved"));
+    refused([lines[0], lines[1], lines[3], lines[2], lines[4]].join("\n"), &format!("{not_as}3 was altered or moved"));
+    refused([lines[0], lines[1], lines[2], lines[4]].join("\n"), &format!("{not_as}4 was altered or moved"));
+    refused(
+        lines[..4].join("\n"),
+        "line 4 was the end of the list or the first line was altered: that speaks of 4 records, and 3 are here",
+    );
+    refused(good.replace("\"role\":\"owner\"", "\"role\":\"king\""), &format!("{not_as}2 was altered"));
+    refused(good.replacen("\"time_ms\":", "\"time_ms\":1", 1), &format!("{not_as}2 was altered or moved"));
+    refused([&good, "nonsense\n"].concat(), &format!("{not_as}6 is no record of an audit"));
+    fs::write(&file, "hello").unwrap();
+    assert_eq!(zoe.fails(&["audit", "check", "a.jsonl"]).exit, 2);
+    assert_eq!(zoe.fails(&["audit", "check", "missing.jsonl"]).exit, 3);
+
+    // What is older than what this device has seen is in order; another hash is not.
+    fs::write(&file, &good).unwrap();
+    zoe.ok(&["policy", "set", "members_may_invite", "true"]);
+    assert!(
+        zoe.ok(&["audit", "check", "a.jsonl", "--here"]).contains("This device has seen the same, and 1 more since.")
+    );
+    let failed = zoe.fails(&["audit", "check", "a.jsonl", "--hash", zoe.json(&["audit"])["hash"].as_str().unwrap()]);
+    assert!(
+        failed.words.starts_with("the list fits in itself, and its last hash is not that one: it is "),
+        "{}",
+        failed.words
+    );
+    let other = Device::new("Eve", "phone");
+    assert_eq!(other.fails(&["audit", "check", file.to_str().unwrap(), "--here"]).exit, 3);
+}

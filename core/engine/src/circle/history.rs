@@ -1,0 +1,75 @@
+//! Who may have which keys, by the history policy of the circle.
+//!
+//! With the policy *full* whoever is in may read everything, and keys are handed over under the head. With any other a
+//! newcomer gets no key of an epoch from before it came: what some lack and others must not have goes to each alone.
+
+use super::*;
+use crate::group::Held;
+use crate::membership::History;
+
+/// Keys in one bundle for one device, so that it fits an entry.
+const DIRECT_KEYS: usize = 4_096;
+/// How long before this device came an entry has to be from, not to be waited for, in hours. Clocks differ.
+const BEFORE_HOURS: u32 = 24;
+
+impl Circle {
+    /// Whether everybody who is in may read everything.
+    pub(super) fn is_shared(&self) -> bool {
+        self.log.membership().history() == History::Full
+    }
+
+    /// Whether the policy lets a device have a key. It does if the device is in the key's epoch, or was in where that
+    /// epoch's line leaves the head's: then it was in before, on a branch that did not know of the other.
+    pub(super) fn may_have(&self, device: &DeviceId, held: &Held) -> bool {
+        if self.is_shared() {
+            return true;
+        }
+        let line: BTreeSet<EpochId> = self.group.line_of(self.group.head().epoch).collect();
+        let forks_at = self.group.line_of(held.epoch).find(|epoch| line.contains(epoch));
+        let was_in = |epoch: &EpochId| self.group.get(epoch).is_some_and(|checkpoint| checkpoint.contains(device));
+        // What is said of the epoch of a key that was not derived here says nothing of who may have it.
+        held.derived && (was_in(&held.epoch) || forks_at.as_ref().is_some_and(was_in))
+    }
+
+    /// Hands keys to each device that may have them and is not in their epoch, and tells all that this was done.
+    pub(super) fn hand_over_directly(&mut self, ids: &[KeyId], desk: &mut Desk) -> Result<(), EngineError> {
+        let me = desk.me();
+        let devices = self.log.membership().devices.keys().copied();
+        let others: Vec<DeviceId> = devices.filter(|device| *device != me).collect();
+        for device in others {
+            let lacks = |held: &&Held| !self.group.get(&held.epoch).is_some_and(|at| at.contains(&device));
+            let held = ids.iter().filter_map(|id| self.keys.held(id));
+            let held = held.filter(lacks).filter(|held| self.may_have(&device, held));
+            let keys: Vec<_> = held.map(wire_key).collect();
+            for keys in keys.chunks(DIRECT_KEYS) {
+                let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
+                match self.publish_direct(device, Body::Keys(bundle), desk) {
+                    Err(EngineError::NoSuchDevice) => {}
+                    published => drop(published?),
+                }
+            }
+        }
+        let head = self.group.head().epoch;
+        for ids in ids.chunks(DIRECT_KEYS) {
+            let given = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+            let bundle = proto::KeyBundle { keys: Vec::new(), operations: self.cites(), given };
+            self.publish_under(head, Body::Keys(bundle), desk)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an entry under a key that is not here is from before this device came, and not for it to read.
+    pub(super) fn is_from_before(&self, envelope: &Envelope, desk: &Desk) -> bool {
+        let me = self.log.membership().devices.get(&desk.me());
+        let since = me.filter(|_| !self.is_shared()).and_then(|me| self.log.operation(&me.since));
+        since.is_some_and(|since| {
+            let came = u32::try_from(since.time_ms() / crate::entry::HOUR_MS).unwrap_or(u32::MAX);
+            envelope.hour.saturating_add(BEFORE_HOURS) < came
+        })
+    }
+}
+
+/// A key as a bundle has it.
+pub(super) fn wire_key(held: &Held) -> proto::ContentKey {
+    proto::ContentKey { epoch: held.epoch.as_bytes().to_vec(), key: held.key.as_bytes().to_vec() }
+}

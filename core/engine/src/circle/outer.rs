@@ -1,0 +1,208 @@
+//! A circle inside a space: whom the space lets be in it, and how it follows when the space removes somebody.
+//!
+//! The roster of a nested circle is that of its own log, less every device that the space does not have: a function of the
+//! two logs, so removal from the space takes effect in each circle at once, whoever is there to enact it. An isolated
+//! circle and a root follow their own log alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use clave_crypto::{HashContext, PersonId, hash};
+
+use super::*;
+use crate::membership::{Membership, PersonEntry, Right, Scope};
+
+/// Who is in a space, for the circles in it.
+#[derive(Debug)]
+pub(crate) struct Outer {
+    /// How many operations of the space's log it comes from.
+    version: usize,
+    current: BTreeSet<DeviceId>,
+    /// Devices that were in and left at some time, those that came back among them.
+    left: BTreeSet<DeviceId>,
+}
+
+/// Where a circle stands in its space.
+#[derive(Default)]
+pub(super) struct Surroundings {
+    outer: Option<Arc<Outer>>,
+    /// When this device may remove whom the space has removed.
+    enact_at_ms: Option<u64>,
+}
+
+impl Surroundings {
+    pub(super) fn let_in(&self, membership: &Membership, device: &DeviceId) -> bool {
+        match &self.outer {
+            Some(outer) if membership.scope == Scope::Nested => outer.current.contains(device),
+            _ => true,
+        }
+    }
+}
+
+impl Circle {
+    /// What circles in this space have to know of it.
+    pub(crate) fn as_outer(&self) -> Outer {
+        let membership = self.log.membership();
+        Outer {
+            version: self.log.len(),
+            current: membership.devices.keys().copied().collect(),
+            left: membership.devices_that_left(),
+        }
+    }
+
+    /// How somebody of this space is introduced to a circle of it: with all their devices.
+    pub(crate) fn person_entry(&self, person: &PersonId) -> Option<PersonEntry> {
+        self.log.membership().person_entry(*person)
+    }
+
+    /// Follows what became of the space. Nothing happens to a root or an isolated circle.
+    pub(crate) fn follow_space(&mut self, outer: Option<Arc<Outer>>, desk: &mut Desk) {
+        let was_in = self.is_member(&desk.me());
+        self.surroundings.outer = outer;
+        if was_in && !self.is_member(&desk.me()) {
+            desk.events.push(Event::Removed { circle: self.id });
+        }
+        desk.events.push(Event::MembershipChanged { circle: self.id });
+        self.choose_head(desk);
+        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
+        if let Err(error) = settled {
+            tracing::error!(circle = %self.id.short(), %error, "entries that waited for the space could not be judged");
+        }
+    }
+
+    /// The state of the space's log that this circle follows.
+    pub(crate) fn outer_version(&self) -> usize {
+        self.surroundings.outer.as_ref().map_or(0, |outer| outer.version)
+    }
+
+    /// Whether the space lets a device be in here.
+    pub(super) fn is_let_in(&self, device: &DeviceId) -> bool {
+        self.surroundings.let_in(self.log.membership(), device)
+    }
+
+    /// Whether the space has removed a device at some time: reason enough to remove it here.
+    pub(super) fn has_left_space(&self, device: &DeviceId) -> bool {
+        let nested = self.log.membership().scope == Scope::Nested;
+        nested && self.surroundings.outer.as_ref().is_some_and(|outer| outer.left.contains(device))
+    }
+
+    /// A device that a commit removes because the space has, if this device has not heard of that yet.
+    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &BTreeSet<DeviceId>) -> Option<DeviceId> {
+        let unheard: Vec<&DeviceId> = removed.iter().filter(|device| !self.has_left_space(device)).collect();
+        if unheard.is_empty() || !self.is_nested() {
+            return None;
+        }
+        let membership = self.log.membership_at(heads)?;
+        unheard.into_iter().find(|device| membership.devices.contains_key(*device)).copied()
+    }
+
+    /// Whether a device hears of this circle through the space, when it is added.
+    pub(super) fn is_introduced(&self, device: &DeviceId) -> bool {
+        self.surroundings.outer.as_ref().is_some_and(|outer| outer.current.contains(device))
+    }
+
+    /// Whether commits may rest on what the space says.
+    fn is_nested(&self) -> bool {
+        let membership = self.log.membership();
+        membership.parent.is_some() && membership.scope == Scope::Nested
+    }
+
+    /// Commits at once what the log asks for, for whoever was just written into it.
+    pub(crate) fn catch_up_roster(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        let change = self.difference(None, desk);
+        if change == RosterChange::default() { Ok(()) } else { self.commit(change, None, desk).map(drop) }
+    }
+
+    /// Writes into the log that those are removed whom the space has removed, when it is this device's turn among those
+    /// that may. Their keys are changed in any case: this is so that their rights in the log end as well.
+    pub(crate) fn enact_removals(&mut self, online: &[DeviceId], quiet_ms: u64, step_ms: u64, desk: &mut Desk) {
+        let me = desk.me();
+        let membership = self.log.membership();
+        let outside = |device: &&DeviceId| !self.is_let_in(device);
+        if !self.is_member(&me) || !membership.devices.keys().any(|device| outside(&device)) {
+            self.surroundings.enact_at_ms = None;
+            return;
+        }
+        let place = |device: &DeviceId| {
+            hash(HashContext::RepairOrder, &[self.id.as_bytes().as_slice(), device.as_bytes()].concat())
+        };
+        let may = |device: &DeviceId| self.is_member(device) && membership.may(*device, Right::ManagePeople);
+        if !may(&me) {
+            self.surroundings.enact_at_ms = None;
+            return;
+        }
+        let mine = place(&me);
+        let rank = online.iter().filter(|device| may(device) && place(device) < mine).count() as u64;
+        let due = *self.surroundings.enact_at_ms.get_or_insert(desk.now_ms + quiet_ms + rank * step_ms);
+        if desk.now_ms < due {
+            return;
+        }
+        self.surroundings.enact_at_ms = None;
+        let actions = self.removals_to_enact(desk.me());
+        for action in actions {
+            // One that is beyond this device's reach is left to others.
+            if let Err(error) = self.act(action, desk) {
+                tracing::debug!(circle = %self.id.short(), %error, "a removal is left to others");
+            }
+        }
+    }
+
+    /// People none of whose devices the space has, as a whole; of others single devices.
+    fn removals_to_enact(&self, me: DeviceId) -> Vec<Action> {
+        let membership = self.log.membership();
+        let mut actions = Vec::new();
+        for (person, known) in &membership.people {
+            let (inside, outside): (Vec<DeviceId>, Vec<DeviceId>) =
+                known.devices.iter().copied().partition(|device| self.is_let_in(device));
+            if outside.is_empty() {
+                continue;
+            }
+            if inside.is_empty() {
+                actions.push(Action::revoke_person(*person));
+            } else {
+                actions.extend(outside.into_iter().map(Action::revoke_device));
+            }
+        }
+        let may = |action: &Action| self.log.may_do(me, action).is_ok();
+        actions.retain(may);
+        actions
+    }
+
+    /// When [`enact_removals`](Self::enact_removals) is due.
+    pub(crate) fn enact_at_ms(&self) -> Option<u64> {
+        self.surroundings.enact_at_ms
+    }
+
+    /// Takes in what tells this device that it is out. Each operation counts by itself, as it does in an entry.
+    pub(crate) fn take_farewell(&mut self, operations: Vec<Operation>, desk: &mut Desk) -> Result<(), Refusal> {
+        let taken =
+            operations.into_iter().map(|operation| self.take_operation(operation, desk)).fold(Ok(()), Result::and);
+        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
+        if let Err(error) = settled {
+            tracing::error!(circle = %self.id.short(), %error, "entries that waited for operations could not be judged");
+        }
+        taken
+    }
+
+    /// Takes in an introduction to a circle that this device is or was in: it sits on a branch without it, or returns.
+    pub(crate) fn welcome_back(
+        &mut self,
+        author: DeviceId,
+        operations: Vec<Operation>,
+        welcome: &[u8],
+        keys: Vec<(EpochId, ContentKey)>,
+        desk: &mut Desk,
+    ) -> Option<()> {
+        for operation in operations {
+            // One that is refused means nothing to anybody.
+            let _ = self.take_operation(operation, desk);
+        }
+        let welcome = proto::Welcome { message: welcome.to_vec(), operations: Vec::new() };
+        self.judge_welcome(author, &welcome, desk).ok()?;
+        for (epoch, key) in keys {
+            self.learn_key(epoch, key, Source::Direct, Vec::new(), desk);
+        }
+        let queue = self.unlocked(desk).ok()?;
+        self.settle(desk.me(), queue, desk).ok()
+    }
+}

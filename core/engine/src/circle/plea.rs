@@ -1,0 +1,226 @@
+//! Pleas: how a device that was left behind asks for keys and for a way to the head, and how it is answered.
+//!
+//! The net under every other rule. Whoever still holds entries whose keys do not come, once everything else has had its
+//! time, asks one member after the other. Plea and answer are sealed to one device each, so that neither needs a key that
+//! the other may lack. Both cost a bounded number of entries, however much is asked.
+
+use std::collections::BTreeMap;
+
+use clave_crypto::{DeviceId, HashContext, KeyId, hash};
+use prost::Message as _;
+
+use super::judge::Verdict;
+use super::*;
+
+/// How long something has to be missing before anybody is asked for it, so that what is on its way arrives, in
+/// milliseconds.
+const PLEA_QUIET_MS: u64 = 10_000;
+/// How long one member is given to answer before the next is asked, in milliseconds.
+const PLEA_STEP_MS: u64 = 10_000;
+/// How long before the same member is asked again, in milliseconds; twice as long after each time in vain.
+const PLEA_AGAIN_MS: u64 = 600_000;
+/// The longest that may become, in milliseconds.
+const PLEA_AGAIN_MS_MAX: u64 = 86_400_000;
+/// The most keys that one plea asks for, and one answer holds.
+pub const PLEA_KEYS_MAX: usize = 256;
+/// The most pleas of one device that are answered within [`PLEA_WINDOW_MS`].
+pub const PLEA_ANSWERS_MAX: u32 = 6;
+/// See [`PLEA_ANSWERS_MAX`], in milliseconds.
+const PLEA_WINDOW_MS: u64 = 3_600_000;
+
+/// What was asked, and what was answered, since the circle was opened.
+#[derive(Default)]
+pub(super) struct Pleas {
+    /// Not to ask before then; none if nothing is missing.
+    not_before_ms: Option<u64>,
+    /// When there is somebody to be asked next.
+    due_at_ms: Option<u64>,
+    /// When each member may be asked again, and how long that was from the last time.
+    asked: BTreeMap<DeviceId, (u64, u64)>,
+    /// The last key that was asked for: the next plea asks for those behind it.
+    cursor: Option<KeyId>,
+    /// Who said to be further than this device, on a line that it is not in.
+    ahead: Option<DeviceId>,
+    /// The last plea of each member that is to be answered, once all that came with it was judged.
+    asking: BTreeMap<DeviceId, proto::Plea>,
+    /// Since when how many pleas of each member were answered.
+    answered: BTreeMap<DeviceId, (u64, u32)>,
+}
+
+impl Pleas {
+    pub(super) fn due_at_ms(&self) -> Option<u64> {
+        self.due_at_ms
+    }
+
+    /// The head is another: who was ahead of the former may not be ahead of it.
+    pub(super) fn moved(&mut self) {
+        self.ahead = None;
+    }
+
+    /// Something that was asked for came: whoever was asked in vain may have more by now.
+    pub(super) fn helped(&mut self) {
+        self.asked.clear();
+    }
+
+    fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
+        let (since_ms, count) = self.answered.entry(device).or_insert((now_ms, 0));
+        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
+            (*since_ms, *count) = (now_ms, 0);
+        }
+        *count += 1;
+        *count <= PLEA_ANSWERS_MAX
+    }
+}
+
+impl Circle {
+    /// Asks a member for what has been missing for a while, if there is one who was not asked lately.
+    pub(super) fn plead(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        if !self.held.lacks_keys() && self.pleas.ahead.is_none() || !self.is_member(&desk.me()) {
+            (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
+            return Ok(());
+        }
+        let not_before_ms = *self.pleas.not_before_ms.get_or_insert(desk.now_ms + PLEA_QUIET_MS);
+        let next = self.next_to_ask(online, desk);
+        self.pleas.due_at_ms = next.map(|(ready_ms, _)| ready_ms.max(not_before_ms));
+        let Some((ready_ms, device)) = next else { return Ok(()) };
+        if desk.now_ms < ready_ms.max(not_before_ms) {
+            return Ok(());
+        }
+        let again_ms = self.pleas.asked.get(&device).map_or(PLEA_AGAIN_MS, |(_, last_ms)| last_ms * 2);
+        let again_ms = again_ms.min(PLEA_AGAIN_MS_MAX);
+        self.pleas.asked.insert(device, (desk.now_ms + again_ms, again_ms));
+        self.pleas.not_before_ms = Some(desk.now_ms + PLEA_STEP_MS);
+        self.pleas.due_at_ms = self.pleas.not_before_ms;
+        if self.pleas.ahead == Some(device) {
+            self.pleas.ahead = None;
+        }
+        let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
+        self.pleas.cursor = tags.last().copied();
+        let head = self.group.head();
+        let (epoch, depth) = (head.epoch.as_bytes().to_vec(), head.depth);
+        let plea = proto::Plea {
+            epoch,
+            depth,
+            tags: tags.iter().map(|tag| tag.as_bytes().to_vec()).collect(),
+            key_package: self.plea_package(desk)?,
+        };
+        match self.publish_direct(device, Body::Plea(plea), desk) {
+            Err(EngineError::NoSuchDevice) => Ok(()),
+            published => published.map(drop),
+        }
+    }
+
+    /// Of the members who are connected, whoever may be asked first, and when: who said to be further before all others.
+    fn next_to_ask(&self, online: &[DeviceId], desk: &Desk) -> Option<(u64, DeviceId)> {
+        let epoch = self.group.head().epoch;
+        let place = |device: &DeviceId| {
+            hash(HashContext::RepairOrder, &[epoch.as_bytes().as_slice(), device.as_bytes()].concat())
+        };
+        let others = online.iter().filter(|device| **device != desk.me() && self.is_member(device));
+        let ready = |device: &DeviceId| self.pleas.asked.get(device).map_or(0, |(ready_ms, _)| *ready_ms);
+        let order = |device: &&DeviceId| {
+            let later = ready(device).max(desk.now_ms);
+            (later, self.pleas.ahead != Some(**device), place(device))
+        };
+        others.min_by_key(order).map(|device| (ready(device), *device))
+    }
+
+    /// The key package that this device offers in pleas: the same until it was used, so that pleas leave nothing behind.
+    fn plea_package(&mut self, desk: &mut Desk) -> Result<Vec<u8>, EngineError> {
+        let key = Key::new(Keyspace::Pleas, self.id.as_bytes(), []);
+        if let Some(record) = desk.store.read(&key)? {
+            let record = local::PleaPackage::decode(record.as_slice())?;
+            if !record.used {
+                return Ok(record.public);
+            }
+            desk.remove(Key::new(Keyspace::KeyPackages, [], &record.reference));
+        }
+        let pair = desk.agreement.key_package(&desk.device, false, &mut desk.entropy);
+        desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
+        let record =
+            local::PleaPackage { public: pair.public.clone(), reference: pair.reference.to_vec(), used: false };
+        desk.put(key, record.encode_to_vec());
+        Ok(pair.public)
+    }
+
+    /// Notes that a Welcome used a key package: if it is that of pleas, the next plea takes another.
+    pub(super) fn note_used(&mut self, reference: &[u8], desk: &mut Desk) -> Result<(), EngineError> {
+        let key = Key::new(Keyspace::Pleas, self.id.as_bytes(), []);
+        let Some(record) = desk.store.read(&key)? else { return Ok(()) };
+        let record = local::PleaPackage::decode(record.as_slice())?;
+        if record.reference == reference {
+            desk.put(key, local::PleaPackage { used: true, ..record }.encode_to_vec());
+        }
+        Ok(())
+    }
+
+    /// Answers a plea, to its author alone: the keys that it names, and a new leaf if it cannot follow the head.
+    pub(super) fn judge_plea(
+        &mut self,
+        author: DeviceId,
+        plea: &proto::Plea,
+        desk: &mut Desk,
+    ) -> Result<Verdict, Refusal> {
+        if plea.tags.len() > PLEA_KEYS_MAX {
+            return Err(Refusal::Oversized);
+        }
+        if epoch_id(&plea.epoch).is_none() || plea.tags.iter().any(|tag| KeyId::try_from(tag.as_slice()).is_err()) {
+            return Err(Refusal::Malformed);
+        }
+        match self.log.membership().device_standing(author) {
+            DeviceStanding::Current => {}
+            DeviceStanding::Unknown => return Ok(Verdict::Wait(Awaits::Author(author))),
+            // They may not know it yet. They get nothing.
+            DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } => return Ok(Verdict::Done),
+        }
+        if !self.is_member(&desk.me()) || !self.pleas.may_answer(author, desk.now_ms) {
+            return Ok(Verdict::Done);
+        }
+        self.pleas.asking.insert(author, plea.clone());
+        Ok(Verdict::Done)
+    }
+
+    /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
+    pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        for (author, plea) in std::mem::take(&mut self.pleas.asking) {
+            if self.is_member(&author) && self.is_member(&desk.me()) {
+                self.answer(author, &plea, desk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, author: DeviceId, plea: &proto::Plea, desk: &mut Desk) -> Result<(), EngineError> {
+        let tags = plea.tags.iter().filter_map(|tag| KeyId::try_from(tag.as_slice()).ok());
+        let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
+        let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
+        let held = held.filter(|held| self.may_have(&author, held));
+        let keys: Vec<_> = held.map(super::history::wire_key).collect();
+        if !keys.is_empty() {
+            self.publish_direct(
+                author,
+                Body::Keys(proto::KeyBundle { keys, operations: self.cites(), given: Vec::new() }),
+                desk,
+            )?;
+        }
+        self.shut_out(desk)?;
+        let head = self.group.head();
+        if self.group.line_of(head.epoch).any(|on_the_way| on_the_way == epoch) {
+            // It finds its way by the commits that all have.
+            return Ok(());
+        }
+        if !self.group.knows(&epoch) && (plea.depth, head.epoch) > (head.depth, epoch) {
+            // By the rule that all go by, its line is the better one. It is this device that is behind.
+            self.pleas.ahead = Some(author);
+            return Ok(());
+        }
+        let info = desk.agreement.inspect_key_package(&plea.key_package);
+        if head.contains(&author) && info.is_ok_and(|info| info.device == author) {
+            let mut change = self.difference(None, desk);
+            change.add.push(plea.key_package.clone());
+            change.remove.push(author);
+            self.commit(change, None, desk)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! What a store and a member's entries hold, for the simulator to check.
+
+use clave_crypto::{DeviceId, EpochId, KeyId};
+use prost::Message as _;
+
+use crate::entry::{Body, Envelope};
+use crate::group::epoch_id;
+use crate::membership::{Log, Operation};
+use crate::proto::local;
+use crate::{CircleId, Engine, EntryId, Keyspace, OperationId, StoreRead};
+
+/// An entry that a member can read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// Its id.
+    pub id: EntryId,
+    /// Names the key that it is sealed with.
+    pub tag: KeyId,
+    /// Who signed it.
+    pub author: DeviceId,
+    /// What it says.
+    pub what: What,
+}
+
+/// What an entry says, as far as a check wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A membership operation.
+    Operation(OperationId),
+    /// A commit.
+    Commit {
+        /// The epoch it starts from.
+        parent: EpochId,
+        /// The epoch it leads to.
+        epoch: EpochId,
+        /// The operations that it cites.
+        operations: Vec<OperationId>,
+    },
+    /// Keys, by the epochs that they are said to belong to.
+    Keys(Vec<EpochId>),
+    /// Changes to a document.
+    Changes,
+    /// Anything else.
+    Other,
+}
+
+/// Names the key that an entry is sealed with; none if it is no entry.
+#[must_use]
+pub fn tag(envelope: &[u8]) -> Option<KeyId> {
+    Envelope::decode(envelope.to_vec()).ok().map(|envelope| envelope.tag)
+}
+
+/// Opens an entry with the keys of a member; none if they do not fit.
+#[must_use]
+pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside> {
+    let envelope = Envelope::decode(envelope.to_vec()).ok()?;
+    let key = engine.circles.get(&circle)?.content_key(&envelope.tag)?;
+    let opened = envelope.open(circle, key).ok()?;
+    let what = match opened.body {
+        Body::Operation(bytes) => What::Operation(Operation::decode(&bytes).ok()?.id()),
+        Body::Commit(commit) => What::Commit {
+            parent: epoch_id(&commit.parent)?,
+            epoch: epoch_id(&commit.epoch)?,
+            operations: commit.operations.iter().filter_map(|id| OperationId::try_from(id.as_slice()).ok()).collect(),
+        },
+        Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(|key| epoch_id(&key.epoch)).collect()),
+        Body::Changes(_) => What::Changes,
+        _ => What::Other,
+    };
+    Some(Inside { id: envelope.id, tag: envelope.tag, author: opened.author, what })
+}
+
+/// The devices of the epoch that a key belongs to, if the member is in it.
+#[must_use]
+pub fn leaves_under(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<Vec<DeviceId>> {
+    let circle = engine.circles.get(&circle)?;
+    let epoch = circle.epoch_of(tag)?;
+    circle.group.get(&epoch).map(|checkpoint| checkpoint.leaves.clone())
+}
+
+/// The membership log of a circle.
+#[must_use]
+pub fn log(engine: &Engine, circle: CircleId) -> Option<&Log> {
+    engine.circles.get(&circle).map(|circle| &circle.log)
+}
+
+/// The content keys in a store, each with the epoch that it is said to belong to and whether the device derived it.
+#[must_use]
+pub fn content_keys(store: &dyn StoreRead, circle: CircleId) -> Vec<(KeyId, EpochId, bool)> {
+    let mut keys = Vec::new();
+    let read = &mut |suffix: &[u8], record: Vec<u8>| {
+        let key = KeyId::try_from(suffix).ok();
+        let record = local::ContentKey::decode(record.as_slice()).ok();
+        let of = |record: local::ContentKey| Some((epoch_id(&record.epoch)?, record.derived));
+        keys.extend(key.zip(record.and_then(of)).map(|(key, (epoch, derived))| (key, epoch, derived)));
+        true
+    };
+    // A store that cannot be read holds nothing that could be said of it.
+    let _ = store.scan(Keyspace::ContentKeys, circle.as_bytes(), &[], read);
+    keys
+}
+
+/// The epochs in a store, each with the one that it follows, and whether the device was in it.
+#[must_use]
+pub fn epochs(store: &dyn StoreRead, circle: CircleId) -> Vec<(EpochId, Option<EpochId>, bool)> {
+    let mut epochs = Vec::new();
+    let read = &mut |suffix: &[u8], record: Vec<u8>| {
+        let record = local::Checkpoint::decode(record.as_slice()).ok();
+        let of = epoch_id(suffix).zip(record);
+        epochs.extend(of.map(|(epoch, record)| (epoch, epoch_id(&record.parent), !record.state.is_empty())));
+        true
+    };
+    let _ = store.scan(Keyspace::Checkpoints, circle.as_bytes(), &[], read);
+    epochs
+}

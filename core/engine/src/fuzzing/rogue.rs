@@ -1,0 +1,207 @@
+//! What a member's device can seal that keeps to no rule: its keys are real, nothing else has to be.
+
+use clave_crypto::{Checkpoint, ContentKey, DeviceId, DeviceKey, Entropy, EpochId, Export, KeyId, RosterChange};
+use prost::Message as _;
+
+use crate::circle::Circle;
+use crate::entry::Envelope;
+use crate::proto::{entry, frame};
+use crate::{CircleId, DocumentId, Engine, EntryId, OperationId};
+
+/// Something to put into an entry.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// An encoded membership operation, or anything.
+    Operation(Vec<u8>),
+    /// A commit.
+    Commit {
+        /// The epoch that it says to start from.
+        parent: EpochId,
+        /// The epoch that it says to lead to.
+        epoch: EpochId,
+        /// The commit itself.
+        message: Vec<u8>,
+        /// What it cites.
+        operations: Vec<OperationId>,
+    },
+    /// Keys, each with the epoch that it is said to belong to.
+    Keys(Vec<(EpochId, [u8; 32])>),
+    /// Changes to a document.
+    Changes {
+        /// Which.
+        document: DocumentId,
+        /// Of which kind, as a number.
+        kind: u32,
+        /// The changes.
+        changes: Vec<Vec<u8>>,
+    },
+    /// A Welcome.
+    Welcome {
+        /// For whom.
+        device: DeviceId,
+        /// The Welcome itself.
+        message: Vec<u8>,
+    },
+    /// Bytes in place of an encoded body.
+    Garbage(Vec<u8>),
+}
+
+/// A commit that was made and not filed anywhere.
+pub struct Committed {
+    /// What it leads to.
+    pub checkpoint: Checkpoint,
+    /// The content key there.
+    pub key: ContentKey,
+    /// The commit.
+    pub message: Vec<u8>,
+    /// For those whom it adds.
+    pub welcome: Option<Vec<u8>>,
+}
+
+/// A sealed entry.
+pub struct Sealed {
+    /// Its id.
+    pub id: EntryId,
+    /// Names the key that it is sealed with.
+    pub tag: KeyId,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A member's device key and content keys, out of its engine.
+pub struct Rogue {
+    /// Its circle.
+    pub circle: CircleId,
+    /// Its head.
+    pub head: EpochId,
+    device: DeviceKey,
+    keys: Vec<(EpochId, ContentKey)>,
+}
+
+impl Rogue {
+    /// Takes the keys of an engine; none if it is not in the circle.
+    #[must_use]
+    pub fn of(engine: &Engine, circle: CircleId) -> Option<Self> {
+        let inside = engine.circles.get(&circle)?;
+        let keys = inside.history().map(|(epoch, key)| (epoch, copy(key))).collect();
+        Some(Self { circle, head: inside.group.head().epoch, device: engine.identity().device_key(), keys })
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn id(&self) -> DeviceId {
+        self.device.id()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn device(&self) -> &DeviceKey {
+        &self.device
+    }
+
+    /// The epochs whose keys it holds.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<EpochId> {
+        self.keys.iter().map(|(epoch, _)| *epoch).collect()
+    }
+
+    /// The key of an epoch.
+    #[must_use]
+    pub fn key(&self, epoch: &EpochId) -> Option<ContentKey> {
+        self.keys.iter().find(|(of, _)| of == epoch).map(|(_, key)| copy(key))
+    }
+
+    /// Seals something as though `author` had said it; the signature is this device's, whoever that is.
+    #[must_use]
+    pub fn seal(
+        &self,
+        key: &ContentKey,
+        author: DeviceId,
+        said: Said,
+        now_ms: u64,
+        entropy: &mut Entropy,
+    ) -> Option<Sealed> {
+        let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
+        let (body, garbage) = match said {
+            Said::Garbage(bytes) => (None, bytes),
+            said => (Some(body(said)), Vec::new()),
+        };
+        let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
+        whole.extend(garbage);
+        let Envelope { id, tag, bytes, .. } = Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok()?;
+        Some(Sealed { id, tag, bytes })
+    }
+}
+
+fn body(said: Said) -> entry::entry::Body {
+    use entry::entry::Body;
+    match said {
+        Said::Operation(bytes) => Body::Operation(bytes),
+        Said::Commit { parent, epoch, message, operations } => Body::Commit(entry::Commit {
+            parent: parent.as_bytes().to_vec(),
+            epoch: epoch.as_bytes().to_vec(),
+            message,
+            operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            renews: Vec::new(),
+        }),
+        Said::Keys(keys) => Body::Keys(entry::KeyBundle {
+            keys: keys
+                .into_iter()
+                .map(|(epoch, key)| entry::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.to_vec() })
+                .collect(),
+            operations: Vec::new(),
+            given: Vec::new(),
+        }),
+        Said::Changes { document, kind, changes } => {
+            Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })
+        }
+        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message, operations: Vec::new() }),
+        Said::Garbage(bytes) => Body::Operation(bytes),
+    }
+}
+
+/// Makes a commit with the engine's own state and files it nowhere: on `parent`, or else on its head. Of `tries`, it is
+/// the one whose epoch has the least id, as whoever wants to win the choice of the head would have it.
+#[must_use]
+pub fn commit(
+    engine: &mut Engine,
+    circle: CircleId,
+    parent: Option<&Checkpoint>,
+    change: &RosterChange,
+    tries: usize,
+    entropy: &mut Entropy,
+) -> Option<Committed> {
+    let (circle, desk) = engine.circle_mut(circle).ok()?;
+    let parent = parent.unwrap_or_else(|| circle.group.head());
+    let made = (0..tries.max(1)).filter_map(|_| desk.agreement.commit(&desk.device, parent, change, entropy).ok());
+    let output = made.min_by_key(|output| output.checkpoint.epoch)?;
+    let key = desk.agreement.export(&output.checkpoint, Export::ContentKey, circle.id.as_bytes()).ok()?;
+    let key = ContentKey::from_bytes(key);
+    Some(Committed { checkpoint: output.checkpoint, key, message: output.message, welcome: output.welcome })
+}
+
+/// A sync frame with entries.
+#[must_use]
+pub fn entries_frame(circle: CircleId, envelopes: Vec<Vec<u8>>) -> Vec<u8> {
+    let entries = frame::Entries { circle: circle.as_bytes().to_vec(), envelopes };
+    frame::Frame { body: Some(frame::frame::Body::Entries(entries)) }.encode_to_vec()
+}
+
+/// A sync frame that offers entries by their ids.
+#[must_use]
+pub fn have_frame(circle: CircleId, ids: &[EntryId]) -> Vec<u8> {
+    let ids = ids.iter().flat_map(|id| id.as_bytes().iter().copied()).collect();
+    let have = frame::EntryIds { circle: circle.as_bytes().to_vec(), ids };
+    frame::Frame { body: Some(frame::frame::Body::Have(have)) }.encode_to_vec()
+}
+
+fn copy(key: &ContentKey) -> ContentKey {
+    ContentKey::from_bytes(key.as_bytes().clone())
+}
+
+/// The leaves of the head.
+#[must_use]
+pub fn leaves(engine: &Engine, circle: CircleId) -> Vec<DeviceId> {
+    let head = |circle: &Circle| circle.group.head().leaves.clone();
+    engine.circles.get(&circle).map(head).unwrap_or_default()
+}

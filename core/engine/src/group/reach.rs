@@ -1,0 +1,139 @@
+//! Which keys lead to which, kept up to date: a circle lives through thousands of epochs, and the question which keys are
+//! out of reach is asked at every commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clave_crypto::{EpochId, KeyId};
+
+/// What whoever has the keys of one head can find by what was handed over.
+#[derive(Default)]
+pub(super) struct Reach {
+    /// By key, those that were handed over under it.
+    handed_over: BTreeMap<KeyId, BTreeSet<KeyId>>,
+    /// From which head this was found; none if it must be found anew.
+    head: Option<EpochId>,
+    within: BTreeSet<KeyId>,
+    beyond: BTreeSet<KeyId>,
+}
+
+impl Reach {
+    /// Notes a key that was not there before.
+    pub(super) fn add(&mut self, id: KeyId) {
+        if !self.within.contains(&id) {
+            self.beyond.insert(id);
+        }
+    }
+
+    /// Notes that a key was handed over under another.
+    pub(super) fn hand_over(&mut self, id: KeyId, under: KeyId) {
+        self.handed_over.entry(under).or_default().insert(id);
+        if self.within.contains(&under) {
+            self.spread(vec![id]);
+        }
+    }
+
+    /// Has what was found so far be found anew: what an epoch's own key is has changed.
+    pub(super) fn forget(&mut self) {
+        self.head = None;
+    }
+
+    /// The keys that are out of reach of whoever has those of `line`: a head, and what it descends from. `key_of` says
+    /// the own key of each epoch.
+    pub(super) fn beyond(
+        &mut self,
+        mut line: impl Iterator<Item = EpochId>,
+        key_of: impl Fn(EpochId) -> Option<KeyId>,
+    ) -> Vec<KeyId> {
+        let Some(head) = line.next() else { return self.within.union(&self.beyond).copied().collect() };
+        if self.head != Some(head) {
+            let parent = line.next();
+            let mut keys: Vec<KeyId> = key_of(head).into_iter().collect();
+            // One commit further is the rule; another branch is the exception.
+            if self.head.is_none() || self.head != parent {
+                self.beyond.append(&mut self.within);
+                keys.extend(parent.into_iter().chain(line).filter_map(key_of));
+            }
+            self.head = Some(head);
+            self.spread(keys);
+        }
+        self.beyond.iter().copied().collect()
+    }
+
+    fn spread(&mut self, mut next: Vec<KeyId>) {
+        while let Some(id) = next.pop() {
+            if self.within.insert(id) {
+                self.beyond.remove(&id);
+                next.extend(self.handed_over.get(&id).into_iter().flatten());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn epoch(number: u8) -> EpochId {
+        EpochId::from_bytes([number; 32])
+    }
+
+    fn key(number: u8) -> KeyId {
+        KeyId::from_bytes([number; 16])
+    }
+
+    /// The same, from scratch.
+    fn anew(keys: &BTreeSet<u8>, handed_over: &[(u8, u8)], line: &[u8]) -> Vec<KeyId> {
+        let mut within: BTreeSet<u8> = line.iter().copied().filter(|number| keys.contains(number)).collect();
+        while let Some((id, _)) = handed_over.iter().find(|(id, under)| within.contains(under) && !within.contains(id))
+        {
+            within.insert(*id);
+        }
+        keys.difference(&within).map(|number| key(*number)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_what_comes_out_anew(
+            parents in proptest::collection::vec(any::<proptest::sample::Index>(), 1..40),
+            steps in proptest::collection::vec((0_u8..4, 0_u8..40, 0_u8..40), 0..120),
+        ) {
+            // Epoch n follows one of those before it; its own key is key n, once that is known.
+            let parent = |number: u8| {
+                (number > 0).then(|| parents[(usize::from(number) - 1) % parents.len()].index(usize::from(number)))
+            };
+            let line = |head: u8| {
+                std::iter::successors(Some(head), |number| parent(*number).map(|at| u8::try_from(at).expect("small")))
+            };
+            let (mut reach, mut keys, mut handed_over) = (Reach::default(), BTreeSet::new(), Vec::new());
+            for (what, one, other) in steps {
+                match what {
+                    // As the keyring does: an epoch's key may become known after one descends from it.
+                    0 if keys.insert(one) => {
+                        reach.add(key(one));
+                        reach.forget();
+                    }
+                    1 if keys.contains(&one) && one != other => {
+                        reach.hand_over(key(one), key(other));
+                        handed_over.push((one, other));
+                    }
+                    _ => {}
+                }
+                let key_of = |at: EpochId| Some(at.as_bytes()[0]).filter(|at| keys.contains(at)).map(key);
+                let head = if what == 2 { one } else { other };
+                prop_assert_eq!(
+                    reach.beyond(line(head).map(epoch), key_of),
+                    anew(&keys, &handed_over, &line(head).collect::<Vec<_>>())
+                );
+                // One commit further, and back to where it was.
+                for head in (0..40).filter(|child| parent(*child) == Some(usize::from(head))).chain([head]) {
+                    prop_assert_eq!(
+                        reach.beyond(line(head).map(epoch), key_of),
+                        anew(&keys, &handed_over, &line(head).collect::<Vec<_>>())
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Being told that one is out, truly and falsely.
+
+use prost::Message as _;
+
+use super::rig::*;
+use crate::engine::farewell::FAREWELL_OPERATIONS_MAX;
+use crate::membership::{Action, Operation, Role};
+use crate::proto::invitation as proto;
+use crate::proto::invitation::join_frame::Body;
+use crate::{Channel, CircleId, Event, Refusal};
+
+fn farewell(circle: CircleId, operations: Vec<Vec<u8>>) -> Vec<u8> {
+    let body = Body::Farewell(proto::Farewell { circle: circle.as_bytes().to_vec(), operations });
+    proto::JoinFrame { invitation: vec![0; 16], attempt: 0, body: Some(body) }.encode_to_vec()
+}
+
+fn remove(rig: &mut Rig, by: usize, circle: CircleId, whom: usize) {
+    let person = rig.devices[by].engine.membership(circle).expect("a member").person_of(rig.devices[whom].id);
+    rig.act(by, circle, Action::revoke_person(person.expect("a member")));
+}
+
+fn was_told(rig: &Rig, who: usize, circle: CircleId) -> bool {
+    rig.devices[who].events.contains(&Event::Removed { circle })
+}
+
+#[test]
+fn who_is_removed_while_connected_is_told_at_once() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    remove(&mut rig, ALICE, circle, CAROL);
+    rig.settle();
+    assert!(was_told(&rig, CAROL, circle));
+    assert!(!was_told(&rig, BOB, circle));
+    rig.post(ALICE, circle, "among us");
+    rig.settle();
+    assert!(!rig.messages(CAROL, circle).contains(&"among us".to_owned()));
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+#[test]
+fn who_is_removed_while_away_is_told_by_whoever_they_meet() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    remove(&mut rig, ALICE, circle, CAROL);
+    rig.settle();
+    assert!(!was_told(&rig, CAROL, circle));
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    assert!(was_told(&rig, CAROL, circle));
+    rig.reopen(CAROL);
+    let membership = rig.devices[CAROL].engine.membership(circle).expect("it keeps what it had");
+    assert!(!membership.devices.contains_key(&rig.devices[CAROL].id), "it knows for good");
+}
+
+/// Bob, who was removed, removes Carol at the same time and tells her. She hears from Alice that it is void.
+#[test]
+fn a_farewell_that_is_void_does_not_last() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let bob = membership.person_of(rig.devices[BOB].id).expect("a member");
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Admin, keep_heads: Vec::new() });
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(ALICE, CAROL);
+    remove(&mut rig, ALICE, circle, BOB);
+    remove(&mut rig, BOB, circle, CAROL);
+    rig.settle();
+    assert!(was_told(&rig, CAROL, circle));
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    rig.now_ms += 10_000;
+    rig.settle();
+    let membership = rig.devices[CAROL].engine.membership(circle).expect("a member");
+    assert!(membership.devices.contains_key(&rig.devices[CAROL].id));
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+/// Two owners remove each other, and Carol heard of the junior's removal only: she listens to Alice no more, but hears from
+/// her why that is void.
+#[test]
+fn who_is_told_falsely_says_so_to_those_who_tell() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let bob = membership.person_of(rig.devices[BOB].id).expect("a member");
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Owner, keep_heads: Vec::new() });
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(ALICE, CAROL);
+    remove(&mut rig, ALICE, circle, BOB);
+    remove(&mut rig, BOB, circle, ALICE);
+    rig.settle();
+    let is_in = |rig: &Rig, sees: usize, who: usize| {
+        rig.devices[sees].engine.membership(circle).expect("a member").devices.contains_key(&rig.devices[who].id)
+    };
+    assert!(!is_in(&rig, CAROL, ALICE) && is_in(&rig, CAROL, BOB));
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    assert!(is_in(&rig, CAROL, ALICE) && !is_in(&rig, CAROL, BOB));
+    assert!(!was_told(&rig, ALICE, circle));
+    assert!(was_told(&rig, BOB, circle), "by Carol");
+    rig.now_ms += 10_000;
+    rig.settle();
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+#[test]
+fn a_farewell_of_garbage_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let strange = CircleId::from_bytes([7; 32]);
+    rig.refuses(CAROL, Refusal::NotAMember, |rig| {
+        rig.frame(BOB, CAROL, Channel::Join, &farewell(strange, Vec::new()));
+    });
+    rig.refuses(CAROL, Refusal::Malformed, |rig| {
+        rig.frame(BOB, CAROL, Channel::Join, &farewell(circle, vec![vec![1; 9]]));
+    });
+    rig.refuses(CAROL, Refusal::Oversized, |rig| {
+        rig.frame(BOB, CAROL, Channel::Join, &farewell(circle, vec![Vec::new(); FAREWELL_OPERATIONS_MAX + 1]));
+    });
+    assert!(!was_told(&rig, CAROL, circle));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_farewell_by_a_stranger_or_with_a_forged_removal_is_refused() {
+    let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    let engine = &rig.devices[BOB].engine;
+    let person = engine.membership(circle).expect("a member").person_of(rig.devices[BOB].id).expect("a member");
+    let parents = engine.circles[&circle].log.heads();
+    let device = clave_crypto::DeviceKey::from_seed(rig.devices[CAROL].key.seed().clone());
+    let forged = Operation::sign(&device, parents, rig.now_ms, Action::revoke_person(person)).encode();
+    rig.refuses(BOB, Refusal::NotAMember, |rig| {
+        rig.frame(CAROL, BOB, Channel::Join, &farewell(circle, vec![forged.clone()]));
+    });
+    // Passed on by somebody whom the log knows: the log refuses an author whom it does not.
+    rig.refuses(BOB, Refusal::NotAllowed, |rig| {
+        rig.frame(ALICE, BOB, Channel::Join, &farewell(circle, vec![forged]));
+    });
+    assert!(!was_told(&rig, BOB, circle));
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}

@@ -1,0 +1,162 @@
+//! Policies: what a circle has settled about itself, as text in the log and as types here.
+//!
+//! A policy is a key and a value. Keys that this version knows have a type, a default and one way to be written;
+//! whatever else their value is, is not well formed, so that the operation is set aside and the old value stays.
+//! Keys that it does not know are kept as they are.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::action::Action;
+use crate::OperationId;
+
+/// The policy that lets members invite: `true`, the default, or `false`.
+pub const MEMBERS_MAY_INVITE: &str = "members_may_invite";
+/// The policy of what newcomers can read and how long anything can be read: a [`History`], `full` by default.
+pub const HISTORY: &str = "history";
+/// The longest that [`History::Ratcheted`] can state: ten years.
+pub const RATCHET_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// What of a circle's past its members can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum History {
+    /// All of it, whenever they came. Written `full`.
+    #[default]
+    Full,
+    /// What was written since they came. Written `since_joining`.
+    SinceJoining,
+    /// What was written since they came and not longer ago than this: keys are erased then. Written `ratcheted:86400`.
+    Ratcheted {
+        /// How long a key is kept, from 1 to [`RATCHET_SECONDS_MAX`].
+        seconds: u64,
+    },
+}
+
+/// A policy of a key that this version knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Of the key [`MEMBERS_MAY_INVITE`].
+    MembersMayInvite(bool),
+    /// Of the key [`HISTORY`].
+    History(History),
+}
+
+/// A value that the policy cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPolicy {
+    /// Of [`MEMBERS_MAY_INVITE`].
+    #[error("{MEMBERS_MAY_INVITE} is either true or false")]
+    MembersMayInvite,
+    /// Of [`HISTORY`].
+    #[error("{HISTORY} is full, since_joining, or ratcheted: and how many seconds, like ratcheted:86400 for a day")]
+    History,
+}
+
+impl Policy {
+    /// Reads a policy; `None` if this version does not know the key.
+    ///
+    /// # Errors
+    /// If the policy cannot have that value.
+    pub fn parse(key: &str, value: &str) -> Result<Option<Self>, BadPolicy> {
+        Ok(Some(match key {
+            MEMBERS_MAY_INVITE => Self::MembersMayInvite(value.parse().map_err(|_| BadPolicy::MembersMayInvite)?),
+            HISTORY => Self::History(value.parse()?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::MembersMayInvite(_) => MEMBERS_MAY_INVITE,
+            Self::History(_) => HISTORY,
+        }
+    }
+
+    /// Its value, as it is written.
+    #[must_use]
+    pub fn value(&self) -> String {
+        match self {
+            Self::MembersMayInvite(may) => may.to_string(),
+            Self::History(history) => history.to_string(),
+        }
+    }
+
+    /// The action that sets it. `keep_heads` counts if it takes a right away.
+    #[must_use]
+    pub fn into_action(self, keep_heads: Vec<OperationId>) -> Action {
+        Action::SetPolicy { key: self.key().to_owned(), value: self.value(), keep_heads }
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("full"),
+            Self::SinceJoining => f.write_str("since_joining"),
+            Self::Ratcheted { seconds } => write!(f, "ratcheted:{seconds}"),
+        }
+    }
+}
+
+impl FromStr for History {
+    type Err = BadPolicy;
+
+    fn from_str(text: &str) -> Result<Self, BadPolicy> {
+        let history = match text.split_once(':') {
+            None if text == "full" => Self::Full,
+            None if text == "since_joining" => Self::SinceJoining,
+            Some(("ratcheted", seconds)) => {
+                Self::Ratcheted { seconds: seconds.parse().map_err(|_| BadPolicy::History)? }
+            }
+            _ => return Err(BadPolicy::History),
+        };
+        let sensible = !matches!(history, Self::Ratcheted { seconds } if seconds == 0 || seconds > RATCHET_SECONDS_MAX);
+        // One way to write it: no sign and no leading zeros.
+        if sensible && history.to_string() == text { Ok(history) } else { Err(BadPolicy::History) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_policy_has_one_way_to_be_written() {
+        for (policy, value) in [
+            (Policy::MembersMayInvite(true), "true"),
+            (Policy::MembersMayInvite(false), "false"),
+            (Policy::History(History::Full), "full"),
+            (Policy::History(History::SinceJoining), "since_joining"),
+            (Policy::History(History::Ratcheted { seconds: 86_400 }), "ratcheted:86400"),
+            (Policy::History(History::Ratcheted { seconds: RATCHET_SECONDS_MAX }), "ratcheted:315360000"),
+        ] {
+            assert_eq!(policy.value(), value);
+            assert_eq!(Policy::parse(policy.key(), value), Ok(Some(policy)));
+        }
+        for value in ["", "True", "0", "no", "false "] {
+            assert_eq!(Policy::parse(MEMBERS_MAY_INVITE, value), Err(BadPolicy::MembersMayInvite));
+        }
+        for value in [
+            "",
+            "Full",
+            "none",
+            "full:1",
+            "ratcheted",
+            "ratcheted:",
+            "ratcheted:0",
+            "ratcheted:+5",
+            "ratcheted:05",
+            "ratcheted: 5",
+            "ratcheted:315360001",
+            "ratcheted:99999999999999999999",
+        ] {
+            assert_eq!(Policy::parse(HISTORY, value), Err(BadPolicy::History), "{value}");
+        }
+        assert_eq!(Policy::parse("of a newer version", "anything"), Ok(None));
+    }
+}

@@ -1,0 +1,250 @@
+//! That each check can fail: a sound world, and one hand that tampers with it.
+
+use clave_engine::crdt::DocumentKind;
+use clave_engine::crypto::{DeviceKey, Entropy, PersonKey};
+use clave_engine::fuzzing::rogue::{Rogue, Said};
+use clave_engine::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role};
+use clave_engine::{Batch, Channel, CircleId, Key, Keyspace};
+
+use super::*;
+use crate::world::people::chat;
+use crate::{Agreement, Livelock, Network, Written};
+
+/// Alice, Bob and Carol, who wrote something each, and of whom none sits on another epoch than the others.
+fn team() -> (World, [Who; 3], CircleId) {
+    let mut world = World::with(1, Agreement::SealedSecret, Network::default());
+    let people = [world.alice(), world.bob(), world.carol()];
+    let team = world.create_space(people[0], "Team");
+    for guest in &people[1..] {
+        world.invite(people[0], team, *guest);
+        world.settle().expect("nobody is busy");
+    }
+    for who in people {
+        let text = world.fresh_text(who);
+        world.post(who, team, &text);
+    }
+    world.settle().expect("nobody is busy");
+    assert_eq!(world.faults(team), Vec::<String>::new());
+    (world, people, team)
+}
+
+/// The checks that fail.
+fn failing(world: &mut World, circle: CircleId) -> BTreeSet<Check> {
+    let faults = world.faults(circle);
+    let check = |fault: &String| {
+        let named = |check: &&Check| fault.starts_with(&format!("{check}: "));
+        *Check::ALL.iter().find(named).expect("every fault begins with the name of a check")
+    };
+    faults.iter().map(check).collect()
+}
+
+/// What is on a disk, by keyspace.
+fn records(world: &World, who: Who, keyspace: Keyspace, scope: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    let read = &mut |suffix: &[u8], value: Vec<u8>| {
+        records.push((suffix.to_vec(), value));
+        true
+    };
+    world.device(who).disk.scan(keyspace, scope, &[], read).expect("memory can be read");
+    records
+}
+
+fn write(world: &World, who: Who, key: Key, value: Option<Vec<u8>>) {
+    world.device(who).disk.write(&Batch { writes: vec![(key, value)] });
+}
+
+fn reopen(world: &mut World, who: Who) {
+    world.crash_keeping(who, 0);
+    world.restart(who);
+}
+
+#[test]
+fn a_world_in_which_somebody_still_writes_is_not_at_rest() {
+    let (mut world, [alice, ..], team) = team();
+    world.post(alice, team, "busy");
+    let Err(Livelock { busy }) = world.settle_within(100) else { panic!("two have it to write still") };
+    assert!(!busy.is_empty());
+    assert_eq!(world.settle(), Ok(()));
+}
+
+#[test]
+fn two_who_did_not_meet_have_two_rosters_and_two_heads() {
+    let (mut world, [alice, bob, _], team) = team();
+    world.isolate(bob);
+    let dave = world.dave();
+    world.invite(alice, team, dave);
+    world.pass(10_000);
+    let failing = failing(&mut world, team);
+    for check in [Check::OneRoster, Check::OneHead, Check::SameEntries] {
+        assert!(failing.contains(&check), "{failing:?}");
+    }
+}
+
+#[test]
+fn one_head_with_two_secrets_is_found() {
+    let (mut world, [_, bob, _], team) = team();
+    let head = world.engine(bob).status(team).expect("a member");
+    for (suffix, mut record) in records(&world, bob, Keyspace::ContentKeys, team.as_bytes()) {
+        if suffix == head.key.as_bytes() {
+            // The key is a field of 32 bytes behind that of the epoch.
+            record[2 + 32 + 2] ^= 1;
+            write(&world, bob, Key::new(Keyspace::ContentKeys, team.as_bytes(), suffix), Some(record));
+        }
+    }
+    reopen(&mut world, bob);
+    let failing = failing(&mut world, team);
+    assert!(failing.contains(&Check::OneSecret), "{failing:?}");
+}
+
+#[test]
+fn who_lost_the_circle_is_missed() {
+    let (mut world, [_, bob, _], team) = team();
+    write(&world, bob, Key::new(Keyspace::Circles, [], team.as_bytes()), None);
+    reopen(&mut world, bob);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::EverybodyIn]));
+}
+
+#[test]
+fn who_is_in_the_log_and_in_no_epoch_is_found() {
+    let (mut world, [alice, ..], team) = team();
+    // Dave exists, and was never asked: nobody has a key package of his that works.
+    let dave = world.dave();
+    let mut entropy = Entropy::from_seed([1; 32]);
+    let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
+    let entry = DeviceEntry::new(&person, &device, "phone", KeyPackages::default());
+    let newcomer = PersonEntry {
+        person: person.id(),
+        name: "Dave".to_owned(),
+        devices: vec![entry],
+        invitation: None,
+        recovery: None,
+    };
+    world.rename_device(dave, device.id());
+    world.act(alice, team, Action::AddPerson { newcomer, role: Role::Member }).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::EverybodyIn, Check::Leaves]));
+}
+
+#[test]
+fn an_entry_that_is_gone_is_missed() {
+    let (mut world, [_, bob, _], team) = team();
+    let (suffix, _) = records(&world, bob, Keyspace::Entries, team.as_bytes()).pop().expect("there are some");
+    write(&world, bob, Key::new(Keyspace::Entries, team.as_bytes(), suffix), None);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameEntries]));
+}
+
+#[test]
+fn a_document_that_lacks_a_change_is_found() {
+    let (mut world, [_, bob, _], team) = team();
+    let scope = [team.as_bytes().as_slice(), chat(team).as_bytes(), &[DocumentKind::Timeline.number()]].concat();
+    let (suffix, _) = records(&world, bob, Keyspace::Changes, &scope).pop().expect("three posted");
+    write(&world, bob, Key::new(Keyspace::Changes, &*scope, suffix), None);
+    reopen(&mut world, bob);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments]));
+}
+
+#[test]
+fn an_entry_that_waits_for_a_key_that_another_has_is_found() {
+    let (mut world, [_, bob, _], team) = team();
+    let (suffix, bytes) = records(&world, bob, Keyspace::Entries, team.as_bytes()).pop().expect("there are some");
+    let tag = inside::tag(&bytes).expect("an entry").as_bytes().to_vec();
+    write(&world, bob, Key::new(Keyspace::Held, team.as_bytes(), suffix), Some(tag));
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::Readable, Check::SameEntries]));
+}
+
+#[test]
+fn what_was_acknowledged_and_is_not_there_is_missed() {
+    let (mut world, [_, bob, _], circle) = team();
+    let content = Content::Text("never said".to_owned());
+    let written = Written { circle, document: chat(circle), kind: DocumentKind::Timeline, content };
+    world.acknowledge(bob, written);
+    assert_eq!(failing(&mut world, circle), BTreeSet::from([Check::NothingLost]));
+}
+
+#[test]
+fn a_later_key_with_somebody_removed_is_found() {
+    let (mut world, [alice, bob, carol], team) = team();
+    world.remove(alice, team, carol).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    // Not the key of the head only: a commit comes after.
+    let [before, after] = [false, true].map(|later| {
+        if later {
+            world.remove(alice, team, bob).expect("an owner may");
+            world.settle().expect("nobody is busy");
+        }
+        world.engine(alice).status(team).expect("a member").key
+    });
+    assert_ne!(before, after);
+    for (suffix, record) in records(&world, alice, Keyspace::ContentKeys, team.as_bytes()) {
+        if suffix == before.as_bytes() {
+            write(&world, carol, Key::new(Keyspace::ContentKeys, team.as_bytes(), suffix), Some(record));
+        }
+    }
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::LaterKeys]));
+}
+
+#[test]
+fn something_sealed_for_who_was_removed_is_found() {
+    let (mut world, [alice, _, carol], team) = team();
+    let rogue = Rogue::of(world.engine(alice), team).expect("a member");
+    world.remove(alice, team, carol).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    let key = rogue.key(&rogue.head).expect("the head of that time");
+    let change = Said::Changes { document: chat(team), kind: 1, changes: Vec::new() };
+    let mut entropy = Entropy::from_seed([1; 32]);
+    let now_ms = world.wall_clock_ms();
+    let sealed = rogue.seal(&key, rogue.id(), change, now_ms, &mut entropy).expect("it is small");
+    world.look_at_entry(alice, team, &sealed.bytes);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SendGate]));
+}
+
+#[test]
+fn a_rogue_that_did_what_only_an_owner_may_is_found() {
+    let (mut world, [alice, bob, carol], team) = team();
+    world.set_role(alice, team, carol, Role::Owner).expect("an owner may");
+    world.set_role(alice, team, bob, Role::Admin).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    world.turn_rogue(alice);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::NoRightGained]));
+}
+
+#[test]
+fn what_a_rogue_did_beside_its_removal_is_found_if_it_stands() {
+    let (mut world, [alice, bob, carol], team) = team();
+    let heads = inside::log(world.engine(alice), team).expect("a member").heads();
+    world.remove(alice, team, carol).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    world.turn_rogue(carol);
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    // Something at the same time: the evaluation sets it aside. If it did not, the check would tell.
+    let (device, person) = (world.device(carol).id, world.device(carol).person);
+    let rogue = Rogue::of(world.engine(carol), team).expect("it was a member");
+    let action = Action::SetProfile { person, name: "Still here".to_owned() };
+    let operation = Operation::sign(rogue.device(), heads, 0, action);
+    let said = Said::Operation(operation.encode());
+    let (key, mut entropy) = (rogue.key(&rogue.head).expect("its head"), Entropy::from_seed([1; 32]));
+    let sealed = rogue.seal(&key, device, said, world.wall_clock_ms(), &mut entropy).expect("it is small");
+    world.turn_rogue(bob);
+    let peer = world.device(alice).id;
+    world.send(bob, peer, Channel::Sync, rogue::entries_frame(team, vec![sealed.bytes]));
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    let log = inside::log(world.engine(alice), team).expect("a member");
+    let aside = |log: &clave_engine::membership::Log| {
+        log.membership().set_aside.iter().map(|aside| aside.operation).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(aside(log), BTreeSet::from([operation.id()]));
+    assert_eq!(rights::beside_a_removal(log, &aside(log), device, person), []);
+    assert_eq!(rights::beside_a_removal(log, &BTreeSet::new(), device, person), [operation.id()]);
+}
+
+#[test]
+fn a_refusal_among_the_honest_is_found() {
+    let (mut world, [alice, bob, _], team) = team();
+    let peer = world.device(alice).id;
+    world.send(bob, peer, Channel::Sync, vec![255; 10]);
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::NoRefusal]));
+}

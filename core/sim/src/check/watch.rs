@@ -1,0 +1,53 @@
+//! What is looked at while it happens: whether anything is sealed for somebody who was removed.
+
+use std::collections::BTreeSet;
+
+use clave_engine::fuzzing::inside::{self, What};
+use clave_engine::membership::DeviceStanding;
+use clave_engine::{Batch, CircleId, EntryId, Keyspace};
+
+use super::Check;
+use crate::{Who, World};
+
+/// The entries that were written so far, and what did not hold when they were.
+#[derive(Default)]
+pub(crate) struct Watch {
+    seen: BTreeSet<EntryId>,
+    pub(crate) slips: Vec<String>,
+}
+
+impl World {
+    /// Looks at the entries of a batch that nobody wrote before: whoever writes them first made them.
+    pub(crate) fn look_at(&mut self, who: Who, batch: &Batch) {
+        for (key, value) in &batch.writes {
+            let Some(bytes) = value.as_ref().filter(|_| key.keyspace == Keyspace::Entries) else { continue };
+            let id = EntryId::try_from(key.suffix.as_slice()).expect("entries are filed by their ids");
+            if self.watch.seen.insert(id) && !self.rogues.is_one(who) {
+                let circle = CircleId::try_from(key.scope.as_slice()).expect("entries are filed by their circles");
+                self.look_at_entry(who, circle, bytes);
+            }
+        }
+    }
+
+    pub(crate) fn look_at_entry(&mut self, who: Who, circle: CircleId, bytes: &[u8]) {
+        let engine = self.engine(who);
+        let Some(entry) = inside::open(engine, circle, bytes) else { return };
+        // Operations, commits and Welcomes go to those who are to learn of them; what people write does not.
+        if entry.author != engine.identity().device() || !matches!(entry.what, What::Changes | What::Keys(_)) {
+            return;
+        }
+        let membership = engine.membership(circle).expect("it opened an entry of it");
+        let leaves = inside::leaves_under(engine, circle, &entry.tag).unwrap_or_default();
+        let is_out = |leaf: &&clave_engine::crypto::DeviceId| {
+            let standing = membership.device_standing(**leaf);
+            matches!(standing, DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. })
+        };
+        // Who learns of their own removal and writes on is heard by nobody.
+        let Some(leaf) = leaves.iter().filter(|leaf| **leaf != entry.author).find(is_out).copied() else { return };
+        if membership.devices.contains_key(&entry.author) {
+            let name = self.who(&leaf).map_or_else(|| leaf.short(), |leaf| self.device(leaf).name.clone());
+            let what = format!("{} sealed {:?} for {name}", self.device(who).name, entry.what);
+            self.watch.slips.push(Check::SendGate.fault(&what));
+        }
+    }
+}
