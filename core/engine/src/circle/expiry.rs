@@ -135,7 +135,7 @@ impl Circle {
         }
         let mut erased = self.expire_entries(desk)?;
         erased += self.expire_documents(desk)?;
-        erased += self.expire_keys(desk);
+        erased += self.expire_keys(desk)?;
         if erased > 0 {
             tracing::info!(circle = %self.id.short(), erased, "what expired was erased");
             desk.erased = true;
@@ -254,7 +254,7 @@ impl Circle {
         if !keys.is_empty() {
             self.keys.erase(&keys);
         }
-        epochs.len() + keys.len()
+        Ok(epochs.len() + keys.len())
     }
 
     /// The heads of the log, for those with whom this circle is reconciled: entries that brought what led there may have
