@@ -237,7 +237,7 @@ impl Circle {
         Ok(())
     }
 
-    fn expire_keys(&mut self, desk: &mut Desk) -> usize {
+    fn expire_keys(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
         let kept = self.group.kept().map(|(checkpoint, _)| checkpoint.epoch);
         let epochs: Vec<EpochId> = kept.filter(|epoch| self.is_over(epoch, desk.now_ms)).collect();
         for epoch in &epochs {
