@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, StoreKind, Writer};
 
+mod compaction;
 mod dialer;
 mod driver;
 mod vault;
@@ -430,6 +431,7 @@ fn open_driver(
         dialer: dialer::Dialer::default(),
         connected: Default::default(),
         waiting: Default::default(),
+        compaction: compaction::Compaction::default(),
         sent: driver::sent_queue(),
     })
 }
