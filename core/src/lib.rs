@@ -55,8 +55,9 @@ pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
     Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
-    InvitationInfo, InvitationState, InviteLink, JoinError, LinkError, OperationId, PersonAccess, Reading, Refusal,
-    RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError, OperationId,
+    PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep,
+    VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -68,7 +69,7 @@ pub use clave_engine::{
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};
 pub use error::Error;
-pub use node::{NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
+pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};

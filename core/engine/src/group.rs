@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
 use crate::OperationId;
+use crate::mutation::{Rule, off};
 
 mod reach;
 
@@ -144,8 +145,10 @@ impl Group {
     ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
             let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
-            let removed = absent(&tip.leaves, current).count();
-            (early, removed, Reverse(tip.depth), tip.epoch)
+            let removed = if off(Rule::ForkRemovedFirst) { 0 } else { absent(&tip.leaves, current).count() };
+            let depth = if off(Rule::ForkDepth) { 0 } else { tip.depth };
+            let arrival = if off(Rule::ForkId) { self.nodes[&tip.epoch].entered_ms } else { 0 };
+            (early, removed, Reverse(depth), arrival, tip.epoch)
         };
         let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))

@@ -8,6 +8,7 @@ mod farewells;
 mod frames;
 mod history;
 mod joins;
+mod linking;
 mod links;
 mod members;
 mod retention;

@@ -111,6 +111,7 @@ mod state;
 pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope, recovery_message};
 pub use audit::{AuditRecord, BrokenChain, Warrant, verify_chain};
 pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};
+pub(crate) use evaluate::Precedence;
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;

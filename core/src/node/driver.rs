@@ -181,6 +181,7 @@ impl Driver {
                     }
                 }
                 Output::Addresses { device, addresses } => self.dialer.learn(device, addresses, now_ms()),
+                Output::Seek(seek) => self.dialer.seek(seek, now_ms()),
                 Output::Event(event) => {
                     // Nobody may be listening.
                     let _ = self.events.send(event);

@@ -86,8 +86,8 @@ impl Circle {
         let membership = self.log.membership();
         if arrived.to_review || loaded.reviewed_at != self.log.len() {
             loaded.document.review(
-                |actor| standing::in_standing(membership, actor),
-                |hash| membership.kept_changes().contains(hash),
+                |actor| off(Rule::ChangesSetAside) || standing::in_standing(membership, actor),
+                |hash| membership.kept_changes().contains(hash) && !off(Rule::ChangesKept),
             )?;
             loaded.reviewed_at = self.log.len();
         }

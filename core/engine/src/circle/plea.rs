@@ -75,7 +75,7 @@ impl Pleas {
 impl Circle {
     /// Asks a member for what has been missing for a while, if there is one who was not asked lately.
     pub(super) fn plead(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.held.lacks_keys() && self.pleas.ahead.is_none() || !self.is_member(&desk.me()) {
+        if !self.held.lacks_keys() && self.pleas.ahead.is_none() || !self.is_member(&desk.me()) || off(Rule::Pleas) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
         }
@@ -171,6 +171,7 @@ impl Circle {
             DeviceStanding::Current => {}
             DeviceStanding::Unknown => return Ok(Verdict::Wait(Awaits::Author(author))),
             // They may not know it yet. They get nothing.
+            DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } if off(Rule::PleaOfMember) => {}
             DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } => return Ok(Verdict::Done),
         }
         if !self.is_member(&desk.me()) || !self.pleas.may_answer(author, desk.now_ms) {
@@ -183,7 +184,7 @@ impl Circle {
     /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
     pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         for (author, plea) in std::mem::take(&mut self.pleas.asking) {
-            if self.is_member(&author) && self.is_member(&desk.me()) {
+            if (self.is_member(&author) || off(Rule::PleaOfMember)) && self.is_member(&desk.me()) {
                 self.answer(author, &plea, desk)?;
             }
         }
@@ -196,7 +197,7 @@ impl Circle {
         let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held));
         let keys: Vec<_> = held.map(super::history::wire_key).collect();
-        if !keys.is_empty() {
+        if !keys.is_empty() && !off(Rule::PleaKeys) {
             self.publish_direct(
                 author,
                 Body::Keys(proto::KeyBundle { keys, operations: self.cites(), given: Vec::new() }),
@@ -215,7 +216,7 @@ impl Circle {
             return Ok(());
         }
         let info = desk.agreement.inspect_key_package(&plea.key_package);
-        if head.contains(&author) && info.is_ok_and(|info| info.device == author) {
+        if !off(Rule::PleaLeaf) && head.contains(&author) && info.is_ok_and(|info| info.device == author) {
             let mut change = self.difference(None, desk);
             change.add.push(plea.key_package.clone());
             change.remove.push(author);

@@ -122,7 +122,8 @@ impl Circle {
         let mut due_at_ms = None;
         let mut gone = Vec::new();
         for (checkpoint, entered_ms) in self.group.kept().filter(|(checkpoint, _)| checkpoint.epoch != head.epoch) {
-            let passed = checkpoint.depth + CHECKPOINTS_DEEP <= head.depth && checkpoint.depth < everybody_at;
+            let passed = off(Rule::Retention)
+                || checkpoint.depth + CHECKPOINTS_DEEP <= head.depth && checkpoint.depth < everybody_at;
             let too_old_ms = entered_ms.saturating_add(CHECKPOINT_MS_MAX);
             if passed || too_old_ms <= desk.now_ms {
                 gone.push(checkpoint.epoch);

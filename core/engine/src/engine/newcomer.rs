@@ -221,6 +221,7 @@ impl Engine {
         signed.map_err(|_| JoinError::Protocol)?;
         let circle = self.read_accepted(link.circle, link.inviter, accepted, |_| true).ok_or(JoinError::Protocol)?;
         self.circles.insert(link.circle, circle);
+        self.greet_anew(link.circle);
         key_packages::handed_over(id, link.circle, &mut self.desk);
         self.joins.asking.remove(&id);
         self.learn_addresses(link.inviter, link.addresses.clone());

@@ -98,7 +98,7 @@ fn ask(rig: &mut Rig, link: &InviteLink, request: impl FnOnce(&mut Rig, &[u8; 32
     proto::Answer::decode(answer.as_slice()).expect("it is honest").body.expect("it says something")
 }
 
-fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
+pub(super) fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
     let single_use = vec![SealedSecret.key_package(device, false, entropy).public];
     KeyPackages { single_use, last_resort: Some(SealedSecret.key_package(device, true, entropy).public) }
 }

@@ -133,13 +133,24 @@ impl Rig {
         };
         for name in names {
             let identity = Identity::generate(name, "phone", &mut rig.entropy).expect("a plain name");
-            let store = Arc::new(Memory::default());
-            store.write(&identity.to_batch());
-            let engine = rig.open(&store);
-            let (id, key) = (identity.device(), identity.device_key());
-            rig.devices.push(Device { id, key, store, engine, events: Vec::new() });
+            rig.add(identity);
         }
         rig
+    }
+
+    /// A device that belongs to nobody yet.
+    pub(super) fn add_provisional(&mut self, name: &str) -> usize {
+        let identity = Identity::provisional(name, &mut self.entropy).expect("a plain name");
+        self.add(identity)
+    }
+
+    fn add(&mut self, identity: Identity) -> usize {
+        let store = Arc::new(Memory::default());
+        store.write(&identity.to_batch());
+        let engine = self.open(&store);
+        let (id, key) = (identity.device(), identity.device_key());
+        self.devices.push(Device { id, key, store, engine, events: Vec::new() });
+        self.devices.len() - 1
     }
 
     fn open(&mut self, store: &Arc<Memory>) -> Engine {
