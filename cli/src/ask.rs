@@ -107,6 +107,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Dm(dm) => people::direct(dm)?,
         Command::Members(members) => people::members(members)?,
         Command::Verify(verify) => verify::alone(&verify).ok_or_else(unexpected)?,
+        Command::Device(command) => people::device(command),
         Command::Access => Question::new(Ask::Access),
         Command::SetAside(command) => people::set_aside(command),
         Command::Policy(policy) => people::policy(policy)?,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod people;
 
 pub(crate) use people::{
-    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, PersonAccess, Policies, Record, Removal, Rotation,
-    SetAside, SetAsideDocument, Warrant,
+    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, LinkCode, PersonAccess, Policies, Record, Removal,
+    Rotation, SetAside, SetAsideDocument, Warrant,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,17 @@ pub(crate) enum Reply {
     Kept {
         changes: usize,
         documents: usize,
+    },
+    LinkCode(LinkCode),
+    Linked {
+        device: String,
+        name: String,
+    },
+    Revoked {
+        name: String,
+        /// Out of how many circles, spaces included.
+        circles: usize,
+        rotation: Rotation,
     },
     Compare(Compare),
     /// Where somebody stands now: `verified`, `unverified` or `changed`.

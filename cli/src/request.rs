@@ -92,6 +92,15 @@ pub(crate) enum Ask {
     Keep {
         document: Option<String>,
     },
+    DeviceList,
+    /// Answers when a device was linked.
+    DeviceLink {
+        valid_ms: u64,
+    },
+    DeviceRevoke {
+        device: String,
+        wait_ms: u64,
+    },
     /// Asks somebody to compare, or agrees to; answers when there is something to compare.
     VerifyCompare {
         person: String,
@@ -284,6 +293,8 @@ impl Ask {
             | Self::FileGet { .. }
             | Self::Wait(_)
             | Self::VerifyCompare { .. }
+            | Self::DeviceLink { .. }
+            | Self::DeviceRevoke { .. }
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.
             Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,
@@ -303,6 +314,7 @@ impl Ask {
                 | Self::SetAside
                 | Self::Policies
                 | Self::SafetyNumber { .. }
+                | Self::DeviceList
                 | Self::Audit
                 | Self::Dm { body: None, .. }
                 | Self::InviteList

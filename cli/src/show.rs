@@ -62,6 +62,19 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Access(access) => people::access(access),
         Reply::SetAside(set_aside) => people::set_aside(set_aside),
         Reply::Kept { changes, documents } => vec![people::kept(*changes, *documents)],
+        Reply::LinkCode(code) => people::link_code(code, how),
+        Reply::Linked { name, .. } => {
+            vec![format!("“{}” is a device of yours now, and has everything that you can read.", line(name))]
+        }
+        Reply::Revoked { name, circles, rotation } => {
+            let mut words = vec![format!(
+                "“{}” is out of {} and gets nothing more. What it had stays on it.",
+                line(name),
+                if *circles == 1 { "1 circle".to_owned() } else { format!("{circles} circles") }
+            )];
+            words.extend(people::rotation(rotation));
+            words
+        }
         Reply::Compare(compare) => people::compare(compare),
         Reply::Verified { name, verification } => vec![people::verified(name, verification)],
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),

@@ -111,16 +111,16 @@ pub(super) async fn remove(
     }
 }
 
-struct Rotation {
-    rotated: bool,
+pub(super) struct Rotation {
+    pub(super) rotated: bool,
     /// And everybody who is connected has confirmed it.
-    finished: bool,
-    confirmed: Vec<String>,
-    unconfirmed: Vec<String>,
+    pub(super) finished: bool,
+    pub(super) confirmed: Vec<String>,
+    pub(super) unconfirmed: Vec<String>,
 }
 
 /// How far the keys of circles are, of which the first says who confirms.
-async fn rotation(node: &Node, circles: &[Circle]) -> Result<Rotation, Failure> {
+pub(super) async fn rotation(node: &Node, circles: &[Circle]) -> Result<Rotation, Failure> {
     let mut rotated = true;
     for circle in circles {
         rotated &= circle.access().await?.rotated;

@@ -12,7 +12,7 @@ use crate::reply::{self, Reply};
 use crate::wire::Out;
 
 /// How long a node may take until it listens somewhere.
-const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The space that was named, or the only one.
 pub(super) async fn find(node: &Node, asked: Option<&str>) -> Result<Space, Failure> {

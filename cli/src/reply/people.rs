@@ -153,6 +153,17 @@ impl From<clave::SetAsideDocument> for SetAsideDocument {
     }
 }
 
+/// What makes a device a further one of a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LinkCode {
+    /// For a QR code, or to paste.
+    pub(crate) code: String,
+    /// To type.
+    pub(crate) typed: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) expires_ms: u64,
+}
+
 /// What two people compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Compare {

@@ -1,6 +1,7 @@
 //! Circles, access, policies, what was set aside, and the audit, in words.
 
 use super::{Show, people, quoted, short};
+use crate::qr;
 use crate::reply::{self, DeviceAccess, PersonAccess};
 use crate::screen::{bold, dim};
 use crate::text::{line, table};
@@ -178,6 +179,26 @@ pub(super) fn kept(changes: usize, documents: usize) -> String {
             if documents == 1 { "document is" } else { "documents are" }
         ),
     }
+}
+
+pub(super) fn link_code(code: &reply::LinkCode, how: &Show) -> Vec<String> {
+    let mut words = vec![
+        format!("Whoever takes up this code is you, until {}. Show it to nobody:", moment(code.expires_ms)),
+        String::new(),
+    ];
+    words.extend([code.code.clone(), String::new()]);
+    if how.qr {
+        match qr::draw(&code.code) {
+            Some(drawn) => words.extend(drawn),
+            None => words.push("(The code is too long to be drawn.)".to_owned()),
+        }
+        words.push(String::new());
+    }
+    words.push("On the new device: clave init --link CODE".to_owned());
+    let at = code.addresses.first().map(|address| format!(" --at {}", line(address))).unwrap_or_default();
+    words.push(format!("or, to type:       clave init --link {}{at}", code.typed));
+    words.push("Waiting for it…".to_owned());
+    words
 }
 
 pub(super) fn compare(compare: &reply::Compare) -> Vec<String> {

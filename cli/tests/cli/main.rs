@@ -7,6 +7,7 @@ mod canary;
 mod chat;
 mod circles;
 mod demo;
+mod devices;
 mod errors;
 mod harness;
 mod invitations;
