@@ -375,6 +375,11 @@ impl Circle {
         self.keys.iter().filter(|_| self.is_shared())
     }
 
+    /// The content keys for another device of this device's person, who may read whatever this device can.
+    pub(crate) fn own_history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        self.keys.iter()
+    }
+
     /// Has the log take the operation in, now or for when its parents arrive.
     fn take_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), Refusal> {
         let (id, bytes) = (operation.id(), operation.encode());

@@ -20,6 +20,7 @@ mod inviter;
 pub(crate) mod join;
 pub(crate) mod linking;
 mod newcomer;
+mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
@@ -34,6 +35,7 @@ pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use linking::LinkingError;
+pub use own_devices::OwnDevice;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
 
@@ -488,6 +490,7 @@ impl Engine {
         }
         self.take_introductions();
         self.follow_spaces();
+        self.care_for_own_devices();
         self.watch_grants();
         self.repair_rosters();
         self.introduce();
