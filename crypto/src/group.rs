@@ -297,6 +297,13 @@ impl Checkpoint {
         if sorted { Ok(checkpoint) } else { Err(CryptoError::Malformed("checkpoint")) }
     }
 
+    /// Stands for an epoch whose secret is not here and never was: it has no leaves, and nothing can be done with it.
+    #[must_use]
+    pub fn without_secret(epoch: EpochId, depth: u64, group: &[u8]) -> Self {
+        let (scheme, state) = (Scheme::SealedSecret, Zeroizing::new(Vec::new()));
+        Self { epoch, depth, group: group.to_vec(), leaves: Vec::new(), scheme, state, content_key: None }
+    }
+
     /// Whether `device` has the epoch's secret.
     #[must_use]
     pub fn contains(&self, device: &DeviceId) -> bool {

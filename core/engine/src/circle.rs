@@ -28,6 +28,7 @@ mod judge;
 mod open;
 mod outer;
 mod plea;
+mod recover;
 mod retention;
 mod roster;
 mod segments;
@@ -40,6 +41,7 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub(crate) use recover::Return;
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
 pub use roster::WELCOME_LEAD_MAX;
 
@@ -91,6 +93,8 @@ pub(crate) struct Circle {
     ratchet: expiry::Ratchet,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
+    /// Of a device that stands apart: the entry by which it asks to be let in.
+    recovery: Option<EntryId>,
 }
 
 impl Circle {
@@ -154,6 +158,7 @@ impl Circle {
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
             mended: false,
+            recovery: None,
         };
         let first = circle.group.head().epoch;
         circle.file_epoch(&first, desk)?;
@@ -201,6 +206,7 @@ impl Circle {
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.refuse_apart()?;
         if !off(Rule::GrantsEnd) {
             self.end_expired_grants(desk);
         }
@@ -250,19 +256,19 @@ impl Circle {
 
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
+        self.refuse_apart()?;
         self.keep_what_is_here(&mut action, desk)?;
         let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }
 
-    fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), EngineError> {
+    fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<EntryId, EngineError> {
         // Before it takes effect: who it removes must be able to read it, and who follows must read it first.
         let epoch = self.group.head().epoch;
         let bytes = operation.encode();
         self.take_operation(operation, desk).map_err(|_| EngineError::Malformed)?;
-        self.publish_under(epoch, Body::Operation(bytes), desk)?;
-        Ok(())
+        self.publish_under(epoch, Body::Operation(bytes), desk)
     }
 
     /// The key that entries are sealed under now.
@@ -362,6 +368,7 @@ impl Circle {
             epoch: head.epoch,
             key: self.head_key().key_id(),
             depth: head.depth,
+            rejoining: self.group.is_apart(),
             leaves: head.leaves.len(),
             entries: self.index.len(),
             held: self.held.len(),

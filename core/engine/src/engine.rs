@@ -24,6 +24,7 @@ mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
+pub(crate) mod recover;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;
@@ -169,6 +170,11 @@ pub enum Event {
         invitation: InvitationId,
         /// Why, and what to do.
         error: JoinError,
+    },
+    /// This device, which was restored, was let in again and writes from now on.
+    Rejoined {
+        /// To which circle.
+        circle: CircleId,
     },
     /// This device was removed from a circle. It keeps what it has and gets nothing more.
     Removed {
@@ -415,6 +421,7 @@ impl Engine {
             self.next_retry_ms(),
             self.wants.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
+            self.next_asking_ms(),
         ];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -498,6 +505,7 @@ impl Engine {
         self.pump_joins();
         self.update_permissions();
         self.say_farewells();
+        self.ask_to_return();
         self.spread();
         self.pump();
         self.pump_wants();

@@ -225,6 +225,7 @@ fn links(made: &mut Made) {
         person_seed: vec![2; 32],
         person_name: "Alice".to_owned(),
         circles: vec![vec![3; 32]],
+        recovery: vec![4; 96],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
@@ -338,6 +339,8 @@ fn records(made: &mut Made) {
             depth: 4,
             entered_ms: 1_790_000_000_000,
             left_ms: 1_790_000_000_001,
+            apart: false,
+            recovery: Vec::new(),
         },
     );
     let under = vec![vec![3; 16]];

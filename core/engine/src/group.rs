@@ -22,6 +22,9 @@ use reach::Reach;
 pub(crate) struct Group {
     nodes: BTreeMap<EpochId, Node>,
     head: EpochId,
+    /// Of a device that was restored from an export and is in no epoch yet: stands where the export left off. It has no
+    /// leaves and no secret; all that is taken from it is under which key this device asks to be let in.
+    apart: Option<Checkpoint>,
 }
 
 struct Node {
@@ -49,21 +52,28 @@ pub(crate) struct Record<'a> {
 
 impl Group {
     pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
-        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch };
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None };
         group.insert(None, first, Vec::new(), now_ms);
         group
     }
 
-    /// What is stored; none if no epoch has its secrets.
+    /// What is stored; none if no epoch has its secrets, unless this device stands apart.
     pub(crate) fn restore(
         records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, (u64, u64), Option<Checkpoint>, Vec<OperationId>)>,
+        apart: Option<Checkpoint>,
     ) -> Option<Self> {
         let node = |(epoch, parent, depth, (entered_ms, left_ms), checkpoint, after)| {
             (epoch, Node { parent, depth, entered_ms, left_ms, checkpoint, after })
         };
         let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
-        let head = nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch)?;
-        Some(Self { nodes, head })
+        let known = || nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch);
+        let head = apart.as_ref().map(|apart| apart.epoch).or_else(known)?;
+        Some(Self { nodes, head, apart })
+    }
+
+    /// Whether this device is in no epoch that it may follow, so that it seals nothing and commits nothing.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.is_some()
     }
 
     pub(crate) fn insert(
@@ -103,7 +113,8 @@ impl Group {
 
     /// Whether a depth is at most so far beyond the greatest here.
     pub(crate) fn is_within_lead(&self, depth: u64, lead: u64) -> bool {
-        let deepest = self.nodes.values().map(|node| node.depth).max().unwrap_or(0);
+        let depths = self.nodes.values().map(|node| node.depth);
+        let deepest = depths.chain(self.apart.iter().map(|apart| apart.depth)).max().unwrap_or(0);
         depth <= deepest.saturating_add(lead)
     }
 
@@ -129,7 +140,8 @@ impl Group {
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
-        self.get(&self.head).expect("the head is an epoch this device is in")
+        let head = self.apart.as_ref().or_else(|| self.get(&self.head));
+        head.expect("the head is an epoch this device is in, unless it stands apart")
     }
 
     /// The state of an epoch this device is in.
@@ -154,6 +166,9 @@ impl Group {
     ///
     /// A branch that executed a removal beats any longer one that did not, so nobody who was removed wins by
     /// committing much.
+    ///
+    /// A device that stands apart enters the first epoch whose operations it has: it would take people for removed who
+    /// came after its export was made, and shut them out.
     pub(crate) fn choose_head(
         &mut self,
         current: &[DeviceId],
@@ -166,7 +181,12 @@ impl Group {
             let arrival = if off(Rule::ForkId) { self.nodes[&tip.epoch].entered_ms } else { 0 };
             (early, removed, Reverse(depth), arrival, tip.epoch)
         };
-        let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
+        let best = match self.tips().min_by_key(|tip| rank(tip)) {
+            Some(best) if self.apart.is_none() || !rank(best).0 => best.epoch,
+            None if self.apart.is_none() => unreachable!("the head is never erased"),
+            _ => return None,
+        };
+        self.apart = None;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
     }
 }

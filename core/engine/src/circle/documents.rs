@@ -203,6 +203,7 @@ impl Circle {
         desk: &mut Desk,
         edit: impl FnOnce(&mut Document, &mut Vec<Vec<u8>>) -> Result<T, CrdtError>,
     ) -> Result<T, EngineError> {
+        self.refuse_apart()?;
         if !self.log.membership().may(desk.me(), Right::Write) {
             return Err(EngineError::NotAllowed(Reason::NotAllowed { right: Right::Write }));
         }

@@ -92,6 +92,7 @@ impl Circle {
         self.pleas.ahead_in_log.retain(|_, heads| heads.iter().any(|id| log.operation(id).is_none()));
         let in_log = self.pleas.ahead_in_log.keys().copied().find(|device| online.contains(device));
         let lacks_nothing = !self.held.lacks_keys() && self.pleas.ahead.is_none() && in_log.is_none();
+        let lacks_nothing = lacks_nothing && !self.group.is_apart();
         if lacks_nothing || !self.is_member(&desk.me()) || off(Rule::Pleas) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
@@ -116,7 +117,9 @@ impl Circle {
         let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
         self.pleas.cursor = tags.last().copied();
         let head = self.group.head();
-        let (epoch, depth) = (head.epoch.as_bytes().to_vec(), head.depth);
+        // Who stands apart finds its way from nowhere.
+        let from = if self.group.is_apart() { (EpochId::from_bytes([0; 32]), 0) } else { (head.epoch, head.depth) };
+        let (epoch, depth) = (from.0.as_bytes().to_vec(), from.1);
         let plea = proto::Plea {
             epoch,
             depth,
@@ -204,7 +207,10 @@ impl Circle {
     /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
     pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         for (author, plea) in std::mem::take(&mut self.pleas.asking) {
-            if (self.is_member(&author) || off(Rule::PleaOfMember)) && self.is_member(&desk.me()) {
+            if (self.is_member(&author) || off(Rule::PleaOfMember))
+                && self.is_member(&desk.me())
+                && !self.group.is_apart()
+            {
                 self.answer(author, &plea, desk)?;
             }
         }

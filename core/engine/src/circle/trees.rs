@@ -56,6 +56,8 @@ impl Circle {
             depth: known.depth,
             entered_ms: known.entered_ms,
             left_ms: known.left_ms,
+            apart: false,
+            recovery: Vec::new(),
         };
         if known.checkpoint.is_none() {
             for unused in self.trees.remove(epoch) {

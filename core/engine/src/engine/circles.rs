@@ -144,6 +144,7 @@ impl Engine {
     ) -> Result<CircleId, EngineError> {
         let me = self.desk.me();
         let root = self.circles.get(&space).ok_or(EngineError::NoSuchCircle)?;
+        root.refuse_apart()?;
         let is_root = root.log.membership().parent.is_none();
         if !is_root
             || !root.is_member(&me)

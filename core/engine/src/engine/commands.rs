@@ -18,6 +18,8 @@ pub struct CircleStatus {
     pub key: KeyId,
     /// How many commits led to it.
     pub depth: u64,
+    /// Whether this device was restored and has not been let in yet: it reads, and writes nothing.
+    pub rejoining: bool,
     /// Devices that hold its keys.
     pub leaves: usize,
     /// Entries that are here.
