@@ -9,7 +9,7 @@ use crate::circle::RosterVersion;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::local;
-use crate::{Key, Refusal};
+use crate::{Key, OperationId, Refusal};
 
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -57,8 +57,10 @@ pub(super) struct Peer {
     retries: u32,
     /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
     pub(super) looked_for_farewells: bool,
-    /// The circles of which it was told so.
-    pub(super) bidden: BTreeSet<CircleId>,
+    /// The circles of which one of the two was told to be out, and by which operations.
+    pub(super) bidden: BTreeMap<CircleId, Vec<OperationId>>,
+    /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
+    pub(super) corrected: BTreeMap<CircleId, usize>,
 }
 
 impl Peer {
@@ -382,12 +384,12 @@ impl Engine {
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
-            let bidden = std::mem::take(&mut link.bidden);
-            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, ..Peer::default() };
+            let (bidden, corrected) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.corrected));
+            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, corrected, ..Peer::default() };
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
-        (link.circles, link.settled) = (circles, false);
+        (link.circles, link.settled, link.looked_for_farewells) = (circles, false, false);
         // What is shared is reconciled as this input ends.
         Ok(())
     }
