@@ -325,6 +325,7 @@ fn records(made: &mut Made) {
             operations: vec![vec![3; 32]],
             depth: 4,
             entered_ms: 1_790_000_000_000,
+            cites: vec![vec![5; 32]],
         },
     );
     let under = vec![vec![3; 16]];

@@ -278,7 +278,8 @@ impl Circle {
         if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)
+        let checkpoint = processed.checkpoint;
+        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }

@@ -1,6 +1,7 @@
 //! Reading a circle back from the store.
 
 use super::*;
+use crate::group::Node;
 
 impl Circle {
     /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
@@ -102,15 +103,16 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 }
 
 fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
-    let mut records = Vec::new();
+    let mut nodes = BTreeMap::new();
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, cites } =
             local::Checkpoint::decode(record.as_slice())?;
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
         let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
-        records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
+        let (after, cites) = (operations(&after)?, operations(&cites)?);
+        nodes.insert(epoch(&suffix)?, Node { parent, depth, entered_ms, checkpoint, after, cites });
     }
-    Group::restore(records).ok_or(EngineError::Damaged)
+    Group::restore(nodes).ok_or(EngineError::Damaged)
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
