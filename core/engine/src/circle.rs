@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use crate::desk::Desk;
 use crate::entry::{Body, Envelope, direct_tag};
-use crate::group::{Group, Keyring, epoch_id};
+use crate::group::{Entered, Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::mutation::{Rule, off};
@@ -102,7 +102,7 @@ impl Circle {
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
         let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
-        let mut circle = Self::empty(id, checkpoint, desk)?;
+        let mut circle = Self::empty(id, checkpoint, vec![genesis.id()], desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
     }
@@ -114,7 +114,7 @@ impl Circle {
         keys: Vec<(EpochId, ContentKey)>,
         desk: &mut Desk,
     ) -> Result<Self, EngineError> {
-        let mut circle = Self::empty(log.circle(), checkpoint, desk)?;
+        let mut circle = Self::empty(log.circle(), checkpoint, log.heads(), desk)?;
         for operation in log.operations() {
             let key = Key::new(Keyspace::Operations, circle.id.as_bytes(), operation.id().as_bytes());
             desk.put(key, operation.encode());
@@ -129,7 +129,12 @@ impl Circle {
         Ok(circle)
     }
 
-    fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
+    fn empty(
+        id: CircleId,
+        checkpoint: Checkpoint,
+        cites: Vec<OperationId>,
+        desk: &mut Desk,
+    ) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
@@ -137,7 +142,7 @@ impl Circle {
         let mut circle = Self {
             id,
             log: Log::new(id),
-            group: Group::new(checkpoint, desk.now_ms),
+            group: Group::new(checkpoint, cites, desk.now_ms),
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
@@ -297,18 +302,12 @@ impl Circle {
     }
 
     /// Files a checkpoint and its content key; the head may move.
-    fn enter_epoch(
-        &mut self,
-        parent: Option<EpochId>,
-        checkpoint: Checkpoint,
-        after: Vec<OperationId>,
-        desk: &mut Desk,
-    ) -> Result<(), EngineError> {
-        let epoch = checkpoint.epoch;
-        let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
+    fn enter_epoch(&mut self, entered: Entered, desk: &mut Desk) -> Result<(), EngineError> {
+        let epoch = entered.checkpoint.epoch;
+        let key = desk.agreement.export(&entered.checkpoint, Export::ContentKey, self.id.as_bytes())?;
         let key = ContentKey::from_bytes(key);
-        file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
-        self.group.insert(parent, checkpoint, after, desk.now_ms);
+        file_key(self.id, epoch, key, Source::Derived, entered.after.clone(), &mut self.keys, desk);
+        self.group.insert(entered, desk.now_ms);
         self.file_epoch(&epoch, desk)?;
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));

@@ -341,6 +341,7 @@ fn records(made: &mut Made) {
             left_ms: 1_790_000_000_001,
             apart: false,
             recovery: Vec::new(),
+            cites: vec![vec![5; 32]],
         },
     );
     let under = vec![vec![3; 16]];

@@ -27,45 +27,42 @@ pub(crate) struct Group {
     apart: Option<Checkpoint>,
 }
 
-struct Node {
+/// An epoch that this device is or was in.
+pub(crate) struct Node {
     /// None for the first epoch, and for one that this device was welcomed into.
-    parent: Option<EpochId>,
-    depth: u64,
-    entered_ms: u64,
-    /// When it last ceased to be the head; 0 if it never was.
-    left_ms: u64,
-    /// None once its secrets were erased.
-    checkpoint: Option<Checkpoint>,
-    /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
-    after: Vec<OperationId>,
-}
-
-/// An epoch as it is written down.
-pub(crate) struct Record<'a> {
     pub(crate) parent: Option<EpochId>,
     pub(crate) depth: u64,
     pub(crate) entered_ms: u64,
+    /// When it last ceased to be the head, in Unix milliseconds; 0 if it never was.
     pub(crate) left_ms: u64,
-    pub(crate) checkpoint: Option<&'a Checkpoint>,
-    pub(crate) after: &'a [OperationId],
+    /// None once its secrets were erased.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
+    pub(crate) after: Vec<OperationId>,
+    /// The heads of the log that the commit leading here follows.
+    pub(crate) cites: Vec<OperationId>,
+}
+
+/// An epoch to be entered.
+pub(crate) struct Entered {
+    /// None for the first epoch, and for one that this device is welcomed into.
+    pub(crate) parent: Option<EpochId>,
+    pub(crate) checkpoint: Checkpoint,
+    /// The operations that the choice of the head waits for.
+    pub(crate) after: Vec<OperationId>,
+    /// The heads of the log that the commit leading there follows.
+    pub(crate) cites: Vec<OperationId>,
 }
 
 impl Group {
-    pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
+    pub(crate) fn new(first: Checkpoint, cites: Vec<OperationId>, now_ms: u64) -> Self {
         let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None };
-        group.insert(None, first, Vec::new(), now_ms);
+        group.insert(Entered { parent: None, checkpoint: first, after: Vec::new(), cites }, now_ms);
         group
     }
 
     /// What is stored; none if no epoch has its secrets, unless this device stands apart.
-    pub(crate) fn restore(
-        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, (u64, u64), Option<Checkpoint>, Vec<OperationId>)>,
-        apart: Option<Checkpoint>,
-    ) -> Option<Self> {
-        let node = |(epoch, parent, depth, (entered_ms, left_ms), checkpoint, after)| {
-            (epoch, Node { parent, depth, entered_ms, left_ms, checkpoint, after })
-        };
-        let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
+    pub(crate) fn restore(nodes: BTreeMap<EpochId, Node>, apart: Option<Checkpoint>) -> Option<Self> {
         let known = || nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch);
         let head = apart.as_ref().map(|apart| apart.epoch).or_else(known)?;
         Some(Self { nodes, head, apart })
@@ -76,15 +73,10 @@ impl Group {
         self.apart.is_some()
     }
 
-    pub(crate) fn insert(
-        &mut self,
-        parent: Option<EpochId>,
-        checkpoint: Checkpoint,
-        after: Vec<OperationId>,
-        now_ms: u64,
-    ) {
+    pub(crate) fn insert(&mut self, entered: Entered, now_ms: u64) {
+        let Entered { parent, checkpoint, after, cites } = entered;
         let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
-        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint: Some(checkpoint), after };
+        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint: Some(checkpoint), after, cites };
         self.nodes.entry(epoch).or_insert(node);
     }
 
@@ -100,10 +92,8 @@ impl Group {
         self.nodes.values().filter_map(|node| Some((node.checkpoint.as_ref()?, node.entered_ms)))
     }
 
-    pub(crate) fn record(&self, epoch: &EpochId) -> Option<Record<'_>> {
-        let Node { parent, depth, entered_ms, left_ms, checkpoint, after } = self.nodes.get(epoch)?;
-        let (parent, depth, checkpoint) = (*parent, *depth, checkpoint.as_ref());
-        Some(Record { parent, depth, entered_ms: *entered_ms, left_ms: *left_ms, checkpoint, after })
+    pub(crate) fn node(&self, epoch: &EpochId) -> Option<&Node> {
+        self.nodes.get(epoch)
     }
 
     /// Whether this device is in the epoch or was, with its secrets or without.
@@ -350,7 +340,7 @@ mod tests {
         let device = DeviceKey::generate(&mut entropy);
         let mut first = SealedSecret.create(&device, b"group", &mut entropy);
         first.depth = 7;
-        let group = Group::new(first, 0);
+        let group = Group::new(first, Vec::new(), 0);
         assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
         assert!(!group.is_within_lead(18, 10) && !group.is_within_lead(u64::MAX, 10));
     }

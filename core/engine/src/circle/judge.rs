@@ -294,7 +294,8 @@ impl Circle {
         if (told != renewed && !off(Rule::RenewsTold)) || !self.is_justified(&heads, &present, removed) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)
+        let checkpoint = processed.checkpoint;
+        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }

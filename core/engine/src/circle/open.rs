@@ -1,6 +1,7 @@
 //! Reading a circle back from the store.
 
 use super::*;
+use crate::group::Node;
 
 impl Circle {
     /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
@@ -112,9 +113,9 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 /// The epochs; and, if this device stands apart, the entry by which it asks to be let in.
 fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Option<EntryId>), EngineError> {
     let blobs = desk.store.all(Keyspace::Trees, circle.as_bytes())?;
-    let (mut records, mut trees, mut standing) = (Vec::new(), trees::Trees::default(), (None, None));
+    let (mut nodes, mut trees, mut standing) = (BTreeMap::new(), trees::Trees::default(), (None, None));
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, circle.as_bytes())? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms, apart, recovery } =
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms, apart, recovery, cites } =
             local::Checkpoint::decode(record.as_slice())?;
         if apart {
             let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, circle.as_bytes());
@@ -129,10 +130,11 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
             trees.add(id, Checkpoint::blob_ids(&state)?);
             Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
         };
-        records.push((id, parent, depth, (entered_ms, left_ms), checkpoint, operations(&after)?));
+        let (after, cites) = (operations(&after)?, operations(&cites)?);
+        nodes.insert(id, Node { parent, depth, entered_ms, left_ms, checkpoint, after, cites });
     }
     let (apart, recovery) = standing;
-    Ok((Group::restore(records, apart).ok_or(EngineError::Damaged)?, trees, recovery))
+    Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

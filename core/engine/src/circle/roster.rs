@@ -53,7 +53,7 @@ impl Circle {
             .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
-        let operations = self.cites();
+        let (cites, operations) = (self.log.heads(), self.cites());
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
@@ -79,7 +79,8 @@ impl Circle {
         }
         let shared = self.is_shared();
         let keys = if shared && !off(Rule::KeysOfBranches) { self.out_of_reach() } else { Vec::new() };
-        self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
+        let checkpoint = output.checkpoint;
+        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites }, desk)?;
         // With any other policy those who were in have that key, and those who were not must not.
         let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared && !off(Rule::KeyOfParent));
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
@@ -188,8 +189,10 @@ impl Circle {
         if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
-        let after = self.not_here(super::judge::cited(&welcome.operations)?);
-        self.enter_epoch(None, checkpoint, after, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        let cites = super::judge::cited(&welcome.operations)?;
+        let after = self.not_here(cites.clone());
+        let entered = Entered { parent: None, checkpoint, after, cites };
+        self.enter_epoch(entered, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         // Should that fail, the next plea offers the same once more, which does no harm.
         let _ = self.note_used(&joined.reference, desk);
         Ok(Verdict::Done)
@@ -216,11 +219,17 @@ impl Circle {
         RosterChange { add, remove: gone.copied().collect() }
     }
 
-    /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
-    /// was removed since and is no leaf here: nothing is sealed with it, a commit comes first.
+    /// Whether somebody may have the head's key who is out and no leaf here: it was handed over on another branch, before
+    /// this one won, or somebody was brought in beside it who is out by now, and whoever brought them in handed them all
+    /// keys. Nothing is sealed with it then, a commit comes first.
     fn is_worn(&self) -> bool {
-        let key = self.keys.of_epoch(&self.group.head().epoch).map(ContentKey::key_id);
+        let head = self.group.head().epoch;
+        let key = self.keys.of_epoch(&head).map(ContentKey::key_id);
         key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty() && !off(Rule::Worn))
+            || self
+                .group
+                .node(&head)
+                .is_some_and(|head| self.log.brought_in_beside(&head.cites).any(|device| !self.is_listed(&device)))
     }
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.

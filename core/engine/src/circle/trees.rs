@@ -48,7 +48,7 @@ impl Circle {
     pub(super) fn file_epoch(&mut self, epoch: &EpochId, desk: &mut Desk) -> Result<(), EngineError> {
         let scope = self.id.as_bytes();
         let key = Key::new(Keyspace::Checkpoints, scope, epoch.as_bytes());
-        let Some(known) = self.group.record(epoch) else { return Ok(()) };
+        let Some(known) = self.group.node(epoch) else { return Ok(()) };
         let mut record = local::Checkpoint {
             parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
             state: Vec::new(),
@@ -58,6 +58,7 @@ impl Circle {
             left_ms: known.left_ms,
             apart: false,
             recovery: Vec::new(),
+            cites: known.cites.iter().map(|id| id.as_bytes().to_vec()).collect(),
         };
         if known.checkpoint.is_none() {
             for unused in self.trees.remove(epoch) {
@@ -67,7 +68,7 @@ impl Circle {
             // It never changes, only what is noted beside it.
             let stored = desk.store.read(&key)?.ok_or(EngineError::Damaged)?;
             record.state = local::Checkpoint::decode(stored.as_slice())?.state;
-        } else if let Some(checkpoint) = known.checkpoint {
+        } else if let Some(checkpoint) = &known.checkpoint {
             let parts = checkpoint.to_parts()?;
             record.state = parts.state.to_vec();
             let new = self.trees.add(*epoch, parts.blobs.iter().map(|(id, _)| *id).collect());

@@ -10,7 +10,7 @@ use crate::mutation::{Rule, off};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::local;
-use crate::{Key, Refusal};
+use crate::{Key, OperationId, Refusal};
 
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -58,10 +58,10 @@ pub(super) struct Peer {
     retries: u32,
     /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
     pub(super) looked_for_farewells: bool,
-    /// The circles of which it was told so.
-    pub(super) bidden: BTreeSet<CircleId>,
-    /// The circles of which it told this device so, falsely, and was answered.
-    pub(super) contradicted: BTreeSet<CircleId>,
+    /// The circles of which one of the two was told to be out, and by which operations.
+    pub(super) bidden: BTreeMap<CircleId, Vec<OperationId>>,
+    /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
+    pub(super) corrected: BTreeMap<CircleId, usize>,
     /// The circles to which this device asked it to be let back in: when it may ask again, and how often it did.
     pub(super) asked_to_return: BTreeMap<CircleId, (u64, u32)>,
     /// The circles to which it asked to be let back in, and how often.
@@ -403,7 +403,7 @@ impl Engine {
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
-            let (bidden, contradicted) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.contradicted));
+            let (bidden, corrected) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.corrected));
             let asks_to_return = std::mem::take(&mut link.asks_to_return);
             let asked_to_return = std::mem::take(&mut link.asked_to_return);
             *link = Peer {
@@ -412,7 +412,7 @@ impl Engine {
                 bulk_in_flight,
                 told,
                 bidden,
-                contradicted,
+                corrected,
                 asked_to_return,
                 asks_to_return,
                 ..Peer::default()
@@ -420,7 +420,7 @@ impl Engine {
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
-        (link.circles, link.settled) = (circles, false);
+        (link.circles, link.settled, link.looked_for_farewells) = (circles, false, false);
         // What is shared is reconciled as this input ends.
         Ok(())
     }

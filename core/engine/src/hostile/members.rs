@@ -437,3 +437,37 @@ fn who_is_drawn_onto_a_private_group_is_not_lost_to_the_others() {
     rig.connect(ALICE, BOB);
     rig.honest_exchange(circle);
 }
+
+/// Bob brings Carol in, not knowing that Alice forbade it, and gives her all keys. Alice hears of the operation only: the
+/// commit stays with Bob.
+#[test]
+fn the_head_changes_for_somebody_who_never_was_in_rightly() {
+    let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    let (key, value) = (crate::membership::MEMBERS_MAY_INVITE.to_owned(), "false".to_owned());
+    rig.act(ALICE, circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+    let before = head(&rig, ALICE, circle);
+    rig.connect(BOB, CAROL);
+    rig.invite(BOB, circle, CAROL);
+    rig.settle();
+    let carol = rig.devices[CAROL].id;
+    assert!(rig.devices[BOB].engine.membership(circle).expect("a member").devices.contains_key(&carol));
+    let log = &rig.devices[BOB].engine.circles[&circle].log;
+    let operation = log
+        .operations()
+        .find(|operation| operation.action().introduces().1.iter().any(|entry| entry.device() == carol));
+    let operation = operation.expect("Bob wrote it").encode();
+    let key = rig.head_key(ALICE, circle);
+    let entry = rig.seal_under(BOB, circle, &key, Body::Operation(operation));
+    rig.listen(ALICE, BOB);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), before);
+    rig.post(ALICE, circle, "not for Carol");
+    assert_ne!(head(&rig, ALICE, circle), before, "Carol may have the key of that");
+    let now = head(&rig, ALICE, circle);
+    rig.post(ALICE, circle, "nor this");
+    assert_eq!(head(&rig, ALICE, circle), now, "once is enough");
+}
