@@ -66,6 +66,10 @@ deny:
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
+# Each rule switched off in turn: the simulator has to notice. All of them, or those named.
+mutations *RULES="":
+    scripts/mutations.sh {{ RULES }}
+
 # Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
 fuzz-smoke SECONDS="5" *TARGETS="":
     cd fuzz && cargo test --quiet

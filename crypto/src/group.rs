@@ -232,6 +232,9 @@ pub struct Checkpoint {
     pub leaves: Vec<DeviceId>,
     pub(crate) scheme: Scheme,
     pub(crate) state: Zeroizing<Vec<u8>>,
+    /// The content key, if the group was at hand when the checkpoint was made: to load it again would cost as much as the
+    /// commit did. Never stored.
+    pub(crate) content_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 /// Whose state is in a checkpoint.
@@ -287,6 +290,7 @@ impl Checkpoint {
             group: reader.blob()?.to_vec(),
             leaves: reader.devices()?,
             state: Zeroizing::new(reader.blob()?.to_vec()),
+            content_key: None,
         };
         let sorted = checkpoint.leaves.is_sorted_by(|a, b| a < b);
         reader.end()?;

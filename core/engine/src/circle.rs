@@ -14,11 +14,13 @@ use crate::entry::{Body, Envelope, direct_tag};
 use crate::group::{Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
+use crate::mutation::{Rule, off};
 use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod access;
 mod documents;
+mod expiry;
 mod grants;
 mod held;
 mod history;
@@ -28,7 +30,9 @@ mod outer;
 mod plea;
 mod retention;
 mod roster;
+mod segments;
 mod standing;
+mod trees;
 
 use held::{Awaits, Held};
 
@@ -77,12 +81,14 @@ pub(crate) struct Circle {
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
     repair_at_ms: Option<u64>,
+    trees: trees::Trees,
     surroundings: outer::Surroundings,
     grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
     pleas: plea::Pleas,
     seen: retention::Seen,
+    ratchet: expiry::Ratchet,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
 }
@@ -124,7 +130,7 @@ impl Circle {
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        let circle = Self {
+        let mut circle = Self {
             id,
             log: Log::new(id),
             group: Group::new(checkpoint, desk.now_ms),
@@ -140,14 +146,17 @@ impl Circle {
             arrived: BTreeMap::new(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
+            trees: trees::Trees::default(),
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
         };
-        circle.file_epoch(&circle.group.head().epoch, desk);
+        let first = circle.group.head().epoch;
+        circle.file_epoch(&first, desk)?;
         Ok(circle)
     }
 
@@ -158,15 +167,16 @@ impl Circle {
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
-        self.retain(desk);
-        Ok(())
+        self.retain(desk)?;
+        self.rotate(online, desk)?;
+        self.expire(desk)
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -191,7 +201,9 @@ impl Circle {
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
-        self.end_expired_grants(desk);
+        if !off(Rule::GrantsEnd) {
+            self.end_expired_grants(desk);
+        }
         self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
     }
@@ -291,26 +303,13 @@ impl Circle {
         let key = ContentKey::from_bytes(key);
         file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
         self.group.insert(parent, checkpoint, after, desk.now_ms);
-        self.file_epoch(&epoch, desk);
+        self.file_epoch(&epoch, desk)?;
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
         }
         self.choose_head(desk);
         Ok(())
-    }
-
-    /// Writes down an epoch as it is known now.
-    fn file_epoch(&self, epoch: &EpochId, desk: &mut Desk) {
-        let Some(known) = self.group.record(epoch) else { return };
-        let record = local::Checkpoint {
-            parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-            state: known.checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
-            operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
-            depth: known.depth,
-            entered_ms: known.entered_ms,
-        };
-        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
     }
 
     /// Remembers a commit from before this device joined, or on a branch it is not in.
@@ -327,6 +326,10 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
+        if self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+            // It was erased here, or would be at once.
+            return;
+        }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
         let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
         if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
@@ -334,6 +337,7 @@ impl Circle {
         }
         if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
+            self.ratchet.stir();
             if wanted {
                 self.pleas.helped();
             }
@@ -432,6 +436,7 @@ fn file_key(
     if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
+    keys.stamp(&id, desk.now_ms);
     let held = keys.held(&id).expect("it was inserted above");
     let record = local::ContentKey {
         epoch: held.epoch.as_bytes().to_vec(),
@@ -439,6 +444,7 @@ fn file_key(
         derived: held.derived,
         under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
         operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+        filed_ms: held.filed_ms,
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

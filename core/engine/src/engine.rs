@@ -87,6 +87,11 @@ pub enum Output {
     },
     /// From now on, or no longer, dial whoever is discovered nearby: the device that answers a typed code may be anyone.
     Seek(bool),
+    /// Something was erased because of the history policy of its circle: have the store overwrite or give back what it
+    /// left behind ([`Store::compact`] in `clave`). May take its time, and need not be done each time at once.
+    ///
+    /// [`Store::compact`]: https://docs.rs/clave
+    Compact,
     /// Tell the application.
     Event(Event),
 }
@@ -368,6 +373,7 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             refusals: RefusalCounts::new(),
+            erased: false,
         };
         let mut engine = Self {
             identity,
@@ -498,6 +504,9 @@ impl Engine {
         self.pump_fetches();
         self.pump_chunks();
         self.end_joins();
+        if std::mem::take(&mut self.desk.erased) {
+            self.outbox.push(Output::Compact);
+        }
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }

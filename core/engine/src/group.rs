@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
 use crate::OperationId;
+use crate::mutation::{Rule, off};
 
 mod reach;
 
@@ -28,6 +29,8 @@ struct Node {
     parent: Option<EpochId>,
     depth: u64,
     entered_ms: u64,
+    /// When it last ceased to be the head; 0 if it never was.
+    left_ms: u64,
     /// None once its secrets were erased.
     checkpoint: Option<Checkpoint>,
     /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
@@ -39,6 +42,7 @@ pub(crate) struct Record<'a> {
     pub(crate) parent: Option<EpochId>,
     pub(crate) depth: u64,
     pub(crate) entered_ms: u64,
+    pub(crate) left_ms: u64,
     pub(crate) checkpoint: Option<&'a Checkpoint>,
     pub(crate) after: &'a [OperationId],
 }
@@ -52,10 +56,10 @@ impl Group {
 
     /// What is stored; none if no epoch has its secrets.
     pub(crate) fn restore(
-        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, u64, Option<Checkpoint>, Vec<OperationId>)>,
+        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, (u64, u64), Option<Checkpoint>, Vec<OperationId>)>,
     ) -> Option<Self> {
-        let node = |(epoch, parent, depth, entered_ms, checkpoint, after)| {
-            (epoch, Node { parent, depth, entered_ms, checkpoint, after })
+        let node = |(epoch, parent, depth, (entered_ms, left_ms), checkpoint, after)| {
+            (epoch, Node { parent, depth, entered_ms, left_ms, checkpoint, after })
         };
         let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
         let head = nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch)?;
@@ -70,7 +74,7 @@ impl Group {
         now_ms: u64,
     ) {
         let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
-        let node = Node { parent, depth, entered_ms: now_ms, checkpoint: Some(checkpoint), after };
+        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint: Some(checkpoint), after };
         self.nodes.entry(epoch).or_insert(node);
     }
 
@@ -87,9 +91,9 @@ impl Group {
     }
 
     pub(crate) fn record(&self, epoch: &EpochId) -> Option<Record<'_>> {
-        let Node { parent, depth, entered_ms, checkpoint, after } = self.nodes.get(epoch)?;
-        let (parent, depth, entered_ms, checkpoint) = (*parent, *depth, *entered_ms, checkpoint.as_ref());
-        Some(Record { parent, depth, entered_ms, checkpoint, after })
+        let Node { parent, depth, entered_ms, left_ms, checkpoint, after } = self.nodes.get(epoch)?;
+        let (parent, depth, checkpoint) = (*parent, *depth, checkpoint.as_ref());
+        Some(Record { parent, depth, entered_ms: *entered_ms, left_ms: *left_ms, checkpoint, after })
     }
 
     /// Whether this device is in the epoch or was, with its secrets or without.
@@ -109,6 +113,19 @@ impl Group {
 
     pub(crate) fn entered_ms(&self, epoch: &EpochId) -> Option<u64> {
         self.nodes.get(epoch).map(|node| node.entered_ms)
+    }
+
+    /// Notes that an epoch is the head no longer.
+    pub(crate) fn leave(&mut self, epoch: &EpochId, now_ms: u64) {
+        if let Some(node) = self.nodes.get_mut(epoch) {
+            node.left_ms = now_ms;
+        }
+    }
+
+    /// Since when nothing was to be sealed in an epoch any more; none for the head and for epochs that are not known.
+    pub(crate) fn superseded_ms(&self, epoch: &EpochId) -> Option<u64> {
+        let node = self.nodes.get(epoch).filter(|_| *epoch != self.head)?;
+        Some(if node.left_ms > 0 { node.left_ms } else { node.entered_ms })
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
@@ -144,8 +161,10 @@ impl Group {
     ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
             let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
-            let removed = absent(&tip.leaves, current).count();
-            (early, removed, Reverse(tip.depth), tip.epoch)
+            let removed = if off(Rule::ForkRemovedFirst) { 0 } else { absent(&tip.leaves, current).count() };
+            let depth = if off(Rule::ForkDepth) { 0 } else { tip.depth };
+            let arrival = if off(Rule::ForkId) { self.nodes[&tip.epoch].entered_ms } else { 0 };
+            (early, removed, Reverse(depth), arrival, tip.epoch)
         };
         let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
@@ -181,6 +200,8 @@ pub(crate) struct Held {
     pub(crate) under: BTreeSet<KeyId>,
     /// The operations that whoever handed it over had. Without them one may not know of whom it must be kept.
     pub(crate) after: Vec<OperationId>,
+    /// When it came here first.
+    pub(crate) filed_ms: u64,
 }
 
 impl Keyring {
@@ -201,6 +222,7 @@ impl Keyring {
             derived: false,
             under: BTreeSet::new(),
             after: after.clone(),
+            filed_ms: 0,
         });
         let (mut news, reach) = (!known, self.reach.get_mut());
         if !known {
@@ -229,6 +251,37 @@ impl Keyring {
             news = true;
         }
         news
+    }
+
+    /// Notes when a key came, unless that is known.
+    pub(crate) fn stamp(&mut self, id: &KeyId, now_ms: u64) {
+        if let Some(held) = self.keys.get_mut(id).filter(|held| held.filed_ms == 0) {
+            held.filed_ms = now_ms;
+        }
+    }
+
+    /// Forgets keys. What they led to is out of reach from now on, unless other keys lead there.
+    pub(crate) fn erase(&mut self, ids: &[KeyId]) {
+        for id in ids {
+            if let Some(held) = self.keys.remove(id) {
+                self.derived -= usize::from(held.derived);
+                if self.by_epoch.get(&held.epoch) == Some(id) {
+                    self.by_epoch.remove(&held.epoch);
+                }
+            }
+        }
+        // What was known of what leads where speaks of them.
+        let mut reach = Reach::default();
+        for (id, held) in &self.keys {
+            reach.add(*id);
+            held.under.iter().for_each(|under| reach.hand_over(*id, *under));
+        }
+        self.reach = RefCell::new(reach);
+    }
+
+    /// All keys, by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&KeyId, &Held)> {
+        self.keys.iter()
     }
 
     /// How many keys were handed over and not derived.

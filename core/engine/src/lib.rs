@@ -28,6 +28,11 @@ mod key_packages;
 mod link;
 mod link_code;
 pub mod membership;
+#[cfg(feature = "mutations")]
+#[doc(hidden)]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
 mod proto;
 mod refusal;
 mod store;

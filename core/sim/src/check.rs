@@ -12,6 +12,7 @@ use clave_engine::{CircleId, EntryId, Key, Keyspace, Refusal, StoreRead};
 use crate::{Content, Who, World};
 
 mod rights;
+mod verdicts;
 mod watch;
 
 #[cfg(test)]
@@ -24,6 +25,10 @@ pub(crate) use watch::Watch;
 pub enum Check {
     /// Nobody writes any more when nobody does anything.
     Rest,
+    /// A member's membership is what the rules of the log, said again in plain sets, make of the same operations.
+    Verdicts,
+    /// What a member's documents show is what that says of who wrote it.
+    Shown,
     /// All members' logs come to the same membership, bit for bit.
     OneRoster,
     /// All members seal under the same epoch.
@@ -54,8 +59,10 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Rest,
+        Self::Verdicts,
+        Self::Shown,
         Self::OneRoster,
         Self::OneHead,
         Self::OneSecret,
@@ -80,6 +87,8 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rest => "comes to rest",
+            Self::Verdicts => "membership by the rules",
+            Self::Shown => "documents by the rules",
             Self::OneRoster => "one roster",
             Self::OneHead => "one head",
             Self::OneSecret => "one secret",
@@ -182,6 +191,7 @@ impl World {
             let others = if names.len() > 3 { format!(" and {} others", names.len() - 3) } else { String::new() };
             faults.push(check.fault(&format!("{}{others}: {what}", names[..names.len().min(3)].join(", "))));
         }
+        self.check_verdicts(circle, &members, faults);
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);
@@ -349,7 +359,7 @@ impl World {
 
     fn check_refusals(&self, faults: &mut Vec<String>) {
         // Whoever passes on what a rogue said may be refused for it.
-        if !self.rogues.is_empty() {
+        if !self.rogues.is_empty() || self.strays.are_there() {
             return;
         }
         for who in self.everyone() {

@@ -13,6 +13,7 @@ mod hostile;
 mod network;
 mod papers;
 pub(crate) mod people;
+mod strays;
 
 pub use hostile::Attack;
 pub(crate) use hostile::Rogues;
@@ -110,6 +111,8 @@ pub struct World {
     pub(crate) watch: Watch,
     /// Devices that keep to no rule, and what they did.
     pub(crate) rogues: Rogues,
+    /// People of the log alone.
+    pub(crate) strays: strays::Strays,
 }
 
 impl World {
@@ -146,6 +149,7 @@ impl World {
             unanswered: BTreeSet::new(),
             watch: Watch::default(),
             rogues: Rogues::default(),
+            strays: strays::Strays::default(),
         }
     }
 

@@ -12,7 +12,10 @@ impl Circle {
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
+            let inserted = ContentKey::from_bytes(key.into());
+            let name = inserted.key_id();
+            keys.insert(of, inserted, record.derived, None, after.clone());
+            keys.stamp(&name, record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
                 keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
@@ -27,10 +30,11 @@ impl Circle {
                 _ => {}
             }
         }
+        let (group, trees) = open_group(scope, desk)?;
         let mut circle = Self {
             id,
             log,
-            group: open_group(scope, desk)?,
+            group,
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: open_index(scope, desk)?,
@@ -43,11 +47,13 @@ impl Circle {
             arrived: BTreeMap::new(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
+            trees,
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
         };
         circle.learn_direct_tags(None);
@@ -101,16 +107,23 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
     Ok(sorted)
 }
 
-fn open_group(scope: &[u8], desk: &Desk) -> Result<Group, EngineError> {
-    let mut records = Vec::new();
+fn open_group(scope: &[u8], desk: &Desk) -> Result<(Group, trees::Trees), EngineError> {
+    let blobs = desk.store.all(Keyspace::Trees, scope)?;
+    let (mut records, mut trees) = (Vec::new(), trees::Trees::default());
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms } =
             local::Checkpoint::decode(record.as_slice())?;
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
-        let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
-        records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
+        let id = epoch(&suffix)?;
+        let checkpoint = if state.is_empty() {
+            None
+        } else {
+            trees.add(id, Checkpoint::blob_ids(&state)?);
+            Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
+        };
+        records.push((id, parent, depth, (entered_ms, left_ms), checkpoint, operations(&after)?));
     }
-    Group::restore(records).ok_or(EngineError::Damaged)
+    Ok((Group::restore(records).ok_or(EngineError::Damaged)?, trees))
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

@@ -43,7 +43,7 @@ impl Circle {
         }
         if change.remove.is_empty() {
             // What the commit cites may be sealed with these, so they must not be behind it.
-            self.hand_over(self.out_of_reach(), desk)?;
+            self.hand_over(if off(Rule::KeysBefore) { Vec::new() } else { self.out_of_reach() }, desk)?;
         }
         let parent = self.group.head().epoch;
         let added = change
@@ -77,10 +77,10 @@ impl Circle {
             }
         }
         let shared = self.is_shared();
-        let keys = if shared { self.out_of_reach() } else { Vec::new() };
+        let keys = if shared && !off(Rule::KeysOfBranches) { self.out_of_reach() } else { Vec::new() };
         self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
         // With any other policy those who were in have that key, and those who were not must not.
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared && !off(Rule::KeyOfParent));
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
@@ -99,7 +99,7 @@ impl Circle {
     /// Whether this device has seen all that whoever handed it the key had seen: if not, it may not know of a removal, and
     /// of whom the key must be kept.
     pub(super) fn may_hand_over(&self, held: &crate::group::Held) -> bool {
-        held.after.iter().all(|id| self.log.operation(id).is_some())
+        off(Rule::KeysAfterOperations) || held.after.iter().all(|id| self.log.operation(id).is_some())
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
@@ -119,7 +119,8 @@ impl Circle {
             return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
+            let bundle =
+                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -136,8 +137,13 @@ impl Circle {
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
         let listed = self.listed();
         let log = &self.log;
-        let is_here = |id: &OperationId| log.operation(id).is_some();
-        if self.group.choose_head(&listed, is_here).is_some() {
+        let is_here = |id: &OperationId| log.operation(id).is_some() || off(Rule::ForkCited);
+        if let Some(former) = self.group.choose_head(&listed, is_here) {
+            self.group.leave(&former, desk.now_ms);
+            if let Err(error) = self.file_epoch(&former, desk) {
+                tracing::error!(circle = %self.id.short(), %error, "when an epoch was left could not be noted");
+            }
+            self.ratchet.stir();
             self.pleas.moved();
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
@@ -166,7 +172,9 @@ impl Circle {
         if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
+        let is_out =
+            !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown);
+        if is_out && !off(Rule::WelcomeByMember) {
             // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
             return Ok(Verdict::Done);
         }
@@ -195,7 +203,10 @@ impl Circle {
                 |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
             fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
-        let add = absent(&listed, leaves).filter_map(|id| package(id, &devices[id])).collect();
+        let add = absent(&listed, leaves)
+            .filter(|_| !off(Rule::AddsMissing))
+            .filter_map(|id| package(id, &devices[id]))
+            .collect();
         let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
         RosterChange { add, remove: gone.copied().collect() }
     }
@@ -204,12 +215,12 @@ impl Circle {
     /// was removed since and is no leaf here: nothing is sealed with it, a commit comes first.
     fn is_worn(&self) -> bool {
         let key = self.keys.of_epoch(&self.group.head().epoch).map(ContentKey::key_id);
-        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty())
+        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty() && !off(Rule::Worn))
     }
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.is_member(&desk.me()) {
+        if !self.is_member(&desk.me()) || off(Rule::ShutOut) {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
@@ -227,7 +238,7 @@ impl Circle {
             return Ok(());
         }
         let change = self.difference(None, desk);
-        let keys = self.out_of_reach();
+        let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
         if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {
             (self.mended, self.repair_at_ms) = (true, None);

@@ -6,6 +6,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::circle::RosterVersion;
+use crate::mutation::{Rule, off};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::local;
@@ -235,7 +236,7 @@ impl Engine {
     /// The circle a peer speaks of, if it is in it.
     pub(super) fn shared(&mut self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
         let id = CircleId::try_from(circle).map_err(|_| Refusal::Malformed)?;
-        if !self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer)) {
+        if !self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer) || off(Rule::MembersOnly)) {
             return Err(Refusal::NotAMember);
         }
         // Who speaks of a circle knows it, whatever became of its hello.
@@ -316,7 +317,7 @@ impl Engine {
 
     /// Whether a peer is in a circle and knows it.
     pub(super) fn speaks_of(&self, peer: &DeviceId, circle: &CircleId) -> bool {
-        self.circles.get(circle).is_some_and(|circle| circle.is_member(peer))
+        self.circles.get(circle).is_some_and(|circle| circle.is_member(peer) || off(Rule::MembersOnly))
             && self.peers.get(peer).is_some_and(|peer| peer.circles.contains(circle))
     }
 
