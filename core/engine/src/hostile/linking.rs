@@ -452,7 +452,7 @@ fn lie(rig: &mut Rig, code: &LinkCode, granted: impl FnOnce(&Rig, &[u8; 32]) -> 
     handshake.read(third).expect("it is honest");
     let mut session = handshake.into_session().expect("it is finished");
     session.open(hello).expect("it is honest");
-    let granted = granted(rig, &session.handshake_hash().to_owned());
+    let granted = granted(rig, session.handshake_hash());
     let answer = proto::LinkAnswer { body: Some(Answer::Granted(granted)) };
     let sealed = session.seal(&whole(&answer)).expect("it is small");
     rig.frame(ALICE, PHONE, Channel::Join, &frame(code, attempt, Frame::Sealed(sealed)));
