@@ -21,6 +21,8 @@ use reach::Reach;
 pub(crate) struct Group {
     nodes: BTreeMap<EpochId, Node>,
     head: EpochId,
+    /// Whether the head is any epoch, as the choice was not made since this was read back.
+    unchosen: bool,
 }
 
 struct Node {
@@ -48,7 +50,7 @@ pub(crate) struct Record<'a> {
 
 impl Group {
     pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
-        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch };
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, unchosen: false };
         group.insert(None, first, Vec::new(), now_ms);
         group
     }
@@ -64,7 +66,7 @@ impl Group {
         };
         let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
         let head = nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch)?;
-        Some(Self { nodes, head })
+        Some(Self { nodes, head, unchosen: true })
     }
 
     pub(crate) fn insert(
@@ -116,13 +118,6 @@ impl Group {
         self.nodes.get(epoch).map(|node| node.entered_ms)
     }
 
-    /// Notes that an epoch is the head no longer.
-    pub(crate) fn leave(&mut self, epoch: &EpochId, now_ms: u64) {
-        if let Some(node) = self.nodes.get_mut(epoch) {
-            node.left_ms = now_ms;
-        }
-    }
-
     /// Since when nothing was to be sealed in an epoch any more; none for the head and for epochs that are not known.
     pub(crate) fn superseded_ms(&self, epoch: &EpochId) -> Option<u64> {
         let node = self.nodes.get(epoch).filter(|_| *epoch != self.head)?;
@@ -159,6 +154,7 @@ impl Group {
         &mut self,
         current: &[DeviceId],
         is_here: impl Fn(&OperationId) -> bool,
+        now_ms: u64,
     ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
             let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
@@ -166,7 +162,15 @@ impl Group {
             (early, removed, Reverse(tip.depth), tip.epoch)
         };
         let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
-        (best != self.head).then(|| std::mem::replace(&mut self.head, best))
+        let was_chosen = !std::mem::replace(&mut self.unchosen, false);
+        let former = std::mem::replace(&mut self.head, best);
+        if best == former {
+            return None;
+        }
+        if was_chosen && let Some(node) = self.nodes.get_mut(&former) {
+            node.left_ms = now_ms;
+        }
+        Some(former)
     }
 }
 

@@ -137,8 +137,7 @@ impl Circle {
         let listed = self.listed();
         let log = &self.log;
         let is_here = |id: &OperationId| log.operation(id).is_some();
-        if let Some(former) = self.group.choose_head(&listed, is_here) {
-            self.group.leave(&former, desk.now_ms);
+        if let Some(former) = self.group.choose_head(&listed, is_here, desk.now_ms) {
             self.file_epoch(&former, desk);
             self.ratchet.stir();
             self.pleas.moved();
