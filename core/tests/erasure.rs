@@ -45,8 +45,7 @@ impl Device {
         let (seed, store) = (entropy.bytes(), open_store(directory, kind).unwrap());
         let store = Arc::new(SealedStore::new(store, vault, entropy));
         store.write(vec![identity.to_batch()]).unwrap();
-        let engine =
-            Engine::open(identity, Box::new(Mls), store.clone(), Entropy::from_seed(seed), START_MS).unwrap();
+        let engine = Engine::open(identity, Box::new(Mls), store.clone(), Entropy::from_seed(seed), START_MS).unwrap();
         Self { store, engine, now_ms: START_MS, compactions: 0 }
     }
 
@@ -103,7 +102,8 @@ fn found(directory: &Path, records: &Records) -> Vec<(u8, Vec<u8>)> {
     let mut bytes = Vec::new();
     read_all(directory, &mut bytes);
     let mut places = BTreeMap::<[u8; 8], Vec<usize>>::new();
-    let salts: BTreeMap<[u8; 8], _> = records.iter().map(|record| (*record.1[1..].first_chunk().unwrap(), record)).collect();
+    let salts: BTreeMap<[u8; 8], _> =
+        records.iter().map(|record| (*record.1[1..].first_chunk().unwrap(), record)).collect();
     for (place, window) in bytes.windows(8).enumerate() {
         let window = window.try_into().unwrap();
         if salts.contains_key(&window) {
@@ -151,7 +151,8 @@ fn what_expired_is_in_no_file(kind: StoreKind) {
     let left = device.records();
     let of = |keyspace: Keyspace| left.keys().filter(|(table, _)| *table == keyspace as u8).count();
     assert_eq!(of(Keyspace::ContentKeys), 1);
-    for keyspace in [Keyspace::Entries, Keyspace::Documents, Keyspace::Snapshots, Keyspace::Changes, Keyspace::Authors] {
+    for keyspace in [Keyspace::Entries, Keyspace::Documents, Keyspace::Snapshots, Keyspace::Changes, Keyspace::Authors]
+    {
         assert_eq!(of(keyspace), 0, "{keyspace:?}");
     }
     let gone: Records = written.into_iter().filter(|(key, value)| left.get(key) != Some(value)).collect();

@@ -351,7 +351,10 @@ fn records(made: &mut Made) {
         filed_ms: 1_790_000_000_000,
     };
     made.message("local.content-key", &key);
-    made.message("local.document", &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2, newest_hour: 497_222 });
+    made.message(
+        "local.document",
+        &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2, newest_hour: 497_222 },
+    );
     made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
     let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };
     made.message("local.plea-package", &package);

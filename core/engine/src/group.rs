@@ -57,9 +57,7 @@ impl Group {
 
     /// What is stored; none if no epoch has its secrets.
     pub(crate) fn restore(
-        records: impl IntoIterator<
-            Item = (EpochId, Option<EpochId>, u64, (u64, u64), Option<Checkpoint>, Vec<OperationId>),
-        >,
+        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, (u64, u64), Option<Checkpoint>, Vec<OperationId>)>,
     ) -> Option<Self> {
         let node = |(epoch, parent, depth, (entered_ms, left_ms), checkpoint, after)| {
             (epoch, Node { parent, depth, entered_ms, left_ms, checkpoint, after })

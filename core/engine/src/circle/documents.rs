@@ -251,14 +251,7 @@ impl Circle {
     }
 
     /// Writes changes behind those a document already has.
-    fn record(
-        &mut self,
-        id: DocumentId,
-        kind: DocumentKind,
-        changes: &[Vec<u8>],
-        hour: u32,
-        desk: &mut Desk,
-    ) {
+    fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], hour: u32, desk: &mut Desk) {
         let record = self.documents.entry((id, kind)).or_default();
         record.newest_hour = record.newest_hour.max(hour);
         for change in changes {

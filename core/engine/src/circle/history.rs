@@ -42,7 +42,12 @@ impl Circle {
             let held = held.filter(lacks).filter(|held| self.may_have(&device, held));
             let keys: Vec<_> = held.map(wire_key).collect();
             for keys in keys.chunks(DIRECT_KEYS) {
-                let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
+                let bundle = proto::KeyBundle {
+                    keys: keys.to_vec(),
+                    operations: self.cites(),
+                    given: Vec::new(),
+                    log: Vec::new(),
+                };
                 match self.publish_direct(device, Body::Keys(bundle), desk) {
                     Err(EngineError::NoSuchDevice) => {}
                     published => drop(published?),

@@ -38,7 +38,9 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
-                Ok(envelope) if self.has_expired_by(envelope.hour, desk.now_ms) => self.refuse_expired(envelope.id, desk),
+                Ok(envelope) if self.has_expired_by(envelope.hour, desk.now_ms) => {
+                    self.refuse_expired(envelope.id, desk)
+                }
                 Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
                 Ok(envelope) => queue.push(envelope),
                 Err(refusal) => desk.refuse(refusal),

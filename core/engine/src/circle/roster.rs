@@ -119,7 +119,8 @@ impl Circle {
             return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
+            let bundle =
+                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())

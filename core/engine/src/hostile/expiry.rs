@@ -88,7 +88,8 @@ fn what_expired_is_in_no_keyspace() {
         assert!(!has(&rig, who, circle, &tag));
         assert!(!rig.entry_ids(who, circle).iter().any(|id| entries.contains(id)));
         let left: BTreeSet<Keyspace> = rig.store(who).into_keys().map(|key| key.keyspace).collect();
-        for keyspace in [Keyspace::Documents, Keyspace::Snapshots, Keyspace::Changes, Keyspace::Authors, Keyspace::Held] {
+        for keyspace in [Keyspace::Documents, Keyspace::Snapshots, Keyspace::Changes, Keyspace::Authors, Keyspace::Held]
+        {
             assert!(!left.contains(&keyspace), "{keyspace:?}");
         }
     }

@@ -29,7 +29,12 @@ fn about(circle: Vec<u8>) -> Vec<(Channel, Body)> {
     vec![
         (
             Channel::Sync,
-            Body::Reconcile(proto::Reconcile { circle: circle.clone(), initiator: true, message: vec![0x61], operations: Vec::new() }),
+            Body::Reconcile(proto::Reconcile {
+                circle: circle.clone(),
+                initiator: true,
+                message: vec![0x61],
+                operations: Vec::new(),
+            }),
         ),
         (Channel::Sync, Body::Entries(proto::Entries { circle: circle.clone(), envelopes: vec![vec![1]] })),
         (Channel::Sync, Body::Have(ids())),
@@ -315,7 +320,12 @@ fn who_reads_nothing_is_answered_only_so_often() {
     let mut frames = 0;
     let message = rig.devices[BOB].engine.circles[&circle].index.begin();
     for _ in 0..4 * UNREAD_FRAMES_MAX {
-        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message: message.clone(), operations: Vec::new() };
+        let step = proto::Reconcile {
+            circle: bytes(circle),
+            initiator: true,
+            message: message.clone(),
+            operations: Vec::new(),
+        };
         // To begin anew with a hello helps nobody.
         for body in [Body::Reconcile(step), hello(circle, Vec::new())] {
             rig.say(BOB, ALICE, Channel::Sync, body);

@@ -144,8 +144,12 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys =
-        Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new(), given: Vec::new(), log: Vec::new() });
+    let keys = Body::Keys(proto::KeyBundle {
+        keys: keys.map(key).collect(),
+        operations: Vec::new(),
+        given: Vec::new(),
+        log: Vec::new(),
+    });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
