@@ -293,6 +293,7 @@ impl Circle {
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
         self.index.insert(envelope.hour, envelope.id);
+        self.note_expiry(envelope.hour);
         desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
     }
 

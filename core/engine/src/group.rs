@@ -25,6 +25,8 @@ pub(crate) struct Group {
     /// Of a device that was restored from an export and is in no epoch yet: stands where the export left off. It has no
     /// leaves and no secret; all that is taken from it is under which key this device asks to be let in.
     apart: Option<Checkpoint>,
+    /// Whether the head is any epoch, as the choice was not made since this was read back.
+    unchosen: bool,
 }
 
 /// An epoch that this device is or was in.
@@ -56,7 +58,7 @@ pub(crate) struct Entered {
 
 impl Group {
     pub(crate) fn new(first: Checkpoint, cites: Vec<OperationId>, now_ms: u64) -> Self {
-        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None };
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None, unchosen: false };
         group.insert(Entered { parent: None, checkpoint: first, after: Vec::new(), cites }, now_ms);
         group
     }
@@ -65,7 +67,7 @@ impl Group {
     pub(crate) fn restore(nodes: BTreeMap<EpochId, Node>, apart: Option<Checkpoint>) -> Option<Self> {
         let known = || nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch);
         let head = apart.as_ref().map(|apart| apart.epoch).or_else(known)?;
-        Some(Self { nodes, head, apart })
+        Some(Self { nodes, head, unchosen: apart.is_none(), apart })
     }
 
     /// Whether this device is in no epoch that it may follow, so that it seals nothing and commits nothing.
@@ -116,13 +118,6 @@ impl Group {
         self.nodes.get(epoch).map(|node| node.entered_ms)
     }
 
-    /// Notes that an epoch is the head no longer.
-    pub(crate) fn leave(&mut self, epoch: &EpochId, now_ms: u64) {
-        if let Some(node) = self.nodes.get_mut(epoch) {
-            node.left_ms = now_ms;
-        }
-    }
-
     /// Since when nothing was to be sealed in an epoch any more; none for the head and for epochs that are not known.
     pub(crate) fn superseded_ms(&self, epoch: &EpochId) -> Option<u64> {
         let node = self.nodes.get(epoch).filter(|_| *epoch != self.head)?;
@@ -163,6 +158,7 @@ impl Group {
         &mut self,
         current: &[DeviceId],
         is_here: impl Fn(&OperationId) -> bool,
+        now_ms: u64,
     ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
             let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
@@ -177,7 +173,15 @@ impl Group {
             _ => return None,
         };
         self.apart = None;
-        (best != self.head).then(|| std::mem::replace(&mut self.head, best))
+        let was_chosen = !std::mem::replace(&mut self.unchosen, false);
+        let former = std::mem::replace(&mut self.head, best);
+        if best == former {
+            return None;
+        }
+        if was_chosen && let Some(node) = self.nodes.get_mut(&former) {
+            node.left_ms = now_ms;
+        }
+        Some(former)
     }
 }
 

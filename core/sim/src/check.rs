@@ -246,8 +246,8 @@ impl World {
             return differences;
         }
         let may_wait = self.was_anybody_removed() || !self.rogues.is_empty();
-        for ((_, kind), theirs) in &own.documents {
-            let ours = &first.documents.iter().find(|((_, of), _)| of == kind).expect("the keys are equal").1;
+        for (name @ (_, kind), theirs) in &own.documents {
+            let ours = &first.documents[name];
             // Only who was removed, or lies, leaves changes whose causes nobody has. They are counted, and the same for all.
             if theirs.waiting != ours.waiting {
                 let (theirs, ours) = (theirs.waiting, ours.waiting);

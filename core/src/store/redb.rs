@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use ::redb::{
-    Builder, CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, TableDefinition,
-    TableError, TransactionError,
+    Builder, CommitError, CompactionError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError,
+    TableDefinition, TableError, TransactionError,
 };
 
 use super::directory::{DirectoryLock, directory_bytes, open_guarded, sync_directory, take_store};
@@ -111,7 +111,7 @@ fn open(store: &Path) -> Result<Database, StoreError> {
 /// Writes all records into a database of its own.
 fn copy_records(from: &Database, to: &Path) -> Result<(), Failure> {
     let source = from.begin_read()?.open_table(RECORDS)?;
-    let copy = builder().create(to)?;
+    let mut copy = builder().create(to)?;
     let mut records = source.range::<&[u8]>(..)?.peekable();
     loop {
         let mut transaction = copy.begin_write()?;
@@ -128,8 +128,13 @@ fn copy_records(from: &Database, to: &Path) -> Result<(), Failure> {
         }
         transaction.commit()?;
         if records.peek().is_none() {
-            return Ok(());
+            break;
         }
+    }
+    // It grew in steps. What this moves is live.
+    match copy.compact() {
+        Err(CompactionError::Storage(error)) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

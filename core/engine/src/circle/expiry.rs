@@ -37,7 +37,7 @@ pub(super) struct Ratchet {
 impl Ratchet {
     pub(super) fn due_at_ms(&self) -> [Option<u64>; 2] {
         // Without a policy nothing is due, whatever was.
-        [self.expire_at_ms, self.rotate_at_ms].map(|at_ms| at_ms.filter(|_| self.of.is_some()))
+        [self.expire_at_ms, self.rotate_at_ms].map(|at_ms| at_ms.filter(|at_ms| self.of.is_some() && *at_ms < u64::MAX))
     }
 
     /// Something came that may expire before everything else.
@@ -70,6 +70,12 @@ impl Circle {
     fn expires_ms(&self, hour: u32) -> Option<u64> {
         let end = u64::from(self.period_start(hour)) + u64::from(self.period_hours()?);
         Some(end.saturating_mul(HOUR_MS).saturating_add(self.ratchet_ms()?))
+    }
+
+    /// Notes that something made in that hour came.
+    pub(super) fn note_expiry(&mut self, hour: u32) {
+        let (at_ms, next_ms) = (self.expires_ms(hour), &mut self.ratchet.expire_at_ms);
+        *next_ms = next_ms.map(|next_ms| at_ms.map_or(next_ms, |at_ms| at_ms.min(next_ms)));
     }
 
     /// Whether what was made in that hour has expired.
@@ -152,7 +158,7 @@ impl Circle {
         let left = self.group.kept().filter_map(|(checkpoint, _)| self.group.superseded_ms(&checkpoint.epoch));
         let keys = self.keys.all().filter_map(|(_, held)| self.left_ms(held));
         let hours = entries.into_iter().chain(documents).chain(left.chain(keys).map(hour_of));
-        // Of an empty circle too the answer is known: look again in a day.
+        // That nothing will expire is an answer too.
         let next = hours.min().and_then(|hour| self.expires_ms(hour));
         Some(next.unwrap_or(u64::MAX))
     }

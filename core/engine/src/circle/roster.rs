@@ -141,8 +141,7 @@ impl Circle {
         let log = &self.log;
         let is_here = |id: &OperationId| log.operation(id).is_some() || off(Rule::ForkCited);
         let was_apart = self.group.is_apart();
-        if let Some(former) = self.group.choose_head(&listed, is_here) {
-            self.group.leave(&former, desk.now_ms);
+        if let Some(former) = self.group.choose_head(&listed, is_here, desk.now_ms) {
             if let Err(error) = self.file_epoch(&former, desk) {
                 tracing::error!(circle = %self.id.short(), %error, "when an epoch was left could not be noted");
             }
