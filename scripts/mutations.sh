@@ -11,8 +11,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
-runner=$target/release/clave-sim
 work=$target/mutations
+# A copy, so that what is built meanwhile does not change what runs.
+runner=$work/clave-sim
 seeds=${MUTATIONS_SEEDS:-40}
 plans=("--devices 6 --mix calm" "--devices 6 --mix admins" "--devices 6 --mix hostile" "--devices 6 --mix calm --strays")
 
@@ -76,6 +77,7 @@ jobs=${MUTATIONS_JOBS:-$(nproc)}
 cargo build --release --quiet -p clave-sim --features mutations
 mkdir -p "$work"
 rm -f "$work"/*
+cp "$target/release/clave-sim" "$runner"
 list=$("$runner" --rules)
 rules=("$@")
 [ $# -gt 0 ] || mapfile -t rules < <(cut -f1 <<< "$list")

@@ -83,25 +83,32 @@ impl World {
         }
         let peers = self.peers_seen_by(by);
         let Some(sealer) = Rogue::of(self.engine(by), circle).filter(|_| !peers.is_empty()) else { return };
-        let Some(operation) = self.stray_operation(by, circle) else { return };
+        let operations = self.stray_operations(by, circle).unwrap_or_default();
         let (now_ms, mut entropy) = (self.device(by).clock(self.now_ms), Entropy::from_seed(self.random.seed()));
-        let Some(key) = sealer.key(&sealer.head) else { return };
-        let said = Said::Operation(operation.encode());
-        let Some(sealed) = sealer.seal(&key, sealer.id(), said, now_ms, &mut entropy) else { return };
-        self.note(format_args!("stray {}: {:?}", operation.id().short(), operation.action()), &[]);
-        let frame = rogue::entries_frame(circle, vec![sealed.bytes]);
+        let Some(key) = sealer.key(&sealer.head).filter(|_| !operations.is_empty()) else { return };
+        let mut sealed = Vec::new();
+        for operation in operations {
+            self.note(format_args!("stray {}: {:?}", operation.id().short(), operation.action()), &[]);
+            let said = Said::Operation(operation.encode());
+            sealed.extend(sealer.seal(&key, sealer.id(), said, now_ms, &mut entropy));
+        }
+        let frame = rogue::entries_frame(circle, sealed.into_iter().map(|sealed| sealed.bytes).collect());
         for peer in peers {
             let peer = self.device(peer).id;
             self.send(by, peer, Channel::Sync, frame.clone());
         }
     }
 
-    /// Something by any of them, at the heads or anywhere before; none if nothing there introduces its author.
-    fn stray_operation(&mut self, by: Who, circle: CircleId) -> Option<Operation> {
+    /// Something by any of them, at the heads or anywhere before, and now and then something by another device of theirs at
+    /// the same time; nothing if nothing there introduces its author.
+    fn stray_operations(&mut self, by: Who, circle: CircleId) -> Option<Vec<Operation>> {
         let log = inside::log(self.engine(by), circle)?;
         let (heads, ids): (_, Vec<OperationId>) = (log.heads(), log.operations().map(Operation::id).collect());
         let parents = if self.random.permille(450) { vec![self.random.pick(&ids)?] } else { heads };
-        let keep_heads = if self.random.permille(250) { vec![self.random.pick(&ids)?] } else { Vec::new() };
+        // What is kept matters only if it is not before anyway.
+        let late = &ids[ids.len().saturating_sub(12)..];
+        let keep_heads = if self.random.permille(400) { vec![self.random.pick(late)?] } else { Vec::new() };
+        let twice = self.random.permille(250);
         let mut below = |bound: usize| self.random.between(0..bound as u64) as usize;
         let (author, device, target, number, what) =
             (below(STRAYS), below(DEVICES), below(STRAYS), below(DEVICES), below(22));
@@ -135,15 +142,23 @@ impl World {
             }
             _ => Action::SetProfile { person: own, name: "Stray".to_owned() },
         };
-        let (key, now_ms) = (&author.devices[device], self.now_ms);
-        let operation = Operation::sign(key, parents, now_ms, action);
+        let other = matches!(action, Action::SetRole { .. }).then(|| Action::SetRole {
+            person,
+            role: if role == Role::Member { Role::Admin } else { Role::Member },
+            keep_heads: Vec::new(),
+        });
+        let sign = |device: usize, action| Operation::sign(&author.devices[device], parents.clone(), self.now_ms, action);
+        let second = other.filter(|_| twice).map(|action| sign((device + 1) % DEVICES, action));
+        let operations = [sign(device, action)].into_iter().chain(second);
+        let operations: Vec<Operation> = operations.collect();
         // Strangers are refused, by all alike: that is tried elsewhere.
         let mut copy = Log::new(circle);
         for known in inside::log(self.engine(by), circle)?.operations() {
             // It was verified where it comes from.
             let _ = copy.insert_verified(known.clone());
         }
-        matches!(copy.insert(operation.clone()), Insertion::Inserted(_)).then_some(operation)
+        let taken = |operation: &Operation| matches!(copy.insert(operation.clone()), Insertion::Inserted(_));
+        Some(operations.into_iter().filter(taken).collect())
     }
 
     fn somebody_of_the_log(&mut self, by: Who, circle: CircleId) -> Option<(DeviceId, PersonId)> {
