@@ -41,6 +41,7 @@ struct Readme;
 
 mod calendar;
 mod circle;
+mod device;
 mod diff;
 mod drive;
 mod error;
@@ -55,7 +56,7 @@ pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
     Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
-    InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError, OperationId,
+    InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError, OperationId, OwnDevice,
     PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep,
     VerifiedBy, check_name,
     crdt::{

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, Writer};
 
+mod compaction;
 mod config;
 mod dialer;
 mod driver;
@@ -342,6 +343,7 @@ fn open_driver(
         dialer: dialer::Dialer::default(),
         connected: Default::default(),
         waiting: Default::default(),
+        compaction: compaction::Compaction::default(),
         sent: driver::sent_queue(),
     })
 }

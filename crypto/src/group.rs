@@ -232,6 +232,9 @@ pub struct Checkpoint {
     pub leaves: Vec<DeviceId>,
     pub(crate) scheme: Scheme,
     pub(crate) state: Zeroizing<Vec<u8>>,
+    /// The content key, if the group was at hand when the checkpoint was made: to load it again would cost as much as the
+    /// commit did. Never stored.
+    pub(crate) content_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 /// Whose state is in a checkpoint.
@@ -287,10 +290,18 @@ impl Checkpoint {
             group: reader.blob()?.to_vec(),
             leaves: reader.devices()?,
             state: Zeroizing::new(reader.blob()?.to_vec()),
+            content_key: None,
         };
         let sorted = checkpoint.leaves.is_sorted_by(|a, b| a < b);
         reader.end()?;
         if sorted { Ok(checkpoint) } else { Err(CryptoError::Malformed("checkpoint")) }
+    }
+
+    /// Stands for an epoch whose secret is not here and never was: it has no leaves, and nothing can be done with it.
+    #[must_use]
+    pub fn without_secret(epoch: EpochId, depth: u64, group: &[u8]) -> Self {
+        let (scheme, state) = (Scheme::SealedSecret, Zeroizing::new(Vec::new()));
+        Self { epoch, depth, group: group.to_vec(), leaves: Vec::new(), scheme, state, content_key: None }
     }
 
     /// Whether `device` has the epoch's secret.

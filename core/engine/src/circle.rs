@@ -20,6 +20,7 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod documents;
+mod expiry;
 mod grants;
 mod held;
 mod history;
@@ -27,8 +28,10 @@ mod judge;
 mod open;
 mod outer;
 mod plea;
+mod recover;
 mod retention;
 mod roster;
+mod segments;
 mod standing;
 mod trees;
 
@@ -38,6 +41,7 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
+pub(crate) use recover::Return;
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
 pub use roster::WELCOME_LEAD_MAX;
 
@@ -86,8 +90,11 @@ pub(crate) struct Circle {
     repair_of: Option<EpochId>,
     pleas: plea::Pleas,
     seen: retention::Seen,
+    ratchet: expiry::Ratchet,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
+    /// Of a device that stands apart: the entry by which it asks to be let in.
+    recovery: Option<EntryId>,
 }
 
 impl Circle {
@@ -149,7 +156,9 @@ impl Circle {
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
+            recovery: None,
         };
         let first = circle.group.head().epoch;
         circle.file_epoch(&first, desk)?;
@@ -164,14 +173,15 @@ impl Circle {
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
         self.retain(desk)?;
-        Ok(())
+        self.rotate(online, desk)?;
+        self.expire(desk)
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -196,6 +206,7 @@ impl Circle {
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.refuse_apart()?;
         if !off(Rule::GrantsEnd) {
             self.end_expired_grants(desk);
         }
@@ -245,19 +256,19 @@ impl Circle {
 
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
+        self.refuse_apart()?;
         self.keep_what_is_here(&mut action, desk)?;
         let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
         self.shut_out(desk)
     }
 
-    fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<(), EngineError> {
+    fn publish_operation(&mut self, operation: Operation, desk: &mut Desk) -> Result<EntryId, EngineError> {
         // Before it takes effect: who it removes must be able to read it, and who follows must read it first.
         let epoch = self.group.head().epoch;
         let bytes = operation.encode();
         self.take_operation(operation, desk).map_err(|_| EngineError::Malformed)?;
-        self.publish_under(epoch, Body::Operation(bytes), desk)?;
-        Ok(())
+        self.publish_under(epoch, Body::Operation(bytes), desk)
     }
 
     /// The key that entries are sealed under now.
@@ -321,6 +332,10 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
+        if self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+            // It was erased here, or would be at once.
+            return;
+        }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
         let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
         if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
@@ -328,6 +343,7 @@ impl Circle {
         }
         if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
+            self.ratchet.stir();
             if wanted {
                 self.pleas.helped();
             }
@@ -352,6 +368,7 @@ impl Circle {
             epoch: head.epoch,
             key: self.head_key().key_id(),
             depth: head.depth,
+            rejoining: self.group.is_apart(),
             leaves: head.leaves.len(),
             entries: self.index.len(),
             held: self.held.len(),
@@ -363,6 +380,11 @@ impl Circle {
     /// The content keys that a newcomer may have.
     pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
         self.keys.iter().filter(|_| self.is_shared())
+    }
+
+    /// The content keys for another device of this device's person, who may read whatever this device can.
+    pub(crate) fn own_history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        self.keys.iter()
     }
 
     /// Has the log take the operation in, now or for when its parents arrive.
@@ -421,6 +443,7 @@ fn file_key(
     if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
+    keys.stamp(&id, desk.now_ms);
     let held = keys.held(&id).expect("it was inserted above");
     let record = local::ContentKey {
         epoch: held.epoch.as_bytes().to_vec(),
@@ -428,6 +451,7 @@ fn file_key(
         derived: held.derived,
         under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
         operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+        filed_ms: held.filed_ms,
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

@@ -20,9 +20,11 @@ mod inviter;
 pub(crate) mod join;
 pub(crate) mod linking;
 mod newcomer;
+mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
+pub(crate) mod recover;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;
@@ -34,6 +36,7 @@ pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use linking::LinkingError;
+pub use own_devices::OwnDevice;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
 
@@ -85,6 +88,11 @@ pub enum Output {
     },
     /// From now on, or no longer, dial whoever is discovered nearby: the device that answers a typed code may be anyone.
     Seek(bool),
+    /// Something was erased because of the history policy of its circle: have the store overwrite or give back what it
+    /// left behind ([`Store::compact`] in `clave`). May take its time, and need not be done each time at once.
+    ///
+    /// [`Store::compact`]: https://docs.rs/clave
+    Compact,
     /// Tell the application.
     Event(Event),
 }
@@ -162,6 +170,11 @@ pub enum Event {
         invitation: InvitationId,
         /// Why, and what to do.
         error: JoinError,
+    },
+    /// This device, which was restored, was let in again and writes from now on.
+    Rejoined {
+        /// To which circle.
+        circle: CircleId,
     },
     /// This device was removed from a circle. It keeps what it has and gets nothing more.
     Removed {
@@ -366,6 +379,7 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             refusals: RefusalCounts::new(),
+            erased: false,
         };
         let mut engine = Self {
             identity,
@@ -407,6 +421,7 @@ impl Engine {
             self.next_retry_ms(),
             self.wants.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
+            self.next_asking_ms(),
         ];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -482,6 +497,7 @@ impl Engine {
         }
         self.take_introductions();
         self.follow_spaces();
+        self.care_for_own_devices();
         self.watch_grants();
         self.repair_rosters();
         self.introduce();
@@ -489,12 +505,16 @@ impl Engine {
         self.pump_joins();
         self.update_permissions();
         self.say_farewells();
+        self.ask_to_return();
         self.spread();
         self.pump();
         self.pump_wants();
         self.pump_fetches();
         self.pump_chunks();
         self.end_joins();
+        if std::mem::take(&mut self.desk.erased) {
+            self.outbox.push(Output::Compact);
+        }
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }

@@ -24,6 +24,15 @@ pub enum EngineError {
     /// A link cannot be taken up.
     #[error(transparent)]
     Linking(#[from] crate::LinkingError),
+    /// This device was restored, and nobody has let it in yet.
+    #[error(
+        "this device was restored and can only read so far: it writes once it has met another device of the space. Get \
+         online while one of them is, and try again"
+    )]
+    Rejoining,
+    /// The phrase is a recovery phrase, of somebody else.
+    #[error("this is another person's recovery phrase: type the one that was shown when this identity was made")]
+    OtherPhrase,
     /// An invitation cannot be taken up.
     #[error(transparent)]
     Join(#[from] crate::JoinError),

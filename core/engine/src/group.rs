@@ -22,6 +22,9 @@ use reach::Reach;
 pub(crate) struct Group {
     nodes: BTreeMap<EpochId, Node>,
     head: EpochId,
+    /// Of a device that was restored from an export and is in no epoch yet: stands where the export left off. It has no
+    /// leaves and no secret; all that is taken from it is under which key this device asks to be let in.
+    apart: Option<Checkpoint>,
 }
 
 struct Node {
@@ -29,6 +32,8 @@ struct Node {
     parent: Option<EpochId>,
     depth: u64,
     entered_ms: u64,
+    /// When it last ceased to be the head; 0 if it never was.
+    left_ms: u64,
     /// None once its secrets were erased.
     checkpoint: Option<Checkpoint>,
     /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
@@ -40,27 +45,35 @@ pub(crate) struct Record<'a> {
     pub(crate) parent: Option<EpochId>,
     pub(crate) depth: u64,
     pub(crate) entered_ms: u64,
+    pub(crate) left_ms: u64,
     pub(crate) checkpoint: Option<&'a Checkpoint>,
     pub(crate) after: &'a [OperationId],
 }
 
 impl Group {
     pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
-        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch };
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None };
         group.insert(None, first, Vec::new(), now_ms);
         group
     }
 
-    /// What is stored; none if no epoch has its secrets.
+    /// What is stored; none if no epoch has its secrets, unless this device stands apart.
     pub(crate) fn restore(
-        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, u64, Option<Checkpoint>, Vec<OperationId>)>,
+        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, (u64, u64), Option<Checkpoint>, Vec<OperationId>)>,
+        apart: Option<Checkpoint>,
     ) -> Option<Self> {
-        let node = |(epoch, parent, depth, entered_ms, checkpoint, after)| {
-            (epoch, Node { parent, depth, entered_ms, checkpoint, after })
+        let node = |(epoch, parent, depth, (entered_ms, left_ms), checkpoint, after)| {
+            (epoch, Node { parent, depth, entered_ms, left_ms, checkpoint, after })
         };
         let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
-        let head = nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch)?;
-        Some(Self { nodes, head })
+        let known = || nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch);
+        let head = apart.as_ref().map(|apart| apart.epoch).or_else(known)?;
+        Some(Self { nodes, head, apart })
+    }
+
+    /// Whether this device is in no epoch that it may follow, so that it seals nothing and commits nothing.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.is_some()
     }
 
     pub(crate) fn insert(
@@ -71,7 +84,7 @@ impl Group {
         now_ms: u64,
     ) {
         let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
-        let node = Node { parent, depth, entered_ms: now_ms, checkpoint: Some(checkpoint), after };
+        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint: Some(checkpoint), after };
         self.nodes.entry(epoch).or_insert(node);
     }
 
@@ -88,9 +101,9 @@ impl Group {
     }
 
     pub(crate) fn record(&self, epoch: &EpochId) -> Option<Record<'_>> {
-        let Node { parent, depth, entered_ms, checkpoint, after } = self.nodes.get(epoch)?;
-        let (parent, depth, entered_ms, checkpoint) = (*parent, *depth, *entered_ms, checkpoint.as_ref());
-        Some(Record { parent, depth, entered_ms, checkpoint, after })
+        let Node { parent, depth, entered_ms, left_ms, checkpoint, after } = self.nodes.get(epoch)?;
+        let (parent, depth, checkpoint) = (*parent, *depth, checkpoint.as_ref());
+        Some(Record { parent, depth, entered_ms: *entered_ms, left_ms: *left_ms, checkpoint, after })
     }
 
     /// Whether this device is in the epoch or was, with its secrets or without.
@@ -100,7 +113,8 @@ impl Group {
 
     /// Whether a depth is at most so far beyond the greatest here.
     pub(crate) fn is_within_lead(&self, depth: u64, lead: u64) -> bool {
-        let deepest = self.nodes.values().map(|node| node.depth).max().unwrap_or(0);
+        let depths = self.nodes.values().map(|node| node.depth);
+        let deepest = depths.chain(self.apart.iter().map(|apart| apart.depth)).max().unwrap_or(0);
         depth <= deepest.saturating_add(lead)
     }
 
@@ -112,8 +126,22 @@ impl Group {
         self.nodes.get(epoch).map(|node| node.entered_ms)
     }
 
+    /// Notes that an epoch is the head no longer.
+    pub(crate) fn leave(&mut self, epoch: &EpochId, now_ms: u64) {
+        if let Some(node) = self.nodes.get_mut(epoch) {
+            node.left_ms = now_ms;
+        }
+    }
+
+    /// Since when nothing was to be sealed in an epoch any more; none for the head and for epochs that are not known.
+    pub(crate) fn superseded_ms(&self, epoch: &EpochId) -> Option<u64> {
+        let node = self.nodes.get(epoch).filter(|_| *epoch != self.head)?;
+        Some(if node.left_ms > 0 { node.left_ms } else { node.entered_ms })
+    }
+
     pub(crate) fn head(&self) -> &Checkpoint {
-        self.get(&self.head).expect("the head is an epoch this device is in")
+        let head = self.apart.as_ref().or_else(|| self.get(&self.head));
+        head.expect("the head is an epoch this device is in, unless it stands apart")
     }
 
     /// The state of an epoch this device is in.
@@ -138,6 +166,9 @@ impl Group {
     ///
     /// A branch that executed a removal beats any longer one that did not, so nobody who was removed wins by
     /// committing much.
+    ///
+    /// A device that stands apart enters the first epoch whose operations it has: it would take people for removed who
+    /// came after its export was made, and shut them out.
     pub(crate) fn choose_head(
         &mut self,
         current: &[DeviceId],
@@ -150,7 +181,12 @@ impl Group {
             let arrival = if off(Rule::ForkId) { self.nodes[&tip.epoch].entered_ms } else { 0 };
             (early, removed, Reverse(depth), arrival, tip.epoch)
         };
-        let best = self.tips().min_by_key(|tip| rank(tip)).expect("the head is never erased").epoch;
+        let best = match self.tips().min_by_key(|tip| rank(tip)) {
+            Some(best) if self.apart.is_none() || !rank(best).0 => best.epoch,
+            None if self.apart.is_none() => unreachable!("the head is never erased"),
+            _ => return None,
+        };
+        self.apart = None;
         (best != self.head).then(|| std::mem::replace(&mut self.head, best))
     }
 }
@@ -184,6 +220,8 @@ pub(crate) struct Held {
     pub(crate) under: BTreeSet<KeyId>,
     /// The operations that whoever handed it over had. Without them one may not know of whom it must be kept.
     pub(crate) after: Vec<OperationId>,
+    /// When it came here first.
+    pub(crate) filed_ms: u64,
 }
 
 impl Keyring {
@@ -204,6 +242,7 @@ impl Keyring {
             derived: false,
             under: BTreeSet::new(),
             after: after.clone(),
+            filed_ms: 0,
         });
         let (mut news, reach) = (!known, self.reach.get_mut());
         if !known {
@@ -232,6 +271,37 @@ impl Keyring {
             news = true;
         }
         news
+    }
+
+    /// Notes when a key came, unless that is known.
+    pub(crate) fn stamp(&mut self, id: &KeyId, now_ms: u64) {
+        if let Some(held) = self.keys.get_mut(id).filter(|held| held.filed_ms == 0) {
+            held.filed_ms = now_ms;
+        }
+    }
+
+    /// Forgets keys. What they led to is out of reach from now on, unless other keys lead there.
+    pub(crate) fn erase(&mut self, ids: &[KeyId]) {
+        for id in ids {
+            if let Some(held) = self.keys.remove(id) {
+                self.derived -= usize::from(held.derived);
+                if self.by_epoch.get(&held.epoch) == Some(id) {
+                    self.by_epoch.remove(&held.epoch);
+                }
+            }
+        }
+        // What was known of what leads where speaks of them.
+        let mut reach = Reach::default();
+        for (id, held) in &self.keys {
+            reach.add(*id);
+            held.under.iter().for_each(|under| reach.hand_over(*id, *under));
+        }
+        self.reach = RefCell::new(reach);
+    }
+
+    /// All keys, by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&KeyId, &Held)> {
+        self.keys.iter()
     }
 
     /// How many keys were handed over and not derived.

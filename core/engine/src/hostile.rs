@@ -4,6 +4,7 @@
 //! these tests hold are numbered in `docs/validation.md`.
 
 mod entries;
+mod expiry;
 mod farewells;
 mod frames;
 mod history;

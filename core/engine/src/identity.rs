@@ -1,10 +1,10 @@
 //! Who this device is: the person it belongs to, its own key, their names.
 
-use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
+use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey, RecoveryPhrase, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use crate::membership::{DeviceEntry, KeyPackages, PersonEntry};
+use crate::membership::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate};
 use crate::proto::local;
 use crate::{Batch, EngineError, Key, Keyspace, StoreRead};
 
@@ -17,6 +17,8 @@ pub struct Identity {
     person_name: String,
     device_name: String,
     incarnation: u32,
+    /// The person's word on their recovery key, for every circle that they come into.
+    recovery: Option<RecoveryCertificate>,
 }
 
 /// A name that cannot be used.
@@ -54,14 +56,29 @@ pub fn check_name(name: &str) -> Result<&str, NameError> {
 }
 
 impl Identity {
-    /// A new person with a first device.
+    /// A new person with a first device, and nobody to whom the recovery phrase is shown.
     ///
     /// # Errors
     /// If a name cannot be used.
     pub fn generate(person_name: &str, device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
+        Self::of_phrase(&RecoveryPhrase::generate(entropy), person_name, device_name, entropy)
+    }
+
+    /// The person of a recovery phrase, with a new device: their first, or one that takes the place of those that are
+    /// lost. Of the phrase it keeps the person's key and the public half of the recovery key.
+    ///
+    /// # Errors
+    /// If a name cannot be used.
+    pub fn of_phrase(
+        phrase: &RecoveryPhrase,
+        person_name: &str,
+        device_name: &str,
+        entropy: &mut Entropy,
+    ) -> Result<Self, NameError> {
         let (person_name, device_name) = (check_name(person_name)?.to_owned(), check_name(device_name)?.to_owned());
-        let (person, device) = (PersonKey::generate(entropy), DeviceKey::generate(entropy));
-        Ok(Self { person: Some(person), device, person_name, device_name, incarnation: 0 })
+        let (person, device) = (phrase.person_key(), DeviceKey::generate(entropy));
+        let recovery = Some(RecoveryCertificate::new(&person, *phrase.recovery_key().public().as_bytes()));
+        Ok(Self { person: Some(person), device, person_name, device_name, incarnation: 0, recovery })
     }
 
     /// A new device that belongs to nobody yet: it is to be [linked](crate::Engine::take_link).
@@ -71,12 +88,13 @@ impl Identity {
     pub fn provisional(device_name: &str, entropy: &mut Entropy) -> Result<Self, NameError> {
         let device_name = check_name(device_name)?.to_owned();
         let device = DeviceKey::generate(entropy);
-        Ok(Self { person: None, device, person_name: String::new(), device_name, incarnation: 0 })
+        let person_name = String::new();
+        Ok(Self { person: None, device, person_name, device_name, incarnation: 0, recovery: None })
     }
 
     /// From now on the device belongs to this person.
-    pub(crate) fn adopt(&mut self, person: PersonKey, name: String) {
-        (self.person, self.person_name) = (Some(person), name);
+    pub(crate) fn adopt(&mut self, person: PersonKey, name: String, recovery: Option<RecoveryCertificate>) {
+        (self.person, self.person_name, self.recovery) = (Some(person), name, recovery);
     }
 
     /// Reads the identity of a store; none if it has none yet.
@@ -97,7 +115,11 @@ impl Identity {
         };
         let device = DeviceKey::from_seed(seed(record.device_seed)?);
         let (person_name, device_name) = (record.person_name, record.device_name);
-        Ok(Some(Self { person, device, person_name, device_name, incarnation: record.incarnation }))
+        let recovery = match record.recovery.is_empty() {
+            true => None,
+            false => Some(read_certificate(&record.recovery).ok_or(EngineError::Damaged)?),
+        };
+        Ok(Some(Self { person, device, person_name, device_name, incarnation: record.incarnation, recovery }))
     }
 
     /// What to write so that [`load`](Self::load) finds it.
@@ -109,6 +131,7 @@ impl Identity {
             person_name: self.person_name.clone(),
             device_name: self.device_name.clone(),
             incarnation: self.incarnation,
+            recovery: self.recovery.as_ref().map(write_certificate).unwrap_or_default(),
         };
         let mut batch = Batch::default();
         batch.put(key(), record.encode_to_vec());
@@ -146,10 +169,29 @@ impl Identity {
 
     /// How a membership log introduces this person, with this device. None as long as there is no person.
     pub(crate) fn entry(&self, key_packages: KeyPackages) -> Option<PersonEntry> {
-        let key = self.person.as_ref()?;
-        let device = DeviceEntry::new(key, &self.device, self.device_name.clone(), key_packages);
-        let (person, name) = (key.id(), self.person_name.clone());
-        Some(PersonEntry { person, name, devices: vec![device], invitation: None, recovery: None })
+        let (person, name) = (self.person()?, self.person_name.clone());
+        let devices = vec![self.device_entry(key_packages)?];
+        Some(PersonEntry { person, name, devices, invitation: None, recovery: self.recovery })
+    }
+
+    /// How a membership log introduces this device. None as long as there is no person.
+    pub(crate) fn device_entry(&self, key_packages: KeyPackages) -> Option<DeviceEntry> {
+        Some(DeviceEntry::new(self.person.as_ref()?, &self.device, self.device_name.clone(), key_packages))
+    }
+
+    /// The person's word on their recovery key, if they have one.
+    #[must_use]
+    pub fn recovery(&self) -> Option<&RecoveryCertificate> {
+        self.recovery.as_ref()
+    }
+
+    /// Whether this is the recovery phrase of the person.
+    ///
+    /// # Errors
+    /// [`EngineError::OtherPhrase`] if it is not; [`EngineError::NotLinked`] if there is no person.
+    pub fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), EngineError> {
+        let person = self.person().ok_or(EngineError::NotLinked)?;
+        if phrase.person_key().id() == person { Ok(()) } else { Err(EngineError::OtherPhrase) }
     }
 
     /// A second handle on the device's key, for the transport and the engine.
@@ -161,6 +203,16 @@ impl Identity {
     pub(crate) fn incarnation(&self) -> u32 {
         self.incarnation
     }
+}
+
+/// How a recovery certificate is written where it stands for itself.
+pub(crate) fn write_certificate(certificate: &RecoveryCertificate) -> Vec<u8> {
+    [certificate.key.as_slice(), certificate.signature.as_bytes()].concat()
+}
+
+pub(crate) fn read_certificate(bytes: &[u8]) -> Option<RecoveryCertificate> {
+    let (key, signature) = bytes.split_first_chunk::<32>()?;
+    Some(RecoveryCertificate { key: *key, signature: Signature::try_from(signature).ok()? })
 }
 
 fn key() -> Key {

@@ -45,7 +45,7 @@ pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
     Access, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event, FRAME_BYTES_MAX,
-    FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, PersonAccess, Reading,
+    FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, OwnDevice, PersonAccess, Reading,
     VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};

@@ -115,7 +115,7 @@ pub(crate) use evaluate::Precedence;
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
-pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX};
+pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX, RATCHET_SECONDS_MIN};
 pub use reason::{Reason, SetAside};
 pub use rights::{Right, Role};
 pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

@@ -73,12 +73,23 @@ pub struct Device {
 impl Device {
     pub(crate) fn new(name: &str, skew_ms: i64, entropy: &mut Entropy) -> Self {
         let identity = Identity::generate(name, &format!("{name}'s device"), entropy).expect("a plain name");
+        let person = identity.person().expect("it has one from the start");
+        Self::born(name, identity, person, skew_ms)
+    }
+
+    /// A device that is about to be linked to `person`.
+    pub(crate) fn provisional(name: &str, person: PersonId, entropy: &mut Entropy) -> Self {
+        let identity = Identity::provisional(name, entropy).expect("a plain name");
+        Self::born(name, identity, person, 0)
+    }
+
+    fn born(name: &str, identity: Identity, person: PersonId, skew_ms: i64) -> Self {
         let disk = Arc::new(Disk::default());
         disk.write(&identity.to_batch());
         Self {
             name: name.to_owned(),
             id: identity.device(),
-            person: identity.person().expect("it has one from the start"),
+            person,
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),

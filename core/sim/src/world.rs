@@ -168,6 +168,20 @@ impl World {
         who
     }
 
+    /// A new device that takes up a code which a device of somebody else's shows: both are that person's in the end.
+    pub fn link(&mut self, shows: Who, name: &str) -> Who {
+        let hour_ms = 3_600_000;
+        let code = self.input(shows, |engine, now| engine.link_device(hour_ms, false, now));
+        let code = code.expect("it belongs to somebody");
+        let mut entropy = Entropy::from_seed(self.random.seed());
+        let (who, person) = (Who(self.devices.len()), self.device(shows).person);
+        self.devices.push(Device::provisional(name, person, &mut entropy));
+        self.islands.push(self.islands[shows.0]);
+        self.open(who);
+        self.input(who, |engine, now| engine.take_link(code, now)).expect("it belongs to nobody");
+        who
+    }
+
     /// The device of that name, a new one if there is none.
     pub fn named(&mut self, name: &str) -> Who {
         match self.devices.iter().position(|device| device.name == name) {

@@ -7,7 +7,14 @@ use crate::desk::Introduced;
 use crate::entry::Opened;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
-pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeInfo, Vec<u8>)>>;
+pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Arriving>;
+
+/// Changes of one document, and the hour of the newest entry that brought them.
+#[derive(Default)]
+pub(super) struct Arriving {
+    pub(super) changes: Vec<(ChangeInfo, Vec<u8>)>,
+    pub(super) newest_hour: u32,
+}
 
 /// The most operations that a commit may name as what it follows.
 const COMMIT_OPERATIONS_MAX: usize = 4_096;
@@ -31,6 +38,9 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
+                Ok(envelope) if self.has_expired_by(envelope.hour, desk.now_ms) => {
+                    self.refuse_expired(envelope.id, desk)
+                }
                 Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
                 Ok(envelope) => queue.push(envelope),
                 Err(refusal) => desk.refuse(refusal),
@@ -118,12 +128,16 @@ impl Circle {
             // It stays in the index: an entry that was held was passed on, and would be offered again for ever.
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
         } else if refusal != Refusal::TooManyHeld {
-            // Others may have held it, and offer it for ever. When there is no room, whoever has the least id goes.
-            if self.refused.len() >= REFUSED_ENTRIES_MAX {
-                self.refused.pop_first();
-            }
-            self.refused.insert(envelope.id, refusal);
+            self.remember_refused(envelope.id, refusal);
         }
+    }
+
+    /// Others may have held it, and offer it for ever. When there is no room, whoever has the least id goes.
+    pub(super) fn remember_refused(&mut self, id: EntryId, refusal: Refusal) {
+        if self.refused.len() >= REFUSED_ENTRIES_MAX {
+            self.refused.pop_first();
+        }
+        self.refused.insert(id, refusal);
     }
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
@@ -197,7 +211,7 @@ impl Circle {
             }
             Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
-            Body::Changes(body) => self.judge_changes(opened.author, body, changes),
+            Body::Changes(body) => self.judge_changes(opened.author, envelope.hour, body, changes),
             // That its author wrote it under this key is all that it says.
             Body::Acknowledge(_) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
@@ -314,6 +328,11 @@ impl Circle {
         let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
         let given = given.collect::<Result<Vec<_>, _>>()?;
         let after = self.not_here(cited(&bundle.operations)?);
+        let log = bundle.log.iter().map(|bytes| Operation::decode(bytes).map_err(|_| Refusal::Malformed));
+        let log: Vec<Operation> = log.collect::<Result<_, _>>()?;
+        if matches!(source, Source::Under(_)) && !log.is_empty() {
+            return Err(Refusal::Unexpected);
+        }
         if let Source::Under(under) = source {
             // Should it be a lie, a plea brings them.
             for id in given {
@@ -323,6 +342,7 @@ impl Circle {
         for (epoch, key) in keys {
             self.learn_key(epoch, key, source, after.clone(), desk);
         }
+        self.take_log(log, desk)?;
         Ok(Verdict::Done)
     }
 
@@ -335,6 +355,7 @@ impl Circle {
     fn judge_changes(
         &self,
         author: DeviceId,
+        hour: u32,
         body: proto::Changes,
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
@@ -348,7 +369,9 @@ impl Circle {
             }
             read.push((info, change));
         }
-        changes.entry((document, kind)).or_default().extend(read);
+        let arriving = changes.entry((document, kind)).or_default();
+        arriving.changes.extend(read);
+        arriving.newest_hour = arriving.newest_hour.max(hour);
         Ok(Verdict::Done)
     }
 }

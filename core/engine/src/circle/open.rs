@@ -12,7 +12,10 @@ impl Circle {
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
+            let inserted = ContentKey::from_bytes(key.into());
+            let name = inserted.key_id();
+            keys.insert(of, inserted, record.derived, None, after.clone());
+            keys.stamp(&name, record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
                 keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
@@ -27,7 +30,7 @@ impl Circle {
                 _ => {}
             }
         }
-        let (group, trees) = open_group(scope, desk)?;
+        let (group, trees, recovery) = open_group(id, desk)?;
         let mut circle = Self {
             id,
             log,
@@ -50,13 +53,16 @@ impl Circle {
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
+            recovery,
         };
         circle.learn_direct_tags(None);
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {
             let tag = KeyId::try_from(tag.as_slice()).map_err(|_| EngineError::Damaged)?;
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-            let bytes = circle.envelope(&id, desk)?.map_or(0, |envelope| envelope.len());
+            // An export made while entries came in may name one that came too late for it: it comes again.
+            let Some(bytes) = circle.envelope(&id, desk)?.map(|envelope| envelope.len()) else { continue };
             circle.held.insert(id, Awaits::Key(tag), bytes, None);
         }
         for (suffix, parent) in desk.store.all(Keyspace::Commits, scope)? {
@@ -103,12 +109,18 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
     Ok(sorted)
 }
 
-fn open_group(scope: &[u8], desk: &Desk) -> Result<(Group, trees::Trees), EngineError> {
-    let blobs = desk.store.all(Keyspace::Trees, scope)?;
-    let (mut records, mut trees) = (Vec::new(), trees::Trees::default());
-    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, scope)? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms } =
+/// The epochs; and, if this device stands apart, the entry by which it asks to be let in.
+fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Option<EntryId>), EngineError> {
+    let blobs = desk.store.all(Keyspace::Trees, circle.as_bytes())?;
+    let (mut records, mut trees, mut standing) = (Vec::new(), trees::Trees::default(), (None, None));
+    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, circle.as_bytes())? {
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms, apart, recovery } =
             local::Checkpoint::decode(record.as_slice())?;
+        if apart {
+            let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, circle.as_bytes());
+            standing = (Some(checkpoint), EntryId::try_from(recovery.as_slice()).ok());
+            continue;
+        }
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
         let id = epoch(&suffix)?;
         let checkpoint = if state.is_empty() {
@@ -117,9 +129,10 @@ fn open_group(scope: &[u8], desk: &Desk) -> Result<(Group, trees::Trees), Engine
             trees.add(id, Checkpoint::blob_ids(&state)?);
             Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
         };
-        records.push((id, parent, depth, entered_ms, checkpoint, operations(&after)?));
+        records.push((id, parent, depth, (entered_ms, left_ms), checkpoint, operations(&after)?));
     }
-    Ok((Group::restore(records).ok_or(EngineError::Damaged)?, trees))
+    let (apart, recovery) = standing;
+    Ok((Group::restore(records, apart).ok_or(EngineError::Damaged)?, trees, recovery))
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

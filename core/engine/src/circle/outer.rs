@@ -119,7 +119,7 @@ impl Circle {
         let me = desk.me();
         let membership = self.log.membership();
         let outside = |device: &&DeviceId| !self.is_let_in(device);
-        if !self.is_member(&me) || !membership.devices.keys().any(|device| outside(&device)) {
+        if self.group.is_apart() || !self.is_member(&me) || !membership.devices.keys().any(|device| outside(&device)) {
             self.surroundings.enact_at_ms = None;
             return;
         }

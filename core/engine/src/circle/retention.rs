@@ -76,7 +76,11 @@ impl Circle {
         let (epoch, depth) = (head.epoch, head.depth);
         let said = self.seen.devices.get(&desk.me());
         // Alone, there is nobody to tell.
-        if said == Some(&epoch) || !self.is_member(&desk.me()) || self.log.membership().devices.len() < 2 {
+        if said == Some(&epoch)
+            || self.group.is_apart()
+            || !self.is_member(&desk.me())
+            || self.log.membership().devices.len() < 2
+        {
             self.seen.acknowledge = None;
             return Ok(());
         }
@@ -109,6 +113,9 @@ impl Circle {
 
     /// Erases the secrets of epochs that nobody starts from any more.
     pub(super) fn retain(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        if self.group.is_apart() {
+            return Ok(());
+        }
         if self.seen.settled && self.seen.due_at_ms.is_none_or(|at_ms| desk.now_ms < at_ms) {
             return Ok(());
         }

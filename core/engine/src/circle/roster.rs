@@ -28,6 +28,7 @@ impl Circle {
         newcomer: Option<DeviceId>,
         desk: &mut Desk,
     ) -> Result<Option<Vec<u8>>, EngineError> {
+        self.refuse_apart()?;
         let mut change = change;
         if !self.is_shared() && !change.add.is_empty() {
             // Who is removed first has no part in what is handed over before others come, and those have none in it either.
@@ -119,7 +120,8 @@ impl Circle {
             return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
+            let bundle =
+                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -137,7 +139,16 @@ impl Circle {
         let listed = self.listed();
         let log = &self.log;
         let is_here = |id: &OperationId| log.operation(id).is_some() || off(Rule::ForkCited);
-        if self.group.choose_head(&listed, is_here).is_some() {
+        let was_apart = self.group.is_apart();
+        if let Some(former) = self.group.choose_head(&listed, is_here) {
+            self.group.leave(&former, desk.now_ms);
+            if let Err(error) = self.file_epoch(&former, desk) {
+                tracing::error!(circle = %self.id.short(), %error, "when an epoch was left could not be noted");
+            }
+            self.ratchet.stir();
+            if was_apart {
+                self.note_returned(former, desk);
+            }
             self.pleas.moved();
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
@@ -214,7 +225,7 @@ impl Circle {
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.is_member(&desk.me()) || off(Rule::ShutOut) {
+        if !self.is_member(&desk.me()) || self.group.is_apart() || off(Rule::ShutOut) {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
@@ -228,7 +239,7 @@ impl Circle {
     /// Mends what the head lacks when it is this device's turn: after a quiet while the one with the least hash of epoch
     /// and device, each further one a step later.
     pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        if self.mended {
+        if self.mended || self.group.is_apart() {
             return Ok(());
         }
         let change = self.difference(None, desk);

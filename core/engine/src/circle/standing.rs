@@ -165,6 +165,6 @@ impl Circle {
     }
 }
 
-fn author_scope(circle: CircleId, device_prefix: &[u8; 16]) -> Vec<u8> {
+pub(super) fn author_scope(circle: CircleId, device_prefix: &[u8; 16]) -> Vec<u8> {
     [circle.as_bytes().as_slice(), device_prefix].concat()
 }

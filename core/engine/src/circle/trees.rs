@@ -47,9 +47,7 @@ impl Circle {
     /// Writes down an epoch as it is known now: with its secrets, or once those are erased without.
     pub(super) fn file_epoch(&mut self, epoch: &EpochId, desk: &mut Desk) -> Result<(), EngineError> {
         let scope = self.id.as_bytes();
-        for unused in self.trees.remove(epoch) {
-            desk.remove(Key::new(Keyspace::Trees, scope, unused.as_bytes()));
-        }
+        let key = Key::new(Keyspace::Checkpoints, scope, epoch.as_bytes());
         let Some(known) = self.group.record(epoch) else { return Ok(()) };
         let mut record = local::Checkpoint {
             parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
@@ -57,8 +55,19 @@ impl Circle {
             operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
             depth: known.depth,
             entered_ms: known.entered_ms,
+            left_ms: known.left_ms,
+            apart: false,
+            recovery: Vec::new(),
         };
-        if let Some(checkpoint) = known.checkpoint {
+        if known.checkpoint.is_none() {
+            for unused in self.trees.remove(epoch) {
+                desk.remove(Key::new(Keyspace::Trees, scope, unused.as_bytes()));
+            }
+        } else if self.trees.of.contains_key(epoch) {
+            // It never changes, only what is noted beside it.
+            let stored = desk.store.read(&key)?.ok_or(EngineError::Damaged)?;
+            record.state = local::Checkpoint::decode(stored.as_slice())?.state;
+        } else if let Some(checkpoint) = known.checkpoint {
             let parts = checkpoint.to_parts()?;
             record.state = parts.state.to_vec();
             let new = self.trees.add(*epoch, parts.blobs.iter().map(|(id, _)| *id).collect());
@@ -66,7 +75,7 @@ impl Circle {
                 desk.put(Key::new(Keyspace::Trees, scope, id.as_bytes()), blob);
             }
         }
-        desk.put(Key::new(Keyspace::Checkpoints, scope, epoch.as_bytes()), record.encode_to_vec());
+        desk.put(key, record.encode_to_vec());
         Ok(())
     }
 }

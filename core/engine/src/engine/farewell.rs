@@ -9,10 +9,10 @@
 //! that it says. So a device that is in all the same answers in kind, with what it knows.
 
 use super::*;
-use crate::Refusal;
 use crate::membership::{DeviceStanding, Operation};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::join_frame::Body as FrameBody;
+use crate::{OperationId, Refusal};
 
 /// The most operations in one farewell: the last ones.
 pub(crate) const FAREWELL_OPERATIONS_MAX: usize = 1_024;
@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    fn send_farewell(&mut self, device: DeviceId, circle: CircleId, operations: Vec<Vec<u8>>) {
+    pub(super) fn send_farewell(&mut self, device: DeviceId, circle: CircleId, operations: Vec<Vec<u8>>) {
         let farewell = proto::Farewell { circle: circle.as_bytes().to_vec(), operations };
         // It answers no invitation.
         self.send_join(device, InvitationId::from_bytes([0; 16]), 0, FrameBody::Farewell(farewell));
@@ -96,8 +96,14 @@ impl Circle {
         Some(self.last_operations(|operation| past.contains(&operation.id())))
     }
 
+    /// An operation and what it follows, for whoever it put out.
+    pub(super) fn operations_up_to(&self, head: OperationId) -> Vec<Vec<u8>> {
+        let past = self.log.ancestors(&[head]).unwrap_or_default();
+        self.last_operations(|operation| past.contains(&operation.id()))
+    }
+
     /// As many of the last operations of these as fit a farewell, parents first.
-    fn last_operations(&self, of: impl Fn(&Operation) -> bool) -> Vec<Vec<u8>> {
+    pub(super) fn last_operations(&self, of: impl Fn(&Operation) -> bool) -> Vec<Vec<u8>> {
         let mut operations: Vec<Vec<u8>> =
             self.log.operations().filter(|operation| of(operation)).map(Operation::encode).collect();
         let mut bytes = 0;

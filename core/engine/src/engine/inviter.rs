@@ -1,6 +1,6 @@
 //! The side of an invitation that hands it out and answers who takes it up.
 
-use clave_crypto::{Domain, Handshake, Signature};
+use clave_crypto::{ContentKey, Domain, Handshake, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -53,6 +53,7 @@ impl Engine {
         if !space.log.membership().may(me, Right::Invite) {
             return Err(EngineError::MayNotInvite);
         }
+        space.refuse_apart()?;
         let space_name = space.log.membership().name.clone();
         // A newcomer's terminal shows it before there is a circle that says who named it so.
         let space_name = check_name(&space_name).unwrap_or_default().to_owned();
@@ -239,9 +240,12 @@ impl Engine {
             let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
             let newcomer = PersonEntry { invitation: Some(id), ..newcomer };
             let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
+            let is_known = circle.log.membership().devices.contains_key(&peer);
             let action = Action::AddPerson { newcomer, role: Role::Member };
             circle.act(action, &mut self.desk).map_err(|error| match error {
-                EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::AlreadyMember,
+                EngineError::NotAllowed(Reason::AlreadyThere) if is_known => JoinError::AlreadyMember,
+                EngineError::NotAllowed(Reason::AlreadyThere) => JoinError::PersonThere,
+                EngineError::Rejoining => JoinError::Busy,
                 _ => JoinError::NotAllowed,
             })?;
             record.used_by = peer.as_bytes().to_vec();
@@ -274,14 +278,17 @@ impl Engine {
                 welcome
             }
         };
+        let key = |(epoch, key): (EpochId, &ContentKey)| proto::EpochKey {
+            epoch: epoch.as_bytes().to_vec(),
+            key: key.as_bytes().to_vec(),
+        };
+        let person = circle.log.membership().devices.get(&device).map(|device| device.person);
+        let is_own = person.is_some() && person == self.identity.person();
         Ok(proto::Accepted {
             signature: Vec::new(),
             operations: circle.log.operations().map(Operation::encode).collect(),
             welcome,
-            keys: circle
-                .history()
-                .map(|(epoch, key)| proto::EpochKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
-                .collect(),
+            keys: if is_own { circle.own_history().map(key).collect() } else { circle.history().map(key).collect() },
         })
     }
 

@@ -59,10 +59,16 @@ pub enum JoinError {
     /// The inviter failed at its side, for example because its disk is full.
     #[error("the inviter's device could not complete the invitation: try again in a while")]
     Busy = 9,
+    /// The person is in that space, with other devices than the one that asks.
+    #[error(
+        "you are in that space already, with another device: link this one from there. If that device is lost, restore \
+         from an export of your account, or have an admin remove you first"
+    )]
+    PersonThere = 10,
 }
 
 impl JoinError {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Unknown,
         Self::Used,
         Self::Expired,
@@ -72,6 +78,7 @@ impl JoinError {
         Self::Protocol,
         Self::AlreadyMember,
         Self::Busy,
+        Self::PersonThere,
     ];
 
     pub(crate) fn from_number(number: u32) -> Self {
@@ -186,6 +193,9 @@ impl Engine {
         if let FrameBody::Farewell(farewell) = &body {
             return self.take_farewell(peer, farewell);
         }
+        if let FrameBody::Recovery(recovery) = body {
+            return self.take_recovery(peer, recovery);
+        }
         if self.joins.asking.get(&id).is_some_and(|asking| asking.link.inviter == peer) {
             return self.take_answer(peer, id, attempt, body);
         }
@@ -196,7 +206,7 @@ impl Engine {
             FrameBody::Handshake(message) => self.answer_handshake(peer, id, attempt, &message),
             FrameBody::Finish(message) => self.finish_handshake(peer, id, attempt, &message),
             FrameBody::Sealed(sealed) => self.answer_sealed(peer, id, attempt, &sealed),
-            FrameBody::Refused(_) | FrameBody::Farewell(_) => Err(Refusal::Unexpected),
+            FrameBody::Refused(_) | FrameBody::Farewell(_) | FrameBody::Recovery(_) => Err(Refusal::Unexpected),
         }
     }
 

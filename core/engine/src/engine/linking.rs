@@ -11,7 +11,7 @@ use super::inviter::check_entry;
 use super::join::{Answering, Door};
 use super::pieces::Talk;
 use super::*;
-use crate::identity::check_name;
+use crate::identity::{check_name, write_certificate};
 use crate::link_code::LinkCode;
 use crate::membership::Action;
 use crate::proto::invitation as proto;
@@ -201,6 +201,7 @@ impl Engine {
             person_seed,
             person_name: self.identity.person_name().to_owned(),
             circles: circles.into_iter().map(|circle| circle.id.as_bytes().to_vec()).collect(),
+            recovery: self.identity.recovery().map(write_certificate).unwrap_or_default(),
         };
         say(talk, LinkAnswer::Granted(granted));
         Door::Link(LinkStage::Serving)

@@ -62,6 +62,10 @@ pub(super) struct Peer {
     pub(super) bidden: BTreeSet<CircleId>,
     /// The circles of which it told this device so, falsely, and was answered.
     pub(super) contradicted: BTreeSet<CircleId>,
+    /// The circles to which this device asked it to be let back in: when it may ask again, and how often it did.
+    pub(super) asked_to_return: BTreeMap<CircleId, (u64, u32)>,
+    /// The circles to which it asked to be let back in, and how often.
+    pub(super) asks_to_return: BTreeMap<CircleId, u32>,
 }
 
 impl Peer {
@@ -148,6 +152,8 @@ impl Engine {
                         retry_at_ms: link.retry_at_ms,
                         chunks: std::mem::take(&mut link.chunks),
                         bulk_in_flight: link.bulk_in_flight,
+                        asked_to_return: std::mem::take(&mut link.asked_to_return),
+                        asks_to_return: std::mem::take(&mut link.asks_to_return),
                         ..Peer::default()
                     };
                     link.retry_later(now_ms);
@@ -398,7 +404,19 @@ impl Engine {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
             let (bidden, contradicted) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.contradicted));
-            *link = Peer { ready: true, unread, bulk_in_flight, told, bidden, contradicted, ..Peer::default() };
+            let asks_to_return = std::mem::take(&mut link.asks_to_return);
+            let asked_to_return = std::mem::take(&mut link.asked_to_return);
+            *link = Peer {
+                ready: true,
+                unread,
+                bulk_in_flight,
+                told,
+                bidden,
+                contradicted,
+                asked_to_return,
+                asks_to_return,
+                ..Peer::default()
+            };
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");

@@ -11,7 +11,7 @@ use super::join::ANSWER_MS_MAX;
 use super::linking::link_prologue;
 use super::pieces::{ANSWER_BYTES_MAX, Piece, Talk};
 use super::*;
-use crate::identity::check_name;
+use crate::identity::{check_name, read_certificate};
 use crate::link_code::LinkCode;
 use crate::proto::invitation as proto;
 use crate::proto::invitation::join_frame::Body as FrameBody;
@@ -313,7 +313,11 @@ impl Engine {
             Some(mine) => (mine == person.id()).then_some(())?,
             None => {
                 let id = person.id();
-                self.identity.adopt(person, name);
+                let recovery = match granted.recovery.is_empty() {
+                    true => None,
+                    false => Some(read_certificate(&granted.recovery).filter(|own| own.verify(id).is_ok())?),
+                };
+                self.identity.adopt(person, name, recovery);
                 for (key, value) in self.identity.to_batch().writes {
                     self.desk.put(key, value.unwrap_or_default());
                 }

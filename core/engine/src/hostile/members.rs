@@ -144,8 +144,12 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys =
-        Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new(), given: Vec::new() });
+    let keys = Body::Keys(proto::KeyBundle {
+        keys: keys.map(key).collect(),
+        operations: Vec::new(),
+        given: Vec::new(),
+        log: Vec::new(),
+    });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
@@ -275,7 +279,7 @@ fn direct_to(rig: &Rig, who: usize, circle: CircleId, recipient: usize) -> usize
 fn plea(rig: &mut Rig, from: usize, tags: Vec<Vec<u8>>) -> proto::Plea {
     let key = DeviceKey::from_seed(rig.devices[from].key.seed().clone());
     let key_package = Mls.key_package(&key, false, &mut rig.entropy).public;
-    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package }
+    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package, operations: Vec::new() }
 }
 
 #[test]
@@ -377,7 +381,7 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
     let of = |operations| {
         let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
-        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new() })
+        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new(), log: Vec::new() })
     };
     let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();
     let entry = rig.seal_direct(BOB, ALICE, circle, of(vec![vec![8; 32]]));

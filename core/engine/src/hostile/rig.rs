@@ -420,7 +420,8 @@ impl Rig {
     pub(super) fn post(&mut self, who: usize, circle: CircleId, text: &str) {
         let (id, now_ms) = ([self.entropy.bytes::<16>(), [0; 16]].concat(), self.now_ms);
         let id: [u8; 6] = *id.first_chunk().expect("it is longer");
-        let edit = self.devices[who].engine.edit(circle, chat(circle), DocumentKind::Timeline, now_ms, |doc, _| {
+        let segment = self.devices[who].engine.segment(circle, 0, now_ms).expect("a member");
+        let edit = self.devices[who].engine.edit(circle, segment, DocumentKind::Timeline, now_ms, |doc, _| {
             doc.timeline()?.post(now_ms, id, &Draft::text(text))?;
             Ok(())
         });
@@ -429,9 +430,16 @@ impl Rig {
     }
 
     pub(super) fn messages(&mut self, who: usize, circle: CircleId) -> Vec<String> {
-        let document = self.devices[who].engine.document(circle, chat(circle), DocumentKind::Timeline);
-        let timeline = document.expect("a member may read").timeline().expect("it is a timeline");
-        timeline.newest(usize::MAX).into_iter().map(|message| message.body).collect()
+        let engine = &mut self.devices[who].engine;
+        let mut messages = Vec::new();
+        for document in engine.documents(circle).expect("a member may read") {
+            if document.kind == DocumentKind::Timeline {
+                let document = engine.document(circle, document.id, document.kind).expect("a member may read");
+                messages.extend(document.timeline().expect("it is a timeline").newest(usize::MAX));
+            }
+        }
+        messages.sort_by_key(|message| message.id);
+        messages.into_iter().map(|message| message.body).collect()
     }
 
     /// Everybody posts, and everybody reads it.
