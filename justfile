@@ -138,6 +138,11 @@ mdns:
         echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
     fi
 
+# Two admins on two sides of a network that falls apart, as five real processes: what each sees (docs/by-hand.md).
+partition:
+    cargo build -p clave-cli
+    scripts/partition.sh "$CARGO_TARGET_DIR/debug/clave"
+
 # Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
 sync-locks:
     for own in fuzz bench; do cp Cargo.lock $own/Cargo.lock; (cd $own && cargo metadata --format-version 1 > /dev/null); done

@@ -41,7 +41,7 @@ pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(
 
 /// Makes this a further device of the person who shows the code.
 async fn link(place: &Place, init: &Init, code: &str, screen: &Screen) -> Result<(), Failure> {
-    let code: LinkCode = code.parse().map_err(|error| clave::Error::Link(error))?;
+    let code: LinkCode = code.parse().map_err(clave::Error::Link)?;
     let code = if init.at.is_empty() { code } else { code.at(init.at.clone()) };
     let device = answer(init.device.clone(), "What you call this device", host_name())?;
     let unlock = unlock(init, screen)?;

@@ -174,9 +174,10 @@ pub(super) fn kept(changes: usize, documents: usize) -> String {
     match (changes, documents) {
         (0, _) => "There is nothing to take over.".to_owned(),
         (changes, documents) => format!(
-            "{changes} {} in {documents} {} shown to everybody again, on your word.",
+            "{changes} {} in {documents} {} {} shown to everybody again, on your word.",
             if changes == 1 { "change" } else { "changes" },
-            if documents == 1 { "document is" } else { "documents are" }
+            if documents == 1 { "document" } else { "documents" },
+            if changes == 1 { "is" } else { "are" }
         ),
     }
 }

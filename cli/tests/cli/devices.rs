@@ -55,6 +55,11 @@ fn a_second_device_reads_everything_and_is_out_when_revoked() {
     assert_eq!((failed.exit, failed.reason.as_str()), (4, "removed"));
     assert!(failed.words.starts_with("This device was taken out of “Café 四月” by Zoë ("), "{}", failed.words);
     bob.ok(&["wait", "--rotated"]);
+    let said = bob.ok(&["access"]);
+    assert!(
+        said.lines().any(|line| line.contains("Zoë") && line.contains("手机二") && line.contains("reads nothing new")),
+        "{said}"
+    );
     bob.ok(&["chat", "send", "without the phone"]);
     zoe.ok(&["wait", "--messages", "3"]);
     assert!(!phone.ok(&["chat", "history"]).contains("without the phone"));
