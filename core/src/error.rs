@@ -1,8 +1,10 @@
 //! What an application can be told went wrong.
 
 use clave_engine::crdt::CrdtError;
-use clave_engine::crypto::CryptoError;
-use clave_engine::{EngineError, JoinError, LinkError, LinkingError, NameError, ReadError, Refusal, SealError};
+use clave_engine::crypto::{CryptoError, PhraseError};
+use clave_engine::{
+    AccountError, EngineError, JoinError, LinkError, LinkingError, NameError, ReadError, Refusal, SealError,
+};
 use clave_transport::{AddressError, TransportError};
 
 use crate::StoreError;
@@ -62,6 +64,12 @@ pub enum Error {
     /// What arrived is not what was meant.
     #[error("the file's content is damaged and was not written: {0}")]
     Content(Refusal),
+    /// An export of an account cannot be read.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// What was typed is not a recovery phrase.
+    #[error(transparent)]
+    Phrase(#[from] PhraseError),
     /// It was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -79,7 +87,7 @@ impl Error {
             Self::Unreachable(_) | Self::NotFound(_) => true,
             Self::Join(error) => *error == JoinError::Busy,
             Self::Linking(error) => *error == LinkingError::Busy,
-            Self::Engine(error) => matches!(error, EngineError::WriteFailed),
+            Self::Engine(error) => matches!(error, EngineError::WriteFailed | EngineError::Rejoining),
             _ => false,
         }
     }
@@ -106,6 +114,8 @@ impl Error {
             Self::NotFound(_) => "not_found",
             Self::File { .. } => "file",
             Self::Content(_) => "content",
+            Self::Account(error) => account_code(*error),
+            Self::Phrase(_) => "recovery.phrase",
             Self::Cancelled => "cancelled",
             Self::Stopped => "stopped",
         }
@@ -133,6 +143,16 @@ fn store_code(error: &StoreError) -> &'static str {
     }
 }
 
+fn account_code(error: AccountError) -> &'static str {
+    match error {
+        AccountError::NotAnExport => "recovery.not_an_export",
+        AccountError::TooNew(_) => "recovery.too_new",
+        AccountError::OtherPhrase => "recovery.other_phrase",
+        AccountError::CutShort => "recovery.cut_short",
+        _ => "recovery.damaged",
+    }
+}
+
 fn join_code(error: JoinError) -> &'static str {
     match error {
         JoinError::Unknown => "invitation.unknown",
@@ -143,6 +163,7 @@ fn join_code(error: JoinError) -> &'static str {
         JoinError::NotAllowed => "invitation.not_allowed",
         JoinError::AlreadyMember => "invitation.already_member",
         JoinError::Busy => "invitation.busy",
+        JoinError::PersonThere => "invitation.person_there",
         _ => "invitation.protocol",
     }
 }
@@ -179,6 +200,8 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Store(ReadError::Damaged) | EngineError::Damaged => "store.damaged",
         EngineError::Store(_) => "store.io",
         EngineError::WriteFailed => "store.write_failed",
+        EngineError::Rejoining => "recovery.rejoining",
+        EngineError::OtherPhrase => "recovery.other_phrase",
         _ => "internal",
     }
 }

@@ -47,6 +47,7 @@ mod drive;
 mod error;
 mod node;
 mod note;
+mod recovery;
 mod space;
 mod store;
 mod timeline;
@@ -55,16 +56,16 @@ mod verification;
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    Access, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError, Event, InvitationId,
-    InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError, OperationId, OwnDevice,
-    PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep,
-    VerifiedBy, check_name,
+    Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
+    Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError,
+    OperationId, OwnDevice, PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure,
+    VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
-    crypto::{CryptoError, DeviceId, PersonId, Sas},
+    crypto::{CryptoError, DeviceId, PersonId, PhraseError, RecoveryPhrase, Sas},
     membership::{AuditRecord, BadPolicy, BrokenChain, History, Policy, Reason, Role, Scope, Warrant, verify_chain},
 };
 pub use diff::ListDiff;
@@ -72,6 +73,7 @@ pub use drive::{Drive, Progress};
 pub use error::Error;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
+pub use recovery::AccountExported;
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 

@@ -23,7 +23,7 @@ pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input};
 pub use linking::{LINK_VALID, LinkProgress};
 pub use vault::Unlock;
-pub(crate) use vault::seed_entropy;
+pub(crate) use vault::{create as vault_of, seed_entropy};
 
 /// Events that a subscriber may be behind by; after that it is told that it missed some.
 const EVENTS_MAX: usize = 4_096;
@@ -49,19 +49,13 @@ struct Inner {
 }
 
 impl Node {
-    /// Creates the identity of a person with a first device, and opens it.
+    /// Creates the identity of a person with a first device, and opens it. Nobody sees the recovery phrase: see
+    /// [`create_with_phrase`](Self::create_with_phrase).
     ///
     /// # Errors
     /// [`Error::IdentityExists`], a name that cannot be used, or what the disk has to say.
     pub async fn create(config: NodeConfig, person_name: &str, device_name: &str) -> Result<Self, Error> {
-        let mut entropy = seed_entropy()?;
-        let identity = Identity::generate(person_name, device_name, &mut entropy)?;
-        let store = vault::create(&config)?;
-        if Identity::load(&*store)?.is_some() {
-            return Err(Error::IdentityExists);
-        }
-        store.write(vec![identity.to_batch()])?;
-        Self::start(config, identity, store).await
+        Ok(Self::create_with_phrase(config, person_name, device_name).await?.0)
     }
 
     /// Opens a device that was created before. Must be called inside a tokio runtime.
@@ -84,7 +78,7 @@ impl Node {
         vault::exists(directory)
     }
 
-    async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
+    pub(crate) async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
         let profile = OnceLock::new();
         if let Some(known) = profile_of(&identity) {
             let _ = profile.set(known);

@@ -1,6 +1,6 @@
 //! What a circle works with while it handles one input, and what it leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement};
@@ -132,6 +132,60 @@ impl View {
     }
 }
 
+impl View {
+    /// The suffixes of a scope, in order.
+    pub(crate) fn suffixes(&self, keyspace: Keyspace, scope: &[u8]) -> Result<BTreeSet<Vec<u8>>, ReadError> {
+        let mut suffixes = BTreeSet::new();
+        self.durable.scan_suffixes(keyspace, scope, &[], &mut |suffix| suffixes.insert(suffix.to_vec()))?;
+        for (key, (value, _)) in self.unwritten.range(Key::new(keyspace, scope, [])..) {
+            if key.keyspace != keyspace || key.scope != scope {
+                break;
+            }
+            match value {
+                Some(_) => suffixes.insert(key.suffix.clone()),
+                None => suffixes.remove(&key.suffix),
+            };
+        }
+        Ok(suffixes)
+    }
+
+    /// The records of a scope from a suffix on, in order, until they come to so many bytes; and where the next ones begin,
+    /// if there may be more.
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn page(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        bytes_max: usize,
+    ) -> Result<(BTreeMap<Vec<u8>, Vec<u8>>, Option<Vec<u8>>), ReadError> {
+        let (mut records, mut bytes, mut end) = (BTreeMap::new(), 0, None);
+        self.durable.scan(keyspace, scope, from, &mut |suffix, value| {
+            bytes += suffix.len() + value.len();
+            records.insert(suffix.to_vec(), value);
+            if bytes >= bytes_max {
+                end = Some(suffix.to_vec());
+            }
+            end.is_none()
+        })?;
+        for (key, (value, _)) in self.unwritten.range(Key::new(keyspace, scope, from)..) {
+            let beyond = end.as_ref().is_some_and(|end| key.suffix > *end);
+            if key.keyspace != keyspace || key.scope != scope || beyond {
+                break;
+            }
+            match value {
+                Some(value) => records.insert(key.suffix.clone(), value.clone()),
+                None => records.remove(&key.suffix),
+            };
+        }
+        let next = end.map(|mut end| {
+            end.push(0);
+            end
+        });
+        Ok((records, next))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -183,6 +237,39 @@ mod tests {
         ) -> Result<(), ReadError> {
             self.scan(keyspace, scope, from, &mut |suffix, _| visit(suffix))
         }
+    }
+
+    #[test]
+    fn pages_hold_what_is_durable_and_what_is_on_its_way_once_each() {
+        let memory = Arc::new(Memory::default());
+        let mut view = View::new(memory.clone());
+        let key = |n: u8| Key::new(Keyspace::Documents, [1], [n]);
+        for n in [1, 2, 4, 5, 7] {
+            memory.write(&Batch { writes: vec![(key(n), Some(vec![n; 10]))] });
+        }
+        view.overlay(key(2), None);
+        view.overlay(key(3), Some(vec![3]));
+        view.overlay(key(5), Some(vec![50]));
+        view.overlay(key(9), Some(vec![9]));
+        view.overlay(Key::new(Keyspace::Documents, [2], [0]), Some(vec![1]));
+        let whole = view.all(Keyspace::Documents, &[1]).expect("memory can be read");
+        for bytes_max in [1, 12, 25, 1_000] {
+            let (mut all, mut from, mut pages) = (BTreeMap::new(), Vec::new(), 0);
+            loop {
+                let page = view.page(Keyspace::Documents, &[1], &from, bytes_max).expect("memory can be read");
+                all.extend(page.0);
+                pages += 1;
+                match page.1 {
+                    Some(next) => from = next,
+                    None => break,
+                }
+            }
+            assert_eq!(all, whole, "{bytes_max}");
+            assert_eq!(pages > 1, bytes_max < 1_000);
+        }
+        let suffixes = view.suffixes(Keyspace::Documents, &[1]).expect("memory can be read");
+        assert!(suffixes.iter().eq(whole.keys()));
+        assert_eq!(whole.into_keys().flatten().collect::<Vec<_>>(), [1, 3, 4, 5, 7, 9]);
     }
 
     #[test]

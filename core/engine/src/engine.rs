@@ -14,6 +14,7 @@ use crate::{
 
 mod circles;
 mod commands;
+mod export;
 pub(crate) mod farewell;
 pub(crate) mod fetch;
 mod inviter;
@@ -32,6 +33,7 @@ mod wants;
 
 pub use circles::CircleInfo;
 pub use commands::CircleStatus;
+pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;

@@ -30,6 +30,9 @@ pub enum EngineError {
          online while one of them is, and try again"
     )]
     Rejoining,
+    /// Others can let this device in.
+    #[error("others are in this space, and let this device in once it meets one of them: get online while they are")]
+    NotAlone,
     /// The phrase is a recovery phrase, of somebody else.
     #[error("this is another person's recovery phrase: type the one that was shown when this identity was made")]
     OtherPhrase,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use clave_crdt::DocumentKind;
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey, RecoveryPhrase};
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -19,8 +19,8 @@ use crate::membership::{
 };
 use crate::proto::{entry, file, frame, invitation, local};
 use crate::{
-    CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Keyspace, LinkCode, LinkingError, OperationId,
-    seal_content,
+    AccountHead, AccountWriter, CircleId, DocumentId, Identity, InvitationId, InviteLink, JoinError, Key, Keyspace,
+    LinkCode, LinkingError, OperationId, seal_content,
 };
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -178,6 +178,14 @@ fn joins(made: &mut Made) {
             "join.farewell",
             Body::Farewell(invitation::Farewell { circle: vec![4; 32], operations: vec![vec![5; 3], vec![6; 3]] }),
         ),
+        (
+            "join.recovery",
+            Body::Recovery(invitation::Recovery {
+                circle: vec![4; 32],
+                envelope: vec![5; 3],
+                operations: vec![vec![6; 3], vec![7; 3]],
+            }),
+        ),
     ] {
         let frame = invitation::JoinFrame { invitation: vec![9; 16], attempt: 0x0102_0304, body: Some(body) };
         made.message(name, &frame);
@@ -329,7 +337,24 @@ fn files(made: &mut Made) {
     made.bytes("file.manifest-key", &sealed.manifest_key);
 }
 
+/// A whole export, byte for byte: head, one chunk, end.
+fn account(made: &mut Made) {
+    let phrase = RecoveryPhrase::generate(&mut entropy());
+    let head = AccountHead {
+        person: phrase.person_key().id(),
+        person_name: "Alice".to_owned(),
+        device: DeviceId::from_bytes([1; 32]),
+        device_name: "phone".to_owned(),
+        made_ms: 1_790_000_000_000,
+        with_files: true,
+    };
+    let mut writer = AccountWriter::new(Vec::new(), &phrase, &head, entropy()).expect("memory takes it");
+    writer.add((Key::new(Keyspace::Entries, [2; 32], [3; 32]), vec![4; 5])).expect("memory takes it");
+    made.bytes("account.file", &writer.finish().expect("memory takes it").1);
+}
+
 fn records(made: &mut Made) {
+    account(made);
     made.message(
         "local.checkpoint",
         &local::Checkpoint {
@@ -344,6 +369,8 @@ fn records(made: &mut Made) {
             cites: vec![vec![5; 32]],
         },
     );
+    let apart = local::Checkpoint { depth: 4, apart: true, recovery: vec![5; 32], ..Default::default() };
+    made.message("local.checkpoint-apart", &apart);
     let under = vec![vec![3; 16]];
     let operations = vec![vec![4; 32]];
     let key = local::ContentKey {

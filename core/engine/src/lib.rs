@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 #[doc(hidden)]
 pub mod benching;
 mod circle;
@@ -37,6 +38,9 @@ mod proto;
 mod refusal;
 mod store;
 
+pub use account::{
+    ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
+};
 pub use circle::{
     CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
     PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, SILENT_EPOCHS_MAX, SetAsideChange, WELCOME_LEAD_MAX,
@@ -44,9 +48,9 @@ pub use circle::{
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    Access, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event, FRAME_BYTES_MAX,
-    FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, OwnDevice, PersonAccess, Reading,
-    VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
+    Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event,
+    FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, OwnDevice,
+    PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

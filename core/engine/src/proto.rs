@@ -16,3 +16,6 @@ pub(crate) mod invitation {
 pub(crate) mod local {
     include!(concat!(env!("OUT_DIR"), "/clave.local.v1.rs"));
 }
+pub(crate) mod account {
+    include!(concat!(env!("OUT_DIR"), "/clave.account.v1.rs"));
+}

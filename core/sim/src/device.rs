@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use clave_engine::crdt::{ChangeHash, DocumentKind};
-use clave_engine::crypto::{DeviceId, Entropy, PersonId};
+use clave_engine::crypto::{DeviceId, Entropy, PersonId, RecoveryPhrase};
 use clave_engine::{Batch, CircleId, DocumentId, Engine, Event, Identity, IoId, RefusalCounts};
 
 use crate::{Agreement, Disk};
@@ -68,22 +68,31 @@ pub struct Device {
     pub(crate) permitted: BTreeSet<DeviceId>,
     pub(crate) tick_at_ms: Option<u64>,
     pub(crate) past_refusals: RefusalCounts,
+    /// What its person has on paper.
+    pub(crate) phrase: RecoveryPhrase,
 }
 
 impl Device {
     pub(crate) fn new(name: &str, skew_ms: i64, entropy: &mut Entropy) -> Self {
-        let identity = Identity::generate(name, &format!("{name}'s device"), entropy).expect("a plain name");
-        let person = identity.person().expect("it has one from the start");
-        Self::born(name, identity, person, skew_ms)
+        let phrase = RecoveryPhrase::generate(entropy);
+        let identity = Identity::of_phrase(&phrase, name, &format!("{name}'s device"), entropy).expect("a plain name");
+        Self::of(name, &identity, phrase, skew_ms)
     }
 
     /// A device that is about to be linked to `person`.
     pub(crate) fn provisional(name: &str, person: PersonId, entropy: &mut Entropy) -> Self {
         let identity = Identity::provisional(name, entropy).expect("a plain name");
-        Self::born(name, identity, person, 0)
+        // It has no paper of its own: nobody looks at this one.
+        Self::born(name, &identity, person, RecoveryPhrase::generate(entropy), 0)
     }
 
-    fn born(name: &str, identity: Identity, person: PersonId, skew_ms: i64) -> Self {
+    /// A device of that identity, with an empty disk.
+    pub(crate) fn of(name: &str, identity: &Identity, phrase: RecoveryPhrase, skew_ms: i64) -> Self {
+        let person = identity.person().expect("it has one from the start");
+        Self::born(name, identity, person, phrase, skew_ms)
+    }
+
+    fn born(name: &str, identity: &Identity, person: PersonId, phrase: RecoveryPhrase, skew_ms: i64) -> Self {
         let disk = Arc::new(Disk::default());
         disk.write(&identity.to_batch());
         Self {
@@ -108,6 +117,7 @@ impl Device {
             permitted: BTreeSet::new(),
             tick_at_ms: None,
             past_refusals: BTreeMap::new(),
+            phrase,
         }
     }
 

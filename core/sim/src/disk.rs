@@ -26,6 +26,11 @@ impl Disk {
         }
     }
 
+    /// Puts all that another disk holds on this one.
+    pub fn copy_from(&self, other: &Self) {
+        self.records().extend(other.records().clone());
+    }
+
     /// The suffixes of a scope, in order.
     #[must_use]
     pub fn suffixes(&self, keyspace: Keyspace, scope: &[u8]) -> Vec<Vec<u8>> {

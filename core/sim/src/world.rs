@@ -13,6 +13,7 @@ mod hostile;
 mod network;
 mod papers;
 pub(crate) mod people;
+mod recovery;
 mod strays;
 
 pub use hostile::Attack;
@@ -161,8 +162,13 @@ impl World {
     /// A new device whose clock is wrong by so many milliseconds.
     pub fn add_with_clock(&mut self, name: &str, skew_ms: i64) -> Who {
         let mut entropy = Entropy::from_seed(self.random.seed());
+        self.take_in(Device::new(name, skew_ms, &mut entropy))
+    }
+
+    /// Turns a new device on.
+    fn take_in(&mut self, device: Device) -> Who {
         let who = Who(self.devices.len());
-        self.devices.push(Device::new(name, skew_ms, &mut entropy));
+        self.devices.push(device);
         self.islands.push(0);
         self.open(who);
         who

@@ -22,7 +22,7 @@ pub enum Unlock {
 const VAULT_FILE: &str = "vault";
 
 /// Makes the vault of a new directory, or opens the one that is there.
-pub(super) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
+pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     if exists(&config.directory) {
         return open(config);
     }

@@ -44,6 +44,33 @@ impl Circle {
         Ok(())
     }
 
+    /// Judges what an export left waiting that nothing is missing for.
+    pub(crate) fn judge_waiting(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        let queue = self.unlocked(desk)?;
+        self.settle(desk.me(), queue, desk)
+    }
+
+    /// Founds the group once more, with this device alone, and revokes the person's other devices.
+    pub(crate) fn begin_anew(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        let me = desk.me();
+        if !self.group.is_apart() {
+            return Ok(());
+        }
+        let membership = self.log.membership();
+        let person = membership.devices.get(&me).ok_or(EngineError::NoSuchCircle)?.person;
+        if membership.people.len() > 1 {
+            return Err(EngineError::NotAlone);
+        }
+        let others: Vec<DeviceId> = membership.people[&person].devices.iter().copied().filter(|id| *id != me).collect();
+        let checkpoint = desk.agreement.create(&desk.device, self.id.as_bytes(), &mut desk.entropy);
+        let cites = self.log.heads();
+        self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites }, desk)?;
+        for device in others {
+            self.act(Action::revoke_device(device), desk)?;
+        }
+        Ok(())
+    }
+
     /// The entry by which this device asks to be let in, as long as it is to ask.
     pub(crate) fn recovery_envelope(&self, desk: &Desk) -> Result<Option<Vec<u8>>, EngineError> {
         match &self.recovery {

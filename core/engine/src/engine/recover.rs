@@ -35,6 +35,7 @@ impl Engine {
         self.identity.check_phrase(phrase)?;
         let (person, me, key) = (phrase.person_key().id(), self.desk.me(), phrase.recovery_key());
         for (id, circle) in &mut self.circles {
+            circle.judge_waiting(&mut self.desk)?;
             let is_in = circle.log.membership().people.get(&person).is_some_and(|known| known.recovery.is_some());
             if !circle.lacks_recovery() || !is_in {
                 continue;
@@ -53,6 +54,19 @@ impl Engine {
         }
         self.finish();
         Ok(())
+    }
+
+    /// Command: makes a circle that this device stands apart from its own again, when nobody is left who could let it in: the
+    /// person is alone there, and their other devices are lost. Those are revoked.
+    ///
+    /// # Errors
+    /// [`EngineError::NotAlone`] if there are other people, who can let it in; or as [`act`](Self::act).
+    pub fn begin_anew(&mut self, circle: CircleId, now_ms: u64) -> Result<(), EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let done = circle.begin_anew(desk);
+        self.finish();
+        done
     }
 
     /// The circles that this device was restored to and is not in yet.

@@ -147,7 +147,8 @@ impl World {
             role: if role == Role::Member { Role::Admin } else { Role::Member },
             keep_heads: Vec::new(),
         });
-        let sign = |device: usize, action| Operation::sign(&author.devices[device], parents.clone(), self.now_ms, action);
+        let sign =
+            |device: usize, action| Operation::sign(&author.devices[device], parents.clone(), self.now_ms, action);
         let second = other.filter(|_| twice).map(|action| sign((device + 1) % DEVICES, action));
         let operations = [sign(device, action)].into_iter().chain(second);
         let operations: Vec<Operation> = operations.collect();

@@ -1,0 +1,69 @@
+//! Exports, and devices that are restored from them.
+
+use clave_engine::crypto::{DeviceId, Entropy, RecoveryPhrase};
+use clave_engine::{AccountReader, AccountWriter, Batch, Engine, Identity};
+
+use super::World;
+use crate::{Device, Who};
+
+impl World {
+    /// What the person of a device has on paper.
+    #[must_use]
+    pub fn phrase(&self, who: Who) -> RecoveryPhrase {
+        RecoveryPhrase::parse(&self.device(who).phrase.words()).expect("these are the words of a phrase")
+    }
+
+    /// Makes an export of a device's account; `between` is what happens between two pieces of it.
+    pub fn export(&mut self, who: Who, mut between: impl FnMut(&mut Self)) -> Vec<u8> {
+        let phrase = self.phrase(who);
+        let entropy = Entropy::from_seed(self.random.seed());
+        let (head, mut export) =
+            self.input(who, |engine, now| engine.begin_export(true, now)).expect("the device has a person");
+        let mut writer = AccountWriter::new(Vec::new(), &phrase, &head, entropy).expect("memory takes it");
+        while let Some(records) = self.engine(who).export_more(&mut export).expect("the disk can be read") {
+            records.into_iter().for_each(|record| writer.add(record).expect("memory takes it"));
+            between(self);
+        }
+        writer.finish().expect("memory takes it").1
+    }
+
+    /// A new device of whoever has that phrase, restored from an export. Nobody else knows of it yet.
+    ///
+    /// # Panics
+    /// If the export is not of this phrase or is damaged.
+    pub fn restore(&mut self, name: &str, export: &[u8], phrase: &RecoveryPhrase) -> Who {
+        let mut entropy = Entropy::from_seed(self.random.seed());
+        let mut reader = AccountReader::open(export, phrase).expect("it is of this phrase");
+        let person_name = reader.head().person_name.clone();
+        let identity = Identity::of_phrase(phrase, &person_name, name, &mut entropy).expect("plain names");
+        let words = RecoveryPhrase::parse(&phrase.words()).expect("these are the words of a phrase");
+        let device = Device::of(name, &identity, words, 0);
+        while let Some(records) = reader.next_records().expect("it is whole") {
+            let writes = records.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            device.disk.write(&Batch { writes });
+        }
+        let who = self.take_in(device);
+        self.input(who, |engine, now| engine.recover(phrase, now)).expect("it is their phrase");
+        who
+    }
+
+    /// Turns on a device that somebody made of another's disk and of whatever identity they could.
+    pub fn restore_disk(&mut self, name: &str, of: Who, identity: &Identity) -> Who {
+        let phrase = RecoveryPhrase::generate(&mut Entropy::from_seed(self.random.seed()));
+        let device = Device::of(name, identity, phrase, 0);
+        device.disk.copy_from(&self.device(of).disk);
+        device.disk.write(&identity.to_batch());
+        self.take_in(device)
+    }
+
+    /// Whether a device waits to be let in anywhere.
+    pub fn is_rejoining(&mut self, who: Who) -> bool {
+        let engine: &mut Engine = self.engine(who);
+        engine.rejoining().next().is_some()
+    }
+
+    /// Whether a circle's log, as somebody has it, has a device in.
+    pub fn has_device(&mut self, who: Who, circle: clave_engine::CircleId, device: DeviceId) -> bool {
+        self.engine(who).membership(circle).is_ok_and(|membership| membership.devices.contains_key(&device))
+    }
+}
