@@ -27,12 +27,15 @@ fn depth(rig: &Rig, who: usize, circle: CircleId) -> u64 {
 fn the_secrets_of_an_epoch_go_once_everybody_is_past_it() {
     let (mut rig, circle) = Rig::pair();
     let deep = usize::try_from(crate::CHECKPOINTS_DEEP).expect("it is small");
+    rig.disconnect(ALICE, BOB);
     for _ in 0..deep + 10 {
         rig.renew(ALICE, circle);
     }
     rig.settle();
-    // Bob did not say that he followed.
+    // Bob does not follow yet.
     assert!(checkpoints(&rig, ALICE, circle).0 > deep + 10);
+    rig.connect(ALICE, BOB);
+    rig.settle();
     rig.honest_exchange(circle);
     for who in [ALICE, BOB] {
         let (kept, all) = checkpoints(&rig, who, circle);
