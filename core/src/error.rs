@@ -201,6 +201,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Store(_) => "store.io",
         EngineError::WriteFailed => "store.write_failed",
         EngineError::Rejoining => "recovery.rejoining",
+        EngineError::NotAlone => "recovery.not_alone",
         EngineError::OtherPhrase => "recovery.other_phrase",
         _ => "internal",
     }

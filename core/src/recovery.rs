@@ -156,6 +156,15 @@ impl Node {
         .await
     }
 
+    /// Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in:
+    /// the person is alone there, and their other devices are lost. Those are revoked.
+    ///
+    /// # Errors
+    /// [`EngineError::NotAlone`](crate::EngineError::NotAlone) if there are other people: they let it in.
+    pub async fn begin_anew(&self, circle: CircleId) -> Result<(), Error> {
+        self.command(move |engine, now_ms| engine.begin_anew(circle, now_ms)).await
+    }
+
     /// The circles to which this device was restored and that have not let it in yet.
     ///
     /// # Errors

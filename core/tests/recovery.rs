@@ -155,7 +155,12 @@ async fn what_cannot_be_restored_says_why_and_leaves_nothing() {
         assert!(!Node::exists(&bare), "{why:?}");
     }
     let restored = restore(&phrase, &whole).await.expect("it is whole");
-    assert_eq!(restored.spaces().await.expect("it runs").len(), 1);
+    // There is nobody else in it who could let her in.
+    let spaces = restored.spaces().await.expect("it runs");
+    assert!(spaces[0].timeline().send("too early").await.is_err_and(|error| error.is_retryable()));
+    restored.begin_anew(spaces[0].id()).await.expect("she is alone there");
+    spaces[0].timeline().send("a new page").await.expect("it is hers again");
+    assert_eq!(bodies(&spaces[0]).await, ["a new page"]);
     restored.shutdown().await;
     drop(restored);
     assert!(matches!(restore(&phrase, &whole).await, Err(Error::IdentityExists)));

@@ -12,5 +12,6 @@ mod joins;
 mod linking;
 mod links;
 mod members;
+mod recoveries;
 mod retention;
 mod rig;

@@ -32,7 +32,7 @@ fn the_secrets_of_an_epoch_go_once_everybody_is_past_it() {
         rig.renew(ALICE, circle);
     }
     rig.settle();
-    // Bob does not follow yet.
+    // Bob cannot have said that he followed.
     assert!(checkpoints(&rig, ALICE, circle).0 > deep + 10);
     rig.connect(ALICE, BOB);
     rig.settle();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use clave_crdt::{DocumentKind, Draft};
 use clave_crypto::{
-    ContentKey, DeviceId, DeviceKey, Entropy, GroupKeyAgreement, KeyId, Mls, RosterChange, SealedSecret,
+    ContentKey, DeviceId, DeviceKey, Entropy, GroupKeyAgreement, KeyId, Mls, RecoveryPhrase, RosterChange, SealedSecret,
 };
 
 use crate::entry::{Body, Envelope};
@@ -142,6 +142,16 @@ impl Rig {
     pub(super) fn add_provisional(&mut self, name: &str) -> usize {
         let identity = Identity::provisional(name, &mut self.entropy).expect("a plain name");
         self.add(identity)
+    }
+
+    /// Makes a device, before it is in any space, that of the person of a phrase.
+    pub(super) fn give_phrase(&mut self, who: usize) -> RecoveryPhrase {
+        let phrase = RecoveryPhrase::generate(&mut self.entropy);
+        let identity = Identity::of_phrase(&phrase, "Bob", "phone", &mut self.entropy).expect("plain names");
+        self.add(identity);
+        // The new one takes the place of the one that was there.
+        self.devices.swap_remove(who);
+        phrase
     }
 
     fn add(&mut self, identity: Identity) -> usize {
