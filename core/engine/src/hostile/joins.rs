@@ -649,3 +649,19 @@ fn a_second_answer_does_not_replace_a_circle_one_is_in() {
     rig.settle();
     rig.honest_exchange(circle);
 }
+
+#[test]
+fn who_was_removed_returns_by_a_link_to_what_they_had() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    rig.post(CAROL, circle, "before");
+    let person = rig.devices[ALICE].engine.membership(circle).expect("a member").person_of(rig.devices[CAROL].id);
+    rig.act(ALICE, circle, crate::membership::Action::revoke_person(person.expect("a member")));
+    rig.settle();
+    let former = rig.entry_ids(CAROL, circle);
+    rig.invite(BOB, circle, CAROL);
+    rig.now_ms += 10_000;
+    rig.settle();
+    assert!(former.iter().all(|id| rig.entry_ids(CAROL, circle).contains(id)), "what it had is there");
+    assert!(rig.messages(CAROL, circle).contains(&"before".to_owned()));
+    rig.honest_exchange(circle);
+}
