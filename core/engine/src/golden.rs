@@ -95,7 +95,13 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
         (
             "entry.plea",
-            Body::Plea(entry::Plea { epoch: vec![1; 32], depth: 7, tags: vec![vec![2; 16]], key_package: vec![3; 3] }),
+            Body::Plea(entry::Plea {
+                epoch: vec![1; 32],
+                depth: 7,
+                tags: vec![vec![2; 16]],
+                key_package: vec![3; 3],
+                astray: true,
+            }),
         ),
         ("entry.acknowledge", Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] })),
     ]

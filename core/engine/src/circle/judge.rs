@@ -244,6 +244,12 @@ impl Circle {
             }
             return Ok(Verdict::Done);
         };
+        if author == desk.me() {
+            // Nobody can process a commit of their own. Where it led to was written down before anybody heard of it, so this
+            // device lost that: it went back to an older state of its disk.
+            self.pleas.went_astray(parent);
+            return Ok(Verdict::Done);
+        }
         let heads = cited(&commit.operations)?;
         if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none()) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
@@ -266,7 +272,9 @@ impl Circle {
         if processed.committer != author || processed.checkpoint.epoch != epoch {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
+        // Its author is one of the leaves, and so is whoever it adds. Nobody else may be left in either: what cites a removal
+        // carries it out.
+        let present = &processed.checkpoint.leaves;
         // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
         let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
             processed.removed.iter().copied().partition(|device| processed.added.contains(device));
@@ -275,7 +283,7 @@ impl Circle {
         if let Some(device) = self.awaits_leaving(&heads, &absent) {
             return Ok(Verdict::Wait(Awaits::Leaving(device)));
         }
-        if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
+        if told != renewed || !self.is_justified(&heads, present, absent.iter()) {
             return Err(Refusal::UnjustifiedCommit);
         }
         self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)

@@ -174,9 +174,28 @@ impl Circle {
     }
 
     /// Takes in what tells this device that it is out. Each operation counts by itself, as it does in an entry.
+    ///
+    /// What is news is put into an entry as well. Whoever said it may have told nobody else and be out by now; should this
+    /// device turn out to be in, what it writes follows these operations, and others must be able to get them.
     pub(crate) fn take_farewell(&mut self, operations: Vec<Operation>, desk: &mut Desk) -> Result<(), Refusal> {
-        let taken =
-            operations.into_iter().map(|operation| self.take_operation(operation, desk)).fold(Ok(()), Result::and);
+        let mut taken = Ok(());
+        let mut news = Vec::new();
+        for operation in operations {
+            let key = Key::new(Keyspace::Operations, self.id.as_bytes(), operation.id().as_bytes());
+            let is_known =
+                self.log.operation(&operation.id()).is_some() || desk.store.read(&key).is_ok_and(|it| it.is_some());
+            let bytes = operation.encode();
+            match self.take_operation(operation, desk) {
+                Ok(()) if !is_known => news.push(bytes),
+                Ok(()) => {}
+                refused => taken = taken.and(refused),
+            }
+        }
+        for bytes in news {
+            if let Err(error) = self.publish_under(self.group.head().epoch, Body::Operation(bytes), desk) {
+                tracing::error!(circle = %self.id.short(), %error, "an operation could not be passed on");
+            }
+        }
         let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
         if let Err(error) = settled {
             tracing::error!(circle = %self.id.short(), %error, "entries that waited for operations could not be judged");

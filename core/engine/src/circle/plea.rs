@@ -41,6 +41,11 @@ pub(super) struct Pleas {
     cursor: Option<KeyId>,
     /// Who said to be further than this device, on a line that it is not in.
     ahead: Option<DeviceId>,
+    /// The epochs from which commits of this device start that lead to where it is not: it lost its own state, and cannot
+    /// process its own commits.
+    astray: BTreeSet<EpochId>,
+    /// Since when something that was asked for came how often.
+    helped: Option<(u64, u32)>,
     /// The last plea of each member that is to be answered, once all that came with it was judged.
     asking: BTreeMap<DeviceId, proto::Plea>,
     /// Since when how many pleas of each member were answered.
@@ -57,9 +62,22 @@ impl Pleas {
         self.ahead = None;
     }
 
-    /// Something that was asked for came: whoever was asked in vain may have more by now.
-    pub(super) fn helped(&mut self) {
-        self.asked.clear();
+    /// Something that was asked for came: whoever was asked in vain may have more by now. Only so often, or whoever feeds
+    /// others one key after the other has all of them ask all the time.
+    pub(super) fn helped(&mut self, now_ms: u64) {
+        let (since_ms, count) = self.helped.get_or_insert((now_ms, 0));
+        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
+            (*since_ms, *count) = (now_ms, 0);
+        }
+        *count += 1;
+        if *count <= PLEA_ANSWERS_MAX {
+            self.asked.clear();
+        }
+    }
+
+    /// A commit of this device starts from that epoch, and where it leads is not here.
+    pub(super) fn went_astray(&mut self, parent: EpochId) {
+        self.astray.insert(parent);
     }
 
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
@@ -97,12 +115,13 @@ impl Circle {
         let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
         self.pleas.cursor = tags.last().copied();
         let head = self.group.head();
-        let (epoch, depth) = (head.epoch.as_bytes().to_vec(), head.depth);
+        let (head_epoch, depth) = (head.epoch, head.depth);
         let plea = proto::Plea {
-            epoch,
+            epoch: head_epoch.as_bytes().to_vec(),
             depth,
             tags: tags.iter().map(|tag| tag.as_bytes().to_vec()).collect(),
             key_package: self.plea_package(desk)?,
+            astray: self.pleas.astray.contains(&head_epoch),
         };
         match self.publish_direct(device, Body::Plea(plea), desk) {
             Err(EngineError::NoSuchDevice) => Ok(()),
@@ -205,7 +224,8 @@ impl Circle {
         }
         self.shut_out(desk)?;
         let head = self.group.head();
-        if self.group.line_of(head.epoch).any(|on_the_way| on_the_way == epoch) {
+        let is_left_behind = plea.astray && epoch != head.epoch;
+        if !is_left_behind && self.group.line_of(head.epoch).any(|on_the_way| on_the_way == epoch) {
             // It finds its way by the commits that all have.
             return Ok(());
         }
