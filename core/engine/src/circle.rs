@@ -262,6 +262,10 @@ impl Circle {
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
         self.refuse_apart()?;
+        if matches!(action, Action::Grant { expires_ms, .. } if expires_ms <= desk.now_ms) {
+            // The stay would end with this very command; in between, keys would be sealed for whose it is.
+            return Err(EngineError::DateHasPassed);
+        }
         self.keep_what_is_here(&mut action, desk)?;
         let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
@@ -337,15 +341,15 @@ impl Circle {
             return;
         }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
-        let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
-        if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
+        let is_waited_for = self.held.waits_for(&Awaits::Key(id));
+        if !is_waited_for && self.keys.held(&id).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
             return;
         }
         if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
             self.ratchet.stir();
-            if wanted {
-                self.pleas.helped();
+            if is_waited_for {
+                self.pleas.helped(desk.now_ms);
             }
         }
     }

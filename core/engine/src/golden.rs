@@ -102,6 +102,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 tags: vec![vec![2; 16]],
                 key_package: vec![3; 3],
                 operations: vec![vec![4; 32]],
+                astray: true,
             }),
         ),
         ("entry.acknowledge", Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] })),

@@ -325,6 +325,14 @@ impl Keyring {
         let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
         self.reach.borrow_mut().beyond(line, derived)
     }
+
+    /// The same, and the keys of the line that who has nothing but its head's key cannot find: somebody committed without
+    /// handing over the key before.
+    pub(crate) fn out_of_reach_of_head(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
+        let mut ids = self.out_of_reach(line);
+        ids.extend(self.reach.borrow().unlinked());
+        ids
+    }
 }
 
 /// Reads an epoch id from the wire or the store.

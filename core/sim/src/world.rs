@@ -478,6 +478,10 @@ impl World {
         self.trace.note(self.now_ms - BEGINNING_MS, what, bytes);
     }
 
+    pub(crate) fn explain(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.explain(self.now_ms - BEGINNING_MS, what);
+    }
+
     #[cfg(test)]
     pub(crate) fn rename_device(&mut self, who: Who, id: DeviceId) {
         self.devices[who.0].id = id;

@@ -258,6 +258,12 @@ impl Circle {
             }
             return Ok(Verdict::Done);
         };
+        if author == desk.me() {
+            // Nobody can process a commit of their own. Where it led to was written down before anybody heard of it, so this
+            // device lost that: it went back to an older state of its disk.
+            self.pleas.went_astray(parent);
+            return Ok(Verdict::Done);
+        }
         let heads = cited(&commit.operations)?;
         if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none() && !off(Rule::CommitWaits)) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
@@ -280,8 +286,12 @@ impl Circle {
         if (processed.committer != author || processed.checkpoint.epoch != epoch) && !off(Rule::CommitTrue) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let added = processed.added.iter().copied().filter(|_| !off(Rule::CommitAdds));
-        let present: Vec<DeviceId> = added.chain((!off(Rule::CommitterIn)).then_some(author)).collect();
+        // Its author is one of the leaves, and so is whoever it adds. Nobody else may be left in either: what cites a removal
+        // carries it out.
+        let is_checked = |device: &&DeviceId| {
+            !(off(Rule::CommitAdds) && processed.added.contains(device) || off(Rule::CommitterIn) && **device == author)
+        };
+        let present: Vec<DeviceId> = processed.checkpoint.leaves.iter().filter(is_checked).copied().collect();
         // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
         let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
             processed.removed.iter().copied().partition(|device| processed.added.contains(device));

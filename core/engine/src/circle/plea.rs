@@ -45,6 +45,11 @@ pub(super) struct Pleas {
     ahead: Option<DeviceId>,
     /// Operations at the head of each member's log that are not here.
     ahead_in_log: BTreeMap<DeviceId, Vec<OperationId>>,
+    /// The epochs from which commits of this device start that lead to where it is not: it lost its own state, and cannot
+    /// process its own commits.
+    astray: BTreeSet<EpochId>,
+    /// Since when something that was asked for came how often.
+    helped: Option<(u64, u32)>,
     /// The last plea of each member that is to be answered, once all that came with it was judged.
     asking: BTreeMap<DeviceId, proto::Plea>,
     /// Since when how many pleas of each member were answered.
@@ -70,9 +75,22 @@ impl Pleas {
         }
     }
 
-    /// Something that was asked for came: whoever was asked in vain may have more by now.
-    pub(super) fn helped(&mut self) {
-        self.asked.clear();
+    /// Something that was asked for came: whoever was asked in vain may have more by now. Only so often, or whoever feeds
+    /// others one key after the other has all of them ask all the time.
+    pub(super) fn helped(&mut self, now_ms: u64) {
+        let (since_ms, count) = self.helped.get_or_insert((now_ms, 0));
+        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
+            (*since_ms, *count) = (now_ms, 0);
+        }
+        *count += 1;
+        if *count <= PLEA_ANSWERS_MAX {
+            self.asked.clear();
+        }
+    }
+
+    /// A commit of this device starts from that epoch, and where it leads is not here.
+    pub(super) fn went_astray(&mut self, parent: EpochId) {
+        self.astray.insert(parent);
     }
 
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
@@ -119,13 +137,14 @@ impl Circle {
         let head = self.group.head();
         // Who stands apart finds its way from nowhere.
         let from = if self.group.is_apart() { (EpochId::from_bytes([0; 32]), 0) } else { (head.epoch, head.depth) };
-        let (epoch, depth) = (from.0.as_bytes().to_vec(), from.1);
+        let (head_epoch, depth) = from;
         let plea = proto::Plea {
-            epoch,
+            epoch: head_epoch.as_bytes().to_vec(),
             depth,
             tags: tags.iter().map(|tag| tag.as_bytes().to_vec()).collect(),
             key_package: self.plea_package(desk)?,
             operations: self.cites(),
+            astray: self.pleas.astray.contains(&head_epoch),
         };
         match self.publish_direct(device, Body::Plea(plea), desk) {
             Err(EngineError::NoSuchDevice) => Ok(()),
@@ -256,7 +275,7 @@ impl Circle {
         }
         self.shut_out(desk)?;
         let head = self.group.head();
-        let left_behind = self.is_left_behind(&epoch, desk.now_ms);
+        let left_behind = self.is_left_behind(&epoch, desk.now_ms) || plea.astray && epoch != head.epoch;
         if !left_behind && self.group.line_of(head.epoch).any(|on_the_way| on_the_way == epoch) {
             // It finds its way by the commits that all have.
             return Ok(());

@@ -93,7 +93,10 @@ impl Circle {
     }
 
     fn out_of_reach(&self) -> Vec<KeyId> {
-        let mut ids = self.keys.out_of_reach(self.group.line_of(self.group.head().epoch));
+        let line = self.group.line_of(self.group.head().epoch);
+        // With any other policy nobody reads what was before they came.
+        let mut ids =
+            if self.is_shared() { self.keys.out_of_reach_of_head(line) } else { self.keys.out_of_reach(line) };
         ids.retain(|id| self.keys.held(id).is_some_and(|held| self.may_hand_over(held)));
         ids
     }
@@ -177,10 +180,14 @@ impl Circle {
         if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
+        let cites = super::judge::cited(&welcome.operations)?;
+        let after = self.not_here(cites.clone());
         let is_out =
             !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown);
-        if is_out && !off(Rule::WelcomeByMember) {
+        if is_out && after.is_empty() && !off(Rule::WelcomeByMember) {
             // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
+            // But who was out themselves may have missed how its author came back, and can read that only with its keys:
+            // until all that it cites is here, the choice of the head passes it over.
             return Ok(Verdict::Done);
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
@@ -188,8 +195,6 @@ impl Circle {
         if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
-        let cites = super::judge::cited(&welcome.operations)?;
-        let after = self.not_here(cites.clone());
         let entered = Entered { parent: None, checkpoint, after, cites };
         self.enter_epoch(entered, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         // Should that fail, the next plea offers the same once more, which does no harm.

@@ -201,3 +201,27 @@ fn who_is_out_learns_from_an_answer_why_and_nothing_else() {
     assert_ne!(membership.name, "Without Bob");
     rig.honest_exchange_of(circle, &[ALICE, CAROL, 3]);
 }
+
+/// Nobody but Carol ever hears of Bob's removal of her, from him, and what she does follows it.
+#[test]
+fn what_a_farewell_said_reaches_whoever_lacks_it() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let [bob, carol] = [BOB, CAROL].map(|who| membership.person_of(rig.devices[who].id).expect("a member"));
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Admin, keep_heads: Vec::new() });
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(ALICE, CAROL);
+    remove(&mut rig, ALICE, circle, BOB);
+    remove(&mut rig, BOB, circle, CAROL);
+    rig.settle();
+    rig.disconnect(BOB, CAROL);
+    rig.reopen(CAROL);
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    rig.act(CAROL, circle, Action::SetProfile { person: carol, name: "Caroline".to_owned() });
+    rig.settle();
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    assert_eq!(membership.people[&carol].name, "Caroline");
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}

@@ -279,7 +279,7 @@ fn direct_to(rig: &Rig, who: usize, circle: CircleId, recipient: usize) -> usize
 fn plea(rig: &mut Rig, from: usize, tags: Vec<Vec<u8>>) -> proto::Plea {
     let key = DeviceKey::from_seed(rig.devices[from].key.seed().clone());
     let key_package = Mls.key_package(&key, false, &mut rig.entropy).public;
-    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package, operations: Vec::new() }
+    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package, operations: Vec::new(), astray: false }
 }
 
 #[test]
