@@ -66,6 +66,10 @@ deny:
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
+# Each rule switched off in turn: the simulator has to notice. All of them, or those named.
+mutations *RULES="":
+    scripts/mutations.sh {{ RULES }}
+
 # Seeds, corpus and seeded mutations through every fuzz target, on the stable toolchain.
 fuzz-smoke SECONDS="5" *TARGETS="":
     cd fuzz && cargo test --quiet
@@ -133,6 +137,11 @@ mdns:
     else
         echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
     fi
+
+# Two admins on two sides of a network that falls apart, as five real processes: what each sees (docs/by-hand.md).
+partition:
+    cargo build -p clave-cli
+    scripts/partition.sh "$CARGO_TARGET_DIR/debug/clave"
 
 # Gives fuzz/ and bench/ the versions of the root's Cargo.lock, so that what is built is shared.
 sync-locks:

@@ -10,7 +10,9 @@ tag=$$
 a=clave-a-$tag b=clave-b-$tag
 pids=()
 finish() {
-    [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2> /dev/null || true
+    for netns in "$a" "$b"; do
+        ip netns pids "$netns" 2> /dev/null | xargs --no-run-if-empty kill 2> /dev/null || true
+    done
     ip netns del "$a" 2> /dev/null || true
     ip netns del "$b" 2> /dev/null || true
     rm -rf "$here"

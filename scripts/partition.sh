@@ -10,12 +10,14 @@ here=$(mktemp -d)
 tag=$$
 hub=clave-hub-$tag
 people=(alice bob carol dave erin)
-declare -A pid
 finish() {
     trap - EXIT
-    [ ${#pid[@]} -eq 0 ] || kill "${pid[@]}" 2> /dev/null || true
+    for who in "${people[@]}"; do
+        # What runs in the namespace was started here.
+        ip netns pids "clave-$who-$tag" 2> /dev/null | xargs --no-run-if-empty kill 2> /dev/null || true
+        ip netns del "clave-$who-$tag" 2> /dev/null || true
+    done
     wait
-    for who in "${people[@]}"; do ip netns del "clave-$who-$tag" 2> /dev/null || true; done
     ip netns del "$hub" 2> /dev/null || true
     rm -rf "$here"
 }
@@ -69,7 +71,7 @@ number=0
 for who in "${people[@]}"; do
     number=$((number + 1))
     as "$who" init --name "${who^}" --device "${who:0:1}-laptop" --no-passphrase > /dev/null 2>&1
-    as "$who" run --no-mdns --listen "/ip4/10.98.0.$number/tcp/4001" > "$here/$who.log" 2>&1 & pid[$who]=$!
+    as "$who" run --no-mdns --listen "/ip4/10.98.0.$number/tcp/4001" > "$here/$who.log" 2>&1 &
     timeout 20 bash -c "until grep -q 'is online' '$here/$who.log'; do sleep 0.05; done"
 done
 link() { as "$1" invite --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["link"])'; }

@@ -10,8 +10,8 @@ use clave::StoreKind;
 mod people;
 
 pub(crate) use people::{
-    Audit, AuditCommand, CircleCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName, SetAside,
-    SetAsideCommand,
+    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName,
+    SetAside, SetAsideCommand, Verify,
 };
 
 /// Chat, files, calendar and notes for a team, end-to-end encrypted, without a server.
@@ -83,6 +83,12 @@ pub(crate) enum Command {
     /// Say who can read what is written, and since when the others cannot
     #[command(after_help = "Example:\n  clave access --circle Budget")]
     Access,
+    /// List, link and revoke your devices
+    #[command(subcommand, after_help = "Example:\n  clave device link --qr")]
+    Device(DeviceCommand),
+    /// Make sure that somebody is who they are called: both compare seven pictures, or a number
+    #[command(after_help = "Example:\n  clave verify Bob\n  clave verify --number Bob\n  clave verify --mark Bob")]
+    Verify(Verify),
     /// Show what was set aside because of a removal, and why; take it over
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave set-aside")]
     SetAside(SetAside),
@@ -142,6 +148,15 @@ pub(crate) struct Init {
     /// How you call this device (asked for if missing)
     #[arg(long)]
     pub(crate) device: Option<String>,
+    /// Be a further device of yours: the code that `clave device link` shows on another one
+    #[arg(long, value_name = "CODE", conflicts_with = "name")]
+    pub(crate) link: Option<String>,
+    /// Where the other device is, as a multiaddr, for a code that was typed; may be repeated
+    #[arg(long, value_name = "ADDRESS", requires = "link")]
+    pub(crate) at: Vec<String>,
+    /// How long to try to link
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME", requires = "link")]
+    pub(crate) timeout: Duration,
     /// Go without a passphrase: whoever can read the data directory can read everything
     #[arg(long)]
     pub(crate) no_passphrase: bool,

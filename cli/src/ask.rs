@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod people;
+mod verify;
 
 use crate::args::{self, CalCommand, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand};
 use crate::edit;
@@ -39,6 +40,9 @@ impl Question {
 pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &Screen) -> Result<(), Failure> {
     match command {
         Command::Stop => return stop(place, screen).await,
+        Command::Verify(verify) if verify::alone(&verify).is_none() => {
+            return verify::compare(place, about, verify, screen).await;
+        }
         Command::Audit(audit) => return people::audit(place, about, audit, screen).await,
         Command::Cal(CalCommand::Export { output }) => return export_calendar(place, about, output, screen).await,
         Command::Note(NoteCommand::Edit { note }) => return edit_note(place, about, note, screen).await,
@@ -102,6 +106,8 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Circle(command) => people::circle(command, about),
         Command::Dm(dm) => people::direct(dm)?,
         Command::Members(members) => people::members(members)?,
+        Command::Verify(verify) => verify::alone(&verify).ok_or_else(unexpected)?,
+        Command::Device(command) => people::device(command),
         Command::Access => Question::new(Ask::Access),
         Command::SetAside(command) => people::set_aside(command),
         Command::Policy(policy) => people::policy(policy)?,

@@ -157,6 +157,9 @@ impl Team {
         let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let author = 1;
         story.tell(&format!("{} shares the file “{}”", self.devices[author].person, text::line(&name)))?;
+        // Who joined a moment ago may not have the drive yet.
+        let drive = Condition { file: Some("/".to_owned()), ..Condition::default() };
+        self.devices[author].ask(Ask::Wait(drive)).await?;
         let started = Instant::now();
         let ask = Ask::FileAdd { source: source.clone(), folder: "/".to_owned(), name };
         let Reply::File(added) = self.devices[author].ask(ask).await? else { return Err(unexpected()) };

@@ -14,10 +14,12 @@ use crate::wire::Out;
 mod calendar;
 mod chat;
 mod circle;
+mod device;
 mod file;
 mod note;
 mod people;
 mod space;
+mod verify;
 mod wait;
 
 /// Does what was asked. Dropping the future cancels it.
@@ -31,6 +33,10 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
             return space::join(node, &link, Duration::from_millis(*timeout_ms)).await;
+        }
+        Ask::DeviceLink { valid_ms } => return device::link(node, Duration::from_millis(*valid_ms), out).await,
+        Ask::DeviceRevoke { device, wait_ms } => {
+            return device::revoke(node, device, Duration::from_millis(*wait_ms)).await;
         }
         Ask::Wait(condition) if condition.needs_no_space() && request.about.circle.is_none() => {
             return wait::online(node, condition).await;
@@ -65,6 +71,12 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::MembersRole { person, role } => people::set_role(&place, person, role).await,
         Ask::MembersGrant { person, until_ms } => people::grant(&place, person, *until_ms).await,
         Ask::Access => people::access(node, &place).await,
+        Ask::DeviceList => device::list(&place).await,
+        Ask::VerifyCompare { person } => verify::compare(node, &place, person, out).await,
+        Ask::VerifyConfirm { device } => verify::confirm(node, &place, device).await,
+        Ask::VerifyCancel { device } => verify::cancel(node, device).await,
+        Ask::SafetyNumber { person } => verify::number(node, &place, person).await,
+        Ask::MarkVerified { person, verified } => verify::mark(node, &place, person, *verified).await,
         Ask::SetAside => people::set_aside(&place).await,
         Ask::Keep { document } => people::keep(&place, document.as_deref()).await,
         Ask::Policies => people::policies(&place).await,
@@ -104,7 +116,9 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileMove { from, to } => file::rename(circle, from, to).await,
         Ask::FileRemove { path } => file::remove(circle, path).await,
 
-        Ask::Whoami
+        Ask::DeviceLink { .. }
+        | Ask::DeviceRevoke { .. }
+        | Ask::Whoami
         | Ask::Status
         | Ask::Stop
         | Ask::SpaceNew { .. }

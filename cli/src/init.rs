@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use clave::{Node, NodeConfig, Unlock};
+use clave::{LinkCode, NetworkConfig, Node, NodeConfig, Unlock};
 
 use crate::args::Init;
 use crate::failure::{Code, Failure};
@@ -16,25 +16,15 @@ pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(
     if Node::exists(&place.directory) {
         return Err(clave::Error::IdentityExists.into());
     }
-    let name = clave::check_name(&answer(init.name, "Your name, as others see it", None)?)
+    if let Some(code) = &init.link {
+        return link(place, &init, code, screen).await;
+    }
+    let name = clave::check_name(&answer(init.name.clone(), "Your name, as others see it", None)?)
         .map_err(|error| Failure::new(Code::Usage, error))?
         .to_owned();
-    let device = answer(init.device, "What you call this device", host_name())?;
+    let device = answer(init.device.clone(), "What you call this device", host_name())?;
     let device = clave::check_name(&device).map_err(|error| Failure::new(Code::Usage, error))?.to_owned();
-    let unlock = if init.no_passphrase {
-        screen.warn(
-            "no passphrase: whoever can read the data directory can read everything in it and write in your name.",
-        );
-        Unlock::WithoutPassphrase
-    } else {
-        match place::passphrase_variable() {
-            Some(passphrase) if passphrase.is_empty() => {
-                return Err(Failure::usage("CLAVE_PASSPHRASE is empty").hint("to go without one, say --no-passphrase"));
-            }
-            Some(passphrase) => Unlock::Passphrase(passphrase),
-            None => Unlock::Passphrase(place::ask_new_passphrase()?),
-        }
-    };
+    let unlock = unlock(&init, screen)?;
     place.create()?;
     let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
     let node = Box::pin(Node::create(config, &name, &device)).await?;
@@ -47,6 +37,43 @@ pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(
     screen.say(&format!("Everything is kept in {}.", place.directory.display()))?;
     screen.say("")?;
     screen.say("Next: found a space with `clave space new NAME`, or join one with `clave join LINK`.")
+}
+
+/// Makes this a further device of the person who shows the code.
+async fn link(place: &Place, init: &Init, code: &str, screen: &Screen) -> Result<(), Failure> {
+    let code: LinkCode = code.parse().map_err(clave::Error::Link)?;
+    let code = if init.at.is_empty() { code } else { code.at(init.at.clone()) };
+    let device = answer(init.device.clone(), "What you call this device", host_name())?;
+    let unlock = unlock(init, screen)?;
+    place.create()?;
+    let network = NetworkConfig { listen: crate::run::listen_addresses(&place.directory), ..NetworkConfig::default() };
+    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: Some(network) };
+    let node = Box::pin(Node::link(config, &device, &code, init.timeout, |_| {})).await?;
+    let profile = Profile::from(node.profile());
+    node.shutdown().await;
+    if screen.json {
+        return screen.value(&Reply::Profile(profile));
+    }
+    let (person, device) = (text::line(&profile.person_name), text::line(&profile.device_name));
+    screen.say(&format!("You are {person} on this device too, which is called {device}."))?;
+    screen.say("Next: `clave run` keeps it online; `clave space list` says what it is in.")
+}
+
+/// What is to open the vault of a new device.
+fn unlock(init: &Init, screen: &Screen) -> Result<Unlock, Failure> {
+    if init.no_passphrase {
+        screen.warn(
+            "no passphrase: whoever can read the data directory can read everything in it and write in your name.",
+        );
+        return Ok(Unlock::WithoutPassphrase);
+    }
+    Ok(match place::passphrase_variable() {
+        Some(passphrase) if passphrase.is_empty() => {
+            return Err(Failure::usage("CLAVE_PASSPHRASE is empty").hint("to go without one, say --no-passphrase"));
+        }
+        Some(passphrase) => Unlock::Passphrase(passphrase),
+        None => Unlock::Passphrase(place::ask_new_passphrase()?),
+    })
 }
 
 /// What was given, or what the person answers.

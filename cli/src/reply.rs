@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod people;
 
 pub(crate) use people::{
-    Access, Audit, Because, Checked, Circle, DeviceAccess, PersonAccess, Policies, Record, Removal, Rotation, SetAside,
-    SetAsideDocument, Warrant,
+    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, LinkCode, PersonAccess, Policies, Record, Removal,
+    Rotation, SetAside, SetAsideDocument, Warrant,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,28 @@ pub(crate) enum Reply {
     Kept {
         changes: usize,
         documents: usize,
+    },
+    LinkCode(LinkCode),
+    Linked {
+        device: String,
+        name: String,
+    },
+    Revoked {
+        name: String,
+        /// Out of how many circles, spaces included.
+        circles: usize,
+        rotation: Rotation,
+    },
+    Compare(Compare),
+    /// Where somebody stands now: `verified`, `unverified` or `changed`.
+    Verified {
+        name: String,
+        verification: String,
+    },
+    SafetyNumber {
+        name: String,
+        number: String,
+        verification: String,
     },
     Policies(Policies),
     Audit(Audit),
@@ -165,6 +187,9 @@ pub(crate) struct Person {
     /// When a guest's stay ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires_ms: Option<u64>,
+    /// `own`, `verified`, `unverified` or `changed`.
+    #[serde(default)]
+    pub(crate) verification: String,
     pub(crate) devices: Vec<Device>,
 }
 
@@ -188,6 +213,7 @@ impl From<Member> for Person {
             role: member.role.to_string(),
             me: member.is_me,
             expires_ms: member.expires_ms,
+            verification: String::new(),
             devices: member.devices.into_iter().map(device).collect(),
         }
     }
@@ -402,6 +428,9 @@ pub(crate) struct Status {
     pub(crate) received_bytes: u64,
     pub(crate) store_bytes: u64,
     pub(crate) refusals: Vec<Refused>,
+    /// Who asks to be verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) asked_by: Vec<String>,
     pub(crate) spaces: Vec<Space>,
 }
 

@@ -92,6 +92,32 @@ pub(crate) enum Ask {
     Keep {
         document: Option<String>,
     },
+    DeviceList,
+    /// Answers when a device was linked.
+    DeviceLink {
+        valid_ms: u64,
+    },
+    DeviceRevoke {
+        device: String,
+        wait_ms: u64,
+    },
+    /// Asks somebody to compare, or agrees to; answers when there is something to compare.
+    VerifyCompare {
+        person: String,
+    },
+    VerifyConfirm {
+        device: String,
+    },
+    VerifyCancel {
+        device: String,
+    },
+    SafetyNumber {
+        person: String,
+    },
+    MarkVerified {
+        person: String,
+        verified: bool,
+    },
     Policies,
     PolicySet {
         key: String,
@@ -266,6 +292,9 @@ impl Ask {
             | Self::ChatTail { .. }
             | Self::FileGet { .. }
             | Self::Wait(_)
+            | Self::VerifyCompare { .. }
+            | Self::DeviceLink { .. }
+            | Self::DeviceRevoke { .. }
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.
             Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,
@@ -284,6 +313,8 @@ impl Ask {
                 | Self::Access
                 | Self::SetAside
                 | Self::Policies
+                | Self::SafetyNumber { .. }
+                | Self::DeviceList
                 | Self::Audit
                 | Self::Dm { body: None, .. }
                 | Self::InviteList

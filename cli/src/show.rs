@@ -62,6 +62,22 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Access(access) => people::access(access),
         Reply::SetAside(set_aside) => people::set_aside(set_aside),
         Reply::Kept { changes, documents } => vec![people::kept(*changes, *documents)],
+        Reply::LinkCode(code) => people::link_code(code, how),
+        Reply::Linked { name, .. } => {
+            vec![format!("“{}” is a device of yours now, and has everything that you can read.", line(name))]
+        }
+        Reply::Revoked { name, circles, rotation } => {
+            let mut words = vec![format!(
+                "“{}” is out of {} and gets nothing more. What it had stays on it.",
+                line(name),
+                if *circles == 1 { "1 circle".to_owned() } else { format!("{circles} circles") }
+            )];
+            words.extend(people::rotation(rotation));
+            words
+        }
+        Reply::Compare(compare) => people::compare(compare),
+        Reply::Verified { name, verification } => vec![people::verified(name, verification)],
+        Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
         Reply::Audit(audit) => people::audit(audit, how),
         Reply::Checked(checked) => people::checked(checked),
@@ -143,6 +159,9 @@ fn status(status: &reply::Status) -> Vec<String> {
     } else {
         words.push("`clave run` brings this device online.".to_owned());
     }
+    for name in &status.asked_by {
+        words.push(format!("{} asks you to compare: clave verify {}", line(name), quoted(name)));
+    }
     for refused in &status.refusals {
         words.push(format!("refused {} times: {}", refused.count, refused.reason));
     }
@@ -183,7 +202,12 @@ fn members(members: &[reply::Person]) -> Vec<String> {
             let name = format!("{}{}", line(&member.name), if member.me { " (you)" } else { "" });
             let devices = member.devices.iter().map(device).collect::<Vec<_>>().join(", ");
             let until = member.expires_ms.map(|at| format!(" until {}", moment(at))).unwrap_or_default();
-            vec![name, format!("{}{until}", member.role), devices]
+            let mark = match member.verification.as_str() {
+                "verified" => "verified",
+                "changed" => "CHANGED: compare again",
+                _ => "",
+            };
+            vec![name, format!("{}{until}", member.role), mark.to_owned(), devices]
         })
         .collect();
     table(&rows)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use clave_engine::crdt::{DocumentKind, FileVersion, NodeId, Tree};
+use clave_engine::membership::History;
 use clave_engine::{ChunkId, ChunkRef, DocumentId, Event, FetchId, FileContent, SealedChunk, seal_content};
 use tokio::sync::{broadcast, mpsc};
 
@@ -226,7 +227,24 @@ impl Drive {
             .node
             .read(move |engine| Ok(engine.document(circle, drive, DocumentKind::Drive)?.drive()?.convergence_secret()))
             .await?;
-        secret.ok_or(Error::NotFound("drive"))
+        if let Some(secret) = secret {
+            return Ok(secret);
+        }
+        // It expired, or is from before this device came. With all of the past to be had it is on its way.
+        self.circle
+            .node
+            .command(move |engine, now| {
+                if engine.membership(circle)?.history() == History::Full {
+                    return Ok(None);
+                }
+                let secret = engine.random();
+                engine.edit(circle, drive, DocumentKind::Drive, now, |document, _| {
+                    document.drive()?.init_drive(secret)
+                })?;
+                Ok(Some(secret))
+            })
+            .await?
+            .ok_or(Error::NotFound("drive"))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use clave_engine::crdt::CrdtError;
 use clave_engine::crypto::{CryptoError, PhraseError};
-use clave_engine::{AccountError, EngineError, JoinError, LinkError, NameError, ReadError, Refusal, SealError};
+use clave_engine::{
+    AccountError, EngineError, JoinError, LinkError, LinkingError, NameError, ReadError, Refusal, SealError,
+};
 use clave_transport::{AddressError, TransportError};
 
 use crate::StoreError;
@@ -18,6 +20,12 @@ pub enum Error {
     /// There is one already.
     #[error("there is an identity in this directory already: open it, or choose another directory")]
     IdentityExists,
+    /// There is a device in the data directory that belongs to nobody yet.
+    #[error("this device is not linked yet: finish linking it, with a code from another device of yours")]
+    NotLinked,
+    /// A device could not be linked.
+    #[error(transparent)]
+    Linking(#[from] LinkingError),
     /// The vault did not open: no passphrase, or a wrong one.
     #[error(transparent)]
     Vault(#[from] CryptoError),
@@ -78,6 +86,7 @@ impl Error {
             Self::Store(error) => error.is_retryable(),
             Self::Unreachable(_) | Self::NotFound(_) => true,
             Self::Join(error) => *error == JoinError::Busy,
+            Self::Linking(error) => *error == LinkingError::Busy,
             Self::Engine(error) => matches!(error, EngineError::WriteFailed | EngineError::Rejoining),
             _ => false,
         }
@@ -90,11 +99,14 @@ impl Error {
         match self {
             Self::NoIdentity => "identity.missing",
             Self::IdentityExists => "identity.exists",
+            Self::NotLinked => "identity.not_linked",
+            Self::Linking(error) => linking_code(*error),
             Self::Vault(error) => vault_code(error),
             Self::Store(error) => store_code(error),
             Self::Transport(TransportError::BadAddress(_)) | Self::Address(_) => "network.address",
             Self::Transport(_) => "network.unavailable",
-            Self::Link(LinkError::NotALink) => "link.not_a_link",
+            Self::Link(LinkError::NotALink | LinkError::NotALinkCode) => "link.not_a_link",
+            Self::Link(LinkError::MistypedCode) => "link.mistyped",
             Self::Link(_) => "link.damaged",
             Self::Join(error) => join_code(*error),
             Self::Unreachable(_) => "unreachable",
@@ -156,11 +168,26 @@ fn join_code(error: JoinError) -> &'static str {
     }
 }
 
+fn linking_code(error: LinkingError) -> &'static str {
+    match error {
+        LinkingError::Unknown => "linking.unknown",
+        LinkingError::Used => "linking.used",
+        LinkingError::Expired => "linking.expired",
+        LinkingError::Declined => "linking.declined",
+        LinkingError::Tampered => "linking.tampered",
+        LinkingError::AlreadyLinked => "identity.exists",
+        LinkingError::Busy => "linking.busy",
+        _ => "linking.protocol",
+    }
+}
+
 fn engine_code(error: &EngineError) -> &'static str {
     match error {
         EngineError::NoSuchCircle | EngineError::NoSuchInvitation => "not_found",
         EngineError::NoVerification => "verification.none",
         EngineError::Join(error) => join_code(*error),
+        EngineError::NotLinked => "identity.not_linked",
+        EngineError::Linking(error) => linking_code(*error),
         EngineError::Name(_) => "argument.name",
         EngineError::NotAllowed(_) | EngineError::MayNotInvite | EngineError::Document(CrdtError::NotAuthor) => {
             "not_allowed"
@@ -184,6 +211,8 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Join(error) => Self::Join(error),
+            EngineError::Linking(error) => Self::Linking(error),
+            EngineError::NotLinked => Self::NotLinked,
             EngineError::Document(CrdtError::NotFound(what)) => Self::NotFound(what),
             error => Self::Engine(error),
         }

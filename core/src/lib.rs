@@ -41,6 +41,7 @@ struct Readme;
 
 mod calendar;
 mod circle;
+mod device;
 mod diff;
 mod drive;
 mod error;
@@ -56,9 +57,9 @@ pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
-    Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkError, OperationId, PersonAccess,
-    Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy,
-    check_name,
+    Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError,
+    OperationId, OwnDevice, PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure,
+    VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -70,7 +71,7 @@ pub use clave_engine::{
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};
 pub use error::Error;
-pub use node::{NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
+pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use recovery::AccountExported;
 pub use space::Space;

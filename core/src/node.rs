@@ -1,130 +1,32 @@
 //! A device, running.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clave_engine::crypto::{DeviceId, Mls, PersonId};
-use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, RefusalCounts, SpaceId};
+use clave_engine::crypto::{DeviceId, Mls};
+use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, SpaceId};
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::{Error, SealedStore, Space, StoreKind, Writer};
+use crate::{Error, SealedStore, Space, Writer};
 
+mod compaction;
+mod config;
 mod dialer;
 mod driver;
+mod linking;
 mod vault;
 
+pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input};
+pub use linking::{LINK_VALID, LinkProgress};
 pub use vault::Unlock;
 pub(crate) use vault::{create as vault_of, seed_entropy};
 
 /// Events that a subscriber may be behind by; after that it is told that it missed some.
 const EVENTS_MAX: usize = 4_096;
-
-/// Where a device keeps its things, and how it is unlocked.
-pub struct NodeConfig {
-    /// The data directory. One process at a time.
-    pub directory: PathBuf,
-    /// Which store to make; an existing directory keeps the one it has.
-    pub store: StoreKind,
-    /// What opens the vault.
-    pub unlock: Unlock,
-    /// How to reach others; `None` works offline.
-    pub network: Option<NetworkConfig>,
-}
-
-/// How a device reaches others.
-#[derive(Clone, Debug)]
-pub struct NetworkConfig {
-    /// Multiaddrs to listen on; port 0 lets the system choose.
-    pub listen: Vec<String>,
-    /// Whether to look for members on the local network, and be found there.
-    pub mdns: bool,
-    /// Whether to use QUIC beside TCP.
-    pub quic: bool,
-    /// Relays to be reachable through, each with its `/p2p/…`.
-    pub relays: Vec<String>,
-}
-
-impl Default for NetworkConfig {
-    /// Every interface, a port of the system's choice, and the local network.
-    fn default() -> Self {
-        Self {
-            listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned(), "/ip6/::/tcp/0".to_owned()],
-            mdns: true,
-            quic: false,
-            relays: Vec::new(),
-        }
-    }
-}
-
-impl NodeConfig {
-    /// A device in `directory`, without passphrase, offline, over the default store.
-    #[must_use]
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            store: StoreKind::default(),
-            unlock: Unlock::WithoutPassphrase,
-            network: None,
-        }
-    }
-
-    /// With this network.
-    #[must_use]
-    pub fn online(self, network: NetworkConfig) -> Self {
-        Self { network: Some(network), ..self }
-    }
-}
-
-/// Who a device is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// The person.
-    pub person: PersonId,
-    /// How the person is called.
-    pub person_name: String,
-    /// The device.
-    pub device: DeviceId,
-    /// How the device is called.
-    pub device_name: String,
-}
-
-/// A connected member device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Which device.
-    pub device: DeviceId,
-    /// Where, as seen from here.
-    pub address: String,
-    /// Whether a relay is in between.
-    pub relayed: bool,
-    /// The last measured round trip.
-    pub round_trip: Option<Duration>,
-    /// Bytes of frames sent in this session.
-    pub sent_bytes: u64,
-    /// Bytes of frames received in this session.
-    pub received_bytes: u64,
-}
-
-/// What a node is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeStatus {
-    /// Where it can be reached. Empty when it is offline.
-    pub addresses: Vec<String>,
-    /// Members that are connected.
-    pub peers: Vec<PeerStatus>,
-    /// Bytes of frames sent to anyone since it started, peers that are gone included.
-    pub sent_bytes: u64,
-    /// Bytes of frames received from anyone since it started.
-    pub received_bytes: u64,
-    /// What was refused since it started, by reason.
-    pub refusals: RefusalCounts,
-    /// Bytes on disk.
-    pub store_bytes: u64,
-}
 
 /// A device with everything it has: the handle an application holds. Cheap to clone.
 ///
@@ -137,7 +39,8 @@ pub struct Node {
 }
 
 struct Inner {
-    profile: Profile,
+    /// Not known before a device that is to be linked is.
+    profile: OnceLock<Profile>,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<Event>,
     addresses: watch::Receiver<Vec<String>>,
@@ -158,11 +61,14 @@ impl Node {
     /// Opens a device that was created before. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::NoIdentity`], a passphrase that is missing or wrong, or what the disk has to say; when another
+    /// [`Error::NoIdentity`], [`Error::NotLinked`], a passphrase that is missing or wrong, or what the disk has to say; when another
     /// process holds the directory, [`StoreError::Busy`](crate::StoreError::Busy).
     pub async fn open(config: NodeConfig) -> Result<Self, Error> {
         let store = vault::open(&config)?;
         let identity = Identity::load(&*store)?.ok_or(Error::NoIdentity)?;
+        if identity.person().is_none() {
+            return Err(Error::NotLinked);
+        }
         Self::start(config, identity, store).await
     }
 
@@ -173,12 +79,10 @@ impl Node {
     }
 
     pub(crate) async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
-        let profile = Profile {
-            person: identity.person().ok_or(Error::NoIdentity)?,
-            person_name: identity.person_name().to_owned(),
-            device: identity.device(),
-            device_name: identity.device_name().to_owned(),
-        };
+        let profile = OnceLock::new();
+        if let Some(known) = profile_of(&identity) {
+            let _ = profile.set(known);
+        }
         let network = match &config.network {
             Some(network) => Some(Transport::start(transport_config(network, &identity)?)?),
             None => None,
@@ -214,7 +118,7 @@ impl Node {
     /// Who this device is.
     #[must_use]
     pub fn profile(&self) -> &Profile {
-        &self.inner.profile
+        self.inner.profile.get().expect("a node is handed out once its device belongs to somebody")
     }
 
     /// Founds a space and enters it as its owner.
@@ -400,6 +304,15 @@ impl Drop for Joining<'_> {
     }
 }
 
+fn profile_of(identity: &Identity) -> Option<Profile> {
+    Some(Profile {
+        person: identity.person()?,
+        person_name: identity.person_name().to_owned(),
+        device: identity.device(),
+        device_name: identity.device_name().to_owned(),
+    })
+}
+
 fn open_driver(
     identity: Identity,
     store: Arc<SealedStore>,
@@ -424,6 +337,7 @@ fn open_driver(
         dialer: dialer::Dialer::default(),
         connected: Default::default(),
         waiting: Default::default(),
+        compaction: compaction::Compaction::default(),
         sent: driver::sent_queue(),
     })
 }

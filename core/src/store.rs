@@ -111,9 +111,9 @@ pub trait Store: Send + Sync {
     /// the disk failed in the last step, all of the batches: never a part. Applying them again is safe.
     fn apply(&self, batches: &[RawBatch]) -> Result<(), StoreError>;
 
-    /// Gives space that removed records held back to the file system, where the backend can. Takes time and, for a
-    /// while, up to the size of the store again. Returns whether anything was done; `false` when it would have to
-    /// wait for a scan.
+    /// Copies all records into a new file and removes the old one: space that removed records held goes back to the file
+    /// system, and what stood in it is in no file of the store any more. Takes time and, for a while, up to the size of
+    /// the store again. Returns whether anything was done; `false` when it would have to wait for a scan.
     ///
     /// # Errors
     /// If the disk refuses. Nothing is lost.

@@ -1,8 +1,10 @@
 //! The chat of a circle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
+use clave_engine::crdt::{
+    Actor, Attachment, CLOCK_SKEW_MS_MAX, CrdtError, DocumentKind, Draft, Message as Stored, MessageId,
+};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Membership;
 use clave_engine::{DocumentId, Engine, EngineError, Event, SpaceId};
@@ -11,7 +13,8 @@ use tokio::sync::broadcast;
 use crate::diff::{ListDiff, diff};
 use crate::{Circle, Error};
 
-/// The chat of a circle: any number of messages, kept in segments.
+/// The chat of a circle: any number of messages, kept in segments. Which there are, and who can read them, follows from the
+/// history policy; they are shown as one list.
 #[derive(Clone)]
 pub struct Timeline {
     circle: Circle,
@@ -139,7 +142,7 @@ impl Timeline {
             .node
             .read(move |engine| {
                 let mut count = 0;
-                for segment in segments(engine, id)? {
+                for (_, segment) in segments(engine, id)? {
                     count += engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.len();
                 }
                 Ok(count)
@@ -225,17 +228,25 @@ impl TimelineUpdates {
     }
 }
 
-/// The segments that anybody has written to, oldest first.
-fn segments(engine: &Engine, id: SpaceId) -> Result<Vec<DocumentId>, EngineError> {
-    let documents = engine.documents(id)?;
-    let known = |segment: &DocumentId| documents.iter().any(|document| document.id == *segment);
-    Ok((0..).map(|number| DocumentId::well_known(id, DocumentKind::Timeline, number)).take_while(known).collect())
+/// The segments that this device can read, with the time before which all their messages were sent, oldest first.
+fn segments(engine: &Engine, id: SpaceId) -> Result<Vec<(u64, DocumentId)>, EngineError> {
+    let chats = engine.documents(id)?.into_iter().filter(|document| document.kind == DocumentKind::Timeline);
+    // A message may be dated a little ahead of its author's clock.
+    let until = |hour: u32| (u64::from(hour) + 1) * 3_600_000 + CLOCK_SKEW_MS_MAX;
+    let mut segments: Vec<_> = chats.map(|document| (until(document.newest_hour), document.id)).collect();
+    segments.sort_unstable();
+    Ok(segments)
 }
 
 fn post(engine: &mut Engine, id: SpaceId, draft: &Draft, now_ms: u64) -> Result<MessageId, EngineError> {
-    let mut number = u32::try_from(segments(engine, id)?.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    let known: BTreeSet<DocumentId> = segments(engine, id)?.into_iter().map(|(_, segment)| segment).collect();
+    // The first that nobody has written to, or the one before it if there is room.
+    let mut number = 0;
+    while known.contains(&engine.segment(id, number + 1, now_ms)?) {
+        number += 1;
+    }
     loop {
-        let segment = DocumentId::well_known(id, DocumentKind::Timeline, number);
+        let segment = engine.segment(id, number, now_ms)?;
         let random = engine.random();
         let posted = engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
             document.timeline()?.post(now_ms, random, draft)
@@ -255,7 +266,7 @@ fn in_segment_of(
     now_ms: u64,
     edit: impl FnOnce(&mut clave_engine::crdt::Timeline<'_>) -> Result<(), CrdtError>,
 ) -> Result<(), EngineError> {
-    for segment in segments(engine, id)?.into_iter().rev() {
+    for (_, segment) in segments(engine, id)?.into_iter().rev() {
         if engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.message(&message).is_some() {
             let people = People::of(engine, id)?;
             return engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
@@ -276,16 +287,17 @@ fn newest(
     let people = People::of(engine, id)?;
     let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
     let mut messages = Vec::new();
-    for segment in segments(engine, id)?.into_iter().rev() {
-        let wanted = count - messages.len();
-        if wanted == 0 {
+    for (until_ms, segment) in segments(engine, id)?.into_iter().rev() {
+        if messages.len() >= count && oldest(&messages).is_some_and(|oldest| oldest.sent_ms() >= until_ms) {
             break;
         }
         let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
         messages.extend(match &before {
-            None => timeline.newest(wanted),
-            Some(before) => timeline.newest_before(before, wanted),
+            None => timeline.newest(count),
+            Some(before) => timeline.newest_before(before, count),
         });
+        messages.sort_by_key(|message| message.id);
+        messages.drain(..messages.len().saturating_sub(count));
     }
     Ok(people.shown(messages))
 }
@@ -294,14 +306,18 @@ fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Messa
     let people = People::of(engine, id)?;
     let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
     let mut messages = Vec::new();
-    for segment in segments(engine, id)?.into_iter().rev() {
-        let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
-        messages.extend(timeline.messages(first..));
-        if timeline.newest_before(&first, 1).len() == 1 {
+    for (until_ms, segment) in segments(engine, id)?.into_iter().rev() {
+        if first.sent_ms() >= until_ms {
             break;
         }
+        let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
+        messages.extend(timeline.messages(first..));
     }
     Ok(people.shown(messages))
+}
+
+fn oldest(messages: &[Stored]) -> Option<MessageId> {
+    messages.first().map(|message| message.id)
 }
 
 /// Names for actors.

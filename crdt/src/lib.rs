@@ -38,6 +38,11 @@ mod document;
 mod drive;
 mod error;
 mod kind;
+#[cfg(feature = "mutations")]
+#[doc(hidden)]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
 mod note;
 mod pieces;
 #[cfg(test)]

@@ -232,6 +232,9 @@ pub struct Checkpoint {
     pub leaves: Vec<DeviceId>,
     pub(crate) scheme: Scheme,
     pub(crate) state: Zeroizing<Vec<u8>>,
+    /// The content key, if the group was at hand when the checkpoint was made: to load it again would cost as much as the
+    /// commit did. Never stored.
+    pub(crate) content_key: Option<Zeroizing<[u8; 32]>>,
 }
 
 /// Whose state is in a checkpoint.
@@ -287,6 +290,7 @@ impl Checkpoint {
             group: reader.blob()?.to_vec(),
             leaves: reader.devices()?,
             state: Zeroizing::new(reader.blob()?.to_vec()),
+            content_key: None,
         };
         let sorted = checkpoint.leaves.is_sorted_by(|a, b| a < b);
         reader.end()?;
@@ -297,7 +301,7 @@ impl Checkpoint {
     #[must_use]
     pub fn without_secret(epoch: EpochId, depth: u64, group: &[u8]) -> Self {
         let (scheme, state) = (Scheme::SealedSecret, Zeroizing::new(Vec::new()));
-        Self { epoch, depth, group: group.to_vec(), leaves: Vec::new(), scheme, state }
+        Self { epoch, depth, group: group.to_vec(), leaves: Vec::new(), scheme, state, content_key: None }
     }
 
     /// Whether `device` has the epoch's secret.

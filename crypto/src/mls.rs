@@ -256,14 +256,28 @@ impl GroupKeyAgreement for Mls {
         what: Export,
         context: &[u8],
     ) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
+        let known =
+            checkpoint.content_key.as_ref().filter(|_| what == Export::ContentKey && context == checkpoint.group);
+        if let Some(key) = known {
+            return Ok(key.clone());
+        }
         let provider = Provider::without_entropy(Scratch::default());
         let group = load_any(checkpoint, &provider)?;
-        let secret = group
-            .export_secret(provider.crypto(), what.label(), context, 32)
-            .map(Zeroizing::new)
-            .map_err(|_| CryptoError::Malformed("checkpoint"))?;
-        Ok(Zeroizing::new(secret.as_slice().try_into().expect("32 bytes were asked for")))
+        export_from(&group, &provider, what, context)
     }
+}
+
+fn export_from(
+    group: &MlsGroup,
+    provider: &Provider,
+    what: Export,
+    context: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
+    let secret = group
+        .export_secret(provider.crypto(), what.label(), context, 32)
+        .map(Zeroizing::new)
+        .map_err(|_| CryptoError::Malformed("checkpoint"))?;
+    Ok(Zeroizing::new(secret.as_slice().try_into().expect("32 bytes were asked for")))
 }
 
 /// Signs for openmls with a device key.
@@ -473,6 +487,7 @@ fn checkpoint(group: &MlsGroup, provider: Provider) -> Result<Checkpoint, Crypto
     if !leaves.is_sorted_by(|a, b| a < b) {
         return Err(CryptoError::LeafMismatch);
     }
+    let content_key = export_from(group, &provider, Export::ContentKey, group.group_id().as_slice())?;
     Ok(Checkpoint {
         epoch: EpochId::of_authenticator(group.epoch_authenticator().as_slice()),
         depth: group.epoch().as_u64(),
@@ -480,6 +495,7 @@ fn checkpoint(group: &MlsGroup, provider: Provider) -> Result<Checkpoint, Crypto
         leaves,
         scheme: Scheme::Mls,
         state: provider.into_storage().to_bytes(),
+        content_key: Some(content_key),
     })
 }
 

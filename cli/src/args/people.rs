@@ -126,6 +126,50 @@ pub(crate) enum MembersCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// List your devices in a space
+    #[command(after_help = "Example:\n  clave device list", visible_alias = "ls")]
+    List,
+    /// Show a code that makes one further device yours, with all that you can read; waits until it is
+    #[command(after_help = "Example:\n  clave device link --qr\n\nOn the new device: clave init --link CODE")]
+    Link {
+        /// How long the code works
+        #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
+        valid: Duration,
+        /// Draw the code as a QR code
+        #[arg(long)]
+        qr: bool,
+    },
+    /// Take a device of yours, lost perhaps, out of every space, and change the keys
+    #[command(after_help = "Example:\n  clave device revoke phone")]
+    Revoke {
+        /// Its name, or the beginning of its id
+        device: String,
+        /// How long to wait until the keys have changed
+        #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+        wait: Duration,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Whom, by name or by the beginning of their id
+    pub(crate) person: String,
+    /// Show the safety number, which needs no connection: the same 60 digits on both sides
+    #[arg(long, conflicts_with_all = ["mark", "unmark"])]
+    pub(crate) number: bool,
+    /// Note that you compared the safety number, and it is the same
+    #[arg(long, conflicts_with = "unmark")]
+    pub(crate) mark: bool,
+    /// Take that note back
+    #[arg(long)]
+    pub(crate) unmark: bool,
+    /// How long to wait for the other side, each time
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SetAside {
     #[command(subcommand)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Question, millis, read, said, unexpected};
 use crate::args::{
-    self, Audit, AuditCommand, CircleCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, SetAside,
-    SetAsideCommand,
+    self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
+    SetAside, SetAsideCommand,
 };
 use crate::audit;
 use crate::failure::{Code, Failure};
@@ -35,6 +35,17 @@ pub(super) fn circle(command: CircleCommand, about: &mut About) -> Question {
             about.circle = Some(circle);
             said(Ask::Leave, LEFT)
         }
+    }
+}
+
+pub(super) fn device(command: DeviceCommand) -> Question {
+    match command {
+        DeviceCommand::List => Question::new(Ask::DeviceList),
+        DeviceCommand::Link { valid, qr } => {
+            let show = Show { qr, ..Show::default() };
+            Question { show, ..Question::new(Ask::DeviceLink { valid_ms: millis(valid) }) }
+        }
+        DeviceCommand::Revoke { device, wait } => Question::new(Ask::DeviceRevoke { device, wait_ms: millis(wait) }),
     }
 }
 

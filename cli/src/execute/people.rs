@@ -11,7 +11,17 @@ use crate::reply::{self, Reply, hex};
 use crate::wire::Out;
 
 pub(super) async fn list(place: &Place) -> Result<Reply, Failure> {
-    Ok(Reply::Members { members: place.circle.members().await?.into_iter().map(reply::Person::from).collect() })
+    Ok(Reply::Members { members: members(&place.circle).await? })
+}
+
+/// Who is in, each with how they stand with this device.
+pub(super) async fn members(circle: &Circle) -> Result<Vec<reply::Person>, Failure> {
+    let mut members = Vec::new();
+    for member in circle.members().await? {
+        let verification = super::verify::word(&circle.verification(member.person).await?).to_owned();
+        members.push(reply::Person { verification, ..member.into() });
+    }
+    Ok(members)
 }
 
 pub(super) async fn add(place: &Place, asked: &str, role: &str) -> Result<Reply, Failure> {
@@ -101,16 +111,16 @@ pub(super) async fn remove(
     }
 }
 
-struct Rotation {
-    rotated: bool,
+pub(super) struct Rotation {
+    pub(super) rotated: bool,
     /// And everybody who is connected has confirmed it.
-    finished: bool,
-    confirmed: Vec<String>,
-    unconfirmed: Vec<String>,
+    pub(super) finished: bool,
+    pub(super) confirmed: Vec<String>,
+    pub(super) unconfirmed: Vec<String>,
 }
 
 /// How far the keys of circles are, of which the first says who confirms.
-async fn rotation(node: &Node, circles: &[Circle]) -> Result<Rotation, Failure> {
+pub(super) async fn rotation(node: &Node, circles: &[Circle]) -> Result<Rotation, Failure> {
     let mut rotated = true;
     for circle in circles {
         rotated &= circle.access().await?.rotated;

@@ -1,5 +1,6 @@
 //! Spaces, people, invitations.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clave::{Circle, InvitationState, InviteLink, Node, Space};
@@ -11,7 +12,7 @@ use crate::reply::{self, Reply};
 use crate::wire::Out;
 
 /// How long a node may take until it listens somewhere.
-const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The space that was named, or the only one.
 pub(super) async fn find(node: &Node, asked: Option<&str>) -> Result<Space, Failure> {
@@ -54,7 +55,7 @@ pub(super) async fn show(place: &Place) -> Result<Reply, Failure> {
     Ok(Reply::Space(reply::SpaceDetail {
         id: space.id().to_string(),
         name: place.name.clone(),
-        members: space.members().await?.into_iter().map(reply::Person::from).collect(),
+        members: super::people::members(space).await?,
         messages: space.timeline().len().await?,
         epoch: status.epoch.to_string(),
         commits: status.depth,
@@ -67,12 +68,19 @@ pub(super) async fn show(place: &Place) -> Result<Reply, Failure> {
 
 pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
     let status = node.status().await?;
-    let mut names = std::collections::BTreeMap::new();
+    let (mut names, mut people) = (BTreeMap::new(), BTreeMap::new());
     for space in node.spaces().await? {
         for member in space.members().await? {
             for device in member.devices {
                 names.insert(device.device, format!("{} ({})", member.name, device.name));
+                people.insert(device.device, member.name.clone());
             }
+        }
+    }
+    let mut asked_by = Vec::new();
+    for (device, step) in node.verifications().await? {
+        if step == clave::VerificationStep::Requested {
+            asked_by.push(people.get(&device).cloned().unwrap_or_default());
         }
     }
     let peer = |peer: clave::PeerStatus| reply::Peer {
@@ -97,6 +105,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         received_bytes: status.received_bytes,
         store_bytes: status.store_bytes,
         refusals: status.refusals.into_iter().map(refused).collect(),
+        asked_by,
         spaces: list(node).await?,
     }))
 }

@@ -80,10 +80,12 @@ async fn holds(node: &Node, about: &About, condition: &Condition) -> Result<bool
     {
         return Ok(false);
     }
-    if let Some(path) = &condition.file
-        && super::file::resolve(&circle.drive().tree().await?, path).is_err()
-    {
-        return Ok(false);
+    if let Some(path) = &condition.file {
+        // Until the drive itself has arrived, it is one without anything in it.
+        let arrived = circle.documents().await?.iter().any(|document| document.kind == clave::DocumentKind::Drive);
+        if !arrived || super::file::resolve(&circle.drive().tree().await?, path).is_err() {
+            return Ok(false);
+        }
     }
     if !peers_fit(node, condition).await? {
         return Ok(false);

@@ -153,6 +153,28 @@ impl From<clave::SetAsideDocument> for SetAsideDocument {
     }
 }
 
+/// What makes a device a further one of a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LinkCode {
+    /// For a QR code, or to paste.
+    pub(crate) code: String,
+    /// To type.
+    pub(crate) typed: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) expires_ms: u64,
+}
+
+/// What two people compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Compare {
+    pub(crate) name: String,
+    /// Theirs.
+    pub(crate) device: String,
+    /// Pictures, each with the word for it.
+    pub(crate) emoji: Vec<(String, String)>,
+    pub(crate) digits: Vec<u16>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Policies {
     pub(crate) name: String,

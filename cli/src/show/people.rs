@@ -1,6 +1,7 @@
 //! Circles, access, policies, what was set aside, and the audit, in words.
 
 use super::{Show, people, quoted, short};
+use crate::qr;
 use crate::reply::{self, DeviceAccess, PersonAccess};
 use crate::screen::{bold, dim};
 use crate::text::{line, table};
@@ -173,11 +174,68 @@ pub(super) fn kept(changes: usize, documents: usize) -> String {
     match (changes, documents) {
         (0, _) => "There is nothing to take over.".to_owned(),
         (changes, documents) => format!(
-            "{changes} {} in {documents} {} shown to everybody again, on your word.",
+            "{changes} {} in {documents} {} {} shown to everybody again, on your word.",
             if changes == 1 { "change" } else { "changes" },
-            if documents == 1 { "document is" } else { "documents are" }
+            if documents == 1 { "document" } else { "documents" },
+            if changes == 1 { "is" } else { "are" }
         ),
     }
+}
+
+pub(super) fn link_code(code: &reply::LinkCode, how: &Show) -> Vec<String> {
+    let mut words = vec![
+        format!("Whoever takes up this code is you, until {}. Show it to nobody:", moment(code.expires_ms)),
+        String::new(),
+    ];
+    words.extend([code.code.clone(), String::new()]);
+    if how.qr {
+        match qr::draw(&code.code) {
+            Some(drawn) => words.extend(drawn),
+            None => words.push("(The code is too long to be drawn.)".to_owned()),
+        }
+        words.push(String::new());
+    }
+    words.push("On the new device: clave init --link CODE".to_owned());
+    let at = code.addresses.first().map(|address| format!(" --at {}", line(address))).unwrap_or_default();
+    words.push(format!("or, to type:       clave init --link {}{at}", code.typed));
+    words.push("Waiting for it…".to_owned());
+    words
+}
+
+pub(super) fn compare(compare: &reply::Compare) -> Vec<String> {
+    let mut words = vec![format!("Compare with {}, by voice or side by side:", line(&compare.name)), String::new()];
+    words.extend(compare.emoji.iter().map(|(sign, word)| format!("    {sign}  {word}")));
+    let digits = compare.digits.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ");
+    words.extend([String::new(), format!("or, where pictures do not work:  {digits}"), String::new()]);
+    words
+}
+
+pub(super) fn verified(name: &str, verification: &str) -> String {
+    let name = line(name);
+    match verification {
+        "verified" => format!("{name} is verified on this device: nobody sits between the two of you."),
+        "changed" => format!("{name} is not marked as verified any more, and somebody else is who has that name."),
+        _ => format!("{name} is not marked as verified any more."),
+    }
+}
+
+pub(super) fn safety_number(name: &str, number: &str, verification: &str) -> Vec<String> {
+    let name = line(name);
+    let groups: Vec<&str> = number.split(' ').collect();
+    let mut words = vec![
+        format!("The safety number of you and {name}. {name} sees the same: clave verify --number YOU"),
+        String::new(),
+    ];
+    words.extend(groups.chunks(4).map(|four| format!("    {}", four.join(" "))));
+    words.push(String::new());
+    words.push(match verification {
+        "verified" => format!("{name} is verified on this device already."),
+        "changed" => format!(
+            "Somebody else called {name} was verified here before: either they began anew, or somebody took the name. Compare!"
+        ),
+        _ => format!("If it is the same: clave verify --mark {}", quoted(&name)),
+    });
+    words
 }
 
 pub(super) fn policies(policies: &reply::Policies) -> Vec<String> {

@@ -30,7 +30,7 @@ fn expect(device: &Device, args: &[&str], expected: Value) {
 }
 
 fn person() -> Value {
-    json!({ "person": "string", "name": "string", "role": "string", "me": "bool",
+    json!({ "person": "string", "name": "string", "role": "string", "me": "bool", "verification": "string",
             "devices": [{ "device": "string", "name": "string", "online": "bool" }] })
 }
 

@@ -11,14 +11,16 @@ use prost::Message as _;
 
 use crate::desk::Desk;
 use crate::entry::{Body, Envelope, direct_tag};
-use crate::group::{Group, Keyring, epoch_id};
+use crate::group::{Entered, Group, Keyring, epoch_id};
 use crate::index::EntryIndex;
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
+use crate::mutation::{Rule, off};
 use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod access;
 mod documents;
+mod expiry;
 mod grants;
 mod held;
 mod history;
@@ -29,7 +31,9 @@ mod plea;
 mod recover;
 mod retention;
 mod roster;
+mod segments;
 mod standing;
+mod trees;
 
 use held::{Awaits, Held};
 
@@ -79,12 +83,14 @@ pub(crate) struct Circle {
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
     repair_at_ms: Option<u64>,
+    trees: trees::Trees,
     surroundings: outer::Surroundings,
     grants: grants::Grants,
     /// The head that is about.
     repair_of: Option<EpochId>,
     pleas: plea::Pleas,
     seen: retention::Seen,
+    ratchet: expiry::Ratchet,
     /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
     mended: bool,
     /// Of a device that stands apart: the entry by which it asks to be let in.
@@ -96,7 +102,7 @@ impl Circle {
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
         let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
-        let mut circle = Self::empty(id, checkpoint, desk)?;
+        let mut circle = Self::empty(id, checkpoint, vec![genesis.id()], desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
     }
@@ -108,7 +114,7 @@ impl Circle {
         keys: Vec<(EpochId, ContentKey)>,
         desk: &mut Desk,
     ) -> Result<Self, EngineError> {
-        let mut circle = Self::empty(log.circle(), checkpoint, desk)?;
+        let mut circle = Self::empty(log.circle(), checkpoint, log.heads(), desk)?;
         for operation in log.operations() {
             let key = Key::new(Keyspace::Operations, circle.id.as_bytes(), operation.id().as_bytes());
             desk.put(key, operation.encode());
@@ -123,15 +129,20 @@ impl Circle {
         Ok(circle)
     }
 
-    fn empty(id: CircleId, checkpoint: Checkpoint, desk: &mut Desk) -> Result<Self, EngineError> {
+    fn empty(
+        id: CircleId,
+        checkpoint: Checkpoint,
+        cites: Vec<OperationId>,
+        desk: &mut Desk,
+    ) -> Result<Self, EngineError> {
         let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
         file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
-        let circle = Self {
+        let mut circle = Self {
             id,
             log: Log::new(id),
-            group: Group::new(checkpoint, desk.now_ms),
+            group: Group::new(checkpoint, cites, desk.now_ms),
             keys,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
@@ -144,15 +155,18 @@ impl Circle {
             arrived: BTreeMap::new(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
+            trees: trees::Trees::default(),
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
             recovery: None,
         };
-        circle.file_epoch(&circle.group.head().epoch, desk);
+        let first = circle.group.head().epoch;
+        circle.file_epoch(&first, desk)?;
         Ok(circle)
     }
 
@@ -163,15 +177,16 @@ impl Circle {
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
-        self.retain(desk);
-        Ok(())
+        self.retain(desk)?;
+        self.rotate(online, desk)?;
+        self.expire(desk)
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -197,7 +212,9 @@ impl Circle {
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         self.refuse_apart()?;
-        self.end_expired_grants(desk);
+        if !off(Rule::GrantsEnd) {
+            self.end_expired_grants(desk);
+        }
         self.shut_out(desk)?;
         self.publish_under(self.group.head().epoch, body, desk)
     }
@@ -245,6 +262,10 @@ impl Circle {
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
         self.refuse_apart()?;
+        if matches!(action, Action::Grant { expires_ms, .. } if expires_ms <= desk.now_ms) {
+            // The stay would end with this very command; in between, keys would be sealed for whose it is.
+            return Err(EngineError::DateHasPassed);
+        }
         self.keep_what_is_here(&mut action, desk)?;
         let operation = self.log.new_operation(&desk.device, action, desk.now_ms).map_err(EngineError::NotAllowed)?;
         self.publish_operation(operation, desk)?;
@@ -276,6 +297,7 @@ impl Circle {
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
         self.index.insert(envelope.hour, envelope.id);
+        self.note_expiry(envelope.hour);
         desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
     }
 
@@ -285,40 +307,19 @@ impl Circle {
     }
 
     /// Files a checkpoint and its content key; the head may move.
-    fn enter_epoch(
-        &mut self,
-        parent: Option<EpochId>,
-        checkpoint: Checkpoint,
-        after: Vec<OperationId>,
-        desk: &mut Desk,
-    ) -> Result<(), EngineError> {
-        let epoch = checkpoint.epoch;
-        let key = desk.agreement.export(&checkpoint, Export::ContentKey, self.id.as_bytes())?;
+    fn enter_epoch(&mut self, entered: Entered, desk: &mut Desk) -> Result<(), EngineError> {
+        let epoch = entered.checkpoint.epoch;
+        let key = desk.agreement.export(&entered.checkpoint, Export::ContentKey, self.id.as_bytes())?;
         let key = ContentKey::from_bytes(key);
-        file_key(self.id, epoch, key, Source::Derived, after.clone(), &mut self.keys, desk);
-        self.group.insert(parent, checkpoint, after, desk.now_ms);
-        self.file_epoch(&epoch, desk);
+        file_key(self.id, epoch, key, Source::Derived, entered.after.clone(), &mut self.keys, desk);
+        self.group.insert(entered, desk.now_ms);
+        self.file_epoch(&epoch, desk)?;
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
             desk.remove(Key::new(Keyspace::Commits, self.id.as_bytes(), id.as_bytes()));
             self.released.push(id);
         }
         self.choose_head(desk);
         Ok(())
-    }
-
-    /// Writes down an epoch as it is known now.
-    fn file_epoch(&self, epoch: &EpochId, desk: &mut Desk) {
-        let Some(known) = self.group.record(epoch) else { return };
-        let record = local::Checkpoint {
-            parent: known.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
-            state: known.checkpoint.map(|checkpoint| checkpoint.to_bytes().to_vec()).unwrap_or_default(),
-            operations: known.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
-            depth: known.depth,
-            entered_ms: known.entered_ms,
-            apart: false,
-            recovery: Vec::new(),
-        };
-        desk.put(Key::new(Keyspace::Checkpoints, self.id.as_bytes(), epoch.as_bytes()), record.encode_to_vec());
     }
 
     /// Remembers a commit from before this device joined, or on a branch it is not in.
@@ -335,15 +336,20 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
+        if self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+            // It was erased here, or would be at once.
+            return;
+        }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
-        let wanted = self.keys.held(&id).is_some() || self.held.waits_for(&Awaits::Key(id));
-        if !wanted && self.keys.learned() >= LEARNED_KEYS_MAX {
+        let is_waited_for = self.held.waits_for(&Awaits::Key(id));
+        if !is_waited_for && self.keys.held(&id).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
             return;
         }
         if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
             self.mended = false;
-            if wanted {
-                self.pleas.helped();
+            self.ratchet.stir();
+            if is_waited_for {
+                self.pleas.helped(desk.now_ms);
             }
         }
     }
@@ -378,6 +384,11 @@ impl Circle {
     /// The content keys that a newcomer may have.
     pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
         self.keys.iter().filter(|_| self.is_shared())
+    }
+
+    /// The content keys for another device of this device's person, who may read whatever this device can.
+    pub(crate) fn own_history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        self.keys.iter()
     }
 
     /// Has the log take the operation in, now or for when its parents arrive.
@@ -436,6 +447,7 @@ fn file_key(
     if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
         return false;
     }
+    keys.stamp(&id, desk.now_ms);
     let held = keys.held(&id).expect("it was inserted above");
     let record = local::ContentKey {
         epoch: held.epoch.as_bytes().to_vec(),
@@ -443,6 +455,7 @@ fn file_key(
         derived: held.derived,
         under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
         operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+        filed_ms: held.filed_ms,
     };
     desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
     true

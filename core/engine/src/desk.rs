@@ -28,6 +28,8 @@ pub(crate) struct Desk {
     /// Circles that this device was introduced to.
     pub(crate) introduced: Vec<Introduced>,
     pub(crate) refusals: RefusalCounts,
+    /// Whether something was erased that must not be found in what the store left behind.
+    pub(crate) erased: bool,
 }
 
 /// Somebody to be introduced to a circle.
@@ -62,6 +64,14 @@ impl Desk {
     pub(crate) fn remove(&mut self, key: Key) {
         self.store.overlay(key.clone(), None);
         self.batch.remove(key);
+    }
+
+    /// The same for what may not be there, without writing anything then.
+    pub(crate) fn remove_if_there(&mut self, key: Key) -> Result<(), ReadError> {
+        if self.store.read(&key)?.is_some() {
+            self.remove(key);
+        }
+        Ok(())
     }
 }
 

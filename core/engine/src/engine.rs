@@ -21,6 +21,7 @@ mod inviter;
 pub(crate) mod join;
 pub(crate) mod linking;
 mod newcomer;
+mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
@@ -37,6 +38,7 @@ pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use linking::LinkingError;
+pub use own_devices::OwnDevice;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
 
@@ -88,6 +90,11 @@ pub enum Output {
     },
     /// From now on, or no longer, dial whoever is discovered nearby: the device that answers a typed code may be anyone.
     Seek(bool),
+    /// Something was erased because of the history policy of its circle: have the store overwrite or give back what it
+    /// left behind ([`Store::compact`] in `clave`). May take its time, and need not be done each time at once.
+    ///
+    /// [`Store::compact`]: https://docs.rs/clave
+    Compact,
     /// Tell the application.
     Event(Event),
 }
@@ -374,6 +381,7 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             refusals: RefusalCounts::new(),
+            erased: false,
         };
         let mut engine = Self {
             identity,
@@ -491,6 +499,7 @@ impl Engine {
         }
         self.take_introductions();
         self.follow_spaces();
+        self.care_for_own_devices();
         self.watch_grants();
         self.repair_rosters();
         self.introduce();
@@ -505,6 +514,9 @@ impl Engine {
         self.pump_fetches();
         self.pump_chunks();
         self.end_joins();
+        if std::mem::take(&mut self.desk.erased) {
+            self.outbox.push(Output::Compact);
+        }
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));
         }

@@ -184,7 +184,7 @@ fn check_signed(signed: &[u8], header: &[u8], circle: CircleId) -> Result<Opened
     Ok(Opened { author, body: entry.body.ok_or(Refusal::UnknownBody)? })
 }
 
-fn hour_of(now_ms: u64) -> u32 {
+pub(crate) fn hour_of(now_ms: u64) -> u32 {
     u32::try_from(now_ms / HOUR_MS).unwrap_or(u32::MAX)
 }
 

@@ -48,6 +48,9 @@ pub enum EngineError {
     /// The caller may not do this.
     #[error("this would have no effect: {0}")]
     NotAllowed(crate::membership::Reason),
+    /// The date that a guest is to stay until has passed.
+    #[error("that date has passed by this device's clock: choose a later one")]
+    DateHasPassed,
     /// The caller may not invite.
     #[error("you may not invite people here: ask an admin or owner of the space")]
     MayNotInvite,

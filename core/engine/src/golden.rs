@@ -86,6 +86,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
                 operations: vec![vec![3; 32]],
                 given: vec![vec![4; 16]],
+                log: vec![vec![5; 3]],
             }),
         ),
         (
@@ -95,7 +96,14 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
         (
             "entry.plea",
-            Body::Plea(entry::Plea { epoch: vec![1; 32], depth: 7, tags: vec![vec![2; 16]], key_package: vec![3; 3] }),
+            Body::Plea(entry::Plea {
+                epoch: vec![1; 32],
+                depth: 7,
+                tags: vec![vec![2; 16]],
+                key_package: vec![3; 3],
+                operations: vec![vec![4; 32]],
+                astray: true,
+            }),
         ),
         ("entry.acknowledge", Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] })),
     ]
@@ -142,7 +150,12 @@ fn frames(made: &mut Made) {
         ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true, circles: vec![7; 64] })),
         (
             "frame.reconcile",
-            Body::Reconcile(frame::Reconcile { circle: of(), initiator: true, message: vec![0x61, 0, 0] }),
+            Body::Reconcile(frame::Reconcile {
+                circle: of(),
+                initiator: true,
+                message: vec![0x61, 0, 0],
+                operations: vec![vec![9; 32]],
+            }),
         ),
         ("frame.entries", Body::Entries(frame::Entries { circle: of(), envelopes: vec![vec![1], vec![2, 3]] })),
         ("frame.have", Body::Have(frame::EntryIds { circle: of(), ids: vec![1; 64] })),
@@ -351,17 +364,29 @@ fn records(made: &mut Made) {
             operations: vec![vec![3; 32]],
             depth: 4,
             entered_ms: 1_790_000_000_000,
+            left_ms: 1_790_000_000_001,
             apart: false,
             recovery: Vec::new(),
+            cites: vec![vec![5; 32]],
         },
     );
     let apart = local::Checkpoint { depth: 4, apart: true, recovery: vec![5; 32], ..Default::default() };
     made.message("local.checkpoint-apart", &apart);
     let under = vec![vec![3; 16]];
     let operations = vec![vec![4; 32]];
-    let key = local::ContentKey { epoch: vec![1; 32], key: vec![2; 32], derived: true, under, operations };
+    let key = local::ContentKey {
+        epoch: vec![1; 32],
+        key: vec![2; 32],
+        derived: true,
+        under,
+        operations,
+        filed_ms: 1_790_000_000_000,
+    };
     made.message("local.content-key", &key);
-    made.message("local.document", &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2 });
+    made.message(
+        "local.document",
+        &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2, newest_hour: 497_222 },
+    );
     made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
     let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };
     made.message("local.plea-package", &package);
@@ -415,6 +440,7 @@ fn every_format_is_what_it_was() {
     records(&mut made);
     if std::env::var_os("CLAVE_WRITE_GOLDEN").is_some() {
         let text: String = made.0.iter().map(|(name, text)| format!("{name} {text}\n")).collect();
+        #[expect(clippy::disallowed_methods, reason = "a person asked a test to write its own fixture")]
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/golden.txt"), text).expect("the source is writable");
         return;
     }

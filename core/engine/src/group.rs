@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, KeyId};
 
 use crate::OperationId;
+use crate::mutation::{Rule, off};
 
 mod reach;
 
@@ -24,47 +25,49 @@ pub(crate) struct Group {
     /// Of a device that was restored from an export and is in no epoch yet: stands where the export left off. It has no
     /// leaves and no secret; all that is taken from it is under which key this device asks to be let in.
     apart: Option<Checkpoint>,
+    /// Whether the head is any epoch, as the choice was not made since this was read back.
+    unchosen: bool,
 }
 
-struct Node {
+/// An epoch that this device is or was in.
+pub(crate) struct Node {
     /// None for the first epoch, and for one that this device was welcomed into.
-    parent: Option<EpochId>,
-    depth: u64,
-    entered_ms: u64,
-    /// None once its secrets were erased.
-    checkpoint: Option<Checkpoint>,
-    /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
-    after: Vec<OperationId>,
-}
-
-/// An epoch as it is written down.
-pub(crate) struct Record<'a> {
     pub(crate) parent: Option<EpochId>,
     pub(crate) depth: u64,
     pub(crate) entered_ms: u64,
-    pub(crate) checkpoint: Option<&'a Checkpoint>,
-    pub(crate) after: &'a [OperationId],
+    /// When it last ceased to be the head, in Unix milliseconds; 0 if it never was.
+    pub(crate) left_ms: u64,
+    /// None once its secrets were erased.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// The operations that a Welcome cites. The epoch is judged by the log, so not before they are in it.
+    pub(crate) after: Vec<OperationId>,
+    /// The heads of the log that the commit leading here follows.
+    pub(crate) cites: Vec<OperationId>,
+}
+
+/// An epoch to be entered.
+pub(crate) struct Entered {
+    /// None for the first epoch, and for one that this device is welcomed into.
+    pub(crate) parent: Option<EpochId>,
+    pub(crate) checkpoint: Checkpoint,
+    /// The operations that the choice of the head waits for.
+    pub(crate) after: Vec<OperationId>,
+    /// The heads of the log that the commit leading there follows.
+    pub(crate) cites: Vec<OperationId>,
 }
 
 impl Group {
-    pub(crate) fn new(first: Checkpoint, now_ms: u64) -> Self {
-        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None };
-        group.insert(None, first, Vec::new(), now_ms);
+    pub(crate) fn new(first: Checkpoint, cites: Vec<OperationId>, now_ms: u64) -> Self {
+        let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None, unchosen: false };
+        group.insert(Entered { parent: None, checkpoint: first, after: Vec::new(), cites }, now_ms);
         group
     }
 
     /// What is stored; none if no epoch has its secrets, unless this device stands apart.
-    pub(crate) fn restore(
-        records: impl IntoIterator<Item = (EpochId, Option<EpochId>, u64, u64, Option<Checkpoint>, Vec<OperationId>)>,
-        apart: Option<Checkpoint>,
-    ) -> Option<Self> {
-        let node = |(epoch, parent, depth, entered_ms, checkpoint, after)| {
-            (epoch, Node { parent, depth, entered_ms, checkpoint, after })
-        };
-        let nodes: BTreeMap<EpochId, Node> = records.into_iter().map(node).collect();
+    pub(crate) fn restore(nodes: BTreeMap<EpochId, Node>, apart: Option<Checkpoint>) -> Option<Self> {
         let known = || nodes.iter().find(|(_, node)| node.checkpoint.is_some()).map(|(epoch, _)| *epoch);
         let head = apart.as_ref().map(|apart| apart.epoch).or_else(known)?;
-        Some(Self { nodes, head, apart })
+        Some(Self { nodes, head, unchosen: apart.is_none(), apart })
     }
 
     /// Whether this device is in no epoch that it may follow, so that it seals nothing and commits nothing.
@@ -72,15 +75,10 @@ impl Group {
         self.apart.is_some()
     }
 
-    pub(crate) fn insert(
-        &mut self,
-        parent: Option<EpochId>,
-        checkpoint: Checkpoint,
-        after: Vec<OperationId>,
-        now_ms: u64,
-    ) {
+    pub(crate) fn insert(&mut self, entered: Entered, now_ms: u64) {
+        let Entered { parent, checkpoint, after, cites } = entered;
         let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
-        let node = Node { parent, depth, entered_ms: now_ms, checkpoint: Some(checkpoint), after };
+        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint: Some(checkpoint), after, cites };
         self.nodes.entry(epoch).or_insert(node);
     }
 
@@ -96,10 +94,8 @@ impl Group {
         self.nodes.values().filter_map(|node| Some((node.checkpoint.as_ref()?, node.entered_ms)))
     }
 
-    pub(crate) fn record(&self, epoch: &EpochId) -> Option<Record<'_>> {
-        let Node { parent, depth, entered_ms, checkpoint, after } = self.nodes.get(epoch)?;
-        let (parent, depth, entered_ms, checkpoint) = (*parent, *depth, *entered_ms, checkpoint.as_ref());
-        Some(Record { parent, depth, entered_ms, checkpoint, after })
+    pub(crate) fn node(&self, epoch: &EpochId) -> Option<&Node> {
+        self.nodes.get(epoch)
     }
 
     /// Whether this device is in the epoch or was, with its secrets or without.
@@ -120,6 +116,12 @@ impl Group {
 
     pub(crate) fn entered_ms(&self, epoch: &EpochId) -> Option<u64> {
         self.nodes.get(epoch).map(|node| node.entered_ms)
+    }
+
+    /// Since when nothing was to be sealed in an epoch any more; none for the head and for epochs that are not known.
+    pub(crate) fn superseded_ms(&self, epoch: &EpochId) -> Option<u64> {
+        let node = self.nodes.get(epoch).filter(|_| *epoch != self.head)?;
+        Some(if node.left_ms > 0 { node.left_ms } else { node.entered_ms })
     }
 
     pub(crate) fn head(&self) -> &Checkpoint {
@@ -156,11 +158,14 @@ impl Group {
         &mut self,
         current: &[DeviceId],
         is_here: impl Fn(&OperationId) -> bool,
+        now_ms: u64,
     ) -> Option<EpochId> {
         let rank = |tip: &Checkpoint| {
             let early = !self.nodes[&tip.epoch].after.iter().all(&is_here);
-            let removed = absent(&tip.leaves, current).count();
-            (early, removed, Reverse(tip.depth), tip.epoch)
+            let removed = if off(Rule::ForkRemovedFirst) { 0 } else { absent(&tip.leaves, current).count() };
+            let depth = if off(Rule::ForkDepth) { 0 } else { tip.depth };
+            let arrival = if off(Rule::ForkId) { self.nodes[&tip.epoch].entered_ms } else { 0 };
+            (early, removed, Reverse(depth), arrival, tip.epoch)
         };
         let best = match self.tips().min_by_key(|tip| rank(tip)) {
             Some(best) if self.apart.is_none() || !rank(best).0 => best.epoch,
@@ -168,7 +173,15 @@ impl Group {
             _ => return None,
         };
         self.apart = None;
-        (best != self.head).then(|| std::mem::replace(&mut self.head, best))
+        let was_chosen = !std::mem::replace(&mut self.unchosen, false);
+        let former = std::mem::replace(&mut self.head, best);
+        if best == former {
+            return None;
+        }
+        if was_chosen && let Some(node) = self.nodes.get_mut(&former) {
+            node.left_ms = now_ms;
+        }
+        Some(former)
     }
 }
 
@@ -201,6 +214,8 @@ pub(crate) struct Held {
     pub(crate) under: BTreeSet<KeyId>,
     /// The operations that whoever handed it over had. Without them one may not know of whom it must be kept.
     pub(crate) after: Vec<OperationId>,
+    /// When it came here first.
+    pub(crate) filed_ms: u64,
 }
 
 impl Keyring {
@@ -221,6 +236,7 @@ impl Keyring {
             derived: false,
             under: BTreeSet::new(),
             after: after.clone(),
+            filed_ms: 0,
         });
         let (mut news, reach) = (!known, self.reach.get_mut());
         if !known {
@@ -251,6 +267,37 @@ impl Keyring {
         news
     }
 
+    /// Notes when a key came, unless that is known.
+    pub(crate) fn stamp(&mut self, id: &KeyId, now_ms: u64) {
+        if let Some(held) = self.keys.get_mut(id).filter(|held| held.filed_ms == 0) {
+            held.filed_ms = now_ms;
+        }
+    }
+
+    /// Forgets keys. What they led to is out of reach from now on, unless other keys lead there.
+    pub(crate) fn erase(&mut self, ids: &[KeyId]) {
+        for id in ids {
+            if let Some(held) = self.keys.remove(id) {
+                self.derived -= usize::from(held.derived);
+                if self.by_epoch.get(&held.epoch) == Some(id) {
+                    self.by_epoch.remove(&held.epoch);
+                }
+            }
+        }
+        // What was known of what leads where speaks of them.
+        let mut reach = Reach::default();
+        for (id, held) in &self.keys {
+            reach.add(*id);
+            held.under.iter().for_each(|under| reach.hand_over(*id, *under));
+        }
+        self.reach = RefCell::new(reach);
+    }
+
+    /// All keys, by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&KeyId, &Held)> {
+        self.keys.iter()
+    }
+
     /// How many keys were handed over and not derived.
     pub(crate) fn learned(&self) -> usize {
         self.keys.len() - self.derived
@@ -278,6 +325,14 @@ impl Keyring {
         let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
         self.reach.borrow_mut().beyond(line, derived)
     }
+
+    /// The same, and the keys of the line that who has nothing but its head's key cannot find: somebody committed without
+    /// handing over the key before.
+    pub(crate) fn out_of_reach_of_head(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
+        let mut ids = self.out_of_reach(line);
+        ids.extend(self.reach.borrow().unlinked());
+        ids
+    }
 }
 
 /// Reads an epoch id from the wire or the store.
@@ -297,7 +352,7 @@ mod tests {
         let device = DeviceKey::generate(&mut entropy);
         let mut first = SealedSecret.create(&device, b"group", &mut entropy);
         first.depth = 7;
-        let group = Group::new(first, 0);
+        let group = Group::new(first, Vec::new(), 0);
         assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
         assert!(!group.is_within_lead(18, 10) && !group.is_within_lead(u64::MAX, 10));
     }
@@ -307,16 +362,17 @@ mod tests {
         let mut entropy = Entropy::from_seed([1; 32]);
         let device = DeviceKey::generate(&mut entropy);
         let exported = Checkpoint::without_secret(EpochId::from_bytes([7; 32]), 5, b"group");
-        let mut group = Group::restore([], Some(exported)).expect("it stands apart");
+        let mut group = Group::restore(BTreeMap::new(), Some(exported)).expect("it stands apart");
         assert!(group.is_apart() && group.head().leaves.is_empty() && group.tips().next().is_none());
-        assert_eq!(group.choose_head(&[device.id()], |_| true), None);
+        assert_eq!(group.choose_head(&[device.id()], |_| true, 0), None);
         let mut welcomed = SealedSecret.create(&device, b"group", &mut entropy);
         welcomed.depth = 9;
         let epoch = welcomed.epoch;
-        group.insert(None, welcomed, vec![OperationId::from_bytes([3; 32])], 0);
-        assert_eq!(group.choose_head(&[device.id()], |_| false), None);
+        let after = vec![OperationId::from_bytes([3; 32])];
+        group.insert(Entered { parent: None, checkpoint: welcomed, after, cites: Vec::new() }, 0);
+        assert_eq!(group.choose_head(&[device.id()], |_| false, 0), None);
         assert!(group.is_apart() && group.head().epoch != epoch);
-        assert_eq!(group.choose_head(&[device.id()], |_| true), Some(EpochId::from_bytes([7; 32])));
+        assert_eq!(group.choose_head(&[device.id()], |_| true, 0), Some(EpochId::from_bytes([7; 32])));
         assert!(!group.is_apart() && group.head().epoch == epoch);
     }
 

@@ -3,11 +3,14 @@
 //! Beside the code and not in `tests/`, because whoever forges an entry needs the keys that sealed it. The rules that
 //! these tests hold are numbered in `docs/validation.md`.
 
+mod branches;
 mod entries;
+mod expiry;
 mod farewells;
 mod frames;
 mod history;
 mod joins;
+mod linking;
 mod links;
 mod members;
 mod recoveries;

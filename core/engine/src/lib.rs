@@ -29,6 +29,11 @@ mod key_packages;
 mod link;
 mod link_code;
 pub mod membership;
+#[cfg(feature = "mutations")]
+#[doc(hidden)]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
 mod proto;
 mod refusal;
 mod store;
@@ -44,8 +49,8 @@ pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
     Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event,
-    FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, PersonAccess,
-    Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
+    FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, OwnDevice,
+    PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

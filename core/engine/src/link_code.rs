@@ -70,7 +70,7 @@ impl LinkCode {
     /// The form for people to type: `abcd-efgh-…`, lower-case base32 of the secret and a checksum.
     #[must_use]
     pub fn typed(&self) -> String {
-        let bytes = Zeroizing::new([self.secret.as_slice(), &typed_check(&*self.secret)].concat());
+        let bytes = Zeroizing::new([self.secret.as_slice(), &typed_check(&self.secret)].concat());
         let text = Zeroizing::new(data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase());
         let groups: Vec<&str> = (0..text.len()).step_by(GROUP_CHARS).map(|at| &text[at..at + GROUP_CHARS]).collect();
         groups.join("-")

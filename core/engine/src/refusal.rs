@@ -49,6 +49,9 @@ pub enum Refusal {
     /// An introduction to a circle that leads nowhere, or was not made by a member of it.
     #[error("an introduction to a circle that does not hold")]
     BadIntroduction,
+    /// Older than the history policy of its circle lets anything be.
+    #[error("expired by the history policy")]
+    Expired,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,

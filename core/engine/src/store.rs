@@ -49,6 +49,8 @@ pub enum Keyspace {
     Seen = 18,
     /// Whose keys were compared. Suffix: person id.
     Marks = 23,
+    /// Parts of checkpoints that epochs share. Scope: circle. Suffix: the part's id.
+    Trees = 24,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -57,7 +59,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -79,6 +81,7 @@ impl Keyspace {
         Self::Answers,
         Self::Requests,
         Self::Marks,
+        Self::Trees,
     ];
 }
 

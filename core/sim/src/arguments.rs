@@ -27,6 +27,9 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --no-removals    let nobody be removed
   --no-returns     let nobody who was removed be brought in again
   --no-papers      let people write only messages and files, no notes and calendars
+  --strays         add people of the log alone, who write any operation from any point of it
+  --skip N,N,…     leave out these seeds
+  --until-failure  stop at the first seed that fails
   --sweep          run each plan once for each write of each device, and crash that device there
   --crash-at D:K   crash device number D at its write number K
   --trace          print everything that happens
@@ -45,6 +48,10 @@ pub struct Arguments {
     pub jobs: Option<usize>,
     /// Whether to crash each device at each of its writes in turn.
     pub sweep: bool,
+    /// Whether to stop at the first seed that fails.
+    pub until_failure: bool,
+    /// Seeds to leave out.
+    pub skip: Vec<u64>,
     mix: Option<Mix>,
     rogues: Option<usize>,
     attack: Option<Attack>,
@@ -55,6 +62,7 @@ pub struct Arguments {
     no_removals: bool,
     no_returns: bool,
     no_papers: bool,
+    strays: bool,
     crash_at: Option<(usize, u64)>,
     trace: bool,
 }
@@ -100,6 +108,13 @@ impl Arguments {
                 "--no-removals" => arguments.no_removals = true,
                 "--no-returns" => arguments.no_returns = true,
                 "--no-papers" => arguments.no_papers = true,
+                "--strays" => arguments.strays = true,
+                "--until-failure" => arguments.until_failure = true,
+                "--skip" => {
+                    let numbers = words.next()?;
+                    let numbers = numbers.split(',').filter(|number| !number.is_empty());
+                    arguments.skip = numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?;
+                }
                 "--sweep" => arguments.sweep = true,
                 "--trace" => arguments.trace = true,
                 _ => return None,
@@ -126,6 +141,7 @@ impl Arguments {
             removals: !self.no_removals,
             returns: !self.no_returns,
             papers: !self.no_papers,
+            strays: self.strays,
             crash_at: self.crash_at,
             trace: self.trace,
             ..plan
@@ -158,6 +174,7 @@ impl fmt::Display for Plan {
             (!self.removals, " --no-removals"),
             (!self.returns, " --no-returns"),
             (!self.papers, " --no-papers"),
+            (self.strays, " --strays"),
             (self.trace, " --trace"),
         ];
         flags.iter().filter(|(given, _)| *given).try_for_each(|(_, flag)| f.write_str(flag))
@@ -180,6 +197,7 @@ mod tests {
                 removals: false,
                 returns: false,
                 papers: false,
+                strays: true,
                 trace: true,
                 crash_at: Some((3, 17)),
                 ..plan.with_mix(Mix::Calm)

@@ -7,11 +7,12 @@ use clave_engine::crdt::{CrdtError, Document, DocumentKind};
 use clave_engine::crypto::DeviceId;
 use clave_engine::fuzzing::{inside, rogue};
 use clave_engine::membership::Log;
-use clave_engine::{CircleId, EntryId, Key, Keyspace, Refusal, StoreRead};
+use clave_engine::{CircleId, DocumentId, EntryId, Key, Keyspace, Refusal, StoreRead};
 
 use crate::{Content, Who, World};
 
 mod rights;
+mod verdicts;
 mod watch;
 
 #[cfg(test)]
@@ -24,6 +25,10 @@ pub(crate) use watch::Watch;
 pub enum Check {
     /// Nobody writes any more when nobody does anything.
     Rest,
+    /// A member's membership is what the rules of the log, said again in plain sets, make of the same operations.
+    Verdicts,
+    /// What a member's documents show is what that says of who wrote it.
+    Shown,
     /// All members' logs come to the same membership, bit for bit.
     OneRoster,
     /// All members seal under the same epoch.
@@ -54,8 +59,10 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Rest,
+        Self::Verdicts,
+        Self::Shown,
         Self::OneRoster,
         Self::OneHead,
         Self::OneSecret,
@@ -80,6 +87,8 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rest => "comes to rest",
+            Self::Verdicts => "membership by the rules",
+            Self::Shown => "documents by the rules",
             Self::OneRoster => "one roster",
             Self::OneHead => "one head",
             Self::OneSecret => "one secret",
@@ -182,13 +191,40 @@ impl World {
             let others = if names.len() > 3 { format!(" and {} others", names.len() - 3) } else { String::new() };
             faults.push(check.fault(&format!("{}{others}: {what}", names[..names.len().min(3)].join(", "))));
         }
+        self.check_verdicts(circle, &members, faults);
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);
         self.check_rogues(circle, first, faults);
         self.check_refusals(faults);
         self.check_held(circle, &members, &mut findings);
+        self.explain_logs(circle, &members);
         findings
+    }
+
+    /// Has the trace say which operations each member lacks that another has, and whether they wait for what they follow.
+    fn explain_logs(&mut self, circle: CircleId, members: &[Who]) {
+        if !self.trace().keeps_lines() {
+            return;
+        }
+        let mut known = BTreeMap::new();
+        for who in members {
+            let ids = inside::log(self.engine(*who), circle).into_iter().flat_map(Log::operations);
+            let ids: BTreeSet<_> = ids.map(clave_engine::membership::Operation::id).collect();
+            known.insert(*who, ids);
+        }
+        let all: BTreeSet<_> = known.values().flatten().copied().collect();
+        for (who, ids) in known {
+            let waiting = self.device(who).disk.suffixes(Keyspace::Operations, circle.as_bytes());
+            for id in all.difference(&ids) {
+                let state = if waiting.contains(&id.as_bytes().to_vec()) { "lets wait" } else { "lacks" };
+                self.explain(format_args!("{} {state} {id:?}", who.0));
+            }
+            for id in waiting.iter().filter(|id| !ids.iter().any(|known| known.as_bytes() == id.as_slice())) {
+                let name = clave_engine::OperationId::try_from(id.as_slice()).expect("filed by id");
+                self.explain(format_args!("{} has waiting {name:?}", who.0));
+            }
+        }
     }
 
     /// Whether a device that is in the log has to be in the circle.
@@ -236,8 +272,8 @@ impl World {
             return differences;
         }
         let may_wait = self.was_anybody_removed() || !self.rogues.is_empty();
-        for ((_, kind), theirs) in &own.documents {
-            let ours = &first.documents.iter().find(|((_, of), _)| of == kind).expect("the keys are equal").1;
+        for (name @ (_, kind), theirs) in &own.documents {
+            let ours = &first.documents[name];
             // Only who was removed, or lies, leaves changes whose causes nobody has. They are counted, and the same for all.
             if theirs.waiting != ours.waiting {
                 let (theirs, ours) = (theirs.waiting, ours.waiting);
@@ -266,6 +302,7 @@ impl World {
         let said: BTreeSet<String> = self.messages(first, circle).into_iter().collect();
         let files: BTreeSet<String> = self.files(first, circle).into_iter().collect();
         let hit = self.ever_removed(circle, first);
+        let mut missing = BTreeMap::<_, Vec<String>>::new();
         for who in members.iter().filter(|who| !hit.contains(who)) {
             let device = self.device(*who);
             let acknowledged: Vec<_> =
@@ -281,10 +318,37 @@ impl World {
                     }
                 };
                 if !there {
-                    faults.push(Check::NothingLost.fault(&format!("{name}: {:?}", written.content)));
+                    let what = Check::NothingLost.fault(&format!("{name}: {:?}", written.content));
+                    missing.entry((written.document, written.kind)).or_default().push(what);
                 }
             }
         }
+        for ((document, kind), what) in missing {
+            if !self.waits_behind_a_rogue(first, circle, document, kind, what.len()) {
+                faults.extend(what);
+            }
+        }
+    }
+
+    /// Whether so many writes wait in a document because a rogue told others different things in one place: Automerge holds
+    /// one history of an author, so what was built on the other waits (rule D5). It is not lost, and all know of it.
+    fn waits_behind_a_rogue(
+        &mut self,
+        first: Who,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+        writes: usize,
+    ) -> bool {
+        let rogues: Vec<DeviceId> =
+            self.everyone().filter(|who| self.rogues.is_one(*who)).map(|who| self.device(who).id).collect();
+        let document = self.engine(first).document(circle, document, kind).expect("a member");
+        let by_rogue =
+            |actor: &clave_engine::crdt::Actor| rogues.iter().any(|rogue| actor.belongs_to(rogue.as_bytes()));
+        let equivocations = document.equivocations();
+        // Each of the rivals waits itself, beside what was built on it.
+        let rivals: usize = equivocations.iter().map(|rival| rival.waiting.len()).sum();
+        rivals > 0 && equivocations.iter().all(|rival| by_rogue(&rival.actor)) && writes + rivals <= document.held()
     }
 
     /// What waits for ever is what nobody who is in can read: no device that is in was ever in the epoch, or it would
@@ -349,7 +413,7 @@ impl World {
 
     fn check_refusals(&self, faults: &mut Vec<String>) {
         // Whoever passes on what a rogue said may be refused for it.
-        if !self.rogues.is_empty() {
+        if !self.rogues.is_empty() || self.strays.are_there() {
             return;
         }
         for who in self.everyone() {

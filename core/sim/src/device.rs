@@ -79,14 +79,26 @@ impl Device {
         Self::of(name, &identity, phrase, skew_ms)
     }
 
+    /// A device that is about to be linked to `person`.
+    pub(crate) fn provisional(name: &str, person: PersonId, entropy: &mut Entropy) -> Self {
+        let identity = Identity::provisional(name, entropy).expect("a plain name");
+        // It has no paper of its own: nobody looks at this one.
+        Self::born(name, &identity, person, RecoveryPhrase::generate(entropy), 0)
+    }
+
     /// A device of that identity, with an empty disk.
     pub(crate) fn of(name: &str, identity: &Identity, phrase: RecoveryPhrase, skew_ms: i64) -> Self {
+        let person = identity.person().expect("it has one from the start");
+        Self::born(name, identity, person, phrase, skew_ms)
+    }
+
+    fn born(name: &str, identity: &Identity, person: PersonId, phrase: RecoveryPhrase, skew_ms: i64) -> Self {
         let disk = Arc::new(Disk::default());
         disk.write(&identity.to_batch());
         Self {
             name: name.to_owned(),
             id: identity.device(),
-            person: identity.person().expect("it has one from the start"),
+            person,
             disk,
             events: Vec::new(),
             acknowledged: Vec::new(),

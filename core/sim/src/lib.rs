@@ -24,6 +24,7 @@ mod arguments;
 mod check;
 mod device;
 mod disk;
+mod oracle;
 mod parallel;
 mod plan;
 mod random;

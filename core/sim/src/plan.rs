@@ -62,6 +62,8 @@ pub struct Plan {
     pub returns: bool,
     /// Whether people write notes and calendars too, not only messages and files.
     pub papers: bool,
+    /// Whether people of the log alone act at every turn, from any point of it.
+    pub strays: bool,
     /// Whether frames come twice and out of order.
     pub disorder: bool,
     /// Crashes the device of that number when so many of its writes are durable, before it hears of the last.
@@ -99,6 +101,7 @@ impl Plan {
             removals: true,
             returns: true,
             papers: true,
+            strays: false,
             disorder,
             crash_at: None,
             trace: false,

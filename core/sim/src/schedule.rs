@@ -51,6 +51,9 @@ pub fn run(plan: Plan) -> Outcome {
     let mut run = Run::begin(plan);
     for step in 0..plan.steps {
         run.somebody_acts();
+        if plan.strays {
+            run.somebody_strays();
+        }
         run.something_breaks();
         if step * 4 == plan.steps * 3 && run.world.random.permille(250) {
             run.cut_for_good();
@@ -104,6 +107,9 @@ impl Run {
             cut: false,
         };
         run.gather();
+        if plan.strays {
+            run.world.bring_strays(run.people[0], circle);
+        }
         run
     }
 
@@ -156,6 +162,15 @@ impl Run {
             62..86 => self.change_roster(),
             86..93 => self.add_file(),
             _ => self.fetch(),
+        }
+    }
+
+    /// Somebody passes on what people of the log alone write.
+    fn somebody_strays(&mut self) {
+        for _ in 0..2 {
+            if let Some(who) = self.somebody_honest() {
+                self.world.stray(who, self.circle);
+            }
         }
     }
 

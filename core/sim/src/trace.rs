@@ -13,6 +13,17 @@ impl Trace {
         self.lines = Some(Vec::new());
     }
 
+    pub(crate) fn keeps_lines(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Says more about what happened, for whoever reads; it has no part in the hash.
+    pub(crate) fn explain(&mut self, now_ms: u64, what: std::fmt::Arguments<'_>) {
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{now_ms:>9} {what}"));
+        }
+    }
+
     pub(crate) fn note(&mut self, now_ms: u64, what: std::fmt::Arguments<'_>, bytes: &[u8]) {
         let digest = blake3::hash(bytes).to_hex();
         let line = format!("{now_ms:>9} {what} {}", if bytes.is_empty() { "" } else { &digest[..8] });

@@ -14,6 +14,7 @@ mod network;
 mod papers;
 pub(crate) mod people;
 mod recovery;
+mod strays;
 
 pub use hostile::Attack;
 pub(crate) use hostile::Rogues;
@@ -111,6 +112,8 @@ pub struct World {
     pub(crate) watch: Watch,
     /// Devices that keep to no rule, and what they did.
     pub(crate) rogues: Rogues,
+    /// People of the log alone.
+    pub(crate) strays: strays::Strays,
 }
 
 impl World {
@@ -147,6 +150,7 @@ impl World {
             unanswered: BTreeSet::new(),
             watch: Watch::default(),
             rogues: Rogues::default(),
+            strays: strays::Strays::default(),
         }
     }
 
@@ -167,6 +171,20 @@ impl World {
         self.devices.push(device);
         self.islands.push(0);
         self.open(who);
+        who
+    }
+
+    /// A new device that takes up a code which a device of somebody else's shows: both are that person's in the end.
+    pub fn link(&mut self, shows: Who, name: &str) -> Who {
+        let hour_ms = 3_600_000;
+        let code = self.input(shows, |engine, now| engine.link_device(hour_ms, false, now));
+        let code = code.expect("it belongs to somebody");
+        let mut entropy = Entropy::from_seed(self.random.seed());
+        let (who, person) = (Who(self.devices.len()), self.device(shows).person);
+        self.devices.push(Device::provisional(name, person, &mut entropy));
+        self.islands.push(self.islands[shows.0]);
+        self.open(who);
+        self.input(who, |engine, now| engine.take_link(code, now)).expect("it belongs to nobody");
         who
     }
 
@@ -458,6 +476,10 @@ impl World {
 
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>, bytes: &[u8]) {
         self.trace.note(self.now_ms - BEGINNING_MS, what, bytes);
+    }
+
+    pub(crate) fn explain(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.explain(self.now_ms - BEGINNING_MS, what);
     }
 
     #[cfg(test)]

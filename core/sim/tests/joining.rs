@@ -144,3 +144,36 @@ fn the_inviter_may_crash_at_any_write_of_a_join() -> Result<(), Livelock> {
     }
     Ok(())
 }
+
+#[test]
+fn who_was_removed_comes_back_by_an_invitation() -> Result<(), Livelock> {
+    for seed in 0..4 {
+        let mut world = World::new(200 + seed);
+        let (alice, bob, carol) = (world.alice(), world.bob(), world.carol());
+        let team = world.create_space(alice, "Team");
+        world.invite(alice, team, bob);
+        world.settle()?;
+        world.invite(alice, team, carol);
+        world.settle()?;
+        world.remove(alice, team, carol).expect("an owner may");
+        world.settle()?;
+        world.post(bob, team, "while she was out");
+        let link = world.invitation(bob, team).expect("a member may invite");
+        world.join(carol, &link).expect("she is out, and knows it");
+        world.settle()?;
+        assert_eq!(world.people(carol, team).len(), 3, "seed {seed}");
+        world.post(carol, team, "back again");
+        world.settle()?;
+        for who in [alice, bob, carol] {
+            assert_eq!(world.messages(who, team), ["while she was out", "back again"], "seed {seed}");
+        }
+        assert!(world.join(carol, &link).is_err(), "she is in again");
+        world.remove(alice, team, carol).expect("an owner may");
+        world.settle()?;
+        world.post(alice, team, "not for Carol");
+        world.settle()?;
+        assert_eq!(world.messages(carol, team).len(), 2, "seed {seed}");
+        assert_eq!(world.faults(team), NO_FAULTS, "seed {seed}");
+    }
+    Ok(())
+}

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use clave_engine::crypto::PersonId;
-use clave_engine::membership::{AuditRecord, History, Policy, Role};
+use clave_engine::crypto::{DeviceId, PersonId};
+use clave_engine::membership::{Action, AuditRecord, History, Policy, Role};
 use clave_engine::{Access, CircleId};
 
 use crate::{Circle, Error};
@@ -36,6 +36,15 @@ impl Circle {
     pub async fn remove(&self, person: PersonId) -> Result<(), Error> {
         let id = self.id;
         self.node.command(move |engine, now| engine.remove_person(id, person, now)).await
+    }
+
+    /// Removes one device, one's own that was lost or somebody else's, and changes the keys. It keeps what it had.
+    ///
+    /// # Errors
+    /// If it is not here, or this person may not.
+    pub async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
+        let id = self.id;
+        self.node.command(move |engine, now| engine.act(id, Action::revoke_device(device), now)).await
     }
 
     /// Leaves. What is here stays readable on this device, nothing more arrives.

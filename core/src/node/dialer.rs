@@ -18,6 +18,8 @@ pub(super) struct Dialer {
     targets: BTreeMap<DeviceId, Target>,
     /// Heard of on the local network, not (yet) of interest.
     nearby: BTreeMap<DeviceId, BTreeSet<String>>,
+    /// Whether anybody nearby is worth a try, and who was tried for that reason alone.
+    seeking: Option<BTreeSet<DeviceId>>,
 }
 
 struct Target {
@@ -31,6 +33,34 @@ struct Target {
 impl Dialer {
     /// From now on, try to stay connected with a device.
     pub(super) fn want(&mut self, device: DeviceId, now_ms: u64) {
+        if let Some(tried) = &mut self.seeking {
+            tried.remove(&device);
+        }
+        self.target(device, now_ms);
+    }
+
+    /// From now on, or no longer, dial everybody who is nearby.
+    pub(super) fn seek(&mut self, seek: bool, now_ms: u64) {
+        if !seek {
+            for device in self.seeking.take().into_iter().flatten() {
+                self.targets.remove(&device);
+            }
+            return;
+        }
+        self.seeking.get_or_insert_default();
+        for device in self.nearby.keys().copied().collect::<Vec<_>>() {
+            self.try_nearby(device, now_ms);
+        }
+    }
+
+    fn try_nearby(&mut self, device: DeviceId, now_ms: u64) {
+        if let Some(tried) = &mut self.seeking {
+            tried.insert(device);
+            self.target(device, now_ms);
+        }
+    }
+
+    fn target(&mut self, device: DeviceId, now_ms: u64) {
         let nearby = self.nearby.remove(&device).unwrap_or_default();
         self.targets.entry(device).or_insert_with(|| Target {
             addresses: nearby,
@@ -66,6 +96,7 @@ impl Dialer {
             self.learn(device, addresses, now_ms);
         } else if self.nearby.len() < NEARBY_MAX || self.nearby.contains_key(&device) {
             self.nearby.insert(device, addresses.into_iter().take(ADDRESSES_MAX).collect());
+            self.try_nearby(device, now_ms);
         }
     }
 
@@ -130,6 +161,18 @@ mod tests {
         assert_eq!(dialer.next_ms(), None);
         dialer.disconnected(&device(1), 1_000_000, 0);
         assert!(dialer.next_ms().is_some());
+    }
+
+    #[test]
+    fn who_is_nearby_is_tried_only_while_somebody_is_sought() {
+        let mut dialer = Dialer::default();
+        dialer.discovered(device(1), vec!["/ip4/127.0.0.1/tcp/1".into()], 0);
+        dialer.seek(true, 0);
+        dialer.discovered(device(2), vec!["/ip4/127.0.0.1/tcp/2".into()], 0);
+        assert_eq!(dialer.due(0, || 0).len(), 2);
+        dialer.want(device(2), 1);
+        dialer.seek(false, 1);
+        assert_eq!(dialer.targets.keys().collect::<Vec<_>>(), [&device(2)]);
     }
 
     #[test]

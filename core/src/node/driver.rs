@@ -9,6 +9,7 @@ use clave_engine::{Channel, Engine, Event, Identity, IoId, Output};
 use clave_transport::{self as transport, Events, PeerKey, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::compaction::Compaction;
 use super::dialer::Dialer;
 use super::seed_entropy;
 use crate::{Error, SealedStore, StoreError, Writer};
@@ -54,6 +55,7 @@ pub(super) struct Driver {
     pub(super) connected: BTreeMap<DeviceId, Links>,
     /// Commands whose writes are on their way, in order.
     pub(super) waiting: VecDeque<(IoId, oneshot::Sender<Result<(), StoreError>>)>,
+    pub(super) compaction: Compaction,
     pub(super) sent: SentQueue,
 }
 
@@ -77,7 +79,9 @@ impl Driver {
         loop {
             self.take_outputs().await;
             self.dial().await;
-            let wake_ms = self.engine.poll_timeout().into_iter().chain(self.dialer.next_ms()).min();
+            self.compaction.tend(&self.store, now_ms()).await;
+            let wake_ms = [self.engine.poll_timeout(), self.dialer.next_ms(), self.compaction.next_ms()];
+            let wake_ms = wake_ms.into_iter().flatten().min();
             let sleep_ms = wake_ms.map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms()).min(SLEEP_MS_MAX));
             let network = async {
                 match &mut self.network {
@@ -181,6 +185,8 @@ impl Driver {
                     }
                 }
                 Output::Addresses { device, addresses } => self.dialer.learn(device, addresses, now_ms()),
+                Output::Seek(seek) => self.dialer.seek(seek, now_ms()),
+                Output::Compact => self.compaction.want(),
                 Output::Event(event) => {
                     // Nobody may be listening.
                     let _ = self.events.send(event);
@@ -260,6 +266,7 @@ impl Driver {
             }
             self.take_outputs().await;
         }
+        self.compaction.finish(now_ms()).await;
         self.connected.clear();
         if let Some((transport, _)) = self.network.take() {
             transport.shutdown().await;

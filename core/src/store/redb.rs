@@ -1,5 +1,6 @@
 //! The default store: redb, a copy-on-write B-tree in one file.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -8,7 +9,7 @@ use ::redb::{
     TableDefinition, TableError, TransactionError,
 };
 
-use super::directory::{DirectoryLock, directory_bytes, open_guarded, take_store};
+use super::directory::{DirectoryLock, directory_bytes, open_guarded, sync_directory, take_store};
 use super::{RawBatch, Store, StoreError, StoreKind, outcome, tabled};
 
 /// One tree for all tables, so that a commit rewrites one path to the root and not one for each table.
@@ -18,6 +19,12 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 const CACHE_BYTES: usize = 32 << 20;
 
 const DATABASE_FILE: &str = "clave.redb";
+
+/// A copy that compaction is making; removed when the store is opened.
+const COPY_FILE: &str = "clave.redb.new";
+
+/// Bytes of records that compaction copies per transaction.
+const COPY_BYTES: usize = 16 << 20;
 
 /// A store in a redb database.
 ///
@@ -38,6 +45,7 @@ impl RedbStore {
     /// As [`open_store`](super::open_store).
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let (lock, store) = take_store(directory, StoreKind::Redb, create)?;
+        remove_file(&store.join(COPY_FILE))?;
         let database = open(&store)?;
         Ok(Self { database: RwLock::new(Some(database)), store, _lock: lock })
     }
@@ -98,6 +106,43 @@ fn open(store: &Path) -> Result<Database, StoreError> {
         }
         Err(error) => Err(Failure::from(error).error),
     })
+}
+
+/// Writes all records into a database of its own.
+fn copy_records(from: &Database, to: &Path) -> Result<(), Failure> {
+    let source = from.begin_read()?.open_table(RECORDS)?;
+    let mut copy = builder().create(to)?;
+    let mut records = source.range::<&[u8]>(..)?.peekable();
+    loop {
+        let mut transaction = copy.begin_write()?;
+        transaction.set_quick_repair(true);
+        {
+            let (mut table, mut bytes) = (transaction.open_table(RECORDS)?, 0);
+            while bytes < COPY_BYTES
+                && let Some(record) = records.next()
+            {
+                let (key, value) = record?;
+                bytes += key.value().len() + value.value().len();
+                table.insert(key.value(), value.value())?;
+            }
+        }
+        transaction.commit()?;
+        if records.peek().is_none() {
+            break;
+        }
+    }
+    // It grew in steps. What this moves is live.
+    match copy.compact() {
+        Err(CompactionError::Storage(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn builder() -> Builder {
@@ -163,17 +208,21 @@ impl Store for RedbStore {
     }
 
     fn compact(&self) -> Result<bool, StoreError> {
+        // redb's own compaction moves pages and leaves what was in them in the file. A copy holds live records only.
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = database.as_mut() else { return Ok(false) };
-        match open.compact() {
-            Ok(done) => Ok(done),
-            Err(CompactionError::TransactionInProgress) => Ok(false),
-            Err(CompactionError::Storage(error)) => {
-                *database = None;
-                Err(Failure::from(error).error)
-            }
-            Err(_) => Err(StoreError::Damaged),
+        let Some(from) = database.as_ref() else { return Ok(false) };
+        let (file, copy) = (self.store.join(DATABASE_FILE), self.store.join(COPY_FILE));
+        remove_file(&copy)?;
+        if let Err(failure) = copy_records(from, &copy) {
+            remove_file(&copy)?;
+            return Err(failure.error);
         }
+        // Readers that began before still have the former file open, and see its state.
+        *database = None;
+        fs::rename(&copy, &file)?;
+        sync_directory(&self.store)?;
+        *database = Some(open(&self.store)?);
+        Ok(true)
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {

@@ -11,6 +11,7 @@ use super::past::Past;
 use super::{Document, Tip, rules};
 use crate::change::ChangeHash;
 use crate::contained::contained;
+use crate::mutation::{ONE_HISTORY, off};
 use crate::{Actor, ChangeFault, DocumentKind, kind};
 
 /// The changes that are about to be applied, without content.
@@ -21,7 +22,7 @@ impl Document {
     /// document is another one now.
     pub(super) fn admit(&mut self, refused: &mut Vec<(ChangeHash, ChangeFault)>) -> bool {
         let before = self.heads.clone();
-        if self.admit_ready(refused) {
+        if self.admit_ready(refused) && !off(ONE_HISTORY) {
             self.settle_rivals(refused);
         } else {
             self.equivocations.clear();

@@ -16,6 +16,7 @@ use automerge::transaction::CommitOptions;
 
 use super::{Document, Tip, time_s};
 use crate::change::{self, ChangeHash};
+use crate::mutation::{VOUCHING, off};
 use crate::{Actor, ChangeInfo, CrdtError, kind};
 
 impl Document {
@@ -125,7 +126,7 @@ impl Document {
         let mut accepted = BTreeSet::new();
         while let Some(hash) = next.pop() {
             if deps.contains_key(&hash) && accepted.insert(hash) {
-                next.extend(&deps[&hash]);
+                next.extend(deps[&hash].iter().filter(|_| !off(VOUCHING)));
             }
         }
         accepted
@@ -133,7 +134,7 @@ impl Document {
 
     /// What was set aside and is built on by what arrived: vouched for.
     pub(super) fn take_back(&mut self) {
-        if self.set_aside.is_empty() {
+        if self.set_aside.is_empty() || off(VOUCHING) {
             return;
         }
         let mut next: Vec<ChangeHash> = self.held.values().flat_map(dependencies).collect();

@@ -94,7 +94,7 @@ impl Checkpoint {
             if !leaves.is_sorted_by(|a, b| a < b) {
                 return Err(CryptoError::Malformed("checkpoint"));
             }
-            return Ok(Self { epoch, depth, group, leaves, scheme, state });
+            return Ok(Self { epoch, depth, group, leaves, scheme, state, content_key: None });
         }
 
         let leaf_count = u32::from_be_bytes(reader.array()?);
@@ -110,7 +110,7 @@ impl Checkpoint {
         if !leaves.is_sorted_by(|a, b| a < b) {
             return Err(CryptoError::LeafMismatch);
         }
-        Ok(Self { epoch, depth, group, leaves, scheme, state: join_state(rest, tree)? })
+        Ok(Self { epoch, depth, group, leaves, scheme, state: join_state(rest, tree)?, content_key: None })
     }
 
     /// The blobs that a state needs, for whoever cleans up after others.

@@ -279,6 +279,7 @@ impl State {
             leaves: self.roster.iter().map(|leaf| leaf.device).collect(),
             scheme: Scheme::SealedSecret,
             state,
+            content_key: None,
         }
     }
 }

@@ -453,6 +453,7 @@ fn a_checkpoint_begins_with_what_names_it() {
         leaves: vec![DeviceId::from_bytes([4; 32]), DeviceId::from_bytes([5; 32])],
         scheme: Scheme::Mls,
         state: Zeroizing::new(vec![6; 3]),
+        content_key: None,
     };
     let expected = [
         &[1, 1][..],

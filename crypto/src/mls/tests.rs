@@ -416,3 +416,21 @@ fn an_epoch_shares_most_blobs_with_the_next() {
     let new: Vec<_> = next.blobs.iter().filter(|(id, _)| !known.contains(id)).collect();
     assert_eq!((next.blobs.len(), new.len()), (17, 2), "128 leaves in runs of 8, one piece above; one path");
 }
+
+#[test]
+fn the_content_key_at_hand_is_the_one_that_loading_gives() {
+    let mut entropy = Entropy::from_seed([9; 32]);
+    let device = DeviceKey::generate(&mut entropy);
+    let first = Mls.create(&device, b"circle", &mut entropy);
+    let next = Mls.commit(&device, &first, &RosterChange::default(), &mut entropy).expect("it may").checkpoint;
+    for checkpoint in [first, next] {
+        let stored = Checkpoint::from_bytes(&checkpoint.to_bytes()).expect("it was written so");
+        for (what, context) in
+            [(Export::ContentKey, b"circle"), (Export::ContentKey, b"other!"), (Export::RoutingTag, b"circle")]
+        {
+            let [at_hand, loaded] =
+                [&checkpoint, &stored].map(|of| Mls.export(of, what, context).expect("it is sound"));
+            assert_eq!(at_hand, loaded);
+        }
+    }
+}

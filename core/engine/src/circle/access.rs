@@ -15,6 +15,7 @@ impl Circle {
         let confirmed = self.confirmed();
         let is_confirmed =
             |device: &DeviceId| *device == me || confirmed.get(device).is_some_and(|(_, depth)| *depth >= head.depth);
+        let mut former = self.former_devices();
         let mut people: Vec<PersonAccess> = Vec::new();
         for (person, known) in &membership.people {
             let reading = |device: &DeviceId| match known.expires_ms {
@@ -31,24 +32,30 @@ impl Circle {
                 confirmed: is_confirmed(device),
             });
             let (name, role) = (known.name.clone(), Some(known.role));
-            people.push(PersonAccess { person: *person, name, role, removed: None, devices: devices.collect() });
+            let devices = devices.chain(former.remove(person).unwrap_or_default()).collect();
+            people.push(PersonAccess { person: *person, name, role, removed: None, devices });
         }
         people.sort_by(|a, b| (a.role, &a.name, a.person).cmp(&(b.role, &b.name, b.person)));
-        people.extend(self.former_access());
+        people.extend(self.former_access(former));
         let rotated = !head.leaves.iter().any(|leaf| !self.is_member(leaf));
         let history = membership.history();
         Access { epoch: head.epoch, depth: head.depth, rotated, history, people }
     }
 
-    fn former_access(&self) -> Vec<PersonAccess> {
-        let membership = self.log.membership();
+    /// The devices that are out, by person, who may be in with others.
+    fn former_devices(&self) -> BTreeMap<PersonId, Vec<DeviceAccess>> {
         let mut devices: BTreeMap<PersonId, Vec<DeviceAccess>> = BTreeMap::new();
-        for (device, former) in &membership.former_devices {
+        for (device, former) in &self.log.membership().former_devices {
             let Some(person) = self.log.person_of(*device) else { continue };
             let reading = self.out(device);
             let access = DeviceAccess { device: *device, name: former.name.clone(), reading, confirmed: false };
             devices.entry(person).or_default().push(access);
         }
+        devices
+    }
+
+    fn former_access(&self, mut devices: BTreeMap<PersonId, Vec<DeviceAccess>>) -> Vec<PersonAccess> {
+        let membership = self.log.membership();
         let mut people: Vec<PersonAccess> = membership
             .former_people
             .iter()

@@ -38,6 +38,8 @@ pub struct DocumentInfo {
     pub id: DocumentId,
     /// Of which kind.
     pub kind: DocumentKind,
+    /// The hour of the newest entry about it, in hours since 1970, by its author's clock.
+    pub newest_hour: u32,
 }
 
 /// A change that is not shown, because its author was removed (or never was in) and nobody in standing built on it.
@@ -56,7 +58,12 @@ pub struct SetAsideChange {
 impl Circle {
     /// What documents there are, in order of id.
     pub(crate) fn documents(&self) -> Vec<DocumentInfo> {
-        self.documents.keys().map(|(id, kind)| DocumentInfo { id: *id, kind: *kind }).collect()
+        let info = |((id, kind), record): (&(DocumentId, DocumentKind), &local::DocumentRecord)| DocumentInfo {
+            id: *id,
+            kind: *kind,
+            newest_hour: record.newest_hour,
+        };
+        self.documents.iter().map(info).collect()
     }
 
     /// The document as the membership has it, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so
@@ -86,8 +93,8 @@ impl Circle {
         let membership = self.log.membership();
         if arrived.to_review || loaded.reviewed_at != self.log.len() {
             loaded.document.review(
-                |actor| standing::in_standing(membership, actor),
-                |hash| membership.kept_changes().contains(hash),
+                |actor| off(Rule::ChangesSetAside) || standing::in_standing(membership, actor),
+                |hash| membership.kept_changes().contains(hash) && !off(Rule::ChangesKept),
             )?;
             loaded.reviewed_at = self.log.len();
         }
@@ -102,7 +109,7 @@ impl Circle {
     }
 
     /// Lets go of a document, to be loaded again when it is next asked for.
-    fn unload(&mut self, name: &(DocumentId, DocumentKind)) {
+    pub(super) fn unload(&mut self, name: &(DocumentId, DocumentKind)) {
         self.loaded.remove(name);
         self.arrived.remove(name);
     }
@@ -201,6 +208,9 @@ impl Circle {
             return Err(EngineError::NotAllowed(Reason::NotAllowed { right: Right::Write }));
         }
         let now_ms = desk.now_ms;
+        if self.is_over_segment(&(id, kind), now_ms) {
+            return Err(EngineError::Document(CrdtError::NotFound("message: it has expired")));
+        }
         let document = self.document(id, kind, desk)?;
         let mut changes = Vec::new();
         let result = edit(document, &mut changes);
@@ -231,7 +241,8 @@ impl Circle {
             };
             let infos = piece.iter().map(|change| inspect_change(change)).collect::<Result<Vec<_>, _>>()?;
             self.publish(Body::Changes(body), desk)?;
-            self.record(id, kind, piece, desk);
+            let hour = crate::entry::hour_of(desk.now_ms);
+            self.record(id, kind, piece, hour, desk);
             self.note_authors((id, kind), &infos, desk)?;
         }
         if !changes.is_empty() {
@@ -241,8 +252,9 @@ impl Circle {
     }
 
     /// Writes changes behind those a document already has.
-    fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], desk: &mut Desk) {
+    fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], hour: u32, desk: &mut Desk) {
         let record = self.documents.entry((id, kind)).or_default();
+        record.newest_hour = record.newest_hour.max(hour);
         for change in changes {
             let key = Key::new(Keyspace::Changes, scope(self.id, id, kind), record.next_change.to_be_bytes());
             desk.put(key, change.clone());
@@ -255,10 +267,14 @@ impl Circle {
     /// came by then in one call: a call costs as much as hundreds of changes.
     pub(super) fn apply(&mut self, changes: ChangesByDocument, desk: &mut Desk) -> Result<(), EngineError> {
         let mut result = Ok(());
-        for (name, changes) in changes {
+        for (name, judge::Arriving { changes, newest_hour }) in changes {
             let (id, kind) = name;
+            if self.is_over_segment(&name, desk.now_ms) {
+                // What it builds on is erased.
+                continue;
+            }
             let (infos, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-            self.record(id, kind, &changes, desk);
+            self.record(id, kind, &changes, newest_hour, desk);
             // The changes are filed as done: they have to take effect whatever becomes of the note.
             result = result.and(self.note_authors(name, &infos, desk));
             if self.loaded.contains_key(&name) {
@@ -298,11 +314,11 @@ pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
     DocumentKind::from_number(u8::try_from(number).ok()?)
 }
 
-fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
+pub(super) fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
     [circle.as_bytes().as_slice(), document.as_bytes(), &[kind.number()]].concat()
 }
 
-fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+pub(super) fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
     Key::new(Keyspace::Documents, circle.as_bytes(), [document.as_bytes().as_slice(), &[kind.number()]].concat())
 }
 
@@ -311,6 +327,6 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+pub(super) fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
     Key::new(Keyspace::Snapshots, scope(circle, document, kind), [])
 }

@@ -21,7 +21,7 @@ impl Circle {
     /// Whether the policy lets a device have a key. It does if the device is in the key's epoch, or was in where that
     /// epoch's line leaves the head's: then it was in before, on a branch that did not know of the other.
     pub(super) fn may_have(&self, device: &DeviceId, held: &Held) -> bool {
-        if self.is_shared() {
+        if self.is_shared() || off(Rule::HistoryPolicy) {
             return true;
         }
         let line: BTreeSet<EpochId> = self.group.line_of(self.group.head().epoch).collect();
@@ -42,7 +42,12 @@ impl Circle {
             let held = held.filter(lacks).filter(|held| self.may_have(&device, held));
             let keys: Vec<_> = held.map(wire_key).collect();
             for keys in keys.chunks(DIRECT_KEYS) {
-                let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
+                let bundle = proto::KeyBundle {
+                    keys: keys.to_vec(),
+                    operations: self.cites(),
+                    given: Vec::new(),
+                    log: Vec::new(),
+                };
                 match self.publish_direct(device, Body::Keys(bundle), desk) {
                     Err(EngineError::NoSuchDevice) => {}
                     published => drop(published?),
@@ -52,7 +57,7 @@ impl Circle {
         let head = self.group.head().epoch;
         for ids in ids.chunks(DIRECT_KEYS) {
             let given = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-            let bundle = proto::KeyBundle { keys: Vec::new(), operations: self.cites(), given };
+            let bundle = proto::KeyBundle { keys: Vec::new(), operations: self.cites(), given, log: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())

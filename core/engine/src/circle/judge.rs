@@ -7,7 +7,14 @@ use crate::desk::Introduced;
 use crate::entry::Opened;
 
 /// The changes of a batch of entries, by document, so that each document takes them in one call.
-pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeInfo, Vec<u8>)>>;
+pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Arriving>;
+
+/// Changes of one document, and the hour of the newest entry that brought them.
+#[derive(Default)]
+pub(super) struct Arriving {
+    pub(super) changes: Vec<(ChangeInfo, Vec<u8>)>,
+    pub(super) newest_hour: u32,
+}
 
 /// The most operations that a commit may name as what it follows.
 const COMMIT_OPERATIONS_MAX: usize = 4_096;
@@ -31,6 +38,9 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
+                Ok(envelope) if self.has_expired_by(envelope.hour, desk.now_ms) => {
+                    self.refuse_expired(envelope.id, desk)
+                }
                 Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
                 Ok(envelope) => queue.push(envelope),
                 Err(refusal) => desk.refuse(refusal),
@@ -118,12 +128,16 @@ impl Circle {
             // It stays in the index: an entry that was held was passed on, and would be offered again for ever.
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
         } else if refusal != Refusal::TooManyHeld {
-            // Others may have held it, and offer it for ever. When there is no room, whoever has the least id goes.
-            if self.refused.len() >= REFUSED_ENTRIES_MAX {
-                self.refused.pop_first();
-            }
-            self.refused.insert(envelope.id, refusal);
+            self.remember_refused(envelope.id, refusal);
         }
+    }
+
+    /// Others may have held it, and offer it for ever. When there is no room, whoever has the least id goes.
+    pub(super) fn remember_refused(&mut self, id: EntryId, refusal: Refusal) {
+        if self.refused.len() >= REFUSED_ENTRIES_MAX {
+            self.refused.pop_first();
+        }
+        self.refused.insert(id, refusal);
     }
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
@@ -197,7 +211,7 @@ impl Circle {
             }
             Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
-            Body::Changes(body) => self.judge_changes(opened.author, body, changes),
+            Body::Changes(body) => self.judge_changes(opened.author, envelope.hour, body, changes),
             // That its author wrote it under this key is all that it says.
             Body::Acknowledge(_) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
@@ -244,8 +258,14 @@ impl Circle {
             }
             return Ok(Verdict::Done);
         };
+        if author == desk.me() {
+            // Nobody can process a commit of their own. Where it led to was written down before anybody heard of it, so this
+            // device lost that: it went back to an older state of its disk.
+            self.pleas.went_astray(parent);
+            return Ok(Verdict::Done);
+        }
         let heads = cited(&commit.operations)?;
-        if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none()) {
+        if let Some(missing) = heads.iter().find(|id| self.log.operation(id).is_none() && !off(Rule::CommitWaits)) {
             // Without the operations it follows it never takes effect. Asked first: it may be asked often.
             return Ok(Verdict::Wait(Awaits::Operation(*missing)));
         }
@@ -256,17 +276,22 @@ impl Circle {
                 return Ok(Verdict::Done);
             }
             Err(clave_crypto::CryptoError::Evicted) => {
-                if !self.is_justified(&heads, &[author], [&desk.me()]) {
+                if !self.is_justified(&heads, &[author], [&desk.me()]) && !off(Rule::EvictedJudges) {
                     return Err(Refusal::UnjustifiedCommit);
                 }
                 return Ok(Verdict::Done);
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
         };
-        if processed.committer != author || processed.checkpoint.epoch != epoch {
+        if (processed.committer != author || processed.checkpoint.epoch != epoch) && !off(Rule::CommitTrue) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        let present: Vec<DeviceId> = processed.added.iter().copied().chain([author]).collect();
+        // Its author is one of the leaves, and so is whoever it adds. Nobody else may be left in either: what cites a removal
+        // carries it out.
+        let is_checked = |device: &&DeviceId| {
+            !(off(Rule::CommitAdds) && processed.added.contains(device) || off(Rule::CommitterIn) && **device == author)
+        };
+        let present: Vec<DeviceId> = processed.checkpoint.leaves.iter().filter(is_checked).copied().collect();
         // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
         let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
             processed.removed.iter().copied().partition(|device| processed.added.contains(device));
@@ -275,10 +300,12 @@ impl Circle {
         if let Some(device) = self.awaits_leaving(&heads, &absent) {
             return Ok(Verdict::Wait(Awaits::Leaving(device)));
         }
-        if told != renewed || !self.is_justified(&heads, &present, absent.iter()) {
+        let removed = absent.iter().filter(|_| !off(Rule::CommitRemoves));
+        if (told != renewed && !off(Rule::RenewsTold)) || !self.is_justified(&heads, &present, removed) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        self.enter_epoch(Some(parent), processed.checkpoint, Vec::new(), desk)
+        let checkpoint = processed.checkpoint;
+        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }
@@ -312,6 +339,11 @@ impl Circle {
         let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
         let given = given.collect::<Result<Vec<_>, _>>()?;
         let after = self.not_here(cited(&bundle.operations)?);
+        let log = bundle.log.iter().map(|bytes| Operation::decode(bytes).map_err(|_| Refusal::Malformed));
+        let log: Vec<Operation> = log.collect::<Result<_, _>>()?;
+        if matches!(source, Source::Under(_)) && !log.is_empty() {
+            return Err(Refusal::Unexpected);
+        }
         if let Source::Under(under) = source {
             // Should it be a lie, a plea brings them.
             for id in given {
@@ -321,6 +353,7 @@ impl Circle {
         for (epoch, key) in keys {
             self.learn_key(epoch, key, source, after.clone(), desk);
         }
+        self.take_log(log, desk)?;
         Ok(Verdict::Done)
     }
 
@@ -333,6 +366,7 @@ impl Circle {
     fn judge_changes(
         &self,
         author: DeviceId,
+        hour: u32,
         body: proto::Changes,
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
@@ -346,7 +380,9 @@ impl Circle {
             }
             read.push((info, change));
         }
-        changes.entry((document, kind)).or_default().extend(read);
+        let arriving = changes.entry((document, kind)).or_default();
+        arriving.changes.extend(read);
+        arriving.newest_hour = arriving.newest_hour.max(hour);
         Ok(Verdict::Done)
     }
 }

@@ -1,6 +1,7 @@
 //! Reading a circle back from the store.
 
 use super::*;
+use crate::group::Node;
 
 impl Circle {
     /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
@@ -12,7 +13,10 @@ impl Circle {
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            keys.insert(of, ContentKey::from_bytes(key.into()), record.derived, None, after.clone());
+            let inserted = ContentKey::from_bytes(key.into());
+            let name = inserted.key_id();
+            keys.insert(of, inserted, record.derived, None, after.clone());
+            keys.stamp(&name, record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
                 keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
@@ -27,7 +31,7 @@ impl Circle {
                 _ => {}
             }
         }
-        let (group, recovery) = open_group(id, desk)?;
+        let (group, trees, recovery) = open_group(id, desk)?;
         let mut circle = Self {
             id,
             log,
@@ -44,11 +48,13 @@ impl Circle {
             arrived: BTreeMap::new(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
+            trees,
             surroundings: outer::Surroundings::default(),
             grants: grants::Grants::default(),
             repair_of: None,
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
+            ratchet: expiry::Ratchet::default(),
             mended: false,
             recovery,
         };
@@ -105,22 +111,30 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
 }
 
 /// The epochs; and, if this device stands apart, the entry by which it asks to be let in.
-fn open_group(id: CircleId, desk: &Desk) -> Result<(Group, Option<EntryId>), EngineError> {
-    let (mut records, mut standing) = (Vec::new(), (None, None));
-    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, id.as_bytes())? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, apart, recovery } =
+fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Option<EntryId>), EngineError> {
+    let blobs = desk.store.all(Keyspace::Trees, circle.as_bytes())?;
+    let (mut nodes, mut trees, mut standing) = (BTreeMap::new(), trees::Trees::default(), (None, None));
+    for (suffix, record) in desk.store.all(Keyspace::Checkpoints, circle.as_bytes())? {
+        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms, apart, recovery, cites } =
             local::Checkpoint::decode(record.as_slice())?;
         if apart {
-            let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, id.as_bytes());
+            let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, circle.as_bytes());
             standing = (Some(checkpoint), EntryId::try_from(recovery.as_slice()).ok());
             continue;
         }
         let parent = if parent.is_empty() { None } else { Some(epoch(&parent)?) };
-        let checkpoint = if state.is_empty() { None } else { Some(Checkpoint::from_bytes(&state)?) };
-        records.push((epoch(&suffix)?, parent, depth, entered_ms, checkpoint, operations(&after)?));
+        let id = epoch(&suffix)?;
+        let checkpoint = if state.is_empty() {
+            None
+        } else {
+            trees.add(id, Checkpoint::blob_ids(&state)?);
+            Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
+        };
+        let (after, cites) = (operations(&after)?, operations(&cites)?);
+        nodes.insert(id, Node { parent, depth, entered_ms, left_ms, checkpoint, after, cites });
     }
     let (apart, recovery) = standing;
-    Ok((Group::restore(records, apart).ok_or(EngineError::Damaged)?, recovery))
+    Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))
 }
 
 fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {

@@ -173,15 +173,30 @@ impl Circle {
         self.surroundings.enact_at_ms
     }
 
-    /// Takes in what tells this device that it is out. Each operation counts by itself, as it does in an entry.
+    /// Takes in what tells this device that it, or another, is out. Each operation counts by itself, as it does in an entry.
     pub(crate) fn take_farewell(&mut self, operations: Vec<Operation>, desk: &mut Desk) -> Result<(), Refusal> {
+        let unheard = |operation: &&Operation| self.log.operation(&operation.id()).is_none();
+        let news: Vec<Operation> = operations.iter().filter(unheard).cloned().collect();
         let taken =
             operations.into_iter().map(|operation| self.take_operation(operation, desk)).fold(Ok(()), Result::and);
-        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
+        let passed_on = self.pass_on(news, desk);
+        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk)).and(passed_on);
         if let Err(error) = settled {
             tracing::error!(circle = %self.id.short(), %error, "entries that waited for operations could not be judged");
         }
         taken
+    }
+
+    /// Publishes operations that came by a farewell: what this device does from now on cites them, and nobody could follow
+    /// who does not have them.
+    fn pass_on(&mut self, operations: Vec<Operation>, desk: &mut Desk) -> Result<(), EngineError> {
+        let head = self.group.head().epoch;
+        for operation in operations {
+            if self.is_member(&desk.me()) && self.log.operation(&operation.id()).is_some() {
+                self.publish_under(head, Body::Operation(operation.encode()), desk)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes in an introduction to a circle that this device is or was in: it sits on a branch without it, or returns.
@@ -197,7 +212,7 @@ impl Circle {
             // One that is refused means nothing to anybody.
             let _ = self.take_operation(operation, desk);
         }
-        let welcome = proto::Welcome { message: welcome.to_vec(), operations: Vec::new() };
+        let welcome = proto::Welcome { message: welcome.to_vec(), operations: self.cites() };
         self.judge_welcome(author, &welcome, desk).ok()?;
         for (epoch, key) in keys {
             self.learn_key(epoch, key, Source::Direct, Vec::new(), desk);

@@ -25,6 +25,8 @@ const PLEA_AGAIN_MS_MAX: u64 = 86_400_000;
 pub const PLEA_KEYS_MAX: usize = 256;
 /// The most pleas of one device that are answered within [`PLEA_WINDOW_MS`].
 pub const PLEA_ANSWERS_MAX: u32 = 6;
+/// Bytes of operations in one entry, as far as whole operations allow.
+const LOG_BYTES: usize = 1024 * 1024;
 /// See [`PLEA_ANSWERS_MAX`], in milliseconds.
 const PLEA_WINDOW_MS: u64 = 3_600_000;
 
@@ -41,6 +43,13 @@ pub(super) struct Pleas {
     cursor: Option<KeyId>,
     /// Who said to be further than this device, on a line that it is not in.
     ahead: Option<DeviceId>,
+    /// Operations at the head of each member's log that are not here.
+    ahead_in_log: BTreeMap<DeviceId, Vec<OperationId>>,
+    /// The epochs from which commits of this device start that lead to where it is not: it lost its own state, and cannot
+    /// process its own commits.
+    astray: BTreeSet<EpochId>,
+    /// Since when something that was asked for came how often.
+    helped: Option<(u64, u32)>,
     /// The last plea of each member that is to be answered, once all that came with it was judged.
     asking: BTreeMap<DeviceId, proto::Plea>,
     /// Since when how many pleas of each member were answered.
@@ -57,9 +66,31 @@ impl Pleas {
         self.ahead = None;
     }
 
-    /// Something that was asked for came: whoever was asked in vain may have more by now.
-    pub(super) fn helped(&mut self) {
-        self.asked.clear();
+    /// A peer says what its log has that this one has not; nothing, if it has nothing more.
+    pub(super) fn note_ahead(&mut self, peer: DeviceId, missing: Vec<OperationId>) {
+        if missing.is_empty() {
+            self.ahead_in_log.remove(&peer);
+        } else {
+            self.ahead_in_log.insert(peer, missing);
+        }
+    }
+
+    /// Something that was asked for came: whoever was asked in vain may have more by now. Only so often, or whoever feeds
+    /// others one key after the other has all of them ask all the time.
+    pub(super) fn helped(&mut self, now_ms: u64) {
+        let (since_ms, count) = self.helped.get_or_insert((now_ms, 0));
+        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
+            (*since_ms, *count) = (now_ms, 0);
+        }
+        *count += 1;
+        if *count <= PLEA_ANSWERS_MAX {
+            self.asked.clear();
+        }
+    }
+
+    /// A commit of this device starts from that epoch, and where it leads is not here.
+    pub(super) fn went_astray(&mut self, parent: EpochId) {
+        self.astray.insert(parent);
     }
 
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
@@ -75,13 +106,18 @@ impl Pleas {
 impl Circle {
     /// Asks a member for what has been missing for a while, if there is one who was not asked lately.
     pub(super) fn plead(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        let lacks = self.held.lacks_keys() || self.pleas.ahead.is_some() || self.group.is_apart();
-        if !lacks || !self.is_member(&desk.me()) {
+        let log = &self.log;
+        self.pleas.ahead_in_log.retain(|_, heads| heads.iter().any(|id| log.operation(id).is_none()));
+        let in_log = self.pleas.ahead_in_log.keys().copied().find(|device| online.contains(device));
+        let lacks_nothing = !self.held.lacks_keys() && self.pleas.ahead.is_none() && in_log.is_none();
+        let lacks_nothing = lacks_nothing && !self.group.is_apart();
+        if lacks_nothing || !self.is_member(&desk.me()) || off(Rule::Pleas) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
         }
         let not_before_ms = *self.pleas.not_before_ms.get_or_insert(desk.now_ms + PLEA_QUIET_MS);
-        let next = self.next_to_ask(online, desk);
+        let ahead = self.pleas.ahead.or(in_log);
+        let next = self.next_to_ask(ahead, online, desk);
         self.pleas.due_at_ms = next.map(|(ready_ms, _)| ready_ms.max(not_before_ms));
         let Some((ready_ms, device)) = next else { return Ok(()) };
         if desk.now_ms < ready_ms.max(not_before_ms) {
@@ -95,17 +131,20 @@ impl Circle {
         if self.pleas.ahead == Some(device) {
             self.pleas.ahead = None;
         }
+        self.pleas.ahead_in_log.remove(&device);
         let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
         self.pleas.cursor = tags.last().copied();
         let head = self.group.head();
         // Who stands apart finds its way from nowhere.
         let from = if self.group.is_apart() { (EpochId::from_bytes([0; 32]), 0) } else { (head.epoch, head.depth) };
-        let (epoch, depth) = (from.0.as_bytes().to_vec(), from.1);
+        let (head_epoch, depth) = from;
         let plea = proto::Plea {
-            epoch,
+            epoch: head_epoch.as_bytes().to_vec(),
             depth,
             tags: tags.iter().map(|tag| tag.as_bytes().to_vec()).collect(),
             key_package: self.plea_package(desk)?,
+            operations: self.cites(),
+            astray: self.pleas.astray.contains(&head_epoch),
         };
         match self.publish_direct(device, Body::Plea(plea), desk) {
             Err(EngineError::NoSuchDevice) => Ok(()),
@@ -114,7 +153,7 @@ impl Circle {
     }
 
     /// Of the members who are connected, whoever may be asked first, and when: who said to be further before all others.
-    fn next_to_ask(&self, online: &[DeviceId], desk: &Desk) -> Option<(u64, DeviceId)> {
+    fn next_to_ask(&self, ahead: Option<DeviceId>, online: &[DeviceId], desk: &Desk) -> Option<(u64, DeviceId)> {
         let epoch = self.group.head().epoch;
         let place = |device: &DeviceId| {
             hash(HashContext::RepairOrder, &[epoch.as_bytes().as_slice(), device.as_bytes()].concat())
@@ -123,7 +162,7 @@ impl Circle {
         let ready = |device: &DeviceId| self.pleas.asked.get(device).map_or(0, |(ready_ms, _)| *ready_ms);
         let order = |device: &&DeviceId| {
             let later = ready(device).max(desk.now_ms);
-            (later, self.pleas.ahead != Some(**device), place(device))
+            (later, ahead != Some(**device), place(device))
         };
         others.min_by_key(order).map(|device| (ready(device), *device))
     }
@@ -174,6 +213,7 @@ impl Circle {
             DeviceStanding::Current => {}
             DeviceStanding::Unknown => return Ok(Verdict::Wait(Awaits::Author(author))),
             // They may not know it yet. They get nothing.
+            DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } if off(Rule::PleaOfMember) => {}
             DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } => return Ok(Verdict::Done),
         }
         if !self.is_member(&desk.me()) || !self.pleas.may_answer(author, desk.now_ms) {
@@ -186,11 +226,34 @@ impl Circle {
     /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
     pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         for (author, plea) in std::mem::take(&mut self.pleas.asking) {
-            if self.is_member(&author) && self.is_member(&desk.me()) && !self.group.is_apart() {
+            if (self.is_member(&author) || off(Rule::PleaOfMember))
+                && self.is_member(&desk.me())
+                && !self.group.is_apart()
+            {
                 self.answer(author, &plea, desk)?;
             }
         }
         Ok(())
+    }
+
+    /// The operations that the author of a plea lacks, if their entries may have expired, in bundles that fit an entry.
+    fn log_for(&self, plea: &proto::Plea) -> Vec<Vec<Vec<u8>>> {
+        let heads = super::judge::cited(&plea.operations).unwrap_or_default();
+        if heads.is_empty() || self.ratchet_ms().is_none() {
+            return Vec::new();
+        }
+        let mut bundles = vec![Vec::new()];
+        let mut bytes = 0;
+        for operation in self.operations_beyond(&heads) {
+            bytes += operation.len();
+            if bytes > LOG_BYTES && bundles.last().is_some_and(|bundle| !bundle.is_empty()) {
+                bytes = operation.len();
+                bundles.push(Vec::new());
+            }
+            bundles.last_mut().expect("there is one").push(operation);
+        }
+        bundles.retain(|bundle| !bundle.is_empty());
+        bundles
     }
 
     fn answer(&mut self, author: DeviceId, plea: &proto::Plea, desk: &mut Desk) -> Result<(), EngineError> {
@@ -199,16 +262,21 @@ impl Circle {
         let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held));
         let keys: Vec<_> = held.map(super::history::wire_key).collect();
-        if !keys.is_empty() {
-            self.publish_direct(
-                author,
-                Body::Keys(proto::KeyBundle { keys, operations: self.cites(), given: Vec::new() }),
-                desk,
-            )?;
+        let log = self.log_for(plea);
+        let keys = if off(Rule::PleaKeys) { Vec::new() } else { keys };
+        if !keys.is_empty() || !log.is_empty() {
+            let (first, rest) = log.split_first().map_or((Vec::new(), &[][..]), |(first, rest)| (first.clone(), rest));
+            let bundle = proto::KeyBundle { keys, operations: self.cites(), given: Vec::new(), log: first };
+            self.publish_direct(author, Body::Keys(bundle), desk)?;
+            for log in rest {
+                let bundle = proto::KeyBundle { log: log.clone(), ..proto::KeyBundle::default() };
+                self.publish_direct(author, Body::Keys(bundle), desk)?;
+            }
         }
         self.shut_out(desk)?;
         let head = self.group.head();
-        if self.group.line_of(head.epoch).any(|on_the_way| on_the_way == epoch) {
+        let left_behind = self.is_left_behind(&epoch, desk.now_ms) || plea.astray && epoch != head.epoch;
+        if !left_behind && self.group.line_of(head.epoch).any(|on_the_way| on_the_way == epoch) {
             // It finds its way by the commits that all have.
             return Ok(());
         }
@@ -218,7 +286,7 @@ impl Circle {
             return Ok(());
         }
         let info = desk.agreement.inspect_key_package(&plea.key_package);
-        if head.contains(&author) && info.is_ok_and(|info| info.device == author) {
+        if !off(Rule::PleaLeaf) && head.contains(&author) && info.is_ok_and(|info| info.device == author) {
             let mut change = self.difference(None, desk);
             change.add.push(plea.key_package.clone());
             change.remove.push(author);

@@ -63,7 +63,8 @@ impl Circle {
         }
         let others: Vec<DeviceId> = membership.people[&person].devices.iter().copied().filter(|id| *id != me).collect();
         let checkpoint = desk.agreement.create(&desk.device, self.id.as_bytes(), &mut desk.entropy);
-        self.enter_epoch(None, checkpoint, Vec::new(), desk)?;
+        let cites = self.log.heads();
+        self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites }, desk)?;
         for device in others {
             self.act(Action::revoke_device(device), desk)?;
         }
@@ -118,7 +119,8 @@ impl Circle {
             return Err(Refusal::NotAllowed);
         }
         let id = operation.id();
-        if self.log.operation(&id).is_some() {
+        let standing = self.log.membership().device_standing(peer);
+        if self.log.operation(&id).is_some() || standing == DeviceStanding::Current {
             return Ok(Return::LetIn);
         }
         let person = device.certificate.person;
@@ -131,7 +133,7 @@ impl Circle {
         // The type of the key is of no matter to Ed25519; the domain keeps its signatures apart.
         let by_phrase =
             DeviceId::from_bytes(recovery.key).verify(clave_crypto::Domain::Recovery, &message, recovery_signature);
-        if by_phrase.is_err() || membership.device_standing(peer) != DeviceStanding::Unknown {
+        if by_phrase.is_err() || standing != DeviceStanding::Unknown {
             return Err(Refusal::NotAllowed);
         }
         let mut news = Vec::new();

@@ -112,12 +112,12 @@ impl Circle {
     }
 
     /// Erases the secrets of epochs that nobody starts from any more.
-    pub(super) fn retain(&mut self, desk: &mut Desk) {
+    pub(super) fn retain(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         if self.group.is_apart() {
-            return;
+            return Ok(());
         }
         if self.seen.settled && self.seen.due_at_ms.is_none_or(|at_ms| desk.now_ms < at_ms) {
-            return;
+            return Ok(());
         }
         let head = self.group.head();
         let line: BTreeSet<EpochId> = self.group.line_of(head.epoch).collect();
@@ -129,7 +129,8 @@ impl Circle {
         let mut due_at_ms = None;
         let mut gone = Vec::new();
         for (checkpoint, entered_ms) in self.group.kept().filter(|(checkpoint, _)| checkpoint.epoch != head.epoch) {
-            let passed = checkpoint.depth + CHECKPOINTS_DEEP <= head.depth && checkpoint.depth < everybody_at;
+            let passed = off(Rule::Retention)
+                || checkpoint.depth + CHECKPOINTS_DEEP <= head.depth && checkpoint.depth < everybody_at;
             let too_old_ms = entered_ms.saturating_add(CHECKPOINT_MS_MAX);
             if passed || too_old_ms <= desk.now_ms {
                 gone.push(checkpoint.epoch);
@@ -140,7 +141,8 @@ impl Circle {
         (self.seen.settled, self.seen.due_at_ms) = (true, due_at_ms);
         for epoch in gone {
             self.group.erase(&epoch);
-            self.file_epoch(&epoch, desk);
+            self.file_epoch(&epoch, desk)?;
         }
+        Ok(())
     }
 }

@@ -44,7 +44,7 @@ impl Circle {
         }
         if change.remove.is_empty() {
             // What the commit cites may be sealed with these, so they must not be behind it.
-            self.hand_over(self.out_of_reach(), desk)?;
+            self.hand_over(if off(Rule::KeysBefore) { Vec::new() } else { self.out_of_reach() }, desk)?;
         }
         let parent = self.group.head().epoch;
         let added = change
@@ -53,7 +53,7 @@ impl Circle {
             .map(|package| Ok(desk.agreement.inspect_key_package(package)?.device))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
-        let operations = self.cites();
+        let (cites, operations) = (self.log.heads(), self.cites());
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
@@ -78,10 +78,11 @@ impl Circle {
             }
         }
         let shared = self.is_shared();
-        let keys = if shared { self.out_of_reach() } else { Vec::new() };
-        self.enter_epoch(Some(parent), output.checkpoint, Vec::new(), desk)?;
+        let keys = if shared && !off(Rule::KeysOfBranches) { self.out_of_reach() } else { Vec::new() };
+        let checkpoint = output.checkpoint;
+        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites }, desk)?;
         // With any other policy those who were in have that key, and those who were not must not.
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared && !off(Rule::KeyOfParent));
         self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
         Ok(output.welcome)
     }
@@ -92,7 +93,10 @@ impl Circle {
     }
 
     fn out_of_reach(&self) -> Vec<KeyId> {
-        let mut ids = self.keys.out_of_reach(self.group.line_of(self.group.head().epoch));
+        let line = self.group.line_of(self.group.head().epoch);
+        // With any other policy nobody reads what was before they came.
+        let mut ids =
+            if self.is_shared() { self.keys.out_of_reach_of_head(line) } else { self.keys.out_of_reach(line) };
         ids.retain(|id| self.keys.held(id).is_some_and(|held| self.may_hand_over(held)));
         ids
     }
@@ -100,7 +104,7 @@ impl Circle {
     /// Whether this device has seen all that whoever handed it the key had seen: if not, it may not know of a removal, and
     /// of whom the key must be kept.
     pub(super) fn may_hand_over(&self, held: &crate::group::Held) -> bool {
-        held.after.iter().all(|id| self.log.operation(id).is_some())
+        off(Rule::KeysAfterOperations) || held.after.iter().all(|id| self.log.operation(id).is_some())
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
@@ -120,7 +124,8 @@ impl Circle {
             return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle = proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new() };
+            let bundle =
+                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -137,9 +142,13 @@ impl Circle {
     pub(crate) fn choose_head(&mut self, desk: &mut Desk) {
         let listed = self.listed();
         let log = &self.log;
-        let is_here = |id: &OperationId| log.operation(id).is_some();
+        let is_here = |id: &OperationId| log.operation(id).is_some() || off(Rule::ForkCited);
         let was_apart = self.group.is_apart();
-        if let Some(former) = self.group.choose_head(&listed, is_here) {
+        if let Some(former) = self.group.choose_head(&listed, is_here, desk.now_ms) {
+            if let Err(error) = self.file_epoch(&former, desk) {
+                tracing::error!(circle = %self.id.short(), %error, "when an epoch was left could not be noted");
+            }
+            self.ratchet.stir();
             if was_apart {
                 self.note_returned(former, desk);
             }
@@ -171,8 +180,14 @@ impl Circle {
         if joined.committer != author || !checkpoint.contains(&author) {
             return Err(Refusal::UnjustifiedCommit);
         }
-        if !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown) {
+        let cites = super::judge::cited(&welcome.operations)?;
+        let after = self.not_here(cites.clone());
+        let is_out =
+            !matches!(self.log.membership().device_standing(author), DeviceStanding::Current | DeviceStanding::Unknown);
+        if is_out && after.is_empty() && !off(Rule::WelcomeByMember) {
             // Whoever is out leads nobody anywhere. They may not have known it, so it is kept like any other entry.
+            // But who was out themselves may have missed how its author came back, and can read that only with its keys:
+            // until all that it cites is here, the choice of the head passes it over.
             return Ok(Verdict::Done);
         }
         // Its leaves, the author's too, may be of people whose operations can be read only with its keys. Until those have
@@ -180,8 +195,8 @@ impl Circle {
         if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
-        let after = self.not_here(super::judge::cited(&welcome.operations)?);
-        self.enter_epoch(None, checkpoint, after, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
+        let entered = Entered { parent: None, checkpoint, after, cites };
+        self.enter_epoch(entered, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         // Should that fail, the next plea offers the same once more, which does no harm.
         let _ = self.note_used(&joined.reference, desk);
         Ok(Verdict::Done)
@@ -200,21 +215,30 @@ impl Circle {
                 |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
             fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
-        let add = absent(&listed, leaves).filter_map(|id| package(id, &devices[id])).collect();
+        let add = absent(&listed, leaves)
+            .filter(|_| !off(Rule::AddsMissing))
+            .filter_map(|id| package(id, &devices[id]))
+            .collect();
         let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
         RosterChange { add, remove: gone.copied().collect() }
     }
 
-    /// Whether the head's key was handed over on another branch, before this one won. Then somebody may have read it who
-    /// was removed since and is no leaf here: nothing is sealed with it, a commit comes first.
+    /// Whether somebody may have the head's key who is out and no leaf here: it was handed over on another branch, before
+    /// this one won, or somebody was brought in beside it who is out by now, and whoever brought them in handed them all
+    /// keys. Nothing is sealed with it then, a commit comes first.
     fn is_worn(&self) -> bool {
-        let key = self.keys.of_epoch(&self.group.head().epoch).map(ContentKey::key_id);
-        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty())
+        let head = self.group.head().epoch;
+        let key = self.keys.of_epoch(&head).map(ContentKey::key_id);
+        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty() && !off(Rule::Worn))
+            || self
+                .group
+                .node(&head)
+                .is_some_and(|head| self.log.brought_in_beside(&head.cites).any(|device| !self.is_listed(&device)))
     }
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.is_member(&desk.me()) || self.group.is_apart() {
+        if !self.is_member(&desk.me()) || self.group.is_apart() || off(Rule::ShutOut) {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
@@ -232,7 +256,7 @@ impl Circle {
             return Ok(());
         }
         let change = self.difference(None, desk);
-        let keys = self.out_of_reach();
+        let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
         if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {
             (self.mended, self.repair_at_ms) = (true, None);

@@ -121,6 +121,7 @@ impl Circle {
         let mut kept: BTreeSet<ChangeHash> = keep_changes.iter().copied().collect();
         for device in devices {
             let written = self.written_by(&device, desk)?;
+            let written = written.into_iter().filter(|_| !off(Rule::ChangesNamed)).collect::<Vec<_>>();
             kept.extend(written.iter().filter(|written| in_standing(membership, &written.actor)).map(|w| w.hash));
         }
         let room = KEEP_CHANGES_MAX.saturating_sub(keep_changes.len());
@@ -164,6 +165,6 @@ impl Circle {
     }
 }
 
-fn author_scope(circle: CircleId, device_prefix: &[u8; 16]) -> Vec<u8> {
+pub(super) fn author_scope(circle: CircleId, device_prefix: &[u8; 16]) -> Vec<u8> {
     [circle.as_bytes().as_slice(), device_prefix].concat()
 }

@@ -254,16 +254,16 @@ impl Engine {
         for Introducing { circle, device, welcome } in std::mem::take(&mut self.desk.introducing) {
             let Some(known) = self.circles.get(&circle) else { continue };
             let Some(space) = known.log.membership().parent else { continue };
+            let key = |(epoch, key): (EpochId, &clave_crypto::ContentKey)| proto::ContentKey {
+                epoch: epoch.as_bytes().to_vec(),
+                key: key.as_bytes().to_vec(),
+            };
+            let person = known.log.membership().devices.get(&device).map(|device| device.person);
+            let is_own = person.is_some() && person == self.identity.person();
             let introduction = proto::Introduction {
                 operations: known.log.operations().map(Operation::encode).collect(),
                 welcome,
-                keys: known
-                    .history()
-                    .map(|(epoch, key)| proto::ContentKey {
-                        epoch: epoch.as_bytes().to_vec(),
-                        key: key.as_bytes().to_vec(),
-                    })
-                    .collect(),
+                keys: if is_own { known.own_history().map(key).collect() } else { known.history().map(key).collect() },
             };
             let Some(root) = self.circles.get_mut(&space) else { continue };
             if let Err(error) = root.publish_direct(device, Body::Introduction(introduction), &mut self.desk) {

@@ -111,6 +111,15 @@ impl Engine {
         Ok(self.circle(circle)?.documents())
     }
 
+    /// The `number`th segment of a circle's chat that is to be written to now. Which segments there are is told by
+    /// [`documents`](Self::documents): under a history policy other than *full*, those that this device can read.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn segment(&self, circle: CircleId, number: u32, now_ms: u64) -> Result<DocumentId, EngineError> {
+        Ok(self.circle(circle)?.segment(number, now_ms))
+    }
+
     /// A document to read from; empty if nobody wrote to it so far. To change it, use [`edit`](Self::edit).
     ///
     /// # Errors

@@ -1,12 +1,15 @@
-//! Telling a device that it is out.
+//! Telling a device that it is out, and being told wrongly.
 //!
 //! Nothing is sent any more to a device that was removed, so it would never hear of that from those who carried it out.
 //! Whoever is in a circle and meets such a device hands it, over the join channel, the operations that put it out and what
 //! they follow: signed by their authors, and all of them from before its end there, when it could read them anyway. It
-//! takes them in like any others, and its own log tells it.
+//! takes them in like any others, and its own log tells it. Whoever is out and meets a device that does not know hands it
+//! the same.
 //!
-//! It can be told wrongly, by somebody who does not know yet that the removal is void, and who would listen to nothing else
-//! that it says. So a device that is in all the same answers in kind, with what it knows.
+//! It can be told wrongly, by somebody who does not know yet that the removal is void, as when two remove each other and
+//! each side hears of one removal first. Neither side would take anything from the other on any other channel. So whoever
+//! is told something and is in all the same answers with what the other side lacks: all of the log, to a device that is in;
+//! to one that is out what put it out and what makes void what it said. Then both logs decide alike.
 
 use super::*;
 use crate::membership::{DeviceStanding, Operation};
@@ -20,7 +23,7 @@ pub(crate) const FAREWELL_OPERATIONS_MAX: usize = 1_024;
 const FAREWELL_BYTES: usize = 1024 * 1024;
 
 impl Engine {
-    /// Tells connected devices that are out of circles so, once a connection.
+    /// Tells connected devices that are out of circles so, or that this one is, each once a connection.
     pub(super) fn say_farewells(&mut self) {
         let me = self.desk.me();
         let mut farewells = Vec::new();
@@ -28,14 +31,20 @@ impl Engine {
             if std::mem::replace(&mut peer.looked_for_farewells, true) {
                 continue;
             }
-            for circle in self.circles.values().filter(|circle| circle.is_member(&me)) {
-                if circle.is_member(device) {
-                    peer.bidden.remove(&circle.id);
-                } else if !peer.bidden.contains(&circle.id)
-                    && let Some(operations) = circle.farewell(device)
+            for circle in self.circles.values() {
+                let out = if circle.is_member(&me) {
+                    circle.ends_of(device)
+                } else if peer.circles.contains(&circle.id) && circle.is_member(device) {
+                    circle.ends_of(&me)
+                } else {
+                    continue;
+                };
+                if !out.is_empty()
+                    && peer.bidden.get(&circle.id) != Some(&out)
+                    && let Some(past) = circle.log.ancestors(&out)
                 {
-                    peer.bidden.insert(circle.id);
-                    farewells.push((*device, circle.id, operations));
+                    peer.bidden.insert(circle.id, out);
+                    farewells.push((*device, circle.id, circle.last_of(&past)));
                 }
             }
         }
@@ -62,50 +71,72 @@ impl Engine {
         let operations =
             farewell.operations.iter().map(|bytes| Operation::decode(bytes).map_err(|_| Refusal::Malformed));
         let operations: Vec<Operation> = operations.collect::<Result<_, _>>()?;
+        let said: Vec<OperationId> = operations.iter().map(Operation::id).collect();
         circle.take_farewell(operations, &mut self.desk)?;
-        // Who is in after all says why, to whoever is in too: once a connection, lest two tell each other for ever.
-        let both_in = circle.is_member(&self.desk.me()) && circle.is_member(&peer);
-        let first = |link: &mut peers::Peer| !link.bidden.contains(&id) && link.contradicted.insert(id);
-        if both_in && self.peers.get_mut(&peer).is_some_and(first) {
-            let operations = self.circles[&id].last_operations(|_| true);
-            self.send_farewell(peer, id, operations);
+        // Once for each state of the log: what they answer in turn must be news to be answered again.
+        let (lacks, state) = (circle.lacked_by(&peer, &said, &self.desk), circle.log.len());
+        let link = self.peers.get_mut(&peer).ok_or(Refusal::Unexpected)?;
+        if !lacks.is_empty() && link.corrected.insert(id, state) != Some(state) {
+            self.send_farewell(peer, id, lacks);
         }
         Ok(())
     }
 }
 
 impl Circle {
-    /// What tells a device that it is out, if it is and was in.
-    fn farewell(&self, device: &DeviceId) -> Option<Vec<Vec<u8>>> {
-        let membership = self.log.membership();
-        let mut heads = Vec::new();
-        match membership.device_standing(*device) {
-            DeviceStanding::Current | DeviceStanding::Unknown => return None,
-            DeviceStanding::Removed { by } => heads.push(by),
-            DeviceStanding::SetAside { admission } => {
-                // The admission fell with its author, who may have fallen with theirs.
-                let mut next = Some(admission);
-                while let Some(operation) = next.take() {
-                    let known = membership.set_aside.iter().find(|set_aside| set_aside.operation == operation);
-                    next = known.and_then(|set_aside| set_aside.reason.by()).filter(|by| !heads.contains(by));
-                    heads.extend(next);
-                }
-            }
+    /// The operations that put a device out, if it is out and was in.
+    fn ends_of(&self, device: &DeviceId) -> Vec<OperationId> {
+        match self.log.membership().device_standing(*device) {
+            DeviceStanding::Current | DeviceStanding::Unknown => Vec::new(),
+            DeviceStanding::Removed { by } => vec![by],
+            DeviceStanding::SetAside { admission } => self.voided_by(admission),
         }
-        let past = self.log.ancestors(&heads)?;
-        Some(self.last_operations(|operation| past.contains(&operation.id())))
+    }
+
+    /// The operations because of which one is set aside: it may have fallen with its author, who may have fallen with theirs.
+    fn voided_by(&self, operation: OperationId) -> Vec<OperationId> {
+        let membership = self.log.membership();
+        let (mut causes, mut next) = (Vec::new(), Some(operation));
+        while let Some(operation) = next.take() {
+            let known = membership.set_aside.iter().find(|set_aside| set_aside.operation == operation);
+            next = known.and_then(|set_aside| set_aside.reason.by()).filter(|by| !causes.contains(by));
+            causes.extend(next);
+        }
+        causes
+    }
+
+    /// What a device has to hear that said that this one is out, or itself, and this one is in all the same. `said` is what
+    /// it holds to be so.
+    fn lacked_by(&self, device: &DeviceId, said: &[OperationId], desk: &Desk) -> Vec<Vec<u8>> {
+        if !self.is_member(&desk.me()) {
+            return Vec::new();
+        }
+        let said: Vec<OperationId> = said.iter().filter(|id| self.log.operation(id).is_some()).copied().collect();
+        let heads = if self.is_member(device) {
+            self.log.heads()
+        } else {
+            let mut heads = self.ends_of(device);
+            let aside = self.log.membership().set_aside.iter().map(|set_aside| set_aside.operation);
+            let aside: BTreeSet<OperationId> = aside.collect();
+            heads.extend(said.iter().filter(|id| aside.contains(id)).flat_map(|id| self.voided_by(*id)));
+            heads
+        };
+        let (Some(mut lacks), Some(known)) = (self.log.ancestors(&heads), self.log.ancestors(&said)) else {
+            return Vec::new();
+        };
+        lacks.retain(|id| !known.contains(id));
+        self.last_of(&lacks)
     }
 
     /// An operation and what it follows, for whoever it put out.
     pub(super) fn operations_up_to(&self, head: OperationId) -> Vec<Vec<u8>> {
-        let past = self.log.ancestors(&[head]).unwrap_or_default();
-        self.last_operations(|operation| past.contains(&operation.id()))
+        self.last_of(&self.log.ancestors(&[head]).unwrap_or_default())
     }
 
-    /// As many of the last operations of these as fit a farewell, parents first.
-    pub(super) fn last_operations(&self, of: impl Fn(&Operation) -> bool) -> Vec<Vec<u8>> {
-        let mut operations: Vec<Vec<u8>> =
-            self.log.operations().filter(|operation| of(operation)).map(Operation::encode).collect();
+    /// Of some operations the last ones, causes first, as many as a farewell may hold.
+    pub(super) fn last_of(&self, these: &BTreeSet<OperationId>) -> Vec<Vec<u8>> {
+        let operations = self.log.operations().filter(|operation| these.contains(&operation.id()));
+        let mut operations: Vec<Vec<u8>> = operations.map(Operation::encode).collect();
         let mut bytes = 0;
         let fits = |operation: &&Vec<u8>| {
             bytes += operation.len();

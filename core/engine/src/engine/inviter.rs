@@ -1,6 +1,6 @@
 //! The side of an invitation that hands it out and answers who takes it up.
 
-use clave_crypto::{Domain, Handshake, Signature};
+use clave_crypto::{ContentKey, Domain, Handshake, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -278,14 +278,17 @@ impl Engine {
                 welcome
             }
         };
+        let key = |(epoch, key): (EpochId, &ContentKey)| proto::EpochKey {
+            epoch: epoch.as_bytes().to_vec(),
+            key: key.as_bytes().to_vec(),
+        };
+        let person = circle.log.membership().devices.get(&device).map(|device| device.person);
+        let is_own = person.is_some() && person == self.identity.person();
         Ok(proto::Accepted {
             signature: Vec::new(),
             operations: circle.log.operations().map(Operation::encode).collect(),
             welcome,
-            keys: circle
-                .history()
-                .map(|(epoch, key)| proto::EpochKey { epoch: epoch.as_bytes().to_vec(), key: key.as_bytes().to_vec() })
-                .collect(),
+            keys: if is_own { circle.own_history().map(key).collect() } else { circle.history().map(key).collect() },
         })
     }
 

@@ -182,9 +182,7 @@ impl Engine {
             Ok(record) => record,
             Err(error) => return refuse(talk, LinkingError::from_number(error as u32)),
         };
-        let was_removed = |circle: &Circle| circle.log.membership().former_devices.contains_key(&peer);
-        if self.circles.values().any(was_removed) {
-            // A link that broke off must not be the way back for a device that was revoked since.
+        if self.was_revoked(&peer) {
             return refuse(talk, LinkingError::Used);
         }
         let Some(seed) = self.identity.person_seed() else { return refuse(talk, LinkingError::Busy) };
@@ -228,6 +226,12 @@ impl Engine {
         serving
     }
 
+    /// Whether a device was removed from anywhere. A link that broke off must not be the way back for one that was revoked
+    /// since.
+    fn was_revoked(&self, device: &DeviceId) -> bool {
+        self.circles.values().any(|circle| circle.log.membership().former_devices.contains_key(device))
+    }
+
     /// Adds a device of one's own to a circle, and says what it needs there.
     pub(super) fn add_own_device(
         &mut self,
@@ -235,10 +239,10 @@ impl Engine {
         peer: DeviceId,
         entry: crate::membership::PersonEntry,
     ) -> Result<proto::Accepted, JoinError> {
-        let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
-        if circle.log.membership().former_devices.contains_key(&peer) {
+        if self.was_revoked(&peer) {
             return Err(JoinError::Used);
         }
+        let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
         if !circle.is_member(&peer) {
             let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
             circle.act(Action::AddDevice { device }, &mut self.desk).map_err(|_| JoinError::NotAllowed)?;

@@ -1,6 +1,6 @@
 //! The side of an invitation that takes it up.
 
-use clave_crypto::{ContentKey, Domain, Handshake, Signature};
+use clave_crypto::{Checkpoint, ContentKey, Domain, EpochId, Handshake, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -58,7 +58,7 @@ impl Engine {
         if self.identity.person().is_none() {
             return Err(EngineError::NotLinked);
         }
-        if self.circles.contains_key(&link.circle) {
+        if self.is_in(&link.circle) {
             return Err(JoinError::AlreadyMember.into());
         }
         if link.expires_ms < now_ms {
@@ -140,7 +140,7 @@ impl Engine {
         if let Some(error) = failed {
             let circle = self.joins.asking.remove(&id).expect("the caller looked it up").link.circle;
             // Whatever the reason is: another invitation to it was quicker.
-            let error = if self.circles.contains_key(&circle) { JoinError::AlreadyMember } else { error };
+            let error = if self.is_in(&circle) { JoinError::AlreadyMember } else { error };
             match error {
                 // Another answer was quicker; this one may still have brought them into the log.
                 JoinError::AlreadyMember => key_packages::handed_over(id, circle, &mut self.desk),
@@ -212,20 +212,40 @@ impl Engine {
         accepted: proto::Accepted,
         handshake_hash: &[u8; 32],
     ) -> Result<(), JoinError> {
-        if self.circles.contains_key(&link.circle) {
+        if self.is_in(&link.circle) {
             // Another invitation to it was quicker.
             return Err(JoinError::AlreadyMember);
         }
         let signature = Signature::try_from(accepted.signature.as_slice()).map_err(|_| JoinError::Protocol)?;
         let signed = link.inviter.verify(Domain::InvitationHandshake, handshake_hash, &signature);
         signed.map_err(|_| JoinError::Protocol)?;
-        let circle = self.read_accepted(link.circle, link.inviter, accepted, |_| true).ok_or(JoinError::Protocol)?;
-        self.circles.insert(link.circle, circle);
+        if self.circles.contains_key(&link.circle) {
+            self.return_to(link, accepted).ok_or(JoinError::Protocol)?;
+        } else {
+            let circle = self.read_accepted(link.circle, link.inviter, accepted, |_| true);
+            self.circles.insert(link.circle, circle.ok_or(JoinError::Protocol)?);
+        }
+        self.greet_anew(link.circle);
         key_packages::handed_over(id, link.circle, &mut self.desk);
         self.joins.asking.remove(&id);
         self.learn_addresses(link.inviter, link.addresses.clone());
         self.desk.events.push(Event::Joined { circle: link.circle, invitation: id });
         Ok(())
+    }
+
+    /// Whether this device is in a circle, as far as it knows: one that it was removed from it still has.
+    fn is_in(&self, circle: &CircleId) -> bool {
+        self.circles.get(circle).is_some_and(|circle| circle.is_member(&self.desk.me()))
+    }
+
+    /// Returns to a circle that this device was removed from. What it had stays, and counts as before.
+    fn return_to(&mut self, link: &InviteLink, accepted: proto::Accepted) -> Option<()> {
+        let (operations, keys) = read_items(&accepted)?;
+        // Nothing is written for an answer that leads nowhere. Each operation counts by itself, as it does in an entry.
+        self.open_welcome(link.circle, link.inviter, &accepted.welcome)?;
+        let circle = self.circles.get_mut(&link.circle)?;
+        circle.welcome_back(link.inviter, operations, &accepted.welcome, keys, &mut self.desk)?;
+        circle.is_member(&self.desk.me()).then_some(())
     }
 
     /// A circle as `by`, who added this device, hands it over. All of it is checked before any of it is written.
@@ -236,26 +256,12 @@ impl Engine {
         accepted: proto::Accepted,
         is_right: impl FnOnce(&Membership) -> bool,
     ) -> Option<Circle> {
-        if accepted.operations.len() > ANSWER_ITEMS_MAX || accepted.keys.len() > ANSWER_ITEMS_MAX {
-            return None;
-        }
-        let operations: Vec<Operation> =
-            accepted.operations.iter().map(|bytes| Operation::decode(bytes).ok()).collect::<Option<_>>()?;
+        let (operations, keys) = read_items(&accepted)?;
         // A circle is named by its genesis, so nobody can lead a newcomer elsewhere.
         if operations.first()?.id().as_bytes() != id.as_bytes() {
             return None;
         }
-        let mut keys = Vec::new();
-        for key in &accepted.keys {
-            let epoch = epoch_id(&key.epoch)?;
-            keys.push((epoch, ContentKey::from_bytes(Zeroizing::new(key.key.as_slice().try_into().ok()?))));
-        }
-        let secrets = key_packages::secrets(&self.desk).ok()?;
-        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
-        let joined = self.desk.agreement.join(&self.desk.device, &accepted.welcome, &secrets).ok()?;
-        if joined.checkpoint.group != id.as_bytes() || joined.committer != by {
-            return None;
-        }
+        let checkpoint = self.open_welcome(id, by, &accepted.welcome)?;
         let mut log = Log::new(id);
         for operation in operations {
             // One that is refused means nothing to anybody.
@@ -265,6 +271,31 @@ impl Engine {
         if !in_log(&self.desk.me()) || !in_log(&by) || !is_right(log.membership()) {
             return None;
         }
-        Circle::join(log, joined.checkpoint, keys, &mut self.desk).ok()
+        Circle::join(log, checkpoint, keys, &mut self.desk).ok()
     }
+
+    /// The epoch of a circle's group that a Welcome by that device leads to.
+    fn open_welcome(&self, id: CircleId, by: DeviceId, welcome: &[u8]) -> Option<Checkpoint> {
+        let secrets = key_packages::secrets(&self.desk).ok()?;
+        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
+        let joined = self.desk.agreement.join(&self.desk.device, welcome, &secrets).ok()?;
+        (joined.checkpoint.group == id.as_bytes() && joined.committer == by).then_some(joined.checkpoint)
+    }
+}
+
+/// Content keys, and the epochs that they are said to belong to.
+type EpochKeys = Vec<(EpochId, ContentKey)>;
+
+/// The operations and keys of an answer.
+fn read_items(accepted: &proto::Accepted) -> Option<(Vec<Operation>, EpochKeys)> {
+    if accepted.operations.len() > ANSWER_ITEMS_MAX || accepted.keys.len() > ANSWER_ITEMS_MAX {
+        return None;
+    }
+    let operations = accepted.operations.iter().map(|bytes| Operation::decode(bytes).ok()).collect::<Option<_>>()?;
+    let mut keys = Vec::with_capacity(accepted.keys.len());
+    for key in &accepted.keys {
+        let epoch = epoch_id(&key.epoch)?;
+        keys.push((epoch, ContentKey::from_bytes(Zeroizing::new(key.key.as_slice().try_into().ok()?))));
+    }
+    Some((operations, keys))
 }

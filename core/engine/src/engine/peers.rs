@@ -6,10 +6,11 @@ use prost::Message as _;
 
 use super::*;
 use crate::circle::RosterVersion;
+use crate::mutation::{Rule, off};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::local;
-use crate::{Key, Refusal};
+use crate::{Key, OperationId, Refusal};
 
 /// The protocol version this build speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -57,10 +58,10 @@ pub(super) struct Peer {
     retries: u32,
     /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
     pub(super) looked_for_farewells: bool,
-    /// The circles of which it was told so.
-    pub(super) bidden: BTreeSet<CircleId>,
-    /// The circles of which it told this device so, falsely, and was answered.
-    pub(super) contradicted: BTreeSet<CircleId>,
+    /// The circles of which one of the two was told to be out, and by which operations.
+    pub(super) bidden: BTreeMap<CircleId, Vec<OperationId>>,
+    /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
+    pub(super) corrected: BTreeMap<CircleId, usize>,
     /// The circles to which this device asked it to be let back in: when it may ask again, and how often it did.
     pub(super) asked_to_return: BTreeMap<CircleId, (u64, u32)>,
     /// The circles to which it asked to be let back in, and how often.
@@ -241,7 +242,7 @@ impl Engine {
     /// The circle a peer speaks of, if it is in it.
     pub(super) fn shared(&mut self, peer: DeviceId, circle: &[u8]) -> Result<CircleId, Refusal> {
         let id = CircleId::try_from(circle).map_err(|_| Refusal::Malformed)?;
-        if !self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer)) {
+        if !self.circles.get(&id).is_some_and(|circle| circle.is_member(&peer) || off(Rule::MembersOnly)) {
             return Err(Refusal::NotAMember);
         }
         // Who speaks of a circle knows it, whatever became of its hello.
@@ -322,7 +323,7 @@ impl Engine {
 
     /// Whether a peer is in a circle and knows it.
     pub(super) fn speaks_of(&self, peer: &DeviceId, circle: &CircleId) -> bool {
-        self.circles.get(circle).is_some_and(|circle| circle.is_member(peer))
+        self.circles.get(circle).is_some_and(|circle| circle.is_member(peer) || off(Rule::MembersOnly))
             && self.peers.get(peer).is_some_and(|peer| peer.circles.contains(circle))
     }
 
@@ -333,6 +334,16 @@ impl Engine {
     fn welcome_peer(&mut self, peer: DeviceId) {
         self.desk.events.push(Event::Presence { device: peer, online: true });
         self.say_hello(peer, false);
+    }
+
+    /// This device entered a circle. Members it was connected with already may have begun to reconcile it before this
+    /// device knew of it, and were refused: the conversation begins anew.
+    pub(super) fn greet_anew(&mut self, circle: CircleId) {
+        for peer in self.ready_peers() {
+            if self.circles[&circle].is_member(&peer) {
+                self.say_hello(peer, false);
+            }
+        }
     }
 
     fn say_hello(&mut self, to: DeviceId, reply: bool) {
@@ -392,7 +403,7 @@ impl Engine {
         if !link.ready || !hello.reply {
             // How much it leaves unread is the only thing that no hello makes forgotten.
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
-            let (bidden, contradicted) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.contradicted));
+            let (bidden, corrected) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.corrected));
             let asks_to_return = std::mem::take(&mut link.asks_to_return);
             let asked_to_return = std::mem::take(&mut link.asked_to_return);
             *link = Peer {
@@ -401,7 +412,7 @@ impl Engine {
                 bulk_in_flight,
                 told,
                 bidden,
-                contradicted,
+                corrected,
                 asked_to_return,
                 asks_to_return,
                 ..Peer::default()
@@ -409,7 +420,7 @@ impl Engine {
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
-        (link.circles, link.settled) = (circles, false);
+        (link.circles, link.settled, link.looked_for_farewells) = (circles, false, false);
         // What is shared is reconciled as this input ends.
         Ok(())
     }

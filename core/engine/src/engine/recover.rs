@@ -155,8 +155,9 @@ impl Circle {
     /// Operations of this device's person that perhaps reached nobody, because the device that wrote them is lost.
     fn unheard_operations(&self, me: DeviceId) -> Vec<Vec<u8>> {
         let person = self.log.person_of(me);
-        self.last_operations(|operation| {
+        let is_theirs = |operation: &&Operation| {
             operation.author() != me && person.is_some() && self.log.person_of(operation.author()) == person
-        })
+        };
+        self.last_of(&self.log.operations().filter(is_theirs).map(Operation::id).collect())
     }
 }

@@ -35,6 +35,7 @@ impl Engine {
     pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: &proto::Reconcile) -> Result<(), Refusal> {
         let circle = self.shared(peer, &step.circle)?;
         self.seen_in(circle, peer);
+        self.circles.get_mut(&circle).expect("shared() found it").compare_heads(peer, &step.operations)?;
         let index = &self.circles[&circle].index;
         if step.initiator {
             let message = index.answer(&step.message)?;
@@ -58,7 +59,8 @@ impl Engine {
     }
 
     fn send_reconcile(&mut self, peer: DeviceId, circle: CircleId, initiator: bool, message: Vec<u8>) {
-        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message };
+        let operations = self.circles[&circle].heads_to_compare();
+        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message, operations };
         self.send(peer, Channel::Sync, Body::Reconcile(step));
     }
 

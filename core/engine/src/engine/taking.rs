@@ -249,6 +249,7 @@ impl Engine {
                     }
                     Piece::Whole(message) => message,
                 };
+                self.settle_on(peer);
                 let answer = proto::LinkAnswer::decode(message.as_slice()).map_err(|_| LinkingError::Protocol)?;
                 self.take_link_message(peer, talk, asked, answer.body.ok_or(LinkingError::Protocol)?)
             }
@@ -324,17 +325,19 @@ impl Engine {
             }
         }
         let linking = self.joins.linking.as_mut()?;
-        if linking.code.device.is_none() {
-            // Now it is known who it is.
-            linking.code.device = Some(peer);
-            linking.tries.retain(|device, _| *device == peer);
-            self.outbox.push(Output::Seek(false));
-        }
         linking.circles = circles.len();
         linking.wanted = circles.into_iter().rev().filter(|circle| !self.circles.contains_key(circle)).collect();
-        let code = linking.code.clone();
-        self.store_link(&code);
         Some(())
+    }
+
+    /// Whoever holds the secret of a typed code is the one who shows it: nobody else is tried any more.
+    fn settle_on(&mut self, peer: DeviceId) {
+        let Some(linking) = self.joins.linking.as_mut().filter(|linking| linking.code.device.is_none()) else { return };
+        linking.code.device = Some(peer);
+        linking.tries.retain(|device, _| *device == peer);
+        let code = linking.code.clone();
+        self.outbox.push(Output::Seek(false));
+        self.store_link(&code);
     }
 
     /// Asks for the next circle, or says that there are all.
@@ -365,6 +368,7 @@ impl Engine {
         })?;
         let linking = self.joins.linking.as_ref().map(|linking| (linking.code.id(), linking.code.addresses.clone()));
         self.circles.insert(id, circle);
+        self.greet_anew(id);
         if let Some((link, addresses)) = linking {
             key_packages::handed_over(link, id, &mut self.desk);
             self.learn_addresses(by, addresses);

@@ -1,12 +1,12 @@
 //! What a store and a member's entries hold, for the simulator to check.
 
-use clave_crypto::{DeviceId, EpochId, KeyId};
+use clave_crypto::{ContentKey, DeviceId, EpochId, KeyId};
 use prost::Message as _;
 
 use crate::entry::{Body, Envelope};
 use crate::group::epoch_id;
 use crate::membership::{Log, Operation};
-use crate::proto::local;
+use crate::proto::{entry, local};
 use crate::{CircleId, Engine, EntryId, Keyspace, OperationId, StoreRead};
 
 /// An entry that a member can read.
@@ -20,6 +20,8 @@ pub struct Inside {
     pub author: DeviceId,
     /// What it says.
     pub what: What,
+    /// Whether it is sealed to the device that opened it.
+    pub is_direct: bool,
 }
 
 /// What an entry says, as far as a check wants to know.
@@ -36,10 +38,14 @@ pub enum What {
         /// The operations that it cites.
         operations: Vec<OperationId>,
     },
-    /// Keys, by the epochs that they are said to belong to.
-    Keys(Vec<EpochId>),
+    /// Keys, each with the epoch that it is said to belong to.
+    Keys(Vec<(EpochId, KeyId)>),
     /// Changes to a document.
     Changes,
+    /// A Welcome.
+    Welcome,
+    /// A plea of a device in that epoch for so many keys.
+    Plea(EpochId, usize),
     /// Anything else.
     Other,
 }
@@ -50,12 +56,16 @@ pub fn tag(envelope: &[u8]) -> Option<KeyId> {
     Envelope::decode(envelope.to_vec()).ok().map(|envelope| envelope.tag)
 }
 
-/// Opens an entry with the keys of a member; none if they do not fit.
+/// Opens an entry with the keys of a member, or its own; none if they do not fit.
 #[must_use]
 pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside> {
     let envelope = Envelope::decode(envelope.to_vec()).ok()?;
-    let key = engine.circles.get(&circle)?.content_key(&envelope.tag)?;
-    let opened = envelope.open(circle, key).ok()?;
+    let key = engine.circles.get(&circle)?.content_key(&envelope.tag);
+    let is_direct = key.is_none();
+    let opened = match key {
+        Some(key) => envelope.open(circle, key).ok()?,
+        None => envelope.open_direct(circle, &engine.identity().device_key()).ok()?,
+    };
     let what = match opened.body {
         Body::Operation(bytes) => What::Operation(Operation::decode(&bytes).ok()?.id()),
         Body::Commit(commit) => What::Commit {
@@ -63,11 +73,18 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
             epoch: epoch_id(&commit.epoch)?,
             operations: commit.operations.iter().filter_map(|id| OperationId::try_from(id.as_slice()).ok()).collect(),
         },
-        Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(|key| epoch_id(&key.epoch)).collect()),
+        Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(named).collect()),
         Body::Changes(_) => What::Changes,
+        Body::Welcome(_) => What::Welcome,
+        Body::Plea(plea) => What::Plea(epoch_id(&plea.epoch)?, plea.tags.len()),
         _ => What::Other,
     };
-    Some(Inside { id: envelope.id, tag: envelope.tag, author: opened.author, what })
+    Some(Inside { id: envelope.id, tag: envelope.tag, author: opened.author, what, is_direct })
+}
+
+fn named(key: &entry::ContentKey) -> Option<(EpochId, KeyId)> {
+    let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
+    Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into()).key_id()))
 }
 
 /// The devices of the epoch that a key belongs to, if the member is in it.

@@ -151,6 +151,7 @@ fn body(said: Said) -> entry::entry::Body {
                 .collect(),
             operations: Vec::new(),
             given: Vec::new(),
+            log: Vec::new(),
         }),
         Said::Changes { document, kind, changes } => {
             Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })

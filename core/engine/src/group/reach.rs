@@ -14,6 +14,11 @@ pub(super) struct Reach {
     head: Option<EpochId>,
     within: BTreeSet<KeyId>,
     beyond: BTreeSet<KeyId>,
+    /// Of those within, the keys of what the head descends from that whoever has nothing but the head's key does not find:
+    /// somebody committed and did not hand over the key before. Newest first, each as though those before it were found.
+    unlinked: BTreeSet<KeyId>,
+    /// The head's own key.
+    head_key: Option<KeyId>,
 }
 
 impl Reach {
@@ -27,6 +32,12 @@ impl Reach {
     /// Notes that a key was handed over under another.
     pub(super) fn hand_over(&mut self, id: KeyId, under: KeyId) {
         self.handed_over.entry(under).or_default().insert(id);
+        if self.unlinked.len() == 1 && self.unlinked.contains(&id) && self.head_key == Some(under) {
+            self.unlinked.clear();
+        } else if !self.unlinked.is_empty() {
+            // It may lead to one of them in a roundabout way.
+            self.forget();
+        }
         if self.within.contains(&under) {
             self.spread(vec![id]);
         }
@@ -47,16 +58,47 @@ impl Reach {
         let Some(head) = line.next() else { return self.within.union(&self.beyond).copied().collect() };
         if self.head != Some(head) {
             let parent = line.next();
-            let mut keys: Vec<KeyId> = key_of(head).into_iter().collect();
+            self.head_key = key_of(head);
             // One commit further is the rule; another branch is the exception.
-            if self.head.is_none() || self.head != parent {
+            if self.head.is_some() && self.head == parent && self.unlinked.is_empty() {
+                let before = parent.and_then(&key_of);
+                self.unlinked.extend(before.filter(|id| !self.leads_to(*id)));
+                self.spread(self.head_key.into_iter().collect());
+            } else {
                 self.beyond.append(&mut self.within);
-                keys.extend(parent.into_iter().chain(line).filter_map(key_of));
+                self.unlinked.clear();
+                self.spread(self.head_key.into_iter().collect());
+                for id in parent.into_iter().chain(line).filter_map(key_of) {
+                    if !self.within.contains(&id) {
+                        self.unlinked.insert(id);
+                        self.spread(vec![id]);
+                    }
+                }
             }
             self.head = Some(head);
-            self.spread(keys);
         }
         self.beyond.iter().copied().collect()
+    }
+
+    /// Of what the head descends from, as of the last call of [`beyond`](Self::beyond), the keys that whoever is welcomed
+    /// into the head does not find.
+    pub(super) fn unlinked(&self) -> impl Iterator<Item = KeyId> {
+        self.unlinked.iter().copied()
+    }
+
+    /// Whether the head's own key leads to another. A new one leads to few, if not to the one before.
+    fn leads_to(&self, id: KeyId) -> bool {
+        let (mut seen, mut next) = (BTreeSet::new(), Vec::from_iter(self.head_key));
+        while let Some(key) = next.pop() {
+            let handed_over = self.handed_over.get(&key);
+            if key == id || handed_over.is_some_and(|handed_over| handed_over.contains(&id)) {
+                return true;
+            }
+            if seen.insert(key) {
+                next.extend(handed_over.into_iter().flatten());
+            }
+        }
+        false
     }
 
     fn spread(&mut self, mut next: Vec<KeyId>) {
@@ -93,6 +135,38 @@ mod tests {
         keys.difference(&within).map(|number| key(*number)).collect()
     }
 
+    /// The keys of a line that are not found from its head's, from scratch.
+    fn unlinked_anew(keys: &BTreeSet<u8>, handed_over: &[(u8, u8)], line: &[u8]) -> Vec<KeyId> {
+        let mut unlinked = BTreeSet::new();
+        let mut found: Vec<u8> = line[..1].to_vec();
+        for number in line[1..].iter().filter(|number| keys.contains(number)) {
+            let beyond = anew(keys, handed_over, &found);
+            if beyond.contains(&key(*number)) {
+                unlinked.insert(key(*number));
+                found.push(*number);
+            }
+        }
+        unlinked.into_iter().collect()
+    }
+
+    #[test]
+    fn a_key_that_leads_round_to_itself_is_not_found() {
+        let mut reach = Reach::default();
+        (1..4).for_each(|number| reach.add(key(number)));
+        let key_of = |at: EpochId| Some(key(at.as_bytes()[0]));
+        let line = || [3, 2, 1].into_iter().map(epoch);
+        // 3 descends from 2, whose key nobody handed over; 2 leads to 1.
+        reach.hand_over(key(1), key(2));
+        assert!(reach.beyond(line(), key_of).is_empty());
+        assert_eq!(reach.unlinked().collect::<Vec<_>>(), [key(2)]);
+        reach.hand_over(key(2), key(1));
+        assert!(reach.beyond(line(), key_of).is_empty());
+        assert_eq!(reach.unlinked().collect::<Vec<_>>(), [key(2)]);
+        reach.hand_over(key(2), key(3));
+        assert!(reach.beyond(line(), key_of).is_empty());
+        assert_eq!(reach.unlinked().count(), 0);
+    }
+
     proptest! {
         #[test]
         fn what_is_kept_is_what_comes_out_anew(
@@ -126,11 +200,19 @@ mod tests {
                     reach.beyond(line(head).map(epoch), key_of),
                     anew(&keys, &handed_over, &line(head).collect::<Vec<_>>())
                 );
+                prop_assert_eq!(
+                    reach.unlinked().collect::<Vec<_>>(),
+                    unlinked_anew(&keys, &handed_over, &line(head).collect::<Vec<_>>())
+                );
                 // One commit further, and back to where it was.
                 for head in (0..40).filter(|child| parent(*child) == Some(usize::from(head))).chain([head]) {
                     prop_assert_eq!(
                         reach.beyond(line(head).map(epoch), key_of),
                         anew(&keys, &handed_over, &line(head).collect::<Vec<_>>())
+                    );
+                    prop_assert_eq!(
+                        reach.unlinked().collect::<Vec<_>>(),
+                        unlinked_anew(&keys, &handed_over, &line(head).collect::<Vec<_>>())
                     );
                 }
             }

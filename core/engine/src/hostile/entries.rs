@@ -96,6 +96,7 @@ fn bundle(epoch: [u8; 32], key: [u8; 32]) -> Body {
         keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }],
         operations: Vec::new(),
         given: Vec::new(),
+        log: Vec::new(),
     })
 }
 
@@ -637,7 +638,11 @@ fn a_bundle_with_one_bad_key_teaches_none() {
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32] },
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31] },
     ];
-    let entry = rig.seal(BOB, circle, Body::Keys(proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new() }));
+    let entry = rig.seal(
+        BOB,
+        circle,
+        Body::Keys(proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() }),
+    );
     rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange(circle);
 }
@@ -656,7 +661,12 @@ fn a_flood_of_keys_neither_grows_the_keyring_for_ever_nor_keeps_anybody_from_joi
         let entry = rig.seal(
             BOB,
             circle,
-            Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new(), given: Vec::new() }),
+            Body::Keys(proto::KeyBundle {
+                keys: keys.collect(),
+                operations: Vec::new(),
+                given: Vec::new(),
+                log: Vec::new(),
+            }),
         );
         rig.give(BOB, ALICE, circle, vec![entry]);
         rig.settle();
@@ -702,7 +712,12 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
     let flood = rig.seal(
         BOB,
         circle,
-        Body::Keys(proto::KeyBundle { keys: keys.collect(), operations: Vec::new(), given: Vec::new() }),
+        Body::Keys(proto::KeyBundle {
+            keys: keys.collect(),
+            operations: Vec::new(),
+            given: Vec::new(),
+            log: Vec::new(),
+        }),
     );
     let entry = rig.seal(BOB, circle, bundle([3; 32], [7; 32]));
     rig.give(BOB, ALICE, circle, vec![flood]);

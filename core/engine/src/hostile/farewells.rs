@@ -142,3 +142,86 @@ fn a_farewell_by_a_stranger_or_with_a_forged_removal_is_refused() {
     assert!(!was_told(&rig, BOB, circle));
     rig.honest_exchange_of(circle, &[ALICE, BOB]);
 }
+
+/// Alice and Bob, both owners, remove each other while apart; Dave is with Bob. Bob hears from Alice that he is out and falls
+/// silent, so that Dave can hear it from Alice only, whom he holds to be out.
+#[test]
+fn of_two_camps_each_hears_what_the_other_knows() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol", "Dave"]);
+    let (dave, bob) = (3, rig.devices[BOB].id);
+    let bob = rig.devices[ALICE].engine.membership(circle).expect("a member").person_of(bob).expect("a member");
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Owner, keep_heads: Vec::new() });
+    rig.settle();
+    for (one, other) in [(ALICE, BOB), (ALICE, dave), (CAROL, BOB), (CAROL, dave)] {
+        rig.disconnect(one, other);
+    }
+    remove(&mut rig, ALICE, circle, BOB);
+    remove(&mut rig, BOB, circle, ALICE);
+    rig.settle();
+    rig.post(dave, circle, "from the other camp");
+    rig.connect(ALICE, BOB);
+    rig.settle();
+    assert!(was_told(&rig, BOB, circle) && !was_told(&rig, ALICE, circle));
+    rig.connect(ALICE, dave);
+    rig.settle();
+    assert!(!was_told(&rig, dave, circle));
+    for who in [ALICE, CAROL, dave] {
+        let membership = rig.devices[who].engine.membership(circle).expect("a member");
+        let is_in = |who: usize| membership.devices.contains_key(&rig.devices[who].id);
+        assert!(is_in(ALICE) && !is_in(BOB) && is_in(CAROL) && is_in(dave));
+    }
+    rig.connect(CAROL, dave);
+    rig.now_ms += 30_000;
+    rig.settle();
+    rig.honest_exchange_of(circle, &[ALICE, CAROL, dave]);
+    assert!(rig.messages(CAROL, circle).contains(&"from the other camp".to_owned()));
+}
+
+/// Bob, who was removed, removes Carol at the same time. The answer says that he was, and not who came since.
+#[test]
+fn who_is_out_learns_from_an_answer_why_and_nothing_else() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol", "Dave"]);
+    let bob = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let bob = bob.person_of(rig.devices[BOB].id).expect("a member");
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Admin, keep_heads: Vec::new() });
+    rig.settle();
+    for other in [ALICE, CAROL, 3] {
+        rig.disconnect(BOB, other);
+    }
+    remove(&mut rig, BOB, circle, CAROL);
+    remove(&mut rig, ALICE, circle, BOB);
+    rig.settle();
+    rig.act(ALICE, circle, Action::Rename { name: "Without Bob".to_owned() });
+    rig.settle();
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    assert!(was_told(&rig, BOB, circle) && !was_told(&rig, CAROL, circle));
+    let membership = rig.devices[BOB].engine.membership(circle).expect("it keeps what it had");
+    assert!(membership.devices.contains_key(&rig.devices[CAROL].id), "he hears that his removal of her is void");
+    assert_ne!(membership.name, "Without Bob");
+    rig.honest_exchange_of(circle, &[ALICE, CAROL, 3]);
+}
+
+/// Nobody but Carol ever hears of Bob's removal of her, from him, and what she does follows it.
+#[test]
+fn what_a_farewell_said_reaches_whoever_lacks_it() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let [bob, carol] = [BOB, CAROL].map(|who| membership.person_of(rig.devices[who].id).expect("a member"));
+    rig.act(ALICE, circle, Action::SetRole { person: bob, role: Role::Admin, keep_heads: Vec::new() });
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(ALICE, CAROL);
+    remove(&mut rig, ALICE, circle, BOB);
+    remove(&mut rig, BOB, circle, CAROL);
+    rig.settle();
+    rig.disconnect(BOB, CAROL);
+    rig.reopen(CAROL);
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    rig.act(CAROL, circle, Action::SetProfile { person: carol, name: "Caroline".to_owned() });
+    rig.settle();
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    assert_eq!(membership.people[&carol].name, "Caroline");
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}

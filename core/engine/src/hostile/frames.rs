@@ -29,7 +29,12 @@ fn about(circle: Vec<u8>) -> Vec<(Channel, Body)> {
     vec![
         (
             Channel::Sync,
-            Body::Reconcile(proto::Reconcile { circle: circle.clone(), initiator: true, message: vec![0x61] }),
+            Body::Reconcile(proto::Reconcile {
+                circle: circle.clone(),
+                initiator: true,
+                message: vec![0x61],
+                operations: Vec::new(),
+            }),
         ),
         (Channel::Sync, Body::Entries(proto::Entries { circle: circle.clone(), envelopes: vec![vec![1]] })),
         (Channel::Sync, Body::Have(ids())),
@@ -181,7 +186,7 @@ fn reconciliation_of_garbage_is_refused_or_answered_briefly() {
             for initiator in [true, false] {
                 let before = rig.store(to);
                 let message = message.clone();
-                let step = proto::Reconcile { circle: bytes(circle), initiator, message };
+                let step = proto::Reconcile { circle: bytes(circle), initiator, message, operations: Vec::new() };
                 rig.say(from, to, Channel::Sync, Body::Reconcile(step));
                 rig.drain(to);
                 assert!(rig.store(to) == before, "something was written");
@@ -203,7 +208,7 @@ fn a_wellformed_reconciliation_of_lies_costs_a_bounded_answer() {
     let nothing = vec![0x61, 0x00, 0x00, 0x02, 0x00];
     let ranges = std::iter::once(0x61).chain((0..10_000).flat_map(|_| [0x02, 0x00, 0x02, 0x00])).collect();
     for message in [nothing, ranges] {
-        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message };
+        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message, operations: Vec::new() };
         rig.say(BOB, ALICE, Channel::Sync, Body::Reconcile(step));
         let answered: usize = rig.drain(ALICE).iter().map(|sent| sent.frame.len()).sum();
         assert!(answered <= 300 * 1024, "{answered} bytes");
@@ -217,7 +222,7 @@ fn an_answer_to_a_reconciliation_that_one_never_begins_is_refused() {
     // Of two, the one with the lesser id begins.
     let (lesser, greater) = if rig.devices[ALICE].id < rig.devices[BOB].id { (ALICE, BOB) } else { (BOB, ALICE) };
     let message = rig.devices[lesser].engine.circles[&circle].index.begin();
-    let step = proto::Reconcile { circle: bytes(circle), initiator: false, message };
+    let step = proto::Reconcile { circle: bytes(circle), initiator: false, message, operations: Vec::new() };
     rig.refuses(greater, Refusal::Unexpected, |rig| rig.say(lesser, greater, Channel::Sync, Body::Reconcile(step)));
     rig.honest_exchange(circle);
 }
@@ -315,7 +320,12 @@ fn who_reads_nothing_is_answered_only_so_often() {
     let mut frames = 0;
     let message = rig.devices[BOB].engine.circles[&circle].index.begin();
     for _ in 0..4 * UNREAD_FRAMES_MAX {
-        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message: message.clone() };
+        let step = proto::Reconcile {
+            circle: bytes(circle),
+            initiator: true,
+            message: message.clone(),
+            operations: Vec::new(),
+        };
         // To begin anew with a hello helps nobody.
         for body in [Body::Reconcile(step), hello(circle, Vec::new())] {
             rig.say(BOB, ALICE, Channel::Sync, body);

@@ -78,7 +78,7 @@ fn no_plea_gets_what_the_policy_keeps_from_a_newcomer() {
     let known = rig.keys(CAROL, circle);
     let epoch = rig.devices[CAROL].engine.status(circle).expect("a member").epoch.as_bytes().to_vec();
     let tags = vec![before.as_bytes().to_vec(), rig.tag(ALICE, circle).as_bytes().to_vec()];
-    let plea = proto::Plea { epoch, depth: 9, tags, key_package: Vec::new() };
+    let plea = proto::Plea { epoch, depth: 9, tags, key_package: Vec::new(), operations: Vec::new(), astray: false };
     let entry = rig.seal_direct(CAROL, ALICE, circle, Body::Plea(plea));
     rig.give(CAROL, ALICE, circle, vec![entry]);
     rig.settle();

@@ -98,7 +98,7 @@ fn ask(rig: &mut Rig, link: &InviteLink, request: impl FnOnce(&mut Rig, &[u8; 32
     proto::Answer::decode(answer.as_slice()).expect("it is honest").body.expect("it says something")
 }
 
-fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
+pub(super) fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
     let single_use = vec![SealedSecret.key_package(device, false, entropy).public];
     KeyPackages { single_use, last_resort: Some(SealedSecret.key_package(device, true, entropy).public) }
 }
@@ -647,5 +647,21 @@ fn a_second_answer_does_not_replace_a_circle_one_is_in() {
     assert_eq!(failures(&rig, BOB), [JoinError::AlreadyMember]);
     rig.connect(ALICE, CAROL);
     rig.settle();
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn who_was_removed_returns_by_a_link_to_what_they_had() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    rig.post(CAROL, circle, "before");
+    let person = rig.devices[ALICE].engine.membership(circle).expect("a member").person_of(rig.devices[CAROL].id);
+    rig.act(ALICE, circle, crate::membership::Action::revoke_person(person.expect("a member")));
+    rig.settle();
+    let former = rig.entry_ids(CAROL, circle);
+    rig.invite(BOB, circle, CAROL);
+    rig.now_ms += 10_000;
+    rig.settle();
+    assert!(former.iter().all(|id| rig.entry_ids(CAROL, circle).contains(id)), "what it had is there");
+    assert!(rig.messages(CAROL, circle).contains(&"before".to_owned()));
     rig.honest_exchange(circle);
 }

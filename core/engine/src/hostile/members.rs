@@ -144,8 +144,12 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
     };
-    let keys =
-        Body::Keys(proto::KeyBundle { keys: keys.map(key).collect(), operations: Vec::new(), given: Vec::new() });
+    let keys = Body::Keys(proto::KeyBundle {
+        keys: keys.map(key).collect(),
+        operations: Vec::new(),
+        given: Vec::new(),
+        log: Vec::new(),
+    });
     let keys = rig.seal_direct(ALICE, CAROL, circle, keys);
     rig.listen(CAROL, ALICE);
     rig.give(ALICE, CAROL, circle, vec![keys]);
@@ -275,7 +279,7 @@ fn direct_to(rig: &Rig, who: usize, circle: CircleId, recipient: usize) -> usize
 fn plea(rig: &mut Rig, from: usize, tags: Vec<Vec<u8>>) -> proto::Plea {
     let key = DeviceKey::from_seed(rig.devices[from].key.seed().clone());
     let key_package = Mls.key_package(&key, false, &mut rig.entropy).public;
-    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package }
+    proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package, operations: Vec::new(), astray: false }
 }
 
 #[test]
@@ -377,7 +381,7 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
     let of = |operations| {
         let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
-        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new() })
+        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new(), log: Vec::new() })
     };
     let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();
     let entry = rig.seal_direct(BOB, ALICE, circle, of(vec![vec![8; 32]]));
@@ -432,4 +436,38 @@ fn who_is_drawn_onto_a_private_group_is_not_lost_to_the_others() {
     }
     rig.connect(ALICE, BOB);
     rig.honest_exchange(circle);
+}
+
+/// Bob brings Carol in, not knowing that Alice forbade it, and gives her all keys. Alice hears of the operation only: the
+/// commit stays with Bob.
+#[test]
+fn the_head_changes_for_somebody_who_never_was_in_rightly() {
+    let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    let (key, value) = (crate::membership::MEMBERS_MAY_INVITE.to_owned(), "false".to_owned());
+    rig.act(ALICE, circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+    let before = head(&rig, ALICE, circle);
+    rig.connect(BOB, CAROL);
+    rig.invite(BOB, circle, CAROL);
+    rig.settle();
+    let carol = rig.devices[CAROL].id;
+    assert!(rig.devices[BOB].engine.membership(circle).expect("a member").devices.contains_key(&carol));
+    let log = &rig.devices[BOB].engine.circles[&circle].log;
+    let operation = log
+        .operations()
+        .find(|operation| operation.action().introduces().1.iter().any(|entry| entry.device() == carol));
+    let operation = operation.expect("Bob wrote it").encode();
+    let key = rig.head_key(ALICE, circle);
+    let entry = rig.seal_under(BOB, circle, &key, Body::Operation(operation));
+    rig.listen(ALICE, BOB);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), before);
+    rig.post(ALICE, circle, "not for Carol");
+    assert_ne!(head(&rig, ALICE, circle), before, "Carol may have the key of that");
+    let now = head(&rig, ALICE, circle);
+    rig.post(ALICE, circle, "nor this");
+    assert_eq!(head(&rig, ALICE, circle), now, "once is enough");
 }

@@ -133,25 +133,34 @@ impl Rig {
         };
         for name in names {
             let identity = Identity::generate(name, "phone", &mut rig.entropy).expect("a plain name");
-            let store = Arc::new(Memory::default());
-            store.write(&identity.to_batch());
-            let engine = rig.open(&store);
-            let (id, key) = (identity.device(), identity.device_key());
-            rig.devices.push(Device { id, key, store, engine, events: Vec::new() });
+            rig.add(identity);
         }
         rig
+    }
+
+    /// A device that belongs to nobody yet.
+    pub(super) fn add_provisional(&mut self, name: &str) -> usize {
+        let identity = Identity::provisional(name, &mut self.entropy).expect("a plain name");
+        self.add(identity)
     }
 
     /// Makes a device, before it is in any space, that of the person of a phrase.
     pub(super) fn give_phrase(&mut self, who: usize) -> RecoveryPhrase {
         let phrase = RecoveryPhrase::generate(&mut self.entropy);
         let identity = Identity::of_phrase(&phrase, "Bob", "phone", &mut self.entropy).expect("plain names");
+        self.add(identity);
+        // The new one takes the place of the one that was there.
+        self.devices.swap_remove(who);
+        phrase
+    }
+
+    fn add(&mut self, identity: Identity) -> usize {
         let store = Arc::new(Memory::default());
         store.write(&identity.to_batch());
         let engine = self.open(&store);
         let (id, key) = (identity.device(), identity.device_key());
-        self.devices[who] = Device { id, key, store, engine, events: Vec::new() };
-        phrase
+        self.devices.push(Device { id, key, store, engine, events: Vec::new() });
+        self.devices.len() - 1
     }
 
     fn open(&mut self, store: &Arc<Memory>) -> Engine {
@@ -421,7 +430,8 @@ impl Rig {
     pub(super) fn post(&mut self, who: usize, circle: CircleId, text: &str) {
         let (id, now_ms) = ([self.entropy.bytes::<16>(), [0; 16]].concat(), self.now_ms);
         let id: [u8; 6] = *id.first_chunk().expect("it is longer");
-        let edit = self.devices[who].engine.edit(circle, chat(circle), DocumentKind::Timeline, now_ms, |doc, _| {
+        let segment = self.devices[who].engine.segment(circle, 0, now_ms).expect("a member");
+        let edit = self.devices[who].engine.edit(circle, segment, DocumentKind::Timeline, now_ms, |doc, _| {
             doc.timeline()?.post(now_ms, id, &Draft::text(text))?;
             Ok(())
         });
@@ -430,9 +440,16 @@ impl Rig {
     }
 
     pub(super) fn messages(&mut self, who: usize, circle: CircleId) -> Vec<String> {
-        let document = self.devices[who].engine.document(circle, chat(circle), DocumentKind::Timeline);
-        let timeline = document.expect("a member may read").timeline().expect("it is a timeline");
-        timeline.newest(usize::MAX).into_iter().map(|message| message.body).collect()
+        let engine = &mut self.devices[who].engine;
+        let mut messages = Vec::new();
+        for document in engine.documents(circle).expect("a member may read") {
+            if document.kind == DocumentKind::Timeline {
+                let document = engine.document(circle, document.id, document.kind).expect("a member may read");
+                messages.extend(document.timeline().expect("it is a timeline").newest(usize::MAX));
+            }
+        }
+        messages.sort_by_key(|message| message.id);
+        messages.into_iter().map(|message| message.body).collect()
     }
 
     /// Everybody posts, and everybody reads it.

@@ -10,6 +10,7 @@ use super::graph::Graph;
 use super::reason::SetAside;
 use super::roster::{Device, Former, Membership, Person, Seniority, Stay};
 use super::state::View;
+use crate::mutation::{Rule, off};
 
 impl Evaluation {
     /// The membership that the operations come to.
@@ -27,7 +28,7 @@ impl Evaluation {
         }
         self.refresh_name(graph, &mut membership);
         for index in graph.in_order() {
-            if self.standing(index, &self.view()).is_some() {
+            if self.standing(index, &self.view()).is_some() || off(Rule::KeptByStanding) {
                 membership.kept_changes.extend(graph.action(index).keep_changes());
             }
             membership.set_aside.extend(self.set_aside(graph, index));
@@ -44,7 +45,7 @@ impl Evaluation {
             membership.set_aside.insert(after, set_aside);
         }
         let operation = &graph.node(index).operation;
-        if self.standing(index, &self.view()).is_some() {
+        if self.standing(index, &self.view()).is_some() || off(Rule::KeptByStanding) {
             membership.kept_changes.extend(operation.action().keep_changes());
         }
         let (person, devices) = operation.action().introduces();
@@ -232,7 +233,7 @@ impl Evaluation {
             let ended = |removals: &[usize]| self.ended_by(graph, index, removals, &view).is_some();
             let stay = if self.standing(index, &view).is_none() {
                 Stay::SetAside
-            } else if ended(&about.removals) || ended(&graph.people[&person].removals) {
+            } else if !off(Rule::StayEnded) && (ended(&about.removals) || ended(&graph.people[&person].removals)) {
                 Stay::Ended
             } else {
                 Stay::InStanding

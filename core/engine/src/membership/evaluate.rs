@@ -12,6 +12,7 @@ use super::reason::Reason;
 use super::rights::Role;
 use super::state::View;
 use crate::OperationId;
+use crate::mutation::{Rule, off};
 
 /// How an author compares with another: less stands. Rank, then seniority of the person's role, then of the device.
 /// None of it is in the author's own hands, so none of it can be ground.
@@ -97,7 +98,7 @@ impl Evaluation {
             }
         }
         // What stands is final. Why something else does not may have been found out too early to name the revocation.
-        evaluation.judge_from(graph, 0);
+        evaluation.judge_from(graph, if off(Rule::RestsOnSetAside) { graph.len() } else { 0 });
         evaluation
     }
 
@@ -182,7 +183,7 @@ impl Evaluation {
 
     fn judge_all(&mut self, graph: &Graph, indices: impl IntoIterator<Item = usize>) {
         for index in indices {
-            if self.universe.contains(index) && !self.decided.contains_key(&index) {
+            if self.universe.contains(index) && (!self.decided.contains_key(&index) || off(Rule::DecidedForGood)) {
                 self.verdicts[index] = match self.judge(graph, index) {
                     Ok(standing) => Verdict::Stands(standing),
                     Err(reason) => Verdict::Void(reason),
@@ -207,7 +208,7 @@ impl Evaluation {
         let Verdict::Stands(Standing { cut: Some(cut), .. }) = self.verdicts[revocation] else {
             unreachable!("only revocations that stand are queued")
         };
-        if let Some(by) = self.overruled(graph, revocation) {
+        if let Some(by) = self.overruled(graph, revocation).filter(|_| !off(Rule::Overruled)) {
             self.reject(graph, revocation, Reason::Overruled { by: graph.id(by) });
             return true;
         }
@@ -220,9 +221,9 @@ impl Evaluation {
         self.judge_all(graph, hits.iter().copied());
         if let Some(first) = first {
             self.undisturbed = false;
-            self.judge_from(graph, first);
+            self.judge_from(graph, if off(Rule::RestsOnSetAside) { graph.len() } else { first });
         }
-        if had_owner && !self.has_owner(graph, &self.decided_view(), None, None) {
+        if had_owner && !off(Rule::LastOwnerMeanwhile) && !self.has_owner(graph, &self.decided_view(), None, None) {
             self.cuts.list(cut).pop();
             if let Some(before) = before {
                 self.verdicts = before;
@@ -268,7 +269,7 @@ impl Evaluation {
         index != revocation
             && !graph.precedes(index, revocation)
             && !graph.precedes(revocation, index)
-            && !graph.action(revocation).keep_heads().iter().any(kept)
+            && (off(Rule::KeepHeads) || !graph.action(revocation).keep_heads().iter().any(kept))
     }
 
     /// Those of `revocations` that happened neither before nor after an act, and do not keep it. `past` is the act's,

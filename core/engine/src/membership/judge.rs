@@ -10,6 +10,7 @@ use super::reason::Reason;
 use super::rights::{Right, Role};
 use super::state::{Here, View};
 use crate::OperationId;
+use crate::mutation::{self, Rule, off};
 
 /// Something that somebody does at a point in the graph: an operation in the log, or one that is about to be.
 pub(crate) struct Act<'a> {
@@ -62,15 +63,15 @@ impl Evaluation {
         let of_person = self.meanwhile(graph, self.cuts.people.get(&person), past, index);
         let lowers =
             |by: &usize| matches!(self.verdicts[*by], Verdict::Stands(Standing { cut: Some(Cut::Lower(..)), .. }));
-        if let Some(by) = of_device.chain(of_person).find(|by| !lowers(by)) {
+        if let Some(by) = of_device.chain(of_person).find(|by| !lowers(by) && !off(Rule::RecoveryRemovedMeanwhile)) {
             return Err(Reason::RemovedMeanwhile { by: graph.id(by) });
         }
         // The same signature must not bring back a device that was revoked since: so it is good for the first time only.
         let introductions = graph.devices.get(&device).map_or(&[][..], |about| &about.introductions);
-        if introductions.iter().any(|(before, _)| past.contains(*before)) {
+        if introductions.iter().any(|(before, _)| past.contains(*before)) && !off(Rule::RecoveryNew) {
             return Err(Reason::NotNew);
         }
-        if !self.names_recovery_key(graph, person, keys, &view) {
+        if !off(Rule::RecoveryKeyNamed) && !self.names_recovery_key(graph, person, keys, &view) {
             return Err(Reason::NoRecovery);
         }
         let place = index.map_or((u64::MAX, OperationId::from_bytes([u8::MAX; 32])), |index| graph.place(index));
@@ -94,26 +95,31 @@ impl Evaluation {
         index: Option<usize>,
     ) -> Result<Act<'a>, Reason> {
         let view = View::of(past);
-        let Some((person, here, device)) = self.device(graph, author, &view) else {
+        let Some((person, here, device)) =
+            self.device(graph, author, &view).or_else(|| self.former(graph, author, &view))
+        else {
             return Err(self.why_absent(graph, author, &view));
         };
         let Here { role, given, .. } = here;
-        if let Some(by) = self.meanwhile(graph, self.cuts.devices.get(&author), past, index).next() {
+        let mut of_device = self.meanwhile(graph, self.cuts.devices.get(&author), past, index);
+        if let Some(by) = of_device.next().filter(|_| !off(Rule::DeviceRevokedMeanwhile)) {
             return Err(Reason::RemovedMeanwhile { by: graph.id(by) });
         }
         let (mut capped, mut capped_by) = (role, None);
         for by in self.meanwhile(graph, self.cuts.people.get(&person), past, index) {
             match self.verdicts[by] {
                 Verdict::Stands(Standing { cut: Some(Cut::Lower(_, lower)), .. }) => {
-                    if lower > capped {
+                    if lower > capped && !off(Rule::LoweredMeanwhile) {
                         (capped, capped_by) = (lower, Some(by));
                     }
                 }
+                _ if off(Rule::RemovedMeanwhile) => {}
                 _ => return Err(Reason::RemovedMeanwhile { by: graph.id(by) }),
             }
         }
         let (role_place, device_place) = (graph.place(given), graph.place(device));
         let precedence = Precedence { rank: capped.rank(), role: role_place, device: device_place, id: author };
+        let precedence = mutation::precedence(precedence);
         Ok(Act { graph, past, index, person, role, capped, capped_by, precedence })
     }
 
@@ -168,7 +174,9 @@ impl Evaluation {
             },
             Action::AddDevice { device } => {
                 act.require(Right::OwnEntry)?;
-                act.own(device.certificate.person)?;
+                if !off(Rule::OwnDevices) {
+                    act.own(device.certificate.person)?;
+                }
                 self.is_free(act, std::slice::from_ref(device))?;
             }
             Action::RevokePerson { person, .. } => {
@@ -210,7 +218,9 @@ impl Evaluation {
             }
             Action::SetProfile { person, .. } => {
                 act.require(Right::OwnEntry)?;
-                act.own(*person)?;
+                if !off(Rule::OwnName) {
+                    act.own(*person)?;
+                }
             }
             Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => act.require(Right::OwnEntry)?,
             Action::Rename { .. } => act.require(Right::Rename)?,
@@ -235,7 +245,7 @@ impl Evaluation {
                 return Err(Reason::NotAllowed { right });
             }
             let mut withdrawn = self.meanwhile(act.graph, Some(&self.cuts.invitations), act.past, act.index);
-            if let Some(by) = withdrawn.next() {
+            if let Some(by) = withdrawn.next().filter(|_| !off(Rule::PolicyMeanwhile)) {
                 return Err(Reason::PolicyMeanwhile { by: act.graph.id(by) });
             }
         }
@@ -244,7 +254,7 @@ impl Evaluation {
 
     fn may_admit(&self, act: &Act<'_>, newcomer: &PersonEntry, role: Role) -> Result<(), Reason> {
         self.may_invite(act, role)?;
-        if self.person(act.graph, newcomer.person, &View::of(act.past)).is_some() {
+        if self.person(act.graph, newcomer.person, &View::of(act.past)).is_some() && !off(Rule::OnePerson) {
             return Err(Reason::AlreadyThere);
         }
         self.is_free(act, &newcomer.devices)
@@ -252,7 +262,9 @@ impl Evaluation {
 
     fn is_free(&self, act: &Act<'_>, devices: &[DeviceEntry]) -> Result<(), Reason> {
         for device in devices {
-            if let Some((whose, _, _)) = self.device(act.graph, device.device(), &View::of(act.past)) {
+            if let Some((whose, _, _)) =
+                self.device(act.graph, device.device(), &View::of(act.past)).filter(|_| !off(Rule::OnePerson))
+            {
                 let own = whose == device.certificate.person;
                 return Err(if own { Reason::AlreadyThere } else { Reason::DeviceTaken });
             }
@@ -267,7 +279,10 @@ impl Evaluation {
         device: Option<DeviceId>,
         role: Role,
     ) -> Result<(), Reason> {
-        if role == Role::Owner && !self.has_owner(act.graph, &View::of(act.past), person, device) {
+        if role == Role::Owner
+            && !off(Rule::LastOwner)
+            && !self.has_owner(act.graph, &View::of(act.past), person, device)
+        {
             return Err(Reason::LastOwner);
         }
         Ok(())
@@ -285,11 +300,11 @@ impl Act<'_> {
     }
 
     fn require(&self, right: Right) -> Result<(), Reason> {
-        self.check(|role| role.has(right), Reason::NotAllowed { right })
+        self.check(|role| role.has(right) || off(Rule::RightOfRole), Reason::NotAllowed { right })
     }
 
     fn give(&self, role: Role) -> Result<(), Reason> {
-        self.check(|own| own.gives(role), Reason::RoleTooHigh { role })
+        self.check(|own| own.gives(role) || off(Rule::RolesGiven), Reason::RoleTooHigh { role })
     }
 
     fn own(&self, person: PersonId) -> Result<(), Reason> {
@@ -302,6 +317,6 @@ impl Act<'_> {
             return self.require(Right::OwnEntry);
         }
         self.require(Right::ManagePeople)?;
-        self.check(|own| own.manages(role), Reason::Outranked)
+        self.check(|own| own.manages(role) || off(Rule::Reach), Reason::Outranked)
     }
 }

@@ -345,6 +345,15 @@ impl Log {
         Some((0..self.graph.len()).filter(|index| past.contains(*index)).map(|index| self.graph.id(index)).collect())
     }
 
+    /// The devices that something brings in which is not before `heads`, nor one of them, whether it stands or not.
+    pub(crate) fn brought_in_beside(&self, heads: &[OperationId]) -> impl Iterator<Item = DeviceId> {
+        let all = self.graph.heads.iter().eq(heads);
+        let past = self.graph.past_of(heads.iter().filter(|head| self.graph.index(head).is_some())).unwrap_or_default();
+        let devices = self.graph.devices.iter().filter(move |_| !all);
+        let beside = move |index: &usize| !past.contains(*index);
+        devices.filter(move |(_, about)| about.introductions.iter().any(|(index, _)| beside(index))).map(|(id, _)| *id)
+    }
+
     /// Whether `earlier` happened before `later`. `None` if one of them has not arrived.
     #[must_use]
     pub fn precedes(&self, earlier: &OperationId, later: &OperationId) -> Option<bool> {

@@ -14,6 +14,8 @@ use crate::OperationId;
 pub const MEMBERS_MAY_INVITE: &str = "members_may_invite";
 /// The policy of what newcomers can read and how long anything can be read: a [`History`], `full` by default.
 pub const HISTORY: &str = "history";
+/// The shortest that [`History::Ratcheted`] can state: entries say in which hour they were made, and no more.
+pub const RATCHET_SECONDS_MIN: u64 = 60 * 60;
 /// The longest that [`History::Ratcheted`] can state: ten years.
 pub const RATCHET_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
@@ -28,7 +30,7 @@ pub enum History {
     SinceJoining,
     /// What was written since they came and not longer ago than this: keys are erased then. Written `ratcheted:86400`.
     Ratcheted {
-        /// How long a key is kept, from 1 to [`RATCHET_SECONDS_MAX`].
+        /// How long, from [`RATCHET_SECONDS_MIN`] to [`RATCHET_SECONDS_MAX`].
         seconds: u64,
     },
 }
@@ -51,7 +53,10 @@ pub enum BadPolicy {
     #[error("{MEMBERS_MAY_INVITE} is either true or false")]
     MembersMayInvite,
     /// Of [`HISTORY`].
-    #[error("{HISTORY} is full, since_joining, or ratcheted: and how many seconds, like ratcheted:86400 for a day")]
+    #[error(
+        "{HISTORY} is full, since_joining, or ratcheted: and how many seconds, like ratcheted:86400 for a day; at least \
+         {RATCHET_SECONDS_MIN}, an hour, since entries say only in which hour they were made"
+    )]
     History,
 }
 
@@ -115,7 +120,7 @@ impl FromStr for History {
             }
             _ => return Err(BadPolicy::History),
         };
-        let sensible = !matches!(history, Self::Ratcheted { seconds } if seconds == 0 || seconds > RATCHET_SECONDS_MAX);
+        let sensible = !matches!(history, Self::Ratcheted { seconds } if !(RATCHET_SECONDS_MIN..=RATCHET_SECONDS_MAX).contains(&seconds));
         // One way to write it: no sign and no leading zeros.
         if sensible && history.to_string() == text { Ok(history) } else { Err(BadPolicy::History) }
     }
@@ -133,6 +138,7 @@ mod tests {
             (Policy::History(History::Full), "full"),
             (Policy::History(History::SinceJoining), "since_joining"),
             (Policy::History(History::Ratcheted { seconds: 86_400 }), "ratcheted:86400"),
+            (Policy::History(History::Ratcheted { seconds: RATCHET_SECONDS_MIN }), "ratcheted:3600"),
             (Policy::History(History::Ratcheted { seconds: RATCHET_SECONDS_MAX }), "ratcheted:315360000"),
         ] {
             assert_eq!(policy.value(), value);
@@ -149,9 +155,10 @@ mod tests {
             "ratcheted",
             "ratcheted:",
             "ratcheted:0",
-            "ratcheted:+5",
-            "ratcheted:05",
-            "ratcheted: 5",
+            "ratcheted:3599",
+            "ratcheted:+5000",
+            "ratcheted:05000",
+            "ratcheted: 5000",
             "ratcheted:315360001",
             "ratcheted:99999999999999999999",
         ] {

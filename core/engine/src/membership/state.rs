@@ -8,6 +8,7 @@ use super::graph::Graph;
 use super::past::Past;
 use super::policy::MEMBERS_MAY_INVITE;
 use super::rights::Role;
+use crate::mutation::{Rule, off};
 
 /// From where one looks: which operations are seen.
 #[derive(Clone, Copy)]
@@ -58,6 +59,7 @@ impl Evaluation {
             .rev()
             .copied()
             .take_while(|removal| *removal >= past.all_below())
+            .filter(|removal| !off(Rule::RemovalBeatsAdmission) || graph.precedes(index, *removal))
             .find(|removal| !past.contains(*removal) && self.standing(*removal, view).is_some())
     }
 
@@ -82,7 +84,8 @@ impl Evaluation {
                 superseded = superseded.max(graph.node(index).past.all_below());
             }
         }
-        newest.into_iter().min_by_key(|(precedence, index)| (*precedence, graph.id(*index))).map(|(_, index)| index)
+        let precedence = |precedence| (!off(Rule::SettingsByPrecedence)).then_some(precedence);
+        newest.into_iter().min_by_key(|(by, index)| (precedence(*by), graph.id(*index))).map(|(_, index)| index)
     }
 
     /// The admissions by which a person is in.
@@ -124,7 +127,8 @@ impl Evaluation {
                 }
                 _ => unreachable!("no other action introduces people"),
             };
-            if highest.is_none_or(|(other, at)| (role, place) < (other, graph.place(at))) {
+            let rank = if off(Rule::HighestAdmission) { Role::Owner } else { role };
+            if highest.is_none_or(|(other, at)| (rank, place) < (other, graph.place(at))) {
                 highest = Some((role, index));
             }
         }
@@ -148,8 +152,9 @@ impl Evaluation {
             .copied()
             .filter(|(index, person)| {
                 self.standing(*index, view).is_some()
-                    && self.ended_by(graph, *index, &about.removals, view).is_none()
-                    && self.ended_by(graph, *index, &graph.people[person].removals, view).is_none()
+                    && (off(Rule::RevokedDeviceOut) || self.ended_by(graph, *index, &about.removals, view).is_none())
+                    && (off(Rule::DevicesNamedAnew)
+                        || self.ended_by(graph, *index, &graph.people[person].removals, view).is_none())
             })
             .collect();
         introductions.sort_unstable_by_key(|(index, _)| graph.place(*index));
@@ -157,6 +162,14 @@ impl Evaluation {
             .into_iter()
             .find_map(|(index, person)| Some((index, person, self.person(graph, person, view)?)))?;
         Some((person, here, index))
+    }
+
+    /// A device that was in, as though it were: only while [`Rule::AuthorIn`] is off.
+    pub(crate) fn former(&self, graph: &Graph, device: DeviceId, view: &View<'_>) -> Option<(PersonId, Here, usize)> {
+        let about = graph.devices.get(&device).filter(|_| off(Rule::AuthorIn))?;
+        let (index, person) = *about.introductions.iter().find(|(index, _)| self.standing(*index, view).is_some())?;
+        let Standing { role, .. } = *self.standing(index, view)?;
+        Some((person, Here { role, given: index, since: index, expires_ms: None }, index))
     }
 
     /// What a policy is set to.

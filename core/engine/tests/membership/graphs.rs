@@ -122,7 +122,7 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
         15 => {
             let (key, value) = match role {
                 Role::Guest => (MEMBERS_MAY_INVITE, "perhaps".to_owned()),
-                Role::Bot => (HISTORY, format!("ratcheted:{}", 1 + step.clock_ms % 9)),
+                Role::Bot => (HISTORY, format!("ratcheted:{}", 3_600 + step.clock_ms % 9)),
                 role => (MEMBERS_MAY_INVITE, (role > Role::Admin).to_string()),
             };
             Action::SetPolicy { key: key.to_owned(), value, keep_heads }

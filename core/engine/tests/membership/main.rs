@@ -4,6 +4,7 @@ mod audit;
 mod graphs;
 mod harness;
 mod log;
+#[path = "../../../sim/src/oracle.rs"]
 mod oracle;
 mod owners;
 mod recovery;

@@ -527,7 +527,9 @@ fn a_policy_that_cannot_be_read_leaves_the_old_one() {
     assert_eq!((alice.log.membership().history(), alice.log.membership().members_may_invite()), (History::Full, true));
     alice.does(Policy::History(History::Ratcheted { seconds: 86_400 }).into_action(Vec::new()));
     alice.does(Policy::MembersMayInvite(false).into_action(Vec::new()));
-    for (key, value) in [(HISTORY, "none"), (HISTORY, "ratcheted:0"), (MEMBERS_MAY_INVITE, "perhaps")] {
+    for (key, value) in
+        [(HISTORY, "none"), (HISTORY, "ratcheted:0"), (HISTORY, "ratcheted:3599"), (MEMBERS_MAY_INVITE, "perhaps")]
+    {
         assert_eq!(alice.log.may_do(alice.device_id(), &set(key, value)), Err(Reason::Unreadable));
         let malformed = alice.forces(set(key, value));
         assert_eq!(alice.reason(malformed), Some(Reason::Unreadable));

@@ -38,12 +38,17 @@ fn admits(operation: &Operation) -> Vec<DeviceId> {
 }
 
 impl World {
-    /// The devices that a removal that stands hit at some time, whether or not they came back.
+    /// The devices that a removal that stands hit at some time, whether or not they came back; and those that were once
+    /// brought in by an operation that is set aside: what they wrote in that stay is set aside with it (rules M31, D1).
     pub(super) fn ever_removed(&mut self, circle: CircleId, first: Who) -> BTreeSet<Who> {
         let log = inside::log(self.engine(first), circle).expect("a member");
         let aside: BTreeSet<OperationId> = log.membership().set_aside.iter().map(|aside| aside.operation).collect();
         let (mut people, mut devices) = (BTreeSet::new(), BTreeSet::new());
-        for operation in log.operations().filter(|operation| !aside.contains(&operation.id())) {
+        for operation in log.operations() {
+            if aside.contains(&operation.id()) {
+                devices.extend(admits(operation));
+                continue;
+            }
             match operation.action() {
                 Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => _ = people.insert(*person),
                 Action::RevokeDevice { device, .. } => _ = devices.insert(*device),
@@ -70,24 +75,33 @@ impl World {
     /// A device that was removed holds no key of any epoch whose commit cites the removal, unless the removal is set aside
     /// in the end, or an operation outside the commit's past brings the device in again, or a rogue gave the key away.
     pub(super) fn check_later_keys(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
-        let (mut commits, mut leaked) = (Vec::new(), BTreeSet::new());
+        let (mut commits, mut leaked) = (Vec::new(), BTreeSet::<KeyId>::new());
         let mut bundles: BTreeMap<EpochId, Vec<(DeviceId, KeyId)>> = BTreeMap::new();
         for entry in self.opened(circle, first) {
-            let by_rogue = self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who));
             match entry.what {
                 What::Commit { epoch, operations, .. } => commits.push((epoch, operations, entry.author)),
-                What::Keys(epochs) if by_rogue => leaked.extend(epochs),
-                What::Keys(epochs) => {
-                    epochs
-                        .into_iter()
-                        .for_each(|epoch| bundles.entry(epoch).or_default().push((entry.author, entry.tag)));
+                What::Keys(keys) => {
+                    for (epoch, _) in keys {
+                        bundles.entry(epoch).or_default().push((entry.author, entry.tag));
+                    }
                 }
                 _ => {}
             }
         }
+        // What a rogue gives to those who are out reaches nobody else.
+        for who in self.everyone().filter(|who| self.is_up(*who)).collect::<Vec<_>>() {
+            for entry in self.opened(circle, who) {
+                if let What::Keys(keys) = entry.what
+                    && self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who))
+                {
+                    leaked.extend(keys.into_iter().map(|(_, key)| key));
+                }
+            }
+        }
         let mut holders: BTreeMap<EpochId, Vec<(Who, bool)>> = BTreeMap::new();
         for who in self.everyone().filter(|who| !self.rogues.is_one(*who)) {
-            for (_, epoch, derived) in inside::content_keys(&*self.device(who).disk, circle) {
+            let keys = inside::content_keys(&*self.device(who).disk, circle);
+            for (_, epoch, derived) in keys.into_iter().filter(|(key, _, derived)| *derived || !leaked.contains(key)) {
                 holders.entry(epoch).or_default().push((who, derived));
             }
         }
@@ -98,7 +112,7 @@ impl World {
             let log = inside::log(self.engine(first), circle).expect("a member");
             let aside: BTreeSet<OperationId> = log.membership().set_aside.iter().map(|aside| aside.operation).collect();
             for (epoch, heads, author) in commits {
-                let Some(holders) = holders.get(&epoch).filter(|_| !leaked.contains(&epoch)) else { continue };
+                let Some(holders) = holders.get(&epoch) else { continue };
                 let (membership, past) = at_heads
                     .entry(heads.clone())
                     .or_insert_with(|| (log.membership_at(&heads).unwrap_or_default(), past(log, &heads)));

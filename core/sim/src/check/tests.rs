@@ -248,3 +248,54 @@ fn a_refusal_among_the_honest_is_found() {
     world.settle().expect("nobody is busy");
     assert_eq!(failing(&mut world, team), BTreeSet::from([Check::NoRefusal]));
 }
+
+#[test]
+fn a_membership_that_the_rules_do_not_give_is_found() {
+    let (mut world, [alice, bob, carol], team) = team();
+    world.set_role(alice, team, bob, Role::Admin).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    world.remove(bob, team, carol).expect("an admin may");
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    let log = inside::log(world.engine(alice), team).expect("a member");
+    let operations: Vec<Operation> = log.operations().cloned().collect();
+    let sound = log.membership().clone();
+    let whole = crate::oracle::evaluate(&operations);
+    assert_eq!(verdicts::differs(&whole, &sound), None);
+    // The evaluator cannot be made to err from outside: so what it found is altered, each part at a time.
+    let (person, device) = (world.device(bob).person, world.device(bob).id);
+    let altered: [&dyn Fn(&mut clave_engine::membership::Membership); 4] = [
+        &|membership| membership.people.get_mut(&person).expect("Bob is in").role = Role::Owner,
+        &|membership| _ = membership.devices.remove(&device),
+        &|membership| membership.stays.clear(),
+        &|membership| {
+            let (operation, author) = (operations[1].id(), operations[1].author());
+            let reason = clave_engine::membership::Reason::AuthorUnknown;
+            membership.set_aside.push(clave_engine::membership::SetAside { operation, author, reason });
+        },
+    ];
+    for alter in altered {
+        let mut membership = sound.clone();
+        alter(&mut membership);
+        assert!(verdicts::differs(&whole, &membership).is_some());
+    }
+    // Or it is asked about less than there is: Carol's removal stands, and here it never was.
+    let removal = |operation: &Operation| matches!(operation.action(), Action::RevokePerson { .. });
+    let removal = operations.iter().position(removal).expect("Bob removed her");
+    let before = crate::oracle::evaluate(&operations[..removal]);
+    assert!(verdicts::differs(&before, &sound).is_some());
+}
+
+#[test]
+fn what_is_shown_and_is_of_nobody_in_standing_is_found() {
+    let (mut world, [alice, bob, _], team) = team();
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    let log = inside::log(world.engine(alice), team).expect("a member");
+    let operations: Vec<Operation> = log.operations().cloned().collect();
+    let mut verdicts = crate::oracle::evaluate(&operations);
+    assert_eq!(world.misshown(team, alice, &verdicts), Vec::<String>::new());
+    // Were Bob's stay not in standing, what he said last would be shown without right.
+    verdicts.stays.remove(&world.device(bob).id);
+    let faults = world.misshown(team, alice, &verdicts);
+    assert!(faults.iter().any(|fault| fault.starts_with("documents by the rules: Timeline: 1 ")), "{faults:?}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clave_engine::fuzzing::inside::{self, What};
 use clave_engine::membership::DeviceStanding;
-use clave_engine::{Batch, CircleId, EntryId, Keyspace};
+use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace};
 
 use super::Check;
 use crate::{Who, World};
@@ -22,10 +22,26 @@ impl World {
         for (key, value) in &batch.writes {
             let Some(bytes) = value.as_ref().filter(|_| key.keyspace == Keyspace::Entries) else { continue };
             let id = EntryId::try_from(key.suffix.as_slice()).expect("entries are filed by their ids");
+            self.note_entry(who, id, key, bytes);
             if self.watch.seen.insert(id) && !self.rogues.is_one(who) {
                 let circle = CircleId::try_from(key.scope.as_slice()).expect("entries are filed by their circles");
                 self.look_at_entry(who, circle, bytes);
             }
+        }
+    }
+
+    /// Has the trace say what an entry is: when it is first written by somebody who can read it, and when it reaches the
+    /// device that it is sealed to.
+    fn note_entry(&mut self, who: Who, id: EntryId, key: &Key, bytes: &[u8]) {
+        if !self.trace().keeps_lines() || !self.is_up(who) {
+            return;
+        }
+        let circle = CircleId::try_from(key.scope.as_slice()).expect("entries are filed by their circles");
+        let Some(entry) = inside::open(self.engine(who), circle, bytes) else { return };
+        if entry.is_direct || !self.watch.seen.contains(&id) {
+            let author = self.who(&entry.author).map_or_else(|| entry.author.short(), |who| who.0.to_string());
+            let direct = if entry.is_direct { "direct " } else { "" };
+            self.explain(format_args!("entry {} {direct}{id:?} by {author} {:?}", who.0, entry.what));
         }
     }
 

@@ -78,7 +78,8 @@ impl World {
     /// # Errors
     /// Those of [`Engine::edit`](clave_engine::Engine::edit).
     pub fn try_post(&mut self, who: Who, circle: CircleId, text: &str) -> Result<(), EngineError> {
-        let (document, kind) = (chat(circle), DocumentKind::Timeline);
+        let kind = DocumentKind::Timeline;
+        let document = self.input(who, |engine, now| engine.segment(circle, 0, now))?;
         let written = Written { circle, document, kind, content: Content::Text(text.to_owned()) };
         self.command(who, |engine, now| {
             let random = engine.random();
@@ -97,8 +98,15 @@ impl World {
 
     /// What the chat says, in order.
     pub fn messages(&mut self, who: Who, circle: CircleId) -> Vec<String> {
-        let document = self.engine(who).document(circle, chat(circle), DocumentKind::Timeline).expect("it is in there");
-        let messages = document.timeline().expect("it is a timeline").messages(..);
+        let engine = self.engine(who);
+        let mut messages = Vec::new();
+        for info in engine.documents(circle).expect("it is in there") {
+            if info.kind == DocumentKind::Timeline {
+                let document = engine.document(circle, info.id, info.kind).expect("it is in there");
+                messages.extend(document.timeline().expect("it is a timeline").messages(..));
+            }
+        }
+        messages.sort_by_key(|message| message.id);
         messages.into_iter().map(|message| message.body).collect()
     }
 

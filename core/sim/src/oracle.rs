@@ -1,10 +1,10 @@
-//! The rules of the module's documentation, said again as plainly and slowly as possible: sets of ids, everything
-//! computed anew at every step. Shares no code with the evaluator.
+//! The rules of the membership log, said again as plainly and slowly as possible: sets of ids, everything computed anew
+//! at every step. Shares no code with the evaluator. The tests of the engine (`core/engine/tests/membership`) use it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceId, Domain, PersonId, Signature};
 use clave_engine::OperationId;
+use clave_engine::crypto::{DeviceId, Domain, PersonId, Signature};
 use clave_engine::membership::{Action, DeviceEntry, Operation, PersonEntry, Role, Stay};
 
 type Ids = BTreeSet<OperationId>;

@@ -1,0 +1,104 @@
+//! One's own devices.
+
+use std::time::Duration;
+
+use clave::{Event, MemberDevice, Node};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::circle::Place;
+use super::{next_event, people, pick};
+use crate::failure::Failure;
+use crate::reply::{self, Reply};
+use crate::wire::Out;
+
+pub(super) async fn list(place: &Place) -> Result<Reply, Failure> {
+    let members = place.circle.members().await?.into_iter().filter(|member| member.is_me);
+    Ok(Reply::Members { members: members.map(reply::Person::from).collect() })
+}
+
+/// Shows a code, and waits until a device has used it and has everything.
+pub(super) async fn link(node: &Node, valid: Duration, out: &Out) -> Result<Reply, Failure> {
+    // A code that leads nowhere is of no use but on the local network.
+    if let Ok(listening) = tokio::time::timeout(super::space::LISTEN_PATIENCE, node.listening()).await {
+        listening?;
+    }
+    let mut events = node.events();
+    let code = node.link_device(valid, false).await?;
+    let expires_ms = crate::time::now_ms() + u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
+    let (text, typed) = (code.to_string(), code.typed());
+    out.item(Reply::LinkCode(reply::LinkCode { code: text, typed, addresses: code.addresses.clone(), expires_ms }))
+        .await?;
+    let taken = async {
+        loop {
+            match events.recv().await {
+                Ok(Event::DeviceLinked { link, device }) if link == code.id() => return Ok(device),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Err(Failure::from(clave::Error::Stopped)),
+            }
+        }
+    };
+    let device = tokio::time::timeout(valid, taken).await.map_err(|_| {
+        Failure::unreachable("no device used the code in time").hint("`clave device link` makes another")
+    })??;
+    let name = mine(node).await?.into_iter().find(|known| known.device == device).map(|known| known.name);
+    Ok(Reply::Linked { device: device.to_string(), name: name.unwrap_or_else(|| device.short()) })
+}
+
+/// Takes a device out of every circle that this one is in with it, and waits until the keys have changed.
+pub(super) async fn revoke(node: &Node, asked: &str, wait: Duration) -> Result<Reply, Failure> {
+    let device = pick(mine(node).await?, asked, "device", |d| d.device.to_string(), |d| &d.name)?;
+    if device.device == node.profile().device {
+        return Err(Failure::usage("this is the device that you are using")
+            .hint("revoke it from another one, or leave the space: clave space leave"));
+    }
+    let began = tokio::time::Instant::now();
+    let mut events = node.events();
+    let mut affected = Vec::new();
+    for space in node.spaces().await? {
+        let mut circles = vec![space.everybody().clone()];
+        for info in space.circles().await? {
+            if info.id != space.id() {
+                circles.push(space.circle(info.id).await?);
+            }
+        }
+        for circle in circles {
+            let members = circle.members().await?;
+            let here = members.iter().any(|member| member.devices.iter().any(|known| known.device == device.device));
+            if here && circle.departure().await?.is_none() {
+                circle.revoke_device(device.device).await?;
+                affected.push(circle);
+            }
+        }
+    }
+    let mut rotated_ms = None;
+    loop {
+        let rotation = people::rotation(node, &affected).await?;
+        let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if rotation.rotated {
+            rotated_ms.get_or_insert(waited_ms);
+        }
+        let moved = |event: &Event| matches!(event, Event::EpochChanged { .. } | Event::MembershipChanged { .. });
+        let next = tokio::time::timeout_at(began + wait, next_event(&mut events, moved));
+        if !rotation.finished && next.await.is_ok() {
+            continue;
+        }
+        let (confirmed, unconfirmed) = (rotation.confirmed, rotation.unconfirmed);
+        let rotation = reply::Rotation { rotated_ms, waited_ms, confirmed, unconfirmed };
+        return Ok(Reply::Revoked { name: device.name, circles: affected.len(), rotation });
+    }
+}
+
+/// The devices of this person, each once.
+async fn mine(node: &Node) -> Result<Vec<MemberDevice>, Failure> {
+    let mut mine: Vec<MemberDevice> = Vec::new();
+    for space in node.spaces().await? {
+        for member in space.members().await?.into_iter().filter(|member| member.is_me) {
+            for device in member.devices {
+                if mine.iter().all(|known| known.device != device.device) {
+                    mine.push(device);
+                }
+            }
+        }
+    }
+    Ok(mine)
+}

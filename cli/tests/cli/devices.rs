@@ -1,0 +1,105 @@
+//! Further devices of a person: linking one, losing it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::{Device, two};
+
+/// Links a blank device to one that runs; what both said.
+fn link(to: &Device, blank: &Device, name: &str, typed: bool) -> [String; 2] {
+    let mut linking = to.command(&["--json", "device", "link"]);
+    let mut linking = linking.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(linking.stdout.take().unwrap()).lines();
+    let code: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let address = code["addresses"][0].as_str().unwrap();
+    let mut args = vec!["init", "--no-passphrase", "--device", name, "--link"];
+    match typed {
+        true => args.extend([code["typed"].as_str().unwrap(), "--at", address]),
+        false => args.push(code["code"].as_str().unwrap()),
+    }
+    let said = blank.ok(&args);
+    let linked = lines.next().unwrap().unwrap();
+    assert!(linking.wait().unwrap().success());
+    [said, linked]
+}
+
+#[test]
+fn a_second_device_reads_everything_and_is_out_when_revoked() {
+    let (zoe, _zoe_runs, bob, _bob_runs) = two();
+    zoe.ok(&["circle", "create", "预算", "--with", "小明"]);
+    zoe.ok(&["chat", "send", "before the phone"]);
+    bob.ok(&["-c", "预算", "wait", "--members", "2"]);
+    bob.ok(&["wait", "--messages", "1"]);
+    let phone = Device::blank();
+    let [said, linked] = link(&zoe, &phone, "手机二", false);
+    assert!(said.starts_with("You are Zoë on this device too, which is called 手机二.\n"), "{said}");
+    assert!(linked.contains("\"type\":\"linked\"") && linked.contains("\"name\":\"手机二\""), "{linked}");
+    let _phone_runs = phone.run();
+    phone.ok(&["wait", "--messages", "1", "--members", "2"]);
+    assert!(phone.ok(&["chat", "history"]).contains("before the phone"));
+    phone.ok(&["-c", "预算", "wait", "--members", "2"]);
+    phone.ok(&["chat", "send", "from the phone"]);
+    bob.ok(&["wait", "--messages", "2"]);
+    assert!(bob.ok(&["chat", "history"]).lines().any(|line| line.contains("Zoë") && line.contains("from the phone")));
+    let said = zoe.ok(&["device", "list"]);
+    assert!(said.contains("laptop") && said.contains("手机二"), "{said}");
+
+    // It is lost.
+    let said = zoe.ok(&["device", "revoke", "手机二"]);
+    assert!(said.contains("“手机二” is out of 2 circles and gets nothing more. What it had stays on it."), "{said}");
+    assert!(said.contains("The keys have changed, after "), "{said}");
+    phone.ok(&["wait", "--removed"]);
+    let failed = phone.fails(&["chat", "send", "x"]);
+    assert_eq!((failed.exit, failed.reason.as_str()), (4, "removed"));
+    assert!(failed.words.starts_with("This device was taken out of “Café 四月” by Zoë ("), "{}", failed.words);
+    bob.ok(&["wait", "--rotated"]);
+    let said = bob.ok(&["access"]);
+    assert!(
+        said.lines().any(|line| line.contains("Zoë") && line.contains("手机二") && line.contains("reads nothing new")),
+        "{said}"
+    );
+    bob.ok(&["chat", "send", "without the phone"]);
+    zoe.ok(&["wait", "--messages", "3"]);
+    assert!(!phone.ok(&["chat", "history"]).contains("without the phone"));
+    // What she wrote on it stays hers.
+    assert!(zoe.ok(&["chat", "history"]).lines().any(|line| line.contains("Zoë") && line.contains("from the phone")));
+    let failed = zoe.fails(&["device", "revoke", "laptop"]);
+    assert_eq!((failed.exit, failed.words.as_str()), (2, "this is the device that you are using"));
+    assert_eq!(zoe.fails(&["device", "revoke", "fridge"]).exit, 3);
+}
+
+#[test]
+fn a_code_can_be_typed_and_works_once() {
+    let zoe = Device::new("Zoë", "laptop");
+    zoe.ok(&["space", "new", "四月"]);
+    let _runs = zoe.run();
+    let tablet = Device::blank();
+    link(&zoe, &tablet, "tablet", true);
+    assert!(tablet.ok(&["space", "list"]).contains("四月"));
+    assert_eq!(tablet.fails(&["init", "--no-passphrase", "--link", "x", "--device", "y"]).exit, 4);
+    let blank = Device::blank();
+    let failed = blank.fails(&["init", "--no-passphrase", "--device", "y", "--link", "nonsense"]);
+    assert_eq!(failed.exit, 4);
+}
+
+#[test]
+fn nobody_takes_up_a_code() {
+    let zoe = Device::new("Zoë", "laptop");
+    zoe.ok(&["space", "new", "四月"]);
+    let _runs = zoe.run();
+    let output = zoe.output(&["device", "link", "--valid", "300ms", "--qr"]);
+    assert_eq!(output.status.code(), Some(5));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.starts_with("Whoever takes up this code is you, until ") && said.contains("Show it to nobody:"),
+        "{said}"
+    );
+    assert!(
+        said.contains("On the new device: clave init --link CODE") && said.contains("or, to type:       clave init"),
+        "{said}"
+    );
+    assert!(said.lines().filter(|line| line.starts_with('█')).count() > 15, "{said}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no device used the code in time"));
+}

@@ -1,0 +1,223 @@
+//! What commits, Welcomes and keys of a member who keeps to no rule do to who follows which branch, and reads what.
+
+use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange};
+
+use super::rig::*;
+use crate::entry::Body;
+use crate::membership::{Action, PersonEntry, Role};
+use crate::proto::entry as proto;
+use crate::{Batch, CircleId, EngineError, Refusal};
+
+fn head(rig: &Rig, who: usize, circle: CircleId) -> crate::crypto::EpochId {
+    rig.devices[who].engine.status(circle).expect("a member").epoch
+}
+
+fn heads(rig: &Rig, who: usize, circle: CircleId) -> Vec<Vec<u8>> {
+    let log = &rig.devices[who].engine.circles[&circle].log;
+    log.heads().iter().map(|id| id.as_bytes().to_vec()).collect()
+}
+
+/// A commit by `who` on their head that changes nobody, and that they file nowhere.
+fn commit(rig: &mut Rig, who: usize, circle: CircleId) -> proto::Commit {
+    let operations = heads(rig, who, circle);
+    let device = DeviceKey::from_seed(rig.devices[who].key.seed().clone());
+    let parent = rig.devices[who].engine.circles[&circle].group.head();
+    let output = Mls.commit(&device, parent, &RosterChange::default(), &mut rig.entropy).expect("a commit can be made");
+    proto::Commit {
+        parent: parent.epoch.as_bytes().to_vec(),
+        epoch: output.checkpoint.epoch.as_bytes().to_vec(),
+        message: output.message,
+        operations,
+        renews: Vec::new(),
+    }
+}
+
+/// The removal of somebody, and what brings them back.
+fn removal_and_return(rig: &Rig, of: usize, circle: CircleId) -> (Action, Action) {
+    let person = rig.devices[of].engine.identity().person().expect("they are somebody");
+    let newcomer: PersonEntry = rig.devices[ALICE].engine.circles[&circle].person_entry(&person).expect("they are in");
+    (Action::revoke_person(person), Action::AddPerson { newcomer, role: Role::Member })
+}
+
+#[test]
+fn a_commit_that_leaves_in_whom_the_operations_it_cites_removed_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let kept = commit(&mut rig, BOB, circle);
+    let key = rig.head_key(BOB, circle);
+    let (removal, _) = removal_and_return(&rig, CAROL, circle);
+    rig.disconnect(BOB, CAROL);
+    rig.disconnect(ALICE, CAROL);
+    rig.act(ALICE, circle, removal);
+    rig.settle();
+    let operations = heads(&rig, ALICE, circle);
+    let entry = rig.seal_under(BOB, circle, &key, Body::Commit(proto::Commit { operations, ..kept }));
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+#[test]
+fn the_key_before_a_commit_is_handed_over_though_its_author_did_not() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let (removal, returns) = removal_and_return(&rig, CAROL, circle);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, removal);
+    rig.post(ALICE, circle, "while she was out");
+    // Bob's engine is not asked: nothing leads back from where this leads.
+    let silent = commit(&mut rig, BOB, circle);
+    let epoch = silent.epoch.clone();
+    let entry = rig.seal(BOB, circle, Body::Commit(silent));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle).as_bytes().to_vec(), epoch);
+    rig.settle();
+    rig.act(ALICE, circle, returns);
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.connect(ALICE, CAROL);
+    for _ in 0..3 {
+        rig.settle();
+    }
+    assert_eq!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+    assert_eq!(rig.messages(CAROL, circle), ["while she was out"]);
+}
+
+#[test]
+fn who_returns_follows_a_welcome_of_whoever_returned_meanwhile() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let (bob_goes, bob_returns) = removal_and_return(&rig, BOB, circle);
+    let (carol_goes, carol_returns) = removal_and_return(&rig, CAROL, circle);
+    rig.act(ALICE, circle, bob_goes);
+    rig.settle();
+    rig.act(ALICE, circle, carol_goes);
+    rig.settle();
+    // All that Carol knows of Bob is that he is out.
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, bob_returns);
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.act(BOB, circle, carol_returns);
+    rig.settle();
+    // His Welcome comes by way of Alice.
+    rig.connect(ALICE, BOB);
+    rig.settle();
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    assert!(rig.devices[CAROL].engine.circles[&circle].is_member(&rig.devices[CAROL].id));
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn a_welcome_of_whoever_is_out_leads_nobody_anywhere_whatever_it_cites() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let (bob_goes, _) = removal_and_return(&rig, BOB, circle);
+    let devices = &rig.devices[BOB].engine.membership(circle).expect("a member").devices;
+    let package = devices[&rig.devices[ALICE].id].key_packages.last_resort.clone().expect("there is always one");
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, bob_goes);
+    rig.settle();
+    // Alone with her in a group of his own that has the circle's name, and deeper than the real one.
+    let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    for _ in 0..20 {
+        let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
+        checkpoint = renewed.expect("it can").checkpoint;
+    }
+    let change = RosterChange { add: vec![package], remove: Vec::new() };
+    let message = Mls.commit(&device, &checkpoint, &change, &mut rig.entropy).expect("it can").welcome;
+    let before = head(&rig, ALICE, circle);
+    for operations in [Vec::new(), vec![vec![7; 32]], heads(&rig, ALICE, circle)] {
+        let welcome = proto::Welcome { message: message.clone().expect("somebody was added"), operations };
+        let entry = rig.seal_direct(BOB, ALICE, circle, Body::Welcome(welcome));
+        rig.give(CAROL, ALICE, circle, vec![entry]);
+        rig.drain(ALICE);
+        assert_eq!(head(&rig, ALICE, circle), before);
+    }
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+#[test]
+fn a_device_that_lost_where_its_own_commit_led_gets_a_new_leaf() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let before = rig.store(BOB);
+    rig.renew(BOB, circle);
+    rig.settle();
+    assert_eq!(head(&rig, BOB, circle), head(&rig, ALICE, circle));
+    // His disk is put back as it was, and nobody can process a commit of their own.
+    let mut batch = Batch::default();
+    rig.store(BOB).into_keys().filter(|key| !before.contains_key(key)).for_each(|key| batch.remove(key));
+    before.into_iter().for_each(|(key, value)| batch.put(key, value));
+    rig.reopen(BOB);
+    rig.devices[BOB].store.write(&batch);
+    rig.reopen(BOB);
+    rig.post(ALICE, circle, "after that");
+    rig.connect(ALICE, BOB);
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    assert_ne!(head(&rig, BOB, circle), head(&rig, ALICE, circle));
+    for _ in 0..6 {
+        rig.settle();
+    }
+    assert_eq!(head(&rig, BOB, circle), head(&rig, ALICE, circle));
+    assert_eq!(rig.messages(BOB, circle), ["after that"]);
+    let at_rest = head(&rig, ALICE, circle);
+    for _ in 0..20 {
+        rig.settle();
+    }
+    assert_eq!(head(&rig, ALICE, circle), at_rest, "they go on renewing");
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let keys: Vec<[u8; 32]> = (0..60).map(|_| rig.entropy.bytes()).collect();
+    for key in &keys {
+        let key = ContentKey::from_bytes((*key).into());
+        let entry = rig.seal_under(BOB, circle, &key, Body::Operation(Vec::new()));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+    }
+    let sent = |rig: &Rig| {
+        let tags = [BOB, CAROL].map(|who| crate::entry::direct_tag(circle, &rig.devices[who].id));
+        let entries = rig.entry_ids(ALICE, circle).into_iter();
+        let entries = entries.map(|id| rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes()));
+        let tag = |entry: Vec<u8>| crate::entry::Envelope::decode(entry).expect("it is stored").tag;
+        entries.map(tag).filter(|tag| tags.contains(tag)).count()
+    };
+    let before = sent(&rig);
+    for (number, key) in keys.iter().enumerate() {
+        let epoch = [u8::try_from(number).expect("it is small"); 32].to_vec();
+        let keys = vec![proto::ContentKey { epoch, key: key.to_vec() }];
+        let bundle = proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() };
+        let entry = rig.seal(BOB, circle, Body::Keys(bundle));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        for _ in 0..4 {
+            rig.settle();
+        }
+    }
+    // Each of the two is asked once, again after each time that counts as help, and twice more as time goes by; and each
+    // asks her for the same, and is answered so often.
+    let sent = sent(&rig) - before;
+    assert!(sent > 2 && sent <= 2 * (1 + 2 + 2 * crate::PLEA_ANSWERS_MAX as usize), "{sent}");
+}
+
+#[test]
+fn a_stay_whose_date_has_passed_is_not_begun() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let (removal, returns) = removal_and_return(&rig, BOB, circle);
+    let Action::AddPerson { newcomer: guest, .. } = returns else { unreachable!("it is one") };
+    rig.act(ALICE, circle, removal);
+    rig.settle();
+    let (entries, now_ms) = (rig.entry_ids(ALICE, circle), rig.now_ms);
+    let granted =
+        rig.devices[ALICE].engine.act(circle, Action::Grant { guest: guest.clone(), expires_ms: now_ms }, now_ms);
+    assert!(matches!(granted, Err(EngineError::DateHasPassed)), "{granted:?}");
+    rig.settle();
+    assert_eq!(rig.entry_ids(ALICE, circle), entries);
+    rig.act(ALICE, circle, Action::Grant { guest, expires_ms: now_ms + 1_000_000 });
+    rig.settle();
+    rig.honest_exchange(circle);
+}

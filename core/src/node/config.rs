@@ -1,0 +1,113 @@
+//! What a node is started with, and what it says of itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clave_engine::RefusalCounts;
+use clave_engine::crypto::{DeviceId, PersonId};
+
+use super::Unlock;
+use crate::StoreKind;
+
+/// Where a device keeps its things, and how it is unlocked.
+pub struct NodeConfig {
+    /// The data directory. One process at a time.
+    pub directory: PathBuf,
+    /// Which store to make; an existing directory keeps the one it has.
+    pub store: StoreKind,
+    /// What opens the vault.
+    pub unlock: Unlock,
+    /// How to reach others; `None` works offline.
+    pub network: Option<NetworkConfig>,
+}
+
+/// How a device reaches others.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Multiaddrs to listen on; port 0 lets the system choose.
+    pub listen: Vec<String>,
+    /// Whether to look for members on the local network, and be found there.
+    pub mdns: bool,
+    /// Whether to use QUIC beside TCP.
+    pub quic: bool,
+    /// Relays to be reachable through, each with its `/p2p/…`.
+    pub relays: Vec<String>,
+}
+
+impl Default for NetworkConfig {
+    /// Every interface, a port of the system's choice, and the local network.
+    fn default() -> Self {
+        Self {
+            listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned(), "/ip6/::/tcp/0".to_owned()],
+            mdns: true,
+            quic: false,
+            relays: Vec::new(),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A device in `directory`, without passphrase, offline, over the default store.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            store: StoreKind::default(),
+            unlock: Unlock::WithoutPassphrase,
+            network: None,
+        }
+    }
+
+    /// With this network.
+    #[must_use]
+    pub fn online(self, network: NetworkConfig) -> Self {
+        Self { network: Some(network), ..self }
+    }
+}
+
+/// Who a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The person.
+    pub person: PersonId,
+    /// How the person is called.
+    pub person_name: String,
+    /// The device.
+    pub device: DeviceId,
+    /// How the device is called.
+    pub device_name: String,
+}
+
+/// A connected member device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which device.
+    pub device: DeviceId,
+    /// Where, as seen from here.
+    pub address: String,
+    /// Whether a relay is in between.
+    pub relayed: bool,
+    /// The last measured round trip.
+    pub round_trip: Option<Duration>,
+    /// Bytes of frames sent in this session.
+    pub sent_bytes: u64,
+    /// Bytes of frames received in this session.
+    pub received_bytes: u64,
+}
+
+/// What a node is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Where it can be reached. Empty when it is offline.
+    pub addresses: Vec<String>,
+    /// Members that are connected.
+    pub peers: Vec<PeerStatus>,
+    /// Bytes of frames sent to anyone since it started, peers that are gone included.
+    pub sent_bytes: u64,
+    /// Bytes of frames received from anyone since it started.
+    pub received_bytes: u64,
+    /// What was refused since it started, by reason.
+    pub refusals: RefusalCounts,
+    /// Bytes on disk.
+    pub store_bytes: u64,
+}
