@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use clave::{AccountError, EngineError, Error, NetworkConfig, Node, NodeConfig, RecoveryPhrase, Space};
+use clave::{AccountError, EngineError, Error, JoinError, NetworkConfig, Node, NodeConfig, RecoveryPhrase, Space};
 
 const SAFETY: Duration = Duration::from_secs(60);
 
@@ -108,6 +108,14 @@ async fn a_lost_phone_comes_back_from_phrase_and_export() {
     until_said(&space, "where is Bob?").await;
     assert!(restored.rejoining().await.expect("it runs").is_empty());
 
+    // With the phrase alone there is a person, whom the space has in already.
+    let config = NodeConfig::new(directory.path().join("phrase alone")).online(loopback());
+    let alone = Node::restore_identity(config, &phrase, "Bob", "laptop").await.expect("a new directory");
+    let link = hers.invite(Duration::from_secs(3600)).await.expect("an invitation");
+    let refused = within(alone.join(&link, SAFETY)).await.err().expect("Bob is in");
+    assert!(matches!(refused, Error::Join(JoinError::PersonThere)), "{refused}");
+    assert_eq!(refused.code(), "invitation.person_there");
+    alone.shutdown().await;
     restored.shutdown().await;
     alice.shutdown().await;
 }
