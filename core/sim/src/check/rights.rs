@@ -38,7 +38,8 @@ fn admits(operation: &Operation) -> Vec<DeviceId> {
 }
 
 impl World {
-    /// The devices that a removal that stands hit at some time, whether or not they came back.
+    /// The devices that a removal that stands hit at some time, or that something brought in that is set aside, whether or
+    /// not they came back: what they wrote in that stay is set aside.
     pub(super) fn ever_removed(&mut self, circle: CircleId, first: Who) -> BTreeSet<Who> {
         let log = inside::log(self.engine(first), circle).expect("a member");
         let aside: BTreeSet<OperationId> = log.membership().set_aside.iter().map(|aside| aside.operation).collect();
@@ -50,6 +51,7 @@ impl World {
                 _ => {}
             }
         }
+        devices.extend(log.operations().filter(|operation| aside.contains(&operation.id())).flat_map(admits));
         let hit = |who: &Who| people.contains(&self.device(*who).person) || devices.contains(&self.device(*who).id);
         self.everyone().filter(hit).collect()
     }
