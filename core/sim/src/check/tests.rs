@@ -195,7 +195,7 @@ fn something_sealed_for_who_was_removed_is_found() {
     let mut entropy = Entropy::from_seed([1; 32]);
     let now_ms = world.wall_clock_ms();
     let sealed = rogue.seal(&key, rogue.id(), change, now_ms, &mut entropy).expect("it is small");
-    world.look_at_entry(alice, team, &sealed.bytes);
+    world.look_at_entry(alice, team, &sealed.bytes, &std::collections::BTreeSet::new());
     assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SendGate]));
 }
 

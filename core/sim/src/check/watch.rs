@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clave_engine::fuzzing::inside::{self, What};
 use clave_engine::membership::DeviceStanding;
-use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace};
+use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace, OperationId};
 
 use super::Check;
 use crate::{Who, World};
@@ -19,13 +19,16 @@ pub(crate) struct Watch {
 impl World {
     /// Looks at the entries of a batch that nobody wrote before: whoever writes them first made them.
     pub(crate) fn look_at(&mut self, who: Who, batch: &Batch) {
-        for (key, value) in &batch.writes {
+        for (place, (key, value)) in batch.writes.iter().enumerate() {
             let Some(bytes) = value.as_ref().filter(|_| key.keyspace == Keyspace::Entries) else { continue };
             let id = EntryId::try_from(key.suffix.as_slice()).expect("entries are filed by their ids");
             self.note_entry(who, id, key, bytes);
             if self.watch.seen.insert(id) && !self.rogues.is_one(who) {
                 let circle = CircleId::try_from(key.scope.as_slice()).expect("entries are filed by their circles");
-                self.look_at_entry(who, circle, bytes);
+                // What is written at one go is in order: who is removed further on was in when this was sealed.
+                let later = batch.writes[place..].iter().filter(|(key, _)| key.keyspace == Keyspace::Operations);
+                let later = later.filter_map(|(key, _)| OperationId::try_from(key.suffix.as_slice()).ok()).collect();
+                self.look_at_entry(who, circle, bytes, &later);
             }
         }
     }
@@ -45,7 +48,8 @@ impl World {
         }
     }
 
-    pub(crate) fn look_at_entry(&mut self, who: Who, circle: CircleId, bytes: &[u8]) {
+    /// `later` are operations that were not there yet when the entry was made.
+    pub(crate) fn look_at_entry(&mut self, who: Who, circle: CircleId, bytes: &[u8], later: &BTreeSet<OperationId>) {
         let engine = self.engine(who);
         let Some(entry) = inside::open(engine, circle, bytes) else { return };
         // Operations, commits and Welcomes go to those who are to learn of them; what people write does not.
@@ -54,9 +58,9 @@ impl World {
         }
         let membership = engine.membership(circle).expect("it opened an entry of it");
         let leaves = inside::leaves_under(engine, circle, &entry.tag).unwrap_or_default();
-        let is_out = |leaf: &&clave_engine::crypto::DeviceId| {
-            let standing = membership.device_standing(**leaf);
-            matches!(standing, DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. })
+        let is_out = |leaf: &&clave_engine::crypto::DeviceId| match membership.device_standing(**leaf) {
+            DeviceStanding::Removed { by } => !later.contains(&by),
+            standing => matches!(standing, DeviceStanding::SetAside { .. }),
         };
         // Who learns of their own removal and writes on is heard by nobody.
         let Some(leaf) = leaves.iter().filter(|leaf| **leaf != entry.author).find(is_out).copied() else { return };
