@@ -1,6 +1,8 @@
 //! What a member's device can seal that keeps to no rule: its keys are real, nothing else has to be.
 
-use clave_crypto::{Checkpoint, ContentKey, DeviceId, DeviceKey, Entropy, EpochId, Export, KeyId, NoisePublicKey, RosterChange};
+use clave_crypto::{
+    Checkpoint, ContentKey, DeviceId, DeviceKey, Entropy, EpochId, Export, KeyId, NoisePublicKey, RosterChange,
+};
 use prost::Message as _;
 
 use crate::circle::Circle;
