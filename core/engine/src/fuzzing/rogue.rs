@@ -1,6 +1,8 @@
 //! What a member's device can seal that keeps to no rule: its keys are real, nothing else has to be.
 
-use clave_crypto::{Checkpoint, ContentKey, DeviceId, DeviceKey, Entropy, EpochId, Export, KeyId, RosterChange};
+use clave_crypto::{
+    Checkpoint, ContentKey, DeviceId, DeviceKey, Entropy, EpochId, Export, KeyId, NoisePublicKey, RosterChange,
+};
 use prost::Message as _;
 
 use crate::circle::Circle;
@@ -35,12 +37,16 @@ pub enum Said {
         /// The changes.
         changes: Vec<Vec<u8>>,
     },
-    /// A Welcome.
+    /// A Welcome, sealed to its addressee alone.
     Welcome {
         /// For whom.
         device: DeviceId,
+        /// To which key it is sealed.
+        noise: NoisePublicKey,
         /// The Welcome itself.
         message: Vec<u8>,
+        /// What it cites.
+        operations: Vec<OperationId>,
     },
     /// Bytes in place of an encoded body.
     Garbage(Vec<u8>),
@@ -111,7 +117,8 @@ impl Rogue {
         self.keys.iter().find(|(of, _)| of == epoch).map(|(_, key)| copy(key))
     }
 
-    /// Seals something as though `author` had said it; the signature is this device's, whoever that is.
+    /// Seals something as though `author` had said it; the signature is this device's, whoever that is. A Welcome is
+    /// sealed to its addressee, everything else under `key`.
     #[must_use]
     pub fn seal(
         &self,
@@ -122,13 +129,23 @@ impl Rogue {
         entropy: &mut Entropy,
     ) -> Option<Sealed> {
         let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
+        let recipient = match &said {
+            Said::Welcome { device, noise, .. } => Some((*device, *noise)),
+            _ => None,
+        };
         let (body, garbage) = match said {
             Said::Garbage(bytes) => (None, bytes),
             said => (Some(body(said)), Vec::new()),
         };
         let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
         whole.extend(garbage);
-        let Envelope { id, tag, bytes, .. } = Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok()?;
+        let sealed = match recipient {
+            Some((to, noise)) => {
+                Envelope::seal_direct_entry(self.circle, &self.device, (to, &noise), whole, now_ms, entropy)
+            }
+            None => Envelope::seal_entry(&self.device, key, whole, now_ms, entropy),
+        };
+        let Envelope { id, tag, bytes, .. } = sealed.ok()?;
         Some(Sealed { id, tag, bytes })
     }
 }
@@ -156,7 +173,10 @@ fn body(said: Said) -> entry::entry::Body {
         Said::Changes { document, kind, changes } => {
             Body::Changes(entry::Changes { document: document.as_bytes().to_vec(), kind, changes })
         }
-        Said::Welcome { message, .. } => Body::Welcome(entry::Welcome { message, operations: Vec::new() }),
+        Said::Welcome { message, operations, .. } => {
+            let operations = operations.iter().map(|id| id.as_bytes().to_vec()).collect();
+            Body::Welcome(entry::Welcome { message, operations })
+        }
         Said::Garbage(bytes) => Body::Operation(bytes),
     }
 }

@@ -55,7 +55,6 @@ impl World {
                 _ => {}
             }
         }
-        devices.extend(log.operations().filter(|operation| aside.contains(&operation.id())).flat_map(admits));
         let hit = |who: &Who| people.contains(&self.device(*who).person) || devices.contains(&self.device(*who).id);
         self.everyone().filter(hit).collect()
     }

@@ -451,7 +451,8 @@ impl Act<'_> {
         let said = self.said(parent, &committed);
         let commit = self.seal(parent, said);
         let message = committed.welcome.clone().unwrap_or_default();
-        let welcome = self.seal(parent, Said::Welcome { device: device.id(), message });
+        let (noise, operations) = (device.noise_public(), self.heads());
+        let welcome = self.seal(parent, Said::Welcome { device: device.id(), noise, message, operations });
         self.give_all([commit, welcome]);
     }
 
@@ -494,7 +495,8 @@ impl Act<'_> {
         let (who, circle) = (self.who, self.circle);
         let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
         let Ok(membership) = self.world.engine(who).membership(circle) else { return };
-        let packages = membership.devices.get(&victim).map(|device| device.key_packages.clone()).unwrap_or_default();
+        let Some(known) = membership.devices.get(&victim) else { return };
+        let (noise, packages) = (known.noise, known.key_packages.clone());
         let Some(package) = packages.last_resort.or_else(|| packages.single_use.first().cloned()) else { return };
         let agreement = self.world.agreement.build();
         let mut checkpoint = agreement.create(self.rogue.device(), circle.as_bytes(), &mut self.entropy);
@@ -509,7 +511,8 @@ impl Act<'_> {
         let change = RosterChange { add: vec![package], remove: Vec::new() };
         let Ok(output) = agreement.commit(self.rogue.device(), &checkpoint, &change, &mut self.entropy) else { return };
         let message = output.welcome.unwrap_or_default();
-        let entry = self.seal_somehow(Said::Welcome { device: victim, message });
+        let operations = self.heads();
+        let entry = self.seal_somehow(Said::Welcome { device: victim, noise, message, operations });
         self.give_all([entry]);
     }
 
