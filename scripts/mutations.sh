@@ -68,6 +68,44 @@ one() {
     echo "survived||||$runs" > "$work/$rule"
 }
 
+# What was found, of the rules in `rules`, described by `list`.
+table() {
+    local rule covers says verdict checks plan seed runs excuse file
+    bad=0 caught=0 excuses=0
+    echo "| rule | number | what it says | caught by | plan | seed | runs |"
+    echo "| --- | --- | --- | --- | --- | --- | --- |"
+    for rule in "${rules[@]}"; do
+        IFS=$'\t' read -r _ covers says <<< "$(grep -P "^$rule\t" <<< "$list")" || { echo "there is no rule $rule" >&2; exit 2; }
+        IFS='|' read -r verdict checks plan seed runs < "$work/$rule"
+        case $verdict in
+            caught)
+                caught=$((caught + 1))
+                echo "| \`$rule\` | $covers | $says | $checks | \`$plan\` | $seed | $runs |"
+                ;;
+            survived)
+                excuse=$(excused "$rule")
+                if [ -n "$excuse" ]; then
+                    excuses=$((excuses + 1))
+                    echo "| \`$rule\` | $covers | $says | none: ${excuse%|*}; \`${excuse#*|}\` | | | $runs |"
+                else
+                    bad=$((bad + 1))
+                    echo "| \`$rule\` | $covers | $says | **survived** | | | $runs |"
+                fi
+                ;;
+            *)
+                bad=$((bad + 1))
+                echo "| \`$rule\` | $covers | $says | **the run did not end**, see $work/$rule.err | | | |"
+                ;;
+        esac
+    done
+    echo
+    echo "${#rules[@]} rules: $caught caught, $excuses excused, $bad not caught. Left out because they fail without a mutation:"
+    for file in "$work"/control-*.out; do
+        echo "$(basename "${file%.out}"): $(grep -oP '^\{"runs":\K[0-9]+' "$file") seeds, without $(cat "${file%.out}" | grep . || echo none)"
+    done
+    [ "$bad" -eq 0 ]
+}
+
 case ${1:-} in
     --control) control "$2"; exit ;;
     --one) one "$2"; exit ;;
@@ -84,37 +122,4 @@ rules=("$@")
 { printf '%s\n' "${plans[@]}"; for rule in "${rules[@]}"; do targeted "$rule"; done; } | sort -u |
     tr '\n' '\0' | xargs -0 -P "$jobs" -n 1 "$0" --control
 printf '%s\0' "${rules[@]}" | xargs -0 -P "$jobs" -n 1 "$0" --one
-
-bad=0 caught=0 excuses=0
-echo "| rule | number | what it says | caught by | plan | seed | runs |"
-echo "| --- | --- | --- | --- | --- | --- | --- |"
-for rule in "${rules[@]}"; do
-    IFS=$'\t' read -r _ covers says <<< "$(grep -P "^$rule\t" <<< "$list")" || { echo "there is no rule $rule" >&2; exit 2; }
-    IFS='|' read -r verdict checks plan seed runs < "$work/$rule"
-    case $verdict in
-        caught)
-            caught=$((caught + 1))
-            echo "| \`$rule\` | $covers | $says | $checks | \`$plan\` | $seed | $runs |"
-            ;;
-        survived)
-            excuse=$(excused "$rule")
-            if [ -n "$excuse" ]; then
-                excuses=$((excuses + 1))
-                echo "| \`$rule\` | $covers | $says | none: ${excuse%|*}; \`${excuse#*|}\` | | | $runs |"
-            else
-                bad=$((bad + 1))
-                echo "| \`$rule\` | $covers | $says | **survived** | | | $runs |"
-            fi
-            ;;
-        *)
-            bad=$((bad + 1))
-            echo "| \`$rule\` | $covers | $says | **the run did not end**, see $work/$rule.err | | | |"
-            ;;
-    esac
-done
-echo
-echo "${#rules[@]} rules: $caught caught, $excuses excused, $bad not caught. Left out because they fail without a mutation:"
-for file in "$work"/control-*.out; do
-    echo "$(basename "${file%.out}"): $(grep -oP '^\{"runs":\K[0-9]+' "$file") seeds, without $(cat "${file%.out}" | grep . || echo none)"
-done
-[ "$bad" -eq 0 ]
+table
