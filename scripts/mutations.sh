@@ -23,6 +23,7 @@ targeted() {
         commit-true | commit-adds) echo "--devices 6 --mix hostile --attack unjustified-add" ;;
         commit-removes | evicted-judges) echo "--devices 6 --mix hostile --attack unjustified-removal" ;;
         one-history) echo "--devices 6 --mix hostile --attack two-changes" ;;
+        fork-removed-first) echo "--devices 6 --mix hostile --attack commit-spam" ;;
         fork-id) echo "--devices 6 --mix hostile --attack two-commits" ;;
         fork-* | key* | worn | plea* | renews-told | commit* | adds-missing) echo "--devices 10 --mix admins" ;;
     esac
@@ -31,6 +32,8 @@ targeted() {
 # Rules that no run can catch, each with the reason and the test that fails without it.
 excused() {
     case $1 in
+        commit-true) echo "no rogue lies about where a commit leads|members::a_commit_that_lies_about_its_epoch_or_its_author_is_refused" ;;
+        renews-told) echo "no rogue renews anybody|members::a_commit_that_lies_about_whom_it_renews_is_refused" ;;
         history-policy) echo "no run has a policy other than *full*|history::a_newcomer_gets_no_key_from_before_it_came" ;;
     esac
 }

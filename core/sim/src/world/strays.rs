@@ -150,7 +150,9 @@ impl World {
                 let device = somebody.map_or(target.devices[number].id(), |(device, _)| device);
                 Action::RevokeDevice { device, keep_heads, keep_changes }
             }
-            12 | 22..=24 => Action::AddDevice { device: if keeps { target.device(number) } else { author.device(number) } },
+            12 | 22..=24 => {
+                Action::AddDevice { device: if keeps { target.device(number) } else { author.device(number) } }
+            }
             13 => Action::Grant { guest: target.entry(number, recovers), expires_ms: 1 },
             14 => Action::EndGrant { person, keep_heads, keep_changes },
             15 | 16 => {
@@ -170,7 +172,8 @@ impl World {
             role: if role == Role::Member { Role::Admin } else { Role::Member },
             keep_heads: Vec::new(),
         });
-        let sign = |device: usize, action| Operation::sign(&author.devices[device], parents.clone(), self.now_ms, action);
+        let sign =
+            |device: usize, action| Operation::sign(&author.devices[device], parents.clone(), self.now_ms, action);
         let second = other.filter(|_| twice).map(|action| sign((device + 1) % DEVICES, action));
         let operations = [sign(device, action)].into_iter().chain(second);
         let operations: Vec<Operation> = operations.collect();
