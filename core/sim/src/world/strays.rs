@@ -76,6 +76,18 @@ impl World {
         }
     }
 
+    /// Has somebody bring one of them in again, as far as they may: else none is left soon who can do anything.
+    fn bring_one_back(&mut self, by: Who, circle: CircleId) {
+        let number = self.random.between(0..STRAYS as u64) as usize;
+        let role = if self.random.permille(600) { Role::Owner } else { Role::Admin };
+        let newcomer = self.strays.0[number].entry(1 + number % 2, true);
+        for role in [role, Role::Member] {
+            if self.act(by, circle, Action::AddPerson { newcomer: newcomer.clone(), role }).is_ok() {
+                return;
+            }
+        }
+    }
+
     /// Has somebody pass on something that one of them wrote.
     pub(crate) fn stray(&mut self, by: Who, circle: CircleId) {
         if !self.is_up(by) || !self.strays.are_there() {
@@ -83,6 +95,9 @@ impl World {
         }
         let peers = self.peers_seen_by(by);
         let Some(sealer) = Rogue::of(self.engine(by), circle).filter(|_| !peers.is_empty()) else { return };
+        if self.random.permille(60) {
+            self.bring_one_back(by, circle);
+        }
         let operations = self.stray_operations(by, circle).unwrap_or_default();
         let (now_ms, mut entropy) = (self.device(by).clock(self.now_ms), Entropy::from_seed(self.random.seed()));
         let Some(key) = sealer.key(&sealer.head).filter(|_| !operations.is_empty()) else { return };
@@ -104,20 +119,28 @@ impl World {
     fn stray_operations(&mut self, by: Who, circle: CircleId) -> Option<Vec<Operation>> {
         let log = inside::log(self.engine(by), circle)?;
         let (heads, ids): (_, Vec<OperationId>) = (log.heads(), log.operations().map(Operation::id).collect());
+        let authored: Vec<(DeviceId, OperationId)> = log.operations().map(|one| (one.author(), one.id())).collect();
         let parents = if self.random.permille(450) { vec![self.random.pick(&ids)?] } else { heads };
-        // What is kept matters only if it is not before anyway.
-        let late = &ids[ids.len().saturating_sub(12)..];
-        let keep_heads = if self.random.permille(400) { vec![self.random.pick(late)?] } else { Vec::new() };
-        let twice = self.random.permille(250);
+        let (keeps_something, twice, self_inflicted) =
+            (self.random.permille(400), self.random.permille(250), self.random.permille(200));
         let mut below = |bound: usize| self.random.between(0..bound as u64) as usize;
         let (author, device, target, number, what) =
-            (below(STRAYS), below(DEVICES), below(STRAYS), below(DEVICES), below(22));
+            (below(STRAYS), below(DEVICES), below(STRAYS), below(DEVICES), below(25));
+        let target = if self_inflicted { author } else { target };
         let role = [Role::Owner, Role::Admin, Role::Member, Role::Bot, Role::Guest][below(5)];
         let (recovers, keeps) = (below(2) == 0, below(4) == 0);
-        let somebody = (below(12) == 0).then(|| self.somebody_of_the_log(by, circle)).flatten();
+        let nth = below(1_000);
+        let somebody = (below(10) == 0 && !self_inflicted).then(|| self.somebody_of_the_log(by, circle)).flatten();
+        let duel = self.random.permille(150).then(|| self.owners_of_the_log(by, circle)).flatten();
+        let (author, somebody) = duel.map_or((author, somebody), |(author, somebody)| (author, Some(somebody)));
+        let what = if duel.is_some() { what % 7 } else { what };
         let (author, target) = (&self.strays.0[author], &self.strays.0[target]);
         let person = somebody.map_or(target.person.id(), |(_, person)| person);
         let own = author.person.id();
+        let by_target = |device: &DeviceId| target.devices.iter().any(|own| own.id() == *device);
+        let of_target: Vec<OperationId> = authored.iter().filter(|(by, _)| by_target(by)).map(|(_, id)| *id).collect();
+        let kept = of_target.get(nth % of_target.len().max(1)).filter(|_| keeps_something);
+        let keep_heads: Vec<OperationId> = kept.copied().into_iter().collect();
         let keep_changes = if keeps { vec![[7; 32]] } else { Vec::new() };
         let action = match what {
             0..=2 => Action::RevokePerson { person, keep_heads, keep_changes },
@@ -127,7 +150,9 @@ impl World {
                 let device = somebody.map_or(target.devices[number].id(), |(device, _)| device);
                 Action::RevokeDevice { device, keep_heads, keep_changes }
             }
-            12 => Action::AddDevice { device: if keeps { target.device(number) } else { author.device(number) } },
+            12 | 22..=24 => {
+                Action::AddDevice { device: if keeps { target.device(number) } else { author.device(number) } }
+            }
             13 => Action::Grant { guest: target.entry(number, recovers), expires_ms: 1 },
             14 => Action::EndGrant { person, keep_heads, keep_changes },
             15 | 16 => {
@@ -160,6 +185,18 @@ impl World {
         }
         let taken = |operation: &Operation| matches!(copy.insert(operation.clone()), Insertion::Inserted(_));
         Some(operations.into_iter().filter(taken).collect())
+    }
+
+    /// One of them who is an owner, and an owner: owners going for owners is what leaves a circle with none.
+    fn owners_of_the_log(&mut self, by: Who, circle: CircleId) -> Option<(usize, (DeviceId, PersonId))> {
+        let membership = self.engine(by).membership(circle).ok()?;
+        let owns = |person: &PersonId| membership.people.get(person).is_some_and(|person| person.role == Role::Owner);
+        let owners = membership.devices.iter().filter(|(_, device)| owns(&device.person));
+        let owners: Vec<_> = owners.map(|(id, device)| (*id, device.person)).collect();
+        let person = |number: &usize| self.strays.0[*number].person.id();
+        let own: Vec<usize> =
+            (0..STRAYS).filter(|number| owners.iter().any(|(_, owner)| *owner == person(number))).collect();
+        Some((self.random.pick(&own)?, self.random.pick(&owners)?))
     }
 
     fn somebody_of_the_log(&mut self, by: Who, circle: CircleId) -> Option<(DeviceId, PersonId)> {
