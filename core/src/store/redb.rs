@@ -208,7 +208,7 @@ impl Store for RedbStore {
     }
 
     fn compact(&self) -> Result<bool, StoreError> {
-        // redb's own compaction moves pages and leaves what was in them in the file. A copy holds live records only.
+        // redb's own compaction moves pages, and promises nothing of what stands in those it frees. A copy has live records only.
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let Some(from) = database.as_ref() else { return Ok(false) };
         let (file, copy) = (self.store.join(DATABASE_FILE), self.store.join(COPY_FILE));
