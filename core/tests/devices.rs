@@ -60,7 +60,8 @@ async fn a_second_device_has_everything_and_takes_part() {
     assert_eq!((phone.profile().person_name.as_str(), phone.profile().device_name.as_str()), ("Alice", "phone"));
     let mut spaces: Vec<_> = phone.spaces().await.expect("it runs").iter().map(|space| space.id()).collect();
     let mut expected = vec![hers.id(), second.id()];
-    (spaces.sort(), expected.sort());
+    spaces.sort();
+    expected.sort();
     assert_eq!(spaces, expected);
 
     let theirs = phone.space(hers.id()).await.expect("it was linked");
