@@ -23,7 +23,7 @@ const PLEA_AGAIN_MS: u64 = 600_000;
 const PLEA_AGAIN_MS_MAX: u64 = 86_400_000;
 /// The most keys that one plea asks for, and one answer holds.
 pub const PLEA_KEYS_MAX: usize = 256;
-/// The most pleas of one device that are answered within [`PLEA_WINDOW_MS`].
+/// The most pleas of one device that are answered within an hour.
 pub const PLEA_ANSWERS_MAX: u32 = 6;
 /// Bytes of operations in one entry, as far as whole operations allow.
 const LOG_BYTES: usize = 1024 * 1024;
