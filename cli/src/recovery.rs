@@ -76,8 +76,8 @@ pub(crate) fn created(profile: &Profile, phrase: &RecoveryPhrase, screen: &Scree
     }
     screen.say("")?;
     screen.say(
-        "Write them on paper now, and keep it where nobody else gets at it: whoever has them is you. They are not \
-         stored anywhere, and never shown again.",
+        "Write them on paper now, and keep that where nobody else gets at it: whoever has them is you, and they are not \
+         stored anywhere.",
     )
 }
 
