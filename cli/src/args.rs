@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clave::StoreKind;
 
+mod account;
 mod people;
 
+pub(crate) use account::{AccountCommand, Recovery};
 pub(crate) use people::{
     Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName,
     SetAside, SetAsideCommand, Verify,
@@ -57,8 +59,15 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Create your identity on this device
     #[command(after_help = "Example:\n  clave init --name \"Zoë\" --device laptop\n\nThe passphrase is asked for, or \
-                            taken from CLAVE_PASSPHRASE.")]
+                            taken from CLAVE_PASSPHRASE.\n\nWith the recovery phrase that it shows and an export of the account \
+                            (`clave account export`), all else lost:\n  clave init --restore account.clave")]
     Init(Init),
+    /// Export your account, so that you come back when every device is lost
+    #[command(
+        subcommand,
+        after_help = "Example:\n  clave account export account.clave\n  clave init --restore account.clave"
+    )]
+    Account(AccountCommand),
     /// Say who you are on this device
     #[command(after_help = "Example:\n  clave whoami")]
     Whoami,
@@ -157,6 +166,8 @@ pub(crate) struct Init {
     /// How long to try to link
     #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME", requires = "link")]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) recovery: Recovery,
     /// Go without a passphrase: whoever can read the data directory can read everything
     #[arg(long)]
     pub(crate) no_passphrase: bool,
@@ -491,6 +502,9 @@ pub(crate) struct Wait {
     /// At least so many messages are here
     #[arg(long, value_name = "COUNT")]
     pub(crate) messages: Option<usize>,
+    /// This restored device was let in again everywhere, and can write
+    #[arg(long)]
+    pub(crate) rejoined: bool,
     /// Something is at this path of the drive
     #[arg(long, value_name = "PATH")]
     pub(crate) file: Option<String>,

@@ -4,10 +4,13 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod account;
 mod people;
 mod verify;
 
-use crate::args::{self, CalCommand, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand};
+use crate::args::{
+    self, AccountCommand, CalCommand, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand,
+};
 use crate::edit;
 use crate::failure::Failure;
 use crate::place::{self, Place};
@@ -44,6 +47,9 @@ pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &
             return verify::compare(place, about, verify, screen).await;
         }
         Command::Audit(audit) => return people::audit(place, about, audit, screen).await,
+        Command::Account(AccountCommand::Export { file, with_files, phrase_file }) => {
+            return account::export(place, &file, with_files, phrase_file, screen).await;
+        }
         Command::Cal(CalCommand::Export { output }) => return export_calendar(place, about, output, screen).await,
         Command::Note(NoteCommand::Edit { note }) => return edit_note(place, about, note, screen).await,
         Command::Note(NoteCommand::Export { note, output }) => {
@@ -102,6 +108,10 @@ async fn put(
 fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
     Ok(match command {
         Command::Whoami => Question::new(Ask::Whoami),
+        Command::Account(AccountCommand::BeginAnew) => said(
+            Ask::BeginAnew,
+            "It is yours again. The devices that were lost are revoked, and its keys have changed.",
+        ),
         Command::Status => Question::new(Ask::Status),
         Command::Circle(command) => people::circle(command, about),
         Command::Dm(dm) => people::direct(dm)?,
@@ -142,6 +152,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                     members_max: wait.members_max,
                     rotated: wait.rotated,
                     removed: wait.removed,
+                    rejoined: wait.rejoined,
                     messages: wait.messages,
                     file: wait.file,
                     online: wait.online,
@@ -156,6 +167,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Cal(command) => calendar(command)?,
         Command::File(command) => file(command)?,
         Command::Init(_)
+        | Command::Account(AccountCommand::Export { .. })
         | Command::Run(_)
         | Command::Stop
         | Command::Demo(_)

@@ -11,6 +11,10 @@ use crate::reply::{self, Reply};
 use crate::request::{Ask, Request};
 use crate::wire::Out;
 
+pub(crate) use account::{other_devices, rejoining};
+pub(crate) use space::list as spaces;
+
+mod account;
 mod calendar;
 mod chat;
 mod circle;
@@ -33,6 +37,9 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
             return space::join(node, &link, Duration::from_millis(*timeout_ms)).await;
+        }
+        Ask::AccountExport { file, phrase, with_files } => {
+            return account::export(node, file, phrase, *with_files).await;
         }
         Ask::DeviceLink { valid_ms } => return device::link(node, Duration::from_millis(*valid_ms), out).await,
         Ask::DeviceRevoke { device, wait_ms } => {
@@ -79,6 +86,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::MarkVerified { person, verified } => verify::mark(node, &place, person, *verified).await,
         Ask::SetAside => people::set_aside(&place).await,
         Ask::Keep { document } => people::keep(&place, document.as_deref()).await,
+        Ask::BeginAnew => account::begin_anew(node, &place).await,
         Ask::Policies => people::policies(&place).await,
         Ask::PolicySet { key, value } => people::set_policy(&place, key, value).await,
         Ask::Audit => people::audit(&place).await,
@@ -116,7 +124,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileMove { from, to } => file::rename(circle, from, to).await,
         Ask::FileRemove { path } => file::remove(circle, path).await,
 
-        Ask::DeviceLink { .. }
+        Ask::AccountExport { .. }
+        | Ask::DeviceLink { .. }
         | Ask::DeviceRevoke { .. }
         | Ask::Whoami
         | Ask::Status

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clave::{CrdtError, CryptoError, EngineError, Error, JoinError, LinkError, StoreError};
+use clave::{AccountError, CrdtError, CryptoError, EngineError, Error, JoinError, LinkError, PhraseError, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// The kinds of failure that a script can tell apart. Their exit codes are documented in `clave --help`.
@@ -111,6 +111,14 @@ impl From<Error> for Failure {
                 Some(reason) => failure.reason(reason),
                 None => failure,
             },
+            Error::Account(AccountError::NotAnExport) => failure.reason("not_an_export"),
+            Error::Account(AccountError::OtherPhrase) | Error::Engine(EngineError::OtherPhrase) => {
+                failure.reason("other_phrase")
+            }
+            Error::Account(AccountError::CutShort | AccountError::Damaged) => failure.reason("damaged"),
+            Error::Engine(EngineError::Rejoining) => {
+                failure.reason("rejoining").hint("`clave run` brings this device online; `clave status` says where it waits")
+            }
             Error::Link(LinkError::NotALink) => failure.reason("not_a_link"),
             Error::Link(_) => failure.reason("damaged"),
             Error::Store(StoreError::Busy { holder }) => failure.hint(match holder {
@@ -132,6 +140,7 @@ fn code_of(error: &Error) -> Code {
         Error::NoIdentity | Error::NotFound(_) => Code::NotFound,
         Error::Vault(CryptoError::WrongPassphrase | CryptoError::PassphraseNeeded)
         | Error::Link(_)
+        | Error::Account(_)
         | Error::IdentityExists => Code::Refused,
         Error::Store(StoreError::Busy { .. }) => Code::Busy,
         Error::Join(JoinError::Busy) | Error::Unreachable(_) => Code::Unreachable,
@@ -140,7 +149,11 @@ fn code_of(error: &Error) -> Code {
         Error::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
         Error::Engine(error) => match error {
             EngineError::NoSuchCircle | EngineError::NoSuchInvitation => Code::NotFound,
-            EngineError::NotAllowed(_) | EngineError::MayNotInvite => Code::Refused,
+            EngineError::NotAllowed(_)
+            | EngineError::MayNotInvite
+            | EngineError::Rejoining
+            | EngineError::NotAlone
+            | EngineError::OtherPhrase => Code::Refused,
             EngineError::Name(_) => Code::Usage,
             EngineError::Document(CrdtError::NotFound(_)) => Code::NotFound,
             EngineError::Document(CrdtError::NotAuthor) => Code::Refused,
@@ -179,6 +192,12 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<PhraseError> for Failure {
+    fn from(error: PhraseError) -> Self {
+        Self::new(Code::Usage, error).reason("phrase")
+    }
+}
+
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
         Error::from(error).into()
@@ -208,6 +227,9 @@ mod tests {
             (Failure::from(LinkError::Damaged), 4, Some("damaged")),
             (Failure::from(Error::Unreachable("Alice")), 5, None),
             (Failure::from(StoreError::Busy { holder: Some(7) }), 6, None),
+            (Failure::from(PhraseError::UnknownWord(7)), 2, Some("phrase")),
+            (Failure::from(Error::Account(AccountError::CutShort)), 4, Some("damaged")),
+            (Failure::from(Error::Engine(EngineError::OtherPhrase)), 4, Some("other_phrase")),
             (Failure::from(CrdtError::NotAuthor), 4, None),
             (Failure::from(CrdtError::NotFound("note")), 3, None),
         ] {

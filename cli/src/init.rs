@@ -7,6 +7,7 @@ use clave::{LinkCode, NetworkConfig, Node, NodeConfig, Unlock};
 use crate::args::Init;
 use crate::failure::{Code, Failure};
 use crate::place::{self, Place};
+use crate::recovery;
 use crate::reply::{Profile, Reply};
 use crate::screen::Screen;
 use crate::text;
@@ -19,24 +20,42 @@ pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(
     if let Some(code) = &init.link {
         return link(place, &init, code, screen).await;
     }
+    if let Some(file) = &init.recovery.restore {
+        // Before anything is asked.
+        std::fs::File::open(file).map_err(|error| Failure::file(file, &error))?;
+        return come_back(place, &init, recovery::Source::Export(file), screen).await;
+    }
     let name = clave::check_name(&answer(init.name.clone(), "Your name, as others see it", None)?)
         .map_err(|error| Failure::new(Code::Usage, error))?
         .to_owned();
-    let device = answer(init.device.clone(), "What you call this device", host_name())?;
-    let device = clave::check_name(&device).map_err(|error| Failure::new(Code::Usage, error))?.to_owned();
+    if init.recovery.recover {
+        return come_back(place, &init, recovery::Source::PhraseAlone { name: &name }, screen).await;
+    }
+    let device = device_name(&init)?;
     let unlock = unlock(&init, screen)?;
     place.create()?;
     let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
-    let node = Box::pin(Node::create(config, &name, &device)).await?;
+    let (node, phrase) = Box::pin(Node::create_with_phrase(config, &name, &device)).await?;
     let profile = Profile::from(node.profile());
     node.shutdown().await;
     if screen.json {
-        return screen.value(&Reply::Profile(profile));
+        return recovery::created(&profile, &phrase, screen);
     }
     screen.say(&format!("You are {} on this device, which is called {}.", text::line(&name), text::line(&device)))?;
     screen.say(&format!("Everything is kept in {}.", place.directory.display()))?;
+    recovery::created(&profile, &phrase, screen)?;
     screen.say("")?;
     screen.say("Next: found a space with `clave space new NAME`, or join one with `clave join LINK`.")
+}
+
+/// Makes this a device of the person whose phrase is typed.
+async fn come_back(place: &Place, init: &Init, from: recovery::Source<'_>, screen: &Screen) -> Result<(), Failure> {
+    let device = device_name(init)?;
+    let phrase = recovery::read_phrase(init.recovery.phrase_file.as_deref())?;
+    let unlock = unlock(init, screen)?;
+    place.create()?;
+    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
+    recovery::come_back(config, &phrase, from, &device, screen).await
 }
 
 /// Makes this a further device of the person who shows the code.
@@ -57,6 +76,12 @@ async fn link(place: &Place, init: &Init, code: &str, screen: &Screen) -> Result
     let (person, device) = (text::line(&profile.person_name), text::line(&profile.device_name));
     screen.say(&format!("You are {person} on this device too, which is called {device}."))?;
     screen.say("Next: `clave run` keeps it online; `clave space list` says what it is in.")
+}
+
+/// What this device is called.
+fn device_name(init: &Init) -> Result<String, Failure> {
+    let device = answer(init.device.clone(), "What you call this device", host_name())?;
+    Ok(clave::check_name(&device).map_err(|error| Failure::new(Code::Usage, error))?.to_owned())
 }
 
 /// What is to open the vault of a new device.

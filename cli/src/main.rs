@@ -22,6 +22,7 @@ mod init;
 mod place;
 mod progress;
 mod qr;
+mod recovery;
 mod replay;
 mod reply;
 mod request;

@@ -106,6 +106,13 @@ pub(crate) enum Reply {
         files: Vec<File>,
     },
     Running(Running),
+    Exported {
+        file: String,
+        bytes: u64,
+        records: u64,
+        with_files: bool,
+    },
+    Restored(Restored),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -432,6 +439,35 @@ pub(crate) struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) asked_by: Vec<String>,
     pub(crate) spaces: Vec<Space>,
+    /// Where this restored device has not been let in yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rejoining: Vec<Rejoining>,
+}
+
+/// A space or circle that a restored device can read, and not write in yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rejoining {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The space, if it is a circle of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) space: Option<String>,
+    /// Nobody else is in it who could let it in.
+    pub(crate) alone: bool,
+}
+
+/// Who came back with the recovery phrase, and what came along.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    #[serde(flatten)]
+    pub(crate) profile: Profile,
+    pub(crate) directory: String,
+    /// Whether there was an export.
+    pub(crate) exported: bool,
+    pub(crate) spaces: Vec<Space>,
+    pub(crate) rejoining: Vec<Rejoining>,
+    /// Names of the person's other devices, as far as spaces know them.
+    pub(crate) devices: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,11 @@
 //! What can be asked of a node, whether it runs in this process or in another one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 /// A question with what it is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,6 +120,14 @@ pub(crate) enum Ask {
         person: String,
         verified: bool,
     },
+    /// Writes the person's account into a file that only the phrase opens.
+    AccountExport {
+        file: PathBuf,
+        phrase: Secret,
+        with_files: bool,
+    },
+    /// Makes a circle its only person's own again, after a restore.
+    BeginAnew,
     Policies,
     PolicySet {
         key: String,
@@ -225,6 +235,33 @@ pub(crate) enum Ask {
     },
 }
 
+/// The words of a recovery phrase on their way to the running node. They are wiped when dropped, and in no log.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(words: &str) -> Self {
+        Self(words.to_owned())
+    }
+
+    pub(crate) fn words(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// An event to add. Times as [`clave::EventTime`] reads them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct NewEvent {
@@ -258,6 +295,9 @@ pub(crate) struct Condition {
     /// This device is out.
     #[serde(default)]
     pub(crate) removed: bool,
+    /// This device, which was restored, was let in everywhere.
+    #[serde(default)]
+    pub(crate) rejoined: bool,
     /// At least so many messages in the chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<usize>,

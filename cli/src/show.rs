@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 mod people;
+mod recovery;
 
 use crate::failure::Failure;
 use crate::qr;
@@ -118,6 +119,8 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         }
         Reply::Files { files, .. } if files.is_empty() => vec!["This folder is empty.".to_owned()],
         Reply::Files { files, .. } => self::files(files),
+        Reply::Exported { file, bytes, records, with_files } => recovery::exported(file, *bytes, *records, *with_files),
+        Reply::Restored(restored) => recovery::restored(restored),
         Reply::Running(running) => vec![format!("online as process {}", running.pid)],
     }
 }
@@ -138,6 +141,7 @@ fn status(status: &reply::Status) -> Vec<String> {
         words.push(format!("space {} ({})", line(&space.name), people(space.members)));
         words.extend(space.removed.iter().map(|removed| format!("  {}", line(removed))));
     }
+    words.extend(recovery::rejoining(&status.rejoining));
     if status.spaces.is_empty() {
         words.push("In no space yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned());
     }

@@ -89,7 +89,7 @@ pub(super) async fn revoke(node: &Node, asked: &str, wait: Duration) -> Result<R
 }
 
 /// The devices of this person, each once.
-async fn mine(node: &Node) -> Result<Vec<MemberDevice>, Failure> {
+pub(super) async fn mine(node: &Node) -> Result<Vec<MemberDevice>, Failure> {
     let mut mine: Vec<MemberDevice> = Vec::new();
     for space in node.spaces().await? {
         for member in space.members().await?.into_iter().filter(|member| member.is_me) {

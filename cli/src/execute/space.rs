@@ -40,7 +40,7 @@ pub(super) async fn create(node: &Node, name: &str) -> Result<Reply, Failure> {
     Ok(Reply::Spaces { spaces: vec![space_reply(&space).await?] })
 }
 
-pub(super) async fn list(node: &Node) -> Result<Vec<reply::Space>, Failure> {
+pub(crate) async fn list(node: &Node) -> Result<Vec<reply::Space>, Failure> {
     let mut spaces = Vec::new();
     for space in node.spaces().await? {
         spaces.push(space_reply(&space).await?);
@@ -107,6 +107,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         refusals: status.refusals.into_iter().map(refused).collect(),
         asked_by,
         spaces: list(node).await?,
+        rejoining: super::rejoining(node).await?,
     }))
 }
 

@@ -19,11 +19,11 @@ impl Condition {
     }
 }
 
-/// Waits for as many devices as that.
+/// Waits for as many devices as that, and for being let in.
 pub(super) async fn online(node: &Node, condition: &Condition) -> Result<Reply, Failure> {
     let mut events = node.events();
-    while !peers_fit(node, condition).await? {
-        next_event(&mut events, |event| matches!(event, Event::Presence { .. })).await?;
+    while !node_fits(node, condition).await? {
+        next_event(&mut events, |event| matches!(event, Event::Presence { .. } | Event::Rejoined { .. })).await?;
     }
     Ok(Reply::Done)
 }
@@ -39,6 +39,7 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
                     | Event::MembershipChanged { .. }
                     | Event::EpochChanged { .. }
                     | Event::CircleJoined { .. }
+                    | Event::Rejoined { .. }
                     | Event::Removed { .. }
                     | Event::Presence { .. }
             )
@@ -48,7 +49,10 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
     Ok(Reply::Done)
 }
 
-async fn peers_fit(node: &Node, condition: &Condition) -> Result<bool, Failure> {
+async fn node_fits(node: &Node, condition: &Condition) -> Result<bool, Failure> {
+    if condition.rejoined && !node.rejoining().await?.is_empty() {
+        return Ok(false);
+    }
     let online = node.status().await?.peers.len();
     Ok(condition.online.is_none_or(|min| online >= min) && condition.online_max.is_none_or(|max| online <= max))
 }
@@ -87,7 +91,7 @@ async fn holds(node: &Node, about: &About, condition: &Condition) -> Result<bool
             return Ok(false);
         }
     }
-    if !peers_fit(node, condition).await? {
+    if !node_fits(node, condition).await? {
         return Ok(false);
     }
     let Some(wanted) = &condition.contains else { return Ok(true) };

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 /// A device with its data directory.
 pub(crate) struct Device {
     home: TempDir,
+    /// The recovery phrase that was shown when its person was made here.
+    pub(crate) phrase: String,
 }
 
 /// A running `clave run`. It is killed on drop.
@@ -30,12 +32,13 @@ pub(crate) struct Failed {
 impl Device {
     /// A directory without an identity.
     pub(crate) fn blank() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
+        Self { home: tempfile::tempdir().unwrap(), phrase: String::new() }
     }
 
     pub(crate) fn new(person: &str, device: &str) -> Self {
-        let new = Self::blank();
-        new.ok(&["init", "--no-passphrase", "--name", person, "--device", device]);
+        let mut new = Self::blank();
+        let made = new.json(&["init", "--no-passphrase", "--name", person, "--device", device]);
+        new.phrase = made["recovery_phrase"].as_str().unwrap().to_owned();
         new
     }
 

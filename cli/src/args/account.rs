@@ -1,0 +1,43 @@
+//! What can be typed about an account: its export, and the way back.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Write all that this device has of your account into a file that only your recovery phrase opens
+    #[command(after_help = "Example:\n  clave account export account.clave\n  clave account export account.clave \
+                            --with-files --phrase-file words.txt\n\nOn a bare machine: clave init --restore \
+                            account.clave")]
+    Export {
+        /// Where to; an older export there is replaced once the new one is complete
+        file: PathBuf,
+        /// Also the content of files, as far as it is here; without, files are fetched from others after a restore
+        #[arg(long)]
+        with_files: bool,
+        /// Read the recovery phrase from this file instead of the standard input
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+    },
+    /// Make a space or circle in which you are alone yours again, after a restore: revokes your devices that are lost
+    #[command(
+        after_help = "Example:\n  clave account begin-anew --space Diary\n\nWhere others are in, one of them lets this \
+                            device in, by itself, as soon as both are online."
+    )]
+    BeginAnew,
+}
+
+/// What makes `clave init` take up an identity that there was.
+#[derive(Debug, Args)]
+pub(crate) struct Recovery {
+    /// Come back from an export of your account (`clave account export`); asks for the recovery phrase
+    #[arg(long, value_name = "FILE", group = "recovery", conflicts_with_all = ["name", "link"])]
+    pub(crate) restore: Option<PathBuf>,
+    /// Come back with nothing but the recovery phrase: your identity, and none of your spaces
+    #[arg(long, group = "recovery", conflicts_with = "link")]
+    pub(crate) recover: bool,
+    /// Read the recovery phrase from this file instead of the standard input
+    #[arg(long, value_name = "FILE", requires = "recovery")]
+    pub(crate) phrase_file: Option<PathBuf>,
+}
