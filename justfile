@@ -66,6 +66,13 @@ deny:
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
 
+# The fixed schedules that every change must pass: a few minutes on two cores.
+sim-gate:
+    cargo build --quiet -p clave-sim
+    "$CARGO_TARGET_DIR/debug/clave-sim" --seeds 60 --mix calm
+    "$CARGO_TARGET_DIR/debug/clave-sim" --seeds 60 --mix admins
+    "$CARGO_TARGET_DIR/debug/clave-sim" --seeds 40 --mix hostile --devices 8
+
 # Each rule switched off in turn: the simulator has to notice. All of them, or those named.
 mutations *RULES="":
     scripts/mutations.sh {{ RULES }}

@@ -132,7 +132,7 @@ suspend fun typedErrors() = alone(options(passphrase = "correct horse")) { node,
     val tampered = link.dropLast(3) + (if (link.endsWith("AAA")) "BBB" else "AAA")
     val reason = refused<ClaveException.Link>("link.damaged", false) { node.join(tampered, SAFETY) }
     expect("sentence", reason,
-        "this invitation link is incomplete or was altered on its way: ask for it to be sent again, as a whole")
+        "this link is incomplete or was altered on its way: have it sent again, as a whole")
     refused<ClaveException.Link>("link.not_a_link", false) { node.join("https://example.org", SAFETY) }
     refused<ClaveException.Argument>("argument.name", false) { node.createSpace("  ") }
     refused<ClaveException.Argument>("argument.id", false) { node.space("nonsense") }
