@@ -55,14 +55,15 @@ impl Net {
                     shuffle(inbox, seed);
                     let kept = inbox.len() / 3;
                     let taken = inbox.split_off(kept);
-                    let applied = self.documents[at].apply(&taken).unwrap();
+                    let applied = self.documents[at].apply(&taken).expect("honest changes apply");
                     assert_eq!(applied.refused, vec![]);
                 }
             }
         }
         for at in 0..self.documents.len() {
             shuffle(&mut self.inboxes[at], 99);
-            let applied = self.documents[at].apply(&std::mem::take(&mut self.inboxes[at])).unwrap();
+            let applied =
+                self.documents[at].apply(&std::mem::take(&mut self.inboxes[at])).expect("honest changes apply");
             assert_eq!((applied.missing, applied.refused), (0, vec![]));
             assert_eq!(self.documents[at].heads(), self.documents[0].heads());
         }
@@ -83,6 +84,6 @@ fn shuffle(items: &mut [Vec<u8>], seed: u64) {
     let mut random = seed;
     for end in (1..items.len()).rev() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        items.swap(end, usize::try_from(random >> 33).unwrap() % (end + 1));
+        items.swap(end, usize::try_from(random >> 33).expect("31 bits fit") % (end + 1));
     }
 }

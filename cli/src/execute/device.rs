@@ -65,11 +65,11 @@ pub(super) async fn revoke(node: &Node, asked: &str, wait: Duration) -> Result<R
             let members = circle.members().await?;
             let here = members.iter().any(|member| member.devices.iter().any(|known| known.device == device.device));
             if here && circle.departure().await?.is_none() {
-                circle.revoke_device(device.device).await?;
                 affected.push(circle);
             }
         }
     }
+    node.revoke_device(device.device).await?;
     let mut rotated_ms = None;
     loop {
         let rotation = people::rotation(node, &affected).await?;

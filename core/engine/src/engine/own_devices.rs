@@ -51,10 +51,12 @@ impl Engine {
         self.begin(now_ms)?;
         let own = self.own_devices().into_iter().find(|own| own.device == device && device != self.desk.me());
         let done = own.ok_or(EngineError::NoSuchDevice).and_then(|own| {
-            own.circles.into_iter().try_for_each(|circle| {
+            // One circle that refuses, for want of another owner, must not leave a lost device in all the others.
+            let revoked = own.circles.into_iter().map(|circle| {
                 let (circle, desk) = self.circle_mut(circle)?;
                 circle.act(Action::revoke_device(device), desk)
-            })
+            });
+            revoked.fold(Ok(()), Result::and)
         });
         self.finish();
         done
