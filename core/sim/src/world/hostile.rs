@@ -4,10 +4,10 @@
 //! something at its peers that no engine would make, sealed and signed with its real keys. What others refuse goes no
 //! further; what they hold or take in they pass on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crdt::{Document, DocumentKind, Draft};
-use clave_engine::crypto::{ContentKey, DeviceId, Entropy, EpochId, RosterChange};
+use clave_engine::crypto::{ContentKey, DeviceId, Entropy, EpochId, NoisePublicKey, RosterChange};
 use clave_engine::fuzzing::rogue::{self, Committed, Rogue, Said, Sealed};
 use clave_engine::{Channel, CircleId, EntryId, OperationId};
 
@@ -18,6 +18,7 @@ use crate::{Random, Who};
 mod commits;
 mod noise;
 mod operations;
+mod outcast;
 mod welcomes;
 
 /// How many people who do not exist one run may have brought in: each is legitimate, and all devices carry them along.
@@ -28,6 +29,10 @@ const GHOSTS_MAX: usize = 3;
 pub(crate) struct Rogues {
     devices: BTreeSet<Who>,
     forged: BTreeSet<EntryId>,
+    /// Commits that whoever is in the epoch from which they start must refuse.
+    lies: BTreeMap<EntryId, EpochId>,
+    /// Groups of rogues' own: who welcomes into them, and what the Welcome cites.
+    lures: BTreeMap<EpochId, (DeviceId, Vec<OperationId>)>,
     ghosts: usize,
     pub(crate) attacks: u64,
 }
@@ -39,6 +44,16 @@ impl Rogues {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.devices.is_empty()
+    }
+
+    /// The epoch from which a commit starts that nobody there may follow.
+    pub(crate) fn lie(&self, entry: &EntryId) -> Option<&EpochId> {
+        self.lies.get(entry)
+    }
+
+    /// Who welcomes into an epoch of a rogue's own group, and what the Welcome cites.
+    pub(crate) fn lure(&self, epoch: &EpochId) -> Option<&(DeviceId, Vec<OperationId>)> {
+        self.lures.get(epoch)
     }
 
     /// Whether an entry was made by a rogue against the rules.
@@ -74,12 +89,20 @@ pub enum Attack {
     UnjustifiedAdd,
     /// A commit that removes somebody whom no operation removed.
     UnjustifiedRemoval,
+    /// A commit that leads elsewhere than it says.
+    FalseEpoch,
+    /// A commit that gives somebody a new leaf and does not say so, or says so and does not.
+    FalseRenewal,
     /// Key packages that are used up, somebody else's, or none at all.
     StaleKeyPackages,
     /// A person who does not exist, brought in with key packages of no use.
     Ghost,
     /// A Welcome into a group of its own that has the circle's name, deeper than the real one.
     Lure,
+    /// The same, by a Welcome that cites an operation which is kept back.
+    EarlyLure,
+    /// A commit, a Welcome and a plea of a rogue that left, passed on by another.
+    Outcast,
     /// Keys under the names of epochs that they do not belong to.
     PoisonedKeys,
     /// Entries under keys that nobody has.
@@ -92,7 +115,7 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::ForgedAuthor,
         Self::ForeignActor,
         Self::BackdatedOperation,
@@ -105,9 +128,13 @@ impl Attack {
         Self::WithheldCommit,
         Self::UnjustifiedAdd,
         Self::UnjustifiedRemoval,
+        Self::FalseEpoch,
+        Self::FalseRenewal,
         Self::StaleKeyPackages,
         Self::Ghost,
         Self::Lure,
+        Self::EarlyLure,
+        Self::Outcast,
         Self::PoisonedKeys,
         Self::HeldFlood,
         Self::Oversize,
@@ -189,9 +216,13 @@ impl Act<'_> {
             Attack::WithheldCommit => self.withheld_commit(),
             Attack::UnjustifiedAdd => self.unjustified_add(),
             Attack::UnjustifiedRemoval => self.unjustified_removal(),
+            Attack::FalseEpoch => self.false_epoch(),
+            Attack::FalseRenewal => self.false_renewal(),
             Attack::StaleKeyPackages => self.stale_key_packages(),
             Attack::Ghost => self.ghost(),
             Attack::Lure => self.lure(),
+            Attack::EarlyLure => self.early_lure(),
+            Attack::Outcast => self.outcast(),
             Attack::PoisonedKeys => self.poisoned_keys(),
             Attack::HeldFlood => self.held_flood(),
             Attack::Oversize => self.oversize(),
@@ -256,13 +287,31 @@ impl Act<'_> {
         self.random().pick(&others)
     }
 
+    /// The key to which entries for a device alone are sealed.
+    fn noise_of(&mut self, device: DeviceId) -> Option<NoisePublicKey> {
+        let (who, circle) = (self.who, self.circle);
+        Some(self.world.engine(who).membership(circle).ok()?.devices.get(&device)?.noise)
+    }
+
+    /// A key package of a device.
+    fn package_of(&mut self, device: DeviceId) -> Option<Vec<u8>> {
+        let (who, circle) = (self.who, self.circle);
+        let packages = &self.world.engine(who).membership(circle).ok()?.devices.get(&device)?.key_packages;
+        packages.last_resort.as_ref().or_else(|| packages.single_use.first()).cloned()
+    }
+
     fn commit(&mut self, change: &RosterChange, tries: usize) -> Option<Committed> {
         rogue::commit(self.world.engine(self.who), self.circle, None, change, tries, &mut self.entropy)
     }
 
     fn said(&mut self, parent: EpochId, committed: &Committed) -> Said {
         let (epoch, message, operations) = (committed.checkpoint.epoch, committed.message.clone(), self.heads());
-        Said::Commit { parent, epoch, message, operations }
+        Said::Commit { parent, epoch, message, operations, renews: Vec::new() }
+    }
+
+    /// Notes that a commit is one that nobody who is in `parent` may follow.
+    fn note_lie(&mut self, commit: Option<&Sealed>, parent: EpochId) {
+        self.world.rogues.lies.extend(commit.map(|commit| (commit.id, parent)));
     }
 
     /// A change to the chat by an actor that is not this device's next.

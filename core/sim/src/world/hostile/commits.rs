@@ -1,6 +1,6 @@
 //! Commits that no operation justifies, that compete, or that lie.
 
-use clave_engine::crypto::{ContentKey, RosterChange};
+use clave_engine::crypto::{ContentKey, EpochId, RosterChange};
 use clave_engine::fuzzing::rogue::{self, Committed, Said};
 
 use super::Act;
@@ -63,6 +63,7 @@ impl Act<'_> {
         let Some(committed) = self.commit(&change, 1) else { return };
         let said = self.said(parent, &committed);
         let commit = self.seal(parent, said);
+        self.note_lie(commit.as_ref(), parent);
         let message = committed.welcome.clone().unwrap_or_default();
         let (noise, operations) = (device.noise_public(), self.heads());
         let welcome = self.seal(parent, Said::Welcome { device: device.id(), noise, message, operations });
@@ -76,7 +77,50 @@ impl Act<'_> {
         let Some(committed) = self.commit(&change, 1) else { return };
         let said = self.said(parent, &committed);
         let commit = self.seal(parent, said);
+        self.note_lie(commit.as_ref(), parent);
         let after = self.seal_with(&committed.key, Said::Garbage(vec![1; 64]));
         self.give_all([commit, after]);
+    }
+
+    pub(super) fn false_epoch(&mut self) {
+        let parent = self.rogue.head;
+        let Some(committed) = self.commit(&RosterChange::default(), 1) else { return };
+        let epoch = EpochId::from_bytes(self.entropy.bytes());
+        let said = match self.said(parent, &committed) {
+            Said::Commit { message, operations, renews, .. } => {
+                Said::Commit { parent, epoch, message, operations, renews }
+            }
+            said => said,
+        };
+        let commit = self.seal(parent, said);
+        self.note_lie(commit.as_ref(), parent);
+        self.give_all([commit]);
+    }
+
+    pub(super) fn false_renewal(&mut self) {
+        let (who, circle, parent) = (self.who, self.circle, self.rogue.head);
+        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
+        let Some(package) = self.package_of(victim) else { return };
+        if !rogue::leaves(self.world.engine(who), circle).contains(&victim) {
+            return;
+        }
+        let tells = self.random().permille(500);
+        let renewed = RosterChange { add: vec![package], remove: vec![victim] };
+        let change = if tells { RosterChange::default() } else { renewed };
+        let Some(committed) = self.commit(&change, 1) else { return };
+        let said = match self.said(parent, &committed) {
+            Said::Commit { parent, epoch, message, operations, .. } => Said::Commit {
+                parent,
+                epoch,
+                message,
+                operations,
+                renews: tells.then_some(victim).into_iter().collect(),
+            },
+            said => said,
+        };
+        // Whoever was given a new leaf is kept from it.
+        let commit = self.seal(parent, said);
+        self.note_lie(commit.as_ref(), parent);
+        self.give_all([commit]);
     }
 }

@@ -38,7 +38,13 @@ impl Act<'_> {
         let many = Operation::sign(self.rogue.device(), parents, self.now_ms, Action::Rename { name: "x".to_owned() });
         let cited = vec![OperationId::from_bytes([1; 32]); 5_000];
         let epoch = EpochId::from_bytes(self.entropy.bytes());
-        let commit = Said::Commit { parent: self.rogue.head, epoch, message: vec![0; 100_000], operations: cited };
+        let commit = Said::Commit {
+            parent: self.rogue.head,
+            epoch,
+            message: vec![0; 100_000],
+            operations: cited,
+            renews: Vec::new(),
+        };
         let mut entries = Vec::new();
         for said in [Said::Operation(long.encode()), Said::Operation(many.encode()), commit] {
             let entry = self.seal_somehow(said);
