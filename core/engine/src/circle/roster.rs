@@ -77,13 +77,13 @@ impl Circle {
                 }
             }
         }
-        let shared = self.is_shared();
-        let keys = if shared && !off(Rule::KeysOfBranches) { self.out_of_reach() } else { Vec::new() };
         let checkpoint = output.checkpoint;
         self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites }, desk)?;
-        // With any other policy those who were in have that key, and those who were not must not.
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared && !off(Rule::KeyOfParent));
-        self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
+        // With any other policy those who were in have that key, and those who were not must not. Keys of other branches
+        // that the commit leaves behind are handed over by whoever mends.
+        let shared = self.is_shared() && !off(Rule::KeyOfParent);
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
+        self.hand_over(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
     }
 
