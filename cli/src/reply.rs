@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod people;
 
 pub(crate) use people::{
-    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, LinkCode, PersonAccess, Policies, Record, Removal,
-    Rotation, SetAside, SetAsideDocument, Warrant,
+    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, KeyChange, Keys, LinkCode, Party, PersonAccess,
+    Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+mod audit;
 mod people;
 mod recovery;
 
@@ -80,8 +81,8 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Verified { name, verification } => vec![people::verified(name, verification)],
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
-        Reply::Audit(audit) => people::audit(audit, how),
-        Reply::Checked(checked) => people::checked(checked),
+        Reply::Audit(audit) => audit::audit(audit, how),
+        Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
         Reply::Invitations { invitations } => self::invitations(invitations),
         Reply::Joined { space, members } => joined(space, *members, how),

@@ -218,5 +218,6 @@ pub(super) async fn audit(place: &Place) -> Result<Reply, Failure> {
     let circle = place.circle.id();
     let records: Vec<_> = place.circle.audit().await?.into_iter().map(reply::Record::from).collect();
     let hash = records.last().map_or_else(|| hex(circle.as_bytes()), |last| last.hash.clone());
-    Ok(Reply::Audit(reply::Audit { circle: circle.to_string(), records, hash }))
+    let keys = place.circle.key_audit().await?.into();
+    Ok(Reply::Audit(reply::Audit { circle: circle.to_string(), records, hash, keys }))
 }

@@ -25,6 +25,7 @@ mod grants;
 mod held;
 mod history;
 mod judge;
+mod key_changes;
 mod open;
 mod outer;
 mod plea;

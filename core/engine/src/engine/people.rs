@@ -3,8 +3,8 @@
 use clave_crypto::PersonId;
 
 use super::*;
-use crate::OperationId;
 use crate::membership::{Action, AuditRecord, History, Operation, Role};
+use crate::{KeyAudit, OperationId};
 
 /// Where somebody stands in a circle, with respect to reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,14 @@ impl Engine {
     /// If this device is not in the circle.
     pub fn audit(&self, circle: CircleId) -> Result<Vec<AuditRecord>, EngineError> {
         Ok(self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.log.audit())
+    }
+
+    /// The changes of a circle's keys that are here, chained by hashes: the same for all who hold the same commits.
+    ///
+    /// # Errors
+    /// If this device is not in the circle, or the store cannot be read.
+    pub fn key_audit(&self, circle: CircleId) -> Result<KeyAudit, EngineError> {
+        self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.key_audit(&self.desk)
     }
 
     /// Whose a device is or was, though it may be out or never have been rightly in, and how they are called, as far as

@@ -258,7 +258,8 @@ impl Act<'_> {
 
     fn said(&mut self, parent: EpochId, committed: &Committed) -> Said {
         let (epoch, message, operations) = (committed.checkpoint.epoch, committed.message.clone(), self.heads());
-        Said::Commit { parent, epoch, message, operations }
+        let (adds, removes) = (committed.adds.clone(), committed.removes.clone());
+        Said::Commit { parent, epoch, message, operations, adds, removes }
     }
 
     /// A change to the chat by an actor that is not this device's next.
@@ -546,7 +547,14 @@ impl Act<'_> {
         let many = Operation::sign(self.rogue.device(), parents, self.now_ms, Action::Rename { name: "x".to_owned() });
         let cited = vec![OperationId::from_bytes([1; 32]); 5_000];
         let epoch = EpochId::from_bytes(self.entropy.bytes());
-        let commit = Said::Commit { parent: self.rogue.head, epoch, message: vec![0; 100_000], operations: cited };
+        let commit = Said::Commit {
+            parent: self.rogue.head,
+            epoch,
+            message: vec![0; 100_000],
+            operations: cited,
+            adds: Vec::new(),
+            removes: Vec::new(),
+        };
         let mut entries = Vec::new();
         for said in [Said::Operation(long.encode()), Said::Operation(many.encode()), commit] {
             let entry = self.seal_somehow(said);
