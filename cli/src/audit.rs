@@ -94,7 +94,7 @@ pub(crate) fn check(text: &str) -> Result<Audit, Failure> {
         return Err(cut_short(here, head.key_changes, "changes of keys", changes.len()));
     }
     let keys = Keys { missing: head.keys_missing, changes: changes_read, hash: last_change };
-    Ok(Audit { circle: head.circle, records: lines_read, hash: last, keys })
+    Ok(Audit { circle: head.circle, records: lines_read, hash: last, keys, evidence: Vec::new() })
 }
 
 fn cut_short(line: usize, said: usize, of: &str, here: usize) -> Failure {

@@ -57,7 +57,10 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Status(status) => self::status(status),
         Reply::Spaces { spaces } => self::spaces(spaces, how),
         Reply::Space(space) => self::space(space),
-        Reply::Members { members } => self::members(members),
+        Reply::Members { members, evidence } => {
+            let evidence = audit::evidence(evidence);
+            self::members(members).into_iter().chain(evidence).collect()
+        }
         Reply::Circles { circles } => people::circles(circles, how),
         Reply::Removal(removal) => people::removal(removal),
         Reply::Rotation(rotation) => people::rotation(rotation),

@@ -137,7 +137,7 @@ pub(super) async fn audit(place: &Place, about: About, audit: Audit, screen: &Sc
             newer_here = Some(audit::compare(&exported, &known)?);
             compared = true;
         }
-        let reply::Audit { circle, records, hash, keys } = exported;
+        let reply::Audit { circle, records, hash, keys, .. } = exported;
         let (records, key_changes) = (records.len(), keys.changes.len());
         let keys_hash = keys.hash;
         let checked = reply::Checked { circle, records, hash, key_changes, keys_hash, compared, newer_here };

@@ -190,6 +190,44 @@ pub(crate) struct Audit {
     /// That of the last record.
     pub(crate) hash: String,
     pub(crate) keys: Keys,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) evidence: Vec<Evidence>,
+}
+
+/// Two acts of one device that no device in order makes both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Evidence {
+    pub(crate) device: String,
+    pub(crate) device_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<String>,
+    pub(crate) person_name: String,
+    /// Whether it is still in.
+    pub(crate) is_in: bool,
+    /// `operations`, `key_changes` or `changes`.
+    pub(crate) of: String,
+    /// The ids of the two operations or epochs; of changes, that of the document.
+    pub(crate) ids: Vec<String>,
+}
+
+impl From<clave::Evidence> for Evidence {
+    fn from(evidence: clave::Evidence) -> Self {
+        let (of, ids) = match evidence.acts {
+            clave::RivalActs::Operations(ids) => ("operations", ids.iter().map(ToString::to_string).collect()),
+            clave::RivalActs::KeyChanges { to, .. } => ("key_changes", to.iter().map(ToString::to_string).collect()),
+            clave::RivalActs::Changes { document, .. } => ("changes", vec![document.to_string()]),
+            _ => ("unknown", Vec::new()),
+        };
+        Self {
+            device: evidence.device.to_string(),
+            device_name: evidence.device_name,
+            person: evidence.person.map(|person| person.to_string()),
+            person_name: evidence.person_name,
+            is_in: evidence.is_in,
+            of: of.to_owned(),
+            ids,
+        }
+    }
 }
 
 /// The changes of a circle's keys, as far as they are here: a chain of their own.

@@ -1,7 +1,7 @@
 //! The audit, in words.
 
-use super::{Show, short};
-use crate::reply::{self, KeyChange};
+use super::{Show, quoted, short};
+use crate::reply::{self, Evidence, KeyChange};
 use crate::screen::{bold, dim};
 use crate::text::line;
 use crate::time::moment;
@@ -27,6 +27,7 @@ pub(super) fn audit(audit: &reply::Audit, how: &Show) -> Vec<String> {
     words.extend(audit.keys.changes.iter().flat_map(change));
     words.push(keys_hash);
     words.push("Whoever holds the same changes, from the first one on, gets the same hash.".to_owned());
+    words.extend(evidence(&audit.evidence));
     words
 }
 
@@ -71,6 +72,32 @@ fn change(change: &KeyChange) -> Vec<String> {
     }
     if change.checked == Some(false) {
         words.push("      that is what its author says: this device was not there to check it".to_owned());
+    }
+    words
+}
+
+/// What devices did that no device in order does, and what to do about it.
+pub(super) fn evidence(evidence: &[Evidence]) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
+    for one in evidence {
+        let (person, device) = (line(&one.person_name), line(&one.device_name));
+        let ids: Vec<String> = one.ids.iter().map(|id| short(id)).collect();
+        let did = match one.of.as_str() {
+            "operations" => format!("wrote two acts that know nothing of each other ({})", ids.join(", ")),
+            "key_changes" => format!("changed the same keys twice (to {})", ids.join(" and to ")),
+            _ => format!("wrote twice in one place of a document ({})", ids.join(", ")),
+        };
+        words.push(bold(&format!("“{device}” of {person} {did}: no device in order does that.")));
+        if one.is_in && !told.contains(&one.device.as_str()) {
+            told.push(&one.device);
+            words.push(format!(
+                "  It runs from an old copy of its data, somebody else has its key, or it lies. Ask {person}; if they cannot \
+                 explain it: clave members remove {}",
+                quoted(&one.person_name)
+            ));
+            words.push("  If it is yours: clave device revoke NAME, on another device of yours.".to_owned());
+        }
     }
     words
 }

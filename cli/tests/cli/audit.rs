@@ -1,6 +1,7 @@
 //! The audit: shown, exported, checked.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -141,4 +142,35 @@ fn an_export_that_was_altered_is_found_out() {
     );
     let other = Device::new("Eve", "phone");
     assert_eq!(other.fails(&["audit", "check", file.to_str().unwrap(), "--here"]).exit, 3);
+}
+
+#[test]
+fn a_device_that_runs_from_an_old_copy_of_its_data_is_seen() {
+    let (zoe, mut zoe_runs, bob, mut bob_runs) = two();
+    zoe.ok(&["members", "role", "小明", "admin"]);
+    zoe.ok(&["chat", "send", "you are one now"]);
+    bob.ok(&["wait", "--messages", "1"]);
+    bob_runs.kill();
+    let copy = Device::blank();
+    assert!(Command::new("cp").arg("-r").arg(bob.directory()).arg(copy.directory()).status().unwrap().success());
+    // Each of the two writes what the other knows nothing of.
+    bob.ok(&["policy", "set", "members_may_invite", "false"]);
+    copy.ok(&["policy", "set", "history", "since_joining"]);
+    bob.ok(&["chat", "send", "from the one"]);
+    let mut bob_runs = bob.run();
+    zoe.ok(&["wait", "--messages", "2"]);
+    let orderly = "no device in order does that";
+    assert!(!zoe.ok(&["members"]).contains(orderly));
+    bob_runs.kill();
+    fs::write(copy.outside().join("x.txt"), "from the other").unwrap();
+    copy.ok(&["file", "add", "x.txt"]);
+    let _copy_runs = copy.run();
+    zoe.ok(&["wait", "--file", "/x.txt"]);
+    zoe_runs.kill();
+    for said in [zoe.ok(&["members"]), zoe.ok(&["audit"])] {
+        assert!(said.contains("“手机” of 小明 wrote two acts that know nothing of each other ("), "{said}");
+        assert!(said.contains(orderly) && said.contains("clave members remove \"小明\""), "{said}");
+    }
+    let evidence = &zoe.json(&["members"])["evidence"][0];
+    assert_eq!((&evidence["of"], &evidence["is_in"]), (&"operations".into(), &true.into()), "{evidence}");
 }

@@ -20,6 +20,7 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod documents;
+mod evidence;
 mod expiry;
 mod grants;
 mod held;
@@ -39,6 +40,7 @@ mod trees;
 use held::{Awaits, Held};
 
 pub use documents::{DocumentInfo, SetAsideChange};
+pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::{Action, AuditRecord, History, Policy, Role};
-use clave_engine::{Access, CircleId, KeyAudit};
+use clave_engine::{Access, CircleId, Evidence, KeyAudit};
 
 use crate::{Circle, Error};
 
@@ -122,6 +122,17 @@ impl Circle {
     pub async fn key_audit(&self) -> Result<KeyAudit, Error> {
         let id = self.id;
         self.node.read(move |engine| engine.key_audit(id)).await
+    }
+
+    /// Devices that did what no device in order does, each with the two acts, signed by it, that prove it: its key is in two
+    /// hands, it runs from an old copy of its data, or it lies. Evidence, no verdict: ask its person, and if they cannot
+    /// explain it, [`revoke`](Self::revoke_device) the device or [`remove`](Self::remove) the person.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn evidence(&self) -> Result<Vec<Evidence>, Error> {
+        let id = self.id;
+        self.node.read(move |engine| engine.evidence(id)).await
     }
 
     /// What was set aside, each with its reason as a sentence.

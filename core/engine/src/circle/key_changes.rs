@@ -26,7 +26,7 @@ impl Circle {
 
     /// The commits, as their entries have them, and whether each was made or processed here. An entry that somebody sealed
     /// anew says the same twice.
-    fn key_claims(&self, desk: &Desk) -> Result<Vec<(Claim, bool)>, EngineError> {
+    pub(super) fn key_claims(&self, desk: &Desk) -> Result<Vec<(Claim, bool)>, EngineError> {
         let mut claims = Vec::new();
         for (suffix, checked) in desk.store.all(Keyspace::KeyChanges, self.id.as_bytes())? {
             let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;

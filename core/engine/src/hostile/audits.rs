@@ -2,12 +2,16 @@
 
 use super::rig::{ALICE, BOB, CAROL, Rig};
 use crate::entry::Body;
-use crate::membership::Action;
+use crate::membership::{Action, Operation};
 use crate::proto::entry as proto;
-use crate::{CircleId, KeyAudit, KeyStanding, Keyspace, Refusal, verify_key_chain};
+use crate::{CircleId, Evidence, KeyAudit, KeyStanding, Keyspace, Refusal, RivalActs, verify_key_chain};
 
 fn audit(rig: &Rig, who: usize, circle: CircleId) -> KeyAudit {
     rig.devices[who].engine.key_audit(circle).expect("a member can be told")
+}
+
+fn evidence(rig: &mut Rig, who: usize, circle: CircleId) -> Vec<Evidence> {
+    rig.devices[who].engine.evidence(circle).expect("a member can be told")
 }
 
 /// What is said, without what each device knows by itself.
@@ -109,4 +113,58 @@ fn what_is_said_of_an_epoch_that_was_seen_here_changes_no_audit() {
         store.keys().filter(|key| key.keyspace == Keyspace::KeyChanges).count()
     };
     assert_eq!(noted(&rig), before.changes.len() + 1, "it is kept as evidence all the same");
+}
+
+#[test]
+fn two_commits_of_one_device_on_one_epoch_are_kept_and_shown() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    assert_eq!(evidence(&mut rig, ALICE, circle), []);
+    let parent = rig.devices[BOB].engine.circles[&circle].group.head().epoch;
+    let (one, other) = (
+        super::members::commit(&mut rig, BOB, circle, &Default::default()),
+        super::members::commit(&mut rig, BOB, circle, &Default::default()),
+    );
+    let to = [&one, &other].map(|commit| crate::group::epoch_id(&commit.epoch).expect("it is one"));
+    let key = rig.head_key(BOB, circle);
+    // Alice hears of one, Carol of the other; then both of both.
+    for (who, commit) in [(ALICE, one), (CAROL, other)] {
+        let entry = rig.seal_under(BOB, circle, &key, Body::Commit(commit));
+        rig.give(BOB, who, circle, vec![entry]);
+        assert_eq!(evidence(&mut rig, who, circle), []);
+    }
+    rig.settle();
+    let mut to = to;
+    to.sort_unstable();
+    let acts = RivalActs::KeyChanges { parent, to };
+    for who in [ALICE, CAROL] {
+        let found = evidence(&mut rig, who, circle);
+        let [Evidence { device, person_name, is_in, acts: shown, .. }] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((*device, person_name.as_str(), *is_in, shown), (rig.devices[BOB].id, "Bob", true, &acts));
+    }
+    assert_eq!(audit(&rig, ALICE, circle).hash, audit(&rig, CAROL, circle).hash);
+    // It outlives a restart, and his removal.
+    rig.reopen(ALICE);
+    let bob = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    rig.devices[ALICE].engine.act(circle, Action::revoke_person(bob), rig.now_ms).expect("an owner may");
+    let found = evidence(&mut rig, ALICE, circle);
+    assert!(found.len() == 1 && found[0].acts == acts && !found[0].is_in, "{found:?}");
+}
+
+#[test]
+fn two_operations_of_one_device_at_the_same_time_are_kept_and_shown() {
+    let (mut rig, circle) = Rig::pair();
+    let log = &rig.devices[BOB].engine.circles[&circle].log;
+    let heads = log.heads();
+    let bob = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    let named = |name: &str| Action::SetProfile { person: bob, name: name.into() };
+    let operations = [named("Robert"), named("Bobby")]
+        .map(|action| Operation::sign(&rig.devices[BOB].key, heads.clone(), rig.now_ms, action));
+    for operation in &operations {
+        let entry = rig.seal(BOB, circle, Body::Operation(operation.encode()));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+    }
+    rig.reopen(ALICE);
+    let found = evidence(&mut rig, ALICE, circle);
+    let [Evidence { acts: RivalActs::Operations(shown), .. }] = &found[..] else { panic!("{found:?}") };
+    assert!(operations.iter().all(|operation| shown.contains(&operation.id())));
 }
