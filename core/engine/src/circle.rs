@@ -20,11 +20,13 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod documents;
+mod evidence;
 mod expiry;
 mod grants;
 mod held;
 mod history;
 mod judge;
+mod key_changes;
 mod open;
 mod outer;
 mod plea;
@@ -38,6 +40,7 @@ mod trees;
 use held::{Awaits, Held};
 
 pub use documents::{DocumentInfo, SetAsideChange};
+pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};

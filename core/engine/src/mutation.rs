@@ -114,7 +114,7 @@ rules! {
     EvictedJudges "evicted-judges" "E18",
     /// A commit waits for the operations that it cites.
     CommitWaits "commit-waits" "E16",
-    /// A commit renews whom its entry names, and no other.
+    /// A commit adds, removes and renews whom its entry says, and no other.
     RenewsTold "renews-told" "E28",
     /// A Welcome by whoever is out has no effect.
     WelcomeByMember "welcome-by-member" "E20",

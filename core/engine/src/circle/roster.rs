@@ -54,14 +54,21 @@ impl Circle {
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
         let (cites, operations) = (self.log.heads(), self.cites());
+        let told = |devices: &[DeviceId], those: &dyn Fn(&DeviceId) -> bool| -> Vec<Vec<u8>> {
+            devices.iter().filter(|id| those(id)).map(|id| id.as_bytes().to_vec()).collect()
+        };
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
             operations: operations.clone(),
-            renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
+            renews: told(&added, &|id| change.remove.contains(id)),
+            adds: told(&added, &|id| !change.remove.contains(id)),
+            removes: told(&change.remove, &|id| !added.contains(id)),
+            time_ms: desk.now_ms,
         };
-        self.publish_under(parent, Body::Commit(body), desk)?;
+        let entry = self.publish_under(parent, Body::Commit(body), desk)?;
+        self.note_key_change(entry, true, desk);
         if let Some(message) = &output.welcome {
             for device in added.into_iter().filter(|device| Some(*device) != newcomer) {
                 if self.is_introduced(&device) {

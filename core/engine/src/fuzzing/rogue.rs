@@ -27,6 +27,10 @@ pub enum Said {
         operations: Vec<OperationId>,
         /// Whom it says to give a new leaf.
         renews: Vec<DeviceId>,
+        /// Whom it says to add, and to remove.
+        adds: Vec<DeviceId>,
+        /// Likewise.
+        removes: Vec<DeviceId>,
     },
     /// Keys, each with the epoch that it is said to belong to.
     Keys(Vec<(EpochId, [u8; 32])>),
@@ -79,6 +83,10 @@ pub struct Committed {
     pub message: Vec<u8>,
     /// For those whom it adds.
     pub welcome: Option<Vec<u8>>,
+    /// Whom it adds.
+    pub adds: Vec<DeviceId>,
+    /// Whom it removes.
+    pub removes: Vec<DeviceId>,
 }
 
 /// A sealed entry.
@@ -171,12 +179,15 @@ fn body(said: Said) -> entry::entry::Body {
     use entry::entry::Body;
     match said {
         Said::Operation(bytes) => Body::Operation(bytes),
-        Said::Commit { parent, epoch, message, operations, renews } => Body::Commit(entry::Commit {
+        Said::Commit { parent, epoch, message, operations, renews, adds, removes } => Body::Commit(entry::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: epoch.as_bytes().to_vec(),
             message,
             operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
             renews: renews.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            adds: adds.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            removes: removes.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            time_ms: 0,
         }),
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys
@@ -223,7 +234,10 @@ pub fn commit(
     let output = made.min_by_key(|output| output.checkpoint.epoch)?;
     let key = desk.agreement.export(&output.checkpoint, Export::ContentKey, circle.id.as_bytes()).ok()?;
     let key = ContentKey::from_bytes(key);
-    Some(Committed { checkpoint: output.checkpoint, key, message: output.message, welcome: output.welcome })
+    let device_of = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).ok().map(|info| info.device);
+    let (adds, removes) = (change.add.iter().filter_map(device_of).collect(), change.remove.clone());
+    let (checkpoint, message, welcome) = (output.checkpoint, output.message, output.welcome);
+    Some(Committed { checkpoint, key, message, welcome, adds, removes })
 }
 
 /// A sync frame with entries.

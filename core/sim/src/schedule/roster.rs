@@ -42,14 +42,7 @@ impl Run {
         let Some(log) = inside::log(self.world.engine(by), circle) else { return };
         let former: Vec<DeviceId> = log.membership().former_devices.keys().copied().collect();
         let Some(device) = self.world.random.pick(&former) else { return };
-        let Some(log) = inside::log(self.world.engine(by), circle) else { return };
-        let entry = log.operations().find_map(|operation| match operation.action() {
-            Action::AddPerson { newcomer: entry, .. } | Action::Grant { guest: entry, .. } => {
-                entry.devices.iter().any(|one| one.device() == device).then(|| entry.clone())
-            }
-            _ => None,
-        });
-        let Some(newcomer) = entry else { return };
+        let Some(newcomer) = self.world.admission_of(by, circle, device) else { return };
         let guest = self.world.random.permille(200);
         let expires_ms = self.world.wall_clock_ms() + self.world.random.between(1_000..300_000);
         let action = if guest {

@@ -306,7 +306,8 @@ impl Act<'_> {
 
     fn said(&mut self, parent: EpochId, committed: &Committed) -> Said {
         let (epoch, message, operations) = (committed.checkpoint.epoch, committed.message.clone(), self.heads());
-        Said::Commit { parent, epoch, message, operations, renews: Vec::new() }
+        let (adds, removes) = (committed.adds.clone(), committed.removes.clone());
+        Said::Commit { parent, epoch, message, operations, renews: Vec::new(), adds, removes }
     }
 
     /// Notes that a commit is one that nobody who is in `parent` may follow.

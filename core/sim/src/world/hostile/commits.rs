@@ -87,8 +87,8 @@ impl Act<'_> {
         let Some(committed) = self.commit(&RosterChange::default(), 1) else { return };
         let epoch = EpochId::from_bytes(self.entropy.bytes());
         let said = match self.said(parent, &committed) {
-            Said::Commit { message, operations, renews, .. } => {
-                Said::Commit { parent, epoch, message, operations, renews }
+            Said::Commit { message, operations, renews, adds, removes, .. } => {
+                Said::Commit { parent, epoch, message, operations, renews, adds, removes }
             }
             said => said,
         };
@@ -109,12 +109,14 @@ impl Act<'_> {
         let change = if tells { RosterChange::default() } else { renewed };
         let Some(committed) = self.commit(&change, 1) else { return };
         let said = match self.said(parent, &committed) {
-            Said::Commit { parent, epoch, message, operations, .. } => Said::Commit {
+            Said::Commit { parent, epoch, message, operations, adds, removes, .. } => Said::Commit {
                 parent,
                 epoch,
                 message,
                 operations,
                 renews: tells.then_some(victim).into_iter().collect(),
+                adds,
+                removes,
             },
             said => said,
         };

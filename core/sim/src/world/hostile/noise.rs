@@ -44,6 +44,8 @@ impl Act<'_> {
             message: vec![0; 100_000],
             operations: cited,
             renews: Vec::new(),
+            adds: Vec::new(),
+            removes: Vec::new(),
         };
         let mut entries = Vec::new();
         for said in [Said::Operation(long.encode()), Said::Operation(many.encode()), commit] {
