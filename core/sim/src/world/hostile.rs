@@ -424,11 +424,11 @@ impl Act<'_> {
     fn stranger(&mut self, sound: bool) -> (PersonEntry, DeviceKey) {
         let (person, device) = (PersonKey::generate(&mut self.entropy), DeviceKey::generate(&mut self.entropy));
         let package = if sound {
-            self.world.agreement.build().key_package(&device, true, &mut self.entropy).public
+            self.world.agreement.build().key_package(&device, self.world.suite, true, &mut self.entropy).public
         } else {
             self.entropy.bytes::<64>().to_vec()
         };
-        let key_packages = KeyPackages { single_use: vec![package.clone()], last_resort: Some(package) };
+        let key_packages = KeyPackages { single_use: vec![package.clone()], last_resort: Some(package), x_wing: None };
         let entry = DeviceEntry::new(&person, &device, "ghost", key_packages);
         (
             PersonEntry {
@@ -475,7 +475,7 @@ impl Act<'_> {
         let key_packages = match self.random().between(0..3) {
             0 => anothers,
             1 => KeyPackages::default(),
-            _ => KeyPackages { single_use: vec![vec![7; 100]], last_resort: Some(vec![9; 100]) },
+            _ => KeyPackages { single_use: vec![vec![7; 100]], last_resort: Some(vec![9; 100]), x_wing: None },
         };
         let heads = self.heads();
         self.operation(heads, Action::PublishKeyPackages { key_packages });
@@ -499,7 +499,8 @@ impl Act<'_> {
         let (noise, packages) = (known.noise, known.key_packages.clone());
         let Some(package) = packages.last_resort.or_else(|| packages.single_use.first().cloned()) else { return };
         let agreement = self.world.agreement.build();
-        let mut checkpoint = agreement.create(self.rogue.device(), circle.as_bytes(), &mut self.entropy);
+        let mut checkpoint =
+            agreement.create(self.rogue.device(), circle.as_bytes(), self.world.suite, &mut self.entropy);
         let depth = self.world.engine(who).status(circle).map_or(0, |status| status.depth);
         for _ in 0..depth + 5 {
             let change = RosterChange::default();
