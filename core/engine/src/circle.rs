@@ -372,6 +372,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
+            suite: self.suite(),
             key: self.head_key().key_id(),
             depth: head.depth,
             rejoining: self.group.is_apart(),

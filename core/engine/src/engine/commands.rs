@@ -14,6 +14,8 @@ use crate::membership::{Action, Membership, Operation, Scope};
 pub struct CircleStatus {
     /// The epoch under which entries are sealed now.
     pub epoch: EpochId,
+    /// By what that epoch's keys were agreed on, as all of the circle's are.
+    pub suite: Suite,
     /// Names the key that they are sealed with.
     pub key: KeyId,
     /// How many commits led to it.
