@@ -50,7 +50,12 @@ impl Act<'_> {
         let (circle, epoch, device) = (self.circle, self.rogue.head, self.world.device(victim).id);
         let noise = self.noise_of(device)?;
         let depth = self.world.engine(outcast).status(circle).map_or(0, |status| status.depth);
-        let key_package = self.world.agreement.build().key_package(self.rogue.device(), true, &mut self.entropy).public;
+        let key_package = self
+            .world
+            .agreement
+            .build()
+            .key_package(self.rogue.device(), self.world.suite, true, &mut self.entropy)
+            .public;
         tags.truncate(clave_engine::PLEA_KEYS_MAX);
         self.seal_somehow(Said::Plea { device, noise, epoch, depth, tags, key_package })
     }
