@@ -202,6 +202,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::WriteFailed => "store.write_failed",
         EngineError::Rejoining => "recovery.rejoining",
         EngineError::NotAlone => "recovery.not_alone",
+        EngineError::NoKeyPackage(_) => "circle.no_key_package",
         EngineError::OtherPhrase => "recovery.other_phrase",
         _ => "internal",
     }

@@ -104,7 +104,8 @@ impl Circle {
     /// Founds a circle. The founder's operation is its genesis.
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
-        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
+        let Action::Genesis { suite, .. } = genesis.action() else { return Err(EngineError::Malformed) };
+        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), *suite, &mut desk.entropy);
         let mut circle = Self::empty(id, checkpoint, vec![genesis.id()], desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
@@ -177,6 +178,7 @@ impl Circle {
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
+        self.publish_x_wing(desk)?;
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
@@ -384,6 +386,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
+            suite: self.suite(),
             key: self.head_key().key_id(),
             depth: head.depth,
             rejoining: self.group.is_apart(),

@@ -80,7 +80,7 @@ impl Run {
         if plan.disorder {
             network = Network { duplicate_permille: 30, overtake_permille: 30, ..network };
         }
-        let mut world = World::with(plan.seed, plan.agreement, network);
+        let mut world = World::with(plan.seed, plan.agreement, network).of_suite(plan.suite);
         if plan.trace {
             world.keep_trace();
         }

@@ -177,7 +177,7 @@ impl Circle {
             }
             desk.remove(Key::new(Keyspace::KeyPackages, [], &record.reference));
         }
-        let pair = desk.agreement.key_package(&desk.device, false, &mut desk.entropy);
+        let pair = desk.agreement.key_package(&desk.device, self.suite(), false, &mut desk.entropy);
         desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
         let record =
             local::PleaPackage { public: pair.public.clone(), reference: pair.reference.to_vec(), used: false };
@@ -282,8 +282,7 @@ impl Circle {
             self.pleas.ahead = Some(author);
             return Ok(());
         }
-        let info = desk.agreement.inspect_key_package(&plea.key_package);
-        if !off(Rule::PleaLeaf) && head.contains(&author) && info.is_ok_and(|info| info.device == author) {
+        if !off(Rule::PleaLeaf) && head.contains(&author) && self.is_of_use(&plea.key_package, author, desk) {
             let mut change = self.difference(None, desk);
             change.add.push(plea.key_package.clone());
             change.remove.push(author);

@@ -1,6 +1,6 @@
 //! Commits: making the leaves of the group follow the membership log, and its keys lead everywhere.
 
-use clave_crypto::{HashContext, hash};
+use clave_crypto::{HashContext, Suite, hash};
 
 use super::judge::Verdict;
 use super::*;
@@ -181,6 +181,9 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
+        if joined.suite != self.suite() {
+            return Err(Refusal::Unexpected);
+        }
         if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
             return Err(Refusal::Oversized);
         }
@@ -209,6 +212,17 @@ impl Circle {
         Ok(Verdict::Done)
     }
 
+    /// By what the circle agrees on its keys.
+    pub(crate) fn suite(&self) -> Suite {
+        self.log.membership().suite
+    }
+
+    /// Whether a key package adds that device to this circle's group.
+    pub(super) fn is_of_use(&self, package: &[u8], device: DeviceId, desk: &Desk) -> bool {
+        let info = desk.agreement.inspect_key_package(package);
+        info.is_ok_and(|info| info.device == device && info.suite == self.suite())
+    }
+
     /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; those of all
     /// others travel as entries.
     pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
@@ -218,8 +232,7 @@ impl Circle {
             let packages = &device.key_packages;
             let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
             // One bad key package must not keep everybody else from following the log.
-            let own =
-                |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
+            let own = |package: &&Vec<u8>| self.is_of_use(package, *id, desk);
             fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
         };
         let add = absent(&listed, leaves)

@@ -1,6 +1,6 @@
 //! The side of an invitation that hands it out and answers who takes it up.
 
-use clave_crypto::{ContentKey, Domain, Handshake, Signature};
+use clave_crypto::{ContentKey, Domain, Handshake, Signature, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -54,7 +54,7 @@ impl Engine {
             return Err(EngineError::MayNotInvite);
         }
         space.refuse_apart()?;
-        let space_name = space.log.membership().name.clone();
+        let (space_name, suite) = (space.log.membership().name.clone(), space.suite());
         // A newcomer's terminal shows it before there is a circle that says who named it so.
         let space_name = check_name(&space_name).unwrap_or_default().to_owned();
         let link = InviteLink {
@@ -64,6 +64,7 @@ impl Engine {
             expires_ms: now_ms.saturating_add(valid_ms),
             addresses: self.addresses.get(&me).cloned().unwrap_or_default(),
             space_name,
+            suite,
             secret: Zeroizing::new(self.desk.entropy.bytes()),
         };
         let record = local::Invitation {
@@ -237,9 +238,9 @@ impl Engine {
         let circle_id = CircleId::try_from(record.circle.as_slice()).map_err(|_| JoinError::Unknown)?;
         // Or else: the same device once more, whose answer was lost on the way.
         if record.used_by.is_empty() {
-            let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
-            let newcomer = PersonEntry { invitation: Some(id), ..newcomer };
             let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
+            let newcomer = check_request(peer, request, handshake_hash, circle.suite(), &self.desk);
+            let newcomer = PersonEntry { invitation: Some(id), ..newcomer.ok_or(JoinError::Protocol)? };
             let is_known = circle.log.membership().devices.contains_key(&peer);
             let action = Action::AddPerson { newcomer, role: Role::Member };
             circle.act(action, &mut self.desk).map_err(|error| match error {
@@ -338,26 +339,31 @@ fn check_request(
     peer: DeviceId,
     request: &proto::Request,
     handshake_hash: &[u8; 32],
+    suite: Suite,
     desk: &Desk,
 ) -> Option<PersonEntry> {
     let signature = Signature::try_from(request.signature.as_slice()).ok()?;
     peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
-    check_entry(peer, &request.newcomer, desk)
+    check_entry(peer, &request.newcomer, suite, desk)
 }
 
-/// Reads how a person introduces the one device that is connected.
-pub(super) fn check_entry(peer: DeviceId, entry: &[u8], desk: &Desk) -> Option<PersonEntry> {
+/// Reads how a person introduces the one device that is connected to a circle of that suite.
+pub(super) fn check_entry(peer: DeviceId, entry: &[u8], suite: Suite, desk: &Desk) -> Option<PersonEntry> {
     let newcomer = PersonEntry::decode(entry)?;
     let [device] = newcomer.devices.as_slice() else { return None };
     let packages: Vec<_> = device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).collect();
     let names = [&newcomer.name, &device.name];
-    let own = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == peer);
+    let own = |package: &Vec<u8>| {
+        let info = desk.agreement.inspect_key_package(package);
+        info.is_ok_and(|info| info.device == peer && info.suite == suite)
+    };
     let in_order = device.device() == peer
         && device.certificate.person == newcomer.person
         && device.verify().is_ok()
         && names.iter().all(|name| check_name(name).is_ok_and(|checked| checked == name.as_str()))
         // Without one they would be in the log, and no commit could follow it.
         && !packages.is_empty()
+        && device.key_packages.x_wing.is_none()
         && packages.into_iter().all(own);
     in_order.then_some(newcomer)
 }

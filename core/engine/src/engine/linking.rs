@@ -200,6 +200,7 @@ impl Engine {
             signature: signature.as_bytes().to_vec(),
             person_seed,
             person_name: self.identity.person_name().to_owned(),
+            suites: circles.iter().map(|circle| circle.suite().number()).collect(),
             circles: circles.into_iter().map(|circle| circle.id.as_bytes().to_vec()).collect(),
             recovery: self.identity.recovery().map(write_certificate).unwrap_or_default(),
         };
@@ -210,7 +211,11 @@ impl Engine {
     fn answer_want(&mut self, peer: DeviceId, talk: &mut Talk, want: &proto::LinkWant) -> Door {
         let serving = Door::Link(LinkStage::Serving);
         let Ok(id) = CircleId::try_from(want.circle.as_slice()) else { return refuse(talk, LinkingError::Protocol) };
-        let entry = check_entry(peer, &want.device, &self.desk);
+        let Some(circle) = self.circles.get(&id) else {
+            say(talk, LinkAnswer::Skipped(id.as_bytes().to_vec()));
+            return serving;
+        };
+        let entry = check_entry(peer, &want.device, circle.suite(), &self.desk);
         let Some(entry) = entry.filter(|entry| Some(entry.person) == self.identity.person()) else {
             return refuse(talk, LinkingError::Protocol);
         };

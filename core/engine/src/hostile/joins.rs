@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use clave_crypto::{
     Checkpoint, ContentKey, DeviceKey, Domain, Entropy, Export, GroupKeyAgreement, Handshake, PersonKey, RosterChange,
-    SealedSecret, Session,
+    SealedSecret, Session, Suite,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -99,8 +99,12 @@ fn ask(rig: &mut Rig, link: &InviteLink, request: impl FnOnce(&mut Rig, &[u8; 32
 }
 
 pub(super) fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
-    let single_use = vec![SealedSecret.key_package(device, false, entropy).public];
-    KeyPackages { single_use, last_resort: Some(SealedSecret.key_package(device, true, entropy).public) }
+    let single_use = vec![SealedSecret.key_package(device, Suite::default(), false, entropy).public];
+    KeyPackages {
+        single_use,
+        last_resort: Some(SealedSecret.key_package(device, Suite::default(), true, entropy).public),
+        x_wing: None,
+    }
 }
 
 /// What Bob's device would ask, to be made worse.
@@ -434,10 +438,11 @@ impl Host {
             founder,
             parent: None,
             scope: Scope::Nested,
+            suite: Suite::default(),
         };
         let log = Log::found(device, genesis, 0).expect("anybody may");
         let circle = log.circle();
-        let group = SealedSecret.create(device, circle.as_bytes(), &mut rig.entropy);
+        let group = SealedSecret.create(device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
         let link = InviteLink {
             invitation: crate::InvitationId::from_bytes(rig.entropy.bytes()),
             circle,
@@ -445,6 +450,7 @@ impl Host {
             expires_ms: rig.now_ms + HOUR_MS,
             addresses: Vec::new(),
             space_name: "Trap".to_owned(),
+            suite: Suite::default(),
             secret: zeroize::Zeroizing::new(rig.entropy.bytes()),
         };
         Self { log, group, link }
@@ -504,7 +510,7 @@ impl Host {
         let group = if by == ALICE {
             &self.group
         } else {
-            other = SealedSecret.create(device, &self.group.group, &mut rig.entropy);
+            other = SealedSecret.create(device, &self.group.group, Suite::default(), &mut rig.entropy);
             &other
         };
         let change = RosterChange { add: vec![package], remove: Vec::new() };

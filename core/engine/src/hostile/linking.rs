@@ -462,7 +462,9 @@ fn lie(rig: &mut Rig, code: &LinkCode, granted: impl FnOnce(&Rig, &[u8; 32]) -> 
 fn honest_grant(rig: &Rig, hash: &[u8; 32], circles: Vec<Vec<u8>>) -> proto::LinkGranted {
     let signature = rig.devices[ALICE].key.sign(Domain::InvitationHandshake, hash).as_bytes().to_vec();
     let seed = rig.devices[ALICE].engine.identity().person_seed().expect("she is somebody").to_vec();
-    proto::LinkGranted { signature, person_seed: seed, person_name: "Alice".to_owned(), circles, recovery: Vec::new() }
+    let suites = vec![0; circles.len()];
+    let person_name = "Alice".to_owned();
+    proto::LinkGranted { signature, person_seed: seed, person_name, circles, suites, recovery: Vec::new() }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use clave_crypto::{DeviceKey, Domain, PersonKey};
+use clave_crypto::{DeviceKey, Domain, PersonKey, Suite};
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
     Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message, verify_chain,
@@ -136,7 +136,7 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
             Action::RecoverDevice { device: entry, recovery_signature: recovery.sign(Domain::Recovery, &message) }
         }
         _ => Action::PublishKeyPackages {
-            key_packages: KeyPackages { single_use: vec![vec![step.what]], last_resort: None },
+            key_packages: KeyPackages { single_use: vec![vec![step.what]], ..KeyPackages::default() },
         },
     }
 }
@@ -150,6 +150,7 @@ fn play(script: &Script) -> Vec<Operation> {
         founder: person_entry(0, 2, 0),
         parent: None,
         scope: Scope::Nested,
+        suite: Suite::default(),
     };
     let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use clave_crypto::{DeviceKey, PersonKey};
+use clave_crypto::{DeviceKey, PersonKey, Suite};
 use clave_engine::OperationId;
 use clave_engine::membership::{Action, Insertion, KeyPackages, Log, Operation, Role, Scope};
 
@@ -11,7 +11,9 @@ use crate::harness::{NOW_MS, entry};
 
 /// Something that nobody's standing rests on.
 fn publishes(number: u8) -> Action {
-    Action::PublishKeyPackages { key_packages: KeyPackages { single_use: vec![vec![number]], last_resort: None } }
+    Action::PublishKeyPackages {
+        key_packages: KeyPackages { single_use: vec![vec![number]], ..KeyPackages::default() },
+    }
 }
 
 const PEOPLE: usize = 400;
@@ -38,8 +40,14 @@ impl Big {
             (0..count).map(|n| (PersonKey::from_seed(seed(n, 1)), DeviceKey::from_seed(seed(n, 2)))).collect();
         let (person, device) = &people[0];
         let founder = entry("0", person, device);
-        let genesis =
-            Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None, scope: Scope::Nested };
+        let genesis = Action::Genesis {
+            name: "Big".into(),
+            nonce: [0; 16],
+            founder,
+            parent: None,
+            scope: Scope::Nested,
+            suite: Suite::default(),
+        };
         let log = Log::found(device, genesis, NOW_MS).expect("a genesis");
         let mut big = Self { people, log };
         for n in 1..count {

@@ -49,7 +49,12 @@ impl Act<'_> {
     fn plea_of(&mut self, outcast: Who, victim: Who, mut tags: Vec<KeyId>) -> Option<Sealed> {
         let (circle, epoch, device) = (self.circle, self.rogue.head, self.world.device(victim).id);
         let depth = self.world.engine(outcast).status(circle).map_or(0, |status| status.depth);
-        let key_package = self.world.agreement.build().key_package(self.rogue.device(), true, &mut self.entropy).public;
+        let key_package = self
+            .world
+            .agreement
+            .build()
+            .key_package(self.rogue.device(), self.world.suite, true, &mut self.entropy)
+            .public;
         tags.truncate(clave_engine::PLEA_KEYS_MAX);
         self.seal_direct(device, Said::Plea { epoch, depth, tags, key_package })
     }

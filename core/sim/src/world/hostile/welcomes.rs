@@ -38,7 +38,8 @@ impl Act<'_> {
     fn own_group(&mut self, by: Who, package: Vec<u8>) -> Option<(EpochId, Vec<u8>)> {
         let circle = self.circle;
         let agreement = self.world.agreement.build();
-        let mut checkpoint = agreement.create(self.rogue.device(), circle.as_bytes(), &mut self.entropy);
+        let mut checkpoint =
+            agreement.create(self.rogue.device(), circle.as_bytes(), self.world.suite, &mut self.entropy);
         let depth = [by, self.who].map(|who| self.world.engine(who).status(circle).map_or(0, |status| status.depth));
         for _ in 0..depth[0].max(depth[1]) + 5 {
             let change = RosterChange::default();
