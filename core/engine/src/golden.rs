@@ -317,8 +317,7 @@ fn operations(made: &mut Made) {
         ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
-        ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
-        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.13-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),

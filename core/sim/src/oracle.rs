@@ -417,7 +417,7 @@ impl Oracle<'_> {
                 (dated && may, Some(Cut::Person(*person)))
             }
             Action::SetProfile { person, .. } => (*person == own, None),
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => (true, None),
+            Action::PublishKeyPackages { .. } => (true, None),
             Action::Rename { .. } => (running, None),
             Action::SetPolicy { key, value, .. } => {
                 let narrows = key == "members_may_invite" && value == "false";

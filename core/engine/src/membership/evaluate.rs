@@ -321,11 +321,7 @@ impl Evaluation {
 fn bears(action: &Action) -> bool {
     !matches!(
         action,
-        Action::Rename { .. }
-            | Action::SetProfile { .. }
-            | Action::PublishKeyPackages { .. }
-            | Action::Acknowledge { .. }
-            | Action::Unknown { .. }
+        Action::Rename { .. } | Action::SetProfile { .. } | Action::PublishKeyPackages { .. } | Action::Unknown { .. }
     )
 }
 
