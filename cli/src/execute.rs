@@ -42,6 +42,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
             return account::export(node, file, phrase, *with_files).await;
         }
         Ask::DeviceLink { valid_ms } => return device::link(node, Duration::from_millis(*valid_ms), out).await,
+        Ask::DeviceRename { device, name } => return device::rename(node, device, name).await,
         Ask::DeviceRevoke { device, wait_ms } => {
             return device::revoke(node, device, Duration::from_millis(*wait_ms)).await;
         }
@@ -126,6 +127,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
 
         Ask::AccountExport { .. }
         | Ask::DeviceLink { .. }
+        | Ask::DeviceRename { .. }
         | Ask::DeviceRevoke { .. }
         | Ask::Whoami
         | Ask::Status

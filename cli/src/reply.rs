@@ -125,13 +125,13 @@ pub(crate) struct Profile {
     pub(crate) device_name: String,
 }
 
-impl From<&clave::Profile> for Profile {
-    fn from(profile: &clave::Profile) -> Self {
+impl From<clave::Profile> for Profile {
+    fn from(profile: clave::Profile) -> Self {
         Self {
             person: profile.person.to_string(),
-            person_name: profile.person_name.clone(),
+            person_name: profile.person_name,
             device: profile.device.to_string(),
-            device_name: profile.device_name.clone(),
+            device_name: profile.device_name,
         }
     }
 }

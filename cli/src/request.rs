@@ -99,6 +99,10 @@ pub(crate) enum Ask {
     DeviceLink {
         valid_ms: u64,
     },
+    DeviceRename {
+        device: String,
+        name: String,
+    },
     DeviceRevoke {
         device: String,
         wait_ms: u64,

@@ -141,6 +141,14 @@ pub(crate) enum DeviceCommand {
         #[arg(long)]
         qr: bool,
     },
+    /// Name a device of yours, this one or another, for everybody to see
+    #[command(after_help = "Example:\n  clave device rename phone \"Old phone\"")]
+    Rename {
+        /// Its name, or the beginning of its id
+        device: String,
+        /// What to call it
+        name: String,
+    },
     /// Take a device of yours, lost perhaps, out of every space, and change the keys
     #[command(after_help = "Example:\n  clave device revoke phone")]
     Revoke {

@@ -45,6 +45,9 @@ pub(super) fn device(command: DeviceCommand) -> Question {
             let show = Show { qr, ..Show::default() };
             Question { show, ..Question::new(Ask::DeviceLink { valid_ms: millis(valid) }) }
         }
+        DeviceCommand::Rename { device, name } => {
+            said(Ask::DeviceRename { device, name }, "It is called that everywhere now.")
+        }
         DeviceCommand::Revoke { device, wait } => Question::new(Ask::DeviceRevoke { device, wait_ms: millis(wait) }),
     }
 }

@@ -44,6 +44,14 @@ pub(super) async fn link(node: &Node, valid: Duration, out: &Out) -> Result<Repl
     Ok(Reply::Linked { device: device.to_string(), name: name.unwrap_or_else(|| device.short()) })
 }
 
+/// Says how a device is called, in every circle.
+pub(super) async fn rename(node: &Node, asked: &str, name: &str) -> Result<Reply, Failure> {
+    let device = pick(node.devices().await?, asked, "device", |d| d.device.to_string(), |d| &d.name)?;
+    let name = clave::check_name(name).map_err(|error| Failure::usage(error).hint("choose another name"))?;
+    node.rename_device(device.device, name).await?;
+    Ok(Reply::Done)
+}
+
 /// Takes a device out of every circle that this one is in with it, and waits until the keys have changed.
 pub(super) async fn revoke(node: &Node, asked: &str, wait: Duration) -> Result<Reply, Failure> {
     let device = pick(mine(node).await?, asked, "device", |d| d.device.to_string(), |d| &d.name)?;

@@ -103,3 +103,30 @@ fn nobody_takes_up_a_code() {
     assert!(said.lines().filter(|line| line.starts_with('█')).count() > 15, "{said}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("no device used the code in time"));
 }
+
+#[test]
+fn a_device_is_renamed_by_its_own_person_here_and_there() {
+    let (zoe, _zoe_runs, bob, _bob_runs) = two();
+    let tablet = Device::blank();
+    link(&zoe, &tablet, "tablet", false);
+    let _tablet_runs = tablet.run();
+    tablet.ok(&["wait", "--online", "1"]);
+    assert_eq!(zoe.ok(&["device", "rename", "laptop", " Zoës Rechner 💻 "]), "It is called that everywhere now.\n");
+    zoe.ok(&["device", "rename", "tablet", "平板"]);
+    zoe.ok(&["chat", "send", "done"]);
+    for device in [&bob, &tablet] {
+        device.ok(&["wait", "--messages", "1"]);
+        let said = device.ok(&["members"]);
+        assert!(said.contains("Zoës Rechner 💻") && said.contains("平板"), "{said}");
+    }
+    // The device itself has heard of it.
+    assert!(tablet.ok(&["whoami"]).starts_with("Zoë on 平板\n"));
+    assert_eq!(zoe.json(&["whoami"])["device_name"], "Zoës Rechner 💻");
+    assert!(bob.ok(&["audit"]).contains("Zoë named the device "));
+    for name in ["", "  ", "a\nb", "\u{202e}kool", &"é".repeat(129)] {
+        assert_eq!(zoe.fails(&["device", "rename", "平板", name]).exit, 2, "{name:?}");
+    }
+    assert_eq!(zoe.fails(&["device", "rename", "fridge", "x"]).exit, 3);
+    assert_eq!(zoe.fails(&["device", "rename", "手机", "x"]).exit, 3, "that is somebody else's");
+    zoe.ok(&["device", "revoke", "平板"]);
+}

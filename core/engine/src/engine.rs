@@ -222,6 +222,11 @@ pub enum Event {
         /// When, in Unix milliseconds.
         expires_ms: u64,
     },
+    /// This device is called something else from now on: its person renamed it, here or on another device of theirs.
+    Renamed {
+        /// How.
+        name: String,
+    },
     /// Something about people, devices, roles or policies changed.
     MembershipChanged {
         /// Which circle.
@@ -381,6 +386,7 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             refusals: RefusalCounts::new(),
+            renamed: None,
             erased: false,
         };
         let mut engine = Self {
@@ -500,6 +506,7 @@ impl Engine {
         self.take_introductions();
         self.follow_spaces();
         self.care_for_own_devices();
+        self.follow_own_name();
         self.watch_grants();
         self.repair_rosters();
         self.introduce();

@@ -312,6 +312,7 @@ fn operations(made: &mut Made) {
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
         ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
         ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.15-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),

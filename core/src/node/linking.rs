@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clave_engine::crypto::DeviceId;
-use clave_engine::{Engine, Event, Identity, InvitationId, LinkCode};
+use clave_engine::{Event, Identity, InvitationId, LinkCode};
 use clave_transport::Transport;
 use tokio::sync::broadcast;
 
-use super::{Node, NodeConfig, profile_of, seed_entropy, vault};
+use super::{Node, NodeConfig, seed_entropy, vault};
 use crate::Error;
 
 /// For how long a code is good that nobody said more about.
@@ -127,10 +127,8 @@ impl Node {
             node.shutdown().await;
             return Err(error);
         }
-        let profile = node.read(|engine: &mut Engine| Ok(profile_of(engine.identity()))).await?;
-        if let Some(profile) = profile {
-            let _ = node.inner.profile.set(profile);
-        }
+        // It follows the event that said so.
+        let _ = node.inner.profile.clone().wait_for(Option::is_some).await;
         Ok(node)
     }
 }

@@ -323,6 +323,7 @@ fn bears(action: &Action) -> bool {
         action,
         Action::Rename { .. }
             | Action::SetProfile { .. }
+            | Action::RenameDevice { .. }
             | Action::PublishKeyPackages { .. }
             | Action::Acknowledge { .. }
             | Action::Unknown { .. }
