@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod people;
 
 pub(crate) use people::{
-    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkCode, Party,
-    PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant,
+    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
+    Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub(crate) enum Reply {
         documents: usize,
     },
     LinkCode(LinkCode),
+    /// A device asks to be let in.
+    LinkAsked(LinkAsked),
     Linked {
         device: String,
         name: String,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement, PersonId};
+use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement, PersonId, Sas};
 
 use crate::circle::{Circle, DocumentInfo};
 use crate::desk::{Desk, View};
@@ -128,6 +128,8 @@ pub enum Event {
         device: DeviceId,
         /// What it is called, by its own account.
         device_name: String,
+        /// What it shows as well, unless somebody is between the two.
+        sas: Sas,
     },
     /// A device that was let in has everything.
     DeviceLinked {
@@ -137,7 +139,12 @@ pub enum Event {
         device: DeviceId,
     },
     /// This device asked to be linked, and waits for the person to confirm it on the other one.
-    LinkPending,
+    LinkPending {
+        /// Whose device it would become, by the other's account.
+        person_name: String,
+        /// What the other shows as well, unless somebody is between the two.
+        sas: Sas,
+    },
     /// This device belongs to a person now. Their circles follow.
     Linked {
         /// The person.

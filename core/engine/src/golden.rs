@@ -241,7 +241,7 @@ fn links(made: &mut Made) {
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
-        ("link.pending", Answer::Pending(invitation::LinkPending {})),
+        ("link.pending", Answer::Pending(invitation::LinkPending { person_name: "Zoë".to_owned() })),
         ("link.granted", Answer::Granted(granted)),
         ("link.circle", Answer::Circle(invitation::LinkCircle { circle: vec![1; 32], accepted: None })),
         ("link.skipped", Answer::Skipped(vec![1; 32])),

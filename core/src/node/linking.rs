@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clave_engine::crypto::DeviceId;
+use clave_engine::crypto::{DeviceId, Sas};
 use clave_engine::{Event, Identity, InvitationId, LinkCode};
 use clave_transport::Transport;
 use tokio::sync::broadcast;
@@ -19,8 +19,13 @@ const DIAL_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkProgress {
-    /// The other device asks the person whether they want it.
-    AwaitsConfirmation,
+    /// The other device asks the person whether they want it: show this, so that they can see that it is this device.
+    AwaitsConfirmation {
+        /// Whose device it becomes.
+        person_name: String,
+        /// What the other device shows as well, unless somebody is between the two.
+        sas: Sas,
+    },
     /// The device belongs to the person, and their spaces come in.
     Receiving {
         /// Circles that are here.
@@ -102,7 +107,9 @@ impl Node {
                 match events.recv().await {
                     Ok(Event::LinkFinished) => return Ok(()),
                     Ok(Event::LinkFailed { error }) => return Err(Error::Linking(error)),
-                    Ok(Event::LinkPending) => progress(LinkProgress::AwaitsConfirmation),
+                    Ok(Event::LinkPending { person_name, sas }) => {
+                        progress(LinkProgress::AwaitsConfirmation { person_name, sas });
+                    }
                     Ok(Event::LinkProgress { done_circles, total_circles, done_bytes, total_bytes }) => {
                         progress(LinkProgress::Receiving { done_circles, total_circles, done_bytes, total_bytes });
                     }
