@@ -133,7 +133,10 @@ pub(super) async fn revoke(node: &Node, asked: &str, wait: Duration) -> Result<R
         if rotation.rotated {
             rotated_ms.get_or_insert(waited_ms);
         }
-        let moved = |event: &Event| matches!(event, Event::EpochChanged { .. } | Event::MembershipChanged { .. });
+        let moved = |event: &Event| {
+            use Event::{EpochChanged, KeysConfirmed, MembershipChanged};
+            matches!(event, EpochChanged { .. } | KeysConfirmed { .. } | MembershipChanged { .. })
+        };
         let next = tokio::time::timeout_at(began + wait, next_event(&mut events, moved));
         if !rotation.finished && next.await.is_ok() {
             continue;

@@ -246,6 +246,13 @@ pub enum Event {
         /// The new head.
         epoch: EpochId,
     },
+    /// A device was seen to use the keys in use for the first time.
+    KeysConfirmed {
+        /// In which circle.
+        circle: CircleId,
+        /// Which device.
+        device: DeviceId,
+    },
     /// A document changed, here or elsewhere.
     DocumentChanged {
         /// In which circle.
