@@ -11,7 +11,9 @@ use crate::harness::{NOW_MS, entry};
 
 /// Something that nobody's standing rests on.
 fn publishes(number: u8) -> Action {
-    Action::PublishKeyPackages { key_packages: KeyPackages { single_use: vec![vec![number]], last_resort: None } }
+    Action::PublishKeyPackages {
+        key_packages: KeyPackages { single_use: vec![vec![number]], last_resort: None, x_wing: None },
+    }
 }
 
 const PEOPLE: usize = 400;
