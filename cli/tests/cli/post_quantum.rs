@@ -5,7 +5,9 @@ use crate::harness::{Device, third, two};
 #[test]
 fn a_post_quantum_space_says_so_and_works_like_any_other() {
     let zoe = Device::new("Zoë", "laptop");
-    assert!(zoe.ok(&["space", "new", "四月", "--post-quantum"]).starts_with("The post-quantum space “四月” is founded"));
+    assert!(
+        zoe.ok(&["space", "new", "四月", "--post-quantum"]).starts_with("The post-quantum space “四月” is founded")
+    );
     assert!(zoe.ok(&["space", "show"]).contains("1 devices, by X-Wing (post-quantum)"));
     assert_eq!(zoe.json(&["space", "list"])["spaces"][0]["post_quantum"], true);
     assert!(!zoe.ok(&["policy"]).contains("post_quantum_circles"), "all of its circles are so anyway");
@@ -13,7 +15,7 @@ fn a_post_quantum_space_says_so_and_works_like_any_other() {
 
     let _zoe_runs = zoe.run();
     let bob = Device::new("Bob", "phone");
-    let link = zoe.json(&["invite"])["link"].as_str().unwrap().to_owned();
+    let link = zoe.invite();
     let _bob_runs = bob.run();
     bob.ok(&["join", &link]);
     bob.ok(&["chat", "send", "over X-Wing"]);
