@@ -3,10 +3,10 @@
 use clave_crypto::{DeviceKey, GroupKeyAgreement, Mls, RosterChange, Suite};
 
 use super::rig::*;
-use crate::entry::Body;
+use crate::entry::{Body, Envelope};
 use crate::membership::{Action, Insertion, Log, Operation, Policy, Role, Scope};
 use crate::proto::entry as proto;
-use crate::{CircleId, Refusal};
+use crate::{CircleId, Keyspace, Refusal};
 
 /// A space of the default suite, and in it a post-quantum circle with everybody.
 fn team() -> (Rig, CircleId, CircleId) {
@@ -98,5 +98,60 @@ fn an_introduction_to_a_weaker_group_is_refused() {
         rig.give(BOB, ALICE, space, vec![entry]);
         assert_eq!(rig.refusals(ALICE).get(&Refusal::BadIntroduction), Some(&1));
         assert_eq!(rig.devices[ALICE].engine.circles.contains_key(&trap), follows);
+    }
+}
+
+/// What is sealed to one device is sealed by X25519 alone. Whoever breaks that one day must not find keys of the circle in
+/// it: neither in introductions nor in answers to pleas.
+#[test]
+fn what_is_sealed_to_a_device_holds_no_key_of_a_post_quantum_circle() {
+    let (mut rig, space, circle) = team();
+    let old = rig.tag(ALICE, circle).as_bytes().to_vec();
+    rig.renew(ALICE, circle);
+    rig.settle();
+    // Bob, who is somewhere else by his own word, pleads for a key that he could well have.
+    let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
+    let key_package = Mls.key_package(&device, Suite::XWing, false, &mut rig.entropy).public;
+    let plea = proto::Plea {
+        epoch: vec![9; 32],
+        depth: 0,
+        tags: vec![old],
+        key_package,
+        operations: Vec::new(),
+        astray: false,
+    };
+    let before = rig.devices[ALICE].engine.status(circle).expect("a member").epoch;
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Plea(plea));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.settle();
+    assert_ne!(
+        rig.devices[ALICE].engine.status(circle).expect("a member").epoch,
+        before,
+        "it is answered by a new leaf"
+    );
+
+    let mut introductions = 0;
+    for of in [space, circle] {
+        for id in rig.entry_ids(ALICE, of) {
+            let envelope = rig.stored(ALICE, Keyspace::Entries, of, id.as_bytes());
+            let envelope = Envelope::decode(envelope).expect("it was stored");
+            let Some(opened) = rig.devices.iter().find_map(|device| envelope.open_direct(of, &device.key).ok()) else {
+                continue;
+            };
+            match opened.body {
+                Body::Keys(bundle) => assert!(bundle.keys.is_empty()),
+                Body::Introduction(introduction) => {
+                    introductions += 1;
+                    assert!(introduction.keys.is_empty());
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(introductions, 3, "of Bob and Carol, and with the new leaf once more of Bob");
+    rig.post(ALICE, circle, "to all");
+    rig.settle();
+    for who in [BOB, CAROL] {
+        assert_eq!(rig.messages(who, circle).last().map(String::as_str), Some("to all"));
     }
 }
