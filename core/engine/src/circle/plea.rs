@@ -263,9 +263,19 @@ impl Circle {
         let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
         let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held));
-        let keys: Vec<_> = held.map(super::history::wire_key).collect();
+        let held: Vec<_> = held.filter(|_| !off(Rule::PleaKeys)).collect();
+        let keys = if self.suite().is_post_quantum() && self.is_shared() {
+            // What is sealed to a device is sealed by X25519. All may have these: they get them under the head, to which the
+            // device is led by commits, or by a new leaf.
+            let head = self.head_key().key_id();
+            let ids = held.iter().map(|held| (held.key.key_id(), &held.under));
+            let ids = ids.filter(|(id, under)| *id != head && !under.contains(&head)).map(|(id, _)| id).collect();
+            self.hand_over(ids, desk)?;
+            Vec::new()
+        } else {
+            held.into_iter().map(super::history::wire_key).collect()
+        };
         let log = self.log_for(plea);
-        let keys = if off(Rule::PleaKeys) { Vec::new() } else { keys };
         if !keys.is_empty() || !log.is_empty() {
             let (first, rest) = log.split_first().map_or((Vec::new(), &[][..]), |(first, rest)| (first.clone(), rest));
             let bundle = proto::KeyBundle { keys, operations: self.cites(), given: Vec::new(), log: first };

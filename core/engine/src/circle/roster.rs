@@ -115,7 +115,7 @@ impl Circle {
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
-    fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();
         ids.dedup();
         let (head, under) = (self.group.head().epoch, self.head_key().key_id());
