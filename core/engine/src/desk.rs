@@ -28,6 +28,8 @@ pub(crate) struct Desk {
     /// Circles that this device was introduced to.
     pub(crate) introduced: Vec<Introduced>,
     pub(crate) refusals: RefusalCounts,
+    /// How the log of some circle says that this device is called from now on.
+    pub(crate) renamed: Option<String>,
     /// Whether something was erased that must not be found in what the store left behind.
     pub(crate) erased: bool,
 }

@@ -83,7 +83,7 @@ fn an_epoch_comes_last_until_what_its_welcome_cites_is_here() {
     let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
     let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
     // Deeper than the real one, so that all rules but this prefer it.
-    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::X25519, &mut rig.entropy);
     for _ in 0..20 {
         let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
         checkpoint = renewed.expect("it can").checkpoint;

@@ -85,6 +85,13 @@ pub enum Action {
         /// Their name.
         name: String,
     },
+    /// A person says how one of their devices is called.
+    RenameDevice {
+        /// Which.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
     /// Brings somebody in as a guest until a date; or, without devices, moves the date of a guest who is in.
     Grant {
         /// Who.

@@ -78,6 +78,9 @@ impl Action {
                 let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
                 (13, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
             }
+            Self::RenameDevice { device, name } => {
+                (14, proto::RenameDevice { device: device.as_bytes().to_vec(), name: name.clone() }.encode_to_vec())
+            }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
     }
@@ -184,6 +187,10 @@ impl Action {
                     device: device_entry(message.device?)?,
                     recovery_signature: Signature::try_from(message.recovery_signature.as_slice()).ok()?,
                 }
+            }
+            14 => {
+                let message = proto::RenameDevice::decode(payload).ok()?;
+                Self::RenameDevice { device: device(&message.device)?, name: name(message.name)? }
             }
             _ => return None,
         })

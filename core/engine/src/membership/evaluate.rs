@@ -321,7 +321,11 @@ impl Evaluation {
 fn bears(action: &Action) -> bool {
     !matches!(
         action,
-        Action::Rename { .. } | Action::SetProfile { .. } | Action::PublishKeyPackages { .. } | Action::Unknown { .. }
+        Action::Rename { .. }
+            | Action::SetProfile { .. }
+            | Action::RenameDevice { .. }
+            | Action::PublishKeyPackages { .. }
+            | Action::Unknown { .. }
     )
 }
 

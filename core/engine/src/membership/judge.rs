@@ -222,6 +222,13 @@ impl Evaluation {
                     act.own(*person)?;
                 }
             }
+            Action::RenameDevice { device, .. } => {
+                act.require(Right::OwnEntry)?;
+                let (person, ..) = self.device(graph, *device, &view).ok_or(Reason::NotThere)?;
+                if !off(Rule::OwnName) {
+                    act.own(person)?;
+                }
+            }
             Action::PublishKeyPackages { .. } => act.require(Right::OwnEntry)?,
             Action::Rename { .. } => act.require(Right::Rename)?,
             Action::SetPolicy { .. } => {

@@ -225,6 +225,10 @@ fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, 
         }
         Action::Rename { name } => ("renamed", "renaming of", format!("the circle to “{name}”")),
         Action::SetProfile { name, .. } => ("took", "taking of", format!("the name “{name}”")),
+        Action::RenameDevice { device, name } => {
+            // Not by the name that it had: here it has the new one already.
+            ("named", "naming of", format!("the device {} “{name}”", device.short()))
+        }
         Action::Grant { guest, .. } => {
             ("let in", "admission of", format!("{} as a guest until a date", names.person(guest.person)))
         }

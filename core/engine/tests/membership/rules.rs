@@ -2,11 +2,13 @@
 
 use clave_crypto::Suite;
 use clave_engine::membership::{
-    Action, Authority, DeviceEntry, DeviceStanding, HISTORY, History, KeyPackages, Log, MEMBERS_MAY_INVITE, Operation,
-    Policy, Reason, Refusal, Right, Role, Scope,
+    Action, Authority, DeviceEntry, DeviceStanding, HISTORY, History, KeyPackages, Log, MEMBERS_MAY_INVITE,
+    NAME_BYTES_MAX, Operation, Policy, Reason, Refusal, Right, Role, Scope,
 };
 
-use crate::harness::{add, alice, entry, meet, remove, set_role};
+use clave_crypto::DeviceId;
+
+use crate::harness::{Peer, add, alice, entry, meet, remove, set_role};
 
 #[test]
 fn roles_may_do_what_the_table_says() {
@@ -387,6 +389,42 @@ fn devices_are_added_by_their_own_person_only() {
     let own_again = entry("Bob", &bob.person, &bob.device).devices.remove(0);
     let own_again = Action::AddDevice { device: own_again };
     assert_eq!(alice.log.may_do(bob.device_id(), &own_again), Err(Reason::AlreadyThere));
+}
+
+#[test]
+fn devices_are_named_by_their_own_person_only_and_the_last_name_counts() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Guest, &mut alice);
+    let tablet = circle.stranger("tablet").device;
+    let second = DeviceEntry::new(&bob.person, &tablet, "tablet", KeyPackages::default());
+    bob.does(Action::AddDevice { device: second });
+    alice.hears(&bob);
+    let named = |device: DeviceId, name: &str| Action::RenameDevice { device, name: name.into() };
+    let name = |peer: &Peer, device: DeviceId| peer.log.membership().devices[&device].name.clone();
+    // Of Bob's two each may name the other, and nobody else may: not even an owner.
+    assert_eq!(alice.log.may_do(alice.device_id(), &named(tablet.id(), "x")), Err(Reason::NotTheirOwn));
+    let stranger = circle.stranger("Eve").device_id();
+    assert_eq!(bob.log.may_do(bob.device_id(), &named(stranger, "x")), Err(Reason::NotThere));
+    bob.does(named(tablet.id(), "平板 📱"));
+    bob.does(named(bob.device_id(), "old phone"));
+    let long = Action::RenameDevice { device: tablet.id(), name: "é".repeat(NAME_BYTES_MAX / 2 + 1) };
+    assert_eq!(bob.log.may_do(bob.device_id(), &long), Err(Reason::Unreadable));
+    let by_tablet = bob.log.new_operation(&tablet, named(bob.device_id(), "new phone"), 1).expect("one of his");
+    bob.takes(by_tablet);
+    alice.hears(&bob);
+    let names = [name(&alice, tablet.id()), name(&alice, bob.device_id())];
+    assert_eq!(names, ["平板 📱", "new phone"]);
+    assert!(alice.log.audit().last().is_some_and(|record| record.sentence.ends_with("“new phone”")));
+    // What a lost device says at the same time as it is revoked has no effect.
+    let before = bob.log.heads();
+    let late = Operation::sign(&tablet, before, 1, named(bob.device_id(), "Mallory's"));
+    let revoked = alice.does(Action::revoke_device(tablet.id()));
+    alice.takes(late.clone());
+    assert_eq!(alice.reason(late.id()), Some(Reason::RemovedMeanwhile { by: revoked }));
+    assert_eq!(name(&alice, bob.device_id()), "new phone");
+    assert_eq!(alice.log.membership().former_devices[&tablet.id()].name, "平板 📱");
+    bob.hears(&alice);
+    assert_eq!(bob.log.may_do(bob.device_id(), &named(tablet.id(), "x")), Err(Reason::NotThere), "it is out");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::harness::{NOW_MS, entry};
 /// Something that nobody's standing rests on.
 fn publishes(number: u8) -> Action {
     Action::PublishKeyPackages {
-        key_packages: KeyPackages { single_use: vec![vec![number]], ..KeyPackages::default() },
+        key_packages: KeyPackages { single_use: vec![vec![number]], last_resort: None, x_wing: None },
     }
 }
 

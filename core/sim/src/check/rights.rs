@@ -220,6 +220,7 @@ pub(super) fn beyond_a_member(
         Action::AddDevice { device } => device.certificate.person == person,
         Action::SetProfile { person: of, .. } | Action::RevokePerson { person: of, .. } => *of == person,
         Action::RevokeDevice { device: of, .. } => *of == device,
+        Action::RenameDevice { device: of, .. } => log.person_of(*of) == Some(person),
         _ => false,
     };
     let own = log.operations().filter(|one| one.author() == device && !aside.contains(&one.id()));
