@@ -2,6 +2,13 @@
 //!
 //! With the policy *full* whoever is in may read everything, and keys are handed over under the head. With any other a
 //! newcomer gets no key of an epoch from before it came: what some lack and others must not have goes to each alone.
+//!
+//! That is about the chat. A note, a calendar or a drive is what was done to it from the beginning, so whoever is to see
+//! it as it is needs all of that. So the changes of such documents are sealed with the *lasting key* of the epoch, which
+//! derives from the content key and leads nowhere. Under every policy whoever is in may have the lasting keys of all
+//! epochs, and they are handed over under the head's, as content keys are with the policy *full*. They never expire.
+
+use clave_crypto::DeviceId;
 
 use super::*;
 use crate::group::Held;
@@ -18,10 +25,26 @@ impl Circle {
         self.log.membership().history() == History::Full
     }
 
+    /// Whether lasting keys are to be handed over by themselves: for content keys, which lead to them, are not, or expired.
+    pub(super) fn hands_over_lasting(&self) -> bool {
+        !self.is_shared() || self.lasting.len() != self.keys.len()
+    }
+
+    /// The keys that a newcomer may have.
+    pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        let lasting = self.lasting.iter().filter(|_| self.hands_over_lasting() && !off(Rule::LastingKeys));
+        self.keys.iter().filter(|_| self.is_shared()).chain(lasting)
+    }
+
+    /// The keys for another device of this device's person, who may read whatever this device can.
+    pub(crate) fn own_history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        self.keys.iter().chain(self.lasting.iter().filter(|_| self.hands_over_lasting()))
+    }
+
     /// Whether the policy lets a device have a key. It does if the device is in the key's epoch, or was in where that
     /// epoch's line leaves the head's: then it was in before, on a branch that did not know of the other.
     pub(super) fn may_have(&self, device: &DeviceId, held: &Held) -> bool {
-        if self.is_shared() || off(Rule::HistoryPolicy) {
+        if self.is_shared() || held.key.is_lasting() || off(Rule::HistoryPolicy) {
             return true;
         }
         let line: BTreeSet<EpochId> = self.group.line_of(self.group.head().epoch).collect();
@@ -66,7 +89,8 @@ impl Circle {
     /// Whether an entry under a key that is not here is from before this device came, and not for it to read.
     pub(super) fn is_from_before(&self, envelope: &Envelope, desk: &Desk) -> bool {
         let me = self.log.membership().devices.get(&desk.me());
-        let since = me.filter(|_| !self.is_shared()).and_then(|me| self.log.operation(&me.since));
+        let since =
+            me.filter(|_| !self.is_shared() && !envelope.tag.is_lasting()).and_then(|me| self.log.operation(&me.since));
         since.is_some_and(|since| {
             let came = u32::try_from(since.time_ms() / crate::entry::HOUR_MS).unwrap_or(u32::MAX);
             envelope.hour.saturating_add(BEFORE_HOURS) < came
@@ -76,5 +100,9 @@ impl Circle {
 
 /// A key as a bundle has it.
 pub(super) fn wire_key(held: &Held) -> proto::ContentKey {
-    proto::ContentKey { epoch: held.epoch.as_bytes().to_vec(), key: held.key.as_bytes().to_vec() }
+    proto::ContentKey {
+        epoch: held.epoch.as_bytes().to_vec(),
+        key: held.key.as_bytes().to_vec(),
+        lasting: held.key.is_lasting(),
+    }
 }

@@ -259,7 +259,7 @@ impl Circle {
     fn answer(&mut self, author: DeviceId, plea: &proto::Plea, desk: &mut Desk) -> Result<(), EngineError> {
         let tags = plea.tags.iter().filter_map(|tag| KeyId::try_from(tag.as_slice()).ok());
         let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
-        let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
+        let held = tags.filter_map(|tag| self.ring(&tag).held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held));
         let keys: Vec<_> = held.map(super::history::wire_key).collect();
         let log = self.log_for(plea);
