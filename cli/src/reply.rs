@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod people;
 
 pub(crate) use people::{
-    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, LinkCode, PersonAccess, Policies, Record, Removal,
-    Rotation, SetAside, SetAsideDocument, Warrant,
+    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkCode, Party,
+    PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub(crate) enum Reply {
     },
     Members {
         members: Vec<Person>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        evidence: Vec<Evidence>,
     },
     Removal(Removal),
     Rotation(Rotation),

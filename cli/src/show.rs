@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+mod audit;
 mod people;
 mod recovery;
 
@@ -56,7 +57,10 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Status(status) => self::status(status),
         Reply::Spaces { spaces } => self::spaces(spaces, how),
         Reply::Space(space) => self::space(space),
-        Reply::Members { members } => self::members(members),
+        Reply::Members { members, evidence } => {
+            let evidence = audit::evidence(evidence);
+            self::members(members).into_iter().chain(evidence).collect()
+        }
         Reply::Circles { circles } => people::circles(circles, how),
         Reply::Removal(removal) => people::removal(removal),
         Reply::Rotation(rotation) => people::rotation(rotation),
@@ -80,8 +84,8 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Verified { name, verification } => vec![people::verified(name, verification)],
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
-        Reply::Audit(audit) => people::audit(audit, how),
-        Reply::Checked(checked) => people::checked(checked),
+        Reply::Audit(audit) => audit::audit(audit, how),
+        Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
         Reply::Invitations { invitations } => self::invitations(invitations),
         Reply::Joined { space, members } => joined(space, *members, how),

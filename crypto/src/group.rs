@@ -20,6 +20,7 @@ mod sealed_secret;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
@@ -127,6 +128,16 @@ impl EpochId {
 impl fmt::Display for EpochId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl FromStr for EpochId {
+    type Err = CryptoError;
+
+    fn from_str(text: &str) -> Result<Self, CryptoError> {
+        let malformed = CryptoError::Malformed("epoch id");
+        let bytes = data_encoding::BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes());
+        Ok(Self(bytes.ok().and_then(|bytes| bytes.try_into().ok()).ok_or(malformed)?))
     }
 }
 

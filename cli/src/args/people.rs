@@ -227,7 +227,7 @@ pub(crate) enum AuditCommand {
     Check {
         /// The file; `-` reads the standard input
         file: PathBuf,
-        /// The last hash, as another member reads it out
+        /// The last hash, of the acts or of the keys, as another member reads it out
         #[arg(long, value_name = "HASH")]
         hash: Option<String>,
         /// Compare with what this device has seen

@@ -13,7 +13,7 @@ use crate::wire::Out;
 
 pub(super) async fn list(place: &Place) -> Result<Reply, Failure> {
     let members = place.circle.members().await?.into_iter().filter(|member| member.is_me);
-    Ok(Reply::Members { members: members.map(reply::Person::from).collect() })
+    Ok(Reply::Members { members: members.map(reply::Person::from).collect(), evidence: Vec::new() })
 }
 
 /// Shows a code, and waits until a device has used it and has everything.

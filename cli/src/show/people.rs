@@ -1,9 +1,9 @@
-//! Circles, access, policies, what was set aside, and the audit, in words.
+//! Circles, access, policies and what was set aside, in words.
 
 use super::{Show, people, quoted, short};
 use crate::qr;
 use crate::reply::{self, DeviceAccess, PersonAccess};
-use crate::screen::{bold, dim};
+use crate::screen::bold;
 use crate::text::{line, table};
 use crate::time::moment;
 
@@ -271,56 +271,6 @@ fn time(seconds: i64) -> String {
         s => (s, "second"),
     };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
-pub(super) fn audit(audit: &reply::Audit, how: &Show) -> Vec<String> {
-    let hash = format!("Last hash: {}", audit.hash);
-    let same = "Whoever has seen the same acts gets the same hash: compare it with another member.".to_owned();
-    if let Some(path) = &how.written {
-        let check = format!("`clave audit check {}` says whether it was altered.", path.display());
-        return vec![format!("{} acts are in {}.", audit.records.len(), path.display()), hash, same, check];
-    }
-    let mut words = Vec::new();
-    for record in &audit.records {
-        let authority = match (&record.role, &record.warrant) {
-            (Some(role), Some(warrant)) if !warrant.given_by_name.is_empty() => {
-                format!("as {role}, which {} gave", line(&warrant.given_by_name))
-            }
-            (Some(role), _) => format!("as {role}"),
-            (None, _) => "not in".to_owned(),
-        };
-        let number = format!("{:>4}", record.sequence);
-        let device = line(&record.device_name);
-        words.push(format!(
-            "{}  {}  {} {}",
-            dim(&number),
-            moment(record.time_ms),
-            line(&record.sentence),
-            dim(&format!("({authority}; {device})"))
-        ));
-        if let Some(because) = &record.set_aside {
-            words.push(format!("      without effect: {}", line(&because.why)));
-        }
-    }
-    words.extend([hash, same]);
-    words
-}
-
-pub(super) fn checked(checked: &reply::Checked) -> Vec<String> {
-    let mut words =
-        vec![format!("The file is as it was exported: {} acts, each chained to the one before.", checked.records)];
-    words.push(match (checked.compared, checked.newer_here) {
-        (false, _) => {
-            "Whoever writes all of it anew can make a list that fits in itself: compare the last hash with another \
-                       member's (--hash), or with what this device has seen (--here)."
-                .to_owned()
-        }
-        (true, None) => "Its last hash is the one you gave.".to_owned(),
-        (true, Some(0)) => "This device has seen the same, and nothing more.".to_owned(),
-        (true, Some(newer)) => format!("This device has seen the same, and {newer} more since."),
-    });
-    words.push(format!("Last hash: {}", checked.hash));
-    words
 }
 
 /// Names, one after the other.

@@ -20,11 +20,13 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod documents;
+mod evidence;
 mod expiry;
 mod grants;
 mod held;
 mod history;
 mod judge;
+mod key_changes;
 mod open;
 mod outer;
 mod plea;
@@ -38,6 +40,7 @@ mod trees;
 use held::{Awaits, Held};
 
 pub use documents::{DocumentInfo, SetAsideChange};
+pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
@@ -264,8 +267,9 @@ impl Circle {
         body: Body,
         desk: &mut Desk,
     ) -> Result<EntryId, EngineError> {
-        let device = self.log.membership().devices.get(&recipient).ok_or(EngineError::NoSuchDevice)?;
-        let to = (recipient, &device.noise);
+        let noise = self.log.membership().devices.get(&recipient).map(|device| device.noise);
+        let noise = noise.or_else(|| self.former_noise(&recipient)).ok_or(EngineError::NoSuchDevice)?;
+        let to = (recipient, &noise);
         let envelope = Envelope::seal_direct(self.id, &desk.device, to, body, desk.now_ms, &mut desk.entropy);
         let envelope = envelope.map_err(|refusal| match refusal {
             Refusal::Oversized => EngineError::TooLarge,
@@ -275,6 +279,16 @@ impl Circle {
         self.keep(&envelope, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
+    }
+
+    /// The key of a device that was in, as though it were: only while [`Rule::PleaOfMember`] is off.
+    fn former_noise(&self, device: &DeviceId) -> Option<clave_crypto::NoisePublicKey> {
+        let mut entries = self.log.operations().flat_map(|operation| operation.action().introduces().1);
+        if off(Rule::PleaOfMember) {
+            entries.find(|entry| entry.device() == *device).map(|entry| entry.noise)
+        } else {
+            None
+        }
     }
 
     /// Notes the tags of the devices that an operation introduces; of all in the log, if none is named.

@@ -78,6 +78,9 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 operations: vec![vec![3; 32], vec![4; 32]],
                 epoch: vec![5; 32],
                 renews: vec![vec![6; 32]],
+                adds: vec![vec![7; 32]],
+                removes: vec![vec![8; 32]],
+                time_ms: 9,
             }),
         ),
         (

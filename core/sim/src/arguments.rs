@@ -28,6 +28,7 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --no-returns     let nobody who was removed be brought in again
   --no-papers      let people write only messages and files, no notes and calendars
   --strays         add people of the log alone, who write any operation from any point of it
+  --guests         give guests dates that are about to pass, and write as they do
   --skip N,N,…     leave out these seeds
   --until-failure  stop at the first seed that fails
   --sweep          run each plan once for each write of each device, and crash that device there
@@ -63,6 +64,7 @@ pub struct Arguments {
     no_returns: bool,
     no_papers: bool,
     strays: bool,
+    guests: bool,
     crash_at: Option<(usize, u64)>,
     trace: bool,
 }
@@ -109,6 +111,7 @@ impl Arguments {
                 "--no-returns" => arguments.no_returns = true,
                 "--no-papers" => arguments.no_papers = true,
                 "--strays" => arguments.strays = true,
+                "--guests" => arguments.guests = true,
                 "--until-failure" => arguments.until_failure = true,
                 "--skip" => {
                     let numbers = words.next()?;
@@ -142,6 +145,7 @@ impl Arguments {
             returns: !self.no_returns,
             papers: !self.no_papers,
             strays: self.strays,
+            guests: self.guests,
             crash_at: self.crash_at,
             trace: self.trace,
             ..plan
@@ -175,6 +179,7 @@ impl fmt::Display for Plan {
             (!self.returns, " --no-returns"),
             (!self.papers, " --no-papers"),
             (self.strays, " --strays"),
+            (self.guests, " --guests"),
             (self.trace, " --trace"),
         ];
         flags.iter().filter(|(given, _)| *given).try_for_each(|(_, flag)| f.write_str(flag))
@@ -198,6 +203,7 @@ mod tests {
                 returns: false,
                 papers: false,
                 strays: true,
+                guests: true,
                 trace: true,
                 crash_at: Some((3, 17)),
                 ..plan.with_mix(Mix::Calm)

@@ -64,6 +64,8 @@ pub struct Plan {
     pub papers: bool,
     /// Whether people of the log alone act at every turn, from any point of it.
     pub strays: bool,
+    /// Whether guests are given dates that are about to pass, and somebody writes as they do.
+    pub guests: bool,
     /// Whether frames come twice and out of order.
     pub disorder: bool,
     /// Crashes the device of that number when so many of its writes are durable, before it hears of the last.
@@ -102,6 +104,7 @@ impl Plan {
             returns: true,
             papers: true,
             strays: false,
+            guests: false,
             disorder,
             crash_at: None,
             trace: false,

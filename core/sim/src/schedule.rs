@@ -54,6 +54,9 @@ pub fn run(plan: Plan) -> Outcome {
         if plan.strays {
             run.somebody_strays();
         }
+        if plan.guests {
+            run.somebody_has_a_guest();
+        }
         run.something_breaks();
         if step * 4 == plan.steps * 3 && run.world.random.permille(250) {
             run.cut_for_good();

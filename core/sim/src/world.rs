@@ -369,19 +369,17 @@ impl World {
         result
     }
 
-    /// As [`input`](Self::input); what it says it wrote is remembered once it is durable.
+    /// As [`input`](Self::input); what it says it wrote, if anything, is remembered once it is durable.
     pub(crate) fn command<T, E>(
         &mut self,
         who: Who,
-        command: impl FnOnce(&mut Engine, u64) -> Result<(T, Written), E>,
+        command: impl FnOnce(&mut Engine, u64) -> Result<(T, Option<Written>), E>,
     ) -> Result<T, E> {
         let device = &mut self.devices[who.0];
         let now = device.clock(self.now_ms);
         let engine = device.engine.as_mut().expect("only devices that are up get commands");
         let result = command(engine, now).map(|(result, written)| {
-            if let Some(io) = engine.last_write() {
-                device.unacknowledged.push_back((io, written));
-            }
+            device.unacknowledged.extend(engine.last_write().zip(written));
             result
         });
         self.take_outputs(who);

@@ -210,7 +210,7 @@ impl Circle {
             gone.push(id);
         }
         for id in &gone {
-            for keyspace in [Keyspace::Entries, Keyspace::Held, Keyspace::Commits] {
+            for keyspace in [Keyspace::Entries, Keyspace::Held, Keyspace::Commits, Keyspace::KeyChanges] {
                 desk.remove_if_there(Key::new(keyspace, self.id.as_bytes(), id.as_bytes()))?;
             }
             self.held.remove(id);

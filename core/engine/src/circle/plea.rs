@@ -209,12 +209,8 @@ impl Circle {
         if epoch_id(&plea.epoch).is_none() || plea.tags.iter().any(|tag| KeyId::try_from(tag.as_slice()).is_err()) {
             return Err(Refusal::Malformed);
         }
-        match self.log.membership().device_standing(author) {
-            DeviceStanding::Current => {}
-            DeviceStanding::Unknown => return Ok(Verdict::Wait(Awaits::Author(author))),
-            // They may not know it yet. They get nothing.
-            DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } if off(Rule::PleaOfMember) => {}
-            DeviceStanding::Removed { .. } | DeviceStanding::SetAside { .. } => return Ok(Verdict::Done),
+        if self.log.membership().device_standing(author) == DeviceStanding::Unknown {
+            return Ok(Verdict::Wait(Awaits::Author(author)));
         }
         if !self.is_member(&desk.me()) || !self.pleas.may_answer(author, desk.now_ms) {
             return Ok(Verdict::Done);
@@ -223,7 +219,8 @@ impl Circle {
         Ok(Verdict::Done)
     }
 
-    /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first.
+    /// Answers the pleas that came. What came with them may have removed their authors, so that is judged first; who is
+    /// out gets nothing, and may not know it yet.
     pub(super) fn answer_pleas(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         for (author, plea) in std::mem::take(&mut self.pleas.asking) {
             if (self.is_member(&author) || off(Rule::PleaOfMember))

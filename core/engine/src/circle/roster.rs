@@ -54,14 +54,21 @@ impl Circle {
             .collect::<Result<Vec<_>, EngineError>>()?;
         let output = desk.agreement.commit(&desk.device, self.group.head(), &change, &mut desk.entropy)?;
         let (cites, operations) = (self.log.heads(), self.cites());
+        let told = |devices: &[DeviceId], those: &dyn Fn(&DeviceId) -> bool| -> Vec<Vec<u8>> {
+            devices.iter().filter(|id| those(id)).map(|id| id.as_bytes().to_vec()).collect()
+        };
         let body = proto::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: output.checkpoint.epoch.as_bytes().to_vec(),
             message: output.message,
             operations: operations.clone(),
-            renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
+            renews: told(&added, &|id| change.remove.contains(id)),
+            adds: told(&added, &|id| !change.remove.contains(id)),
+            removes: told(&change.remove, &|id| !added.contains(id)),
+            time_ms: desk.now_ms,
         };
-        self.publish_under(parent, Body::Commit(body), desk)?;
+        let entry = self.publish_under(parent, Body::Commit(body), desk)?;
+        self.note_key_change(entry, true, desk);
         if let Some(message) = &output.welcome {
             for device in added.into_iter().filter(|device| Some(*device) != newcomer) {
                 if self.is_introduced(&device) {
@@ -77,18 +84,17 @@ impl Circle {
                 }
             }
         }
-        let shared = self.is_shared();
-        let keys = if shared && !off(Rule::KeysOfBranches) { self.out_of_reach() } else { Vec::new() };
-        let lasting = if off(Rule::KeysOfBranches) { Vec::new() } else { self.lasting_out_of_reach() };
         let checkpoint = output.checkpoint;
         self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites }, desk)?;
-        // With any other policy those who were in have that key, and those who were not must not.
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared && !off(Rule::KeyOfParent));
-        self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
+        // With any other policy those who were in have that key, and those who were not must not. Keys of other branches
+        // that the commit leaves behind are handed over by whoever mends.
+        let shared = self.is_shared() && !off(Rule::KeyOfParent);
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
+        self.hand_over(before.into_iter().collect(), desk)?;
         let hands_over = self.hands_over_lasting() && !off(Rule::KeyOfParent);
         let before = self.lasting.of_epoch(&parent).map(ContentKey::key_id);
         let before = before.filter(|id| hands_over && self.used_lasting.contains(id));
-        self.hand_over_lasting(before.into_iter().chain(lasting).collect(), desk)?;
+        self.hand_over_lasting(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
     }
 

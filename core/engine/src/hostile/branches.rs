@@ -28,7 +28,7 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId) -> proto::Commit {
         epoch: output.checkpoint.epoch.as_bytes().to_vec(),
         message: output.message,
         operations,
-        renews: Vec::new(),
+        ..Default::default()
     }
 }
 

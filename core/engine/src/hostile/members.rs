@@ -18,17 +18,21 @@ fn heads(rig: &Rig, who: usize, circle: CircleId) -> Vec<Vec<u8>> {
 }
 
 /// A commit by `who` on their head, as they say it is: the entry, and the commit to lie about.
-fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) -> proto::Commit {
+pub(super) fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) -> proto::Commit {
     let operations = heads(rig, who, circle);
     let device = DeviceKey::from_seed(rig.devices[who].key.seed().clone());
     let parent = rig.devices[who].engine.circles[&circle].group.head();
     let output = Mls.commit(&device, parent, change, &mut rig.entropy).expect("a commit can be made");
+    let device_of = |package: &Vec<u8>| Mls.inspect_key_package(package).expect("it is one").device.as_bytes().to_vec();
+    let added = change.add.iter().map(device_of).collect();
     proto::Commit {
         parent: parent.epoch.as_bytes().to_vec(),
         epoch: output.checkpoint.epoch.as_bytes().to_vec(),
         message: output.message,
         operations,
-        renews: Vec::new(),
+        adds: added,
+        removes: change.remove.iter().map(|id| id.as_bytes().to_vec()).collect(),
+        ..Default::default()
     }
 }
 
