@@ -160,3 +160,37 @@ fn when_the_chat_has_expired_the_rest_is_there_for_whoever_is_in_comes_or_was_aw
     }
     Ok(())
 }
+
+#[test]
+fn a_device_that_was_linked_later_reads_what_its_person_may_and_a_newcomer_does_not() -> Result<(), Livelock> {
+    for (seed, policy) in [(20, "since_joining"), (21, "ratcheted:86400"), (22, "since_joining")] {
+        let (mut world, [alice, bob, carol], team) = circle(seed, policy)?;
+        world.post(alice, team, "together");
+        world.settle()?;
+        let dave = world.named("Dave");
+        world.partition(&[(alice, 1), (carol, 1), (dave, 1), (bob, 2)]);
+        // On either side somebody comes: for Bob's person nobody new.
+        world.invite(alice, team, dave);
+        world.pass(20_000);
+        world.post(alice, team, "there");
+        let phone = world.link(bob, "phone");
+        world.pass(20_000);
+        world.post(bob, team, "here");
+        world.settle()?;
+        assert!(!world.messages(phone, team).contains(&"there".to_owned()));
+        world.heal();
+        world.pass(120_000);
+        world.settle()?;
+        for who in [alice, bob, carol, phone] {
+            let mut read = world.messages(who, team);
+            read.sort();
+            assert_eq!(read, ["here", "there", "together"], "{}", world.device(who).name);
+        }
+        assert_eq!(world.messages(dave, team), ["there"]);
+        let stranger = |fault: &String| fault.contains("Dave: ");
+        let mut faults = faults(&mut world, team);
+        faults.retain(|fault| !stranger(fault));
+        assert_eq!(faults, NO_FAULTS);
+    }
+    Ok(())
+}

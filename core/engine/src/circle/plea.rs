@@ -257,7 +257,7 @@ impl Circle {
         let tags = plea.tags.iter().filter_map(|tag| KeyId::try_from(tag.as_slice()).ok());
         let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
         let held = tags.filter_map(|tag| self.ring(&tag).held(&tag)).filter(|held| self.may_hand_over(held));
-        let held = held.filter(|held| self.may_have(&author, held));
+        let held = held.filter(|held| self.may_have(&author, held, desk.me()));
         let keys: Vec<_> = held.map(super::history::wire_key).collect();
         let log = self.log_for(plea);
         let keys = if off(Rule::PleaKeys) { Vec::new() } else { keys };
