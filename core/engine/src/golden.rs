@@ -86,7 +86,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         (
             "entry.keys",
             Body::Keys(entry::KeyBundle {
-                keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
+                keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32], lasting: true }],
                 operations: vec![vec![3; 32]],
                 given: vec![vec![4; 16]],
                 log: vec![vec![5; 3]],
@@ -199,7 +199,7 @@ fn joins(made: &mut Made) {
         signature: vec![1; 64],
         operations: vec![vec![2; 3], vec![3; 3]],
         welcome: vec![4; 3],
-        keys: vec![invitation::EpochKey { epoch: vec![5; 32], key: vec![6; 32] }],
+        keys: vec![invitation::EpochKey { epoch: vec![5; 32], key: vec![6; 32], lasting: true }],
     };
     let answer = |body| invitation::Answer { body: Some(body) };
     made.message("join.answer.accepted", &answer(invitation::answer::Body::Accepted(accepted)));
@@ -391,6 +391,7 @@ fn records(made: &mut Made) {
         under,
         operations,
         filed_ms: 1_790_000_000_000,
+        lasting: true,
     };
     made.message("local.content-key", &key);
     made.message(

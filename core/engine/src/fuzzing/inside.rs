@@ -84,7 +84,7 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
 
 fn named(key: &entry::ContentKey) -> Option<(EpochId, KeyId)> {
     let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-    Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into()).key_id()))
+    Some((epoch_id(&key.epoch)?, ContentKey::of_class(bytes.into(), key.lasting).key_id()))
 }
 
 /// The devices of the epoch that a key belongs to, if the member is in it.

@@ -195,7 +195,11 @@ fn body(said: Said) -> entry::entry::Body {
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys
                 .into_iter()
-                .map(|(epoch, key)| entry::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.to_vec() })
+                .map(|(epoch, key)| entry::ContentKey {
+                    epoch: epoch.as_bytes().to_vec(),
+                    key: key.to_vec(),
+                    lasting: false,
+                })
                 .collect(),
             operations: Vec::new(),
             given: Vec::new(),
@@ -259,7 +263,7 @@ pub fn have_frame(circle: CircleId, ids: &[EntryId]) -> Vec<u8> {
 }
 
 fn copy(key: &ContentKey) -> ContentKey {
-    ContentKey::from_bytes(key.as_bytes().clone())
+    ContentKey::of_class(key.as_bytes().clone(), key.is_lasting())
 }
 
 /// The leaves of the head.

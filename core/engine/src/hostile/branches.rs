@@ -239,7 +239,7 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
     let before = sent(&rig);
     for (number, key) in keys.iter().enumerate() {
         let epoch = [u8::try_from(number).expect("it is small"); 32].to_vec();
-        let keys = vec![proto::ContentKey { epoch, key: key.to_vec() }];
+        let keys = vec![proto::ContentKey { epoch, key: key.to_vec(), lasting: false }];
         let bundle = proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() };
         let entry = rig.seal(BOB, circle, Body::Keys(bundle));
         rig.give(BOB, ALICE, circle, vec![entry]);

@@ -343,10 +343,34 @@ impl Rig {
         self.devices[who].store.read(&key).expect("memory can be read").expect("it is there")
     }
 
-    /// How many content keys are stored.
+    /// How many content keys are stored, without the lasting ones.
     pub(super) fn keys(&self, who: usize, circle: CircleId) -> usize {
+        self.key_names(who, circle).iter().filter(|name| !name.is_lasting()).count()
+    }
+
+    /// The names of all keys that are stored.
+    pub(super) fn key_names(&self, who: usize, circle: CircleId) -> BTreeSet<KeyId> {
         let key = |key: &&Key| key.keyspace == Keyspace::ContentKeys && key.scope == circle.as_bytes();
-        self.store(who).keys().filter(key).count()
+        let name = |key: &Key| KeyId::try_from(key.suffix.as_slice()).expect("keys are filed by their names");
+        self.store(who).keys().filter(key).map(name).collect()
+    }
+
+    /// Writes into the circle's note.
+    pub(super) fn write_note(&mut self, who: usize, circle: CircleId, text: &str) {
+        let (note, now_ms) = (DocumentId::well_known(circle, DocumentKind::Note, 0), self.now_ms);
+        let edit = self.devices[who].engine.edit(circle, note, DocumentKind::Note, now_ms, |document, _| {
+            let mut note = document.note()?;
+            note.splice(note.len(), 0, text)
+        });
+        edit.expect("a member may write");
+        self.settle();
+    }
+
+    /// What the circle's note says.
+    pub(super) fn note(&mut self, who: usize, circle: CircleId) -> String {
+        let note = DocumentId::well_known(circle, DocumentKind::Note, 0);
+        let document = self.devices[who].engine.document(circle, note, DocumentKind::Note).expect("a member may read");
+        document.note().expect("it is a note").text().expect("it can be read")
     }
 
     /// The id of the oldest membership operation.
