@@ -6,7 +6,7 @@ use clave_crypto::{
 use prost::Message as _;
 
 use crate::circle::Circle;
-use crate::entry::Envelope;
+use crate::entry::{Body, Envelope};
 use crate::proto::{entry, frame};
 use crate::{CircleId, DocumentId, Engine, EntryId, OperationId};
 
@@ -153,7 +153,6 @@ impl Rogue {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Option<Sealed> {
-        let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
         let recipient = match &said {
             Said::Welcome { device, noise, .. } | Said::Plea { device, noise, .. } => Some((*device, *noise)),
             _ => None,
@@ -162,21 +161,23 @@ impl Rogue {
             Said::Garbage(bytes) => (None, bytes),
             said => (Some(body(said)), Vec::new()),
         };
-        let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
+        // An operation is signed itself.
+        let own = body.clone().filter(|body| matches!(body, Body::Operation(_)) && author == self.device.id());
+        let mut whole = entry::Entry { author: author.as_bytes().to_vec(), body }.encode_to_vec();
         whole.extend(garbage);
-        let sealed = match recipient {
-            Some((to, noise)) => {
+        let sealed = match (recipient, own) {
+            (None, Some(body)) => Envelope::seal(self.circle, &self.device, key, body, now_ms, entropy),
+            (Some((to, noise)), _) => {
                 Envelope::seal_direct_entry(self.circle, &self.device, (to, &noise), whole, now_ms, entropy)
             }
-            None => Envelope::seal_entry(&self.device, key, whole, now_ms, entropy),
+            (None, None) => Envelope::seal_entry(self.circle, &self.device, key, whole, now_ms, entropy),
         };
         let Envelope { id, tag, bytes, .. } = sealed.ok()?;
         Some(Sealed { id, tag, bytes })
     }
 }
 
-fn body(said: Said) -> entry::entry::Body {
-    use entry::entry::Body;
+fn body(said: Said) -> Body {
     match said {
         Said::Operation(bytes) => Body::Operation(bytes),
         Said::Commit { parent, epoch, message, operations, renews, adds, removes } => Body::Commit(entry::Commit {
