@@ -249,7 +249,7 @@ fn links(made: &mut Made) {
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
-        ("link.pending", Answer::Pending(invitation::LinkPending {})),
+        ("link.pending", Answer::Pending(invitation::LinkPending { person_name: "Zoë".to_owned() })),
         ("link.granted", Answer::Granted(granted)),
         ("link.circle", Answer::Circle(invitation::LinkCircle { circle: vec![1; 32], accepted: None })),
         ("link.skipped", Answer::Skipped(vec![1; 32])),
@@ -323,8 +323,8 @@ fn operations(made: &mut Made) {
         ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
-        ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
-        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.13-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.14-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),
@@ -417,7 +417,7 @@ fn records(made: &mut Made) {
         link: Some(local::DeviceLink { confirm: true, confirmed: vec![4; 32] }),
     };
     made.message("local.invitation", &invitation);
-    made.message("local.answer", &local::Answer { welcome: vec![1; 3] });
+    made.message("local.answer", &local::Answer { welcome: vec![1; 3], stay: vec![2; 3], key_package: vec![3; 3] });
     let request = local::Request {
         single_use: vec![vec![1; 3]],
         last_resort: vec![2; 3],

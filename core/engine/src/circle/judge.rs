@@ -316,6 +316,9 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let checkpoint = processed.checkpoint;
+        if !absent.is_empty() {
+            self.seen.removed(epoch);
+        }
         let (parent, adds) = (Some(parent), !processed.added.is_empty());
         self.enter_epoch(Entered { parent, checkpoint, after: Vec::new(), cites: heads, adds }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;

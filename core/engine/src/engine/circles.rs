@@ -284,11 +284,14 @@ impl Engine {
             };
             let person = known.log.membership().devices.get(&device).map(|device| device.person);
             let is_own = person.is_some() && person == self.identity.person();
-            let introduction = proto::Introduction {
-                operations: known.log.operations().map(Operation::encode).collect(),
-                welcome,
-                keys: if is_own { known.own_history().map(key).collect() } else { known.history().map(key).collect() },
+            let keys = match is_own {
+                // What is sealed to a device is sealed by X25519. The bundles under the Welcome's epoch lead to these keys.
+                _ if known.suite().is_post_quantum() => Vec::new(),
+                true => known.own_history().map(key).collect(),
+                false => known.history().map(key).collect(),
             };
+            let operations = known.log.operations().map(Operation::encode).collect();
+            let introduction = proto::Introduction { operations, welcome, keys };
             let Some(root) = self.circles.get_mut(&space) else { continue };
             if let Err(error) = root.publish_direct(device, Body::Introduction(introduction), &mut self.desk) {
                 tracing::error!(circle = %circle.short(), %error, "a device could not be introduced to a circle");

@@ -177,7 +177,10 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     rig.invite(BOB, circle, mallory);
     let stranger = DeviceKey::generate(&mut rig.entropy);
     let last_resort = Some(Mls.key_package(&stranger, Suite::default(), true, &mut rig.entropy).public);
-    let key_packages = KeyPackages { single_use: vec![b"garbage".to_vec()], last_resort, x_wing: None };
+    // One that is his, and of a suite that this circle is not.
+    let device = DeviceKey::from_seed(rig.devices[mallory].key.seed().clone());
+    let other_suite = Mls.key_package(&device, Suite::XWing, false, &mut rig.entropy).public;
+    let key_packages = KeyPackages { single_use: vec![b"garbage".to_vec(), other_suite], last_resort, x_wing: None };
     rig.act(mallory, circle, Action::PublishKeyPackages { key_packages });
     rig.settle();
     for _ in 0..3 {
@@ -190,6 +193,8 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
     assert!(membership.devices.contains_key(&rig.devices[mallory].id));
     assert_eq!(leaves(&rig, ALICE).len(), 3);
+    let engine = &rig.devices[ALICE].engine;
+    assert!(engine.circles[&circle].difference(&engine.desk).add.is_empty(), "none of his is of use");
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
