@@ -164,6 +164,7 @@ fn join_code(error: JoinError) -> &'static str {
         JoinError::AlreadyMember => "invitation.already_member",
         JoinError::Busy => "invitation.busy",
         JoinError::PersonThere => "invitation.person_there",
+        JoinError::Removed => "invitation.removed",
         _ => "invitation.protocol",
     }
 }

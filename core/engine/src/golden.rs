@@ -410,7 +410,7 @@ fn records(made: &mut Made) {
         link: Some(local::DeviceLink { confirm: true, confirmed: vec![4; 32] }),
     };
     made.message("local.invitation", &invitation);
-    made.message("local.answer", &local::Answer { welcome: vec![1; 3] });
+    made.message("local.answer", &local::Answer { welcome: vec![1; 3], stay: vec![2; 3], key_package: vec![3; 3] });
     let request = local::Request {
         single_use: vec![vec![1; 3]],
         last_resort: vec![2; 3],

@@ -145,7 +145,7 @@ impl Circle {
 
     /// Commits at once what the log asks for, for whoever was just written into it.
     pub(crate) fn catch_up_roster(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         if change == RosterChange::default() { Ok(()) } else { self.commit(change, None, desk).map(drop) }
     }
 

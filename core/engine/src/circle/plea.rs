@@ -104,6 +104,11 @@ impl Pleas {
 }
 
 impl Circle {
+    /// Whether one more new leaf may be made for a device that asks for it.
+    pub(crate) fn may_renew(&mut self, device: DeviceId, now_ms: u64) -> bool {
+        self.pleas.may_answer(device, now_ms)
+    }
+
     /// Asks a member for what has been missing for a while, if there is one who was not asked lately.
     pub(super) fn plead(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         let log = &self.log;
@@ -293,10 +298,7 @@ impl Circle {
             return Ok(());
         }
         if !off(Rule::PleaLeaf) && head.contains(&author) && self.is_of_use(&plea.key_package, author, desk) {
-            let mut change = self.difference(None, desk);
-            change.add.push(plea.key_package.clone());
-            change.remove.push(author);
-            self.commit(change, None, desk)?;
+            self.commit(self.difference_with(author, &plea.key_package, desk), None, desk)?;
         }
         Ok(())
     }

@@ -223,17 +223,15 @@ impl Circle {
         info.is_ok_and(|info| info.device == device && info.suite == self.suite())
     }
 
-    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; those of all
-    /// others travel as entries.
-    pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
+    /// What the head lacks or has too much of, against the log.
+    pub(crate) fn difference(&self, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
         let (listed, leaves) = (self.listed(), &self.group.head().leaves);
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
-            let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
             // One bad key package must not keep everybody else from following the log.
             let own = |package: &&Vec<u8>| self.is_of_use(package, *id, desk);
-            fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
+            packages.last_resort.iter().chain(&packages.single_use).find(own).cloned()
         };
         let add = absent(&listed, leaves)
             .filter(|_| !off(Rule::AddsMissing))
@@ -241,6 +239,19 @@ impl Circle {
             .collect();
         let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
         RosterChange { add, remove: gone.copied().collect() }
+    }
+
+    /// The same, with a leaf for a device from a key package that it has just offered: a new one, if it has one already.
+    pub(crate) fn difference_with(&self, device: DeviceId, package: &[u8], desk: &Desk) -> RosterChange {
+        let mut change = self.difference(desk);
+        let of_it =
+            |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == device);
+        change.add.retain(|package| !of_it(package));
+        change.add.push(package.to_vec());
+        if self.group.head().contains(&device) {
+            change.remove.push(device);
+        }
+        change
     }
 
     /// Whether somebody may have the head's key who is out and no leaf here: it was handed over on another branch, before
@@ -262,7 +273,7 @@ impl Circle {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
-        let remove = self.difference(None, desk).remove;
+        let remove = self.difference(desk).remove;
         if !remove.is_empty() || self.is_worn() {
             self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
         }
@@ -275,7 +286,7 @@ impl Circle {
         if self.mended || self.group.is_apart() {
             return Ok(());
         }
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
         if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {

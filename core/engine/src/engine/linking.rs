@@ -248,11 +248,12 @@ impl Engine {
             return Err(JoinError::Used);
         }
         let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
+        let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
+        let offered = device.key_packages.clone();
         if !circle.is_member(&peer) {
-            let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
             circle.act(Action::AddDevice { device }, &mut self.desk).map_err(|_| JoinError::NotAllowed)?;
         }
-        self.hand_over_circle(id, peer)
+        self.hand_over_circle(id, peer, &offered)
     }
 }
 

@@ -144,8 +144,9 @@ impl Engine {
             match error {
                 // Another answer was quicker; this one may still have brought them into the log.
                 JoinError::AlreadyMember => key_packages::handed_over(id, circle, &mut self.desk),
-                // The same link may be tried again, and be answered as the first time.
-                JoinError::Busy | JoinError::Protocol => {}
+                // The same link may be tried again, and be answered as the first time. Who was removed is brought back with
+                // the key packages that the log has.
+                JoinError::Busy | JoinError::Protocol | JoinError::Removed => {}
                 _ => key_packages::withdraw(id, circle, &mut self.desk),
             }
             self.desk.events.push(Event::JoinFailed { invitation: id, error });

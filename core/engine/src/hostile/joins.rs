@@ -657,6 +657,37 @@ fn a_second_answer_does_not_replace_a_circle_one_is_in() {
 }
 
 #[test]
+fn who_asks_again_with_other_key_packages_gets_a_new_leaf_so_often() {
+    let (mut rig, circle) = doorstep();
+    let link = invite(&mut rig, circle);
+    let (person, first) = newcomer(&mut rig);
+    let welcome = |rig: &mut Rig, newcomer: &PersonEntry| match ask(rig, &link, |rig, hash| signed(rig, newcomer, hash))
+    {
+        Answer::Accepted(accepted) => Ok(accepted.welcome),
+        Answer::Refused(number) => Err(JoinError::from_number(number)),
+    };
+    let original = welcome(&mut rig, &first).expect("it is in order");
+    let epoch = rig.tag(ALICE, circle);
+    assert_eq!(welcome(&mut rig, &first), Ok(original.clone()), "the answer was lost");
+    assert_eq!(rig.tag(ALICE, circle), epoch, "for which nobody commits anything");
+    let mut last = original;
+    for asked in 0..10 {
+        let packages = packages(&rig.devices[BOB].key, &mut rig.entropy);
+        let secret = DeviceEntry::new(&person, &rig.devices[BOB].key, "phone", packages);
+        let again = PersonEntry { devices: vec![secret], ..first.clone() };
+        match welcome(&mut rig, &again) {
+            Ok(welcome) => {
+                assert!(asked < 6 && welcome != last);
+                last = welcome;
+            }
+            Err(error) => assert!(asked >= 6 && error == JoinError::Busy, "{asked}: {error}"),
+        }
+    }
+    let leaves = crate::fuzzing::rogue::leaves(&rig.devices[ALICE].engine, circle);
+    assert_eq!(leaves.iter().filter(|leaf| **leaf == rig.devices[BOB].id).count(), 1);
+}
+
+#[test]
 fn who_was_removed_returns_by_a_link_to_what_they_had() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     rig.post(CAROL, circle, "before");
