@@ -41,7 +41,13 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
         }
-        Ask::DeviceLink { valid_ms } => return device::link(node, Duration::from_millis(*valid_ms), out).await,
+        Ask::DeviceLink { valid_ms, confirm } => {
+            return device::link(node, Duration::from_millis(*valid_ms), *confirm, out).await;
+        }
+        Ask::DeviceLinkConfirm { link, device, accept, valid_ms } => {
+            return device::confirm(node, link, device, *accept, Duration::from_millis(*valid_ms)).await;
+        }
+        Ask::DeviceRename { device, name } => return device::rename(node, device, name).await,
         Ask::DeviceRevoke { device, wait_ms } => {
             return device::revoke(node, device, Duration::from_millis(*wait_ms)).await;
         }
@@ -129,6 +135,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
 
         Ask::AccountExport { .. }
         | Ask::DeviceLink { .. }
+        | Ask::DeviceLinkConfirm { .. }
+        | Ask::DeviceRename { .. }
         | Ask::DeviceRevoke { .. }
         | Ask::Whoami
         | Ask::Status

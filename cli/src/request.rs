@@ -99,9 +99,21 @@ pub(crate) enum Ask {
         document: Option<String>,
     },
     DeviceList,
-    /// Answers when a device was linked.
+    /// Answers when a device was linked; or, with `confirm`, when one asks to be.
     DeviceLink {
         valid_ms: u64,
+        confirm: bool,
+    },
+    /// Answers when that device is linked, if it is let in.
+    DeviceLinkConfirm {
+        link: String,
+        device: String,
+        accept: bool,
+        valid_ms: u64,
+    },
+    DeviceRename {
+        device: String,
+        name: String,
     },
     DeviceRevoke {
         device: String,
@@ -338,6 +350,7 @@ impl Ask {
             | Self::Wait(_)
             | Self::VerifyCompare { .. }
             | Self::DeviceLink { .. }
+            | Self::DeviceLinkConfirm { .. }
             | Self::DeviceRevoke { .. }
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.

@@ -6,6 +6,8 @@ mod audit;
 mod people;
 mod recovery;
 
+pub(crate) use people::link_pending;
+
 use crate::failure::Failure;
 use crate::qr;
 use crate::reply::{self, Reply};
@@ -68,6 +70,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::SetAside(set_aside) => people::set_aside(set_aside),
         Reply::Kept { changes, documents } => vec![people::kept(*changes, *documents)],
         Reply::LinkCode(code) => people::link_code(code, how),
+        Reply::LinkAsked(asked) => people::link_asked(asked),
         Reply::Linked { name, .. } => {
             vec![format!("“{}” is a device of yours now, and has everything that you can read.", line(name))]
         }

@@ -135,7 +135,7 @@ pub(crate) enum DeviceCommand {
     /// List your devices in a space
     #[command(after_help = "Example:\n  clave device list", visible_alias = "ls")]
     List,
-    /// Show a code that makes one further device yours, with all that you can read; waits until it is
+    /// Show a code that makes one further device yours, with all that you can read; asks before it is let in
     #[command(after_help = "Example:\n  clave device link --qr\n\nOn the new device: clave init --link CODE")]
     Link {
         /// How long the code works
@@ -144,6 +144,17 @@ pub(crate) enum DeviceCommand {
         /// Draw the code as a QR code
         #[arg(long)]
         qr: bool,
+        /// Let in whoever has the code, without asking: for scripts
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Name a device of yours, this one or another, for everybody to see
+    #[command(after_help = "Example:\n  clave device rename phone \"Old phone\"")]
+    Rename {
+        /// Its name, or the beginning of its id
+        device: String,
+        /// What to call it
+        name: String,
     },
     /// Take a device of yours, lost perhaps, out of every space, and change the keys
     #[command(after_help = "Example:\n  clave device revoke phone")]

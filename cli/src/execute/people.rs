@@ -101,6 +101,7 @@ pub(super) async fn remove(
             matches!(
                 event,
                 Event::EpochChanged { .. }
+                    | Event::KeysConfirmed { .. }
                     | Event::MembershipChanged { .. }
                     | Event::Reconciled { .. }
                     | Event::Presence { .. }

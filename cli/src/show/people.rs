@@ -208,10 +208,35 @@ pub(super) fn link_code(code: &reply::LinkCode, how: &Show) -> Vec<String> {
 }
 
 pub(super) fn compare(compare: &reply::Compare) -> Vec<String> {
-    let mut words = vec![format!("Compare with {}, by voice or side by side:", line(&compare.name)), String::new()];
-    words.extend(compare.emoji.iter().map(|(sign, word)| format!("    {sign}  {word}")));
-    let digits = compare.digits.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ");
+    let mut words = vec![format!("Compare with {}, by voice or side by side:", line(&compare.name))];
+    words.extend(pictures(&compare.emoji, &compare.digits));
+    words
+}
+
+fn pictures(emoji: &[(String, String)], digits: &[u16]) -> Vec<String> {
+    let mut words = vec![String::new()];
+    words.extend(emoji.iter().map(|(sign, word)| format!("    {sign}  {word}")));
+    let digits = digits.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ");
     words.extend([String::new(), format!("or, where pictures do not work:  {digits}"), String::new()]);
+    words
+}
+
+pub(super) fn link_asked(asked: &reply::LinkAsked) -> Vec<String> {
+    let mut words = vec![format!(
+        "A device called “{}” wants to be yours. It must show the same as this one:",
+        line(&asked.device_name)
+    )];
+    words.extend(pictures(&asked.emoji, &asked.digits));
+    words.push("If it is yours, it gets your identity and everything that you can read.".to_owned());
+    words
+}
+
+/// On the new device: what the other one shows as well.
+pub(crate) fn link_pending(person: &str, sas: &clave::Sas) -> Vec<String> {
+    let (emoji, digits) = reply::pictures(sas);
+    let mut words = vec![format!("This will be a device of {}. Your other device must show the same:", line(person))];
+    words.extend(pictures(&emoji, &digits));
+    words.push("If it does, and only then, say yes there. Waiting for that…".to_owned());
     words
 }
 

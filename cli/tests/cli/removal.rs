@@ -22,7 +22,7 @@ fn a_removal_is_seen_by_all_three() {
         "Who reads on: Zoë (laptop), 小明 (手机).",
         "The keys are being changed…",
         "The keys have changed, after ",
-        "Seen with the new ones: Zoë (laptop)",
+        "Seen with the new ones: Zoë (laptop), 小明 (手机).",
     ] {
         assert!(said.contains(words), "{words:?} is missing:\n{said}");
     }

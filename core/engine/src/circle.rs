@@ -275,6 +275,16 @@ impl Circle {
         self.direct.extend(devices.map(|entry| (direct_tag(circle, &entry.device()), entry.device())));
     }
 
+    /// Notes how this device is called from now on, if that operation says so and stands.
+    fn learn_own_name(&self, id: &OperationId, desk: &mut Desk) {
+        if let Some(Action::RenameDevice { device, name }) = self.log.operation(id).map(Operation::action)
+            && *device == desk.me()
+            && self.log.membership().devices.get(device).is_some_and(|known| known.name == *name)
+        {
+            desk.renamed = Some(name.clone());
+        }
+    }
+
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
         self.refuse_apart()?;
@@ -420,7 +430,10 @@ impl Circle {
             Insertion::Duplicate => Ok(()),
             insertion @ (Insertion::Inserted(_) | Insertion::MissingParents(_)) => {
                 if let Insertion::Inserted(operations) = insertion {
-                    operations.iter().for_each(|id| self.learn_direct_tags(Some(id)));
+                    for id in &operations {
+                        self.learn_direct_tags(Some(id));
+                        self.learn_own_name(id, desk);
+                    }
                 }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });

@@ -243,7 +243,7 @@ fn links(made: &mut Made) {
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
-        ("link.pending", Answer::Pending(invitation::LinkPending {})),
+        ("link.pending", Answer::Pending(invitation::LinkPending { person_name: "Zoë".to_owned() })),
         ("link.granted", Answer::Granted(granted)),
         ("link.circle", Answer::Circle(invitation::LinkCircle { circle: vec![1; 32], accepted: None })),
         ("link.skipped", Answer::Skipped(vec![1; 32])),
@@ -317,8 +317,8 @@ fn operations(made: &mut Made) {
         ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
-        ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
-        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.13-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.14-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),

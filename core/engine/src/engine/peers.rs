@@ -99,6 +99,7 @@ impl Engine {
         if self.peers.remove(&peer).is_some() && self.permitted.contains(&peer) {
             self.desk.events.push(Event::Presence { device: peer, online: false });
         }
+        self.note_linked(peer);
         self.joins.forget(&peer);
         self.expire_verifications();
         self.fetches.lose_peer(&peer);

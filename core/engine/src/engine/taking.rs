@@ -3,7 +3,7 @@
 //! What has come is kept: the person's key with the first answer, and each circle, whole, when its last piece is here. So
 //! after a crash or a lost connection the device has a person and some circles, and asks for the rest.
 
-use clave_crypto::{Domain, Handshake, PersonKey, Signature, Suite};
+use clave_crypto::{Domain, Handshake, PersonKey, Sas, Signature, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -271,8 +271,10 @@ impl Engine {
         let (now_ms, mut wait_ms) = (self.desk.now_ms, ANSWER_MS_MAX);
         let next = match (asked, answer) {
             (_, LinkAnswer::Refused(number)) => return Err(LinkingError::from_number(number)),
-            (None, LinkAnswer::Pending(_)) => {
-                self.desk.events.push(Event::LinkPending);
+            (None, LinkAnswer::Pending(pending)) => {
+                let person_name = check_name(&pending.person_name).map_err(|_| LinkingError::Protocol)?.to_owned();
+                let sas = Sas::of_handshake(&talk.handshake_hash());
+                self.desk.events.push(Event::LinkPending { person_name, sas });
                 wait_ms = CONFIRM_MS_MAX;
                 None
             }

@@ -374,9 +374,15 @@ fn nothing_is_given_before_the_person_said_yes() {
         take(&mut rig, PHONE, &code);
         rig.settle();
         assert_eq!(person(&rig, PHONE), None);
-        assert!(rig.devices[PHONE].events.contains(&Event::LinkPending));
+        let shown = rig.devices[PHONE].events.iter().find_map(|event| match event {
+            Event::LinkPending { person_name, sas } => Some((person_name.clone(), sas.clone())),
+            _ => None,
+        });
+        let (person_name, sas) = shown.expect("it waits");
+        assert_eq!(person_name, "Alice");
         let (link, device) = (code.id(), rig.devices[PHONE].id);
-        let asked = Event::LinkRequested { link, device, device_name: "her phone".to_owned() };
+        // Both show the same.
+        let asked = Event::LinkRequested { link, device, device_name: "her phone".to_owned(), sas };
         assert!(rig.devices[ALICE].events.contains(&asked));
         // To say yes to one is not to say yes to another.
         let (other, now_ms) = (rig.devices[BOB].id, rig.now_ms);

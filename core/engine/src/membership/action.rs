@@ -85,6 +85,13 @@ pub enum Action {
         /// Their name.
         name: String,
     },
+    /// A person says how one of their devices is called.
+    RenameDevice {
+        /// Which.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
     /// Brings somebody in as a guest until a date; or, without devices, moves the date of a guest who is in.
     Grant {
         /// Who.
@@ -114,11 +121,6 @@ pub enum Action {
         value: String,
         /// When the policy takes a right away: what was done by it at the same time and is to stand.
         keep_heads: Vec<OperationId>,
-    },
-    /// The author's device follows this epoch and has seen all that this operation follows.
-    Acknowledge {
-        /// The epoch id.
-        epoch: [u8; 32],
     },
     /// From a newer version, or malformed: kept and passed on, without effect.
     Unknown {
