@@ -131,6 +131,58 @@ fn the_key_before_a_commit_is_handed_over_though_its_author_did_not() {
 }
 
 #[test]
+fn the_keys_before_an_admission_are_handed_over_though_its_author_did_not() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let (removal, returns) = removal_and_return(&rig, CAROL, circle);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, removal);
+    rig.post(ALICE, circle, "while she was out");
+    rig.renew(BOB, circle);
+    rig.settle();
+    let before = rig.entry_ids(ALICE, circle);
+    rig.act(ALICE, circle, returns);
+    rig.drain(ALICE);
+    let operation = rig.entry_ids(ALICE, circle).into_iter().find(|id| !before.contains(id)).expect("it was published");
+    let operation = rig.stored(ALICE, crate::Keyspace::Entries, circle, operation.as_bytes());
+    rig.give(ALICE, BOB, circle, vec![operation]);
+    // Bob's engine is not asked: he adds her, and nothing leads back from where that leads.
+    let (carol, device) = (rig.devices[CAROL].id, DeviceKey::from_seed(rig.devices[BOB].key.seed().clone()));
+    let inside = &rig.devices[BOB].engine.circles[&circle];
+    let packages = inside.log.membership().devices[&carol].key_packages.clone();
+    let change = RosterChange { add: vec![packages.last_resort.expect("there is always one")], remove: Vec::new() };
+    let output = Mls.commit(&device, inside.group.head(), &change, &mut rig.entropy).expect("a commit can be made");
+    let operations = heads(&rig, BOB, circle);
+    let silent = proto::Commit {
+        parent: head(&rig, BOB, circle).as_bytes().to_vec(),
+        epoch: output.checkpoint.epoch.as_bytes().to_vec(),
+        message: output.message,
+        operations: operations.clone(),
+        adds: vec![carol.as_bytes().to_vec()],
+        ..Default::default()
+    };
+    let entry = rig.seal(BOB, circle, Body::Commit(silent));
+    let welcome = proto::Welcome { message: output.welcome.expect("she was added"), operations };
+    let welcome = rig.seal_direct(BOB, CAROL, circle, Body::Welcome(welcome));
+    rig.give(BOB, ALICE, circle, vec![entry, welcome]);
+    rig.disconnect(ALICE, BOB);
+    rig.connect(ALICE, CAROL);
+    for _ in 0..3 {
+        rig.settle();
+    }
+    assert_eq!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+    assert_eq!(rig.devices[ALICE].engine.status(circle).expect("a member").leaves, 3);
+    assert_eq!(rig.messages(CAROL, circle), ["while she was out"]);
+    // She did not have to ask.
+    let asked = crate::entry::direct_tag(circle, &rig.devices[ALICE].id);
+    let entries = rig.entry_ids(ALICE, circle).into_iter();
+    let entries: Vec<_> =
+        entries.map(|id| rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes())).collect();
+    let tag = |entry: &Vec<u8>| crate::entry::Envelope::decode(entry.clone()).expect("it is stored").tag;
+    assert!(!entries.iter().any(|entry| tag(entry) == asked));
+}
+
+#[test]
 fn who_returns_follows_a_welcome_of_whoever_returned_meanwhile() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     let (bob_goes, bob_returns) = removal_and_return(&rig, BOB, circle);
@@ -239,7 +291,7 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
     let before = sent(&rig);
     for (number, key) in keys.iter().enumerate() {
         let epoch = [u8::try_from(number).expect("it is small"); 32].to_vec();
-        let keys = vec![proto::ContentKey { epoch, key: key.to_vec() }];
+        let keys = vec![proto::ContentKey { epoch, key: key.to_vec(), lasting: false }];
         let bundle = proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() };
         let entry = rig.seal(BOB, circle, Body::Keys(bundle));
         rig.give(BOB, ALICE, circle, vec![entry]);
