@@ -94,8 +94,7 @@ pub(crate) struct Circle {
     pleas: plea::Pleas,
     seen: retention::Seen,
     ratchet: expiry::Ratchet,
-    /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
-    mended: bool,
+    mending: roster::Mending,
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
 }
@@ -165,7 +164,7 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
-            mended: false,
+            mending: roster::Mending::Unknown,
             recovery: None,
         };
         let first = circle.group.head().epoch;
@@ -360,7 +359,7 @@ impl Circle {
             return;
         }
         if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
-            self.mended = false;
+            self.mending = roster::Mending::Unknown;
             self.ratchet.stir();
             if is_waited_for {
                 self.pleas.helped(desk.now_ms);

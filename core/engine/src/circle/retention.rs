@@ -102,7 +102,7 @@ impl Circle {
         if desk.now_ms < at_ms {
             return Ok(());
         }
-        if !self.mended {
+        if self.mending != roster::Mending::Done {
             // The epoch is about to be left.
             self.seen.acknowledge = Some((epoch, desk.now_ms + ACKNOWLEDGE_SPREAD_MS));
             return Ok(());

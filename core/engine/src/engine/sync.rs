@@ -1,5 +1,7 @@
 //! Entries between members: live ones at once, everything else by set reconciliation.
 
+use std::ops::Bound::{Excluded, Unbounded};
+
 use super::peers::Peer;
 use super::*;
 use crate::Refusal;
@@ -115,6 +117,9 @@ impl Engine {
 
     /// Queues what was made here for the members that are connected, and offers what else is news.
     pub(super) fn spread(&mut self) {
+        if self.desk.published.is_empty() && self.desk.relayed.is_empty() {
+            return;
+        }
         let published = std::mem::take(&mut self.desk.published);
         let relayed = std::mem::take(&mut self.desk.relayed);
         self.offer(self.desk.me(), &relayed);
@@ -129,7 +134,7 @@ impl Engine {
 
     /// Sends queued entries as far as each peer takes them.
     pub(super) fn pump(&mut self) {
-        for device in self.ready_peers() {
+        for device in self.ready_peers_that(|peer| !peer.queue.is_empty()) {
             while let Some((circle, envelopes)) = self.next_entries(device) {
                 let entries = proto::Entries { circle: circle.as_bytes().to_vec(), envelopes };
                 self.send(device, Channel::Sync, Body::Entries(entries));
@@ -167,18 +172,16 @@ impl Engine {
     /// When the next comparison with a connected device is due.
     pub(super) fn next_reconcile_ms(&self) -> Option<u64> {
         let me = self.desk.me();
-        let begins = |device: &DeviceId, peer: &Peer| me < *device && peer.ready && self.permitted.contains(device);
-        self.peers.iter().filter(|(device, peer)| begins(device, peer)).map(|(_, peer)| peer.next_reconcile_ms).min()
+        let begins = self.peers.range((Excluded(me), Unbounded)).filter(|(_, peer)| peer.ready);
+        begins.map(|(_, peer)| peer.next_reconcile_ms).min()
     }
 
     /// Compares anew with those whose turn it is.
     pub(super) fn reconcile_when_due(&mut self) {
-        for device in self.ready_peers() {
-            let peer = &self.peers[&device];
-            if peer.next_reconcile_ms <= self.desk.now_ms {
-                for circle in peer.begun.clone() {
-                    self.begin_reconcile(device, circle);
-                }
+        let now_ms = self.desk.now_ms;
+        for device in self.ready_peers_that(|peer| peer.next_reconcile_ms <= now_ms) {
+            for circle in self.peers[&device].begun.clone() {
+                self.begin_reconcile(device, circle);
             }
         }
     }
