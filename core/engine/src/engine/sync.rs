@@ -37,7 +37,9 @@ impl Engine {
     pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: &proto::Reconcile) -> Result<(), Refusal> {
         let circle = self.shared(peer, &step.circle)?;
         self.seen_in(circle, peer);
-        self.circles.get_mut(&circle).expect("shared() found it").compare_heads(peer, &step.operations)?;
+        let known = self.circles.get_mut(&circle).expect("shared() found it");
+        known.compare_heads(peer, &step.operations)?;
+        known.note_lacks(peer, step.lacks.clone(), self.desk.now_ms)?;
         let index = &self.circles[&circle].index;
         if step.initiator {
             let message = index.answer(&step.message)?;
@@ -61,8 +63,10 @@ impl Engine {
     }
 
     fn send_reconcile(&mut self, peer: DeviceId, circle: CircleId, initiator: bool, message: Vec<u8>) {
-        let operations = self.circles[&circle].heads_to_compare();
-        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message, operations };
+        let now_ms = self.desk.now_ms;
+        let known = self.circles.get_mut(&circle).expect("it is being reconciled");
+        let (operations, lacks) = (known.heads_to_compare(), known.what_it_lacks(now_ms));
+        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message, operations, lacks };
         self.send(peer, Channel::Sync, Body::Reconcile(step));
     }
 
