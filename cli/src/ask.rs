@@ -126,8 +126,9 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Access => Question::new(Ask::Access),
         Command::SetAside(command) => people::set_aside(command),
         Command::Policy(policy) => people::policy(policy)?,
-        Command::Space(SpaceCommand::New { name }) => {
-            Question { show: Show { founded: true, ..Show::default() }, ..Question::new(Ask::SpaceNew { name }) }
+        Command::Space(SpaceCommand::New { name, post_quantum }) => {
+            let show = Show { founded: true, ..Show::default() };
+            Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
         }
         Command::Space(SpaceCommand::List) => Question::new(Ask::SpaceList),
         Command::Space(SpaceCommand::Show) => Question::new(Ask::SpaceShow),

@@ -158,6 +158,7 @@ fn code_of(error: &Error) -> Code {
             | EngineError::MayNotInvite
             | EngineError::Rejoining
             | EngineError::NotAlone
+            | EngineError::NoKeyPackage(_)
             | EngineError::OtherPhrase => Code::Refused,
             EngineError::Name(_) => Code::Usage,
             EngineError::Document(CrdtError::NotFound(_)) => Code::NotFound,

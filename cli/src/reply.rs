@@ -143,6 +143,8 @@ pub(crate) struct Space {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) members: usize,
+    /// Whether its keys are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     /// How this device came to be out, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) removed: Option<String>,
@@ -156,6 +158,8 @@ pub(crate) struct SpaceDetail {
     pub(crate) messages: usize,
     pub(crate) epoch: String,
     pub(crate) commits: u64,
+    /// Whether they are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     pub(crate) devices: usize,
     pub(crate) entries: usize,
     pub(crate) held: usize,

@@ -51,6 +51,8 @@ pub(crate) enum Ask {
 
     SpaceNew {
         name: String,
+        #[serde(default)]
+        post_quantum: bool,
     },
     SpaceList,
     SpaceShow,
@@ -59,6 +61,8 @@ pub(crate) enum Ask {
         name: String,
         with: Vec<String>,
         isolated: bool,
+        #[serde(default)]
+        post_quantum: bool,
     },
     CircleList,
     /// This person leaves the circle (or the space) that the question is about.

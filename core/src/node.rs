@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clave_engine::crypto::{DeviceId, Mls};
+use clave_engine::crypto::{DeviceId, Mls, Suite};
 use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, SpaceId};
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -124,8 +124,16 @@ impl Node {
     /// # Errors
     /// If the name cannot be used, or the disk refuses.
     pub async fn create_space(&self, name: &str) -> Result<Space, Error> {
+        self.create_space_of(name, Suite::default()).await
+    }
+
+    /// The same, with a choice of how keys are agreed on. It holds for good, and for all circles of a post-quantum space.
+    ///
+    /// # Errors
+    /// If the name cannot be used, or the disk refuses.
+    pub async fn create_space_of(&self, name: &str, suite: Suite) -> Result<Space, Error> {
         let name = name.to_owned();
-        let id = self.command(move |engine, now| engine.create_space(&name, now)).await?;
+        let id = self.command(move |engine, now| engine.create_space_of(&name, suite, now)).await?;
         let space = Space::new(self.clone(), id);
         space.set_up().await?;
         Ok(space)

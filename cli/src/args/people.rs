@@ -21,6 +21,10 @@ pub(crate) enum CircleCommand {
         /// People from outside the space can be in it too: `clave --circle NAME invite` makes a link for them
         #[arg(long)]
         isolated: bool,
+        /// Agree on keys by X-Wing (ML-KEM-768 and X25519), for good. In a space that is not post-quantum itself, set its
+        /// policy post_quantum_circles first
+        #[arg(long)]
+        post_quantum: bool,
     },
     /// List the circles of the space that you are in
     #[command(after_help = "Example:\n  clave circle list", visible_alias = "ls")]
@@ -213,7 +217,7 @@ pub(crate) enum PolicyCommand {
     #[command(after_help = "Example:\n  clave policy set members_may_invite false\n  clave policy set history \
                             since-joining\n  clave policy set history ratcheted:1d")]
     Set {
-        /// members_may_invite or history
+        /// members_may_invite, history or post_quantum_circles
         key: String,
         /// true or false; full, since-joining or ratcheted:TIME (what is older is erased)
         value: String,

@@ -22,10 +22,10 @@ pub(super) const LEFT: &str = "You left. What is on this device stays readable; 
 
 pub(super) fn circle(command: CircleCommand, about: &mut About) -> Question {
     match command {
-        CircleCommand::Create { name, with, isolated } => {
+        CircleCommand::Create { name, with, isolated, post_quantum } => {
             about.circle = None;
             let show = Show { founded: true, ..Show::default() };
-            Question { show, ..Question::new(Ask::CircleNew { name, with, isolated }) }
+            Question { show, ..Question::new(Ask::CircleNew { name, with, isolated, post_quantum }) }
         }
         CircleCommand::List => {
             about.circle = None;

@@ -13,6 +13,8 @@ pub(crate) struct Circle {
     pub(crate) space: String,
     /// `nested` or `isolated`.
     pub(crate) scope: String,
+    /// Whether its keys are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     /// A chat of two.
     pub(crate) direct: bool,
     pub(crate) members: usize,

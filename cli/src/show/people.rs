@@ -1,6 +1,6 @@
 //! Circles, access, policies and what was set aside, in words.
 
-use super::{Show, people, quoted, short};
+use super::{Show, kind, people, quoted, short};
 use crate::qr;
 use crate::reply::{self, DeviceAccess, PersonAccess};
 use crate::screen::bold;
@@ -11,7 +11,8 @@ pub(super) fn circles(circles: &[reply::Circle], how: &Show) -> Vec<String> {
     if let (true, [circle]) = (how.founded, circles) {
         let mut words = vec![
             format!(
-                "The circle “{}” is founded ({}), and you are its owner.",
+                "The {}circle “{}” is founded ({}), and you are its owner.",
+                kind(circle.post_quantum),
                 line(&circle.name),
                 people(circle.members)
             ),
@@ -33,8 +34,12 @@ pub(super) fn circles(circles: &[reply::Circle], how: &Show) -> Vec<String> {
             (_, "isolated") => "open to people from outside",
             _ => "",
         };
-        let state = if circle.removed.is_some() { "you are out" } else { kind };
-        vec![short(&circle.id), line(&circle.name), people(circle.members), state.to_owned()]
+        let how = self::kind(circle.post_quantum).trim_end();
+        let state = match circle.removed {
+            Some(_) => "you are out".to_owned(),
+            None => [how, kind].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", "),
+        };
+        vec![short(&circle.id), line(&circle.name), people(circle.members), state]
     };
     table(&circles.iter().map(row).collect::<Vec<_>>())
 }
@@ -268,6 +273,8 @@ pub(super) fn policies(policies: &reply::Policies) -> Vec<String> {
         ("members_may_invite", "true") => "members bring people in, as members or guests".to_owned(),
         ("members_may_invite", _) => "only owners and admins bring people in".to_owned(),
         ("history", value) => history(value),
+        ("post_quantum_circles", "true") => "every device says how it can be added to a post-quantum circle".to_owned(),
+        ("post_quantum_circles", _) => "no post-quantum circles with others in this space".to_owned(),
         _ => "of a newer version".to_owned(),
     };
     let rows: Vec<_> =

@@ -104,7 +104,8 @@ impl Circle {
     /// Founds a circle. The founder's operation is its genesis.
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
-        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
+        let Action::Genesis { suite, .. } = genesis.action() else { return Err(EngineError::Malformed) };
+        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), *suite, &mut desk.entropy);
         let mut circle = Self::empty(id, checkpoint, vec![genesis.id()], desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
@@ -177,6 +178,7 @@ impl Circle {
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
+        self.publish_x_wing(desk)?;
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
@@ -240,8 +242,9 @@ impl Circle {
         body: Body,
         desk: &mut Desk,
     ) -> Result<EntryId, EngineError> {
-        let device = self.log.membership().devices.get(&recipient).ok_or(EngineError::NoSuchDevice)?;
-        let to = (recipient, &device.noise);
+        let noise = self.log.membership().devices.get(&recipient).map(|device| device.noise);
+        let noise = noise.or_else(|| self.former_noise(&recipient)).ok_or(EngineError::NoSuchDevice)?;
+        let to = (recipient, &noise);
         let envelope = Envelope::seal_direct(self.id, &desk.device, to, body, desk.now_ms, &mut desk.entropy);
         let envelope = envelope.map_err(|refusal| match refusal {
             Refusal::Oversized => EngineError::TooLarge,
@@ -251,6 +254,16 @@ impl Circle {
         self.keep(&envelope, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
+    }
+
+    /// The key of a device that was in, as though it were: only while [`Rule::PleaOfMember`] is off.
+    fn former_noise(&self, device: &DeviceId) -> Option<clave_crypto::NoisePublicKey> {
+        let mut entries = self.log.operations().flat_map(|operation| operation.action().introduces().1);
+        if off(Rule::PleaOfMember) {
+            entries.find(|entry| entry.device() == *device).map(|entry| entry.noise)
+        } else {
+            None
+        }
     }
 
     /// Notes the tags of the devices that an operation introduces; of all in the log, if none is named.
@@ -383,6 +396,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
+            suite: self.suite(),
             key: self.head_key().key_id(),
             depth: head.depth,
             rejoining: self.group.is_apart(),

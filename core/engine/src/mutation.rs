@@ -140,8 +140,6 @@ rules! {
     KeysBefore "keys-before" "key bundles",
     /// Bundle after a commit: the key of the parent.
     KeyOfParent "key-of-parent" "key bundles",
-    /// Bundle after a commit: the keys of branches that lost.
-    KeysOfBranches "keys-of-branches" "key bundles",
     /// Keys that are out of reach of the head are handed over when it is quiet.
     KeysMended "keys-mended" "key bundles",
     /// A key is handed on only once all is known that its giver knew.

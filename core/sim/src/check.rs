@@ -49,8 +49,10 @@ pub enum Check {
     NothingLost,
     /// Who was removed has no key of an epoch whose commit cites the removal.
     LaterKeys,
-    /// Nobody seals what they write for a device that is removed in their own log.
+    /// Nobody seals what they write, or keys, for a device that is out in their own log, or before they know who is in.
     SendGate,
+    /// Whoever can judge a commit that lies refuses it, and follows no Welcome of somebody who is out.
+    Lies,
     /// No device that keeps to no rule got more than its person was given.
     NoRightGained,
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
@@ -59,7 +61,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -74,6 +76,7 @@ impl Check {
         Self::NothingLost,
         Self::LaterKeys,
         Self::SendGate,
+        Self::Lies,
         Self::NoRightGained,
         Self::NoRefusal,
     ];
@@ -100,6 +103,7 @@ impl fmt::Display for Check {
             Self::NothingLost => "nothing is lost",
             Self::LaterKeys => "no later key for who was removed",
             Self::SendGate => "nothing sealed for who was removed",
+            Self::Lies => "lies are refused",
             Self::NoRightGained => "no right gained",
             Self::NoRefusal => "no refusal",
         })

@@ -54,6 +54,9 @@ pub fn run(plan: Plan) -> Outcome {
         if plan.strays {
             run.somebody_strays();
         }
+        if plan.guests {
+            run.somebody_has_a_guest();
+        }
         run.something_breaks();
         if step * 4 == plan.steps * 3 && run.world.random.permille(250) {
             run.cut_for_good();
@@ -76,7 +79,7 @@ impl Run {
         if plan.disorder {
             network = Network { duplicate_permille: 30, overtake_permille: 30, ..network };
         }
-        let mut world = World::with(plan.seed, plan.agreement, network);
+        let mut world = World::with(plan.seed, plan.agreement, network).of_suite(plan.suite);
         if plan.trace {
             world.keep_trace();
         }

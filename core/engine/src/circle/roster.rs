@@ -1,6 +1,6 @@
 //! Commits: making the leaves of the group follow the membership log, and its keys lead everywhere.
 
-use clave_crypto::{HashContext, hash};
+use clave_crypto::{HashContext, Suite, hash};
 
 use super::judge::Verdict;
 use super::*;
@@ -84,13 +84,13 @@ impl Circle {
                 }
             }
         }
-        let shared = self.is_shared();
-        let keys = if shared && !off(Rule::KeysOfBranches) { self.out_of_reach() } else { Vec::new() };
         let checkpoint = output.checkpoint;
         self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites }, desk)?;
-        // With any other policy those who were in have that key, and those who were not must not.
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared && !off(Rule::KeyOfParent));
-        self.hand_over(before.into_iter().chain(keys).collect(), desk)?;
+        // With any other policy those who were in have that key, and those who were not must not. Keys of other branches
+        // that the commit leaves behind are handed over by whoever mends.
+        let shared = self.is_shared() && !off(Rule::KeyOfParent);
+        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
+        self.hand_over(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
     }
 
@@ -181,6 +181,9 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
+        if joined.suite != self.suite() {
+            return Err(Refusal::Unexpected);
+        }
         if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
             return Err(Refusal::Oversized);
         }
@@ -209,18 +212,26 @@ impl Circle {
         Ok(Verdict::Done)
     }
 
-    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; those of all
-    /// others travel as entries.
-    pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
+    /// By what the circle agrees on its keys.
+    pub(crate) fn suite(&self) -> Suite {
+        self.log.membership().suite
+    }
+
+    /// Whether a key package adds that device to this circle's group.
+    pub(super) fn is_of_use(&self, package: &[u8], device: DeviceId, desk: &Desk) -> bool {
+        let info = desk.agreement.inspect_key_package(package);
+        info.is_ok_and(|info| info.device == device && info.suite == self.suite())
+    }
+
+    /// What the head lacks or has too much of, against the log.
+    pub(crate) fn difference(&self, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
         let (listed, leaves) = (self.listed(), &self.group.head().leaves);
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
-            let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
             // One bad key package must not keep everybody else from following the log.
-            let own =
-                |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
-            fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
+            let own = |package: &&Vec<u8>| self.is_of_use(package, *id, desk);
+            packages.last_resort.iter().chain(&packages.single_use).find(own).cloned()
         };
         let add = absent(&listed, leaves)
             .filter(|_| !off(Rule::AddsMissing))
@@ -228,6 +239,19 @@ impl Circle {
             .collect();
         let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
         RosterChange { add, remove: gone.copied().collect() }
+    }
+
+    /// The same, with a leaf for a device from a key package that it has just offered: a new one, if it has one already.
+    pub(crate) fn difference_with(&self, device: DeviceId, package: &[u8], desk: &Desk) -> RosterChange {
+        let mut change = self.difference(desk);
+        let of_it =
+            |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == device);
+        change.add.retain(|package| !of_it(package));
+        change.add.push(package.to_vec());
+        if self.group.head().contains(&device) {
+            change.remove.push(device);
+        }
+        change
     }
 
     /// Whether somebody may have the head's key who is out and no leaf here: it was handed over on another branch, before
@@ -249,7 +273,7 @@ impl Circle {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
-        let remove = self.difference(None, desk).remove;
+        let remove = self.difference(desk).remove;
         if !remove.is_empty() || self.is_worn() {
             self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
         }
@@ -262,7 +286,7 @@ impl Circle {
         if self.mended || self.group.is_apart() {
             return Ok(());
         }
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
         if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {

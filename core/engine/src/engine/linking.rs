@@ -202,6 +202,7 @@ impl Engine {
             signature: signature.as_bytes().to_vec(),
             person_seed,
             person_name: self.identity.person_name().to_owned(),
+            suites: circles.iter().map(|circle| circle.suite().number()).collect(),
             circles: circles.into_iter().map(|circle| circle.id.as_bytes().to_vec()).collect(),
             recovery: self.identity.recovery().map(write_certificate).unwrap_or_default(),
         };
@@ -225,7 +226,11 @@ impl Engine {
     fn answer_want(&mut self, peer: DeviceId, talk: &mut Talk, want: &proto::LinkWant) -> Door {
         let serving = Door::Link(LinkStage::Serving);
         let Ok(id) = CircleId::try_from(want.circle.as_slice()) else { return refuse(talk, LinkingError::Protocol) };
-        let entry = check_entry(peer, &want.device, &self.desk);
+        let Some(circle) = self.circles.get(&id) else {
+            say(talk, LinkAnswer::Skipped(id.as_bytes().to_vec()));
+            return serving;
+        };
+        let entry = check_entry(peer, &want.device, circle.suite(), &self.desk);
         let Some(entry) = entry.filter(|entry| Some(entry.person) == self.identity.person()) else {
             return refuse(talk, LinkingError::Protocol);
         };
@@ -258,11 +263,12 @@ impl Engine {
             return Err(JoinError::Used);
         }
         let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
+        let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
+        let offered = device.key_packages.clone();
         if !circle.is_member(&peer) {
-            let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
             circle.act(Action::AddDevice { device }, &mut self.desk).map_err(|_| JoinError::NotAllowed)?;
         }
-        self.hand_over_circle(id, peer)
+        self.hand_over_circle(id, peer, &offered)
     }
 }
 

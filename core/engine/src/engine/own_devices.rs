@@ -138,8 +138,10 @@ impl Engine {
             if in_circle.filter(connected).min() != Some(&me) {
                 continue;
             }
-            let entry = root.person_entry(&person);
-            let devices = entry.into_iter().flat_map(|entry| entry.devices).filter(|entry| is_out(&entry.device()));
+            let devices = root.device_entries(person, circle.suite()).filter(|entry| is_out(&entry.device()));
+            // One that has not said yet how it can be added waits until it has.
+            let same = root.suite() == circle.suite();
+            let devices = devices.filter(|entry| same || entry.key_packages.last_resort.is_some());
             lacking.extend(devices.map(|device| (circle.id, device)));
         }
         for (id, device) in lacking {

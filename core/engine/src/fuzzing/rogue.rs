@@ -25,6 +25,8 @@ pub enum Said {
         message: Vec<u8>,
         /// What it cites.
         operations: Vec<OperationId>,
+        /// Whom it says to give a new leaf.
+        renews: Vec<DeviceId>,
         /// Whom it says to add, and to remove.
         adds: Vec<DeviceId>,
         /// Likewise.
@@ -51,6 +53,21 @@ pub enum Said {
         message: Vec<u8>,
         /// What it cites.
         operations: Vec<OperationId>,
+    },
+    /// A plea, sealed to its addressee alone.
+    Plea {
+        /// To whom.
+        device: DeviceId,
+        /// To which key it is sealed.
+        noise: NoisePublicKey,
+        /// The head that its author says to have.
+        epoch: EpochId,
+        /// How deep that is said to be.
+        depth: u64,
+        /// The keys that it asks for.
+        tags: Vec<KeyId>,
+        /// For a new leaf.
+        key_package: Vec<u8>,
     },
     /// Bytes in place of an encoded body.
     Garbage(Vec<u8>),
@@ -125,8 +142,8 @@ impl Rogue {
         self.keys.iter().find(|(of, _)| of == epoch).map(|(_, key)| copy(key))
     }
 
-    /// Seals something as though `author` had said it; the signature is this device's, whoever that is. A Welcome is
-    /// sealed to its addressee, everything else under `key`.
+    /// Seals something as though `author` had said it; the signature is this device's, whoever that is. A Welcome and
+    /// a plea are sealed to their addressee, everything else under `key`.
     #[must_use]
     pub fn seal(
         &self,
@@ -138,7 +155,7 @@ impl Rogue {
     ) -> Option<Sealed> {
         let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
         let recipient = match &said {
-            Said::Welcome { device, noise, .. } => Some((*device, *noise)),
+            Said::Welcome { device, noise, .. } | Said::Plea { device, noise, .. } => Some((*device, *noise)),
             _ => None,
         };
         let (body, garbage) = match said {
@@ -162,12 +179,12 @@ fn body(said: Said) -> entry::entry::Body {
     use entry::entry::Body;
     match said {
         Said::Operation(bytes) => Body::Operation(bytes),
-        Said::Commit { parent, epoch, message, operations, adds, removes } => Body::Commit(entry::Commit {
+        Said::Commit { parent, epoch, message, operations, renews, adds, removes } => Body::Commit(entry::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: epoch.as_bytes().to_vec(),
             message,
             operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
-            renews: Vec::new(),
+            renews: renews.iter().map(|id| id.as_bytes().to_vec()).collect(),
             adds: adds.iter().map(|id| id.as_bytes().to_vec()).collect(),
             removes: removes.iter().map(|id| id.as_bytes().to_vec()).collect(),
             time_ms: 0,
@@ -188,6 +205,14 @@ fn body(said: Said) -> entry::entry::Body {
             let operations = operations.iter().map(|id| id.as_bytes().to_vec()).collect();
             Body::Welcome(entry::Welcome { message, operations })
         }
+        Said::Plea { epoch, depth, tags, key_package, .. } => Body::Plea(entry::Plea {
+            epoch: epoch.as_bytes().to_vec(),
+            depth,
+            tags: tags.iter().map(|tag| tag.as_bytes().to_vec()).collect(),
+            key_package,
+            operations: Vec::new(),
+            astray: false,
+        }),
         Said::Garbage(bytes) => Body::Operation(bytes),
     }
 }

@@ -1,6 +1,6 @@
 //! What commits, Welcomes and keys of a member who keeps to no rule do to who follows which branch, and reads what.
 
-use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange};
+use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange, Suite};
 
 use super::rig::*;
 use crate::entry::Body;
@@ -35,7 +35,8 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId) -> proto::Commit {
 /// The removal of somebody, and what brings them back.
 fn removal_and_return(rig: &Rig, of: usize, circle: CircleId) -> (Action, Action) {
     let person = rig.devices[of].engine.identity().person().expect("they are somebody");
-    let newcomer: PersonEntry = rig.devices[ALICE].engine.circles[&circle].person_entry(&person).expect("they are in");
+    let newcomer: PersonEntry =
+        rig.devices[ALICE].engine.circles[&circle].log.membership().person_entry(person).expect("they are in");
     (Action::revoke_person(person), Action::AddPerson { newcomer, role: Role::Member })
 }
 
@@ -121,7 +122,7 @@ fn a_welcome_of_whoever_is_out_leads_nobody_anywhere_whatever_it_cites() {
     rig.settle();
     // Alone with her in a group of his own that has the circle's name, and deeper than the real one.
     let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
-    let mut checkpoint = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
     for _ in 0..20 {
         let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
         checkpoint = renewed.expect("it can").checkpoint;

@@ -468,7 +468,9 @@ fn lie(rig: &mut Rig, code: &LinkCode, granted: impl FnOnce(&Rig, &[u8; 32]) -> 
 fn honest_grant(rig: &Rig, hash: &[u8; 32], circles: Vec<Vec<u8>>) -> proto::LinkGranted {
     let signature = rig.devices[ALICE].key.sign(Domain::InvitationHandshake, hash).as_bytes().to_vec();
     let seed = rig.devices[ALICE].engine.identity().person_seed().expect("she is somebody").to_vec();
-    proto::LinkGranted { signature, person_seed: seed, person_name: "Alice".to_owned(), circles, recovery: Vec::new() }
+    let suites = vec![0; circles.len()];
+    let person_name = "Alice".to_owned();
+    proto::LinkGranted { signature, person_seed: seed, person_name, circles, suites, recovery: Vec::new() }
 }
 
 #[test]
@@ -517,13 +519,14 @@ fn a_circle_in_which_the_device_is_not_the_persons_is_not_entered() {
     let hers = PersonEntry::decode(&want.device).expect("it is honest");
     let stranger = PersonKey::generate(&mut rig.entropy);
     let packages = hers.devices[0].key_packages.clone();
+    let package = packages.single_use[0].clone();
     let forged = entry(&stranger, &rig.devices[PHONE].key, packages);
     let engine = &mut rig.devices[ALICE].engine;
     let (space, desk) = engine.circle_mut(circle).expect("she is in");
     let action = Action::AddPerson { newcomer: forged, role: crate::membership::Role::Member };
     space.act(action, desk).expect("an owner may");
     let device = hers.devices[0].device();
-    let change = space.difference(Some(device), desk);
+    let change = space.difference_with(device, &package, desk);
     let welcome = space.commit(change, Some(device), desk).expect("she can").expect("one was added");
     let operations = space.log.operations().map(crate::membership::Operation::encode).collect();
     let accepted = proto::Accepted { signature: Vec::new(), operations, welcome, keys: Vec::new() };

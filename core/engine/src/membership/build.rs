@@ -146,9 +146,11 @@ impl Evaluation {
         if let Some(Action::Genesis { name, .. } | Action::Rename { name }) = latest.map(|index| graph.action(index)) {
             membership.name.clone_from(name);
         }
-        if let Some(Action::Genesis { parent, scope, .. }) = graph.nodes.first().map(|node| node.operation.action()) {
+        if let Some(Action::Genesis { parent, scope, suite, .. }) =
+            graph.nodes.first().map(|node| node.operation.action())
+        {
             membership.parent = *parent;
-            membership.scope = *scope;
+            (membership.scope, membership.suite) = (*scope, *suite);
         }
     }
 

@@ -205,7 +205,10 @@ fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, 
             ("left", "leaving", "the circle".to_owned())
         }
         Action::SetRole { person, role, .. } if Some(*person) == own => ("became", "becoming", article(*role)),
-        Action::Genesis { name, .. } => ("created", "creation of", format!("the circle “{name}”")),
+        Action::Genesis { name, suite, .. } => {
+            let kind = if suite.is_post_quantum() { "post-quantum circle" } else { "circle" };
+            ("created", "creation of", format!("the {kind} “{name}”"))
+        }
         Action::AddPerson { newcomer, role } => {
             ("added", "addition of", format!("{} as {}", names.person(newcomer.person), article(*role)))
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use clave_crypto::{DeviceKey, Domain, PersonKey};
+use clave_crypto::{DeviceKey, Domain, PersonKey, Suite};
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
     Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message, verify_chain,
@@ -153,6 +153,7 @@ fn play(script: &Script) -> Vec<Operation> {
         founder: person_entry(0, 2, 0),
         parent: None,
         scope: Scope::Nested,
+        suite: Suite::default(),
     };
     let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();

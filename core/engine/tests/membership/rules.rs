@@ -1,5 +1,6 @@
 //! What stands and what is set aside.
 
+use clave_crypto::Suite;
 use clave_engine::membership::{
     Action, Authority, DeviceEntry, DeviceStanding, HISTORY, History, KeyPackages, Log, MEMBERS_MAY_INVITE,
     NAME_BYTES_MAX, Operation, Policy, Reason, Refusal, Right, Role, Scope,
@@ -478,11 +479,11 @@ fn key_packages_come_with_the_device_and_are_replaced_as_a_whole() {
     let (mut circle, mut alice) = alice();
     let mut bob = circle.stranger("Bob");
     let mut newcomer = entry("Bob", &bob.person, &bob.device);
-    newcomer.devices[0].key_packages = KeyPackages { single_use: vec![vec![1]], last_resort: None };
+    newcomer.devices[0].key_packages = KeyPackages { single_use: vec![vec![1]], last_resort: None, x_wing: None };
     alice.does(Action::AddPerson { newcomer, role: Role::Member });
     bob.hears(&alice);
     assert_eq!(alice.log.membership().devices[&bob.device_id()].key_packages.single_use, [vec![1]]);
-    let fresh = KeyPackages { single_use: vec![vec![2], vec![3]], last_resort: Some(vec![4]) };
+    let fresh = KeyPackages { single_use: vec![vec![2], vec![3]], last_resort: Some(vec![4]), x_wing: None };
     bob.does(Action::PublishKeyPackages { key_packages: fresh.clone() });
     bob.does(Action::Acknowledge { epoch: [9; 32] });
     alice.hears(&bob);
@@ -588,7 +589,14 @@ fn a_circle_says_which_space_it_belongs_to_and_how() {
     assert_eq!((alice.log.membership().parent, alice.log.membership().scope), (None, Scope::Nested));
     let mut found = |parent, scope| {
         let founder = entry("Alice", &alice.person, &alice.device);
-        let genesis = Action::Genesis { name: "Board".into(), nonce: circle.entropy.bytes(), founder, parent, scope };
+        let genesis = Action::Genesis {
+            name: "Board".into(),
+            nonce: circle.entropy.bytes(),
+            founder,
+            parent,
+            scope,
+            suite: Suite::default(),
+        };
         Log::found(&alice.device, genesis, 0)
     };
     for scope in [Scope::Nested, Scope::Isolated] {

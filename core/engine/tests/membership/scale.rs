@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use clave_crypto::{DeviceKey, PersonKey};
+use clave_crypto::{DeviceKey, PersonKey, Suite};
 use clave_engine::OperationId;
 use clave_engine::membership::{Action, Insertion, Log, Operation, Role, Scope};
 
@@ -33,8 +33,14 @@ impl Big {
             (0..count).map(|n| (PersonKey::from_seed(seed(n, 1)), DeviceKey::from_seed(seed(n, 2)))).collect();
         let (person, device) = &people[0];
         let founder = entry("0", person, device);
-        let genesis =
-            Action::Genesis { name: "Big".into(), nonce: [0; 16], founder, parent: None, scope: Scope::Nested };
+        let genesis = Action::Genesis {
+            name: "Big".into(),
+            nonce: [0; 16],
+            founder,
+            parent: None,
+            scope: Scope::Nested,
+            suite: Suite::default(),
+        };
         let log = Log::found(device, genesis, NOW_MS).expect("a genesis");
         let mut big = Self { people, log };
         for n in 1..count {
