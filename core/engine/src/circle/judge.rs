@@ -223,7 +223,7 @@ impl Circle {
             // That its author wrote it under this key is all that it says.
             Body::Acknowledge(_) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
-            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
+            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) | Body::Marks(_) => Err(Refusal::Unexpected),
         }
     }
 
@@ -242,6 +242,18 @@ impl Circle {
                 Ok(Verdict::Done)
             }
             Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
+            Body::Marks(marks) => {
+                let membership = self.log.membership();
+                if membership.device_standing(opened.author) == DeviceStanding::Unknown {
+                    return Ok(Verdict::Wait(Awaits::Author(opened.author)));
+                }
+                let person = |device: DeviceId| membership.devices.get(&device).map(|known| known.person);
+                if person(opened.author).is_none() || person(opened.author) != person(desk.me()) {
+                    return Err(Refusal::NotAllowed);
+                }
+                desk.marks.push((self.id, marks));
+                Ok(Verdict::Done)
+            }
             // What is to take effect must be the same for all, so all must be able to read it.
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
         }
