@@ -96,6 +96,12 @@ fn bodies() -> Vec<(&'static str, Body)> {
             "entry.changes",
             Body::Changes(entry::Changes { document: vec![1; 16], kind: 2, changes: vec![vec![3], vec![4, 5]] }),
         ),
+        (
+            "entry.marks",
+            Body::Marks(entry::Marks {
+                marks: vec![entry::Marked { person: vec![1; 32], at_ms: 2, by: 1, name: "Zoë".to_owned() }],
+            }),
+        ),
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
         (
             "entry.plea",
@@ -247,6 +253,7 @@ fn links(made: &mut Made) {
         circles: vec![vec![3; 32]],
         suites: vec![1],
         recovery: vec![4; 96],
+        marks: vec![5; 3],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),

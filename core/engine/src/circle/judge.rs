@@ -251,6 +251,18 @@ impl Circle {
                 Ok(Verdict::Done)
             }
             Body::Plea(plea) => self.judge_plea(author, &plea, desk),
+            Body::Marks(marks) => {
+                let membership = self.log.membership();
+                if membership.device_standing(author) == DeviceStanding::Unknown {
+                    return Ok(Verdict::Wait(Awaits::Author(author)));
+                }
+                let person = |device: DeviceId| membership.devices.get(&device).map(|known| known.person);
+                if person(author).is_none() || person(author) != person(desk.me()) {
+                    return Err(Refusal::NotAllowed);
+                }
+                desk.marks.push((self.id, marks));
+                Ok(Verdict::Done)
+            }
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
         }
     }
