@@ -41,7 +41,7 @@ impl World {
         known
     }
 
-    /// Nobody has a key of an epoch that they were neither in nor in one before: unless the policy is *full*. An epoch
+    /// Nobody has a content key of an epoch that they were neither in nor in one before (lasting keys are for all): unless the policy is *full*. An epoch
     /// whose devices nobody remembers proves nothing.
     pub(super) fn check_history(&mut self, circle: CircleId, members: &[Who], faults: &mut Vec<String>) {
         if members.first().is_none_or(|who| self.is_shared(*who, circle)) {
@@ -51,7 +51,7 @@ impl World {
         for who in members {
             let id = self.device(*who).id;
             let keys = inside::content_keys(&*self.device(*who).disk, circle);
-            for (key, ..) in keys.into_iter().filter(|(.., derived)| !derived) {
+            for (key, ..) in keys.into_iter().filter(|(key, _, derived)| !derived && !key.is_lasting()) {
                 let Some(epoch) = known.of_keys.get(&key).copied() else { continue };
                 let line = std::iter::successors(Some(epoch), |epoch| known.parents.get(epoch).copied());
                 let was_in = |epoch| known.rosters.get(&epoch).is_none_or(|roster| roster.contains(&id));
