@@ -11,6 +11,7 @@ use clave_engine::{CircleId, DocumentId, EntryId, Key, Keyspace, Refusal, StoreR
 
 use crate::{Content, Who, World};
 
+mod circles;
 mod rights;
 mod verdicts;
 mod watch;
@@ -53,13 +54,15 @@ pub enum Check {
     SendGate,
     /// No device that keeps to no rule got more than its person was given.
     NoRightGained,
+    /// Who was never brought into a circle has no trace of it.
+    Private,
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
     NoRefusal,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -75,6 +78,7 @@ impl Check {
         Self::LaterKeys,
         Self::SendGate,
         Self::NoRightGained,
+        Self::Private,
         Self::NoRefusal,
     ];
 
@@ -101,6 +105,7 @@ impl fmt::Display for Check {
             Self::LaterKeys => "no later key for who was removed",
             Self::SendGate => "nothing sealed for who was removed",
             Self::NoRightGained => "no right gained",
+            Self::Private => "no trace outside",
             Self::NoRefusal => "no refusal",
         })
     }
@@ -125,8 +130,7 @@ impl World {
     pub fn members(&mut self, circle: CircleId) -> Vec<Who> {
         let mut members = Vec::new();
         for who in self.everyone() {
-            let id = self.device(who).id;
-            if self.is_up(who) && self.engine(who).membership(circle).is_ok_and(|log| log.devices.contains_key(&id)) {
+            if self.is_up(who) && self.roster(who, circle).contains(&self.device(who).id) {
                 members.push(who);
             }
         }
@@ -143,20 +147,8 @@ impl World {
     pub fn undisputed_member(&mut self, circle: CircleId) -> Option<Who> {
         let mut believers = self.members(circle);
         believers.retain(|who| !self.rogues.is_one(*who));
-        let mut union = Log::new(circle);
-        for who in &believers {
-            for operation in inside::log(self.engine(*who), circle).into_iter().flat_map(Log::operations) {
-                // It was verified where it comes from.
-                let _ = union.insert_verified(operation.clone());
-            }
-        }
-        let roster = &union.membership().devices;
-        believers.into_iter().find(|who| roster.contains_key(&self.device(*who).id))
-    }
-
-    fn roster(&mut self, who: Who, circle: CircleId) -> BTreeSet<DeviceId> {
-        let log = self.engine(who).membership(circle).expect("a believer is in");
-        log.devices.keys().copied().collect()
+        let roster = self.united_roster(circle, &believers);
+        believers.into_iter().find(|who| roster.contains(&self.device(*who).id))
     }
 
     /// Looks at a circle in a world that has come to rest.
@@ -196,6 +188,7 @@ impl World {
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);
         self.check_rogues(circle, first, faults);
+        self.check_privacy(circle, faults);
         self.check_refusals(faults);
         self.check_held(circle, &members, &mut findings);
         self.explain_logs(circle, &members);
@@ -249,11 +242,12 @@ impl World {
             let (theirs, ours) = (own.log.devices.len(), first.log.devices.len());
             differs(Check::OneRoster, format!("another membership: {theirs} devices, instead of {ours}"));
         }
-        if let Some(gone) = own.leaves.iter().find(|leaf| !own.log.devices.contains_key(leaf)) {
+        let roster = self.roster(who, circle);
+        if let Some(gone) = own.leaves.iter().find(|leaf| !roster.contains(leaf)) {
             let gone = self.who(gone).map_or_else(|| gone.short(), |who| self.device(who).name.clone());
             differs(Check::Leaves, format!("{gone} is a leaf, but not in the roster"));
         }
-        for id in own.log.devices.keys().filter(|id| !own.leaves.contains(id)) {
+        for id in roster.iter().filter(|id| !own.leaves.contains(id)) {
             // Who is lost, or never was a device, is brought in if that can be: nobody waits for it.
             if let Some(missing) = self.who(id).filter(|who| self.is_expected(*who)) {
                 differs(Check::Leaves, format!("{} is in the roster, but no leaf", self.device(missing).name));

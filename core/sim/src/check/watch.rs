@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clave_engine::fuzzing::inside::{self, What};
-use clave_engine::membership::DeviceStanding;
+use clave_engine::membership::{DeviceStanding, Scope};
 use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace, OperationId};
 
 use super::Check;
@@ -58,9 +58,14 @@ impl World {
         }
         let membership = engine.membership(circle).expect("it opened an entry of it");
         let leaves = inside::leaves_under(engine, circle, &entry.tag).unwrap_or_default();
-        let is_out = |leaf: &&clave_engine::crypto::DeviceId| match membership.device_standing(**leaf) {
-            DeviceStanding::Removed { by } => !later.contains(&by),
-            standing => matches!(standing, DeviceStanding::SetAside { .. }),
+        // Out of the space is out of what is nested in it.
+        let space = membership.parent.filter(|_| membership.scope == Scope::Nested);
+        let space = space.and_then(|space| engine.membership(space).ok());
+        let is_out = |leaf: &&clave_engine::crypto::DeviceId| {
+            [Some(membership), space].into_iter().flatten().any(|membership| match membership.device_standing(**leaf) {
+                DeviceStanding::Removed { by } => !later.contains(&by),
+                standing => matches!(standing, DeviceStanding::SetAside { .. }),
+            })
         };
         // Who learns of their own removal and writes on is heard by nobody.
         let Some(leaf) = leaves.iter().filter(|leaf| **leaf != entry.author).find(is_out).copied() else { return };

@@ -10,7 +10,8 @@ impl World {
     /// What the person of a device has on paper.
     #[must_use]
     pub fn phrase(&self, who: Who) -> RecoveryPhrase {
-        RecoveryPhrase::parse(&self.device(who).phrase.words()).expect("these are the words of a phrase")
+        let first = self.first_of(self.device(who).person).unwrap_or(who);
+        RecoveryPhrase::parse(&self.device(first).phrase.words()).expect("these are the words of a phrase")
     }
 
     /// Makes an export of a device's account; `between` is what happens between two pieces of it.
