@@ -87,7 +87,7 @@ impl World {
             let device = self.device(who);
             for (what, secret) in &secrets {
                 if let Some(key) = device.disk.find(secret) {
-                    let what = format!("{} has {what} of a circle it was never in, in {:?}", device.name, key.keyspace);
+                    let what = format!("{} has {what} of a circle it was never in, under {key:?}", device.name);
                     faults.push(Check::Private.fault(&what));
                 }
             }

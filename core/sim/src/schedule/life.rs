@@ -82,9 +82,12 @@ impl Run {
         let scope = if self.world.random.permille(250) { Scope::Isolated } else { Scope::Nested };
         let name = format!("the {scope:?} circle number {}", self.life.circles.len() + 1);
         let founded = self.world.input(who, |engine, now| engine.create_circle(space, &name, scope, &people, now));
-        if let Ok(circle) = founded {
-            self.world.note(format_args!("found {name} {}", who.0), &[]);
-            self.life.circles.push((circle, name));
+        match founded {
+            Ok(circle) => {
+                self.world.note(format_args!("found {name} {}", who.0), &[]);
+                self.life.circles.push((circle, name));
+            }
+            Err(error) => self.world.note(format_args!("{} may not found {name}: {error}", who.0), &[]),
         }
     }
 
