@@ -78,6 +78,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 operations: vec![vec![3; 32], vec![4; 32]],
                 epoch: vec![5; 32],
                 renews: vec![vec![6; 32]],
+                space: vec![vec![7; 32]],
             }),
         ),
         (

@@ -60,6 +60,7 @@ impl Circle {
             message: output.message,
             operations: operations.clone(),
             renews: added.iter().filter(|id| change.remove.contains(id)).map(|id| id.as_bytes().to_vec()).collect(),
+            space: self.space_to_cite(&change.remove),
         };
         self.publish_under(parent, Body::Commit(body), desk)?;
         if let Some(message) = &output.welcome {
@@ -219,7 +220,9 @@ impl Circle {
             .filter(|_| !off(Rule::AddsMissing))
             .filter_map(|id| package(id, &devices[id]))
             .collect();
-        let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
+        // One whom the space's log does not know is on their way: whoever brought them in knew more of it.
+        let is_out = |leaf: &&DeviceId| !devices.contains_key(*leaf) || self.has_left_space(leaf);
+        let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me()).filter(is_out);
         RosterChange { add, remove: gone.copied().collect() }
     }
 

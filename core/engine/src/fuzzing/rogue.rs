@@ -160,6 +160,7 @@ fn body(said: Said) -> entry::entry::Body {
             message,
             operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
             renews: Vec::new(),
+            space: Vec::new(),
         }),
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys

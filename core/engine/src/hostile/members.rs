@@ -29,6 +29,7 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId, change: &RosterChange) ->
         message: output.message,
         operations,
         renews: Vec::new(),
+        space: Vec::new(),
     }
 }
 
