@@ -146,7 +146,7 @@ impl World {
     /// may not know it, and two who removed each other may both believe to have stayed.
     pub fn undisputed_member(&mut self, circle: CircleId) -> Option<Who> {
         let mut believers = self.members(circle);
-        believers.retain(|who| !self.rogues.is_one(*who));
+        believers.retain(|who| !self.rogues.is_one(*who) && !self.is_apart(*who, circle));
         let roster = self.united_roster(circle, &believers);
         believers.into_iter().find(|who| roster.contains(&self.device(*who).id))
     }
@@ -155,19 +155,21 @@ impl World {
     pub fn examine(&mut self, circle: CircleId) -> Findings {
         let mut findings = Findings { faults: self.watch.slips.clone(), ..Findings::default() };
         let faults = &mut findings.faults;
+        if self.members(circle).iter().all(|who| self.rogues.is_one(*who) || self.is_apart(*who, circle)) {
+            // Nobody is left who would have to agree with anybody, or could let anybody in.
+            return findings;
+        }
         let Some(first) = self.undisputed_member(circle) else {
-            if self.members(circle).iter().all(|who| self.rogues.is_one(*who)) {
-                // Nobody is left who would have to agree with anybody.
-                return findings;
+            if self.is_anybody_in(circle) {
+                faults.push(Check::OneRoster.fault(&"no member stands undisputed"));
             }
-            faults.push(Check::OneRoster.fault(&"no member stands undisputed"));
             return findings;
         };
         let roster = self.roster(first, circle);
         let mut members = self.members(circle);
         members.retain(|who| roster.contains(&self.device(*who).id) && !self.rogues.is_one(*who));
-        for who in roster.iter().filter_map(|id| self.who(id)) {
-            if !members.contains(&who) && self.is_expected(who) {
+        for who in roster.iter().filter_map(|id| self.who(id)).collect::<Vec<_>>() {
+            if !members.contains(&who) && self.is_expected(who) && self.is_reached(who, circle) {
                 let name = &self.device(who).name;
                 faults.push(Check::EverybodyIn.fault(&format!("{name} is in the roster, but not in the circle")));
             }
@@ -221,7 +223,7 @@ impl World {
     }
 
     /// Whether a device that is in the log has to be in the circle.
-    fn is_expected(&self, who: Who) -> bool {
+    pub(super) fn is_expected(&self, who: Who) -> bool {
         !self.is_lost(who) && !self.rogues.is_one(who) && !self.unanswered.contains(&who)
     }
 
@@ -397,8 +399,8 @@ impl World {
         let key = self.engine(first).status(circle).expect("a member").key.as_bytes().to_vec();
         let roster = self.roster(first, circle);
         for who in self.everyone().filter(|who| !members.contains(who)) {
+            let may = roster.contains(&self.device(who).id) || self.is_stranded(who, circle, first);
             let device = self.device(who);
-            let may = roster.contains(&device.id);
             if !may && device.disk.suffixes(Keyspace::ContentKeys, circle.as_bytes()).contains(&key) {
                 faults.push(Check::LaterKeys.fault(&format!("{} is out, but has the key of the head", device.name)));
             }

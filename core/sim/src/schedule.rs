@@ -206,9 +206,12 @@ impl Run {
         for (circle, name) in self.life.named_circles() {
             let findings = self.world.examine(circle);
             for fault in findings.faults {
-                let fault = if name.is_empty() { fault } else { format!("{fault} (in {name})") };
-                if !faults.contains(&fault) {
-                    faults.push(fault);
+                // What is not of one circle was said of the space.
+                let of_all = [Check::SendGate, Check::NoRefusal].iter().any(|check| fault.starts_with(&check.fault(&"")));
+                match name.is_empty() {
+                    true => faults.push(fault),
+                    false if of_all => {}
+                    false => faults.push(format!("{fault} (in {name})")),
                 }
             }
             seen.unreadable += findings.unreadable as u64;

@@ -156,10 +156,12 @@ impl Engine {
             return Err(EngineError::TooLarge);
         }
         let mine = self.identity.person();
-        let entries = people
+        // Nothing may fail any more once the circle is founded: half of one would be there when this device starts again.
+        let others: BTreeSet<PersonId> = people.iter().copied().filter(|person| Some(*person) != mine).collect();
+        let reachable = |person: &PersonId| root.person_entry(person).filter(|entry| !entry.devices.is_empty());
+        let entries = others
             .iter()
-            .filter(|person| Some(**person) != mine)
-            .map(|person| root.person_entry(person).ok_or(EngineError::NotAllowed(Reason::NotThere)))
+            .map(|person| reachable(person).ok_or(EngineError::NotAllowed(Reason::NotThere)))
             .collect::<Result<Vec<PersonEntry>, _>>()?;
         let outer = Arc::new(root.as_outer());
         let founder = self.identity.entry(key_packages::make(&mut self.desk)).ok_or(EngineError::NotLinked)?;

@@ -55,11 +55,13 @@ pub(super) struct Peer {
     /// When to begin anew after frames were lost.
     retry_at_ms: Option<u64>,
     /// How often that was since the peer last said anything.
-    retries: u32,
+    pub(super) retries: u32,
     /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
     pub(super) looked_for_farewells: bool,
     /// The circles of which one of the two was told to be out, and by which operations.
     pub(super) bidden: BTreeMap<CircleId, Vec<OperationId>>,
+    /// The circles of which it was told how this device came in, as it takes no frames.
+    pub(super) presented: BTreeSet<CircleId>,
     /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
     pub(super) corrected: BTreeMap<CircleId, usize>,
     /// The circles to which this device asked it to be let back in: when it may ask again, and how often it did.
@@ -151,6 +153,7 @@ impl Engine {
                         retries: link.retries,
                         retry_at_ms: link.retry_at_ms,
                         chunks: std::mem::take(&mut link.chunks),
+                        presented: std::mem::take(&mut link.presented),
                         bulk_in_flight: link.bulk_in_flight,
                         asked_to_return: std::mem::take(&mut link.asked_to_return),
                         asks_to_return: std::mem::take(&mut link.asks_to_return),
@@ -406,6 +409,7 @@ impl Engine {
             let (bidden, corrected) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.corrected));
             let asks_to_return = std::mem::take(&mut link.asks_to_return);
             let asked_to_return = std::mem::take(&mut link.asked_to_return);
+            let presented = std::mem::take(&mut link.presented);
             *link = Peer {
                 ready: true,
                 unread,
@@ -415,6 +419,7 @@ impl Engine {
                 corrected,
                 asked_to_return,
                 asks_to_return,
+                presented,
                 ..Peer::default()
             };
             self.wants.lose_peer(&peer);

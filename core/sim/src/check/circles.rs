@@ -31,6 +31,41 @@ impl World {
         membership.devices.keys().filter(lets_in).copied().collect()
     }
 
+    /// Whether a device was restored and nobody has let it in yet.
+    pub(super) fn is_apart(&mut self, who: Who, circle: CircleId) -> bool {
+        self.engine(who).status(circle).is_ok_and(|status| status.rejoining)
+    }
+
+    /// Whether a device hears of a circle when it is brought in: one inside a space is introduced through it.
+    pub(super) fn is_reached(&mut self, who: Who, circle: CircleId) -> bool {
+        let up: Vec<Who> = self.everyone().filter(|who| self.is_up(*who)).collect();
+        let space = up.into_iter().find_map(|who| self.engine(who).membership(circle).ok().and_then(|of| of.parent));
+        space.is_none_or(|space| self.members(space).contains(&who))
+    }
+
+    /// Whether anybody is in, by all that is known, who could do anything: who is out may not have been told.
+    pub(super) fn is_anybody_in(&mut self, circle: CircleId) -> bool {
+        let everybody: Vec<Who> = self.members(circle).into_iter().filter(|who| !self.rogues.is_one(*who)).collect();
+        let roster = self.united_roster(circle, &everybody);
+        roster.iter().filter_map(|id| self.who(id)).any(|who| self.is_expected(who))
+    }
+
+    /// Whether a device was brought in by somebody who told nobody else before they were lost: it was given all keys up to
+    /// then, and the others do not know it.
+    pub(super) fn is_stranded(&mut self, who: Who, circle: CircleId, first: Who) -> bool {
+        let id = self.device(who).id;
+        let space = self.space_around(circle);
+        let since = |world: &mut Self, circle: CircleId| {
+            let engine = world.is_up(who).then(|| world.engine(who))?;
+            engine.membership(circle).ok()?.devices.get(&id).map(|device| device.since)
+        };
+        let circles: Vec<CircleId> = [circle].into_iter().chain(space).collect();
+        circles.into_iter().any(|circle| {
+            let Some(since) = since(self, circle) else { return false };
+            inside::log(self.engine(first), circle).is_some_and(|log| log.operation(&since).is_none())
+        })
+    }
+
     /// Who is in by all that those devices know together.
     pub(super) fn united_roster(&mut self, circle: CircleId, believers: &[Who]) -> BTreeSet<DeviceId> {
         let mut union = Log::new(circle);

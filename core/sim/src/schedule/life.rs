@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::CircleId;
+use clave_engine::{CircleId, Event};
 use clave_engine::crypto::PersonId;
 use clave_engine::membership::{Role, Scope};
 
@@ -39,7 +39,7 @@ impl Life {
 
     /// How many devices are linked to somebody, and have all circles.
     pub(super) fn linked(&self, world: &World) -> u64 {
-        let is_linked = |who: &&Who| world.device(**who).events.contains(&clave_engine::Event::LinkFinished);
+        let is_linked = |who: &&Who| world.device(**who).events.contains(&Event::LinkFinished);
         self.links.keys().filter(is_linked).count() as u64
     }
 }
@@ -117,10 +117,12 @@ impl Run {
         let Some(person) = self.world.random.pick(&others) else { return };
         let guest = self.world.random.permille(200);
         let lasts_ms = self.world.random.between(1_000..300_000);
-        let _ = self.world.input(by, |engine, now| match guest {
+        let done = self.world.input(by, |engine, now| match guest {
             true => engine.grant_until(circle, person, now + lasts_ms, now),
             false => engine.add_person(circle, person, Role::Member, now),
         });
+        let whom = self.world.first_of(person).map(|who| who.0);
+        self.world.note(format_args!("act {} brings {whom:?} in: {done:?}", by.0), &[]);
     }
 
     /// Whether the plan has room for one device more.
@@ -197,11 +199,13 @@ impl Run {
         self.people.iter().copied().filter(|who| self.world.device(*who).person == person).collect()
     }
 
-    /// Whose device showed a code and is lost, or out, waits for its circles for ever.
+    /// Whose device showed a code and is lost, or out, waits for its circles for ever; and so does whose link came to
+    /// nothing half way, in a circle into which it was written and that was not handed over.
     pub(super) fn note_unlinked(&mut self, members: &BTreeSet<Who>) {
         for (new, shows) in &self.life.links {
-            let is_in = self.world.circles(*new).contains(&self.life.space);
-            if !is_in && !members.contains(shows) {
+            let events = &self.world.device(*new).events;
+            let failed = events.iter().any(|event| matches!(event, Event::LinkFailed { .. }));
+            if failed || !members.contains(shows) && !events.contains(&Event::LinkFinished) {
                 self.world.unanswered.insert(*new);
             }
         }

@@ -129,7 +129,7 @@ impl World {
         let done = self.input(who, |engine, now| engine.act(circle, action, now));
         let name = self.device(who).name.clone();
         match &done {
-            Ok(()) => self.note(format_args!("act {name}: {what}"), &[]),
+            Ok(()) => self.note(format_args!("act {name}: {what} in {circle:?}"), &[]),
             Err(error) => self.note(format_args!("act {name} may not {what}: {error}"), &[]),
         }
         done
