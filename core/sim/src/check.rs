@@ -423,6 +423,8 @@ impl World {
                     // twice. Without any of that there is no reason to refuse anything.
                     Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),
                     Refusal::BadSeal => self.was_hostile(),
+                    // Somebody who was removed comes back by a phrase, and is told so.
+                    Refusal::NotAllowed => self.was_anybody_removed() && self.was_anybody_restored(),
                     _ => false,
                 };
                 if !expected {

@@ -36,11 +36,14 @@ impl World {
         self.engine(who).status(circle).is_ok_and(|status| status.rejoining)
     }
 
-    /// Whether a device hears of a circle when it is brought in: one inside a space is introduced through it.
+    /// Whether a device hears of a circle when it is brought in: one inside a space is introduced through it, by members who
+    /// are in both.
     pub(super) fn is_reached(&mut self, who: Who, circle: CircleId) -> bool {
         let up: Vec<Who> = self.everyone().filter(|who| self.is_up(*who)).collect();
         let space = up.into_iter().find_map(|who| self.engine(who).membership(circle).ok().and_then(|of| of.parent));
-        space.is_none_or(|space| self.members(space).contains(&who))
+        let Some(space) = space else { return true };
+        let (around, inside) = (self.members(space), self.members(circle));
+        around.contains(&who) && inside.iter().any(|member| around.contains(member))
     }
 
     /// Whether anybody is in, by all that is known, who could do anything: who is out may not have been told.

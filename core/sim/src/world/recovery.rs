@@ -33,6 +33,7 @@ impl World {
     /// # Panics
     /// If the export is not of this phrase or is damaged.
     pub fn restore(&mut self, name: &str, export: &[u8], phrase: &RecoveryPhrase) -> Who {
+        self.was_anybody_restored = true;
         let mut entropy = Entropy::from_seed(self.random.seed());
         let mut reader = AccountReader::open(export, phrase).expect("it is of this phrase");
         let person_name = reader.head().person_name.clone();
