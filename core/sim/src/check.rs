@@ -422,7 +422,8 @@ impl World {
                     // Answers to what was asked before a connection broke or a device lost its memory; frames that come
                     // twice. Without any of that there is no reason to refuse anything.
                     Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),
-                    Refusal::BadSeal => self.was_hostile(),
+                    // Who comes back may have a key that nobody else has, and asks again under another.
+                    Refusal::BadSeal => self.was_hostile() || self.was_anybody_restored(),
                     // Somebody who was removed comes back by a phrase, and is told so.
                     Refusal::NotAllowed => self.was_anybody_removed() && self.was_anybody_restored(),
                     _ => false,
