@@ -1,10 +1,13 @@
-//! The audit as a file: JSON lines, the first naming the circle, each further one an act, chained by its hash.
+//! The audit as a file: JSON lines, the first naming the circle, then the acts and then the changes of keys, each chained to
+//! the one of its kind before it by its hash.
 
-use clave::{AuditRecord, CircleId, DeviceId, OperationId, PersonId, Reason, Role, verify_chain};
+use clave::{AuditRecord, CircleId, DeviceId, OperationId, PersonId, Reason, Role, verify_chain, verify_key_chain};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Code, Failure};
-use crate::reply::{Audit, Because, Record, Warrant};
+use crate::reply::{Audit, Because, KeyChange, Keys, Record, Warrant};
+
+mod keys;
 
 /// The first line of a file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,6 +18,11 @@ struct Head {
     records: usize,
     /// That of the last record.
     hash: String,
+    key_changes: usize,
+    /// Changes of keys from before those that are here.
+    keys_missing: u64,
+    /// That of the last change of keys.
+    keys_hash: String,
 }
 
 const TYPE: &str = "clave-audit";
@@ -26,14 +34,20 @@ pub(crate) fn export(audit: &Audit) -> Result<String, Failure> {
         circle: audit.circle.clone(),
         records: audit.records.len(),
         hash: audit.hash.clone(),
+        key_changes: audit.keys.changes.len(),
+        keys_missing: audit.keys.missing,
+        keys_hash: audit.keys.hash.clone(),
     };
-    let mut text = serde_json::to_string(&head)?;
-    text.push('\n');
+    let mut lines = vec![serde_json::to_string(&head)?];
     for record in &audit.records {
-        text.push_str(&crate::text::json(&serde_json::to_string(record)?));
-        text.push('\n');
+        lines.push(crate::text::json(&serde_json::to_string(record)?));
     }
-    Ok(text)
+    for change in &audit.keys.changes {
+        let change = KeyChange { checked: None, ..change.clone() };
+        lines.push(crate::text::json(&serde_json::to_string(&change)?));
+    }
+    lines.push(String::new());
+    Ok(lines.join("\n"))
 }
 
 /// Reads a file, and checks that it fits in itself.
@@ -48,27 +62,45 @@ pub(crate) fn check(text: &str) -> Result<Audit, Failure> {
             .hint("`clave audit --export FILE` makes one"));
     };
     let circle: CircleId = head.circle.parse().map_err(|_| altered(1, "names no circle"))?;
-    let mut records = Vec::new();
-    let mut lines_read = Vec::new();
+    let (mut records, mut lines_read) = (Vec::new(), Vec::new());
+    let (mut changes, mut changes_read) = (Vec::new(), Vec::new());
     for (line, number) in lines.zip(2..) {
+        if let Ok(change) = serde_json::from_str::<KeyChange>(line) {
+            changes.push(keys::rebuild(&change).ok_or_else(|| altered(number, "was altered"))?);
+            changes_read.push(change);
+            continue;
+        }
         let record: Record = serde_json::from_str(line).map_err(|_| altered(number, "is no record of an audit"))?;
+        if !changes.is_empty() {
+            return Err(altered(number, "was moved"));
+        }
         records.push(rebuild(&record).ok_or_else(|| altered(number, "was altered"))?);
         lines_read.push(record);
     }
-    let last = verify_chain(circle, &records).map_err(|broken| {
-        let line = usize::try_from(broken.sequence).unwrap_or(usize::MAX).saturating_add(2);
+    let at = |sequence: u64, before: usize| {
+        let line = usize::try_from(sequence).unwrap_or(usize::MAX).saturating_add(before);
         altered(line, "was altered or moved, or follows one that was left out")
-    })?;
+    };
+    let last = verify_chain(circle, &records).map_err(|broken| at(broken.sequence, 2))?;
     let last = crate::reply::hex(last);
     if lines_read.len() != head.records || last != head.hash {
-        let here = lines_read.len() + 1;
-        return Err(refused(format!(
-            "line {here} was the end of the list or the first line was altered: that speaks of {} records, and {} are here",
-            head.records,
-            lines_read.len()
-        )));
+        return Err(cut_short(lines_read.len() + 1, head.records, "records", lines_read.len()));
     }
-    Ok(Audit { circle: head.circle, records: lines_read, hash: last })
+    let last_change = verify_key_chain(circle, head.keys_missing, &changes)
+        .map_err(|broken| at(broken.sequence, 2 + lines_read.len()))?;
+    let last_change = crate::reply::hex(last_change);
+    if changes.len() != head.key_changes || last_change != head.keys_hash {
+        let here = lines_read.len() + changes.len() + 1;
+        return Err(cut_short(here, head.key_changes, "changes of keys", changes.len()));
+    }
+    let keys = Keys { missing: head.keys_missing, changes: changes_read, hash: last_change };
+    Ok(Audit { circle: head.circle, records: lines_read, hash: last, keys, evidence: Vec::new() })
+}
+
+fn cut_short(line: usize, said: usize, of: &str, here: usize) -> Failure {
+    refused(format!(
+        "line {line} was the end of the list or the first line was altered: that speaks of {said} {of}, and {here} are here"
+    ))
 }
 
 /// Where a file and what this device has seen part ways; else how many acts were seen here that are not in the file.
@@ -95,6 +127,7 @@ pub(crate) fn compare(file: &Audit, here: &Audit) -> Result<usize, Failure> {
             return Err(altered(number, "is not what this device has seen"));
         }
     }
+    keys::compare(file, here)?;
     Ok(here.records.len().saturating_sub(file.records.len()))
 }
 

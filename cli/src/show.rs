@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+mod audit;
 mod people;
 mod recovery;
+
+pub(crate) use people::link_pending;
 
 use crate::failure::Failure;
 use crate::qr;
@@ -56,7 +59,10 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Status(status) => self::status(status),
         Reply::Spaces { spaces } => self::spaces(spaces, how),
         Reply::Space(space) => self::space(space),
-        Reply::Members { members } => self::members(members),
+        Reply::Members { members, evidence } => {
+            let evidence = audit::evidence(evidence);
+            self::members(members).into_iter().chain(evidence).collect()
+        }
         Reply::Circles { circles } => people::circles(circles, how),
         Reply::Removal(removal) => people::removal(removal),
         Reply::Rotation(rotation) => people::rotation(rotation),
@@ -64,6 +70,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::SetAside(set_aside) => people::set_aside(set_aside),
         Reply::Kept { changes, documents } => vec![people::kept(*changes, *documents)],
         Reply::LinkCode(code) => people::link_code(code, how),
+        Reply::LinkAsked(asked) => people::link_asked(asked),
         Reply::Linked { name, .. } => {
             vec![format!("“{}” is a device of yours now, and has everything that you can read.", line(name))]
         }
@@ -80,8 +87,8 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Verified { name, verification } => vec![people::verified(name, verification)],
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
-        Reply::Audit(audit) => people::audit(audit, how),
-        Reply::Checked(checked) => people::checked(checked),
+        Reply::Audit(audit) => audit::audit(audit, how),
+        Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
         Reply::Invitations { invitations } => self::invitations(invitations),
         Reply::Joined { space, members } => joined(space, *members, how),
@@ -175,20 +182,30 @@ fn status(status: &reply::Status) -> Vec<String> {
 fn spaces(spaces: &[reply::Space], how: &Show) -> Vec<String> {
     if let (true, [space]) = (how.founded, spaces) {
         return vec![
-            format!("The space “{}” is founded, and you are its owner.", line(&space.name)),
+            format!("The {}space “{}” is founded, and you are its owner.", kind(space.post_quantum), line(&space.name)),
             "Next: `clave invite` makes a link for somebody else.".to_owned(),
         ];
     }
     if spaces.is_empty() {
         return vec!["No spaces yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned()];
     }
-    let state = |space: &reply::Space| if space.removed.is_some() { "you are out" } else { "" }.to_owned();
+    let state = |space: &reply::Space| match space.removed {
+        Some(_) => "you are out".to_owned(),
+        None => kind(space.post_quantum).trim_end().to_owned(),
+    };
     table(&spaces.iter().map(|s| vec![short(&s.id), line(&s.name), people(s.members), state(s)]).collect::<Vec<_>>())
+}
+
+/// Before the word for what it is.
+fn kind(post_quantum: bool) -> &'static str {
+    if post_quantum { "post-quantum " } else { "" }
 }
 
 fn space(space: &reply::SpaceDetail) -> Vec<String> {
     let mut words = vec![bold(&line(&space.name)), format!("id      {}", space.id)];
-    words.push(format!("keys    epoch {}, {} commits, {} devices", short(&space.epoch), space.commits, space.devices));
+    let how = if space.post_quantum { ", by X-Wing (post-quantum)" } else { "" };
+    let (epoch, commits, devices) = (short(&space.epoch), space.commits, space.devices);
+    words.push(format!("keys    epoch {epoch}, {commits} commits, {devices} devices{how}"));
     words.push(format!("entries {} ({} of them wait for something)", space.entries, space.held));
     words.push(format!("chat    {} messages", space.messages));
     words.extend(members(&space.members));

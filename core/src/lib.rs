@@ -57,16 +57,20 @@ pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
-    Event, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, LinkCode, LinkError, LinkingError,
-    OperationId, OwnDevice, PersonAccess, Reading, Refusal, RefusalCounts, SpaceId, Verification, VerificationFailure,
-    VerificationStep, VerifiedBy, check_name,
+    Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
+    KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
+    RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
-    crypto::{CryptoError, DeviceId, PersonId, PhraseError, RecoveryPhrase, Sas},
-    membership::{AuditRecord, BadPolicy, BrokenChain, History, Policy, Reason, Role, Scope, Warrant, verify_chain},
+    crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
+    membership::{
+        AuditRecord, BadPolicy, BrokenChain, History, POST_QUANTUM_CIRCLES, Policy, Reason, Role, Scope, Warrant,
+        verify_chain,
+    },
+    verify_key_chain,
 };
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};

@@ -65,6 +65,8 @@ pub enum HashContext {
     WellKnownDocument,
     /// A record of an audit, with the one before it.
     AuditRecord,
+    /// A change of keys in an audit, with the one before it.
+    AuditKeyChange,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
     /// The tag of entries that are sealed to one device, from the circle and the device.
@@ -85,6 +87,7 @@ impl HashContext {
             Self::Chunk => "clave/1 hash chunk",
             Self::WellKnownDocument => "clave/1 hash well-known-document",
             Self::AuditRecord => "clave/1 hash audit-record",
+            Self::AuditKeyChange => "clave/1 hash audit-key-change",
             Self::RepairOrder => "clave/1 hash repair-order",
             Self::DirectTag => "clave/1 hash direct-tag",
             Self::LinkId => "clave/1 hash link-id",
@@ -144,6 +147,8 @@ pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
 pub(crate) const SAS_CONTEXT: &str = "clave/1 derive sas-context";
 pub(crate) const SAS_COMMITMENT: &str = "clave/1 derive sas-commitment";
 pub(crate) const SAS_OUTPUT: &str = "clave/1 derive sas-output";
+/// What two see who have shaken hands with the code of a link, from the handshake hash.
+pub(crate) const SAS_LINK: &str = "clave/1 derive sas-link";
 /// Starts what is hashed to a person's half of a safety number.
 pub(crate) const SAFETY_NUMBER: &str = "clave/1 hash safety-number";
 /// What derives from the entropy of a recovery phrase: the seed of the person's identity key, that of the recovery key,

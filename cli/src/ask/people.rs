@@ -22,10 +22,10 @@ pub(super) const LEFT: &str = "You left. What is on this device stays readable; 
 
 pub(super) fn circle(command: CircleCommand, about: &mut About) -> Question {
     match command {
-        CircleCommand::Create { name, with, isolated } => {
+        CircleCommand::Create { name, with, isolated, post_quantum } => {
             about.circle = None;
             let show = Show { founded: true, ..Show::default() };
-            Question { show, ..Question::new(Ask::CircleNew { name, with, isolated }) }
+            Question { show, ..Question::new(Ask::CircleNew { name, with, isolated, post_quantum }) }
         }
         CircleCommand::List => {
             about.circle = None;
@@ -41,9 +41,12 @@ pub(super) fn circle(command: CircleCommand, about: &mut About) -> Question {
 pub(super) fn device(command: DeviceCommand) -> Question {
     match command {
         DeviceCommand::List => Question::new(Ask::DeviceList),
-        DeviceCommand::Link { valid, qr } => {
+        DeviceCommand::Link { valid, qr, .. } => {
             let show = Show { qr, ..Show::default() };
-            Question { show, ..Question::new(Ask::DeviceLink { valid_ms: millis(valid) }) }
+            Question { show, ..Question::new(Ask::DeviceLink { valid_ms: millis(valid), confirm: false }) }
+        }
+        DeviceCommand::Rename { device, name } => {
+            said(Ask::DeviceRename { device, name }, "It is called that everywhere now.")
         }
         DeviceCommand::Revoke { device, wait } => Question::new(Ask::DeviceRevoke { device, wait_ms: millis(wait) }),
     }
@@ -113,9 +116,12 @@ pub(super) async fn audit(place: &Place, about: About, audit: Audit, screen: &Sc
         let exported = audit::check(&read(&file)?)?;
         let mut compared = false;
         if let Some(hash) = hash {
-            if hash.trim().to_ascii_lowercase() != exported.hash {
-                let words =
-                    format!("the list fits in itself, and its last hash is not that one: it is {}", exported.hash);
+            let hash = hash.trim().to_ascii_lowercase();
+            if hash != exported.hash && hash != exported.keys.hash {
+                let words = format!(
+                    "the list fits in itself, and its last hash is not that one: it is {}, and that of the keys {}",
+                    exported.hash, exported.keys.hash
+                );
                 return Err(Failure::new(Code::Refused, words).reason("altered").hint(
                     "either it was altered, or the two speak of different moments: export again, and compare again",
                 ));
@@ -134,8 +140,10 @@ pub(super) async fn audit(place: &Place, about: About, audit: Audit, screen: &Sc
             newer_here = Some(audit::compare(&exported, &known)?);
             compared = true;
         }
-        let reply::Audit { circle, records, hash } = exported;
-        let checked = reply::Checked { circle, records: records.len(), hash, compared, newer_here };
+        let reply::Audit { circle, records, hash, keys, .. } = exported;
+        let (records, key_changes) = (records.len(), keys.changes.len());
+        let keys_hash = keys.hash;
+        let checked = reply::Checked { circle, records, hash, key_changes, keys_hash, compared, newer_here };
         return show(&Reply::Checked(checked), &Show::default(), screen);
     }
     let known = ask_audit(place, about).await?;

@@ -11,7 +11,11 @@ use crate::reply::{self, Reply, hex};
 use crate::wire::Out;
 
 pub(super) async fn list(place: &Place) -> Result<Reply, Failure> {
-    Ok(Reply::Members { members: members(&place.circle).await? })
+    Ok(Reply::Members { members: members(&place.circle).await?, evidence: evidence(&place.circle).await? })
+}
+
+async fn evidence(circle: &Circle) -> Result<Vec<reply::Evidence>, Failure> {
+    Ok(circle.evidence().await?.into_iter().map(reply::Evidence::from).collect())
 }
 
 /// Who is in, each with how they stand with this device.
@@ -97,6 +101,7 @@ pub(super) async fn remove(
             matches!(
                 event,
                 Event::EpochChanged { .. }
+                    | Event::KeysConfirmed { .. }
                     | Event::MembershipChanged { .. }
                     | Event::Reconciled { .. }
                     | Event::Presence { .. }
@@ -206,7 +211,7 @@ pub(super) async fn set_policy(place: &Place, key: &str, value: &str) -> Result<
         Ok(Some(_)) => {}
         Ok(None) => {
             return Err(Failure::usage(format!("there is no policy “{key}”"))
-                .hint("there are members_may_invite and history: `clave policy` shows them"));
+                .hint("there are members_may_invite, history and post_quantum_circles: `clave policy` shows them"));
         }
         Err(error) => return Err(Failure::usage(error)),
     }
@@ -218,5 +223,7 @@ pub(super) async fn audit(place: &Place) -> Result<Reply, Failure> {
     let circle = place.circle.id();
     let records: Vec<_> = place.circle.audit().await?.into_iter().map(reply::Record::from).collect();
     let hash = records.last().map_or_else(|| hex(circle.as_bytes()), |last| last.hash.clone());
-    Ok(Reply::Audit(reply::Audit { circle: circle.to_string(), records, hash }))
+    let keys = place.circle.key_audit().await?.into();
+    let evidence = evidence(&place.circle).await?;
+    Ok(Reply::Audit(reply::Audit { circle: circle.to_string(), records, hash, keys, evidence }))
 }

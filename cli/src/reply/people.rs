@@ -13,6 +13,8 @@ pub(crate) struct Circle {
     pub(crate) space: String,
     /// `nested` or `isolated`.
     pub(crate) scope: String,
+    /// Whether its keys are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     /// A chat of two.
     pub(crate) direct: bool,
     pub(crate) members: usize,
@@ -164,6 +166,23 @@ pub(crate) struct LinkCode {
     pub(crate) expires_ms: u64,
 }
 
+/// A device that asks to be a person's, and what both show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LinkAsked {
+    pub(crate) link: String,
+    pub(crate) device: String,
+    pub(crate) device_name: String,
+    /// Pictures, each with the word for it.
+    pub(crate) emoji: Vec<(String, String)>,
+    pub(crate) digits: Vec<u16>,
+}
+
+/// What is shown on both sides: pictures with their words, and numbers.
+pub(crate) fn pictures(sas: &clave::Sas) -> (Vec<(String, String)>, Vec<u16>) {
+    let emoji = sas.emoji().iter().map(|(sign, word)| ((*sign).to_owned(), (*word).to_owned())).collect();
+    (emoji, sas.digits().to_vec())
+}
+
 /// What two people compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Compare {
@@ -189,6 +208,138 @@ pub(crate) struct Audit {
     pub(crate) records: Vec<Record>,
     /// That of the last record.
     pub(crate) hash: String,
+    pub(crate) keys: Keys,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) evidence: Vec<Evidence>,
+}
+
+/// Two acts of one device that no device in order makes both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Evidence {
+    pub(crate) device: String,
+    pub(crate) device_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<String>,
+    pub(crate) person_name: String,
+    /// Whether it is still in.
+    pub(crate) is_in: bool,
+    /// `operations`, `key_changes` or `changes`.
+    pub(crate) of: String,
+    /// The ids of the two operations or epochs; of changes, that of the document.
+    pub(crate) ids: Vec<String>,
+}
+
+impl From<clave::Evidence> for Evidence {
+    fn from(evidence: clave::Evidence) -> Self {
+        let (of, ids) = match evidence.acts {
+            clave::RivalActs::Operations(ids) => ("operations", ids.iter().map(ToString::to_string).collect()),
+            clave::RivalActs::KeyChanges { to, .. } => ("key_changes", to.iter().map(ToString::to_string).collect()),
+            clave::RivalActs::Changes { document, .. } => ("changes", vec![document.to_string()]),
+            _ => ("unknown", Vec::new()),
+        };
+        Self {
+            device: evidence.device.to_string(),
+            device_name: evidence.device_name,
+            person: evidence.person.map(|person| person.to_string()),
+            person_name: evidence.person_name,
+            is_in: evidence.is_in,
+            of: of.to_owned(),
+            ids,
+        }
+    }
+}
+
+/// The changes of a circle's keys, as far as they are here: a chain of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Keys {
+    /// How many came before the oldest one here.
+    pub(crate) missing: u64,
+    pub(crate) changes: Vec<KeyChange>,
+    /// That of the last change.
+    pub(crate) hash: String,
+}
+
+/// One change of keys. All of it but `checked` is hashed, so each field stands for one of [`clave::KeyChange`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyChange {
+    pub(crate) sequence: u64,
+    pub(crate) parent: String,
+    pub(crate) epoch: String,
+    /// By the clock of who made it.
+    pub(crate) time_ms: u64,
+    pub(crate) by: Party,
+    pub(crate) operations: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) added: Vec<Party>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) removed: Vec<Party>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) renewed: Vec<Party>,
+    pub(crate) sentence: String,
+    /// `stands`, `lost`, `beyond` or `unconnected`.
+    pub(crate) standing: String,
+    /// Of one that lost: the epoch that the winner led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_to: Option<String>,
+    /// Whether this device saw by itself that it does what it says. Not exported: it differs among devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checked: Option<bool>,
+    pub(crate) previous: String,
+    pub(crate) hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Party {
+    pub(crate) device: String,
+    pub(crate) device_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<String>,
+    pub(crate) person_name: String,
+}
+
+impl From<clave::Party> for Party {
+    fn from(party: clave::Party) -> Self {
+        let (device, person) = (party.device.to_string(), party.person.map(|person| person.to_string()));
+        Self { device, device_name: party.device_name, person, person_name: party.person_name }
+    }
+}
+
+impl From<clave::KeyAudit> for Keys {
+    fn from(audit: clave::KeyAudit) -> Self {
+        let changes = audit.changes.into_iter().map(KeyChange::from).collect();
+        Self { missing: audit.missing, changes, hash: hex(audit.hash) }
+    }
+}
+
+impl From<clave::KeyChange> for KeyChange {
+    fn from(change: clave::KeyChange) -> Self {
+        let (standing, lost_to) = match change.standing {
+            clave::KeyStanding::Stands => ("stands", None),
+            clave::KeyStanding::Lost { to } => ("lost", Some(to.to_string())),
+            clave::KeyStanding::Beyond => ("beyond", None),
+            clave::KeyStanding::Unconnected => ("unconnected", None),
+        };
+        let parties = |parties: Vec<clave::Party>| parties.into_iter().map(Party::from).collect();
+        Self {
+            sequence: change.sequence,
+            parent: change.parent.to_string(),
+            epoch: change.epoch.to_string(),
+            time_ms: change.time_ms,
+            by: change.by.into(),
+            operations: change.operations.iter().map(ToString::to_string).collect(),
+            added: parties(change.added),
+            removed: parties(change.removed),
+            renewed: parties(change.renewed),
+            sentence: change.sentence,
+            standing: standing.to_owned(),
+            lost_to,
+            checked: Some(change.checked),
+            previous: hex(change.previous),
+            hash: hex(change.hash),
+        }
+    }
 }
 
 /// One act. All of it but `type` is hashed, so each field stands for one of [`clave::AuditRecord`].
@@ -272,6 +423,9 @@ pub(crate) struct Checked {
     pub(crate) circle: String,
     pub(crate) records: usize,
     pub(crate) hash: String,
+    /// Changes of keys.
+    pub(crate) key_changes: usize,
+    pub(crate) keys_hash: String,
     /// Whether the last hash was compared: with one that was given, or with what this device has seen.
     pub(crate) compared: bool,
     /// How many acts this device has seen that are not in the file, if it was asked.

@@ -29,13 +29,14 @@ const SEALED_BYTES_MAX: usize = 272 * 1024 * 1024;
 
 /// What an export may hold. Not the device's key nor its checkpoints, so that no device and no leaf is ever there twice; nor
 /// what belongs to conversations that end with the device.
-const KEYSPACES: [Keyspace; 12] = [
+const KEYSPACES: [Keyspace; 13] = [
     Keyspace::Circles,
     Keyspace::Entries,
     Keyspace::Held,
     Keyspace::Checkpoints,
     Keyspace::ContentKeys,
     Keyspace::Operations,
+    Keyspace::KeyChanges,
     Keyspace::Documents,
     Keyspace::Snapshots,
     Keyspace::Changes,

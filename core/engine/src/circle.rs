@@ -20,11 +20,13 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod documents;
+mod evidence;
 mod expiry;
 mod grants;
 mod held;
 mod history;
 mod judge;
+mod key_changes;
 mod open;
 mod outer;
 mod plea;
@@ -38,6 +40,7 @@ mod trees;
 use held::{Awaits, Held};
 
 pub use documents::{DocumentInfo, SetAsideChange};
+pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
@@ -101,7 +104,8 @@ impl Circle {
     /// Founds a circle. The founder's operation is its genesis.
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
-        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
+        let Action::Genesis { suite, .. } = genesis.action() else { return Err(EngineError::Malformed) };
+        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), *suite, &mut desk.entropy);
         let mut circle = Self::empty(id, checkpoint, vec![genesis.id()], desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
@@ -174,6 +178,7 @@ impl Circle {
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
+        self.publish_x_wing(desk)?;
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
@@ -237,8 +242,9 @@ impl Circle {
         body: Body,
         desk: &mut Desk,
     ) -> Result<EntryId, EngineError> {
-        let device = self.log.membership().devices.get(&recipient).ok_or(EngineError::NoSuchDevice)?;
-        let to = (recipient, &device.noise);
+        let noise = self.log.membership().devices.get(&recipient).map(|device| device.noise);
+        let noise = noise.or_else(|| self.former_noise(&recipient)).ok_or(EngineError::NoSuchDevice)?;
+        let to = (recipient, &noise);
         let envelope = Envelope::seal_direct(self.id, &desk.device, to, body, desk.now_ms, &mut desk.entropy);
         let envelope = envelope.map_err(|refusal| match refusal {
             Refusal::Oversized => EngineError::TooLarge,
@@ -250,6 +256,16 @@ impl Circle {
         Ok(envelope.id)
     }
 
+    /// The key of a device that was in, as though it were: only while [`Rule::PleaOfMember`] is off.
+    fn former_noise(&self, device: &DeviceId) -> Option<clave_crypto::NoisePublicKey> {
+        let mut entries = self.log.operations().flat_map(|operation| operation.action().introduces().1);
+        if off(Rule::PleaOfMember) {
+            entries.find(|entry| entry.device() == *device).map(|entry| entry.noise)
+        } else {
+            None
+        }
+    }
+
     /// Notes the tags of the devices that an operation introduces; of all in the log, if none is named.
     fn learn_direct_tags(&mut self, operation: Option<&OperationId>) {
         let (log, circle) = (&self.log, self.id);
@@ -257,6 +273,16 @@ impl Circle {
         let all = operation.is_none().then(|| log.operations()).into_iter().flatten();
         let devices = one.into_iter().chain(all).flat_map(|operation| operation.action().introduces().1);
         self.direct.extend(devices.map(|entry| (direct_tag(circle, &entry.device()), entry.device())));
+    }
+
+    /// Notes how this device is called from now on, if that operation says so and stands.
+    fn learn_own_name(&self, id: &OperationId, desk: &mut Desk) {
+        if let Some(Action::RenameDevice { device, name }) = self.log.operation(id).map(Operation::action)
+            && *device == desk.me()
+            && self.log.membership().devices.get(device).is_some_and(|known| known.name == *name)
+        {
+            desk.renamed = Some(name.clone());
+        }
     }
 
     /// Writes an operation of one's own into the log and has it sent.
@@ -370,6 +396,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
+            suite: self.suite(),
             key: self.head_key().key_id(),
             depth: head.depth,
             rejoining: self.group.is_apart(),
@@ -403,7 +430,10 @@ impl Circle {
             Insertion::Duplicate => Ok(()),
             insertion @ (Insertion::Inserted(_) | Insertion::MissingParents(_)) => {
                 if let Insertion::Inserted(operations) = insertion {
-                    operations.iter().for_each(|id| self.learn_direct_tags(Some(id)));
+                    for id in &operations {
+                        self.learn_direct_tags(Some(id));
+                        self.learn_own_name(id, desk);
+                    }
                 }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });

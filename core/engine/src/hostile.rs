@@ -3,6 +3,7 @@
 //! Beside the code and not in `tests/`, because whoever forges an entry needs the keys that sealed it. The rules that
 //! these tests hold are numbered in `docs/validation.md`.
 
+mod audits;
 mod branches;
 mod entries;
 mod expiry;
@@ -16,3 +17,4 @@ mod members;
 mod recoveries;
 mod retention;
 mod rig;
+mod suites;

@@ -25,6 +25,7 @@ mod hostile;
 mod identity;
 mod ids;
 mod index;
+mod key_audit;
 mod key_packages;
 mod link;
 mod link_code;
@@ -42,8 +43,8 @@ pub use account::{
     ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
 };
 pub use circle::{
-    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
-    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, SILENT_EPOCHS_MAX, SetAsideChange, WELCOME_LEAD_MAX,
+    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
+    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, RivalActs, SILENT_EPOCHS_MAX, SetAsideChange, WELCOME_LEAD_MAX,
 };
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
@@ -57,6 +58,7 @@ pub use error::EngineError;
 pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, SealError, SealedChunk, seal_content};
 pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
+pub use key_audit::{KeyAudit, KeyChange, KeyStanding, Party, verify_key_chain};
 pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
 pub use link_code::LinkCode;
 pub use refusal::{Refusal, RefusalCounts};

@@ -114,7 +114,7 @@ rules! {
     EvictedJudges "evicted-judges" "E18",
     /// A commit waits for the operations that it cites.
     CommitWaits "commit-waits" "E16",
-    /// A commit renews whom its entry names, and no other.
+    /// A commit adds, removes and renews whom its entry says, and no other.
     RenewsTold "renews-told" "E28",
     /// A Welcome by whoever is out has no effect.
     WelcomeByMember "welcome-by-member" "E20",
@@ -140,8 +140,6 @@ rules! {
     KeysBefore "keys-before" "key bundles",
     /// Bundle after a commit: the key of the parent.
     KeyOfParent "key-of-parent" "key bundles",
-    /// Bundle after a commit: the keys of branches that lost.
-    KeysOfBranches "keys-of-branches" "key bundles",
     /// Keys that are out of reach of the head are handed over when it is quiet.
     KeysMended "keys-mended" "key bundles",
     /// A key is handed on only once all is known that its giver knew.

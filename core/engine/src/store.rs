@@ -51,6 +51,8 @@ pub enum Keyspace {
     Marks = 23,
     /// Parts of checkpoints that epochs share. Scope: circle. Suffix: the part's id.
     Trees = 24,
+    /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
+    KeyChanges = 25,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -59,7 +61,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -82,6 +84,7 @@ impl Keyspace {
         Self::Requests,
         Self::Marks,
         Self::Trees,
+        Self::KeyChanges,
     ];
 }
 

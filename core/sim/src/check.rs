@@ -6,12 +6,13 @@ use std::fmt;
 use clave_engine::crdt::{CrdtError, Document, DocumentKind};
 use clave_engine::crypto::DeviceId;
 use clave_engine::fuzzing::{inside, rogue};
-use clave_engine::membership::Log;
+use clave_engine::membership::{History, Log};
 use clave_engine::{CircleId, DocumentId, EntryId, Key, Keyspace, Refusal, StoreRead};
 
 use crate::{Content, Who, World};
 
 mod circles;
+mod history;
 mod rights;
 mod verdicts;
 mod watch;
@@ -50,8 +51,12 @@ pub enum Check {
     NothingLost,
     /// Who was removed has no key of an epoch whose commit cites the removal.
     LaterKeys,
-    /// Nobody seals what they write for a device that is removed in their own log.
+    /// Nobody seals what they write, or keys, for a device that is out in their own log, or before they know who is in.
     SendGate,
+    /// Whoever can judge a commit that lies refuses it, and follows no Welcome of somebody who is out.
+    Lies,
+    /// Unless all may read everything, nobody has a key from before they came.
+    History,
     /// No device that keeps to no rule got more than its person was given.
     NoRightGained,
     /// Who was never brought into a circle has no trace of it.
@@ -62,7 +67,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -77,6 +82,8 @@ impl Check {
         Self::NothingLost,
         Self::LaterKeys,
         Self::SendGate,
+        Self::Lies,
+        Self::History,
         Self::NoRightGained,
         Self::Private,
         Self::NoRefusal,
@@ -104,6 +111,8 @@ impl fmt::Display for Check {
             Self::NothingLost => "nothing is lost",
             Self::LaterKeys => "no later key for who was removed",
             Self::SendGate => "nothing sealed for who was removed",
+            Self::Lies => "lies are refused",
+            Self::History => "no key from before",
             Self::NoRightGained => "no right gained",
             Self::Private => "no trace outside",
             Self::NoRefusal => "no refusal",
@@ -189,6 +198,7 @@ impl World {
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);
+        self.check_history(circle, &members, faults);
         self.check_rogues(circle, first, faults);
         self.check_privacy(circle, faults);
         self.check_refusals(faults);
@@ -259,8 +269,13 @@ impl World {
             let (lacks, extra) = (first.entries.difference(&own.entries), own.entries.difference(&first.entries));
             differs(Check::SameEntries, format!("lacks {}, has {} more", lacks.count(), extra.count()));
         }
-        if own.held != first.held {
+        let shared = own.log.history() == History::Full;
+        // Otherwise each reads what was written since they came.
+        if shared && own.held != first.held {
             differs(Check::SameEntries, format!("{} wait instead of {}", own.held.len(), first.held.len()));
+        }
+        if !shared {
+            return differences;
         }
         if own.documents.keys().ne(first.documents.keys()) {
             let (theirs, ours) = (own.documents.len(), first.documents.len());
@@ -295,6 +310,10 @@ impl World {
 
     /// What was acknowledged to somebody who is in, and whom no removal that stands ever hit, must be there.
     fn check_writes(&mut self, circle: CircleId, members: &[Who], first: Who, faults: &mut Vec<String>) {
+        if !self.is_shared(first, circle) {
+            // Who comes sees nothing of what was before.
+            return;
+        }
         let said: BTreeSet<String> = self.messages(first, circle).into_iter().collect();
         let files: BTreeSet<String> = self.files(first, circle).into_iter().collect();
         let hit = self.ever_removed(circle, first);
@@ -354,6 +373,7 @@ impl World {
             let key = Key::new(Keyspace::ContentKeys, circle.as_bytes(), tag);
             world.device(who).disk.read(&key).expect("memory can be read").is_some()
         };
+        let shared = members.first().is_none_or(|who| self.is_shared(*who, circle));
         let (mut unreadable, mut withheld) = (BTreeSet::new(), BTreeSet::new());
         let mut faults = BTreeMap::<String, usize>::new();
         for who in members {
@@ -378,6 +398,8 @@ impl World {
                 };
                 if self.rogues.forged(&entry) {
                     withheld.insert(id);
+                } else if !shared {
+                    unreadable.insert(id);
                 } else if let Some(reader) = members.iter().find(|who| has_key(self, **who, tag.as_bytes())) {
                     let what = format!("{name}: holds entries whose key {} has", self.device(*reader).name);
                     *faults.entry(what).or_default() += 1;

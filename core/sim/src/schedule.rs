@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crypto::EpochId;
 use clave_engine::fuzzing::inside;
+use clave_engine::membership::{Action, HISTORY};
 use clave_engine::{CircleId, FileContent, InviteLink};
 
 use crate::plan::{Mix, name};
@@ -61,6 +62,9 @@ pub fn run(plan: Plan) -> Outcome {
         if plan.strays {
             run.somebody_strays();
         }
+        if plan.guests {
+            run.somebody_has_a_guest();
+        }
         run.something_breaks();
         if step * 4 == plan.steps * 3 && run.world.random.permille(250) {
             run.cut_for_good();
@@ -83,7 +87,7 @@ impl Run {
         if plan.disorder {
             network = Network { duplicate_permille: 30, overtake_permille: 30, ..network };
         }
-        let mut world = World::with(plan.seed, plan.agreement, network);
+        let mut world = World::with(plan.seed, plan.agreement, network).of_suite(plan.suite);
         if plan.trace {
             world.keep_trace();
         }
@@ -93,6 +97,11 @@ impl Run {
             people.push(world.add_with_clock(&name(number), skew));
         }
         let circle = world.create_space(people[0], "Team");
+        if plan.history {
+            let (key, value) = (HISTORY.to_owned(), "since_joining".to_owned());
+            let set = world.act(people[0], circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+            set.expect("the founder may");
+        }
         for who in people.iter().rev().take(plan.rogues.min(plan.devices - 2)) {
             world.turn_rogue(*who);
         }
@@ -207,7 +216,8 @@ impl Run {
             let findings = self.world.examine(circle);
             for fault in findings.faults {
                 // What is not of one circle was said of the space.
-                let of_all = [Check::SendGate, Check::NoRefusal].iter().any(|check| fault.starts_with(&check.fault(&"")));
+                let of_all =
+                    [Check::SendGate, Check::NoRefusal].iter().any(|check| fault.starts_with(&check.fault(&"")));
                 match name.is_empty() {
                     true => faults.push(fault),
                     false if of_all => {}

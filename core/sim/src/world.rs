@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::crypto::{DeviceId, Entropy, GroupKeyAgreement, Mls, SealedSecret};
+use clave_engine::crypto::{DeviceId, Entropy, GroupKeyAgreement, Mls, SealedSecret, Suite};
 use clave_engine::{Channel, CircleId, Engine, Event, IoId, JoinError, Output};
 
 use crate::check::Watch;
@@ -83,6 +83,8 @@ pub(crate) enum Happening {
 pub struct World {
     now_ms: u64,
     agreement: Agreement,
+    /// Of the spaces that are founded.
+    pub(crate) suite: Suite,
     pub(crate) random: Random,
     queue: BTreeMap<(u64, u64), Happening>,
     scheduled: u64,
@@ -130,6 +132,7 @@ impl World {
         Self {
             now_ms: BEGINNING_MS,
             agreement,
+            suite: Suite::default(),
             random: Random::new(seed),
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -154,6 +157,12 @@ impl World {
             rogues: Rogues::default(),
             strays: strays::Strays::default(),
         }
+    }
+
+    /// The same world, in which spaces are founded with that suite.
+    #[must_use]
+    pub fn of_suite(self, suite: Suite) -> Self {
+        Self { suite, ..self }
     }
 
     /// A new device, of a new person.
@@ -376,19 +385,17 @@ impl World {
         result
     }
 
-    /// As [`input`](Self::input); what it says it wrote is remembered once it is durable.
+    /// As [`input`](Self::input); what it says it wrote, if anything, is remembered once it is durable.
     pub(crate) fn command<T, E>(
         &mut self,
         who: Who,
-        command: impl FnOnce(&mut Engine, u64) -> Result<(T, Written), E>,
+        command: impl FnOnce(&mut Engine, u64) -> Result<(T, Option<Written>), E>,
     ) -> Result<T, E> {
         let device = &mut self.devices[who.0];
         let now = device.clock(self.now_ms);
         let engine = device.engine.as_mut().expect("only devices that are up get commands");
         let result = command(engine, now).map(|(result, written)| {
-            if let Some(io) = engine.last_write() {
-                device.unacknowledged.push_back((io, written));
-            }
+            device.unacknowledged.extend(engine.last_write().zip(written));
             result
         });
         self.take_outputs(who);

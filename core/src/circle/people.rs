@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::{Action, AuditRecord, History, Policy, Role};
-use clave_engine::{Access, CircleId};
+use clave_engine::{Access, CircleId, Engine, Evidence, KeyAudit};
 
 use crate::{Circle, Error};
 
@@ -87,8 +87,15 @@ impl Circle {
     /// [`Error::Stopped`].
     pub async fn policies(&self) -> Result<BTreeMap<String, String>, Error> {
         let id = self.id;
-        let mut policies = self.node.read(move |engine| Ok(engine.membership(id)?.policies.clone())).await?;
-        for default in [Policy::MembersMayInvite(true), Policy::History(History::default())] {
+        let read = move |engine: &mut Engine| {
+            let membership = engine.membership(id)?;
+            let may_ask = membership.parent.is_none() && !membership.suite.is_post_quantum();
+            Ok((membership.policies.clone(), may_ask))
+        };
+        let (mut policies, may_ask) = self.node.read(read).await?;
+        let defaults = [Policy::MembersMayInvite(true), Policy::History(History::default())];
+        // It means something in a space that is not post-quantum as a whole.
+        for default in defaults.into_iter().chain(may_ask.then_some(Policy::PostQuantumCircles(false))) {
             policies.entry(default.key().to_owned()).or_insert_with(|| default.value());
         }
         Ok(policies)
@@ -111,6 +118,28 @@ impl Circle {
     pub async fn audit(&self) -> Result<Vec<AuditRecord>, Error> {
         let id = self.id;
         self.node.read(move |engine| engine.audit(id)).await
+    }
+
+    /// Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+    /// rests, and whether it stands or lost to another. A chain of its own beside [`audit`](Self::audit): the same on every
+    /// device that holds the same changes. Who came later lacks the oldest, and is told how many.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn key_audit(&self) -> Result<KeyAudit, Error> {
+        let id = self.id;
+        self.node.read(move |engine| engine.key_audit(id)).await
+    }
+
+    /// Devices that did what no device in order does, each with the two acts, signed by it, that prove it: its key is in two
+    /// hands, it runs from an old copy of its data, or it lies. Evidence, no verdict: ask its person, and if they cannot
+    /// explain it, [`revoke`](Self::revoke_device) the device or [`remove`](Self::remove) the person.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn evidence(&self) -> Result<Vec<Evidence>, Error> {
+        let id = self.id;
+        self.node.read(move |engine| engine.evidence(id)).await
     }
 
     /// What was set aside, each with its reason as a sentence.

@@ -126,7 +126,7 @@ impl Circle {
             self.ratchet.rotate_at_ms = Some(due_ms);
             return Ok(());
         }
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         self.commit(change, None, desk).map(drop)
     }
 
@@ -178,7 +178,7 @@ impl Circle {
             gone.push(id);
         }
         for id in &gone {
-            for keyspace in [Keyspace::Entries, Keyspace::Held, Keyspace::Commits] {
+            for keyspace in [Keyspace::Entries, Keyspace::Held, Keyspace::Commits, Keyspace::KeyChanges] {
                 desk.remove_if_there(Key::new(keyspace, self.id.as_bytes(), id.as_bytes()))?;
             }
             self.held.remove(id);

@@ -209,7 +209,15 @@ impl Circle {
                 self.take_operation(operation, desk)?;
                 Ok(Verdict::Done)
             }
-            Body::Commit(commit) => self.judge_commit(opened.author, envelope.id, &commit, desk),
+            Body::Commit(commit) => {
+                let was_known = epoch_id(&commit.epoch).is_some_and(|epoch| self.group.knows(&epoch));
+                let verdict = self.judge_commit(opened.author, envelope.id, &commit, desk)?;
+                if matches!(verdict, Verdict::Done) {
+                    let entered = epoch_id(&commit.epoch).is_some_and(|epoch| self.group.knows(&epoch));
+                    self.note_key_change(envelope.id, entered && !was_known, desk);
+                }
+                Ok(verdict)
+            }
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
             Body::Changes(body) => self.judge_changes(opened.author, envelope.hour, body, changes),
             // That its author wrote it under this key is all that it says.
@@ -299,11 +307,12 @@ impl Circle {
         // Who gets a new leaf has to be in, as has whoever is added. They were told that they do, and nobody else was.
         let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
             processed.removed.iter().copied().partition(|device| processed.added.contains(device));
-        let told = commit.renews.iter().map(|id| DeviceId::try_from(id.as_slice()));
-        let told: BTreeSet<DeviceId> = told.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)?;
+        let told = Told::read(commit)?;
         let removed = absent.iter().filter(|_| !off(Rule::CommitRemoves));
         let gone = self.justified(&heads, &present, removed).ok_or(Refusal::UnjustifiedCommit)?;
-        if told != renewed && !off(Rule::RenewsTold) {
+        let added: BTreeSet<DeviceId> = processed.added.iter().copied().filter(|id| !renewed.contains(id)).collect();
+        let is_told = told.renews == renewed && told.adds == added && told.removes == absent;
+        if !is_told && !off(Rule::RenewsTold) {
             return Err(Refusal::UnjustifiedCommit);
         }
         match self.had_left_space(id, cited(&commit.space)?, &gone) {
@@ -312,6 +321,9 @@ impl Circle {
             Some(true) => {}
         }
         let checkpoint = processed.checkpoint;
+        if !absent.is_empty() {
+            self.seen.removed(epoch);
+        }
         self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
@@ -391,6 +403,22 @@ impl Circle {
         arriving.changes.extend(read);
         arriving.newest_hour = arriving.newest_hour.max(hour);
         Ok(Verdict::Done)
+    }
+}
+
+/// Whom a commit says that it renews, adds and removes.
+pub(super) struct Told {
+    pub(super) renews: BTreeSet<DeviceId>,
+    pub(super) adds: BTreeSet<DeviceId>,
+    pub(super) removes: BTreeSet<DeviceId>,
+}
+
+impl Told {
+    pub(super) fn read(commit: &proto::Commit) -> Result<Self, Refusal> {
+        let read = |ids: &[Vec<u8>]| -> Result<BTreeSet<DeviceId>, Refusal> {
+            ids.iter().map(|id| DeviceId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)).collect()
+        };
+        Ok(Self { renews: read(&commit.renews)?, adds: read(&commit.adds)?, removes: read(&commit.removes)? })
     }
 }
 

@@ -53,7 +53,13 @@ impl Engine {
         for id in self.circles.keys() {
             let all = |keyspace| Step::Records(keyspace, id.as_bytes().to_vec(), Vec::new());
             steps.extend([Step::Circle(*id), all(Keyspace::Entries), all(Keyspace::Held), all(Keyspace::ContentKeys)]);
-            steps.extend([all(Keyspace::Operations), Step::Standing(*id), Step::Documents(*id), Step::Authors(*id)]);
+            steps.extend([
+                all(Keyspace::Operations),
+                all(Keyspace::KeyChanges),
+                Step::Standing(*id),
+                Step::Documents(*id),
+                Step::Authors(*id),
+            ]);
             if with_files {
                 steps.push_back(all(Keyspace::Chunks));
             }

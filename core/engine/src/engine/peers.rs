@@ -64,6 +64,8 @@ pub(super) struct Peer {
     pub(super) presented: BTreeSet<CircleId>,
     /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
     pub(super) corrected: BTreeMap<CircleId, usize>,
+    /// The circles of which it said so and this device is out since, and by which operations.
+    pub(super) believed: BTreeMap<CircleId, Vec<OperationId>>,
     /// The circles to which this device asked it to be let back in: when it may ask again, and how often it did.
     pub(super) asked_to_return: BTreeMap<CircleId, (u64, u32)>,
     /// The circles to which it asked to be let back in, and how often.
@@ -99,6 +101,7 @@ impl Engine {
         if self.peers.remove(&peer).is_some() && self.permitted.contains(&peer) {
             self.desk.events.push(Event::Presence { device: peer, online: false });
         }
+        self.note_linked(peer);
         self.joins.forget(&peer);
         self.expire_verifications();
         self.fetches.lose_peer(&peer);
@@ -157,6 +160,7 @@ impl Engine {
                         bulk_in_flight: link.bulk_in_flight,
                         asked_to_return: std::mem::take(&mut link.asked_to_return),
                         asks_to_return: std::mem::take(&mut link.asks_to_return),
+                        believed: std::mem::take(&mut link.believed),
                         ..Peer::default()
                     };
                     link.retry_later(now_ms);
@@ -295,7 +299,7 @@ impl Engine {
             self.fetches.lose_peer(gone);
             self.wants.lose_peer(gone);
             if let Some(peer) = self.peers.get_mut(gone) {
-                *peer = Peer::default();
+                *peer = Peer { believed: std::mem::take(&mut peer.believed), ..Peer::default() };
                 self.desk.events.push(Event::Presence { device: *gone, online: false });
             }
         }
@@ -408,6 +412,7 @@ impl Engine {
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
             let (bidden, corrected) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.corrected));
             let asks_to_return = std::mem::take(&mut link.asks_to_return);
+            let believed = std::mem::take(&mut link.believed);
             let asked_to_return = std::mem::take(&mut link.asked_to_return);
             let presented = std::mem::take(&mut link.presented);
             *link = Peer {
@@ -420,6 +425,7 @@ impl Engine {
                 asked_to_return,
                 asks_to_return,
                 presented,
+                believed,
                 ..Peer::default()
             };
             self.wants.lose_peer(&peer);

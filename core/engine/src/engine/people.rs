@@ -3,8 +3,8 @@
 use clave_crypto::PersonId;
 
 use super::*;
-use crate::OperationId;
 use crate::membership::{Action, AuditRecord, History, Operation, Role};
+use crate::{Evidence, KeyAudit, OperationId};
 
 /// Where somebody stands in a circle, with respect to reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,24 @@ impl Engine {
     /// If this device is not in the circle.
     pub fn audit(&self, circle: CircleId) -> Result<Vec<AuditRecord>, EngineError> {
         Ok(self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.log.audit())
+    }
+
+    /// The changes of a circle's keys that are here, chained by hashes: the same for all who hold the same commits.
+    ///
+    /// # Errors
+    /// If this device is not in the circle, or the store cannot be read.
+    pub fn key_audit(&self, circle: CircleId) -> Result<KeyAudit, EngineError> {
+        self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.key_audit(&self.desk)
+    }
+
+    /// Devices that did what no device in order does, with the two acts that prove it. Their key is in two hands, they were
+    /// restored from an old copy of their disk, or they lie.
+    ///
+    /// # Errors
+    /// If this device is not in the circle, or the store cannot be read.
+    pub fn evidence(&mut self, circle: CircleId) -> Result<Vec<Evidence>, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.evidence(desk)
     }
 
     /// Whose a device is or was, though it may be out or never have been rightly in, and how they are called, as far as

@@ -95,6 +95,40 @@ pub fn leaves_under(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<Ve
     circle.group.get(&epoch).map(|checkpoint| checkpoint.leaves.clone())
 }
 
+/// The devices of each epoch whose secrets the member has.
+#[must_use]
+pub fn rosters(engine: &Engine, circle: CircleId) -> Vec<(EpochId, Vec<DeviceId>)> {
+    let kept = engine.circles.get(&circle).into_iter().flat_map(|circle| circle.group.kept());
+    kept.map(|(checkpoint, _)| (checkpoint.epoch, checkpoint.leaves.clone())).collect()
+}
+
+/// Whether the member is in an epoch, and has its secrets.
+#[must_use]
+pub fn is_in(engine: &Engine, circle: CircleId, epoch: &EpochId) -> bool {
+    engine.circles.get(&circle).is_some_and(|circle| circle.group.get(epoch).is_some())
+}
+
+/// The epoch that a key belongs to, as far as the member knows.
+#[must_use]
+pub fn epoch_under(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<EpochId> {
+    engine.circles.get(&circle)?.epoch_of(tag)
+}
+
+/// Whether the member was welcomed into an epoch by somebody who knew operations that are not here.
+#[must_use]
+pub fn is_early(engine: &Engine, circle: CircleId, epoch: &EpochId) -> bool {
+    engine.circles.get(&circle).is_some_and(|circle| {
+        let node = circle.group.node(epoch);
+        node.is_some_and(|node| node.after.iter().any(|id| circle.log.operation(id).is_none()))
+    })
+}
+
+/// Names the key of what is sealed to a device alone.
+#[must_use]
+pub fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
+    crate::entry::direct_tag(circle, device)
+}
+
 /// The membership log of a circle.
 #[must_use]
 pub fn log(engine: &Engine, circle: CircleId) -> Option<&Log> {

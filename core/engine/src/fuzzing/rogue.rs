@@ -25,6 +25,12 @@ pub enum Said {
         message: Vec<u8>,
         /// What it cites.
         operations: Vec<OperationId>,
+        /// Whom it says to give a new leaf.
+        renews: Vec<DeviceId>,
+        /// Whom it says to add, and to remove.
+        adds: Vec<DeviceId>,
+        /// Likewise.
+        removes: Vec<DeviceId>,
     },
     /// Keys, each with the epoch that it is said to belong to.
     Keys(Vec<(EpochId, [u8; 32])>),
@@ -37,16 +43,23 @@ pub enum Said {
         /// The changes.
         changes: Vec<Vec<u8>>,
     },
-    /// A Welcome, sealed to its addressee alone.
+    /// A Welcome.
     Welcome {
-        /// For whom.
-        device: DeviceId,
-        /// To which key it is sealed.
-        noise: NoisePublicKey,
         /// The Welcome itself.
         message: Vec<u8>,
         /// What it cites.
         operations: Vec<OperationId>,
+    },
+    /// A plea.
+    Plea {
+        /// The head that its author says to have.
+        epoch: EpochId,
+        /// How deep that is said to be.
+        depth: u64,
+        /// The keys that it asks for.
+        tags: Vec<KeyId>,
+        /// For a new leaf.
+        key_package: Vec<u8>,
     },
     /// Bytes in place of an encoded body.
     Garbage(Vec<u8>),
@@ -62,6 +75,10 @@ pub struct Committed {
     pub message: Vec<u8>,
     /// For those whom it adds.
     pub welcome: Option<Vec<u8>>,
+    /// Whom it adds.
+    pub adds: Vec<DeviceId>,
+    /// Whom it removes.
+    pub removes: Vec<DeviceId>,
 }
 
 /// A sealed entry.
@@ -117,8 +134,7 @@ impl Rogue {
         self.keys.iter().find(|(of, _)| of == epoch).map(|(_, key)| copy(key))
     }
 
-    /// Seals something as though `author` had said it; the signature is this device's, whoever that is. A Welcome is
-    /// sealed to its addressee, everything else under `key`.
+    /// Seals something under a key as though `author` had said it; the signature is this device's, whoever that is.
     #[must_use]
     pub fn seal(
         &self,
@@ -128,38 +144,53 @@ impl Rogue {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Option<Sealed> {
+        let whole = self.whole(author, said);
+        Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok().map(sealed)
+    }
+
+    /// Seals something to one device alone.
+    #[must_use]
+    pub fn seal_direct(
+        &self,
+        to: (DeviceId, &NoisePublicKey),
+        said: Said,
+        now_ms: u64,
+        entropy: &mut Entropy,
+    ) -> Option<Sealed> {
+        let whole = self.whole(self.id(), said);
+        Envelope::seal_direct_entry(self.circle, &self.device, to, whole, now_ms, entropy).ok().map(sealed)
+    }
+
+    fn whole(&self, author: DeviceId, said: Said) -> Vec<u8> {
         let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
-        let recipient = match &said {
-            Said::Welcome { device, noise, .. } => Some((*device, *noise)),
-            _ => None,
-        };
         let (body, garbage) = match said {
             Said::Garbage(bytes) => (None, bytes),
             said => (Some(body(said)), Vec::new()),
         };
         let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
         whole.extend(garbage);
-        let sealed = match recipient {
-            Some((to, noise)) => {
-                Envelope::seal_direct_entry(self.circle, &self.device, (to, &noise), whole, now_ms, entropy)
-            }
-            None => Envelope::seal_entry(&self.device, key, whole, now_ms, entropy),
-        };
-        let Envelope { id, tag, bytes, .. } = sealed.ok()?;
-        Some(Sealed { id, tag, bytes })
+        whole
     }
+}
+
+fn sealed(envelope: Envelope) -> Sealed {
+    let Envelope { id, tag, bytes, .. } = envelope;
+    Sealed { id, tag, bytes }
 }
 
 fn body(said: Said) -> entry::entry::Body {
     use entry::entry::Body;
     match said {
         Said::Operation(bytes) => Body::Operation(bytes),
-        Said::Commit { parent, epoch, message, operations } => Body::Commit(entry::Commit {
+        Said::Commit { parent, epoch, message, operations, renews, adds, removes } => Body::Commit(entry::Commit {
             parent: parent.as_bytes().to_vec(),
             epoch: epoch.as_bytes().to_vec(),
             message,
             operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
-            renews: Vec::new(),
+            renews: renews.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            adds: adds.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            removes: removes.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            time_ms: 0,
             space: Vec::new(),
         }),
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
@@ -178,6 +209,14 @@ fn body(said: Said) -> entry::entry::Body {
             let operations = operations.iter().map(|id| id.as_bytes().to_vec()).collect();
             Body::Welcome(entry::Welcome { message, operations })
         }
+        Said::Plea { epoch, depth, tags, key_package, .. } => Body::Plea(entry::Plea {
+            epoch: epoch.as_bytes().to_vec(),
+            depth,
+            tags: tags.iter().map(|tag| tag.as_bytes().to_vec()).collect(),
+            key_package,
+            operations: Vec::new(),
+            astray: false,
+        }),
         Said::Garbage(bytes) => Body::Operation(bytes),
     }
 }
@@ -199,7 +238,10 @@ pub fn commit(
     let output = made.min_by_key(|output| output.checkpoint.epoch)?;
     let key = desk.agreement.export(&output.checkpoint, Export::ContentKey, circle.id.as_bytes()).ok()?;
     let key = ContentKey::from_bytes(key);
-    Some(Committed { checkpoint: output.checkpoint, key, message: output.message, welcome: output.welcome })
+    let device_of = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).ok().map(|info| info.device);
+    let (adds, removes) = (change.add.iter().filter_map(device_of).collect(), change.remove.clone());
+    let (checkpoint, message, welcome) = (output.checkpoint, output.message, output.welcome);
+    Some(Committed { checkpoint, key, message, welcome, adds, removes })
 }
 
 /// A sync frame with entries.

@@ -545,7 +545,7 @@ fn commits_of_garbage_are_refused_or_wait() {
         let rig = &mut *rig.borrow_mut();
         let parent = head(rig, ALICE, circle).to_vec();
         let operations = vec![rig.first_operation(ALICE, circle)];
-        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations, renews: Vec::new(), space: Vec::new() };
+        let commit = proto::Commit { parent, epoch: epoch.to_vec(), message, operations, ..Default::default() };
         let short = proto::Commit { parent: vec![1; 31], ..commit.clone() };
         let many = proto::Commit { operations: vec![vec![1; 32]; 4_097], ..commit.clone() };
         for (why, commit) in

@@ -122,19 +122,20 @@ impl AuditRecord {
     }
 }
 
-struct Bytes(Vec<u8>);
+/// Fields, each of fixed length or after its length.
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl Bytes {
-    fn number(&mut self, number: u64) {
+    pub(crate) fn number(&mut self, number: u64) {
         self.0.extend(number.to_be_bytes());
     }
 
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.0.extend(text.as_bytes());
     }
 
-    fn optional(&mut self, id: Option<&[u8; 32]>) {
+    pub(crate) fn optional(&mut self, id: Option<&[u8; 32]>) {
         self.0.push(id.is_some().into());
         self.0.extend(id.into_iter().flatten());
     }
@@ -156,6 +157,18 @@ impl Log {
             records.push(record);
         }
         records
+    }
+
+    /// Whose a device is and how both are called, seen from `heads`: of those that have not arrived, nothing is.
+    pub(crate) fn called_at(&self, device: DeviceId, heads: &[OperationId]) -> (Option<PersonId>, String, String) {
+        let (graph, evaluation) = self.parts();
+        let past = graph.past_of(heads.iter().filter(|head| graph.index(head).is_some())).unwrap_or_default();
+        let view = View::of(&past);
+        let person = graph.person_of(device);
+        let person_name = person.and_then(|person| evaluation.person_name(graph, person, &view));
+        let device_name = evaluation.device_name(graph, device, &view);
+        let short = || person.map_or_else(|| device.short(), |person| person.short());
+        (person, person_name.unwrap_or_else(short), device_name.unwrap_or_else(|| device.short()))
     }
 }
 

@@ -72,8 +72,32 @@ impl World {
         envelopes.iter().filter_map(|envelope| inside::open(engine, circle, envelope)).collect()
     }
 
+    /// All operations that honest devices have on their disks, those included who are out or lost. What nobody has who is
+    /// in may be known to those who are out: who was removed may have brought somebody back before they heard of it.
+    fn all_operations(&mut self, circle: CircleId, first: Who) -> Log {
+        let mut log = Log::new(circle);
+        for operation in inside::log(self.engine(first), circle).into_iter().flat_map(Log::operations) {
+            let _ = log.insert_verified(operation.clone());
+        }
+        let take = &mut |_: &[u8], bytes: Vec<u8>| {
+            // It was verified before it was filed.
+            let _ = Operation::decode(&bytes).map(|operation| log.insert_verified(operation));
+            true
+        };
+        for who in self.everyone().filter(|who| !self.rogues.is_one(*who)) {
+            let disk = &self.device(who).disk;
+            disk.scan(Keyspace::Operations, circle.as_bytes(), &[], take).expect("memory can be read");
+        }
+        log
+    }
+
     /// A device that was removed holds no key of any epoch whose commit cites the removal, unless the removal is set aside
     /// in the end, or an operation outside the commit's past brings the device in again, or a rogue gave the key away.
+    ///
+    /// That operation may be known to devices only that are out, and need not stand in the end: its author may have been
+    /// removed at the same time. Whoever wrote it, and all who followed it before they heard of that, handed over what
+    /// they had, and nobody could have known better. But it has to be good beside all that the commit cites: whoever had
+    /// the key knew of that.
     pub(super) fn check_later_keys(&mut self, circle: CircleId, first: Who, faults: &mut Vec<String>) {
         let (mut commits, mut leaked) = (Vec::new(), BTreeSet::<KeyId>::new());
         let mut bundles: BTreeMap<EpochId, Vec<(DeviceId, KeyId)>> = BTreeMap::new();
@@ -106,6 +130,16 @@ impl World {
             }
         }
         let ids: BTreeMap<Who, DeviceId> = self.everyone().map(|who| (who, self.device(who).id)).collect();
+        let all = self.all_operations(circle, first);
+        let void: BTreeSet<OperationId> = all.membership().set_aside.iter().map(|aside| aside.operation).collect();
+        let returns = |id: DeviceId, heads: &[OperationId], past: &BTreeSet<OperationId>| {
+            let brings_in = |by: OperationId| {
+                let seen = all.membership_at(&[heads, &[by]].concat());
+                !void.contains(&by) || seen.is_some_and(|seen| seen.devices.contains_key(&id))
+            };
+            let mut later = all.operations().filter(|later| !past.contains(&later.id()) && admits(later).contains(&id));
+            later.any(|later| brings_in(later.id()))
+        };
         let mut at_heads = BTreeMap::new();
         let mut found = BTreeSet::new();
         {
@@ -123,9 +157,7 @@ impl World {
                         DeviceStanding::Removed { by } => !aside.contains(&by),
                         _ => false,
                     };
-                    let returns =
-                        || log.operations().any(|later| !past.contains(&later.id()) && admits(later).contains(&id));
-                    if is_out && !returns() {
+                    if is_out && !returns(id, &heads, past) {
                         found.insert((*who, *derived, epoch, author));
                     }
                 }
@@ -184,13 +216,11 @@ pub(super) fn beyond_a_member(
 ) -> Vec<OperationId> {
     let may = |operation: &&Operation| match operation.action() {
         Action::AddPerson { role, .. } => !matches!(role, Role::Owner | Role::Admin | Role::Bot),
-        Action::Grant { .. }
-        | Action::EndGrant { .. }
-        | Action::PublishKeyPackages { .. }
-        | Action::Acknowledge { .. } => true,
+        Action::Grant { .. } | Action::EndGrant { .. } | Action::PublishKeyPackages { .. } => true,
         Action::AddDevice { device } => device.certificate.person == person,
         Action::SetProfile { person: of, .. } | Action::RevokePerson { person: of, .. } => *of == person,
         Action::RevokeDevice { device: of, .. } => *of == device,
+        Action::RenameDevice { device: of, .. } => log.person_of(*of) == Some(person),
         _ => false,
     };
     let own = log.operations().filter(|one| one.author() == device && !aside.contains(&one.id()));

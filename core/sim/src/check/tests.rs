@@ -10,6 +10,8 @@ use super::*;
 use crate::world::people::chat;
 use crate::{Agreement, Livelock, Network, Written};
 
+mod lies;
+
 /// Alice, Bob and Carol, who wrote something each, and of whom none sits on another epoch than the others.
 fn team() -> (World, [Who; 3], CircleId) {
     let mut world = World::with(1, Agreement::SealedSecret, Network::default());
@@ -159,6 +161,59 @@ fn what_was_acknowledged_and_is_not_there_is_missed() {
     let written = Written { circle, document: chat(circle), kind: DocumentKind::Timeline, content };
     world.acknowledge(bob, written);
     assert_eq!(failing(&mut world, circle), BTreeSet::from([Check::NothingLost]));
+}
+
+#[test]
+fn who_changes_nothing_is_not_asked_for_what_others_wrote() {
+    let (mut world, [alice, bob, carol], team) = team();
+    world.partition(&[(alice, 1), (bob, 2), (carol, 2)]);
+    world.remove(alice, team, carol).expect("an owner may");
+    world.splice(carol, team, 0, 0, "Carol was here").expect("she knows of nothing");
+    world.pass(10_000);
+    world.splice(bob, team, 0, 0, "").expect("a member may");
+    world.heal();
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+}
+
+/// Bob brings Carol back before he hears that he is out himself. Nobody who is in ever learns of it.
+#[test]
+fn whom_somebody_brought_back_before_they_heard_of_their_own_removal_may_have_what_they_had() {
+    let (mut world, [alice, bob, carol], team) = team();
+    world.isolate(carol);
+    world.remove(alice, team, carol).expect("an owner may");
+    world.pass(5_000);
+    world.partition(&[(alice, 1), (bob, 2), (carol, 3)]);
+    world.pass(5_000);
+    world.bring_back(bob, team, carol).expect("a member may");
+    world.remove(alice, team, bob).expect("an owner may");
+    world.partition(&[(alice, 1), (bob, 2), (carol, 2)]);
+    world.pass(30_000);
+    assert!(world.members(team).contains(&carol));
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    // What comes after Bob's own removal is not his to give.
+    let head = world.engine(alice).status(team).expect("a member").key;
+    let (suffix, record) = records(&world, alice, Keyspace::ContentKeys, team.as_bytes())
+        .into_iter()
+        .find(|(suffix, _)| suffix == head.as_bytes())
+        .expect("it is kept");
+    let key = Key::new(Keyspace::ContentKeys, team.as_bytes(), suffix);
+    write(&world, carol, key.clone(), Some(record));
+    let faults = world.faults(team);
+    assert!(faults.iter().any(|fault| fault.contains("though the commit by Alice cites the removal")), "{faults:?}");
+    write(&world, carol, key, None);
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    // Had nobody brought her back, the others would be found as well.
+    let operations = records(&world, bob, Keyspace::Operations, team.as_bytes());
+    for (suffix, bytes) in operations {
+        let operation = Operation::decode(&bytes).expect("it was filed");
+        if operation.author() == world.device(bob).id && matches!(operation.action(), Action::AddPerson { .. }) {
+            for who in [bob, carol] {
+                write(&world, who, Key::new(Keyspace::Operations, team.as_bytes(), suffix.clone()), None);
+            }
+        }
+    }
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::LaterKeys]));
 }
 
 #[test]

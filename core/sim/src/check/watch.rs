@@ -1,9 +1,10 @@
-//! What is looked at while it happens: whether anything is sealed for somebody who was removed.
+//! What is looked at while it happens: whether anything is sealed for somebody who is out, and whether a lie is filed.
 
 use std::collections::BTreeSet;
 
+use clave_engine::crypto::{DeviceId, EpochId};
 use clave_engine::fuzzing::inside::{self, What};
-use clave_engine::membership::{DeviceStanding, Scope};
+use clave_engine::membership::{DeviceStanding, Person, Right, Scope};
 use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace, OperationId};
 
 use super::Check;
@@ -14,21 +15,30 @@ use crate::{Who, World};
 pub(crate) struct Watch {
     seen: BTreeSet<EntryId>,
     pub(crate) slips: Vec<String>,
+    /// Epochs of rogues' own groups, and who entered them.
+    entered: BTreeSet<(Who, EpochId)>,
+}
+
+/// The operations that are written at or behind a place in a batch.
+fn later(batch: &Batch, place: usize) -> BTreeSet<OperationId> {
+    let later = batch.writes[place..].iter().filter(|(key, _)| key.keyspace == Keyspace::Operations);
+    later.filter_map(|(key, _)| OperationId::try_from(key.suffix.as_slice()).ok()).collect()
 }
 
 impl World {
     /// Looks at the entries of a batch that nobody wrote before: whoever writes them first made them.
     pub(crate) fn look_at(&mut self, who: Who, batch: &Batch) {
         for (place, (key, value)) in batch.writes.iter().enumerate() {
+            if value.is_some() {
+                self.look_for_lies(who, batch, key);
+            }
             let Some(bytes) = value.as_ref().filter(|_| key.keyspace == Keyspace::Entries) else { continue };
             let id = EntryId::try_from(key.suffix.as_slice()).expect("entries are filed by their ids");
             self.note_entry(who, id, key, bytes);
             if self.watch.seen.insert(id) && !self.rogues.is_one(who) {
                 let circle = CircleId::try_from(key.scope.as_slice()).expect("entries are filed by their circles");
                 // What is written at one go is in order: who is removed further on was in when this was sealed.
-                let later = batch.writes[place..].iter().filter(|(key, _)| key.keyspace == Keyspace::Operations);
-                let later = later.filter_map(|(key, _)| OperationId::try_from(key.suffix.as_slice()).ok()).collect();
-                self.look_at_entry(who, circle, bytes, &later);
+                self.look_at_entry(who, circle, bytes, &later(batch, place));
             }
         }
     }
@@ -48,12 +58,85 @@ impl World {
         }
     }
 
+    /// Whether a device files what it must refuse: a commit that lies, or where a Welcome of somebody who is out leads.
+    pub(crate) fn look_for_lies(&mut self, who: Who, batch: &Batch, key: &Key) {
+        if self.rogues.is_empty() || self.rogues.is_one(who) || !self.is_up(who) {
+            return;
+        }
+        let circle = CircleId::try_from(key.scope.as_slice());
+        let name = self.device(who).name.clone();
+        let slip = match key.keyspace {
+            Keyspace::Entries => {
+                let id = EntryId::try_from(key.suffix.as_slice()).expect("entries are filed by their ids");
+                let Some(parent) = self.rogues.lie(&id).copied() else { return };
+                // One that waits was not judged yet, and stays when it is refused.
+                let waits = |key: &Key| matches!(key.keyspace, Keyspace::Held | Keyspace::Commits);
+                let waits = batch.writes.iter().any(|(other, _)| waits(other) && other.suffix == key.suffix);
+                let what = format!("{name} files {id:?}, which lies");
+                let circle = circle.expect("entries are filed by their circles");
+                (!waits && inside::is_in(self.engine(who), circle, &parent)).then_some(what)
+            }
+            Keyspace::Checkpoints => {
+                let epoch =
+                    EpochId::from_bytes(key.suffix.as_slice().try_into().expect("epochs are filed by their ids"));
+                let Some((author, cites)) = self.rogues.lure(&epoch).cloned() else { return };
+                if !self.watch.entered.insert((who, epoch)) {
+                    return;
+                }
+                let circle = circle.expect("epochs are filed by their circles");
+                let what = format!("{name} enters {epoch:?} by the Welcome of somebody who is out");
+                let later = later(batch, 0);
+                let log = inside::log(self.engine(who), circle).expect("it enters an epoch of it");
+                let standing = log.membership().device_standing(author);
+                let is_out = matches!(standing, DeviceStanding::Removed { by } if !later.contains(&by));
+                let is_here = |id: &OperationId| log.operation(id).is_some() && !later.contains(id);
+                (is_out && cites.iter().all(is_here)).then_some(what)
+            }
+            _ => None,
+        };
+        self.watch.slips.extend(slip.map(|what| Check::Lies.fault(&what)));
+    }
+
+    /// Whether a device seals keys to one that is out, and whose `entry` says so once it is opened there.
+    fn look_at_direct(&mut self, who: Who, circle: CircleId, bytes: &[u8], later: &BTreeSet<OperationId>) {
+        let Some(tag) = inside::tag(bytes) else { return };
+        let to = |one: &Who| inside::direct_tag(circle, &self.device(*one).id) == tag;
+        let Some(to) = self.everyone().find(to).filter(|to| self.is_up(*to)) else { return };
+        let Some(entry) = inside::open(self.engine(to), circle, bytes) else { return };
+        let recipient = self.device(to).id;
+        let engine = self.engine(who);
+        let membership = engine.membership(circle).expect("it writes an entry of it");
+        let is_out = match membership.device_standing(recipient) {
+            DeviceStanding::Removed { by } => !later.contains(&by),
+            standing => matches!(standing, DeviceStanding::SetAside { .. }),
+        };
+        if entry.author == engine.identity().device() && is_out && matches!(entry.what, What::Keys(_)) {
+            let what = format!("{} sealed {:?} to {}", self.device(who).name, entry.what, self.device(to).name);
+            self.watch.slips.push(Check::SendGate.fault(&what));
+        }
+    }
+
     /// `later` are operations that were not there yet when the entry was made.
     pub(crate) fn look_at_entry(&mut self, who: Who, circle: CircleId, bytes: &[u8], later: &BTreeSet<OperationId>) {
+        let now_ms = self.device(who).clock(self.wall_clock_ms());
         let engine = self.engine(who);
-        let Some(entry) = inside::open(engine, circle, bytes) else { return };
+        let Some(entry) = inside::open(engine, circle, bytes) else {
+            return self.look_at_direct(who, circle, bytes, later);
+        };
+        if entry.author != engine.identity().device() || entry.is_direct {
+            return;
+        }
+        let early = match entry.what {
+            What::Commit { parent, .. } => Some(parent),
+            What::Changes | What::Keys(_) => inside::epoch_under(engine, circle, &entry.tag),
+            _ => None,
+        };
+        if early.is_some_and(|epoch| inside::is_early(engine, circle, &epoch)) {
+            let what = format!("{} sealed {:?} before it knew who is in", self.device(who).name, entry.what);
+            return self.watch.slips.push(Check::SendGate.fault(&what));
+        }
         // Operations, commits and Welcomes go to those who are to learn of them; what people write does not.
-        if entry.author != engine.identity().device() || !matches!(entry.what, What::Changes | What::Keys(_)) {
+        if !matches!(entry.what, What::Changes | What::Keys(_)) {
             return;
         }
         let membership = engine.membership(circle).expect("it opened an entry of it");
@@ -61,9 +144,15 @@ impl World {
         // Out of the space is out of what is nested in it.
         let space = membership.parent.filter(|_| membership.scope == Scope::Nested);
         let space = space.and_then(|space| engine.membership(space).ok());
-        let is_out = |leaf: &&clave_engine::crypto::DeviceId| {
-            [Some(membership), space].into_iter().flatten().any(|membership| match membership.device_standing(**leaf) {
+        let is_over = |guest: &&Person| guest.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let over: BTreeSet<DeviceId> =
+            membership.people.values().filter(is_over).flat_map(|guest| guest.devices.iter().copied()).collect();
+        let may_end = entry.what == What::Changes && membership.may(entry.author, Right::EndGrant);
+        let is_out = |leaf: &&DeviceId| {
+            [Some(membership), space].into_iter().flatten().any(|log| match log.device_standing(**leaf) {
                 DeviceStanding::Removed { by } => !later.contains(&by),
+                // By its own clock, which is all that it can go by.
+                DeviceStanding::Current => may_end && over.contains(*leaf),
                 standing => matches!(standing, DeviceStanding::SetAside { .. }),
             })
         };

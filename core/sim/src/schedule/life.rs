@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::{CircleId, Event};
 use clave_engine::crypto::PersonId;
 use clave_engine::membership::{Role, Scope};
+use clave_engine::{CircleId, Event};
 
 use super::Run;
 use crate::{Who, World};

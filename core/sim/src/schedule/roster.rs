@@ -48,14 +48,7 @@ impl Run {
         let Some(log) = inside::log(self.world.engine(by), circle) else { return };
         let former: Vec<DeviceId> = log.membership().former_devices.keys().copied().collect();
         let Some(device) = self.world.random.pick(&former) else { return };
-        let Some(log) = inside::log(self.world.engine(by), circle) else { return };
-        let entry = log.operations().find_map(|operation| match operation.action() {
-            Action::AddPerson { newcomer: entry, .. } | Action::Grant { guest: entry, .. } => {
-                entry.devices.iter().any(|one| one.device() == device).then(|| entry.clone())
-            }
-            _ => None,
-        });
-        let Some(newcomer) = entry else { return };
+        let Some(newcomer) = self.world.admission_of(by, circle, device) else { return };
         let guest = self.world.random.permille(200);
         let expires_ms = self.world.wall_clock_ms() + self.world.random.between(1_000..300_000);
         let action = if guest {
@@ -171,6 +164,31 @@ impl Run {
         let expires_ms = self.world.wall_clock_ms() + self.world.random.between(1_000..300_000);
         let guest = PersonEntry { person, name: String::new(), devices: Vec::new(), invitation: None, recovery: None };
         let _ = self.world.act(by, self.circle, Action::Grant { guest, expires_ms });
+    }
+
+    /// Somebody gives a guest a date that is about to pass, and writes as it does. By theirs, the fastest clock, it does so
+    /// first: nobody else can have ended the stay.
+    pub(super) fn somebody_has_a_guest(&mut self) {
+        let (mut able, now_ms) = (self.world.members(self.circle), self.world.wall_clock_ms());
+        able.retain(|who| !self.world.is_rogue(*who));
+        let Some(by) = able.into_iter().max_by_key(|who| self.world.device(*who).clock(now_ms)) else { return };
+        let Some(whom) = self.other(by) else { return };
+        let person = self.world.device(whom).person;
+        let membership = self.world.engine(by).membership(self.circle).expect("a member");
+        if membership.people.get(&person).is_some_and(|person| person.role != Role::Guest) {
+            let Some(manager) = self.manager().filter(|manager| *manager != whom) else { return };
+            let _ = self.world.set_role(manager, self.circle, whom, Role::Guest);
+            return;
+        }
+        let expires_ms = self.world.device(by).clock(now_ms) + 2_000;
+        let guest = PersonEntry { person, name: String::new(), devices: Vec::new(), invitation: None, recovery: None };
+        let given = self.world.act(by, self.circle, Action::Grant { guest, expires_ms });
+        let wait_ms = self.world.random.between(2_000..4_000);
+        self.world.pass(wait_ms);
+        if given.is_ok() && self.world.is_up(by) && self.world.circles(by).contains(&self.circle) {
+            let text = self.world.fresh_text(by);
+            let _ = self.world.try_post(by, self.circle, &text);
+        }
     }
 
     /// Ends a grant whose date has passed by somebody's clock.

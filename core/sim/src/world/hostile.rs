@@ -4,17 +4,22 @@
 //! something at its peers that no engine would make, sealed and signed with its real keys. What others refuse goes no
 //! further; what they hold or take in they pass on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crdt::{Document, DocumentKind, Draft};
-use clave_engine::crypto::{ContentKey, DeviceId, DeviceKey, Entropy, EpochId, PersonKey, RosterChange};
+use clave_engine::crypto::{ContentKey, DeviceId, Entropy, EpochId, RosterChange};
 use clave_engine::fuzzing::rogue::{self, Committed, Rogue, Said, Sealed};
-use clave_engine::membership::{Action, DeviceEntry, KeyPackages, MEMBERS_MAY_INVITE, Operation, PersonEntry, Role};
-use clave_engine::{Channel, CircleId, EntryId, FRAME_BYTES_MAX, OperationId};
+use clave_engine::{Channel, CircleId, EntryId, OperationId};
 
 use super::World;
 use super::people::chat;
 use crate::{Random, Who};
+
+mod commits;
+mod noise;
+mod operations;
+mod outcast;
+mod welcomes;
 
 /// How many people who do not exist one run may have brought in: each is legitimate, and all devices carry them along.
 const GHOSTS_MAX: usize = 3;
@@ -24,6 +29,10 @@ const GHOSTS_MAX: usize = 3;
 pub(crate) struct Rogues {
     devices: BTreeSet<Who>,
     forged: BTreeSet<EntryId>,
+    /// Commits that whoever is in the epoch from which they start must refuse.
+    lies: BTreeMap<EntryId, EpochId>,
+    /// Groups of rogues' own: who welcomes into them, and what the Welcome cites.
+    lures: BTreeMap<EpochId, (DeviceId, Vec<OperationId>)>,
     ghosts: usize,
     pub(crate) attacks: u64,
 }
@@ -35,6 +44,26 @@ impl Rogues {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.devices.is_empty()
+    }
+
+    /// Notes that a commit is one that nobody who is in `parent` may follow.
+    pub(crate) fn add_lie(&mut self, commit: EntryId, parent: EpochId) {
+        self.lies.insert(commit, parent);
+    }
+
+    /// Notes an epoch into which `author` welcomes others, citing those operations.
+    pub(crate) fn add_lure(&mut self, epoch: EpochId, author: DeviceId, cites: Vec<OperationId>) {
+        self.lures.insert(epoch, (author, cites));
+    }
+
+    /// The epoch from which a commit starts that nobody there may follow.
+    pub(crate) fn lie(&self, entry: &EntryId) -> Option<&EpochId> {
+        self.lies.get(entry)
+    }
+
+    /// Who welcomes into an epoch of a rogue's own group, and what the Welcome cites.
+    pub(crate) fn lure(&self, epoch: &EpochId) -> Option<&(DeviceId, Vec<OperationId>)> {
+        self.lures.get(epoch)
     }
 
     /// Whether an entry was made by a rogue against the rules.
@@ -70,12 +99,20 @@ pub enum Attack {
     UnjustifiedAdd,
     /// A commit that removes somebody whom no operation removed.
     UnjustifiedRemoval,
+    /// A commit that leads elsewhere than it says.
+    FalseEpoch,
+    /// A commit that gives somebody a new leaf, or removes them, and does not say so, or says so and does not.
+    FalseRoster,
     /// Key packages that are used up, somebody else's, or none at all.
     StaleKeyPackages,
     /// A person who does not exist, brought in with key packages of no use.
     Ghost,
     /// A Welcome into a group of its own that has the circle's name, deeper than the real one.
     Lure,
+    /// The same, by a Welcome that cites an operation which is kept back.
+    EarlyLure,
+    /// A commit, a Welcome and a plea of a rogue that left, passed on by another.
+    Outcast,
     /// Keys under the names of epochs that they do not belong to.
     PoisonedKeys,
     /// Entries under keys that nobody has.
@@ -88,7 +125,7 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::ForgedAuthor,
         Self::ForeignActor,
         Self::BackdatedOperation,
@@ -101,9 +138,13 @@ impl Attack {
         Self::WithheldCommit,
         Self::UnjustifiedAdd,
         Self::UnjustifiedRemoval,
+        Self::FalseEpoch,
+        Self::FalseRoster,
         Self::StaleKeyPackages,
         Self::Ghost,
         Self::Lure,
+        Self::EarlyLure,
+        Self::Outcast,
         Self::PoisonedKeys,
         Self::HeldFlood,
         Self::Oversize,
@@ -185,9 +226,13 @@ impl Act<'_> {
             Attack::WithheldCommit => self.withheld_commit(),
             Attack::UnjustifiedAdd => self.unjustified_add(),
             Attack::UnjustifiedRemoval => self.unjustified_removal(),
+            Attack::FalseEpoch => self.false_epoch(),
+            Attack::FalseRoster => self.false_roster(),
             Attack::StaleKeyPackages => self.stale_key_packages(),
             Attack::Ghost => self.ghost(),
             Attack::Lure => self.lure(),
+            Attack::EarlyLure => self.early_lure(),
+            Attack::Outcast => self.outcast(),
             Attack::PoisonedKeys => self.poisoned_keys(),
             Attack::HeldFlood => self.held_flood(),
             Attack::Oversize => self.oversize(),
@@ -232,6 +277,12 @@ impl Act<'_> {
         self.rogue.seal(key, self.rogue.id(), said, self.now_ms, &mut self.entropy)
     }
 
+    fn seal_direct(&mut self, device: DeviceId, said: Said) -> Option<Sealed> {
+        let (who, circle) = (self.who, self.circle);
+        let noise = self.world.engine(who).membership(circle).ok()?.devices.get(&device)?.noise;
+        self.rogue.seal_direct((device, &noise), said, self.now_ms, &mut self.entropy)
+    }
+
     /// Under any key that it holds: others have most of them too.
     fn seal_somehow(&mut self, said: Said) -> Option<Sealed> {
         let epochs = self.rogue.epochs();
@@ -252,13 +303,27 @@ impl Act<'_> {
         self.random().pick(&others)
     }
 
+    /// A key package of a device.
+    fn package_of(&mut self, device: DeviceId) -> Option<Vec<u8>> {
+        let (who, circle) = (self.who, self.circle);
+        let packages = &self.world.engine(who).membership(circle).ok()?.devices.get(&device)?.key_packages;
+        packages.last_resort.as_ref().or_else(|| packages.single_use.first()).cloned()
+    }
+
     fn commit(&mut self, change: &RosterChange, tries: usize) -> Option<Committed> {
         rogue::commit(self.world.engine(self.who), self.circle, None, change, tries, &mut self.entropy)
     }
 
     fn said(&mut self, parent: EpochId, committed: &Committed) -> Said {
         let (epoch, message, operations) = (committed.checkpoint.epoch, committed.message.clone(), self.heads());
-        Said::Commit { parent, epoch, message, operations }
+        let (adds, removes) = (committed.adds.clone(), committed.removes.clone());
+        Said::Commit { parent, epoch, message, operations, renews: Vec::new(), adds, removes }
+    }
+
+    fn note_lie(&mut self, commit: Option<&Sealed>, parent: EpochId) {
+        if let Some(commit) = commit {
+            self.world.rogues.add_lie(commit.id, parent);
+        }
     }
 
     /// A change to the chat by an actor that is not this device's next.
@@ -272,308 +337,5 @@ impl Act<'_> {
         document.timeline().ok()?.post(now_ms, self.entropy.bytes(), &Draft::text(text)).ok()?;
         let changes = vec![document.commit(now_ms)?];
         Some(Said::Changes { document: chat(circle), kind: DocumentKind::Timeline.number().into(), changes })
-    }
-
-    fn forged_author(&mut self) {
-        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
-        let head = self.rogue.head;
-        let Some(key) = self.rogue.key(&head) else { return };
-        let action = Action::Rename { name: "Mine".to_owned() };
-        let heads = self.heads();
-        let operation = Operation::sign(self.rogue.device(), heads, self.now_ms, action);
-        let bytes = operation.encode();
-        // An operation that names the victim, in an entry of its own; then an entry that does.
-        let mut forged = bytes.clone();
-        let own = *self.rogue.id().as_bytes();
-        if let Some(at) = forged.windows(32).position(|part| part == own) {
-            forged[at..at + 32].copy_from_slice(victim.as_bytes());
-        }
-        let entry = self.seal_with(&key, Said::Operation(forged));
-        let whole = self.rogue.seal(&key, victim, Said::Operation(bytes), self.now_ms, &mut self.entropy);
-        self.give_all([entry, whole]);
-    }
-
-    fn foreign_actor(&mut self) {
-        let Some(victim) = self.somebody_else() else { return };
-        let Some(change) = self.change_of(victim, "in another's name") else { return };
-        let entry = self.seal_somehow(change);
-        self.give_all([entry]);
-    }
-
-    fn backdated_operation(&mut self) {
-        let (who, circle, me) = (self.who, self.circle, self.rogue.id());
-        let Some(log) = clave_engine::fuzzing::inside::log(self.world.engine(who), circle) else { return };
-        let knows_me = |operation: &&Operation| {
-            log.membership_at(&[operation.id()]).is_some_and(|then| then.devices.contains_key(&me))
-        };
-        let parents: Vec<OperationId> = log.operations().filter(knows_me).map(Operation::id).collect();
-        let (Some(parent), Some(victim)) = (self.random().pick(&parents), self.somebody_else()) else { return };
-        let (person, device) = (self.world.device(victim).person, self.world.device(victim).id);
-        let own = self.world.device(who).person;
-        let action = match self.random().between(0..8) {
-            0 => Action::revoke_person(person),
-            1 => Action::revoke_device(device),
-            2 => Action::SetRole { person: own, role: Role::Owner, keep_heads: Vec::new() },
-            3 => Action::SetRole { person, role: Role::Guest, keep_heads: Vec::new() },
-            4 => Action::end_grant(person),
-            5 => Action::SetPolicy {
-                key: MEMBERS_MAY_INVITE.to_owned(),
-                value: "false".to_owned(),
-                keep_heads: Vec::new(),
-            },
-            6 => Action::SetProfile { person, name: "Nobody".to_owned() },
-            _ => Action::AddPerson { newcomer: self.stranger(true).0, role: Role::Owner },
-        };
-        self.operation(vec![parent], action);
-    }
-
-    fn operation(&mut self, parents: Vec<OperationId>, action: Action) {
-        let operation = Operation::sign(self.rogue.device(), parents, self.now_ms, action);
-        let entry = self.seal_somehow(Said::Operation(operation.encode()));
-        self.give_all([entry]);
-    }
-
-    fn two_operations(&mut self) {
-        let (person, heads) = (self.world.device(self.who).person, self.heads());
-        for (half, name) in self.halves().into_iter().zip(["One", "Other"]) {
-            let action = Action::SetProfile { person, name: name.to_owned() };
-            let operation = Operation::sign(self.rogue.device(), heads.clone(), self.now_ms, action);
-            let entry = self.seal_somehow(Said::Operation(operation.encode()));
-            self.give(&half, entry.into_iter().collect());
-        }
-    }
-
-    fn two_commits(&mut self) {
-        let parent = self.rogue.head;
-        for (half, text) in self.halves().into_iter().zip(["on one branch", "on the other"]) {
-            let Some(committed) = self.commit(&RosterChange::default(), 1) else { return };
-            let said = self.said(parent, &committed);
-            let commit = self.seal(parent, said);
-            // Its own number must not be in the way here.
-            let keys = Said::Keys(vec![(parent, **self.rogue.key(&parent).expect("the head has a key").as_bytes())]);
-            let after = self.seal_with(&committed.key, keys);
-            let garbage = self.seal_with(&committed.key, Said::Garbage(text.as_bytes().to_vec()));
-            self.give(&half, [commit, after, garbage].into_iter().flatten().collect());
-        }
-    }
-
-    fn two_changes(&mut self) {
-        for (half, text) in self.halves().into_iter().zip(["one thing", "another"]) {
-            let Some(change) = self.change_of(self.who, text) else { return };
-            let entry = self.seal_somehow(change);
-            self.give(&half, entry.into_iter().collect());
-        }
-    }
-
-    fn commit_spam(&mut self) {
-        let mut parent = (self.rogue.head, self.rogue.key(&self.rogue.head));
-        let mut last: Option<Committed> = None;
-        let mut entries = Vec::new();
-        for _ in 0..3 + self.random().between(0..6) {
-            let engine = self.world.engine(self.who);
-            let checkpoint = last.as_ref().map(|last| &last.checkpoint);
-            let change = RosterChange::default();
-            let Some(next) = rogue::commit(engine, self.circle, checkpoint, &change, 1, &mut self.entropy) else {
-                return;
-            };
-            let said = self.said(parent.0, &next);
-            let Some(key) = &parent.1 else { return };
-            entries.push(self.seal_with(key, said));
-            parent = (next.checkpoint.epoch, Some(ContentKey::from_bytes(next.key.as_bytes().clone())));
-            last = Some(next);
-        }
-        self.give_all(entries);
-    }
-
-    fn ground_commit(&mut self) {
-        let parent = self.rogue.head;
-        let Some(committed) = self.commit(&RosterChange::default(), 16) else { return };
-        let said = self.said(parent, &committed);
-        let entry = self.seal(parent, said);
-        self.give_all([entry]);
-    }
-
-    fn ground_operation(&mut self) {
-        let (person, heads) = (self.world.device(self.who).person, self.heads());
-        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).person) else { return };
-        let sign = |number: u64| {
-            let action = if number.is_multiple_of(2) {
-                Action::SetRole { person, role: Role::Owner, keep_heads: heads.clone() }
-            } else {
-                Action::RevokePerson {
-                    person: victim,
-                    keep_heads: vec![OperationId::from_bytes([number as u8; 32])],
-                    keep_changes: Vec::new(),
-                }
-            };
-            Operation::sign(self.rogue.device(), heads.clone(), self.now_ms, action)
-        };
-        let least = (0..32).map(sign).min_by_key(Operation::id).expect("there are 32");
-        let entry = self.seal_somehow(Said::Operation(least.encode()));
-        self.give_all([entry]);
-    }
-
-    fn withheld_commit(&mut self) {
-        let Some(committed) = self.commit(&RosterChange::default(), 1) else { return };
-        let entries: Vec<_> =
-            (0..3_u8).map(|number| self.seal_with(&committed.key, Said::Garbage(vec![number; 64]))).collect();
-        self.give_all(entries);
-    }
-
-    /// Somebody who does not exist, perhaps with a key package that works.
-    fn stranger(&mut self, sound: bool) -> (PersonEntry, DeviceKey) {
-        let (person, device) = (PersonKey::generate(&mut self.entropy), DeviceKey::generate(&mut self.entropy));
-        let package = if sound {
-            self.world.agreement.build().key_package(&device, true, &mut self.entropy).public
-        } else {
-            self.entropy.bytes::<64>().to_vec()
-        };
-        let key_packages = KeyPackages { single_use: vec![package.clone()], last_resort: Some(package) };
-        let entry = DeviceEntry::new(&person, &device, "ghost", key_packages);
-        (
-            PersonEntry {
-                person: person.id(),
-                name: "Ghost".to_owned(),
-                devices: vec![entry],
-                invitation: None,
-                recovery: None,
-            },
-            device,
-        )
-    }
-
-    fn unjustified_add(&mut self) {
-        let (entry, device) = self.stranger(true);
-        let package = entry.devices[0].key_packages.last_resort.clone().expect("it was made above");
-        let parent = self.rogue.head;
-        let change = RosterChange { add: vec![package], remove: Vec::new() };
-        let Some(committed) = self.commit(&change, 1) else { return };
-        let said = self.said(parent, &committed);
-        let commit = self.seal(parent, said);
-        let message = committed.welcome.clone().unwrap_or_default();
-        let (noise, operations) = (device.noise_public(), self.heads());
-        let welcome = self.seal(parent, Said::Welcome { device: device.id(), noise, message, operations });
-        self.give_all([commit, welcome]);
-    }
-
-    fn unjustified_removal(&mut self) {
-        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
-        let parent = self.rogue.head;
-        let change = RosterChange { add: Vec::new(), remove: vec![victim] };
-        let Some(committed) = self.commit(&change, 1) else { return };
-        let said = self.said(parent, &committed);
-        let commit = self.seal(parent, said);
-        let after = self.seal_with(&committed.key, Said::Garbage(vec![1; 64]));
-        self.give_all([commit, after]);
-    }
-
-    fn stale_key_packages(&mut self) {
-        let (who, circle) = (self.who, self.circle);
-        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
-        let Ok(membership) = self.world.engine(who).membership(circle) else { return };
-        let anothers = membership.devices.get(&victim).map(|device| device.key_packages.clone()).unwrap_or_default();
-        let key_packages = match self.random().between(0..3) {
-            0 => anothers,
-            1 => KeyPackages::default(),
-            _ => KeyPackages { single_use: vec![vec![7; 100]], last_resort: Some(vec![9; 100]) },
-        };
-        let heads = self.heads();
-        self.operation(heads, Action::PublishKeyPackages { key_packages });
-    }
-
-    fn ghost(&mut self) {
-        if self.world.rogues.ghosts >= GHOSTS_MAX {
-            return;
-        }
-        self.world.rogues.ghosts += 1;
-        let sound = self.random().permille(500);
-        let (newcomer, heads) = (self.stranger(sound).0, self.heads());
-        self.operation(heads, Action::AddPerson { newcomer, role: Role::Member });
-    }
-
-    fn lure(&mut self) {
-        let (who, circle) = (self.who, self.circle);
-        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
-        let Ok(membership) = self.world.engine(who).membership(circle) else { return };
-        let Some(known) = membership.devices.get(&victim) else { return };
-        let (noise, packages) = (known.noise, known.key_packages.clone());
-        let Some(package) = packages.last_resort.or_else(|| packages.single_use.first().cloned()) else { return };
-        let agreement = self.world.agreement.build();
-        let mut checkpoint = agreement.create(self.rogue.device(), circle.as_bytes(), &mut self.entropy);
-        let depth = self.world.engine(who).status(circle).map_or(0, |status| status.depth);
-        for _ in 0..depth + 5 {
-            let change = RosterChange::default();
-            match agreement.commit(self.rogue.device(), &checkpoint, &change, &mut self.entropy) {
-                Ok(output) => checkpoint = output.checkpoint,
-                Err(_) => return,
-            }
-        }
-        let change = RosterChange { add: vec![package], remove: Vec::new() };
-        let Ok(output) = agreement.commit(self.rogue.device(), &checkpoint, &change, &mut self.entropy) else { return };
-        let message = output.welcome.unwrap_or_default();
-        let operations = self.heads();
-        let entry = self.seal_somehow(Said::Welcome { device: victim, noise, message, operations });
-        self.give_all([entry]);
-    }
-
-    fn poisoned_keys(&mut self) {
-        let mut keys: Vec<(EpochId, [u8; 32])> =
-            self.rogue.epochs().into_iter().take(8).map(|epoch| (epoch, self.entropy.bytes())).collect();
-        keys.push((EpochId::from_bytes(self.entropy.bytes()), self.entropy.bytes()));
-        let entry = self.seal_somehow(Said::Keys(keys));
-        self.give_all([entry]);
-    }
-
-    fn held_flood(&mut self) {
-        let entries: Vec<_> = (0..20_u8)
-            .map(|number| {
-                let key = ContentKey::from_bytes(self.entropy.bytes().into());
-                self.seal_with(&key, Said::Garbage(vec![number; 16]))
-            })
-            .collect();
-        self.give_all(entries);
-    }
-
-    fn oversize(&mut self) {
-        let heads = self.heads();
-        let long = Operation::sign(
-            self.rogue.device(),
-            heads.clone(),
-            self.now_ms,
-            Action::Rename { name: "x".repeat(300 * 1024) },
-        );
-        let parents = (0..200_u8).map(|number| OperationId::from_bytes([number; 32])).collect();
-        let many = Operation::sign(self.rogue.device(), parents, self.now_ms, Action::Rename { name: "x".to_owned() });
-        let cited = vec![OperationId::from_bytes([1; 32]); 5_000];
-        let epoch = EpochId::from_bytes(self.entropy.bytes());
-        let commit = Said::Commit { parent: self.rogue.head, epoch, message: vec![0; 100_000], operations: cited };
-        let mut entries = Vec::new();
-        for said in [Said::Operation(long.encode()), Said::Operation(many.encode()), commit] {
-            let entry = self.seal_somehow(said);
-            entries.push(entry);
-        }
-        self.give_all(entries);
-        let peers = self.peers.clone();
-        if let Some(peer) = self.random().pick(&peers) {
-            self.frame(peer, Channel::Sync, vec![0; FRAME_BYTES_MAX + 1]);
-        }
-    }
-
-    fn garbage(&mut self) {
-        let noise = self.entropy.bytes::<200>().to_vec();
-        let entry = self.seal_somehow(Said::Garbage(vec![255; 40]));
-        let peers = self.peers.clone();
-        for channel in [Channel::Sync, Channel::Join, Channel::Bulk] {
-            if let Some(peer) = self.random().pick(&peers) {
-                self.frame(peer, channel, noise.clone());
-            }
-        }
-        // A real entry, broken somewhere.
-        if let Some(mut entry) = entry {
-            let at = self.random().between(0..entry.bytes.len() as u64) as usize;
-            entry.bytes[at] ^= 1 << self.random().between(0..8);
-            entry.id = clave_engine::fuzzing::envelope(&entry.bytes).unwrap_or(entry.id);
-            self.give_all([Some(entry)]);
-        }
     }
 }

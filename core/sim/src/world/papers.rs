@@ -148,10 +148,14 @@ impl World {
     ) -> Result<(), EngineError> {
         let document = if kind == DocumentKind::Note { note(circle) } else { calendar(circle) };
         self.command(who, |engine, now| {
+            let before = engine.document(circle, document, kind)?.heads();
             engine.edit(circle, document, kind, now, |document, pieces| edit(document, pieces, now))?;
-            // Whoever has just written stands before nothing else.
-            let change = *engine.document(circle, document, kind)?.heads().first().ok_or(EngineError::Damaged)?;
-            Ok(((), Written { circle, document, kind, content: Content::Change(change) }))
+            // Whoever has just written stands before nothing else; who changed nothing wrote nothing, and what others wrote
+            // is not theirs.
+            let after = engine.document(circle, document, kind)?.heads();
+            let change = after.first().copied().filter(|_| after != before);
+            let written = |change| Written { circle, document, kind, content: Content::Change(change) };
+            Ok(((), change.map(written)))
         })
     }
 }

@@ -1,8 +1,9 @@
 //! What people do with their devices.
 
 use clave_engine::crdt::{DocumentKind, Draft, FileVersion, NodeId};
-use clave_engine::crypto::PersonId;
-use clave_engine::membership::{Action, Role};
+use clave_engine::crypto::{DeviceId, PersonId};
+use clave_engine::fuzzing::inside;
+use clave_engine::membership::{Action, PersonEntry, Role};
 use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, seal_content};
 
 use super::World;
@@ -24,7 +25,9 @@ pub(crate) fn drive(circle: CircleId) -> DocumentId {
 impl World {
     /// Founds a space.
     pub fn create_space(&mut self, who: Who, name: &str) -> CircleId {
-        self.input(who, |engine, now| engine.create_space(name, now)).expect("a plain name, and the disk works")
+        let suite = self.suite;
+        self.input(who, |engine, now| engine.create_space_of(name, suite, now))
+            .expect("a plain name, and the disk works")
     }
 
     /// Makes an invitation and has somebody take it up.
@@ -86,7 +89,7 @@ impl World {
             let edit = engine.edit(circle, document, kind, now, |document, _| {
                 document.timeline()?.post(now, random, &Draft::text(text))
             });
-            edit.map(|_| ((), written))
+            edit.map(|_| ((), Some(written)))
         })
     }
 
@@ -138,6 +141,29 @@ impl World {
     fn name_of(&self, person: PersonId) -> String {
         let device = self.everyone().map(|who| self.device(who)).find(|device| device.person == person);
         device.map_or_else(|| person.short(), |device| device.name.clone())
+    }
+
+    /// Brings somebody back in who was removed, as a member, with the devices that they came with at first.
+    ///
+    /// # Errors
+    /// Those of [`Engine::act`](clave_engine::Engine::act).
+    ///
+    /// # Panics
+    /// If they never were in.
+    pub fn bring_back(&mut self, who: Who, circle: CircleId, whom: Who) -> Result<(), EngineError> {
+        let newcomer = self.admission_of(who, circle, self.device(whom).id).expect("they were in");
+        self.act(who, circle, Action::AddPerson { newcomer, role: Role::Member })
+    }
+
+    /// How a device's person was brought in first, by somebody's log.
+    pub(crate) fn admission_of(&mut self, who: Who, circle: CircleId, device: DeviceId) -> Option<PersonEntry> {
+        let log = inside::log(self.engine(who), circle)?;
+        log.operations().find_map(|operation| match operation.action() {
+            Action::AddPerson { newcomer: entry, .. } | Action::Grant { guest: entry, .. } => {
+                entry.devices.iter().any(|one| one.device() == device).then(|| entry.clone())
+            }
+            _ => None,
+        })
     }
 
     /// Removes a person.
@@ -236,7 +262,7 @@ impl World {
             let edit = engine.edit(circle, document, kind, now, |document, _| {
                 document.drive()?.add_file(NodeId::ROOT, name, random, &version)
             });
-            edit.map(|_| ((), written))
+            edit.map(|_| ((), Some(written)))
         })?;
         Ok(file)
     }
