@@ -35,6 +35,13 @@ fn every_honest_device_agrees_whatever_others_throw_at_it() {
 }
 
 #[test]
+fn every_device_agrees_after_people_lived_with_circles_and_devices() {
+    for seed in 0..15 {
+        ends_well(small(seed, 7, Mix::Life));
+    }
+}
+
+#[test]
 fn every_attack_is_made() {
     for (seed, attack) in (0..).zip(Attack::ALL) {
         let outcome = run(Plan { attack: Some(attack), ..small(seed, 6, Mix::Hostile) });

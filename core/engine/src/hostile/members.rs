@@ -194,7 +194,7 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     assert!(membership.devices.contains_key(&rig.devices[mallory].id));
     assert_eq!(leaves(&rig, ALICE).len(), 3);
     let engine = &rig.devices[ALICE].engine;
-    assert!(engine.circles[&circle].difference(None, &engine.desk).add.is_empty(), "none of his is of use");
+    assert!(engine.circles[&circle].difference(&engine.desk).add.is_empty(), "none of his is of use");
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
