@@ -164,6 +164,7 @@ fn frames(made: &mut Made) {
                 initiator: true,
                 message: vec![0x61, 0, 0],
                 operations: vec![vec![9; 32]],
+                lacks: vec![3; 32],
             }),
         ),
         ("frame.entries", Body::Entries(frame::Entries { circle: of(), envelopes: vec![vec![1], vec![2, 3]] })),

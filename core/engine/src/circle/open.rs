@@ -58,7 +58,7 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
-            mended: false,
+            mending: roster::Mending::Unknown,
             recovery,
         };
         circle.learn_direct_tags(None);

@@ -19,6 +19,16 @@ pub const WELCOME_LEAD_MAX: u64 = 65_536;
 /// Keys per bundle, so that it fits an entry.
 const BUNDLE_KEYS: usize = 8_192;
 
+/// What is known of the head, since anything happened that could change it: finding out checks signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mending {
+    Unknown,
+    /// It does not follow the log, or does not lead to every key: this device waits for its turn.
+    Waits,
+    /// It follows the log and leads to every key.
+    Done,
+}
+
 impl Circle {
     /// Adds and removes leaves in one commit on the head, and publishes it, with the keys that lead back from it for those who
     /// are added.
@@ -223,7 +233,7 @@ impl Circle {
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
-        self.mended = false;
+        self.mending = Mending::Unknown;
     }
 
     pub(super) fn judge_welcome(
@@ -297,8 +307,13 @@ impl Circle {
             .filter(|_| !off(Rule::AddsMissing))
             .filter_map(|id| package(id, &devices[id]))
             .collect();
-        let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
-        RosterChange { add, remove: gone.copied().collect() }
+        RosterChange { add, remove: self.gone(&listed, desk) }
+    }
+
+    /// The leaves of the head that are not listed any more.
+    fn gone(&self, listed: &[DeviceId], desk: &Desk) -> Vec<DeviceId> {
+        let gone = absent(&self.group.head().leaves, listed).filter(|leaf| **leaf != desk.me());
+        gone.copied().collect()
     }
 
     /// The same, with a leaf for a device from a key package that it has just offered: a new one, if it has one already.
@@ -334,7 +349,7 @@ impl Circle {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
-        let remove = self.difference(desk).remove;
+        let remove = self.gone(&self.listed(), desk);
         if !remove.is_empty() || self.is_worn() {
             self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
         }
@@ -344,7 +359,8 @@ impl Circle {
     /// Mends what the head lacks when it is this device's turn: after a quiet while the one with the least hash of epoch
     /// and device, each further one a step later.
     pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        if self.mended || self.group.is_apart() {
+        let is_early = self.mending == Mending::Waits && self.repair_at_ms.is_some_and(|at_ms| desk.now_ms < at_ms);
+        if self.mending == Mending::Done || is_early || self.group.is_apart() {
             return Ok(());
         }
         let change = self.difference(desk);
@@ -352,7 +368,7 @@ impl Circle {
         let lasting = if off(Rule::KeysMended) { Vec::new() } else { self.lasting_out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
         if (!must_commit && keys.is_empty() && lasting.is_empty()) || !self.is_member(&desk.me()) {
-            (self.mended, self.repair_at_ms) = (true, None);
+            (self.mending, self.repair_at_ms) = (Mending::Done, None);
             return Ok(());
         }
         let head = self.group.head();
@@ -367,6 +383,7 @@ impl Circle {
         let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {
+            self.mending = Mending::Waits;
             return Ok(());
         }
         self.repair_at_ms = None;

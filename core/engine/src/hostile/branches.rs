@@ -282,14 +282,7 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
         let entry = rig.seal_under(BOB, circle, &key, Body::Operation(Vec::new()));
         rig.give(BOB, ALICE, circle, vec![entry]);
     }
-    let sent = |rig: &Rig| {
-        let tags = [BOB, CAROL].map(|who| crate::entry::direct_tag(circle, &rig.devices[who].id));
-        let entries = rig.entry_ids(ALICE, circle).into_iter();
-        let entries = entries.map(|id| rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes()));
-        let tag = |entry: Vec<u8>| crate::entry::Envelope::decode(entry).expect("it is stored").tag;
-        entries.map(tag).filter(|tag| tags.contains(tag)).count()
-    };
-    let before = sent(&rig);
+    let before = direct_entries(&rig, ALICE, circle);
     for (number, key) in keys.iter().enumerate() {
         let epoch = [u8::try_from(number).expect("it is small"); 32].to_vec();
         let keys = vec![proto::ContentKey { epoch, key: key.to_vec(), lasting: false }];
@@ -302,8 +295,40 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
     }
     // Each of the two is asked once, again after each time that counts as help, and twice more as time goes by; and each
     // asks her for the same, and is answered so often.
-    let sent = sent(&rig) - before;
+    let sent = direct_entries(&rig, ALICE, circle) - before;
     assert!(sent > 2 && sent <= 2 * (1 + 2 + 2 * crate::PLEA_ANSWERS_MAX as usize), "{sent}");
+}
+
+/// How many entries `who` has that are sealed to one device alone.
+fn direct_entries(rig: &Rig, who: usize, circle: CircleId) -> usize {
+    let tags: Vec<_> = rig.devices.iter().map(|device| crate::entry::direct_tag(circle, &device.id)).collect();
+    let entries = rig.entry_ids(who, circle).into_iter();
+    let entries = entries.map(|id| rig.stored(who, crate::Keyspace::Entries, circle, id.as_bytes()));
+    let tag = |entry: Vec<u8>| crate::entry::Envelope::decode(entry).expect("it is stored").tag;
+    entries.map(tag).filter(|tag| tags.contains(tag)).count()
+}
+
+#[test]
+fn nobody_is_asked_for_keys_who_lacks_the_same() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol", "Dave"]);
+    let (keys, before) = ([1, 2].map(|n| ContentKey::from_bytes([n; 32].into())), direct_entries(&rig, ALICE, circle));
+    let said = || Body::Acknowledge(proto::Acknowledge { epoch: vec![7; 32] });
+    let [nobodys, carols] = keys.each_ref().map(|key| rig.seal_under(BOB, circle, key, said()));
+    rig.give(BOB, ALICE, circle, vec![nobodys]);
+    let a_while = |rig: &mut Rig| (0..120).for_each(|_| rig.settle());
+    a_while(&mut rig);
+    assert!((0..4).all(|who| rig.devices[who].engine.status(circle).expect("it is in").held == 1));
+    // All lack it, and all have said so: whom would they ask?
+    assert_eq!(direct_entries(&rig, ALICE, circle), before);
+    // Of the next, Carol has the key, and all others ask until they have it.
+    let bundle = |epoch: u8, key: &ContentKey| {
+        let keys = vec![proto::ContentKey { epoch: vec![epoch; 32], key: key.as_bytes().to_vec(), lasting: false }];
+        proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() }
+    };
+    let entry = rig.seal_direct(BOB, CAROL, circle, Body::Keys(bundle(7, &keys[1])));
+    rig.give(BOB, CAROL, circle, vec![entry, carols]);
+    a_while(&mut rig);
+    assert!((0..4).all(|who| rig.devices[who].engine.status(circle).expect("it is in").held == 1), "some lack it yet");
 }
 
 #[test]
