@@ -349,7 +349,7 @@ impl Circle {
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.is_member(&desk.me()) || self.group.is_apart() || off(Rule::ShutOut) {
+        if !self.is_listed(&desk.me()) || self.group.is_apart() || off(Rule::ShutOut) {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
