@@ -41,6 +41,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
         }
+        Ask::PhraseCheck { phrase } => return account::check_phrase(node, phrase).await,
+        Ask::PhraseChange { former, next } => return account::change_phrase(node, former, next).await,
         Ask::DeviceLink { valid_ms } => return device::link(node, Duration::from_millis(*valid_ms), out).await,
         Ask::DeviceRevoke { device, wait_ms } => {
             return device::revoke(node, device, Duration::from_millis(*wait_ms)).await;
@@ -125,6 +127,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileRemove { path } => file::remove(circle, path).await,
 
         Ask::AccountExport { .. }
+        | Ask::PhraseCheck { .. }
+        | Ask::PhraseChange { .. }
         | Ask::DeviceLink { .. }
         | Ask::DeviceRevoke { .. }
         | Ask::Whoami

@@ -500,6 +500,7 @@ impl Engine {
         self.take_introductions();
         self.follow_spaces();
         self.care_for_own_devices();
+        self.care_for_recovery();
         self.watch_grants();
         self.repair_rosters();
         self.introduce();

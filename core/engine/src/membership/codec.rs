@@ -78,6 +78,11 @@ impl Action {
                 let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
                 (14, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
             }
+            Self::SetRecovery { person, recovery, former_signature } => {
+                let (person, recovery) = (person.as_bytes().to_vec(), Some(recovery.into()));
+                let former_signature = former_signature.as_bytes().to_vec();
+                (15, proto::SetRecovery { person, recovery, former_signature }.encode_to_vec())
+            }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
     }
@@ -186,6 +191,14 @@ impl Action {
                 Self::RecoverDevice {
                     device: device_entry(message.device?)?,
                     recovery_signature: Signature::try_from(message.recovery_signature.as_slice()).ok()?,
+                }
+            }
+            15 => {
+                let message = proto::SetRecovery::decode(payload).ok()?;
+                Self::SetRecovery {
+                    person: person(&message.person)?,
+                    recovery: recovery_certificate(&message.recovery?)?,
+                    former_signature: Signature::try_from(message.former_signature.as_slice()).ok()?,
                 }
             }
             _ => return None,
