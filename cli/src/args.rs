@@ -183,6 +183,9 @@ pub(crate) enum SpaceCommand {
     New {
         /// What it is called
         name: String,
+        /// Agree on keys by X-Wing (ML-KEM-768 and X25519), here and in all circles of the space, for good; larger messages
+        #[arg(long)]
+        post_quantum: bool,
     },
     /// List the spaces of this device
     #[command(after_help = "Example:\n  clave space list", visible_alias = "ls")]

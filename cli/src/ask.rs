@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod account;
+mod link;
 mod people;
 mod verify;
 
 use crate::args::{
-    self, AccountCommand, CalCommand, ChatCommand, Command, FileCommand, InviteCommand, NoteCommand, SpaceCommand,
+    self, AccountCommand, CalCommand, ChatCommand, Command, DeviceCommand, FileCommand, InviteCommand, NoteCommand,
+    SpaceCommand,
 };
 use crate::edit;
 use crate::failure::Failure;
@@ -45,6 +47,9 @@ pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &
         Command::Stop => return stop(place, screen).await,
         Command::Verify(verify) if verify::alone(&verify).is_none() => {
             return verify::compare(place, about, verify, screen).await;
+        }
+        Command::Device(DeviceCommand::Link { valid, qr, yes: false }) => {
+            return link::link(place, about, valid, qr, screen).await;
         }
         Command::Audit(audit) => return people::audit(place, about, audit, screen).await,
         Command::Account(AccountCommand::Export { file, with_files, phrase_file }) => {
@@ -124,8 +129,9 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Access => Question::new(Ask::Access),
         Command::SetAside(command) => people::set_aside(command),
         Command::Policy(policy) => people::policy(policy)?,
-        Command::Space(SpaceCommand::New { name }) => {
-            Question { show: Show { founded: true, ..Show::default() }, ..Question::new(Ask::SpaceNew { name }) }
+        Command::Space(SpaceCommand::New { name, post_quantum }) => {
+            let show = Show { founded: true, ..Show::default() };
+            Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
         }
         Command::Space(SpaceCommand::List) => Question::new(Ask::SpaceList),
         Command::Space(SpaceCommand::Show) => Question::new(Ask::SpaceShow),

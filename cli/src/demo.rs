@@ -105,7 +105,7 @@ impl Team {
         }
         let (founder, others) = devices.split_first_mut().expect("the demo has two devices at least");
         story.tell(&format!("{} founds the space “{SPACE}” and invites the others", founder.person))?;
-        founder.ask(Ask::SpaceNew { name: SPACE.to_owned() }).await?;
+        founder.ask(Ask::SpaceNew { name: SPACE.to_owned(), post_quantum: false }).await?;
         for other in others.iter_mut() {
             let started = Instant::now();
             let Reply::Invitation(invitation) = founder.ask(Ask::Invite { valid_ms: 600_000, wait: false }).await?

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clave::{ChangeHash, Event, InviteLink, Node, Space};
+use clave::{ChangeHash, Event, InviteLink, Node, Scope, Space, Suite};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::{Code, Failure};
@@ -32,7 +32,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Whoami => return Ok(Reply::Profile(node.profile().into())),
         Ask::Status => return space::status(node).await,
         Ask::Stop => return Err(Failure::not_found("no node is running here")),
-        Ask::SpaceNew { name } => return space::create(node, name).await,
+        Ask::SpaceNew { name, post_quantum } => return space::create(node, name, *post_quantum).await,
         Ask::SpaceList => return Ok(Reply::Spaces { spaces: space::list(node).await? }),
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
@@ -43,7 +43,13 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         }
         Ask::PhraseCheck { phrase } => return account::check_phrase(node, phrase).await,
         Ask::PhraseChange { former, next } => return account::change_phrase(node, former, next).await,
-        Ask::DeviceLink { valid_ms } => return device::link(node, Duration::from_millis(*valid_ms), out).await,
+        Ask::DeviceLink { valid_ms, confirm } => {
+            return device::link(node, Duration::from_millis(*valid_ms), *confirm, out).await;
+        }
+        Ask::DeviceLinkConfirm { link, device, accept, valid_ms } => {
+            return device::confirm(node, link, device, *accept, Duration::from_millis(*valid_ms)).await;
+        }
+        Ask::DeviceRename { device, name } => return device::rename(node, device, name).await,
         Ask::DeviceRevoke { device, wait_ms } => {
             return device::revoke(node, device, Duration::from_millis(*wait_ms)).await;
         }
@@ -67,7 +73,10 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
     match &request.ask {
         Ask::SpaceShow => space::show(&place).await,
 
-        Ask::CircleNew { name, with, isolated } => circle::create(&place, name, with, *isolated).await,
+        Ask::CircleNew { name, with, isolated, post_quantum } => {
+            let scope = if *isolated { Scope::Isolated } else { Scope::Nested };
+            circle::create(&place, name, with, scope, suite(*post_quantum)).await
+        }
         Ask::CircleList => circle::list(&place).await,
         Ask::Leave => circle::leave(&place).await,
         Ask::Dm { person, body, count } => circle::direct(node, &place, person, body.as_deref(), *count).await,
@@ -130,6 +139,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         | Ask::PhraseCheck { .. }
         | Ask::PhraseChange { .. }
         | Ask::DeviceLink { .. }
+        | Ask::DeviceLinkConfirm { .. }
+        | Ask::DeviceRename { .. }
         | Ask::DeviceRevoke { .. }
         | Ask::Whoami
         | Ask::Status
@@ -184,11 +195,16 @@ async fn next_event(
     }
 }
 
+fn suite(post_quantum: bool) -> Suite {
+    if post_quantum { Suite::XWing } else { Suite::default() }
+}
+
 /// A space is in every answer that names one.
 async fn space_reply(space: &Space) -> Result<reply::Space, Failure> {
     let (id, name) = (space.id().to_string(), space.name().await?);
     let removed = circle::departed(space, &name).await?;
-    Ok(reply::Space { id, name, members: space.members().await?.len(), removed })
+    let post_quantum = space.status().await?.suite.is_post_quantum();
+    Ok(reply::Space { id, name, members: space.members().await?.len(), post_quantum, removed })
 }
 
 /// Heads of a document, written in hexadecimal.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use clave::{AccountError, CrdtError, CryptoError, EngineError, Error, JoinError, LinkError, PhraseError, StoreError};
+use clave::{
+    AccountError, CrdtError, CryptoError, EngineError, Error, JoinError, LinkError, LinkingError, PhraseError,
+    StoreError,
+};
 use serde::{Deserialize, Serialize};
 
 /// The kinds of failure that a script can tell apart. Their exit codes are documented in `clave --help`.
@@ -111,6 +114,8 @@ impl From<Error> for Failure {
                 Some(reason) => failure.reason(reason),
                 None => failure,
             },
+            Error::Linking(LinkingError::Declined) => failure.reason("declined"),
+            Error::NotLinked => failure.reason("not_linked").hint("`clave init --link CODE` goes on with it"),
             Error::Account(AccountError::NotAnExport) => failure.reason("not_an_export"),
             Error::Account(AccountError::OtherPhrase) | Error::Engine(EngineError::OtherPhrase) => {
                 failure.reason("other_phrase")
@@ -143,8 +148,8 @@ fn code_of(error: &Error) -> Code {
         | Error::Account(_)
         | Error::IdentityExists => Code::Refused,
         Error::Store(StoreError::Busy { .. }) => Code::Busy,
-        Error::Join(JoinError::Busy) | Error::Unreachable(_) => Code::Unreachable,
-        Error::Join(_) => Code::Refused,
+        Error::Join(JoinError::Busy) | Error::Linking(LinkingError::Busy) | Error::Unreachable(_) => Code::Unreachable,
+        Error::Join(_) | Error::Linking(_) | Error::NotLinked => Code::Refused,
         Error::Address(_) => Code::Usage,
         Error::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
         Error::Engine(error) => match error {
@@ -153,6 +158,7 @@ fn code_of(error: &Error) -> Code {
             | EngineError::MayNotInvite
             | EngineError::Rejoining
             | EngineError::NotAlone
+            | EngineError::NoKeyPackage(_)
             | EngineError::OtherPhrase => Code::Refused,
             EngineError::Name(_) => Code::Usage,
             EngineError::Document(CrdtError::NotFound(_)) => Code::NotFound,

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use clave::{LinkCode, NetworkConfig, Node, NodeConfig, Unlock};
+use clave::{LinkCode, LinkProgress, NetworkConfig, Node, NodeConfig, Unlock};
 
 use crate::args::Init;
 use crate::failure::{Code, Failure};
@@ -10,15 +10,17 @@ use crate::place::{self, Place};
 use crate::recovery;
 use crate::reply::{Profile, Reply};
 use crate::screen::Screen;
+use crate::show;
 use crate::text;
 
 /// Creates the identity of a person with this as their first device.
 pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(), Failure> {
+    if let Some(code) = &init.link {
+        // Also where a link came to nothing: what belongs to somebody is told from that once it is open.
+        return link(place, &init, code, screen).await;
+    }
     if Node::exists(&place.directory) {
         return Err(clave::Error::IdentityExists.into());
-    }
-    if let Some(code) = &init.link {
-        return link(place, &init, code, screen).await;
     }
     if let Some(file) = &init.recovery.restore {
         // Before anything is asked.
@@ -67,7 +69,13 @@ async fn link(place: &Place, init: &Init, code: &str, screen: &Screen) -> Result
     place.create()?;
     let network = NetworkConfig { listen: crate::run::listen_addresses(&place.directory), ..NetworkConfig::default() };
     let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: Some(network) };
-    let node = Box::pin(Node::link(config, &device, &code, init.timeout, |_| {})).await?;
+    let tell = |step| {
+        if let LinkProgress::AwaitsConfirmation { person_name, sas } = step {
+            // Beside the answer, which scripts read.
+            show::link_pending(&person_name, &sas).iter().for_each(|words| screen.note(words));
+        }
+    };
+    let node = Box::pin(Node::link(config, &device, &code, init.timeout, tell)).await?;
     let profile = Profile::from(node.profile());
     node.shutdown().await;
     if screen.json {

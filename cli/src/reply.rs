@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod people;
 
 pub(crate) use people::{
-    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkCode, Party,
-    PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant,
+    Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
+    Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub(crate) enum Reply {
         documents: usize,
     },
     LinkCode(LinkCode),
+    /// A device asks to be let in.
+    LinkAsked(LinkAsked),
     Linked {
         device: String,
         name: String,
@@ -125,13 +127,13 @@ pub(crate) struct Profile {
     pub(crate) device_name: String,
 }
 
-impl From<&clave::Profile> for Profile {
-    fn from(profile: &clave::Profile) -> Self {
+impl From<clave::Profile> for Profile {
+    fn from(profile: clave::Profile) -> Self {
         Self {
             person: profile.person.to_string(),
-            person_name: profile.person_name.clone(),
+            person_name: profile.person_name,
             device: profile.device.to_string(),
-            device_name: profile.device_name.clone(),
+            device_name: profile.device_name,
         }
     }
 }
@@ -141,6 +143,8 @@ pub(crate) struct Space {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) members: usize,
+    /// Whether its keys are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     /// How this device came to be out, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) removed: Option<String>,
@@ -154,6 +158,8 @@ pub(crate) struct SpaceDetail {
     pub(crate) messages: usize,
     pub(crate) epoch: String,
     pub(crate) commits: u64,
+    /// Whether they are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     pub(crate) devices: usize,
     pub(crate) entries: usize,
     pub(crate) held: usize,

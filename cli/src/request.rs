@@ -51,6 +51,8 @@ pub(crate) enum Ask {
 
     SpaceNew {
         name: String,
+        #[serde(default)]
+        post_quantum: bool,
     },
     SpaceList,
     SpaceShow,
@@ -59,6 +61,8 @@ pub(crate) enum Ask {
         name: String,
         with: Vec<String>,
         isolated: bool,
+        #[serde(default)]
+        post_quantum: bool,
     },
     CircleList,
     /// This person leaves the circle (or the space) that the question is about.
@@ -95,9 +99,21 @@ pub(crate) enum Ask {
         document: Option<String>,
     },
     DeviceList,
-    /// Answers when a device was linked.
+    /// Answers when a device was linked; or, with `confirm`, when one asks to be.
     DeviceLink {
         valid_ms: u64,
+        confirm: bool,
+    },
+    /// Answers when that device is linked, if it is let in.
+    DeviceLinkConfirm {
+        link: String,
+        device: String,
+        accept: bool,
+        valid_ms: u64,
+    },
+    DeviceRename {
+        device: String,
+        name: String,
     },
     DeviceRevoke {
         device: String,
@@ -343,6 +359,7 @@ impl Ask {
             | Self::Wait(_)
             | Self::VerifyCompare { .. }
             | Self::DeviceLink { .. }
+            | Self::DeviceLinkConfirm { .. }
             | Self::DeviceRevoke { .. }
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.

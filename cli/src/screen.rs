@@ -76,6 +76,13 @@ impl Screen {
         }
     }
 
+    /// A line for people beside the answer.
+    pub(crate) fn note(&self, words: &str) {
+        if !self.json {
+            let _ = writeln!(io::stderr().lock(), "{words}");
+        }
+    }
+
     pub(crate) fn completions(&self, shell: clap_complete::Shell) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut crate::args::Cli::command(), "clave", &mut script);

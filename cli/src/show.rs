@@ -6,6 +6,8 @@ mod audit;
 mod people;
 mod recovery;
 
+pub(crate) use people::link_pending;
+
 use crate::failure::Failure;
 use crate::qr;
 use crate::reply::{self, Reply};
@@ -68,6 +70,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::SetAside(set_aside) => people::set_aside(set_aside),
         Reply::Kept { changes, documents } => vec![people::kept(*changes, *documents)],
         Reply::LinkCode(code) => people::link_code(code, how),
+        Reply::LinkAsked(asked) => people::link_asked(asked),
         Reply::Linked { name, .. } => {
             vec![format!("“{}” is a device of yours now, and has everything that you can read.", line(name))]
         }
@@ -179,20 +182,30 @@ fn status(status: &reply::Status) -> Vec<String> {
 fn spaces(spaces: &[reply::Space], how: &Show) -> Vec<String> {
     if let (true, [space]) = (how.founded, spaces) {
         return vec![
-            format!("The space “{}” is founded, and you are its owner.", line(&space.name)),
+            format!("The {}space “{}” is founded, and you are its owner.", kind(space.post_quantum), line(&space.name)),
             "Next: `clave invite` makes a link for somebody else.".to_owned(),
         ];
     }
     if spaces.is_empty() {
         return vec!["No spaces yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned()];
     }
-    let state = |space: &reply::Space| if space.removed.is_some() { "you are out" } else { "" }.to_owned();
+    let state = |space: &reply::Space| match space.removed {
+        Some(_) => "you are out".to_owned(),
+        None => kind(space.post_quantum).trim_end().to_owned(),
+    };
     table(&spaces.iter().map(|s| vec![short(&s.id), line(&s.name), people(s.members), state(s)]).collect::<Vec<_>>())
+}
+
+/// Before the word for what it is.
+fn kind(post_quantum: bool) -> &'static str {
+    if post_quantum { "post-quantum " } else { "" }
 }
 
 fn space(space: &reply::SpaceDetail) -> Vec<String> {
     let mut words = vec![bold(&line(&space.name)), format!("id      {}", space.id)];
-    words.push(format!("keys    epoch {}, {} commits, {} devices", short(&space.epoch), space.commits, space.devices));
+    let how = if space.post_quantum { ", by X-Wing (post-quantum)" } else { "" };
+    let (epoch, commits, devices) = (short(&space.epoch), space.commits, space.devices);
+    words.push(format!("keys    epoch {epoch}, {commits} commits, {devices} devices{how}"));
     words.push(format!("entries {} ({} of them wait for something)", space.entries, space.held));
     words.push(format!("chat    {} messages", space.messages));
     words.extend(members(&space.members));

@@ -14,6 +14,16 @@ impl Node {
         self.read(|engine| Ok(engine.own_devices())).await
     }
 
+    /// Says how one of this person's devices is called, this one or another: everywhere, for everybody to see. At most 256
+    /// bytes, no line breaks or other control characters.
+    ///
+    /// # Errors
+    /// If the name cannot be used, or it is no device of this person that is in any circle with this one.
+    pub async fn rename_device(&self, device: DeviceId, name: &str) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.command(move |engine, now| engine.rename_own_device(device, &name, now)).await
+    }
+
     /// Revokes another device of this person, for example one that was lost, in every circle that this device is in. The
     /// keys change at once; the device keeps what it had and gets nothing more.
     ///

@@ -164,6 +164,7 @@ fn join_code(error: JoinError) -> &'static str {
         JoinError::AlreadyMember => "invitation.already_member",
         JoinError::Busy => "invitation.busy",
         JoinError::PersonThere => "invitation.person_there",
+        JoinError::Removed => "invitation.removed",
         _ => "invitation.protocol",
     }
 }
@@ -202,6 +203,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::WriteFailed => "store.write_failed",
         EngineError::Rejoining => "recovery.rejoining",
         EngineError::NotAlone => "recovery.not_alone",
+        EngineError::NoKeyPackage(_) => "circle.no_key_package",
         EngineError::OtherPhrase => "recovery.other_phrase",
         _ => "internal",
     }

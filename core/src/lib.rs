@@ -65,8 +65,11 @@ pub use clave_engine::{
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
         Tree,
     },
-    crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas},
-    membership::{AuditRecord, BadPolicy, BrokenChain, History, Policy, Reason, Role, Scope, Warrant, verify_chain},
+    crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
+    membership::{
+        AuditRecord, BadPolicy, BrokenChain, History, POST_QUANTUM_CIRCLES, Policy, Reason, Role, Scope, Warrant,
+        verify_chain,
+    },
     verify_key_chain,
 };
 pub use diff::ListDiff;

@@ -1,10 +1,10 @@
 //! A device, running.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use clave_engine::crypto::{DeviceId, Mls};
+use clave_engine::crypto::{DeviceId, Mls, Suite};
 use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, SpaceId};
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -40,7 +40,7 @@ pub struct Node {
 
 struct Inner {
     /// Not known before a device that is to be linked is.
-    profile: OnceLock<Profile>,
+    profile: watch::Receiver<Option<Profile>>,
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<Event>,
     addresses: watch::Receiver<Vec<String>>,
@@ -79,10 +79,7 @@ impl Node {
     }
 
     pub(crate) async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
-        let profile = OnceLock::new();
-        if let Some(known) = profile_of(&identity) {
-            let _ = profile.set(known);
-        }
+        let (known_as, profile) = watch::channel(profile_of(&identity));
         let network = match &config.network {
             Some(network) => Some(Transport::start(transport_config(network, &identity)?)?),
             None => None,
@@ -99,7 +96,8 @@ impl Node {
             .name("clave-engine".to_owned())
             .spawn(move || {
                 // Opening and document work take as long as they take: on this thread, nobody else's.
-                let driver = open_driver(identity, store, network, commands, events, listening);
+                let told = driver::Told { events, listening, profile: known_as };
+                let driver = open_driver(identity, store, network, commands, told);
                 match driver {
                     Ok(driver) => {
                         let _ = opened.send(Ok(()));
@@ -117,8 +115,8 @@ impl Node {
 
     /// Who this device is.
     #[must_use]
-    pub fn profile(&self) -> &Profile {
-        self.inner.profile.get().expect("a node is handed out once its device belongs to somebody")
+    pub fn profile(&self) -> Profile {
+        self.inner.profile.borrow().clone().expect("a node is handed out once its device belongs to somebody")
     }
 
     /// Founds a space and enters it as its owner.
@@ -126,8 +124,16 @@ impl Node {
     /// # Errors
     /// If the name cannot be used, or the disk refuses.
     pub async fn create_space(&self, name: &str) -> Result<Space, Error> {
+        self.create_space_of(name, Suite::default()).await
+    }
+
+    /// The same, with a choice of how keys are agreed on. It holds for good, and for all circles of a post-quantum space.
+    ///
+    /// # Errors
+    /// If the name cannot be used, or the disk refuses.
+    pub async fn create_space_of(&self, name: &str, suite: Suite) -> Result<Space, Error> {
         let name = name.to_owned();
-        let id = self.command(move |engine, now| engine.create_space(&name, now)).await?;
+        let id = self.command(move |engine, now| engine.create_space_of(&name, suite, now)).await?;
         let space = Space::new(self.clone(), id);
         space.set_up().await?;
         Ok(space)
@@ -318,8 +324,7 @@ fn open_driver(
     store: Arc<SealedStore>,
     network: Option<(Transport, clave_transport::Events)>,
     inputs: mpsc::Receiver<Input>,
-    events: broadcast::Sender<Event>,
-    listening: watch::Sender<Vec<String>>,
+    told: driver::Told,
 ) -> Result<Driver, Error> {
     let mut engine = Engine::open(identity, Box::new(Mls), store.clone(), seed_entropy()?, driver::now_ms())?;
     if let Some((transport, _)) = &network {
@@ -332,8 +337,7 @@ fn open_driver(
         writer,
         network,
         inputs,
-        events,
-        listening,
+        told,
         dialer: dialer::Dialer::default(),
         connected: Default::default(),
         waiting: Default::default(),

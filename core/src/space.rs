@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use clave_engine::CircleId;
-use clave_engine::crypto::PersonId;
+use clave_engine::crypto::{PersonId, Suite};
 use clave_engine::membership::Scope;
+use clave_engine::{CircleId, Engine};
 
 use crate::{Circle, CircleInfo, Error, Node};
 
@@ -61,9 +61,25 @@ impl Space {
     /// # Errors
     /// If the name cannot be used, somebody is not in the space, or this person may not invite.
     pub async fn create_circle(&self, name: &str, people: &[PersonId], scope: Scope) -> Result<Circle, Error> {
+        self.create_circle_of(name, people, scope, Suite::default()).await
+    }
+
+    /// The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+    /// post-quantum circle takes only people whose devices have said how: they do so once the policy
+    /// [`POST_QUANTUM_CIRCLES`](crate::POST_QUANTUM_CIRCLES) of the space is `true`.
+    ///
+    /// # Errors
+    /// As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+    pub async fn create_circle_of(
+        &self,
+        name: &str,
+        people: &[PersonId],
+        scope: Scope,
+        suite: Suite,
+    ) -> Result<Circle, Error> {
         let (space, name, people) = (self.id(), name.to_owned(), people.to_vec());
-        let id =
-            self.node().command(move |engine, now| engine.create_circle(space, &name, scope, &people, now)).await?;
+        let create = move |engine: &mut Engine, now| engine.create_circle_of(space, &name, scope, suite, &people, now);
+        let id = self.node().command(create).await?;
         let circle = Circle::new(self.node().clone(), id);
         circle.set_up().await?;
         Ok(circle)

@@ -100,20 +100,24 @@ async fn a_typed_code_links_once_it_was_confirmed() {
         let person = alice.clone();
         let confirm = tokio::spawn(async move {
             loop {
-                if let Event::LinkRequested { link, device, device_name } = events.recv().await.expect("it runs") {
+                if let Event::LinkRequested { link, device, device_name, sas } = events.recv().await.expect("it runs") {
                     assert_eq!(device_name, "phone");
                     person.confirm_link(link, device, accept).await.expect("its own code");
-                    return;
+                    return sas;
                 }
             }
         });
-        let mut asked = false;
+        let mut asked = None;
         let name = format!("phone-{accept}");
-        let progress = |step| asked |= step == LinkProgress::AwaitsConfirmation;
+        let progress = |step| {
+            if let LinkProgress::AwaitsConfirmation { person_name, sas } = step {
+                asked = Some((person_name, sas));
+            }
+        };
         let typed = typed.at(addresses.clone());
         let linked = within(Node::link(config(directory.path(), &name), "phone", &typed, SAFETY, progress)).await;
-        confirm.await.expect("it was asked");
-        assert!(asked);
+        let shown = confirm.await.expect("it was asked");
+        assert_eq!(asked, Some(("Alice".to_owned(), shown)), "both show the same");
         match accept {
             true => assert_eq!(linked.expect("she agreed").spaces().await.expect("it runs").len(), 1),
             false => {

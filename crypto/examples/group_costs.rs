@@ -1,6 +1,6 @@
 //! What a group costs: sizes in bytes and times in milliseconds, for a number of devices.
 //!
-//! `cargo run -p clave-crypto --example group_costs -- 10 100 1000`
+//! `cargo run --release -p clave-crypto --example group_costs -- 10 100 1000`; with `--x-wing`, of the post-quantum suite.
 #![allow(clippy::print_stdout)]
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use clave_crypto::{
     BlobId, Checkpoint, DeviceKey, Entropy, Export, GroupKeyAgreement, KeyPackagePair, Mls, RosterChange, SealedSecret,
+    Suite,
 };
 
 /// The largest group of which all is measured. Of a larger one, only what it takes on disk.
@@ -16,29 +17,33 @@ const FOLLOWED_BY_ALL_MAX: usize = 200;
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let x_wing = std::env::args().any(|argument| argument == "--x-wing");
+    let suite = if x_wing { Suite::XWing } else { Suite::X25519 };
     for devices in if sizes.is_empty() { vec![10, 100] } else { sizes } {
-        on_disk(devices);
+        on_disk(devices, suite);
         // Here every device follows every commit: quadratic.
         if devices <= FOLLOWED_BY_ALL_MAX {
-            measure("mls", &Mls, devices);
-            measure("sealed secret", &SealedSecret, devices);
+            measure("mls", &Mls, devices, suite);
+            if !x_wing {
+                measure("sealed secret", &SealedSecret, devices, suite);
+            }
         }
     }
 }
 
-fn measure(name: &str, agreement: &dyn GroupKeyAgreement, devices: usize) {
-    println!("{name}, {devices} devices");
+fn measure(name: &str, agreement: &dyn GroupKeyAgreement, devices: usize, suite: Suite) {
+    println!("{name}, {devices} devices, {suite:?}");
     let mut entropy = Entropy::from_seed([1; 32]);
     let peers: Vec<(DeviceKey, KeyPackagePair)> = (0..devices)
         .map(|_| {
             let key = DeviceKey::generate(&mut entropy);
-            let package = agreement.key_package(&key, false, &mut entropy);
+            let package = agreement.key_package(&key, suite, false, &mut entropy);
             (key, package)
         })
         .collect();
     println!("  key package {} B, its secret {} B", peers[0].1.public.len(), peers[0].1.secret.len());
 
-    let created = agreement.create(&peers[0].0, b"0123456789abcdef", &mut entropy);
+    let created = agreement.create(&peers[0].0, b"0123456789abcdef", suite, &mut entropy);
     let change = RosterChange { add: peers[1..].iter().map(|(_, pair)| pair.public.clone()).collect(), remove: vec![] };
     let (added, time) = timed(|| agreement.commit(&peers[0].0, &created, &change, &mut entropy).expect("adds all"));
     let welcome = added.welcome.expect("all are welcome");
@@ -100,14 +105,15 @@ fn follow(
 
 /// What the epochs after a self-update, an addition and a removal take on a disk that has the epoch before, in a group
 /// whose tree has no blank parent. For that, devices let themselves in by external commits, so that only two follow.
-fn on_disk(devices: usize) {
-    println!("mls, {devices} devices, on disk");
+fn on_disk(devices: usize, suite: Suite) {
+    println!("mls, {devices} devices, {suite:?}, on disk");
     let agreement = Mls;
     let entropy = &mut Entropy::from_seed([2; 32]);
     let peers: Vec<DeviceKey> = (0..devices).map(|_| DeviceKey::generate(entropy)).collect();
-    let packages: Vec<KeyPackagePair> = peers.iter().map(|key| agreement.key_package(key, false, entropy)).collect();
+    let packages: Vec<KeyPackagePair> =
+        peers.iter().map(|key| agreement.key_package(key, suite, false, entropy)).collect();
     let last = devices - 1;
-    let created = agreement.create(&peers[0], b"0123456789abcdef", entropy);
+    let created = agreement.create(&peers[0], b"0123456789abcdef", suite, entropy);
     let change = RosterChange { add: packages[1..].iter().map(|pair| pair.public.clone()).collect(), remove: vec![] };
     let added = agreement.commit(&peers[0], &created, &change, entropy).expect("adds all");
     let welcome = added.welcome.expect("all are welcome");
@@ -139,7 +145,7 @@ fn on_disk(devices: usize) {
     );
 
     let newcomer = DeviceKey::generate(entropy);
-    let package = agreement.key_package(&newcomer, false, entropy).public;
+    let package = agreement.key_package(&newcomer, suite, false, entropy).public;
     for (what, change) in [
         ("self-update", RosterChange::default()),
         ("add", RosterChange { add: vec![package], remove: vec![] }),

@@ -39,6 +39,9 @@ pub enum CryptoError {
     /// Something well-formed is not acceptable.
     #[error("refused: {0}")]
     Refused(&'static str),
+    /// A key package is of another suite than the group it is to be used in.
+    #[error("the key package is not of the group's cipher suite")]
+    OtherSuite,
     /// A commit follows another epoch, or is of another group. It may be right for another checkpoint.
     #[error("the commit does not follow this epoch")]
     WrongParent,

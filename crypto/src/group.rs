@@ -24,19 +24,20 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export, labels};
+use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export, Suite, labels};
 use bytes::{Reader, put_blob};
 pub use parts::{BlobId, CheckpointParts};
 pub use sealed_secret::SealedSecret;
 
 /// How a circle's devices agree on the secret of an epoch.
 pub trait GroupKeyAgreement {
-    /// Starts a group of one device. `group` is its identifier, the same for all of its members.
-    fn create(&self, device: &DeviceKey, group: &[u8], entropy: &mut Entropy) -> Checkpoint;
+    /// Starts a group of one device. `group` is its identifier, the same for all of its members, and so is its suite.
+    fn create(&self, device: &DeviceKey, group: &[u8], suite: Suite, entropy: &mut Entropy) -> Checkpoint;
 
-    /// Makes what others need to add this device to a group. One is for one use, except that
+    /// Makes what others need to add this device to a group of that suite. One is for one use, except that
     /// concurrent commits may use the same one, and that one marked `last_resort` may be used when no other is left.
-    fn key_package(&self, device: &DeviceKey, last_resort: bool, entropy: &mut Entropy) -> KeyPackagePair;
+    fn key_package(&self, device: &DeviceKey, suite: Suite, last_resort: bool, entropy: &mut Entropy)
+    -> KeyPackagePair;
 
     /// Checks a key package and says whose it is.
     ///
@@ -50,8 +51,8 @@ pub trait GroupKeyAgreement {
     ///
     /// # Errors
     /// [`CryptoError::NotAMember`] if `device` is not the one whose checkpoint this is or a device to be removed is
-    /// not there; [`CryptoError::Refused`] if the change makes no sense (adding who is there, removing oneself); and
-    /// those of [`inspect_key_package`](Self::inspect_key_package).
+    /// not there; [`CryptoError::OtherSuite`] if a key package is not of the group's suite; [`CryptoError::Refused`] if the
+    /// change makes no sense (adding who is there, removing oneself); and those of [`inspect_key_package`](Self::inspect_key_package).
     fn commit(
         &self,
         device: &DeviceKey,
@@ -162,6 +163,8 @@ pub struct KeyPackagePair {
 pub struct KeyPackageInfo {
     /// Whom it adds.
     pub device: DeviceId,
+    /// To groups of which suite.
+    pub suite: Suite,
     /// Names the key package.
     pub reference: [u8; 32],
     /// Whether it may be used again and again, when the device has no other left.
@@ -225,6 +228,8 @@ pub struct Processed {
 pub struct Joined {
     /// The epoch that was entered.
     pub checkpoint: Checkpoint,
+    /// The suite of the group.
+    pub suite: Suite,
     /// Who made the commit that added this device.
     pub committer: DeviceId,
     /// The key package that was used.

@@ -154,6 +154,8 @@ pub(crate) const DEVICE_NOISE_KEY: &str = "clave/1 derive device-noise-key";
 pub(crate) const SAS_CONTEXT: &str = "clave/1 derive sas-context";
 pub(crate) const SAS_COMMITMENT: &str = "clave/1 derive sas-commitment";
 pub(crate) const SAS_OUTPUT: &str = "clave/1 derive sas-output";
+/// What two see who have shaken hands with the code of a link, from the handshake hash.
+pub(crate) const SAS_LINK: &str = "clave/1 derive sas-link";
 /// Starts what is hashed to a person's half of a safety number.
 pub(crate) const SAFETY_NUMBER: &str = "clave/1 hash safety-number";
 /// What derives from the entropy of a recovery phrase: the seed of the person's identity key, that of the recovery key,

@@ -55,6 +55,7 @@ mod mls;
 mod noise;
 mod padding;
 mod recovery;
+mod suite;
 mod vault;
 mod verify;
 
@@ -75,5 +76,6 @@ pub use mls::{Crypto as OpenMlsCrypto, Rand as OpenMlsRand};
 pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_device};
 pub use padding::{pad, padded_len, unpad};
 pub use recovery::{PhraseError, RecoveryPhrase};
+pub use suite::Suite;
 pub use vault::{PassphraseParams, Protection, VaultKey, WrappedVaultKey};
 pub use verify::{Sas, SasContext, SasExchange, SasMessage, SasParty, SasStep, safety_number};

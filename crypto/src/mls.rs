@@ -39,7 +39,7 @@ use crate::group::{
     Checkpoint, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo, KeyPackagePair, Processed,
     RosterChange, Scheme,
 };
-use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export};
+use crate::{CryptoError, DeviceId, DeviceKey, Entropy, Export, Suite};
 use provider::Provider;
 #[doc(hidden)]
 pub use provider::{Crypto, Rand};
@@ -47,14 +47,24 @@ use storage::Scratch;
 pub(crate) use storage::{SplitState, join_state, split_state};
 pub(crate) use tree::CutTree;
 
-/// The one cipher suite.
-const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;
+/// What MLS calls a suite.
+fn ciphersuite(suite: Suite) -> Ciphersuite {
+    match suite {
+        Suite::X25519 => Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519,
+        Suite::XWing => Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519,
+    }
+}
+
+/// The suite that MLS calls so, if it is one of ours.
+fn suite(name: Ciphersuite) -> Option<Suite> {
+    Suite::ALL.into_iter().find(|suite| ciphersuite(*suite) == name)
+}
 
 /// See the module's doc on time.
 const NOT_BEFORE: u64 = 0;
 const NOT_AFTER: u64 = u64::MAX;
 
-/// MLS with the suite `MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519`.
+/// MLS, of either [`Suite`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mls;
 
@@ -84,12 +94,12 @@ impl Mls {
 const ATTEMPTS_MAX: usize = 256;
 
 impl GroupKeyAgreement for Mls {
-    fn create(&self, device: &DeviceKey, group: &[u8], entropy: &mut Entropy) -> Checkpoint {
+    fn create(&self, device: &DeviceKey, group: &[u8], suite: Suite, entropy: &mut Entropy) -> Checkpoint {
         let provider = Provider::with_entropy(Scratch::default(), entropy);
         let group = MlsGroup::builder()
             .with_group_id(GroupId::from_slice(group))
-            .ciphersuite(SUITE)
-            .with_capabilities(capabilities())
+            .ciphersuite(ciphersuite(suite))
+            .with_capabilities(capabilities(suite))
             .lifetime(Lifetime::init(NOT_BEFORE, NOT_AFTER))
             .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .use_ratchet_tree_extension(true)
@@ -98,16 +108,22 @@ impl GroupKeyAgreement for Mls {
         checkpoint(&group, provider).expect("one's own leaf is in order")
     }
 
-    fn key_package(&self, device: &DeviceKey, last_resort: bool, entropy: &mut Entropy) -> KeyPackagePair {
+    fn key_package(
+        &self,
+        device: &DeviceKey,
+        suite: Suite,
+        last_resort: bool,
+        entropy: &mut Entropy,
+    ) -> KeyPackagePair {
         let provider = Provider::with_entropy(Scratch::default(), entropy);
         let mut builder = KeyPackage::builder()
             .key_package_lifetime(Lifetime::init(NOT_BEFORE, NOT_AFTER))
-            .leaf_node_capabilities(capabilities());
+            .leaf_node_capabilities(capabilities(suite));
         if last_resort {
             builder = builder.mark_as_last_resort();
         }
         let bundle = builder
-            .build(SUITE, &provider, &DeviceSigner(device), credential(device.id()))
+            .build(ciphersuite(suite), &provider, &DeviceSigner(device), credential(device.id()))
             .expect("a key package depends on nothing from outside");
         let key_package = bundle.into_key_package();
         KeyPackagePair {
@@ -124,6 +140,7 @@ impl GroupKeyAgreement for Mls {
         let key_package = read_key_package(key_package, &provider)?;
         Ok(KeyPackageInfo {
             device: device_of_leaf(key_package.leaf_node())?,
+            suite: suite(key_package.ciphersuite()).ok_or(CryptoError::Refused("key package"))?,
             reference: reference(&key_package, &provider),
             last_resort: key_package.last_resort(),
         })
@@ -207,9 +224,9 @@ impl GroupKeyAgreement for Mls {
         let sender = staged.welcome_sender().map_err(|_| refused.clone())?;
         let committer = device_of_leaf(sender)?;
         let group = staged.into_group(&provider).map_err(|_| refused.clone())?;
-        check_group(&group, device)?;
+        let suite = check_group(&group, device)?;
         provider.storage().forget_key_packages();
-        Ok(Joined { checkpoint: checkpoint(&group, provider)?, committer, reference })
+        Ok(Joined { checkpoint: checkpoint(&group, provider)?, suite, committer, reference })
     }
 
     fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError> {
@@ -232,7 +249,8 @@ impl GroupKeyAgreement for Mls {
         };
         let provider = Provider::with_entropy(Scratch::default(), entropy);
         let refused = CryptoError::Refused("group info");
-        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let suite = suite(group_info.ciphersuite()).ok_or_else(|| refused.clone())?;
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities(suite)).build();
         let (group, bundle) = MlsGroup::external_commit_builder()
             .with_config(join_config())
             .skip_lifetime_validation()
@@ -300,10 +318,11 @@ struct Change {
     removed: Vec<DeviceId>,
 }
 
-fn capabilities() -> Capabilities {
+/// Of a leaf: that it is of this suite is all that anybody needs to know about it.
+fn capabilities(suite: Suite) -> Capabilities {
     Capabilities::new(
         Some(&[ProtocolVersion::Mls10]),
-        Some(&[SUITE]),
+        Some(&[ciphersuite(suite)]),
         Some(&[ExtensionType::LastResort]),
         Some(&[]),
         Some(&[CredentialType::Basic]),
@@ -366,7 +385,7 @@ fn check_key_package(key_package: KeyPackageIn, provider: &Provider) -> Result<K
 fn check_added(key_package: &KeyPackage) -> Result<DeviceId, CryptoError> {
     let lifetime = key_package.life_time();
     let timeless = lifetime.not_before() == NOT_BEFORE && lifetime.not_after() == NOT_AFTER;
-    if !timeless || key_package.ciphersuite() != SUITE {
+    if !timeless || suite(key_package.ciphersuite()).is_none() {
         return Err(CryptoError::Refused("key package"));
     }
     device_of_leaf(key_package.leaf_node())
@@ -383,6 +402,9 @@ fn build_commit(
     let mut group = load(device, parent, &provider)?;
     let add = change.add.iter().map(|bytes| read_key_package(bytes, &provider)).collect::<Result<Vec<_>, _>>()?;
     let joiners = add.iter().map(|added| device_of_leaf(added.leaf_node())).collect::<Result<Vec<_>, _>>()?;
+    if add.iter().any(|added| added.ciphersuite() != group.ciphersuite()) {
+        return Err(CryptoError::OtherSuite);
+    }
     change.check(device.id(), parent, &joiners)?;
     let remove = change
         .remove
@@ -464,12 +486,11 @@ fn load(device: &DeviceKey, parent: &Checkpoint, provider: &Provider) -> Result<
     Ok(group)
 }
 
-/// Checks a group that somebody else describes.
-fn check_group(group: &MlsGroup, device: &DeviceKey) -> Result<(), CryptoError> {
-    if group.ciphersuite() != SUITE || group.extensions().iter().next().is_some() {
-        return Err(CryptoError::Refused("group"));
-    }
-    check_own_leaf(group, device)
+/// Checks a group that somebody else describes, and says what its suite is.
+fn check_group(group: &MlsGroup, device: &DeviceKey) -> Result<Suite, CryptoError> {
+    let suite = suite(group.ciphersuite()).filter(|_| group.extensions().iter().next().is_none());
+    check_own_leaf(group, device)?;
+    suite.ok_or(CryptoError::Refused("group"))
 }
 
 fn check_own_leaf(group: &MlsGroup, device: &DeviceKey) -> Result<(), CryptoError> {

@@ -231,6 +231,14 @@ impl Sas {
         }
     }
 
+    /// What the two ends of a handshake show: of anybody between them, each would show something else. For handshakes whose
+    /// key is known to few: there is no commitment, so whoever has that key and sits in between may try as many keys of
+    /// their own as they can while both wait.
+    #[must_use]
+    pub fn of_handshake(handshake_hash: &[u8; 32]) -> Self {
+        Self::new(&kdf::derive(labels::SAS_LINK, &[handshake_hash]), &[0; NONCE_BYTES], &[0; NONCE_BYTES])
+    }
+
     /// Seven pictures, each with the English word for it.
     #[must_use]
     pub fn emoji(&self) -> [(&'static str, &'static str); 7] {

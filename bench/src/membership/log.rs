@@ -1,6 +1,6 @@
 //! The log of an organisation: 4,000 people, 10,000 operations. What it takes to evaluate it, and to hand it to a newcomer.
 
-use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, Mls};
+use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, Mls, Suite};
 use clave_engine::OperationId;
 use clave_engine::membership::{Action, Insertion, Log, Operation, Role, Scope};
 use serde_json::{Value, json};
@@ -19,11 +19,11 @@ const CONCURRENT_EVERY: usize = 10;
 fn organisation(people: usize, operations: usize, entropy: &mut Entropy) -> (Vec<Person>, Log) {
     let everybody: Vec<Person> = (0..people).map(Person::new).collect();
     // What a key package holds makes no difference to the log, its size does.
-    let package = Mls.key_package(&everybody[0].device, false, entropy).public;
+    let package = Mls.key_package(&everybody[0].device, Suite::default(), false, entropy).public;
     let packages = || vec![package.clone(); super::team::KEY_PACKAGES];
     let founder = &everybody[0].device;
     let (name, founding) = ("Organisation".to_owned(), everybody[0].entry(packages()));
-    let genesis = Action::Genesis { name, nonce: [7; 16], founder: founding, parent: None, scope: Scope::Nested };
+    let genesis = Action::Genesis { name, nonce: [7; 16], founder: founding, parent: None, scope: Scope::Nested, suite: Suite::default() };
     let mut log = Log::found(founder, genesis, START_MS).expect(SOUND);
     // As many admins as there are departments of eighty.
     let admins = (people / 80).max(1);
@@ -46,12 +46,11 @@ fn organisation(people: usize, operations: usize, entropy: &mut Entropy) -> (Vec
         let person = member.person_id();
         let (author, action) = match number % 6 {
             0 | 3 => (&member.device, Action::SetProfile { person, name: format!("Name {number}") }),
-            1 => {
+            1 | 4 => {
                 let key_packages = member.entry(packages()).devices[0].key_packages.clone();
                 (&member.device, Action::PublishKeyPackages { key_packages })
             }
             2 => (admin, Action::SetRole { person, role: Role::Guest, keep_heads: Vec::new() }),
-            4 => (&member.device, Action::Acknowledge { epoch: [7; 32] }),
             _ => {
                 next += 1;
                 (admin, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })

@@ -1,6 +1,6 @@
 //! A circle of any size in which four devices are real: two of Clave's, two of bare openmls.
 
-use clave_crypto::{Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RosterChange};
+use clave_crypto::{Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RosterChange, Suite};
 use clave_engine::CircleId;
 use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 
@@ -73,12 +73,12 @@ impl Team {
         let people: Vec<Person> = (0..devices).map(Person::new).collect();
         let packages: Vec<Vec<KeyPackagePair>> = people
             .iter()
-            .map(|person| (0..KEY_PACKAGES).map(|_| Mls.key_package(&person.device, false, entropy)).collect())
+            .map(|person| (0..KEY_PACKAGES).map(|_| Mls.key_package(&person.device, Suite::default(), false, entropy)).collect())
             .collect();
         let logs = [(); 2].map(|()| write_log(&people, &packages));
         let circle = logs[0].circle();
 
-        let created = Mls.create(&people[0].device, circle.as_bytes(), entropy);
+        let created = Mls.create(&people[0].device, circle.as_bytes(), Suite::default(), entropy);
         // The devices of bare openmls are added by key packages that openmls made itself.
         let bare = [2, 3].map(|number: usize| bare::Newcomer::new(&people[number].device, entropy));
         let mut add: Vec<Vec<u8>> = packages[1..].iter().map(|pairs| pairs[0].public.clone()).collect();
@@ -111,7 +111,7 @@ impl Team {
             let remove = if number == REAL { real().collect() } else { Vec::new() };
             at = Mls.commit(device, &seat, &RosterChange { add: Vec::new(), remove }, entropy).expect(SOUND).checkpoint;
         }
-        let pairs = [0, 1].map(|number: usize| Mls.key_package(&people[number].device, false, entropy));
+        let pairs = [0, 1].map(|number: usize| Mls.key_package(&people[number].device, Suite::default(), false, entropy));
         let bare = [2, 3].map(|number: usize| bare::Newcomer::new(&people[number].device, entropy));
         let add = pairs.iter().map(|pair| &pair.public).chain(bare.iter().map(|bare| &bare.key_package)).cloned();
         let host = &people[REAL].device;
@@ -151,7 +151,7 @@ fn write_log(people: &[Person], packages: &[Vec<KeyPackagePair>]) -> Log {
     let entry = |number: usize| people[number].entry(packages[number].iter().map(|pair| pair.public.clone()).collect());
     let founder = &people[0].device;
     let name = "Team".to_owned();
-    let genesis = Action::Genesis { name, nonce: [7; 16], founder: entry(0), parent: None, scope: Scope::Nested };
+    let genesis = Action::Genesis { name, nonce: [7; 16], founder: entry(0), parent: None, scope: Scope::Nested, suite: Suite::default() };
     let mut log = Log::found(founder, genesis, super::START_MS).expect(SOUND);
     for number in 1..people.len() {
         let action = Action::AddPerson { newcomer: entry(number), role: Role::Member };

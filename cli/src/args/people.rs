@@ -21,6 +21,10 @@ pub(crate) enum CircleCommand {
         /// People from outside the space can be in it too: `clave --circle NAME invite` makes a link for them
         #[arg(long)]
         isolated: bool,
+        /// Agree on keys by X-Wing (ML-KEM-768 and X25519), for good. In a space that is not post-quantum itself, set its
+        /// policy post_quantum_circles first
+        #[arg(long)]
+        post_quantum: bool,
     },
     /// List the circles of the space that you are in
     #[command(after_help = "Example:\n  clave circle list", visible_alias = "ls")]
@@ -131,7 +135,7 @@ pub(crate) enum DeviceCommand {
     /// List your devices in a space
     #[command(after_help = "Example:\n  clave device list", visible_alias = "ls")]
     List,
-    /// Show a code that makes one further device yours, with all that you can read; waits until it is
+    /// Show a code that makes one further device yours, with all that you can read; asks before it is let in
     #[command(after_help = "Example:\n  clave device link --qr\n\nOn the new device: clave init --link CODE")]
     Link {
         /// How long the code works
@@ -140,6 +144,17 @@ pub(crate) enum DeviceCommand {
         /// Draw the code as a QR code
         #[arg(long)]
         qr: bool,
+        /// Let in whoever has the code, without asking: for scripts
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Name a device of yours, this one or another, for everybody to see
+    #[command(after_help = "Example:\n  clave device rename phone \"Old phone\"")]
+    Rename {
+        /// Its name, or the beginning of its id
+        device: String,
+        /// What to call it
+        name: String,
     },
     /// Take a device of yours, lost perhaps, out of every space, and change the keys
     #[command(after_help = "Example:\n  clave device revoke phone")]
@@ -202,7 +217,7 @@ pub(crate) enum PolicyCommand {
     #[command(after_help = "Example:\n  clave policy set members_may_invite false\n  clave policy set history \
                             since-joining\n  clave policy set history ratcheted:1d")]
     Set {
-        /// members_may_invite or history
+        /// members_may_invite, history or post_quantum_circles
         key: String,
         /// true or false; full, since-joining or ratcheted:TIME (what is older is erased)
         value: String,

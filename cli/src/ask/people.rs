@@ -22,10 +22,10 @@ pub(super) const LEFT: &str = "You left. What is on this device stays readable; 
 
 pub(super) fn circle(command: CircleCommand, about: &mut About) -> Question {
     match command {
-        CircleCommand::Create { name, with, isolated } => {
+        CircleCommand::Create { name, with, isolated, post_quantum } => {
             about.circle = None;
             let show = Show { founded: true, ..Show::default() };
-            Question { show, ..Question::new(Ask::CircleNew { name, with, isolated }) }
+            Question { show, ..Question::new(Ask::CircleNew { name, with, isolated, post_quantum }) }
         }
         CircleCommand::List => {
             about.circle = None;
@@ -41,9 +41,12 @@ pub(super) fn circle(command: CircleCommand, about: &mut About) -> Question {
 pub(super) fn device(command: DeviceCommand) -> Question {
     match command {
         DeviceCommand::List => Question::new(Ask::DeviceList),
-        DeviceCommand::Link { valid, qr } => {
+        DeviceCommand::Link { valid, qr, .. } => {
             let show = Show { qr, ..Show::default() };
-            Question { show, ..Question::new(Ask::DeviceLink { valid_ms: millis(valid) }) }
+            Question { show, ..Question::new(Ask::DeviceLink { valid_ms: millis(valid), confirm: false }) }
+        }
+        DeviceCommand::Rename { device, name } => {
+            said(Ask::DeviceRename { device, name }, "It is called that everywhere now.")
         }
         DeviceCommand::Revoke { device, wait } => Question::new(Ask::DeviceRevoke { device, wait_ms: millis(wait) }),
     }

@@ -43,7 +43,7 @@ async fn with(session: &mut Session, about: About, verify: &Verify, screen: &Scr
     show(&reply, &Show::default(), screen)?;
     let Reply::Compare(compare) = reply else { return Err(unexpected()) };
     let device = compare.device;
-    let same = tokio::task::spawn_blocking(answer);
+    let same = tokio::task::spawn_blocking(|| answer("Do both of you see the same, in the same order?"));
     match same.await.map_err(|_| Failure::interrupted())? {
         Some(true) => {
             let reply = call(session, &about, Ask::VerifyConfirm { device }, verify.timeout, screen).await?;
@@ -86,12 +86,11 @@ async fn call(
     })
 }
 
-/// Whether the person says that both see the same; nothing, if they say neither.
-fn answer() -> Option<bool> {
+/// Whether the person says yes or no; nothing, if they say neither.
+pub(super) fn answer(question: &str) -> Option<bool> {
     for _ in 0..TRIES_MAX {
         let mut terminal = std::io::stderr().lock();
-        let _ = write!(terminal, "Do both of you see the same, in the same order? [yes/no] ")
-            .and_then(|()| terminal.flush());
+        let _ = write!(terminal, "{question} [yes/no] ").and_then(|()| terminal.flush());
         drop(terminal);
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line).ok()? == 0 {

@@ -1,6 +1,6 @@
 //! Circles, and what a question is about.
 
-use clave::{Circle, CircleInfo, Departure, Node, PersonId, Scope, Space};
+use clave::{Circle, CircleInfo, Departure, Node, PersonId, Scope, Space, Suite};
 
 use super::{pick, space};
 use crate::failure::{Code, Failure};
@@ -45,13 +45,18 @@ pub(super) async fn find(node: &Node, about: &About) -> Result<Place, Failure> {
     pick(known, asked, "circle", |place| place.circle.id().to_string(), |place| &place.name)
 }
 
-pub(super) async fn create(place: &Place, name: &str, with: &[String], isolated: bool) -> Result<Reply, Failure> {
+pub(super) async fn create(
+    place: &Place,
+    name: &str,
+    with: &[String],
+    scope: Scope,
+    suite: Suite,
+) -> Result<Reply, Failure> {
     let mut people = Vec::new();
     for asked in with {
         people.push(person(&place.space, asked).await?.0);
     }
-    let scope = if isolated { Scope::Isolated } else { Scope::Nested };
-    let circle = place.space.create_circle(name, &people, scope).await?;
+    let circle = place.space.create_circle_of(name, &people, scope, suite).await?;
     let created = place.space.circles().await?.into_iter().filter(|info| info.id == circle.id());
     Ok(Reply::Circles { circles: created.map(|info| shown(info, None)).collect() })
 }
@@ -110,6 +115,7 @@ fn shown(info: CircleInfo, removed: Option<String>) -> reply::Circle {
         name: info.name,
         space: info.space.to_string(),
         scope: if info.scope == Scope::Isolated { "isolated" } else { "nested" }.to_owned(),
+        post_quantum: info.suite.is_post_quantum(),
         direct: info.direct,
         members: info.people,
         removed,

@@ -101,6 +101,7 @@ pub(super) async fn remove(
             matches!(
                 event,
                 Event::EpochChanged { .. }
+                    | Event::KeysConfirmed { .. }
                     | Event::MembershipChanged { .. }
                     | Event::Reconciled { .. }
                     | Event::Presence { .. }
@@ -210,7 +211,7 @@ pub(super) async fn set_policy(place: &Place, key: &str, value: &str) -> Result<
         Ok(Some(_)) => {}
         Ok(None) => {
             return Err(Failure::usage(format!("there is no policy “{key}”"))
-                .hint("there are members_may_invite and history: `clave policy` shows them"));
+                .hint("there are members_may_invite, history and post_quantum_circles: `clave policy` shows them"));
         }
         Err(error) => return Err(Failure::usage(error)),
     }

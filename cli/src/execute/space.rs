@@ -6,7 +6,7 @@ use std::time::Duration;
 use clave::{Circle, InvitationState, InviteLink, Node, Space};
 
 use super::circle::Place;
-use super::{next_event, pick, space_reply};
+use super::{next_event, pick, space_reply, suite};
 use crate::failure::Failure;
 use crate::reply::{self, Reply};
 use crate::wire::Out;
@@ -35,8 +35,8 @@ pub(super) async fn find(node: &Node, asked: Option<&str>) -> Result<Space, Fail
     Ok(pick(known, asked, "space", |(_, space)| space.id().to_string(), |(name, _)| name)?.1)
 }
 
-pub(super) async fn create(node: &Node, name: &str) -> Result<Reply, Failure> {
-    let space = node.create_space(name).await?;
+pub(super) async fn create(node: &Node, name: &str, post_quantum: bool) -> Result<Reply, Failure> {
+    let space = node.create_space_of(name, suite(post_quantum)).await?;
     Ok(Reply::Spaces { spaces: vec![space_reply(&space).await?] })
 }
 
@@ -59,6 +59,7 @@ pub(super) async fn show(place: &Place) -> Result<Reply, Failure> {
         messages: space.timeline().len().await?,
         epoch: status.epoch.to_string(),
         commits: status.depth,
+        post_quantum: status.suite.is_post_quantum(),
         devices: status.leaves,
         entries: status.entries,
         held: status.held,
@@ -149,8 +150,9 @@ pub(super) async fn invite(
         match state {
             Some(InvitationState::Used(_)) => {
                 let members = circle.members().await?.len();
-                let space =
-                    reply::Space { id: circle.id().to_string(), name: place.name.clone(), members, removed: None };
+                let (id, name) = (circle.id().to_string(), place.name.clone());
+                let post_quantum = circle.status().await?.suite.is_post_quantum();
+                let space = reply::Space { id, name, members, post_quantum, removed: None };
                 return Ok(Reply::Joined { space, members });
             }
             Some(InvitationState::Open) => {}

@@ -34,8 +34,8 @@ pub(super) async fn compare(node: &Node, place: &Place, asked: &str, out: &Out) 
                 continue;
             }
             Some((device, VerificationStep::Compare(sas) | VerificationStep::Confirmed(sas))) => {
-                let emoji = sas.emoji().iter().map(|(sign, word)| ((*sign).to_owned(), (*word).to_owned())).collect();
-                let (device, digits) = (device.to_string(), sas.digits().to_vec());
+                let (emoji, digits) = reply::pictures(&sas);
+                let device = device.to_string();
                 return Ok(Reply::Compare(reply::Compare { name, device, emoji, digits }));
             }
             Some(_) => {}

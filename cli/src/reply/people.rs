@@ -13,6 +13,8 @@ pub(crate) struct Circle {
     pub(crate) space: String,
     /// `nested` or `isolated`.
     pub(crate) scope: String,
+    /// Whether its keys are agreed on by X-Wing.
+    pub(crate) post_quantum: bool,
     /// A chat of two.
     pub(crate) direct: bool,
     pub(crate) members: usize,
@@ -162,6 +164,23 @@ pub(crate) struct LinkCode {
     pub(crate) typed: String,
     pub(crate) addresses: Vec<String>,
     pub(crate) expires_ms: u64,
+}
+
+/// A device that asks to be a person's, and what both show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LinkAsked {
+    pub(crate) link: String,
+    pub(crate) device: String,
+    pub(crate) device_name: String,
+    /// Pictures, each with the word for it.
+    pub(crate) emoji: Vec<(String, String)>,
+    pub(crate) digits: Vec<u16>,
+}
+
+/// What is shown on both sides: pictures with their words, and numbers.
+pub(crate) fn pictures(sas: &clave::Sas) -> (Vec<(String, String)>, Vec<u16>) {
+    let emoji = sas.emoji().iter().map(|(sign, word)| ((*sign).to_owned(), (*word).to_owned())).collect();
+    (emoji, sas.digits().to_vec())
 }
 
 /// What two people compare.

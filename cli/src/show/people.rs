@@ -1,6 +1,6 @@
 //! Circles, access, policies and what was set aside, in words.
 
-use super::{Show, people, quoted, short};
+use super::{Show, kind, people, quoted, short};
 use crate::qr;
 use crate::reply::{self, DeviceAccess, PersonAccess};
 use crate::screen::bold;
@@ -11,7 +11,8 @@ pub(super) fn circles(circles: &[reply::Circle], how: &Show) -> Vec<String> {
     if let (true, [circle]) = (how.founded, circles) {
         let mut words = vec![
             format!(
-                "The circle “{}” is founded ({}), and you are its owner.",
+                "The {}circle “{}” is founded ({}), and you are its owner.",
+                kind(circle.post_quantum),
                 line(&circle.name),
                 people(circle.members)
             ),
@@ -33,8 +34,12 @@ pub(super) fn circles(circles: &[reply::Circle], how: &Show) -> Vec<String> {
             (_, "isolated") => "open to people from outside",
             _ => "",
         };
-        let state = if circle.removed.is_some() { "you are out" } else { kind };
-        vec![short(&circle.id), line(&circle.name), people(circle.members), state.to_owned()]
+        let how = self::kind(circle.post_quantum).trim_end();
+        let state = match circle.removed {
+            Some(_) => "you are out".to_owned(),
+            None => [how, kind].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", "),
+        };
+        vec![short(&circle.id), line(&circle.name), people(circle.members), state]
     };
     table(&circles.iter().map(row).collect::<Vec<_>>())
 }
@@ -203,10 +208,35 @@ pub(super) fn link_code(code: &reply::LinkCode, how: &Show) -> Vec<String> {
 }
 
 pub(super) fn compare(compare: &reply::Compare) -> Vec<String> {
-    let mut words = vec![format!("Compare with {}, by voice or side by side:", line(&compare.name)), String::new()];
-    words.extend(compare.emoji.iter().map(|(sign, word)| format!("    {sign}  {word}")));
-    let digits = compare.digits.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ");
+    let mut words = vec![format!("Compare with {}, by voice or side by side:", line(&compare.name))];
+    words.extend(pictures(&compare.emoji, &compare.digits));
+    words
+}
+
+fn pictures(emoji: &[(String, String)], digits: &[u16]) -> Vec<String> {
+    let mut words = vec![String::new()];
+    words.extend(emoji.iter().map(|(sign, word)| format!("    {sign}  {word}")));
+    let digits = digits.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ");
     words.extend([String::new(), format!("or, where pictures do not work:  {digits}"), String::new()]);
+    words
+}
+
+pub(super) fn link_asked(asked: &reply::LinkAsked) -> Vec<String> {
+    let mut words = vec![format!(
+        "A device called “{}” wants to be yours. It must show the same as this one:",
+        line(&asked.device_name)
+    )];
+    words.extend(pictures(&asked.emoji, &asked.digits));
+    words.push("If it is yours, it gets your identity and everything that you can read.".to_owned());
+    words
+}
+
+/// On the new device: what the other one shows as well.
+pub(crate) fn link_pending(person: &str, sas: &clave::Sas) -> Vec<String> {
+    let (emoji, digits) = reply::pictures(sas);
+    let mut words = vec![format!("This will be a device of {}. Your other device must show the same:", line(person))];
+    words.extend(pictures(&emoji, &digits));
+    words.push("If it does, and only then, say yes there. Waiting for that…".to_owned());
     words
 }
 
@@ -243,6 +273,8 @@ pub(super) fn policies(policies: &reply::Policies) -> Vec<String> {
         ("members_may_invite", "true") => "members bring people in, as members or guests".to_owned(),
         ("members_may_invite", _) => "only owners and admins bring people in".to_owned(),
         ("history", value) => history(value),
+        ("post_quantum_circles", "true") => "every device says how it can be added to a post-quantum circle".to_owned(),
+        ("post_quantum_circles", _) => "no post-quantum circles with others in this space".to_owned(),
         _ => "of a newer version".to_owned(),
     };
     let rows: Vec<_> =

@@ -13,6 +13,7 @@ mod harness;
 mod invitations;
 mod json;
 mod policies;
+mod post_quantum;
 mod recovery;
 mod removal;
 mod verify;

@@ -7,8 +7,10 @@ fn policies_are_shown_and_set() {
     let zoe = Device::new("Zoë", "laptop");
     zoe.ok(&["space", "new", "四月"]);
     let said = zoe.ok(&["policy"]);
-    let expected = "Policies of “四月”\nhistory             full  newcomers read everything that was ever written\n\
-                    members_may_invite  true  members bring people in, as members or guests\n";
+    let expected = "Policies of “四月”\n\
+        history               full   newcomers read everything that was ever written\n\
+        members_may_invite    true   members bring people in, as members or guests\n\
+        post_quantum_circles  false  no post-quantum circles with others in this space\n";
     assert_eq!(said, expected);
     let said = zoe.ok(&["policy", "set", "history", "ratcheted:1d"]);
     assert!(
@@ -44,7 +46,7 @@ fn only_who_may_sets_policies_and_invites() {
     assert_eq!(failed.exit, 4);
     assert_eq!(failed.words, "this would have no effect: your role may not set policies; ask an admin");
     let said = zoe.ok(&["policy", "set", "members-may-invite", "false"]);
-    assert!(said.contains("members_may_invite  false  only owners and admins bring people in"), "{said}");
+    assert!(said.contains("members_may_invite    false  only owners and admins bring people in"), "{said}");
     zoe.ok(&["chat", "send", "policy is set"]);
     bob.ok(&["wait", "--messages", "1"]);
     let failed = bob.fails(&["invite"]);

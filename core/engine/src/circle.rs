@@ -108,7 +108,8 @@ impl Circle {
     /// Founds a circle. The founder's operation is its genesis.
     pub(crate) fn create(genesis: Operation, desk: &mut Desk) -> Result<Self, EngineError> {
         let id = CircleId::from_bytes(*genesis.id().as_bytes());
-        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), &mut desk.entropy);
+        let Action::Genesis { suite, .. } = genesis.action() else { return Err(EngineError::Malformed) };
+        let checkpoint = desk.agreement.create(&desk.device, id.as_bytes(), *suite, &mut desk.entropy);
         let mut circle = Self::empty(id, checkpoint, vec![genesis.id()], desk)?;
         circle.publish_operation(genesis, desk)?;
         Ok(circle)
@@ -184,6 +185,7 @@ impl Circle {
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
+        self.publish_x_wing(desk)?;
         self.answer_pleas(desk)?;
         self.plead(online, desk)?;
         self.acknowledge(desk)?;
@@ -298,6 +300,16 @@ impl Circle {
         let all = operation.is_none().then(|| log.operations()).into_iter().flatten();
         let devices = one.into_iter().chain(all).flat_map(|operation| operation.action().introduces().1);
         self.direct.extend(devices.map(|entry| (direct_tag(circle, &entry.device()), entry.device())));
+    }
+
+    /// Notes how this device is called from now on, if that operation says so and stands.
+    fn learn_own_name(&self, id: &OperationId, desk: &mut Desk) {
+        if let Some(Action::RenameDevice { device, name }) = self.log.operation(id).map(Operation::action)
+            && *device == desk.me()
+            && self.log.membership().devices.get(device).is_some_and(|known| known.name == *name)
+        {
+            desk.renamed = Some(name.clone());
+        }
     }
 
     /// Writes an operation of one's own into the log and has it sent.
@@ -419,6 +431,7 @@ impl Circle {
         let head = self.group.head();
         CircleStatus {
             epoch: head.epoch,
+            suite: self.suite(),
             key: self.head_key().key_id(),
             depth: head.depth,
             rejoining: self.group.is_apart(),
@@ -442,7 +455,10 @@ impl Circle {
             Insertion::Duplicate => Ok(()),
             insertion @ (Insertion::Inserted(_) | Insertion::MissingParents(_)) => {
                 if let Insertion::Inserted(operations) = insertion {
-                    operations.iter().for_each(|id| self.learn_direct_tags(Some(id)));
+                    for id in &operations {
+                        self.learn_direct_tags(Some(id));
+                        self.learn_own_name(id, desk);
+                    }
                 }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });

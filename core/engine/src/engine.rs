@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement, PersonId};
+use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement, PersonId, Sas};
 
 use crate::circle::{Circle, DocumentInfo};
 use crate::desk::{Desk, View};
@@ -128,6 +128,8 @@ pub enum Event {
         device: DeviceId,
         /// What it is called, by its own account.
         device_name: String,
+        /// What it shows as well, unless somebody is between the two.
+        sas: Sas,
     },
     /// A device that was let in has everything.
     DeviceLinked {
@@ -137,7 +139,12 @@ pub enum Event {
         device: DeviceId,
     },
     /// This device asked to be linked, and waits for the person to confirm it on the other one.
-    LinkPending,
+    LinkPending {
+        /// Whose device it would become, by the other's account.
+        person_name: String,
+        /// What the other shows as well, unless somebody is between the two.
+        sas: Sas,
+    },
     /// This device belongs to a person now. Their circles follow.
     Linked {
         /// The person.
@@ -222,6 +229,11 @@ pub enum Event {
         /// When, in Unix milliseconds.
         expires_ms: u64,
     },
+    /// This device is called something else from now on: its person renamed it, here or on another device of theirs.
+    Renamed {
+        /// How.
+        name: String,
+    },
     /// Something about people, devices, roles or policies changed.
     MembershipChanged {
         /// Which circle.
@@ -233,6 +245,13 @@ pub enum Event {
         circle: CircleId,
         /// The new head.
         epoch: EpochId,
+    },
+    /// A device was seen to use the keys in use for the first time.
+    KeysConfirmed {
+        /// In which circle.
+        circle: CircleId,
+        /// Which device.
+        device: DeviceId,
     },
     /// A document changed, here or elsewhere.
     DocumentChanged {
@@ -381,6 +400,7 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             refusals: RefusalCounts::new(),
+            renamed: None,
             erased: false,
         };
         let mut engine = Self {
@@ -501,6 +521,7 @@ impl Engine {
         self.follow_spaces();
         self.care_for_own_devices();
         self.care_for_recovery();
+        self.follow_own_name();
         self.watch_grants();
         self.repair_rosters();
         self.introduce();

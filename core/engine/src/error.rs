@@ -1,9 +1,10 @@
 //! What a command to the engine can fail with.
 
 use clave_crdt::CrdtError;
-use clave_crypto::CryptoError;
+use clave_crypto::{CryptoError, DeviceId};
 
 use crate::ReadError;
+use crate::membership::POST_QUANTUM_CIRCLES;
 
 /// Why a command failed. Grouped by who can do something about it.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub enum EngineError {
     /// The caller may not invite.
     #[error("you may not invite people here: ask an admin or owner of the space")]
     MayNotInvite,
+    /// Somebody cannot be added to a circle that is post-quantum: this device of theirs has not said how.
+    #[error(
+        "device {} has published no post-quantum key in this space: set the policy {POST_QUANTUM_CIRCLES} to true, and try again \
+         once that device was online; or make a circle of the space's own kind", .0.short()
+    )]
+    NoKeyPackage(DeviceId),
     /// Something in an operation is out of bounds.
     #[error("this is out of bounds: shorten the name or lower the number of devices")]
     Malformed,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use clave_crdt::DocumentKind;
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey, RecoveryPhrase};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey, RecoveryPhrase, Suite};
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -211,6 +211,7 @@ fn joins(made: &mut Made) {
         expires_ms: 1_790_000_000_000,
         addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
         space_name: "Grüne Band".to_owned(),
+        suite: Suite::XWing,
         secret: Zeroizing::new([4; 32]),
     };
     assert!(link.to_string().parse() == Ok(link.clone()));
@@ -237,11 +238,12 @@ fn links(made: &mut Made) {
         person_seed: vec![2; 32],
         person_name: "Alice".to_owned(),
         circles: vec![vec![3; 32]],
+        suites: vec![1],
         recovery: vec![4; 96],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
-        ("link.pending", Answer::Pending(invitation::LinkPending {})),
+        ("link.pending", Answer::Pending(invitation::LinkPending { person_name: "Zoë".to_owned() })),
         ("link.granted", Answer::Granted(granted)),
         ("link.circle", Answer::Circle(invitation::LinkCircle { circle: vec![1; 32], accepted: None })),
         ("link.skipped", Answer::Skipped(vec![1; 32])),
@@ -261,7 +263,11 @@ fn links(made: &mut Made) {
 }
 
 fn operations(made: &mut Made) {
-    let key_packages = KeyPackages { single_use: vec![vec![1; 3], vec![2; 3]], last_resort: Some(vec![3; 3]) };
+    let key_packages = KeyPackages {
+        single_use: vec![vec![1; 3], vec![2; 3]],
+        last_resort: Some(vec![3; 3]),
+        x_wing: Some(vec![4; 3]),
+    };
     let entry = DeviceEntry::new(&person(), &device(), "phone", key_packages.clone());
     let whole = PersonEntry {
         person: person().id(),
@@ -287,6 +293,7 @@ fn operations(made: &mut Made) {
                 founder: whole.clone(),
                 parent: Some(circle()),
                 scope: Scope::Isolated,
+                suite: Suite::XWing,
             },
         ),
         ("operation.2-add-person", Action::AddPerson { newcomer: whole.clone(), role: Role::Member }),
@@ -310,10 +317,10 @@ fn operations(made: &mut Made) {
         ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
-        ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
-        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.13-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.14-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
         (
-            "operation.15-set-recovery",
+            "operation.16-set-recovery",
             Action::SetRecovery {
                 person: id,
                 recovery: RecoveryCertificate::new(&person(), [7; 32]),
@@ -413,7 +420,7 @@ fn records(made: &mut Made) {
         link: Some(local::DeviceLink { confirm: true, confirmed: vec![4; 32] }),
     };
     made.message("local.invitation", &invitation);
-    made.message("local.answer", &local::Answer { welcome: vec![1; 3] });
+    made.message("local.answer", &local::Answer { welcome: vec![1; 3], stay: vec![2; 3], key_package: vec![3; 3] });
     let request = local::Request {
         single_use: vec![vec![1; 3]],
         last_resort: vec![2; 3],

@@ -346,7 +346,7 @@ pub(crate) fn epoch_id(bytes: &[u8]) -> Option<EpochId> {
 
 #[cfg(test)]
 mod tests {
-    use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, SealedSecret};
+    use clave_crypto::{DeviceKey, Entropy, GroupKeyAgreement, SealedSecret, Suite};
 
     use super::*;
 
@@ -354,7 +354,7 @@ mod tests {
     fn no_epoch_is_believed_to_be_any_number_of_commits_ahead() {
         let mut entropy = Entropy::from_seed([1; 32]);
         let device = DeviceKey::generate(&mut entropy);
-        let mut first = SealedSecret.create(&device, b"group", &mut entropy);
+        let mut first = SealedSecret.create(&device, b"group", Suite::default(), &mut entropy);
         first.depth = 7;
         let group = Group::new(first, Vec::new(), 0);
         assert!(group.is_within_lead(3, 10) && group.is_within_lead(17, 10));
@@ -369,7 +369,7 @@ mod tests {
         let mut group = Group::restore(BTreeMap::new(), Some(exported)).expect("it stands apart");
         assert!(group.is_apart() && group.head().leaves.is_empty() && group.tips().next().is_none());
         assert_eq!(group.choose_head(&[device.id()], |_| true, 0), None);
-        let mut welcomed = SealedSecret.create(&device, b"group", &mut entropy);
+        let mut welcomed = SealedSecret.create(&device, b"group", Suite::default(), &mut entropy);
         welcomed.depth = 9;
         let epoch = welcomed.epoch;
         let after = vec![OperationId::from_bytes([3; 32])];

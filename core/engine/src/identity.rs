@@ -119,6 +119,11 @@ impl Identity {
         (self.person, self.person_name, self.recovery) = (Some(person), name, recovery);
     }
 
+    /// From now on the device is called so.
+    pub(crate) fn rename_device(&mut self, name: String) {
+        self.device_name = name;
+    }
+
     /// Reads the identity of a store; none if it has none yet.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! MLS key packages of this device whose private halves wait for a Welcome.
 
+use clave_crypto::Suite;
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -12,8 +13,13 @@ use crate::{CircleId, EngineError, InvitationId, Key, Keyspace};
 const SINGLE_USE: usize = 3;
 
 /// Makes key packages and keeps their private halves until a join is final.
-pub(crate) fn make(desk: &mut Desk) -> KeyPackages {
-    make_named(desk).0
+pub(crate) fn make(suite: Suite, desk: &mut Desk) -> KeyPackages {
+    make_named(suite, desk).0
+}
+
+/// Makes one for a circle of another suite than the space in whose log it is published.
+pub(crate) fn make_last_resort(suite: Suite, desk: &mut Desk) -> Vec<u8> {
+    make_one(suite, true, desk).0
 }
 
 /// Those of a join that is not final: the same at every attempt, so that the answer to one whose answer was lost can still
@@ -21,15 +27,17 @@ pub(crate) fn make(desk: &mut Desk) -> KeyPackages {
 pub(crate) fn for_join(
     invitation: InvitationId,
     circle: CircleId,
+    suite: Suite,
     expires_ms: u64,
     desk: &mut Desk,
 ) -> Result<KeyPackages, EngineError> {
     let key = key(invitation, circle);
     if let Some(record) = desk.store.read(&key)? {
         let record = local::Request::decode(record.as_slice())?;
-        return Ok(KeyPackages { single_use: record.single_use, last_resort: Some(record.last_resort) });
+        let (single_use, last_resort) = (record.single_use, Some(record.last_resort));
+        return Ok(KeyPackages { single_use, last_resort, x_wing: None });
     }
-    let (packages, references) = make_named(desk);
+    let (packages, references) = make_named(suite, desk);
     let record = local::Request {
         single_use: packages.single_use.clone(),
         last_resort: packages.last_resort.clone().unwrap_or_default(),
@@ -76,17 +84,23 @@ fn forget(key: Key, record: &[u8], desk: &mut Desk) {
     desk.remove(key);
 }
 
-fn make_named(desk: &mut Desk) -> (KeyPackages, Vec<Vec<u8>>) {
+fn make_named(suite: Suite, desk: &mut Desk) -> (KeyPackages, Vec<Vec<u8>>) {
     let mut references = Vec::with_capacity(SINGLE_USE + 1);
     let mut one = |last_resort| {
-        let pair = desk.agreement.key_package(&desk.device, last_resort, &mut desk.entropy);
-        desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
-        references.push(pair.reference.to_vec());
-        pair.public
+        let (public, reference) = make_one(suite, last_resort, desk);
+        references.push(reference);
+        public
     };
-    let packages =
-        KeyPackages { single_use: (0..SINGLE_USE).map(|_| one(false)).collect(), last_resort: Some(one(true)) };
+    let single_use = (0..SINGLE_USE).map(|_| one(false)).collect();
+    let packages = KeyPackages { single_use, last_resort: Some(one(true)), x_wing: None };
     (packages, references)
+}
+
+/// A key package, and what names it.
+fn make_one(suite: Suite, last_resort: bool, desk: &mut Desk) -> (Vec<u8>, Vec<u8>) {
+    let pair = desk.agreement.key_package(&desk.device, suite, last_resort, &mut desk.entropy);
+    desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
+    (pair.public, pair.reference.to_vec())
 }
 
 fn key(invitation: InvitationId, circle: CircleId) -> Key {

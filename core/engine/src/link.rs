@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clave_crypto::DeviceId;
+use clave_crypto::{DeviceId, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -34,6 +34,8 @@ pub struct InviteLink {
     pub addresses: Vec<String>,
     /// The name of the space when the link was made.
     pub space_name: String,
+    /// By what the circle agrees on its keys.
+    pub suite: Suite,
     pub(crate) secret: Zeroizing<[u8; 32]>,
 }
 
@@ -73,6 +75,7 @@ impl fmt::Display for InviteLink {
             expires_ms: self.expires_ms,
             addresses: self.addresses.clone(),
             space_name: self.space_name.clone(),
+            suite: self.suite.number().into(),
         };
         f.write_str(&to_text(PREFIX, &body))
     }
@@ -125,6 +128,7 @@ impl InviteLink {
             expires_ms: link.expires_ms,
             addresses: link.addresses,
             space_name: link.space_name,
+            suite: Suite::from_number(link.suite)?,
             secret: Zeroizing::new(link.secret.as_slice().try_into().ok()?),
         })
     }

@@ -68,7 +68,7 @@
 //! # Example
 //!
 //! ```
-//! use clave_crypto::{DeviceKey, Entropy, PersonKey};
+//! use clave_crypto::{DeviceKey, Entropy, PersonKey, Suite};
 //! use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 //!
 //! let mut entropy = Entropy::from_seed([1; 32]);
@@ -80,8 +80,9 @@
 //! let (alice, alice_entry) = someone("Alice");
 //! let (bob, bob_entry) = someone("Bob");
 //!
-//! let (nonce, founder) = ([0; 16], alice_entry);
-//! let genesis = Action::Genesis { name: "Band".into(), nonce, founder, parent: None, scope: Scope::Nested };
+//! let (name, nonce, founder) = ("Band".to_owned(), [0; 16], alice_entry);
+//! let (scope, suite) = (Scope::Nested, Suite::default());
+//! let genesis = Action::Genesis { name, nonce, founder, parent: None, scope, suite };
 //! let mut log = Log::found(&alice, genesis, 1_790_000_000_000)?;
 //! let add = log.new_operation(&alice, Action::AddPerson { newcomer: bob_entry, role: Role::Member }, 1_790_000_060_000)?;
 //! assert_eq!(log.describe(&add.id()), None);
@@ -119,7 +120,10 @@ pub(crate) use evaluate::Precedence;
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
-pub use policy::{BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, Policy, RATCHET_SECONDS_MAX, RATCHET_SECONDS_MIN};
+pub use policy::{
+    BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy, RATCHET_SECONDS_MAX,
+    RATCHET_SECONDS_MIN,
+};
 pub use reason::{Reason, SetAside};
 pub use rights::{Right, Role};
 pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

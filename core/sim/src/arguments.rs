@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use clave_engine::crypto::Suite;
+
 use crate::plan::{DEVICES_MAX, DEVICES_MIN};
 use crate::{Agreement, Attack, Mix, Plan};
 
@@ -23,11 +25,13 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --devices N      how many devices, instead of 5 to 40 by the seed
   --steps K        how many things people do in each run (default 40 and one for each device)
   --agreement A    mls (default) or sealed-secret
+  --suite S        x25519 (default) or x-wing
   --network N      plain or disorder (frames come twice and overtake), instead of disorder for each fifth seed
   --no-removals    let nobody be removed
   --no-returns     let nobody who was removed be brought in again
   --no-papers      let people write only messages and files, no notes and calendars
   --strays         add people of the log alone, who write any operation from any point of it
+  --history        let who comes read nothing from before they came (policy since_joining)
   --guests         give guests dates that are about to pass, and write as they do
   --skip N,N,…     leave out these seeds
   --until-failure  stop at the first seed that fails
@@ -59,12 +63,14 @@ pub struct Arguments {
     devices: Option<usize>,
     steps: Option<usize>,
     sealed_secret: bool,
+    suite: Suite,
     disorder: Option<bool>,
     no_removals: bool,
     no_returns: bool,
     no_papers: bool,
     strays: bool,
     guests: bool,
+    history: bool,
     crash_at: Option<(usize, u64)>,
     trace: bool,
 }
@@ -95,6 +101,13 @@ impl Arguments {
                         _ => return None,
                     }
                 }
+                "--suite" => {
+                    arguments.suite = match words.next()?.as_str() {
+                        "x25519" => Suite::X25519,
+                        "x-wing" => Suite::XWing,
+                        _ => return None,
+                    }
+                }
                 "--network" => {
                     arguments.disorder = match words.next()?.as_str() {
                         "plain" => Some(false),
@@ -112,6 +125,7 @@ impl Arguments {
                 "--no-papers" => arguments.no_papers = true,
                 "--strays" => arguments.strays = true,
                 "--guests" => arguments.guests = true,
+                "--history" => arguments.history = true,
                 "--until-failure" => arguments.until_failure = true,
                 "--skip" => {
                     let numbers = words.next()?;
@@ -138,6 +152,7 @@ impl Arguments {
             devices,
             steps: self.steps.unwrap_or(40 + devices),
             agreement: if self.sealed_secret { Agreement::SealedSecret } else { Agreement::Mls },
+            suite: self.suite,
             rogues: self.rogues.unwrap_or(plan.rogues),
             disorder: self.disorder.unwrap_or(plan.disorder),
             attack: self.attack,
@@ -146,6 +161,7 @@ impl Arguments {
             papers: !self.no_papers,
             strays: self.strays,
             guests: self.guests,
+            history: self.history,
             crash_at: self.crash_at,
             trace: self.trace,
             ..plan
@@ -168,6 +184,9 @@ impl fmt::Display for Plan {
              --agreement {agreement} --network {network}",
             self.seed, self.devices, self.steps,
         )?;
+        if self.suite == Suite::XWing {
+            f.write_str(" --suite x-wing")?;
+        }
         if let Some(attack) = self.attack {
             write!(f, " --attack {}", attack.word())?;
         }
@@ -180,6 +199,7 @@ impl fmt::Display for Plan {
             (!self.papers, " --no-papers"),
             (self.strays, " --strays"),
             (self.guests, " --guests"),
+            (self.history, " --history"),
             (self.trace, " --trace"),
         ];
         flags.iter().filter(|(given, _)| *given).try_for_each(|(_, flag)| f.write_str(flag))
@@ -196,6 +216,7 @@ mod tests {
         let plans = [
             plan,
             Plan { disorder: !plan.disorder, steps: 7, devices: 3, ..plan },
+            Plan { suite: Suite::XWing, ..plan },
             Plan { agreement: Agreement::SealedSecret, ..plan.with_mix(Mix::Admins) },
             Plan { rogues: 3, attack: Some(Attack::TwoCommits), ..plan.with_mix(Mix::Hostile) },
             Plan {
@@ -204,6 +225,7 @@ mod tests {
                 papers: false,
                 strays: true,
                 guests: true,
+                history: true,
                 trace: true,
                 crash_at: Some((3, 17)),
                 ..plan.with_mix(Mix::Calm)
@@ -219,8 +241,17 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_answered_by_help() {
-        let lines =
-            ["--help", "--seed", "--seed x", "--agreement none", "--network", "17", "--devices 1", "--mix many"];
+        let lines = [
+            "--help",
+            "--seed",
+            "--seed x",
+            "--agreement none",
+            "--suite none",
+            "--network",
+            "17",
+            "--devices 1",
+            "--mix many",
+        ];
         for line in lines.into_iter().chain(["--crash-at 3"]) {
             assert_eq!(Arguments::read(line.split(' ').map(str::to_owned)), None, "{line}");
         }

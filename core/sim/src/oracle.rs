@@ -15,6 +15,7 @@ type Precedence = (Role, Place, Place, DeviceId);
 pub(crate) struct Outcome {
     pub(crate) people: BTreeMap<PersonId, Role>,
     pub(crate) devices: BTreeMap<DeviceId, PersonId>,
+    pub(crate) device_names: BTreeMap<DeviceId, String>,
     pub(crate) void: Ids,
     pub(crate) stays: BTreeMap<DeviceId, BTreeMap<OperationId, Stay>>,
     pub(crate) kept_changes: BTreeSet<[u8; 32]>,
@@ -127,6 +128,7 @@ impl Oracle<'_> {
         Outcome {
             people: state.people.iter().map(|(person, (role, ..))| (*person, *role)).collect(),
             devices: state.devices.iter().map(|(device, (person, _))| (*device, *person)).collect(),
+            device_names: state.devices.keys().map(|device| (*device, self.device_name(*device, &standing))).collect(),
             stays: self.stays(&standing),
             kept_changes: self.kept_changes(&standing),
             void: self.operations.keys().filter(|id| !standing.contains_key(*id)).copied().collect(),
@@ -156,6 +158,21 @@ impl Oracle<'_> {
             }
         }
         stays
+    }
+
+    /// The last name that anything which stands gives a device, in the order of places.
+    fn device_name(&self, device: DeviceId, standing: &BTreeMap<OperationId, Info>) -> String {
+        let named = |id: &OperationId| {
+            let name = match self.operations[id].action() {
+                Action::RenameDevice { device: named, name } => (*named == device).then(|| name.clone()),
+                action => {
+                    let entry = introduces(action).1.into_iter().find(|entry| entry.device() == device);
+                    entry.map(|entry| entry.name.clone())
+                }
+            };
+            Some((self.place(*id), name?))
+        };
+        standing.keys().filter_map(named).max().map(|(_, name)| name).unwrap_or_default()
     }
 
     fn kept_changes(&self, standing: &BTreeMap<OperationId, Info>) -> BTreeSet<[u8; 32]> {
@@ -435,7 +452,10 @@ impl Oracle<'_> {
                 (dated && may, Some(Cut::Person(*person)))
             }
             Action::SetProfile { person, .. } => (*person == own, None),
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => (true, None),
+            Action::RenameDevice { device, .. } => {
+                (state.devices.get(device).is_some_and(|(person, _)| *person == own), None)
+            }
+            Action::PublishKeyPackages { .. } => (true, None),
             Action::Rename { .. } => (running, None),
             Action::SetPolicy { key, value, .. } => {
                 let narrows = key == "members_may_invite" && value == "false";

@@ -1,5 +1,7 @@
 //! What a run is made of.
 
+use clave_engine::crypto::Suite;
+
 use crate::{Agreement, Attack, Random};
 
 /// The fewest devices of a plan.
@@ -50,6 +52,8 @@ pub struct Plan {
     pub steps: usize,
     /// How devices agree on keys.
     pub agreement: Agreement,
+    /// The suite of the space.
+    pub suite: Suite,
     /// What people are like.
     pub mix: Mix,
     /// How many members' devices keep to no rule.
@@ -64,6 +68,8 @@ pub struct Plan {
     pub papers: bool,
     /// Whether people of the log alone act at every turn, from any point of it.
     pub strays: bool,
+    /// Whether who comes reads nothing from before they came.
+    pub history: bool,
     /// Whether guests are given dates that are about to pass, and somebody writes as they do.
     pub guests: bool,
     /// Whether frames come twice and out of order.
@@ -97,6 +103,7 @@ impl Plan {
             // More devices have more to do with each other, but a long run of many is not another kind of run.
             steps: 40 + devices as usize,
             agreement: Agreement::Mls,
+            suite: Suite::default(),
             mix,
             rogues: if mix == Mix::Hostile { (rogues as usize).min(devices as usize / 3) } else { 0 },
             attack: None,
@@ -104,6 +111,7 @@ impl Plan {
             returns: true,
             papers: true,
             strays: false,
+            history: false,
             guests: false,
             disorder,
             crash_at: None,

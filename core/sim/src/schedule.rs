@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crypto::EpochId;
 use clave_engine::fuzzing::inside;
+use clave_engine::membership::{Action, HISTORY};
 use clave_engine::{CircleId, FileContent, InviteLink};
 
 use crate::plan::{Mix, name};
@@ -79,7 +80,7 @@ impl Run {
         if plan.disorder {
             network = Network { duplicate_permille: 30, overtake_permille: 30, ..network };
         }
-        let mut world = World::with(plan.seed, plan.agreement, network);
+        let mut world = World::with(plan.seed, plan.agreement, network).of_suite(plan.suite);
         if plan.trace {
             world.keep_trace();
         }
@@ -89,6 +90,11 @@ impl Run {
             people.push(world.add_with_clock(&name(number), skew));
         }
         let circle = world.create_space(people[0], "Team");
+        if plan.history {
+            let (key, value) = (HISTORY.to_owned(), "since_joining".to_owned());
+            let set = world.act(people[0], circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+            set.expect("the founder may");
+        }
         for who in people.iter().rev().take(plan.rogues.min(plan.devices - 2)) {
             world.turn_rogue(*who);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::crypto::{DeviceId, Entropy, GroupKeyAgreement, Mls, SealedSecret};
+use clave_engine::crypto::{DeviceId, Entropy, GroupKeyAgreement, Mls, SealedSecret, Suite};
 use clave_engine::{Channel, CircleId, Engine, Event, IoId, JoinError, Output};
 
 use crate::check::Watch;
@@ -83,6 +83,8 @@ pub(crate) enum Happening {
 pub struct World {
     now_ms: u64,
     agreement: Agreement,
+    /// Of the spaces that are founded.
+    pub(crate) suite: Suite,
     pub(crate) random: Random,
     queue: BTreeMap<(u64, u64), Happening>,
     scheduled: u64,
@@ -129,6 +131,7 @@ impl World {
         Self {
             now_ms: BEGINNING_MS,
             agreement,
+            suite: Suite::default(),
             random: Random::new(seed),
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -152,6 +155,12 @@ impl World {
             rogues: Rogues::default(),
             strays: strays::Strays::default(),
         }
+    }
+
+    /// The same world, in which spaces are founded with that suite.
+    #[must_use]
+    pub fn of_suite(self, suite: Suite) -> Self {
+        Self { suite, ..self }
     }
 
     /// A new device, of a new person.

@@ -177,3 +177,36 @@ fn who_was_removed_comes_back_by_an_invitation() -> Result<(), Livelock> {
     }
     Ok(())
 }
+
+/// Bob was removed before he heard that he was in. Whoever brings him back has the key packages only that the log has.
+#[test]
+fn who_was_removed_before_they_had_an_answer_gets_in_once_they_were_brought_back() -> Result<(), Livelock> {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        let (alice, bob, carol) = (world.alice(), world.bob(), world.carol());
+        let team = world.create_space(alice, "Team");
+        world.invite(alice, team, carol);
+        world.settle()?;
+        let link = world.invitation(alice, team).expect("an owner may invite");
+        world.join(bob, &link).expect("not in yet");
+        while world.people(alice, team).len() < 3 {
+            world.step();
+        }
+        world.isolate(bob);
+        world.pass(10_000);
+        world.remove(alice, team, bob).expect("an owner may");
+        world.heal();
+        world.settle()?;
+        assert_eq!(world.join_errors(bob), [JoinError::Removed], "seed {seed}");
+        world.bring_back(carol, team, bob).expect("a member may");
+        world.settle()?;
+        world.join(bob, &link).expect("not in, as far as he knows");
+        world.settle()?;
+        assert_eq!(world.join_errors(bob), [JoinError::Removed], "seed {seed}: that of before");
+        world.post(bob, team, "here at last");
+        world.settle()?;
+        assert_eq!(world.messages(carol, team), ["here at last"], "seed {seed}");
+        assert_eq!(world.faults(team), NO_FAULTS, "seed {seed}");
+    }
+    Ok(())
+}

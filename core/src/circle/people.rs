@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::{Action, AuditRecord, History, Policy, Role};
-use clave_engine::{Access, CircleId, Evidence, KeyAudit};
+use clave_engine::{Access, CircleId, Engine, Evidence, KeyAudit};
 
 use crate::{Circle, Error};
 
@@ -87,8 +87,15 @@ impl Circle {
     /// [`Error::Stopped`].
     pub async fn policies(&self) -> Result<BTreeMap<String, String>, Error> {
         let id = self.id;
-        let mut policies = self.node.read(move |engine| Ok(engine.membership(id)?.policies.clone())).await?;
-        for default in [Policy::MembersMayInvite(true), Policy::History(History::default())] {
+        let read = move |engine: &mut Engine| {
+            let membership = engine.membership(id)?;
+            let may_ask = membership.parent.is_none() && !membership.suite.is_post_quantum();
+            Ok((membership.policies.clone(), may_ask))
+        };
+        let (mut policies, may_ask) = self.node.read(read).await?;
+        let defaults = [Policy::MembersMayInvite(true), Policy::History(History::default())];
+        // It means something in a space that is not post-quantum as a whole.
+        for default in defaults.into_iter().chain(may_ask.then_some(Policy::PostQuantumCircles(false))) {
             policies.entry(default.key().to_owned()).or_insert_with(|| default.value());
         }
         Ok(policies)

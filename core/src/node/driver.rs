@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::compaction::Compaction;
 use super::dialer::Dialer;
-use super::seed_entropy;
+use super::{Profile, profile_of, seed_entropy};
 use crate::{Error, SealedStore, StoreError, Writer};
 
 /// Commands that may wait for the engine.
@@ -42,6 +42,13 @@ pub(super) enum Input {
     Stop(oneshot::Sender<()>),
 }
 
+/// What the handles of a node are told.
+pub(super) struct Told {
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) listening: watch::Sender<Vec<String>>,
+    pub(super) profile: watch::Sender<Option<Profile>>,
+}
+
 /// Everything the engine's thread owns.
 pub(super) struct Driver {
     pub(super) engine: Engine,
@@ -49,8 +56,7 @@ pub(super) struct Driver {
     pub(super) writer: Writer<IoId>,
     pub(super) network: Option<(Transport, Events)>,
     pub(super) inputs: mpsc::Receiver<Input>,
-    pub(super) events: broadcast::Sender<Event>,
-    pub(super) listening: watch::Sender<Vec<String>>,
+    pub(super) told: Told,
     pub(super) dialer: Dialer,
     pub(super) connected: BTreeMap<DeviceId, Links>,
     /// Commands whose writes are on their way, in order.
@@ -188,8 +194,11 @@ impl Driver {
                 Output::Seek(seek) => self.dialer.seek(seek, now_ms()),
                 Output::Compact => self.compaction.want(),
                 Output::Event(event) => {
+                    if matches!(event, Event::Linked { .. } | Event::Renamed { .. }) {
+                        self.told.profile.send_replace(profile_of(self.engine.identity()));
+                    }
                     // Nobody may be listening.
-                    let _ = self.events.send(event);
+                    let _ = self.told.events.send(event);
                 }
                 _ => {}
             }
@@ -238,7 +247,7 @@ impl Driver {
                 if let Some((transport, _)) = &self.network {
                     let addresses = addresses_of(transport);
                     self.engine.handle_addresses(addresses.clone(), now);
-                    self.listening.send_replace(addresses);
+                    self.told.listening.send_replace(addresses);
                 }
             }
             transport::Event::ListenFailed { address, error } => {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use clave_engine::crypto::DeviceId;
-use clave_engine::{Engine, Event, Identity, InvitationId, LinkCode};
+use clave_engine::crypto::{DeviceId, Sas};
+use clave_engine::{Event, Identity, InvitationId, LinkCode};
 use clave_transport::Transport;
 use tokio::sync::broadcast;
 
-use super::{Node, NodeConfig, profile_of, seed_entropy, vault};
+use super::{Node, NodeConfig, seed_entropy, vault};
 use crate::Error;
 
 /// For how long a code is good that nobody said more about.
@@ -19,8 +19,13 @@ const DIAL_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkProgress {
-    /// The other device asks the person whether they want it.
-    AwaitsConfirmation,
+    /// The other device asks the person whether they want it: show this, so that they can see that it is this device.
+    AwaitsConfirmation {
+        /// Whose device it becomes.
+        person_name: String,
+        /// What the other device shows as well, unless somebody is between the two.
+        sas: Sas,
+    },
     /// The device belongs to the person, and their spaces come in.
     Receiving {
         /// Circles that are here.
@@ -102,7 +107,9 @@ impl Node {
                 match events.recv().await {
                     Ok(Event::LinkFinished) => return Ok(()),
                     Ok(Event::LinkFailed { error }) => return Err(Error::Linking(error)),
-                    Ok(Event::LinkPending) => progress(LinkProgress::AwaitsConfirmation),
+                    Ok(Event::LinkPending { person_name, sas }) => {
+                        progress(LinkProgress::AwaitsConfirmation { person_name, sas });
+                    }
                     Ok(Event::LinkProgress { done_circles, total_circles, done_bytes, total_bytes }) => {
                         progress(LinkProgress::Receiving { done_circles, total_circles, done_bytes, total_bytes });
                     }
@@ -127,10 +134,8 @@ impl Node {
             node.shutdown().await;
             return Err(error);
         }
-        let profile = node.read(|engine: &mut Engine| Ok(profile_of(engine.identity()))).await?;
-        if let Some(profile) = profile {
-            let _ = node.inner.profile.set(profile);
-        }
+        // It follows the event that said so.
+        let _ = node.inner.profile.clone().wait_for(Option::is_some).await;
         Ok(node)
     }
 }

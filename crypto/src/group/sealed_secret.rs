@@ -2,7 +2,8 @@
 //!
 //! It is what MLS is tested against: whatever engine or test runs over one must come to the same rosters and the same
 //! agreement over the other. Its commits grow with the roster, and unlike MLS it does not prove to a member that
-//! all others were sent the same secret: not for use outside of tests.
+//! all others were sent the same secret: not for use outside of tests. It seals by X25519 whatever the suite, which it carries
+//! along so that whoever runs over it decides as over MLS.
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -16,7 +17,7 @@ use super::{
     Checkpoint, CommitOutput, EpochId, GroupKeyAgreement, Joined, KeyPackageInfo, KeyPackagePair, Processed,
     RosterChange, Scheme,
 };
-use crate::{CryptoError, DeviceId, DeviceKey, Domain, Entropy, Export, Signature, labels};
+use crate::{CryptoError, DeviceId, DeviceKey, Domain, Entropy, Export, Signature, Suite, labels};
 
 /// An encapsulated key (32), a sealed secret (32) and its tag (16).
 const SEALED_BYTES: usize = 80;
@@ -27,17 +28,23 @@ const SIGNATURE_BYTES: usize = 64;
 pub struct SealedSecret;
 
 impl GroupKeyAgreement for SealedSecret {
-    fn create(&self, device: &DeviceKey, group: &[u8], entropy: &mut Entropy) -> Checkpoint {
+    fn create(&self, device: &DeviceKey, group: &[u8], suite: Suite, entropy: &mut Entropy) -> Checkpoint {
         let (private, public) = key_pair(entropy);
         let roster = vec![Leaf { device: device.id(), public }];
-        State { own: device.id(), private, secret: Zeroizing::new(entropy.bytes()), roster }.checkpoint(group, 0)
+        State { own: device.id(), private, secret: Zeroizing::new(entropy.bytes()), suite, roster }.checkpoint(group, 0)
     }
 
-    fn key_package(&self, device: &DeviceKey, last_resort: bool, entropy: &mut Entropy) -> KeyPackagePair {
+    fn key_package(
+        &self,
+        device: &DeviceKey,
+        suite: Suite,
+        last_resort: bool,
+        entropy: &mut Entropy,
+    ) -> KeyPackagePair {
         let (private, key) = key_pair(entropy);
         let mut public = device.id().as_bytes().to_vec();
         public.extend_from_slice(&key);
-        public.push(u8::from(last_resort));
+        public.extend_from_slice(&[u8::from(last_resort), suite.number()]);
         sign(device, Domain::SealedKeyPackage, &mut public);
         let reference = reference(&public);
         let secret = Zeroizing::new([reference, *private].concat());
@@ -45,8 +52,8 @@ impl GroupKeyAgreement for SealedSecret {
     }
 
     fn inspect_key_package(&self, key_package: &[u8]) -> Result<KeyPackageInfo, CryptoError> {
-        let (leaf, last_resort) = read_key_package(key_package)?;
-        Ok(KeyPackageInfo { device: leaf.device, reference: reference(key_package), last_resort })
+        let (leaf, suite, last_resort) = read_key_package(key_package)?;
+        Ok(KeyPackageInfo { device: leaf.device, suite, reference: reference(key_package), last_resort })
     }
 
     fn commit(
@@ -57,7 +64,7 @@ impl GroupKeyAgreement for SealedSecret {
         entropy: &mut Entropy,
     ) -> Result<CommitOutput, CryptoError> {
         let mut state = State::of(device.id(), parent)?;
-        let joiners = change.add.iter().map(|bytes| Ok(read_key_package(bytes)?.0)).collect::<Result<Vec<_>, _>>()?;
+        let joiners = read_joiners(change, state.suite)?;
         change.check(device.id(), parent, &joiners.iter().map(|leaf| leaf.device).collect::<Vec<_>>())?;
 
         let (private, public) = key_pair(entropy);
@@ -78,6 +85,7 @@ impl GroupKeyAgreement for SealedSecret {
             welcome.extend_from_slice(&(parent.depth + 1).to_be_bytes());
             welcome.extend_from_slice(&digest);
             welcome.extend_from_slice(device.id().as_bytes());
+            welcome.push(state.suite.number());
             put_roster(&mut welcome, &state.roster);
             put_count(&mut welcome, joiners.len());
             for (leaf, bytes) in joiners.iter().zip(&change.add) {
@@ -107,7 +115,7 @@ impl GroupKeyAgreement for SealedSecret {
         }
         verify(committer, Domain::SealedCommit, message, "commit")?;
         let digest = header_digest(&message[..message.len() - reader.left()]);
-        let joiners = change.add.iter().map(|bytes| Ok(read_key_package(bytes)?.0)).collect::<Result<Vec<_>, _>>()?;
+        let joiners = read_joiners(&change, state.suite)?;
         let mut added = joiners.iter().map(|leaf| leaf.device).collect::<Vec<_>>();
         change.check(committer, parent, &added)?;
         if change.remove.contains(&device.id()) {
@@ -141,6 +149,7 @@ impl GroupKeyAgreement for SealedSecret {
         let depth = u64::from_be_bytes(reader.array()?);
         let digest = reader.array()?;
         let committer = reader.device()?;
+        let suite = read_suite(&mut reader)?;
         let roster = read_roster(&mut reader)?;
         let mut found = None;
         for _ in 0..reader.count(32 + SEALED_BYTES)? {
@@ -159,11 +168,11 @@ impl GroupKeyAgreement for SealedSecret {
         let (reference, private, sealed) = found.ok_or(CryptoError::NotForUs)?;
         verify(committer, Domain::SealedWelcome, welcome, "welcome")?;
         let secret = epoch_secret(&*open(&private, device.id(), &digest, &sealed)?, &digest);
-        let checkpoint = State { own: device.id(), private, secret, roster }.checkpoint(group, depth);
+        let checkpoint = State { own: device.id(), private, secret, suite, roster }.checkpoint(group, depth);
         if !checkpoint.contains(&device.id()) || !checkpoint.contains(&committer) {
             return Err(CryptoError::Refused("welcome"));
         }
-        Ok(Joined { checkpoint, committer, reference })
+        Ok(Joined { checkpoint, suite, committer, reference })
     }
 
     fn group_info(&self, device: &DeviceKey, checkpoint: &Checkpoint) -> Result<Vec<u8>, CryptoError> {
@@ -172,6 +181,7 @@ impl GroupKeyAgreement for SealedSecret {
         info.extend_from_slice(checkpoint.epoch.as_bytes());
         info.extend_from_slice(&checkpoint.depth.to_be_bytes());
         put_blob(&mut info, &checkpoint.group);
+        info.push(state.suite.number());
         put_roster(&mut info, &state.roster);
         sign(device, Domain::SealedGroupInfo, &mut info);
         Ok(info)
@@ -187,6 +197,7 @@ impl GroupKeyAgreement for SealedSecret {
         let (signer, parent) = (reader.device()?, EpochId::from_bytes(reader.array()?));
         let depth = u64::from_be_bytes(reader.array()?).checked_add(1).ok_or_else(|| reader.malformed())?;
         let group = reader.blob()?;
+        let suite = read_suite(&mut reader)?;
         let roster = read_roster(&mut reader)?;
         reader.array::<SIGNATURE_BYTES>()?;
         reader.end()?;
@@ -200,7 +211,7 @@ impl GroupKeyAgreement for SealedSecret {
         let change = RosterChange::default();
         let header = Header { parent, committer: device.id(), public, external: true, change };
         let (message, digest) = header.message(device, &roster, &fresh, entropy)?;
-        let mut state = State { own: device.id(), private, secret: epoch_secret(&fresh, &digest), roster };
+        let mut state = State { own: device.id(), private, secret: epoch_secret(&fresh, &digest), suite, roster };
         state.advance(device.id(), public, []);
         Ok(CommitOutput { message, welcome: None, checkpoint: state.checkpoint(group, depth) })
     }
@@ -231,6 +242,7 @@ struct State {
     own: DeviceId,
     private: Zeroizing<[u8; 32]>,
     secret: Zeroizing<[u8; 32]>,
+    suite: Suite,
     roster: Vec<Leaf>,
 }
 
@@ -244,6 +256,7 @@ impl State {
             own: reader.device()?,
             private: Zeroizing::new(reader.array()?),
             secret: Zeroizing::new(reader.array()?),
+            suite: read_suite(&mut reader)?,
             roster: read_roster(&mut reader)?,
         };
         reader.end()?;
@@ -268,6 +281,7 @@ impl State {
         state.extend_from_slice(self.own.as_bytes());
         state.extend_from_slice(&*self.private);
         state.extend_from_slice(&*self.secret);
+        state.push(self.suite.number());
         put_roster(&mut state, &self.roster);
 
         let mut authenticator = blake3::Hasher::new_derive_key(labels::SEALED_AUTHENTICATOR);
@@ -359,14 +373,28 @@ fn read_roster(reader: &mut Reader<'_>) -> Result<Vec<Leaf>, CryptoError> {
     if roster.is_sorted_by(|a, b| a.device < b.device) { Ok(roster) } else { Err(reader.malformed()) }
 }
 
-fn read_key_package(bytes: &[u8]) -> Result<(Leaf, bool), CryptoError> {
+fn read_suite(reader: &mut Reader<'_>) -> Result<Suite, CryptoError> {
+    let [number] = reader.array()?;
+    Suite::from_number(number).ok_or_else(|| reader.malformed())
+}
+
+fn read_joiners(change: &RosterChange, of: Suite) -> Result<Vec<Leaf>, CryptoError> {
+    let joiner = |bytes: &Vec<u8>| match read_key_package(bytes)? {
+        (leaf, suite, _) if suite == of => Ok(leaf),
+        _ => Err(CryptoError::OtherSuite),
+    };
+    change.add.iter().map(joiner).collect()
+}
+
+fn read_key_package(bytes: &[u8]) -> Result<(Leaf, Suite, bool), CryptoError> {
     let mut reader = Reader::new(bytes, "key package");
     let leaf = Leaf { device: reader.device()?, public: reader.array()? };
     let [last_resort] = reader.array()?;
+    let suite = read_suite(&mut reader)?;
     reader.array::<SIGNATURE_BYTES>()?;
     reader.end()?;
     verify(leaf.device, Domain::SealedKeyPackage, bytes, "key package")?;
-    Ok((leaf, last_resort != 0))
+    Ok((leaf, suite, last_resort != 0))
 }
 
 /// Appends a signature over all there is.

@@ -18,17 +18,18 @@ impl Peer {
 /// A world with one source of randomness.
 struct World<'a> {
     agreement: &'a dyn GroupKeyAgreement,
+    suite: Suite,
     entropy: Entropy,
 }
 
 impl<'a> World<'a> {
-    fn new(agreement: &'a dyn GroupKeyAgreement) -> Self {
-        Self { agreement, entropy: Entropy::from_seed([42; 32]) }
+    fn new(agreement: &'a dyn GroupKeyAgreement, suite: Suite) -> Self {
+        Self { agreement, suite, entropy: Entropy::from_seed([42; 32]) }
     }
 
     fn peer(&mut self) -> Peer {
         let key = DeviceKey::generate(&mut self.entropy);
-        let package = self.agreement.key_package(&key, false, &mut self.entropy);
+        let package = self.agreement.key_package(&key, self.suite, false, &mut self.entropy);
         Peer { key, package }
     }
 
@@ -50,7 +51,7 @@ impl<'a> World<'a> {
 
     /// A group of all peers, created by the first; their checkpoints in the same order.
     fn group(&mut self, peers: &[Peer]) -> Vec<Checkpoint> {
-        let created = self.agreement.create(&peers[0].key, b"circle", &mut self.entropy);
+        let created = self.agreement.create(&peers[0].key, b"circle", self.suite, &mut self.entropy);
         let output = self.commit(&peers[0], &created, &add(&peers[1..]));
         let welcome = output.welcome.expect("somebody was added");
         let joined = peers[1..].iter().map(|peer| self.join(peer, &welcome).checkpoint).collect::<Vec<_>>();
@@ -90,8 +91,10 @@ fn sorted(peers: &[&Peer]) -> Vec<DeviceId> {
 }
 
 fn for_both(test: impl Fn(World<'_>)) {
-    test(World::new(&Mls));
-    test(World::new(&SealedSecret));
+    for suite in Suite::ALL {
+        test(World::new(&Mls, suite));
+    }
+    test(World::new(&SealedSecret, Suite::X25519));
 }
 
 #[test]
@@ -195,7 +198,7 @@ fn a_device_that_lost_its_state_is_given_a_new_leaf() {
         let peers: [Peer; 3] = world.peers();
         let [alice, bob, carol] = &peers;
         let group = world.group(&peers);
-        let again = world.agreement.key_package(&carol.key, false, &mut world.entropy);
+        let again = world.agreement.key_package(&carol.key, world.suite, false, &mut world.entropy);
         let change = RosterChange { add: vec![again.public.clone()], remove: vec![carol.id()] };
         let output = world.commit(alice, &group[0], &change);
         let seen = world.process(bob, &group[1], &output.message);
@@ -244,8 +247,8 @@ fn a_welcome_finds_its_key_package() {
     for_both(|mut world| {
         let [alice, bob, carol] = world.peers();
         let others: Vec<_> =
-            (0..3).map(|n| world.agreement.key_package(&bob.key, n == 0, &mut world.entropy)).collect();
-        let created = world.agreement.create(&alice.key, b"circle", &mut world.entropy);
+            (0..3).map(|n| world.agreement.key_package(&bob.key, world.suite, n == 0, &mut world.entropy)).collect();
+        let created = world.agreement.create(&alice.key, b"circle", world.suite, &mut world.entropy);
         let peers = [bob, carol];
         let welcome = world.commit(&alice, &created, &add(&peers)).welcome.expect("two were added");
         let [bob, carol] = &peers;
@@ -268,16 +271,21 @@ fn a_key_package_says_whose_it_is() {
     for_both(|mut world| {
         let bob = world.peer();
         let info = world.agreement.inspect_key_package(&bob.package.public).expect("a valid key package");
-        let expected = KeyPackageInfo { device: bob.id(), reference: bob.package.reference, last_resort: false };
+        let expected = KeyPackageInfo {
+            device: bob.id(),
+            suite: world.suite,
+            reference: bob.package.reference,
+            last_resort: false,
+        };
         assert_eq!(info, expected);
-        let last = world.agreement.key_package(&bob.key, true, &mut world.entropy);
+        let last = world.agreement.key_package(&bob.key, world.suite, true, &mut world.entropy);
         assert!(world.agreement.inspect_key_package(&last.public).expect("a valid key package").last_resort);
         assert_ne!(last.reference, bob.package.reference);
 
         // One marked as last resort serves twice.
         let alice = world.peer();
         for group in [b"one", b"two"] {
-            let created = world.agreement.create(&alice.key, group, &mut world.entropy);
+            let created = world.agreement.create(&alice.key, group, world.suite, &mut world.entropy);
             let change = RosterChange { add: vec![last.public.clone()], remove: vec![] };
             let welcome = world.commit(&alice, &created, &change).welcome.expect("bob was added");
             let joined = world.agreement.join(&bob.key, &welcome, &[&last.secret]).expect("a welcome for bob");
@@ -329,10 +337,10 @@ fn what_does_not_fit_is_refused() {
 fn the_same_name_and_depth_are_not_the_same_group() {
     for_both(|mut world| {
         let [alice] = world.peers();
-        let one = world.agreement.create(&alice.key, b"circle", &mut world.entropy);
-        let two = world.agreement.create(&alice.key, b"circle", &mut world.entropy);
+        let one = world.agreement.create(&alice.key, b"circle", world.suite, &mut world.entropy);
+        let two = world.agreement.create(&alice.key, b"circle", world.suite, &mut world.entropy);
         assert_ne!(one.epoch, two.epoch);
-        let elsewhere = world.agreement.create(&alice.key, b"elsewhere", &mut world.entropy);
+        let elsewhere = world.agreement.create(&alice.key, b"elsewhere", world.suite, &mut world.entropy);
         let commit = world.commit(&alice, &elsewhere, &update());
         let refused = world.agreement.process(&alice.key, &one, &commit.message).err();
         assert_eq!(refused, Some(CryptoError::WrongParent));
@@ -343,7 +351,7 @@ fn the_same_name_and_depth_are_not_the_same_group() {
 fn exports_are_for_one_purpose() {
     for_both(|mut world| {
         let [alice] = world.peers();
-        let checkpoint = world.agreement.create(&alice.key, b"circle", &mut world.entropy);
+        let checkpoint = world.agreement.create(&alice.key, b"circle", world.suite, &mut world.entropy);
         let mut seen = BTreeSet::new();
         for what in [Export::ContentKey, Export::CommitKey, Export::RoutingTag, Export::MailboxKey] {
             for context in [b"".as_slice(), b"context"] {
@@ -356,7 +364,7 @@ fn exports_are_for_one_purpose() {
 
 /// All bytes that come out of a little history, for a seed.
 fn transcript(agreement: &dyn GroupKeyAgreement, seed: u8) -> Vec<Vec<u8>> {
-    let mut world = World { agreement, entropy: Entropy::from_seed([seed; 32]) };
+    let mut world = World { agreement, suite: Suite::X25519, entropy: Entropy::from_seed([seed; 32]) };
     let peers: [Peer; 12] = world.peers();
     let mut out: Vec<Vec<u8>> = Vec::new();
     for peer in &peers {
@@ -404,7 +412,7 @@ fn a_checkpoint_survives_being_stored() {
     // A checkpoint of one implementation means nothing to the other.
     let mut entropy = Entropy::from_seed([1; 32]);
     let device = DeviceKey::generate(&mut entropy);
-    let checkpoint = Mls.create(&device, b"circle", &mut entropy);
+    let checkpoint = Mls.create(&device, b"circle", Suite::X25519, &mut entropy);
     let error = SealedSecret.export(&checkpoint, Export::ContentKey, b"").err();
     assert_eq!(error, Some(CryptoError::Malformed("checkpoint")));
 }
@@ -413,7 +421,7 @@ fn a_checkpoint_survives_being_stored() {
 fn bobs_checkpoint(world: &mut World<'_>) -> (Peer, Checkpoint) {
     let peers = [1, 2, 3].map(|seed| {
         let key = DeviceKey::from_seed(Zeroizing::new([seed; 32]));
-        let package = world.agreement.key_package(&key, false, &mut world.entropy);
+        let package = world.agreement.key_package(&key, world.suite, false, &mut world.entropy);
         Peer { key, package }
     });
     let checkpoint = world.group(&peers).swap_remove(1);
@@ -425,7 +433,7 @@ fn bobs_checkpoint(world: &mut World<'_>) -> (Peer, Checkpoint) {
 #[expect(clippy::disallowed_methods, reason = "fixtures are files")]
 fn what_was_stored_long_ago_is_still_good() {
     for (agreement, name) in [(&Mls as &dyn GroupKeyAgreement, "mls"), (&SealedSecret, "sealed-secret")] {
-        let mut world = World::new(agreement);
+        let mut world = World::new(agreement, Suite::X25519);
         let (bob, checkpoint) = bobs_checkpoint(&mut world);
         let path = format!("{}/tests/fixtures/checkpoint-{name}-1", env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("CLAVE_BLESS").is_some() {
@@ -528,7 +536,7 @@ mod hostile {
     }
 
     fn scene(agreement: &'static dyn GroupKeyAgreement) -> Scene {
-        let mut world = World::new(agreement);
+        let mut world = World::new(agreement, Suite::X25519);
         let peers: [Peer; 3] = world.peers();
         let group = world.group(&peers[..2]);
         let commit = world.commit(&peers[0], &group[0], &add(&peers[2..]));

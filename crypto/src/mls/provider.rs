@@ -1,32 +1,33 @@
 //! What openmls is given to work with: ring and `hpke` for cryptography, our [`Entropy`] for randomness, a scratch
 //! storage.
 //!
-//! Only the one cipher suite of Clave is implemented, so nothing else can be negotiated and nothing else is linked.
+//! Only the cipher suites of Clave are implemented, so nothing else can be negotiated and nothing else is linked. They
+//! differ in the key encapsulation of HPKE alone (`kem`).
 //! openmls encrypts the secrets of a path on several threads at once, in no order; a shared generator would then
 //! give another commit each time. So the ephemeral key of each encryption is derived from the operation's seed *and*
 //! from all that is encrypted: independent of order, and a repeated seed never meets a different plaintext.
 
 use std::cell::RefCell;
 
-use hpke::aead::ChaCha20Poly1305;
-use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256 as Kem;
-use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
 use openmls_traits::OpenMlsProvider;
 use openmls_traits::crypto::OpenMlsCrypto;
 use openmls_traits::random::OpenMlsRand;
 use openmls_traits::types::{
-    AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeAeadType, HpkeCiphertext, HpkeConfig,
-    HpkeKdfType, HpkeKemType, HpkeKeyPair, KemOutput, SignatureScheme,
+    AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeCiphertext, HpkeConfig, HpkeKeyPair, KemOutput,
+    SignatureScheme,
 };
 use ring::{aead, digest, hkdf, hmac, signature};
 use tls_codec::SecretVLBytes;
 use zeroize::Zeroizing;
 
-use super::SUITE;
 use super::storage::Scratch;
+use super::{ciphersuite, suite};
 use crate::group::hpke_rng::HpkeRng;
-use crate::{Entropy, labels};
+use crate::{Entropy, Suite, labels};
+
+mod kem;
+
+use kem::with_kem;
 
 /// The provider of one operation.
 pub(super) struct Provider {
@@ -94,7 +95,7 @@ impl OpenMlsRand for Rand {
     }
 }
 
-/// The cipher suite. `seed` is that of this operation's encryptions.
+/// The cipher suites. `seed` is that of this operation's encryptions.
 pub struct Crypto {
     seed: Option<Zeroizing<[u8; 32]>>,
 }
@@ -134,13 +135,6 @@ fn ed25519_only(scheme: SignatureScheme) -> Result<(), CryptoError> {
     if scheme == SignatureScheme::ED25519 { Ok(()) } else { Err(CryptoError::UnsupportedSignatureScheme) }
 }
 
-fn our_hpke_only(config: &HpkeConfig) -> Result<(), CryptoError> {
-    match (config.0, config.1, config.2) {
-        (HpkeKemType::DhKem25519, HpkeKdfType::HkdfSha256, HpkeAeadType::ChaCha20Poly1305) => Ok(()),
-        _ => Err(CryptoError::UnsupportedCiphersuite),
-    }
-}
-
 fn aead_key(alg: AeadType, key: &[u8]) -> Result<aead::LessSafeKey, CryptoError> {
     if alg != AeadType::ChaCha20Poly1305 {
         return Err(CryptoError::UnsupportedAeadAlgorithm);
@@ -153,29 +147,13 @@ fn aead_nonce(nonce: &[u8]) -> Result<aead::Nonce, CryptoError> {
     aead::Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::InvalidLength)
 }
 
-type PublicKey = <Kem as hpke::Kem>::PublicKey;
-type PrivateKey = <Kem as hpke::Kem>::PrivateKey;
-type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
-
-fn public_key(bytes: &[u8]) -> Result<PublicKey, CryptoError> {
-    PublicKey::from_bytes(bytes).map_err(|_| CryptoError::InvalidPublicKey)
-}
-
-fn private_key(bytes: &[u8]) -> Result<PrivateKey, CryptoError> {
-    PrivateKey::from_bytes(bytes).map_err(|_| CryptoError::InvalidLength)
-}
-
-fn encapped_key(bytes: &[u8]) -> Result<EncappedKey, CryptoError> {
-    EncappedKey::from_bytes(bytes).map_err(|_| CryptoError::InvalidPublicKey)
-}
-
 impl OpenMlsCrypto for Crypto {
     fn supports(&self, ciphersuite: Ciphersuite) -> Result<(), CryptoError> {
-        if ciphersuite == SUITE { Ok(()) } else { Err(CryptoError::UnsupportedCiphersuite) }
+        suite(ciphersuite).map(|_| ()).ok_or(CryptoError::UnsupportedCiphersuite)
     }
 
     fn supported_ciphersuites(&self) -> Vec<Ciphersuite> {
-        vec![SUITE]
+        Suite::ALL.map(ciphersuite).to_vec()
     }
 
     fn hkdf_extract(&self, hash_type: HashType, salt: &[u8], ikm: &[u8]) -> Result<SecretVLBytes, CryptoError> {
@@ -274,17 +252,8 @@ impl OpenMlsCrypto for Crypto {
         aad: &[u8],
         ptxt: &[u8],
     ) -> Result<HpkeCiphertext, CryptoError> {
-        our_hpke_only(&config)?;
-        let (kem_output, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeS::Base,
-            &public_key(pk_r)?,
-            info,
-            ptxt,
-            aad,
-            &mut self.ephemeral(pk_r, info, aad, ptxt)?,
-        )
-        .map_err(|_| CryptoError::HpkeEncryptionError)?;
-        Ok(HpkeCiphertext { kem_output: kem_output.to_bytes().to_vec().into(), ciphertext: ciphertext.into() })
+        let ephemeral = self.ephemeral(pk_r, info, aad, ptxt)?;
+        with_kem!(&config, seal(pk_r, info, aad, ptxt, ephemeral))
     }
 
     fn hpke_open(
@@ -295,16 +264,7 @@ impl OpenMlsCrypto for Crypto {
         info: &[u8],
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        our_hpke_only(&config)?;
-        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeR::Base,
-            &private_key(sk_r)?,
-            &encapped_key(input.kem_output.as_slice())?,
-            info,
-            input.ciphertext.as_slice(),
-            aad,
-        )
-        .map_err(|_| CryptoError::HpkeDecryptionError)
+        with_kem!(&config, open(input, sk_r, info, aad))
     }
 
     fn hpke_setup_sender_and_export(
@@ -315,18 +275,8 @@ impl OpenMlsCrypto for Crypto {
         exporter_context: &[u8],
         exporter_length: usize,
     ) -> Result<(KemOutput, ExporterSecret), CryptoError> {
-        our_hpke_only(&config)?;
-        let mut ephemeral = self.ephemeral(pk_r, info, exporter_context, b"")?;
-        let (kem_output, context) = hpke::setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeS::Base,
-            &public_key(pk_r)?,
-            info,
-            &mut ephemeral,
-        )
-        .map_err(|_| CryptoError::SenderSetupError)?;
-        let mut secret = vec![0; exporter_length];
-        context.export(exporter_context, &mut secret).map_err(|_| CryptoError::ExporterError)?;
-        Ok((kem_output.to_bytes().to_vec(), secret.into()))
+        let ephemeral = self.ephemeral(pk_r, info, exporter_context, b"")?;
+        with_kem!(&config, setup_sender(pk_r, info, exporter_context, exporter_length, ephemeral))
     }
 
     fn hpke_setup_receiver_and_export(
@@ -338,24 +288,10 @@ impl OpenMlsCrypto for Crypto {
         exporter_context: &[u8],
         exporter_length: usize,
     ) -> Result<ExporterSecret, CryptoError> {
-        our_hpke_only(&config)?;
-        let context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeR::Base,
-            &private_key(sk_r)?,
-            &encapped_key(enc)?,
-            info,
-        )
-        .map_err(|_| CryptoError::ReceiverSetupError)?;
-        let mut secret = vec![0; exporter_length];
-        context.export(exporter_context, &mut secret).map_err(|_| CryptoError::ExporterError)?;
-        Ok(secret.into())
+        with_kem!(&config, setup_receiver(enc, sk_r, info, exporter_context, exporter_length))
     }
 
     fn derive_hpke_keypair(&self, config: HpkeConfig, ikm: &[u8]) -> Result<HpkeKeyPair, CryptoError> {
-        our_hpke_only(&config)?;
-        let (private, public) = Kem::derive_keypair(ikm);
-        let mut bytes = Zeroizing::new([0; 32]);
-        private.write_exact(&mut *bytes);
-        Ok(HpkeKeyPair { private: bytes.as_slice().into(), public: public.to_bytes().to_vec() })
+        with_kem!(&config, derive(ikm))
     }
 }

@@ -14,6 +14,10 @@ use super::*;
 use crate::BlobId;
 
 mod vectors;
+mod x_wing;
+
+/// Where nothing depends on which it is.
+const SUITE: Suite = Suite::X25519;
 
 fn entropy(seed: u8) -> Entropy {
     Entropy::from_seed([seed; 32])
@@ -33,8 +37,8 @@ fn foreign_key_package(device: &DeviceKey, identity: CredentialWithKey, lifetime
     let provider = provider(&mut entropy(9));
     let package = KeyPackage::builder()
         .key_package_lifetime(lifetime)
-        .leaf_node_capabilities(capabilities())
-        .build(SUITE, &provider, &DeviceSigner(device), identity)
+        .leaf_node_capabilities(capabilities(SUITE))
+        .build(ciphersuite(SUITE), &provider, &DeviceSigner(device), identity)
         .expect("openmls does not mind")
         .into_key_package();
     let bytes = MlsMessageOut::from(package.clone()).tls_serialize_detached().expect("encodes");
@@ -52,8 +56,8 @@ struct Pair {
 fn pair() -> Pair {
     let mut entropy = entropy(7);
     let (alice, bob) = (DeviceKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
-    let package = Mls.key_package(&bob, false, &mut entropy);
-    let created = Mls.create(&alice, b"circle", &mut entropy);
+    let package = Mls.key_package(&bob, SUITE, false, &mut entropy);
+    let created = Mls.create(&alice, b"circle", SUITE, &mut entropy);
     let change = RosterChange { add: vec![package.public], remove: vec![] };
     let output = Mls.commit(&alice, &created, &change, &mut entropy).expect("adds bob");
     let joined = Mls.join(&bob, &output.welcome.expect("bob was added"), &[&package.secret]).expect("joins");
@@ -193,7 +197,7 @@ fn policy_in_the_group_context_is_refused() {
 fn a_welcome_into_a_tree_with_a_lying_leaf_is_refused() {
     let mut entropy = entropy(4);
     let (mallory, bob) = (DeviceKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
-    let package = Mls.key_package(&bob, false, &mut entropy);
+    let package = Mls.key_package(&bob, SUITE, false, &mut entropy);
     let victim = DeviceKey::generate(&mut entropy).id();
     for (identity, expected) in
         [(credential(mallory.id()), None), (disguise(&mallory, victim), Some(CryptoError::LeafMismatch))]
@@ -201,8 +205,8 @@ fn a_welcome_into_a_tree_with_a_lying_leaf_is_refused() {
         let provider = &provider(&mut entropy);
         let signer = &DeviceSigner(&mallory);
         let mut group = MlsGroup::builder()
-            .ciphersuite(SUITE)
-            .with_capabilities(capabilities())
+            .ciphersuite(ciphersuite(SUITE))
+            .with_capabilities(capabilities(SUITE))
             .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .use_ratchet_tree_extension(true)
             .build(provider, signer, identity)
@@ -234,7 +238,7 @@ fn an_external_commit_says_who_let_itself_in() {
             .with_config(join_config())
             .build_group(outside, info, identity)
             .expect("openmls does not mind")
-            .leaf_node_parameters(LeafNodeParameters::builder().with_capabilities(capabilities()).build())
+            .leaf_node_parameters(LeafNodeParameters::builder().with_capabilities(capabilities(SUITE)).build())
             .load_psks(outside.storage())
             .expect("no PSKs")
             .build(outside.rand(), outside.crypto(), &DeviceSigner(device), |_| true)
@@ -282,41 +286,54 @@ fn without_entropy_there_is_no_randomness() {
     let provider = Provider::without_entropy(Scratch::default());
     assert_eq!(provider.rand().random_vec(1), Err(ProviderError::InsufficientRandomness));
     assert_eq!(provider.rand().random_array::<1>(), Err(ProviderError::InsufficientRandomness));
-    let sealed = provider.crypto().hpke_seal(hpke(), &[9; 32], b"", b"", b"");
+    let sealed = provider.crypto().hpke_seal(hpke(SUITE), &[9; 32], b"", b"", b"");
     assert_eq!(sealed.err(), Some(ProviderError::InsufficientRandomness));
 }
 
-fn hpke() -> HpkeConfig {
-    HpkeConfig(HpkeKemType::DhKem25519, HpkeKdfType::HkdfSha256, HpkeAeadType::ChaCha20Poly1305)
+fn hpke(suite: Suite) -> HpkeConfig {
+    ciphersuite(suite).hpke_config()
 }
 
-/// RFC 9420 is spoken by others too: all that our provider does, that of openmls understands, and the reverse.
+/// RFC 9180 is spoken by others too: all that our provider does, that of openmls understands, and the reverse. RustCrypto
+/// does not list the X-Wing suite that we have, but does all of its parts.
 #[test]
-fn our_provider_agrees_with_that_of_openmls() {
+fn our_hpke_agrees_with_that_of_openmls() {
     let provider = provider(&mut entropy(1));
     let (ours, theirs) = (provider.crypto(), RustCrypto::default());
-    let pair = ours.derive_hpke_keypair(hpke(), b"input key material of any length").expect("derives");
-    let other = theirs.derive_hpke_keypair(hpke(), b"input key material of any length").expect("derives");
-    assert_eq!(pair.public, other.public);
-    // X25519 ignores five bits of a private key. `hpke` clears or sets them at once, hpke-rs when it uses the key.
-    let mut clamped = other.private.to_vec();
-    (clamped[0], clamped[31]) = (clamped[0] & 0xf8, clamped[31] & 0x7f | 0x40);
-    assert_eq!(*pair.private, *clamped);
+    for suite in Suite::ALL {
+        let hpke = || hpke(suite);
+        let pair = ours.derive_hpke_keypair(hpke(), b"input key material of any length").expect("derives");
+        let other = theirs.derive_hpke_keypair(hpke(), b"input key material of any length").expect("derives");
+        assert_eq!(pair.public, other.public);
+        assert_eq!(pair.public.len(), if suite == Suite::XWing { 1_216 } else { 32 });
+        let mut private = other.private.to_vec();
+        if suite == Suite::X25519 {
+            // X25519 ignores five bits of a private key. `hpke` clears or sets them at once, hpke-rs when it uses the key.
+            (private[0], private[31]) = (private[0] & 0xf8, private[31] & 0x7f | 0x40);
+        }
+        assert_eq!(*pair.private, *private);
 
-    let sealed = ours.hpke_seal(hpke(), &pair.public, b"info", b"aad", b"secret").expect("seals");
-    assert_eq!(theirs.hpke_open(hpke(), &sealed, &pair.private, b"info", b"aad"), Ok(b"secret".to_vec()));
-    assert_eq!(ours.hpke_seal(hpke(), &pair.public, b"info", b"aad", b"secret"), Ok(sealed), "replayable");
-    let sealed = theirs.hpke_seal(hpke(), &pair.public, b"info", b"aad", b"secret").expect("seals");
-    assert_eq!(ours.hpke_open(hpke(), &sealed, &pair.private, b"info", b"aad"), Ok(b"secret".to_vec()));
-    assert!(ours.hpke_open(hpke(), &sealed, &pair.private, b"info", b"other").is_err());
+        let sealed = ours.hpke_seal(hpke(), &pair.public, b"info", b"aad", b"secret").expect("seals");
+        assert_eq!(sealed.kem_output.as_slice().len(), if suite == Suite::XWing { 1_120 } else { 32 });
+        assert_eq!(theirs.hpke_open(hpke(), &sealed, &other.private, b"info", b"aad"), Ok(b"secret".to_vec()));
+        assert_eq!(ours.hpke_seal(hpke(), &pair.public, b"info", b"aad", b"secret"), Ok(sealed), "replayable");
+        let sealed = theirs.hpke_seal(hpke(), &pair.public, b"info", b"aad", b"secret").expect("seals");
+        assert_eq!(ours.hpke_open(hpke(), &sealed, &pair.private, b"info", b"aad"), Ok(b"secret".to_vec()));
+        assert!(ours.hpke_open(hpke(), &sealed, &pair.private, b"info", b"other").is_err());
 
-    let (kem, secret) = ours.hpke_setup_sender_and_export(hpke(), &pair.public, b"i", b"c", 32).expect("sets up");
-    let received = theirs.hpke_setup_receiver_and_export(hpke(), &kem, &pair.private, b"i", b"c", 32);
-    assert_eq!(*received.expect("receives"), *secret);
-    let (kem, secret) = theirs.hpke_setup_sender_and_export(hpke(), &pair.public, b"i", b"c", 32).expect("sets up");
-    let received = ours.hpke_setup_receiver_and_export(hpke(), &kem, &pair.private, b"i", b"c", 32);
-    assert_eq!(*received.expect("receives"), *secret);
+        let (kem, secret) = ours.hpke_setup_sender_and_export(hpke(), &pair.public, b"i", b"c", 32).expect("sets up");
+        let received = theirs.hpke_setup_receiver_and_export(hpke(), &kem, &pair.private, b"i", b"c", 32);
+        assert_eq!(*received.expect("receives"), *secret);
+        let (kem, secret) = theirs.hpke_setup_sender_and_export(hpke(), &pair.public, b"i", b"c", 32).expect("sets up");
+        let received = ours.hpke_setup_receiver_and_export(hpke(), &kem, &pair.private, b"i", b"c", 32);
+        assert_eq!(*received.expect("receives"), *secret);
+    }
+}
 
+#[test]
+fn our_primitives_agree_with_those_of_openmls() {
+    let provider = provider(&mut entropy(1));
+    let (ours, theirs) = (provider.crypto(), RustCrypto::default());
     let (hash, aead) = (HashType::Sha2_256, AeadType::ChaCha20Poly1305);
     assert_eq!(ours.hash(hash, b"data"), theirs.hash(hash, b"data"));
     for key in [b"".as_slice(), &[3; 32], &[3; 100]] {
@@ -350,6 +367,8 @@ fn other_suites_are_not_spoken() {
     assert!(crypto.aead_encrypt(AeadType::Aes128Gcm, &[0; 16], b"", &[0; 12], b"").is_err());
     let aes = HpkeConfig(HpkeKemType::DhKem25519, HpkeKdfType::HkdfSha256, HpkeAeadType::AesGcm128);
     assert!(crypto.derive_hpke_keypair(aes, b"ikm").is_err());
+    let ml_kem = HpkeConfig(HpkeKemType::MlKem768, HpkeKdfType::HkdfSha256, HpkeAeadType::ChaCha20Poly1305);
+    assert!(crypto.derive_hpke_keypair(ml_kem, b"ikm").is_err());
 }
 
 #[test]
@@ -366,11 +385,12 @@ fn a_checkpoint_holds_the_group_and_nothing_else() {
 /// Both implementations of the tree's shape agree: ours puts it together as openmls wrote it.
 #[test]
 fn a_checkpoint_in_parts_is_the_same_put_together() {
-    for devices in [1usize, 2, 3, 9, 40] {
+    let sizes = [1usize, 2, 3, 9, 40].map(|devices| (devices, Suite::X25519));
+    for (devices, suite) in sizes.into_iter().chain([(9, Suite::XWing)]) {
         let mut entropy = Entropy::from_seed([devices as u8; 32]);
         let keys: Vec<DeviceKey> = (0..devices).map(|_| DeviceKey::generate(&mut entropy)).collect();
-        let add = keys[1..].iter().map(|key| Mls.key_package(key, false, &mut entropy).public).collect();
-        let created = Mls.create(&keys[0], b"group", &mut entropy);
+        let add = keys[1..].iter().map(|key| Mls.key_package(key, suite, false, &mut entropy).public).collect();
+        let created = Mls.create(&keys[0], b"group", suite, &mut entropy);
         let added = Mls.commit(&keys[0], &created, &RosterChange { add, remove: vec![] }, &mut entropy).expect("adds");
         // With blank nodes and unmerged leaves in it.
         let remove = keys[1..].iter().step_by(3).map(DeviceKey::id).collect();
@@ -406,8 +426,8 @@ fn a_checkpoint_in_parts_is_the_same_put_together() {
 fn an_epoch_shares_most_blobs_with_the_next() {
     let mut entropy = Entropy::from_seed([1; 32]);
     let keys: Vec<DeviceKey> = (0..100).map(|_| DeviceKey::generate(&mut entropy)).collect();
-    let add = keys[1..].iter().map(|key| Mls.key_package(key, false, &mut entropy).public).collect();
-    let created = Mls.create(&keys[0], b"group", &mut entropy);
+    let add = keys[1..].iter().map(|key| Mls.key_package(key, SUITE, false, &mut entropy).public).collect();
+    let created = Mls.create(&keys[0], b"group", SUITE, &mut entropy);
     let first = Mls.commit(&keys[0], &created, &RosterChange { add, remove: vec![] }, &mut entropy).expect("adds");
     let next = Mls.commit(&keys[0], &first.checkpoint, &RosterChange::default(), &mut entropy).expect("an update");
 
@@ -421,7 +441,7 @@ fn an_epoch_shares_most_blobs_with_the_next() {
 fn the_content_key_at_hand_is_the_one_that_loading_gives() {
     let mut entropy = Entropy::from_seed([9; 32]);
     let device = DeviceKey::generate(&mut entropy);
-    let first = Mls.create(&device, b"circle", &mut entropy);
+    let first = Mls.create(&device, b"circle", SUITE, &mut entropy);
     let next = Mls.commit(&device, &first, &RosterChange::default(), &mut entropy).expect("it may").checkpoint;
     for checkpoint in [first, next] {
         let stored = Checkpoint::from_bytes(&checkpoint.to_bytes()).expect("it was written so");

@@ -139,7 +139,7 @@ impl Circle {
             self.ratchet.rotate_at_ms = Some(due_ms);
             return Ok(());
         }
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         self.commit(change, None, desk).map(drop)
     }
 

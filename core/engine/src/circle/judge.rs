@@ -320,6 +320,9 @@ impl Circle {
             return Err(Refusal::UnjustifiedCommit);
         }
         let checkpoint = processed.checkpoint;
+        if !absent.is_empty() {
+            self.seen.removed(epoch);
+        }
         self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)

@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use clave_crypto::{HashContext, PersonId, hash};
+use clave_crypto::{HashContext, PersonId, Suite, hash};
 
 use super::*;
-use crate::membership::{Membership, PersonEntry, Right, Scope};
+use crate::key_packages;
+use crate::membership::{DeviceEntry, Membership, PersonEntry, Reason, Right, Scope};
 
 /// Who is in a space, for the circles in it.
 #[derive(Debug)]
@@ -50,9 +51,44 @@ impl Circle {
         }
     }
 
-    /// How somebody of this space is introduced to a circle of it: with all their devices.
-    pub(crate) fn person_entry(&self, person: &PersonId) -> Option<PersonEntry> {
-        self.log.membership().person_entry(*person)
+    /// How somebody of this space is introduced to a circle of it that is of that suite: with all their devices.
+    ///
+    /// # Errors
+    /// If they are not in the space, or one of their devices has published nothing that it could be added by.
+    pub(crate) fn entry_for(&self, person: PersonId, suite: Suite) -> Result<PersonEntry, EngineError> {
+        let entry = self.log.membership().person_entry(person).ok_or(EngineError::NotAllowed(Reason::NotThere))?;
+        let devices: Vec<DeviceEntry> = self.device_entries(person, suite).collect();
+        let lacking = devices.iter().find(|device| suite != self.suite() && device.key_packages.last_resort.is_none());
+        match lacking {
+            Some(device) => Err(EngineError::NoKeyPackage(device.device())),
+            None => Ok(PersonEntry { devices, ..entry }),
+        }
+    }
+
+    /// Somebody's devices, as they are introduced to a circle of this space that is of that suite.
+    pub(crate) fn device_entries(&self, person: PersonId, suite: Suite) -> impl Iterator<Item = DeviceEntry> {
+        let space = self.suite();
+        let devices = self.log.membership().person_entry(person).into_iter().flat_map(|entry| entry.devices);
+        devices.map(move |mut entry| {
+            entry.key_packages = entry.key_packages.for_circle(space, suite);
+            entry
+        })
+    }
+
+    /// In a space that wants post-quantum circles and is not one itself: publishes how this device can be added to them.
+    pub(crate) fn publish_x_wing(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        let (me, membership) = (desk.me(), self.log.membership());
+        let is_wanted = membership.parent.is_none()
+            && membership.suite != Suite::XWing
+            && membership.post_quantum_circles()
+            && membership.may(me, Right::OwnEntry)
+            && !self.group.is_apart();
+        let Some(own) = membership.devices.get(&me).filter(|own| is_wanted && own.key_packages.x_wing.is_none()) else {
+            return Ok(());
+        };
+        let mut key_packages = own.key_packages.clone();
+        key_packages.x_wing = Some(key_packages::make_last_resort(Suite::XWing, desk));
+        self.act(Action::PublishKeyPackages { key_packages }, desk)
     }
 
     /// Follows what became of the space. Nothing happens to a root or an isolated circle.
@@ -109,7 +145,7 @@ impl Circle {
 
     /// Commits at once what the log asks for, for whoever was just written into it.
     pub(crate) fn catch_up_roster(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         if change == RosterChange::default() { Ok(()) } else { self.commit(change, None, desk).map(drop) }
     }
 

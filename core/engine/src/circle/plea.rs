@@ -104,6 +104,11 @@ impl Pleas {
 }
 
 impl Circle {
+    /// Whether one more new leaf may be made for a device that asks for it.
+    pub(crate) fn may_renew(&mut self, device: DeviceId, now_ms: u64) -> bool {
+        self.pleas.may_answer(device, now_ms)
+    }
+
     /// Asks a member for what has been missing for a while, if there is one who was not asked lately.
     pub(super) fn plead(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         let log = &self.log;
@@ -177,7 +182,7 @@ impl Circle {
             }
             desk.remove(Key::new(Keyspace::KeyPackages, [], &record.reference));
         }
-        let pair = desk.agreement.key_package(&desk.device, false, &mut desk.entropy);
+        let pair = desk.agreement.key_package(&desk.device, self.suite(), false, &mut desk.entropy);
         desk.put(Key::new(Keyspace::KeyPackages, [], pair.reference), pair.secret.to_vec());
         let record =
             local::PleaPackage { public: pair.public.clone(), reference: pair.reference.to_vec(), used: false };
@@ -258,9 +263,21 @@ impl Circle {
         let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
         let held = tags.filter_map(|tag| self.ring(&tag).held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held, desk.me()));
-        let keys: Vec<_> = held.map(super::history::wire_key).collect();
+        let held: Vec<_> = held.filter(|_| !off(Rule::PleaKeys)).collect();
+        let keys = if self.suite().is_post_quantum() && self.is_shared() {
+            // What is sealed to a device is sealed by X25519. All may have these: they get them under the head, to which the
+            // device is led by commits, or by a new leaf.
+            let head = self.head_key().key_id();
+            let ids = held.iter().map(|held| (held.key.key_id(), &held.under));
+            let ids = ids.filter(|(id, under)| *id != head && !under.contains(&head)).map(|(id, _)| id);
+            let (lasting, ids) = ids.partition(KeyId::is_lasting);
+            self.hand_over(ids, desk)?;
+            self.hand_over_lasting(lasting, desk)?;
+            Vec::new()
+        } else {
+            held.into_iter().map(super::history::wire_key).collect()
+        };
         let log = self.log_for(plea);
-        let keys = if off(Rule::PleaKeys) { Vec::new() } else { keys };
         if !keys.is_empty() || !log.is_empty() {
             let (first, rest) = log.split_first().map_or((Vec::new(), &[][..]), |(first, rest)| (first.clone(), rest));
             let bundle = proto::KeyBundle { keys, operations: self.cites(), given: Vec::new(), log: first };
@@ -282,12 +299,8 @@ impl Circle {
             self.pleas.ahead = Some(author);
             return Ok(());
         }
-        let info = desk.agreement.inspect_key_package(&plea.key_package);
-        if !off(Rule::PleaLeaf) && head.contains(&author) && info.is_ok_and(|info| info.device == author) {
-            let mut change = self.difference(None, desk);
-            change.add.push(plea.key_package.clone());
-            change.remove.push(author);
-            self.commit(change, None, desk)?;
+        if !off(Rule::PleaLeaf) && head.contains(&author) && self.is_of_use(&plea.key_package, author, desk) {
+            self.commit(self.difference_with(author, &plea.key_package, desk), None, desk)?;
         }
         Ok(())
     }

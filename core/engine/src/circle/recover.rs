@@ -62,7 +62,8 @@ impl Circle {
             return Err(EngineError::NotAlone);
         }
         let others: Vec<DeviceId> = membership.people[&person].devices.iter().copied().filter(|id| *id != me).collect();
-        let checkpoint = desk.agreement.create(&desk.device, self.id.as_bytes(), &mut desk.entropy);
+        let suite = membership.suite;
+        let checkpoint = desk.agreement.create(&desk.device, self.id.as_bytes(), suite, &mut desk.entropy);
         let cites = self.log.heads();
         self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites }, desk)?;
         for device in others {

@@ -20,6 +20,15 @@ const SILENT_MS_MAX: u64 = 86_400_000;
 /// The longest it waits on top of that, so that not all say so at once, in milliseconds.
 const ACKNOWLEDGE_SPREAD_MS: u64 = 60_000;
 
+/// The least time after a removal's commit before a device says that it follows, in milliseconds: rivals may be on their way.
+const PROMPT_MS_MIN: u64 = 300;
+/// The time over which the devices of a circle say so, in milliseconds for each of them: twenty a second, however many
+/// there are.
+const PROMPT_SPREAD_MS: u64 = 50;
+
+/// The most epochs of removals that are remembered until this device has said which it follows.
+const REMOVALS_MAX: usize = 64;
+
 /// Who was seen in which epoch, and what is to be done about it.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -30,6 +39,8 @@ pub(super) struct Seen {
     due_at_ms: Option<u64>,
     /// When this device is to say which epoch it follows, and of which head that was worked out.
     acknowledge: Option<(EpochId, u64)>,
+    /// Epochs to which commits led that removed somebody: whoever removed them waits to hear who follows.
+    of_removals: BTreeSet<EpochId>,
 }
 
 impl Seen {
@@ -40,6 +51,13 @@ impl Seen {
     /// The head is another.
     pub(super) fn moved(&mut self) {
         self.settled = false;
+    }
+
+    /// A commit that leads to that epoch removes somebody.
+    pub(super) fn removed(&mut self, epoch: EpochId) {
+        if self.of_removals.len() < REMOVALS_MAX {
+            self.of_removals.insert(epoch);
+        }
     }
 
     /// Takes up what is stored.
@@ -67,6 +85,9 @@ impl Circle {
         }
         self.seen.devices.insert(device, epoch);
         self.seen.settled = false;
+        if epoch == self.group.head().epoch && device != desk.me() {
+            desk.events.push(Event::KeysConfirmed { circle: self.id, device });
+        }
         desk.put(Key::new(Keyspace::Seen, self.id.as_bytes(), device.as_bytes()), epoch.as_bytes().to_vec());
     }
 
@@ -92,7 +113,12 @@ impl Circle {
                 let random = hash(HashContext::RepairOrder, &of_circle);
                 let spread_ms = u64::from(u16::from_be_bytes([random[0], random[1]])) % ACKNOWLEDGE_SPREAD_MS;
                 let long = said.and_then(|said| self.group.depth_of(said)).unwrap_or(0) + SILENT_EPOCHS_MAX <= depth;
-                let at_ms = if long { desk.now_ms + spread_ms } else { entered_ms + SILENT_MS_MAX + spread_ms };
+                let of_removal = self.seen.of_removals.contains(&epoch);
+                let at_ms = match (of_removal, long) {
+                    (true, _) => desk.now_ms + self.prompt_ms(u16::from_be_bytes([random[2], random[3]])),
+                    (false, true) => desk.now_ms + spread_ms,
+                    (false, false) => entered_ms + SILENT_MS_MAX + spread_ms,
+                };
                 // A head that moves on must not put it off for ever.
                 let at_ms = other.map_or(at_ms, |(_, before_ms)| before_ms.min(at_ms));
                 self.seen.acknowledge = Some((epoch, at_ms));
@@ -104,11 +130,19 @@ impl Circle {
         }
         if !self.mended {
             // The epoch is about to be left.
-            self.seen.acknowledge = Some((epoch, desk.now_ms + ACKNOWLEDGE_SPREAD_MS));
+            let soon_ms = if self.seen.of_removals.contains(&epoch) { PROMPT_MS_MIN } else { ACKNOWLEDGE_SPREAD_MS };
+            self.seen.acknowledge = Some((epoch, desk.now_ms + soon_ms));
             return Ok(());
         }
         self.seen.acknowledge = None;
+        self.seen.of_removals.clear();
         self.publish(Body::Acknowledge(proto::Acknowledge { epoch: epoch.as_bytes().to_vec() }), desk).map(drop)
+    }
+
+    /// After how long this device says that it follows a removal.
+    fn prompt_ms(&self, random: u16) -> u64 {
+        let spread_ms = self.log.membership().devices.len() as u64 * PROMPT_SPREAD_MS;
+        PROMPT_MS_MIN + u64::from(random) * spread_ms / u64::from(u16::MAX)
     }
 
     /// Erases the secrets of epochs that nobody starts from any more.

@@ -1,6 +1,6 @@
 //! Commits: making the leaves of the group follow the membership log, and its keys lead everywhere.
 
-use clave_crypto::{HashContext, hash};
+use clave_crypto::{HashContext, Suite, hash};
 
 use super::judge::Verdict;
 use super::*;
@@ -124,7 +124,7 @@ impl Circle {
     }
 
     /// Publishes lasting keys under that of the head, for whoever is in and comes.
-    fn hand_over_lasting(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn hand_over_lasting(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();
         ids.dedup();
         let head = self.group.head().epoch;
@@ -148,7 +148,7 @@ impl Circle {
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
-    fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();
         ids.dedup();
         let (head, under) = (self.group.head().epoch, self.head_key().key_id());
@@ -214,6 +214,9 @@ impl Circle {
         if checkpoint.group != self.id.as_bytes() {
             return Err(Refusal::WrongCircle);
         }
+        if joined.suite != self.suite() {
+            return Err(Refusal::Unexpected);
+        }
         if !self.group.is_within_lead(checkpoint.depth, WELCOME_LEAD_MAX) {
             return Err(Refusal::Oversized);
         }
@@ -242,18 +245,26 @@ impl Circle {
         Ok(Verdict::Done)
     }
 
-    /// What the head lacks or has too much of, against the log. `newcomer` is about to be handed its Welcome; those of all
-    /// others travel as entries.
-    pub(crate) fn difference(&self, newcomer: Option<DeviceId>, desk: &Desk) -> RosterChange {
+    /// By what the circle agrees on its keys.
+    pub(crate) fn suite(&self) -> Suite {
+        self.log.membership().suite
+    }
+
+    /// Whether a key package adds that device to this circle's group.
+    pub(super) fn is_of_use(&self, package: &[u8], device: DeviceId, desk: &Desk) -> bool {
+        let info = desk.agreement.inspect_key_package(package);
+        info.is_ok_and(|info| info.device == device && info.suite == self.suite())
+    }
+
+    /// What the head lacks or has too much of, against the log.
+    pub(crate) fn difference(&self, desk: &Desk) -> RosterChange {
         let devices = &self.log.membership().devices;
         let (listed, leaves) = (self.listed(), &self.group.head().leaves);
         let package = |id: &DeviceId, device: &Device| {
             let packages = &device.key_packages;
-            let fresh = packages.single_use.first().filter(|_| newcomer == Some(*id));
             // One bad key package must not keep everybody else from following the log.
-            let own =
-                |package: &&Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == *id);
-            fresh.into_iter().chain(&packages.last_resort).chain(&packages.single_use).find(own).cloned()
+            let own = |package: &&Vec<u8>| self.is_of_use(package, *id, desk);
+            packages.last_resort.iter().chain(&packages.single_use).find(own).cloned()
         };
         let add = absent(&listed, leaves)
             .filter(|_| !off(Rule::AddsMissing))
@@ -261,6 +272,19 @@ impl Circle {
             .collect();
         let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
         RosterChange { add, remove: gone.copied().collect() }
+    }
+
+    /// The same, with a leaf for a device from a key package that it has just offered: a new one, if it has one already.
+    pub(crate) fn difference_with(&self, device: DeviceId, package: &[u8], desk: &Desk) -> RosterChange {
+        let mut change = self.difference(desk);
+        let of_it =
+            |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == device);
+        change.add.retain(|package| !of_it(package));
+        change.add.push(package.to_vec());
+        if self.group.head().contains(&device) {
+            change.remove.push(device);
+        }
+        change
     }
 
     /// Whether somebody may have the head's key who is out and no leaf here: it was handed over on another branch, before
@@ -283,7 +307,7 @@ impl Circle {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
-        let remove = self.difference(None, desk).remove;
+        let remove = self.difference(desk).remove;
         if !remove.is_empty() || self.is_worn() {
             self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
         }
@@ -296,7 +320,7 @@ impl Circle {
         if self.mended || self.group.is_apart() {
             return Ok(());
         }
-        let change = self.difference(None, desk);
+        let change = self.difference(desk);
         let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
         let lasting = if off(Rule::KeysMended) { Vec::new() } else { self.lasting_out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();

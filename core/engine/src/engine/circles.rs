@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use clave_crypto::PersonId;
+use clave_crypto::{PersonId, Suite};
 
 use super::*;
 use crate::Refusal;
@@ -15,7 +15,7 @@ use crate::entry::Body;
 use crate::group::epoch_id;
 use crate::identity::check_name;
 use crate::key_packages;
-use crate::membership::{Action, Log, Operation, PersonEntry, Reason, Right, Role, Scope};
+use crate::membership::{Action, Log, Operation, PersonEntry, Right, Role, Scope};
 use crate::proto::entry as proto;
 
 /// The most people that a circle is founded with or given at once; further ones are added in a second step.
@@ -36,6 +36,8 @@ pub struct CircleInfo {
     pub name: String,
     /// Whether only people of the space can be in it.
     pub scope: Scope,
+    /// By what it agrees on its keys.
+    pub suite: Suite,
     /// Whether it is a chat of two.
     pub direct: bool,
     /// How many people are in it.
@@ -57,9 +59,25 @@ impl Engine {
         people: &[PersonId],
         now_ms: u64,
     ) -> Result<CircleId, EngineError> {
+        self.create_circle_of(space, name, scope, Suite::default(), people, now_ms)
+    }
+
+    /// The same, of a suite. A circle of a post-quantum space is post-quantum whatever is asked for.
+    ///
+    /// # Errors
+    /// As [`create_circle`](Self::create_circle), and [`EngineError::NoKeyPackage`] if somebody could not be added.
+    pub fn create_circle_of(
+        &mut self,
+        space: CircleId,
+        name: &str,
+        scope: Scope,
+        suite: Suite,
+        people: &[PersonId],
+        now_ms: u64,
+    ) -> Result<CircleId, EngineError> {
         self.begin(now_ms)?;
         let name = check_name(name)?.to_owned();
-        let circle = self.found_circle(space, name, scope, people);
+        let circle = self.found_circle(space, name, scope, suite, people);
         self.finish();
         circle
     }
@@ -76,7 +94,7 @@ impl Engine {
     ) -> Result<CircleId, EngineError> {
         self.begin(now_ms)?;
         // No other circle goes without a name: that is what makes it a chat of two.
-        let circle = self.found_circle(space, String::new(), Scope::Nested, &[person]);
+        let circle = self.found_circle(space, String::new(), Scope::Nested, Suite::default(), &[person]);
         self.finish();
         circle
     }
@@ -129,6 +147,7 @@ impl Engine {
             space,
             name: if direct { other() } else { membership.name.clone() },
             scope: membership.scope,
+            suite: membership.suite,
             direct,
             people: membership.people.len(),
             removed: !circle.is_member(&self.desk.me()),
@@ -140,6 +159,7 @@ impl Engine {
         space: CircleId,
         name: String,
         scope: Scope,
+        suite: Suite,
         people: &[PersonId],
     ) -> Result<CircleId, EngineError> {
         let me = self.desk.me();
@@ -155,15 +175,18 @@ impl Engine {
         if people.len() > PEOPLE_AT_ONCE_MAX {
             return Err(EngineError::TooLarge);
         }
+        // Nothing in a space is weaker than the space.
+        let suite = suite.max(root.suite());
         let mine = self.identity.person();
         let entries = people
             .iter()
             .filter(|person| Some(**person) != mine)
-            .map(|person| root.person_entry(person).ok_or(EngineError::NotAllowed(Reason::NotThere)))
+            .map(|person| root.entry_for(*person, suite))
             .collect::<Result<Vec<PersonEntry>, _>>()?;
         let outer = Arc::new(root.as_outer());
-        let founder = self.identity.entry(key_packages::make(&mut self.desk)).ok_or(EngineError::NotLinked)?;
-        let genesis = Action::Genesis { name, nonce: self.desk.entropy.bytes(), founder, parent: Some(space), scope };
+        let founder = self.identity.entry(key_packages::make(suite, &mut self.desk)).ok_or(EngineError::NotLinked)?;
+        let nonce = self.desk.entropy.bytes();
+        let genesis = Action::Genesis { name, nonce, founder, parent: Some(space), scope, suite };
         let genesis = Operation::sign(&self.desk.device, Vec::new(), self.desk.now_ms, genesis);
         let mut circle = Circle::create(genesis, &mut self.desk)?;
         circle.follow_space(Some(outer), &mut self.desk);
@@ -214,7 +237,8 @@ impl Engine {
 
     fn entry_from_space(&self, circle: CircleId, person: PersonId) -> Result<PersonEntry, EngineError> {
         let root = self.circles.get(&self.space_of(circle)?).ok_or(EngineError::NoSuchCircle)?;
-        root.person_entry(&person).ok_or(EngineError::NotAllowed(Reason::NotThere))
+        let suite = self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?.suite();
+        root.entry_for(person, suite)
     }
 
     fn bring_in(&mut self, circle: CircleId, action: Action, now_ms: u64) -> Result<(), EngineError> {
@@ -261,11 +285,14 @@ impl Engine {
             };
             let person = known.log.membership().devices.get(&device).map(|device| device.person);
             let is_own = person.is_some() && person == self.identity.person();
-            let introduction = proto::Introduction {
-                operations: known.log.operations().map(Operation::encode).collect(),
-                welcome,
-                keys: if is_own { known.own_history().map(key).collect() } else { known.history().map(key).collect() },
+            let keys = match is_own {
+                // What is sealed to a device is sealed by X25519. The bundles under the Welcome's epoch lead to these keys.
+                _ if known.suite().is_post_quantum() => Vec::new(),
+                true => known.own_history().map(key).collect(),
+                false => known.history().map(key).collect(),
             };
+            let operations = known.log.operations().map(Operation::encode).collect();
+            let introduction = proto::Introduction { operations, welcome, keys };
             let Some(root) = self.circles.get_mut(&space) else { continue };
             if let Err(error) = root.publish_direct(device, Body::Introduction(introduction), &mut self.desk) {
                 tracing::error!(circle = %circle.short(), %error, "a device could not be introduced to a circle");
@@ -310,7 +337,7 @@ impl Engine {
         let secrets = key_packages::secrets(&self.desk).ok()?;
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let joined = self.desk.agreement.join(&self.desk.device, &introduction.welcome, &secrets).ok()?;
-        if joined.checkpoint.group != id.as_bytes() || joined.committer != author {
+        if joined.checkpoint.group != id.as_bytes() || joined.committer != author || joined.suite != membership.suite {
             return None;
         }
         let outer = Arc::new(self.circles.get(&space)?.as_outer());

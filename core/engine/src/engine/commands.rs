@@ -1,7 +1,7 @@
 //! What an application asks of the engine, apart from invitations (`join.rs`) and files (`fetch.rs`).
 
 use clave_crdt::{CrdtError, Document, DocumentKind};
-use clave_crypto::KeyId;
+use clave_crypto::{KeyId, Suite};
 
 use super::*;
 use crate::SetAsideChange;
@@ -14,6 +14,8 @@ use crate::membership::{Action, Membership, Operation, Scope};
 pub struct CircleStatus {
     /// The epoch under which entries are sealed now.
     pub epoch: EpochId,
+    /// By what that epoch's keys were agreed on, as all of the circle's are.
+    pub suite: Suite,
     /// Names the key that they are sealed with.
     pub key: KeyId,
     /// How many commits led to it.
@@ -40,11 +42,19 @@ impl Engine {
     /// # Errors
     /// If the name cannot be used.
     pub fn create_space(&mut self, name: &str, now_ms: u64) -> Result<CircleId, EngineError> {
+        self.create_space_of(name, Suite::default(), now_ms)
+    }
+
+    /// Command: founds a space that agrees on its keys by that suite, as do all of its circles unless it is the default one.
+    ///
+    /// # Errors
+    /// If the name cannot be used.
+    pub fn create_space_of(&mut self, name: &str, suite: Suite, now_ms: u64) -> Result<CircleId, EngineError> {
         self.begin(now_ms)?;
         if self.identity.person().is_none() {
             return Err(EngineError::NotLinked);
         }
-        let packages = key_packages::make(&mut self.desk);
+        let packages = key_packages::make(suite, &mut self.desk);
         let founder = self.identity.entry(packages).ok_or(EngineError::NotLinked)?;
         let genesis = Action::Genesis {
             name: check_name(name)?.to_owned(),
@@ -52,6 +62,7 @@ impl Engine {
             founder,
             parent: None,
             scope: Scope::Nested,
+            suite,
         };
         let genesis = Operation::sign(&self.desk.device, Vec::new(), now_ms, genesis);
         let circle = Circle::create(genesis, &mut self.desk)?;

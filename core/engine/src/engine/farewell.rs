@@ -9,7 +9,8 @@
 //! It can be told wrongly, by somebody who does not know yet that the removal is void, as when two remove each other and
 //! each side hears of one removal first. Neither side would take anything from the other on any other channel. So whoever
 //! is told something and is in all the same answers with what the other side lacks: all of the log, to a device that is in;
-//! to one that is out what put it out and what makes void what it said. Then both logs decide alike.
+//! to one that is out what put it out and what makes void what it said. Then both logs decide alike. The same answer is due
+//! later if whoever was told believed it, and is then brought back by somebody of whom the other side has not heard.
 
 use super::*;
 use crate::membership::{DeviceStanding, Operation};
@@ -26,12 +27,19 @@ impl Engine {
     /// Tells connected devices that are out of circles so, or that this one is, each once a connection.
     pub(super) fn say_farewells(&mut self) {
         let me = self.desk.me();
-        let mut farewells = Vec::new();
+        let (mut farewells, mut answers) = (Vec::new(), Vec::new());
         for (device, peer) in &mut self.peers {
             if std::mem::replace(&mut peer.looked_for_farewells, true) {
                 continue;
             }
             for circle in self.circles.values() {
+                if circle.is_member(&me)
+                    && circle.is_member(device)
+                    && let Some(said) = peer.believed.remove(&circle.id)
+                {
+                    answers.push((*device, circle.id, said));
+                    continue;
+                }
                 let out = if circle.is_member(&me) {
                     circle.ends_of(device)
                 } else if peer.circles.contains(&circle.id) && circle.is_member(device) {
@@ -50,6 +58,19 @@ impl Engine {
         }
         for (device, circle, operations) in farewells {
             self.send_farewell(device, circle, operations);
+        }
+        for (device, circle, said) in answers {
+            self.answer_farewell(device, circle, &said);
+        }
+    }
+
+    /// Tells a device that said wrongly that somebody is out what it lacks, once for each state of the log: what it answers
+    /// in turn must be news to be answered again.
+    fn answer_farewell(&mut self, peer: DeviceId, id: CircleId, said: &[OperationId]) {
+        let (Some(circle), Some(link)) = (self.circles.get(&id), self.peers.get_mut(&peer)) else { return };
+        let (lacks, state) = (circle.lacked_by(&peer, said, &self.desk), circle.log.len());
+        if !lacks.is_empty() && link.corrected.insert(id, state) != Some(state) {
+            self.send_farewell(peer, id, lacks);
         }
     }
 
@@ -72,12 +93,14 @@ impl Engine {
             farewell.operations.iter().map(|bytes| Operation::decode(bytes).map_err(|_| Refusal::Malformed));
         let operations: Vec<Operation> = operations.collect::<Result<_, _>>()?;
         let said: Vec<OperationId> = operations.iter().map(Operation::id).collect();
+        let followed: BTreeSet<OperationId> = operations.iter().flat_map(Operation::parents).copied().collect();
+        let last = said.iter().filter(|id| !followed.contains(id)).copied().collect();
         circle.take_farewell(operations, &mut self.desk)?;
-        // Once for each state of the log: what they answer in turn must be news to be answered again.
-        let (lacks, state) = (circle.lacked_by(&peer, &said, &self.desk), circle.log.len());
-        let link = self.peers.get_mut(&peer).ok_or(Refusal::Unexpected)?;
-        if !lacks.is_empty() && link.corrected.insert(id, state) != Some(state) {
-            self.send_farewell(peer, id, lacks);
+        if circle.is_member(&self.desk.me()) {
+            self.answer_farewell(peer, id, &said);
+        } else {
+            let link = self.peers.get_mut(&peer).ok_or(Refusal::Unexpected)?;
+            link.believed.insert(id, last);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The side of an invitation that hands it out and answers who takes it up.
 
-use clave_crypto::{ContentKey, Domain, Handshake, Signature};
+use clave_crypto::{ContentKey, Domain, Handshake, Signature, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ use super::pieces::{Piece, REQUEST_BYTES_MAX, Talk};
 use super::*;
 use crate::identity::check_name;
 use crate::link::InviteLink;
-use crate::membership::{Action, Operation, PersonEntry, Reason, Right, Role};
+use crate::membership::{Action, KeyPackages, Operation, PersonEntry, Reason, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
@@ -54,7 +54,7 @@ impl Engine {
             return Err(EngineError::MayNotInvite);
         }
         space.refuse_apart()?;
-        let space_name = space.log.membership().name.clone();
+        let (space_name, suite) = (space.log.membership().name.clone(), space.suite());
         // A newcomer's terminal shows it before there is a circle that says who named it so.
         let space_name = check_name(&space_name).unwrap_or_default().to_owned();
         let link = InviteLink {
@@ -64,6 +64,7 @@ impl Engine {
             expires_ms: now_ms.saturating_add(valid_ms),
             addresses: self.addresses.get(&me).cloned().unwrap_or_default(),
             space_name,
+            suite,
             secret: Zeroizing::new(self.desk.entropy.bytes()),
         };
         let record = local::Invitation {
@@ -235,11 +236,13 @@ impl Engine {
     ) -> Result<proto::Accepted, JoinError> {
         let mut record = self.usable_invitation(peer, id)?;
         let circle_id = CircleId::try_from(record.circle.as_slice()).map_err(|_| JoinError::Unknown)?;
+        let suite = self.circles.get(&circle_id).ok_or(JoinError::Unknown)?.suite();
+        let newcomer = check_request(peer, request, handshake_hash, suite, &self.desk).ok_or(JoinError::Protocol)?;
+        let offered = newcomer.devices.first().ok_or(JoinError::Protocol)?.key_packages.clone();
         // Or else: the same device once more, whose answer was lost on the way.
         if record.used_by.is_empty() {
-            let newcomer = check_request(peer, request, handshake_hash, &self.desk).ok_or(JoinError::Protocol)?;
-            let newcomer = PersonEntry { invitation: Some(id), ..newcomer };
             let circle = self.circles.get_mut(&circle_id).ok_or(JoinError::Unknown)?;
+            let newcomer = PersonEntry { invitation: Some(id), ..newcomer };
             let is_known = circle.log.membership().devices.contains_key(&peer);
             let action = Action::AddPerson { newcomer, role: Role::Member };
             circle.act(action, &mut self.desk).map_err(|error| match error {
@@ -251,33 +254,21 @@ impl Engine {
             record.used_by = peer.as_bytes().to_vec();
             self.store_invitation(id, &record);
         }
-        let accepted = self.hand_over_circle(circle_id, peer)?;
+        let accepted = self.hand_over_circle(circle_id, peer, &offered)?;
         let signature = self.desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec();
         Ok(proto::Accepted { signature, ..accepted })
     }
 
-    /// What a device that the log has needs to enter a circle: everything as it is now, and the Welcome of the commit that
-    /// added it, which is made unless it was made before and the device was not seen since.
-    pub(super) fn hand_over_circle(&mut self, id: CircleId, device: DeviceId) -> Result<proto::Accepted, JoinError> {
+    /// What a device that the log has needs to enter a circle: everything as it is now, and the Welcome of a commit that
+    /// gives it a leaf from what it offers.
+    pub(super) fn hand_over_circle(
+        &mut self,
+        id: CircleId,
+        device: DeviceId,
+        offered: &KeyPackages,
+    ) -> Result<proto::Accepted, JoinError> {
+        let welcome = self.welcome_for(id, device, offered)?;
         let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
-        if !circle.is_member(&device) {
-            // It was removed since.
-            return Err(JoinError::Used);
-        }
-        let key = Key::new(Keyspace::Answers, id.as_bytes(), device.as_bytes());
-        let stored = self.desk.store.read(&key).map_err(|_| JoinError::Busy)?;
-        let welcome = match stored.map(|record| local::Answer::decode(record.as_slice())) {
-            Some(answer) => answer.map_err(|_| JoinError::Busy)?.welcome,
-            None if circle.group.head().contains(&device) => return Err(JoinError::Used),
-            None => {
-                let change = circle.difference(Some(device), &self.desk);
-                let welcome = circle.commit(change, Some(device), &mut self.desk).map_err(|_| JoinError::Busy)?;
-                let welcome = welcome.ok_or(JoinError::Busy)?;
-                self.desk.put(key, local::Answer { welcome: welcome.clone() }.encode_to_vec());
-                self.joins.unseen.insert((id, device));
-                welcome
-            }
-        };
         let key = |(epoch, key): (EpochId, &ContentKey)| proto::EpochKey {
             epoch: epoch.as_bytes().to_vec(),
             key: key.as_bytes().to_vec(),
@@ -291,6 +282,39 @@ impl Engine {
             welcome,
             keys: if is_own { circle.own_history().map(key).collect() } else { circle.history().map(key).collect() },
         })
+    }
+
+    /// The Welcome of the commit that added a device. It is made, unless it was made before and the device was not seen
+    /// since. If it comes with other key packages by now, or was removed and brought back, that Welcome leads it nowhere:
+    /// it gave up what was to open it, or the epoch is one from before its removal. Then it gets a new leaf.
+    fn welcome_for(&mut self, id: CircleId, device: DeviceId, offered: &KeyPackages) -> Result<Vec<u8>, JoinError> {
+        let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
+        let stay = circle.log.membership().devices.get(&device).map(|known| known.since.as_bytes().to_vec());
+        let stay = stay.filter(|_| circle.is_member(&device)).ok_or(JoinError::Removed)?;
+        let key = Key::new(Keyspace::Answers, id.as_bytes(), device.as_bytes());
+        let stored = self.desk.store.read(&key).map_err(|_| JoinError::Busy)?;
+        let stored = stored.map(|record| local::Answer::decode(record.as_slice())).transpose();
+        let stored = stored.map_err(|_| JoinError::Busy)?;
+        let was_used = |package: &&Vec<u8>| stored.as_ref().is_some_and(|answer| answer.key_package == **package);
+        let offered = || offered.single_use.iter().chain(&offered.last_resort);
+        let fresh = offered().find(|package| !was_used(package));
+        let package = fresh.or_else(|| offered().next()).ok_or(JoinError::Protocol)?;
+        match &stored {
+            Some(answer) if answer.stay == stay && offered().any(|package| was_used(&package)) => {
+                return Ok(answer.welcome.clone());
+            }
+            Some(_) if !circle.may_renew(device, self.desk.now_ms) => return Err(JoinError::Busy),
+            // It was seen in the circle.
+            None if circle.group.head().contains(&device) => return Err(JoinError::Used),
+            _ => {}
+        }
+        let change = circle.difference_with(device, package, &self.desk);
+        let welcome = circle.commit(change, Some(device), &mut self.desk).map_err(|_| JoinError::Busy)?;
+        let welcome = welcome.ok_or(JoinError::Busy)?;
+        let answer = local::Answer { welcome: welcome.clone(), stay, key_package: package.clone() };
+        self.desk.put(key, answer.encode_to_vec());
+        self.joins.unseen.insert((id, device));
+        Ok(welcome)
     }
 
     /// A device spoke of a circle: it is in, and needs its Welcome no more.
@@ -339,26 +363,31 @@ fn check_request(
     peer: DeviceId,
     request: &proto::Request,
     handshake_hash: &[u8; 32],
+    suite: Suite,
     desk: &Desk,
 ) -> Option<PersonEntry> {
     let signature = Signature::try_from(request.signature.as_slice()).ok()?;
     peer.verify(Domain::InvitationHandshake, handshake_hash, &signature).ok()?;
-    check_entry(peer, &request.newcomer, desk)
+    check_entry(peer, &request.newcomer, suite, desk)
 }
 
-/// Reads how a person introduces the one device that is connected.
-pub(super) fn check_entry(peer: DeviceId, entry: &[u8], desk: &Desk) -> Option<PersonEntry> {
+/// Reads how a person introduces the one device that is connected to a circle of that suite.
+pub(super) fn check_entry(peer: DeviceId, entry: &[u8], suite: Suite, desk: &Desk) -> Option<PersonEntry> {
     let newcomer = PersonEntry::decode(entry)?;
     let [device] = newcomer.devices.as_slice() else { return None };
     let packages: Vec<_> = device.key_packages.single_use.iter().chain(&device.key_packages.last_resort).collect();
     let names = [&newcomer.name, &device.name];
-    let own = |package: &Vec<u8>| desk.agreement.inspect_key_package(package).is_ok_and(|info| info.device == peer);
+    let own = |package: &Vec<u8>| {
+        let info = desk.agreement.inspect_key_package(package);
+        info.is_ok_and(|info| info.device == peer && info.suite == suite)
+    };
     let in_order = device.device() == peer
         && device.certificate.person == newcomer.person
         && device.verify().is_ok()
         && names.iter().all(|name| check_name(name).is_ok_and(|checked| checked == name.as_str()))
         // Without one they would be in the log, and no commit could follow it.
         && !packages.is_empty()
+        && device.key_packages.x_wing.is_none()
         && packages.into_iter().all(own);
     in_order.then_some(newcomer)
 }

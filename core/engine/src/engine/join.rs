@@ -65,10 +65,15 @@ pub enum JoinError {
          from an export of your account, or have an admin remove you first"
     )]
     PersonThere = 10,
+    /// This device was let in by this invitation, and removed before it heard so.
+    #[error(
+        "you were removed from that space: ask whoever invited you, and if they bring you back, use this link again"
+    )]
+    Removed = 11,
 }
 
 impl JoinError {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Unknown,
         Self::Used,
         Self::Expired,
@@ -79,6 +84,7 @@ impl JoinError {
         Self::AlreadyMember,
         Self::Busy,
         Self::PersonThere,
+        Self::Removed,
     ];
 
     pub(crate) fn from_number(number: u32) -> Self {

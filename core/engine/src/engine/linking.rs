@@ -4,7 +4,7 @@
 //! says what it is called, the person may be asked, and then it is given the person's key; from there on it asks for one
 //! circle after the other, and is added to each as it asks.
 
-use clave_crypto::{Domain, Signature};
+use clave_crypto::{Domain, Sas, Signature};
 use prost::Message as _;
 
 use super::inviter::check_entry;
@@ -169,8 +169,10 @@ impl Engine {
         let how = record.and_then(|record| record.link).unwrap_or_default();
         if how.confirm && how.confirmed != peer.as_bytes() && self.usable_invitation(peer, id).is_ok() {
             let device_name = hello.device_name.clone();
-            self.desk.events.push(Event::LinkRequested { link: id, device: peer, device_name });
-            say(talk, LinkAnswer::Pending(proto::LinkPending {}));
+            let sas = Sas::of_handshake(&hash);
+            self.desk.events.push(Event::LinkRequested { link: id, device: peer, device_name, sas });
+            let person_name = self.identity.person_name().to_owned();
+            say(talk, LinkAnswer::Pending(proto::LinkPending { person_name }));
             return Door::Link(LinkStage::Asked);
         }
         self.grant(peer, id, talk)
@@ -200,6 +202,7 @@ impl Engine {
             signature: signature.as_bytes().to_vec(),
             person_seed,
             person_name: self.identity.person_name().to_owned(),
+            suites: circles.iter().map(|circle| circle.suite().number()).collect(),
             circles: circles.into_iter().map(|circle| circle.id.as_bytes().to_vec()).collect(),
             recovery: self.identity.recovery().map(write_certificate).unwrap_or_default(),
         };
@@ -207,10 +210,27 @@ impl Engine {
         Door::Link(LinkStage::Serving)
     }
 
+    /// A device that was being linked is gone. If it was given all, its last word may be what got lost.
+    pub(super) fn note_linked(&mut self, peer: DeviceId) {
+        let me = self.desk.me();
+        let served = |step: &Answering| matches!(step, Answering::Session(talk, Door::Link(LinkStage::Serving)) if !talk.is_sending());
+        let links = self.joins.answering.iter().filter(|((device, _), (_, step))| *device == peer && served(step));
+        let links: Vec<InvitationId> = links.map(|((_, id), _)| *id).collect();
+        let mut mine = self.circles.values().filter(|circle| circle.is_member(&me));
+        if !links.is_empty() && mine.all(|circle| circle.is_member(&peer)) {
+            // The code stays that device's: should it lack something after all, it asks again.
+            self.desk.events.extend(links.into_iter().map(|link| Event::DeviceLinked { link, device: peer }));
+        }
+    }
+
     fn answer_want(&mut self, peer: DeviceId, talk: &mut Talk, want: &proto::LinkWant) -> Door {
         let serving = Door::Link(LinkStage::Serving);
         let Ok(id) = CircleId::try_from(want.circle.as_slice()) else { return refuse(talk, LinkingError::Protocol) };
-        let entry = check_entry(peer, &want.device, &self.desk);
+        let Some(circle) = self.circles.get(&id) else {
+            say(talk, LinkAnswer::Skipped(id.as_bytes().to_vec()));
+            return serving;
+        };
+        let entry = check_entry(peer, &want.device, circle.suite(), &self.desk);
         let Some(entry) = entry.filter(|entry| Some(entry.person) == self.identity.person()) else {
             return refuse(talk, LinkingError::Protocol);
         };
@@ -243,11 +263,12 @@ impl Engine {
             return Err(JoinError::Used);
         }
         let circle = self.circles.get_mut(&id).ok_or(JoinError::Unknown)?;
+        let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
+        let offered = device.key_packages.clone();
         if !circle.is_member(&peer) {
-            let device = entry.devices.into_iter().next().ok_or(JoinError::Protocol)?;
             circle.act(Action::AddDevice { device }, &mut self.desk).map_err(|_| JoinError::NotAllowed)?;
         }
-        self.hand_over_circle(id, peer)
+        self.hand_over_circle(id, peer, &offered)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The side of an invitation that takes it up.
 
-use clave_crypto::{Checkpoint, ContentKey, Domain, EpochId, Handshake, Signature};
+use clave_crypto::{Checkpoint, ContentKey, Domain, EpochId, Handshake, Signature, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -144,8 +144,9 @@ impl Engine {
             match error {
                 // Another answer was quicker; this one may still have brought them into the log.
                 JoinError::AlreadyMember => key_packages::handed_over(id, circle, &mut self.desk),
-                // The same link may be tried again, and be answered as the first time.
-                JoinError::Busy | JoinError::Protocol => {}
+                // The same link may be tried again, and be answered as the first time. Who was removed is brought back with
+                // the key packages that the log has.
+                JoinError::Busy | JoinError::Protocol | JoinError::Removed => {}
                 _ => key_packages::withdraw(id, circle, &mut self.desk),
             }
             self.desk.events.push(Event::JoinFailed { invitation: id, error });
@@ -197,7 +198,8 @@ impl Engine {
     }
 
     fn join_request(&mut self, link: &InviteLink, handshake_hash: &[u8; 32]) -> Result<proto::Request, EngineError> {
-        let packages = key_packages::for_join(link.invitation, link.circle, link.expires_ms, &mut self.desk)?;
+        let packages =
+            key_packages::for_join(link.invitation, link.circle, link.suite, link.expires_ms, &mut self.desk)?;
         Ok(proto::Request {
             newcomer: self.identity.entry(packages).ok_or(EngineError::NotLinked)?.encode(),
             signature: self.desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec(),
@@ -242,8 +244,8 @@ impl Engine {
     fn return_to(&mut self, link: &InviteLink, accepted: proto::Accepted) -> Option<()> {
         let (operations, keys) = read_items(&accepted)?;
         // Nothing is written for an answer that leads nowhere. Each operation counts by itself, as it does in an entry.
-        self.open_welcome(link.circle, link.inviter, &accepted.welcome)?;
-        let circle = self.circles.get_mut(&link.circle)?;
+        let (_, suite) = self.open_welcome(link.circle, link.inviter, &accepted.welcome)?;
+        let circle = self.circles.get_mut(&link.circle).filter(|circle| circle.suite() == suite)?;
         circle.welcome_back(link.inviter, operations, &accepted.welcome, keys, &mut self.desk)?;
         circle.is_member(&self.desk.me()).then_some(())
     }
@@ -261,25 +263,26 @@ impl Engine {
         if operations.first()?.id().as_bytes() != id.as_bytes() {
             return None;
         }
-        let checkpoint = self.open_welcome(id, by, &accepted.welcome)?;
+        let (checkpoint, suite) = self.open_welcome(id, by, &accepted.welcome)?;
         let mut log = Log::new(id);
         for operation in operations {
             // One that is refused means nothing to anybody.
             let _ = log.insert(operation);
         }
         let in_log = |device: &DeviceId| log.membership().devices.contains_key(device);
-        if !in_log(&self.desk.me()) || !in_log(&by) || !is_right(log.membership()) {
+        if !in_log(&self.desk.me()) || !in_log(&by) || !is_right(log.membership()) || log.membership().suite != suite {
             return None;
         }
         Circle::join(log, checkpoint, keys, &mut self.desk).ok()
     }
 
-    /// The epoch of a circle's group that a Welcome by that device leads to.
-    fn open_welcome(&self, id: CircleId, by: DeviceId, welcome: &[u8]) -> Option<Checkpoint> {
+    /// The epoch of a circle's group that a Welcome by that device leads to, and the suite of that group.
+    fn open_welcome(&self, id: CircleId, by: DeviceId, welcome: &[u8]) -> Option<(Checkpoint, Suite)> {
         let secrets = key_packages::secrets(&self.desk).ok()?;
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
         let joined = self.desk.agreement.join(&self.desk.device, welcome, &secrets).ok()?;
-        (joined.checkpoint.group == id.as_bytes() && joined.committer == by).then_some(joined.checkpoint)
+        (joined.checkpoint.group == id.as_bytes() && joined.committer == by)
+            .then_some((joined.checkpoint, joined.suite))
     }
 }
 

@@ -1,6 +1,7 @@
-//! The other devices of this device's person: keeping them in every circle, listing them, revoking one.
+//! The devices of this device's person: keeping them in every circle, listing them, naming one, revoking one.
 
 use super::*;
+use crate::identity::check_name;
 use crate::membership::{Action, DeviceEntry};
 
 /// A device of this device's person.
@@ -62,6 +63,56 @@ impl Engine {
         done
     }
 
+    /// Command: says how a device of this person is called, this one or another, in every circle that it is in with this one.
+    /// The device itself, when it hears of it, says so in its other circles.
+    ///
+    /// # Errors
+    /// If the name cannot be used, or it is no device of this person. In circles before one that refuses it is renamed.
+    pub fn rename_own_device(&mut self, device: DeviceId, name: &str, now_ms: u64) -> Result<(), EngineError> {
+        self.begin(now_ms)?;
+        let name = check_name(name)?.to_owned();
+        let own = self.own_devices().into_iter().find(|own| own.device == device).ok_or(EngineError::NoSuchDevice)?;
+        if device == self.desk.me() {
+            self.desk.renamed = Some(name.clone());
+        }
+        let done = own.circles.into_iter().map(|circle| self.rename_in(circle, device, &name));
+        let done = done.fold(Ok(()), Result::and);
+        self.finish();
+        done
+    }
+
+    /// In a circle where it is called so already, nothing is done.
+    fn rename_in(&mut self, circle: CircleId, device: DeviceId, name: &str) -> Result<(), EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        let known = circle.log.membership().devices.get(&device);
+        if known.is_none_or(|known| known.name == name) {
+            return Ok(());
+        }
+        circle.act(Action::RenameDevice { device, name: name.to_owned() }, desk)
+    }
+
+    /// Takes up the name that another device of this person gave this one, and says so in circles that the other is not in.
+    pub(super) fn follow_own_name(&mut self) {
+        let Some(name) = self.desk.renamed.take() else { return };
+        if self.identity.device_name() == name {
+            return;
+        }
+        let me = self.desk.me();
+        self.identity.rename_device(name.clone());
+        for (key, value) in self.identity.to_batch().writes {
+            value.into_iter().for_each(|value| self.desk.put(key.clone(), value));
+        }
+        let circles: Vec<CircleId> = self.circles.keys().copied().collect();
+        for circle in circles {
+            if let Err(error) = self.rename_in(circle, me, &name) {
+                tracing::warn!(circle = %circle.short(), %error, "this device could not be renamed everywhere");
+            }
+        }
+        // Its own operations said the same once more.
+        self.desk.renamed = None;
+        self.desk.events.push(Event::Renamed { name });
+    }
+
     /// Brings devices of this person into circles of a space that they are in: ones that were linked after the circle was
     /// founded. Of those of the person's devices that are in the circle and connected, the one with the least id does.
     pub(super) fn care_for_own_devices(&mut self) {
@@ -87,8 +138,10 @@ impl Engine {
             if in_circle.filter(connected).min() != Some(&me) {
                 continue;
             }
-            let entry = root.person_entry(&person);
-            let devices = entry.into_iter().flat_map(|entry| entry.devices).filter(|entry| is_out(&entry.device()));
+            let devices = root.device_entries(person, circle.suite()).filter(|entry| is_out(&entry.device()));
+            // One that has not said yet how it can be added waits until it has.
+            let same = root.suite() == circle.suite();
+            let devices = devices.filter(|entry| same || entry.key_packages.last_resort.is_some());
             lacking.extend(devices.map(|device| (circle.id, device)));
         }
         for (id, device) in lacking {

@@ -62,6 +62,8 @@ pub(super) struct Peer {
     pub(super) bidden: BTreeMap<CircleId, Vec<OperationId>>,
     /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
     pub(super) corrected: BTreeMap<CircleId, usize>,
+    /// The circles of which it said so and this device is out since, and by which operations.
+    pub(super) believed: BTreeMap<CircleId, Vec<OperationId>>,
     /// The circles to which this device asked it to be let back in: when it may ask again, and how often it did.
     pub(super) asked_to_return: BTreeMap<CircleId, (u64, u32)>,
     /// The circles to which it asked to be let back in, and how often.
@@ -97,6 +99,7 @@ impl Engine {
         if self.peers.remove(&peer).is_some() && self.permitted.contains(&peer) {
             self.desk.events.push(Event::Presence { device: peer, online: false });
         }
+        self.note_linked(peer);
         self.joins.forget(&peer);
         self.expire_verifications();
         self.fetches.lose_peer(&peer);
@@ -154,6 +157,7 @@ impl Engine {
                         bulk_in_flight: link.bulk_in_flight,
                         asked_to_return: std::mem::take(&mut link.asked_to_return),
                         asks_to_return: std::mem::take(&mut link.asks_to_return),
+                        believed: std::mem::take(&mut link.believed),
                         ..Peer::default()
                     };
                     link.retry_later(now_ms);
@@ -292,7 +296,7 @@ impl Engine {
             self.fetches.lose_peer(gone);
             self.wants.lose_peer(gone);
             if let Some(peer) = self.peers.get_mut(gone) {
-                *peer = Peer::default();
+                *peer = Peer { believed: std::mem::take(&mut peer.believed), ..Peer::default() };
                 self.desk.events.push(Event::Presence { device: *gone, online: false });
             }
         }
@@ -405,6 +409,7 @@ impl Engine {
             let (unread, bulk_in_flight, told) = (link.unread, link.bulk_in_flight, link.told.take());
             let (bidden, corrected) = (std::mem::take(&mut link.bidden), std::mem::take(&mut link.corrected));
             let asks_to_return = std::mem::take(&mut link.asks_to_return);
+            let believed = std::mem::take(&mut link.believed);
             let asked_to_return = std::mem::take(&mut link.asked_to_return);
             *link = Peer {
                 ready: true,
@@ -415,6 +420,7 @@ impl Engine {
                 corrected,
                 asked_to_return,
                 asks_to_return,
+                believed,
                 ..Peer::default()
             };
             self.wants.lose_peer(&peer);

@@ -41,7 +41,7 @@ impl Engine {
             if !circle.lacks_recovery() || !is_in {
                 continue;
             }
-            let packages = key_packages::make(&mut self.desk);
+            let packages = key_packages::make(circle.suite(), &mut self.desk);
             let device = self.identity.device_entry(packages).ok_or(EngineError::NotLinked)?;
             let recovery_signature = key.sign(Domain::Recovery, &recovery_message(*id, me, person));
             let action = Action::RecoverDevice { device, recovery_signature };

@@ -3,7 +3,7 @@
 //! What has come is kept: the person's key with the first answer, and each circle, whole, when its last piece is here. So
 //! after a crash or a lost connection the device has a person and some circles, and asks for the rest.
 
-use clave_crypto::{Domain, Handshake, PersonKey, Signature};
+use clave_crypto::{Domain, Handshake, PersonKey, Sas, Signature, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -29,8 +29,8 @@ pub(super) struct Linking {
     pub(super) code: LinkCode,
     /// With whom it is tried: with the device that the code names, or with everybody.
     pub(super) tries: BTreeMap<DeviceId, Try>,
-    /// The circles to ask for yet, the next one last.
-    wanted: Vec<CircleId>,
+    /// The circles to ask for yet and their suites, the next one last.
+    wanted: Vec<(CircleId, Suite)>,
     /// How many there are in all.
     circles: usize,
     /// Whether there is nothing left but to say so.
@@ -271,8 +271,10 @@ impl Engine {
         let (now_ms, mut wait_ms) = (self.desk.now_ms, ANSWER_MS_MAX);
         let next = match (asked, answer) {
             (_, LinkAnswer::Refused(number)) => return Err(LinkingError::from_number(number)),
-            (None, LinkAnswer::Pending(_)) => {
-                self.desk.events.push(Event::LinkPending);
+            (None, LinkAnswer::Pending(pending)) => {
+                let person_name = check_name(&pending.person_name).map_err(|_| LinkingError::Protocol)?.to_owned();
+                let sas = Sas::of_handshake(&talk.handshake_hash());
+                self.desk.events.push(Event::LinkPending { person_name, sas });
                 wait_ms = CONFIRM_MS_MAX;
                 None
             }
@@ -307,8 +309,13 @@ impl Engine {
         if granted.circles.len() > CIRCLES_MAX {
             return None;
         }
-        let circles: Vec<CircleId> =
-            granted.circles.iter().map(|id| CircleId::try_from(id.as_slice()).ok()).collect::<Option<_>>()?;
+        if granted.suites.len() != granted.circles.len() {
+            return None;
+        }
+        let circle =
+            |(id, suite): (&Vec<u8>, &u8)| Some((CircleId::try_from(id.as_slice()).ok()?, Suite::from_number(*suite)?));
+        let circles: Vec<(CircleId, Suite)> =
+            granted.circles.iter().zip(&granted.suites).map(circle).collect::<Option<_>>()?;
         match self.identity.person() {
             Some(mine) => (mine == person.id()).then_some(())?,
             None => {
@@ -326,7 +333,7 @@ impl Engine {
         }
         let linking = self.joins.linking.as_mut()?;
         linking.circles = circles.len();
-        linking.wanted = circles.into_iter().rev().filter(|circle| !self.circles.contains_key(circle)).collect();
+        linking.wanted = circles.into_iter().rev().filter(|(circle, _)| !self.circles.contains_key(circle)).collect();
         Some(())
     }
 
@@ -343,14 +350,14 @@ impl Engine {
     /// Asks for the next circle, or says that there are all.
     fn ask_for_next(&mut self, talk: &mut Talk) -> Result<Option<CircleId>, LinkingError> {
         let linking = self.joins.linking.as_mut().expect("it goes on");
-        let Some(circle) = linking.wanted.pop() else {
+        let Some((circle, suite)) = linking.wanted.pop() else {
             linking.done = true;
             say(talk, LinkRequest::Done(proto::LinkDone {}));
             return Ok(None);
         };
         let id = linking.code.id();
         // The code may expire while circles come; what was made for them may not.
-        let packages = key_packages::for_join(id, circle, u64::MAX, &mut self.desk);
+        let packages = key_packages::for_join(id, circle, suite, u64::MAX, &mut self.desk);
         let entry = packages.ok().and_then(|packages| self.identity.entry(packages)).ok_or(LinkingError::Busy)?;
         say(talk, LinkRequest::Want(proto::LinkWant { circle: circle.as_bytes().to_vec(), device: entry.encode() }));
         Ok(Some(circle))

@@ -95,6 +95,13 @@ pub fn leaves_under(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<Ve
     circle.group.get(&epoch).map(|checkpoint| checkpoint.leaves.clone())
 }
 
+/// The devices of each epoch whose secrets the member has.
+#[must_use]
+pub fn rosters(engine: &Engine, circle: CircleId) -> Vec<(EpochId, Vec<DeviceId>)> {
+    let kept = engine.circles.get(&circle).into_iter().flat_map(|circle| circle.group.kept());
+    kept.map(|(checkpoint, _)| (checkpoint.epoch, checkpoint.leaves.clone())).collect()
+}
+
 /// Whether the member is in an epoch, and has its secrets.
 #[must_use]
 pub fn is_in(engine: &Engine, circle: CircleId, epoch: &EpochId) -> bool {

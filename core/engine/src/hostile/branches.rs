@@ -1,10 +1,10 @@
 //! What commits, Welcomes and keys of a member who keeps to no rule do to who follows which branch, and reads what.
 
-use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange};
+use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange, Suite};
 
 use super::rig::*;
 use crate::entry::Body;
-use crate::membership::{Action, PersonEntry, Role};
+use crate::membership::{Action, Operation, PersonEntry, Role};
 use crate::proto::entry as proto;
 use crate::{Batch, CircleId, EngineError, Refusal};
 
@@ -35,7 +35,8 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId) -> proto::Commit {
 /// The removal of somebody, and what brings them back.
 fn removal_and_return(rig: &Rig, of: usize, circle: CircleId) -> (Action, Action) {
     let person = rig.devices[of].engine.identity().person().expect("they are somebody");
-    let newcomer: PersonEntry = rig.devices[ALICE].engine.circles[&circle].person_entry(&person).expect("they are in");
+    let newcomer: PersonEntry =
+        rig.devices[ALICE].engine.circles[&circle].log.membership().person_entry(person).expect("they are in");
     (Action::revoke_person(person), Action::AddPerson { newcomer, role: Role::Member })
 }
 
@@ -53,6 +54,54 @@ fn a_commit_that_leaves_in_whom_the_operations_it_cites_removed_is_refused() {
     let entry = rig.seal_under(BOB, circle, &key, Body::Commit(proto::Commit { operations, ..kept }));
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+#[test]
+fn a_commit_of_whoever_is_out_where_it_cites_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let kept = commit(&mut rig, BOB, circle);
+    let key = rig.head_key(BOB, circle);
+    let (removal, _) = removal_and_return(&rig, BOB, circle);
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, removal);
+    rig.settle();
+    // All others whom it leaves in are in, and Carol passes it on.
+    let operations = heads(&rig, ALICE, circle);
+    let entry = rig.seal_under(BOB, circle, &key, Body::Commit(proto::Commit { operations, ..kept }));
+    let before = head(&rig, ALICE, circle);
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    assert_eq!(head(&rig, ALICE, circle), before);
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+#[test]
+fn an_epoch_comes_last_until_what_its_welcome_cites_is_here() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let devices = &rig.devices[BOB].engine.membership(circle).expect("a member").devices;
+    let package = devices[&rig.devices[ALICE].id].key_packages.last_resort.clone().expect("there is always one");
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
+    // Deeper than the real one, so that all rules but this prefer it.
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::X25519, &mut rig.entropy);
+    for _ in 0..20 {
+        let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
+        checkpoint = renewed.expect("it can").checkpoint;
+    }
+    let change = RosterChange { add: vec![package], remove: Vec::new() };
+    let welcome = Mls.commit(&device, &checkpoint, &change, &mut rig.entropy).expect("it can");
+    let parents = rig.devices[BOB].engine.circles[&circle].log.heads();
+    let action = Action::SetProfile { person, name: "Bob as yet unheard of".to_owned() };
+    let kept_back = Operation::sign(&device, parents, rig.now_ms, action);
+    let operations = vec![kept_back.id().as_bytes().to_vec()];
+    let message = welcome.welcome.expect("somebody was added");
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Welcome(proto::Welcome { message, operations }));
+    let before = head(&rig, ALICE, circle);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), before);
+    let entry = rig.seal(BOB, circle, Body::Operation(kept_back.encode()));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), welcome.checkpoint.epoch);
 }
 
 #[test]
@@ -121,7 +170,7 @@ fn a_welcome_of_whoever_is_out_leads_nobody_anywhere_whatever_it_cites() {
     rig.settle();
     // Alone with her in a group of his own that has the circle's name, and deeper than the real one.
     let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
-    let mut checkpoint = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
     for _ in 0..20 {
         let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
         checkpoint = renewed.expect("it can").checkpoint;

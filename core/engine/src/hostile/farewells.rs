@@ -225,3 +225,43 @@ fn what_a_farewell_said_reaches_whoever_lacks_it() {
     assert_eq!(membership.people[&carol].name, "Caroline");
     rig.honest_exchange_of(circle, &[ALICE, CAROL]);
 }
+
+/// Carol believes Bob, who tells her that she is out. Then she meets Dave, who brought her back before he heard that he is
+/// out himself. Bob knows nothing of that and has said what he had to say; nobody else can tell her what came of it.
+#[test]
+fn who_is_brought_back_by_somebody_who_is_out_hears_so_on_the_connections_that_there_are() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol", "Dave"]);
+    let dave = 3;
+    for other in [ALICE, BOB, dave] {
+        rig.disconnect(CAROL, other);
+    }
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let person = membership.person_of(rig.devices[CAROL].id).expect("a member");
+    let newcomer = membership.person_entry(person).expect("she is in");
+    remove(&mut rig, ALICE, circle, CAROL);
+    rig.settle();
+    rig.disconnect(dave, ALICE);
+    rig.disconnect(dave, BOB);
+    rig.act(dave, circle, Action::AddPerson { newcomer, role: Role::Member });
+    rig.now_ms += 30_000;
+    rig.settle();
+    remove(&mut rig, ALICE, circle, dave);
+    rig.settle();
+    let is_in = |rig: &Rig, who: usize| {
+        let membership = rig.devices[who].engine.membership(circle).expect("it knows the circle");
+        membership.devices.contains_key(&rig.devices[CAROL].id)
+    };
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    assert!(was_told(&rig, CAROL, circle) && !is_in(&rig, CAROL));
+    assert!(is_in(&rig, dave) && !is_in(&rig, BOB));
+    rig.connect(CAROL, dave);
+    rig.now_ms += 30_000;
+    rig.settle();
+    assert!(!is_in(&rig, CAROL), "Bob knows by now what Dave did, and she what became of him");
+    let heads = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].log.heads();
+    assert_eq!(heads(&rig, CAROL), heads(&rig, BOB));
+    rig.now_ms += 30_000;
+    rig.settle();
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use clave_crypto::{
     Checkpoint, ContentKey, DeviceKey, Domain, Entropy, Export, GroupKeyAgreement, Handshake, PersonKey, RosterChange,
-    SealedSecret, Session,
+    SealedSecret, Session, Suite,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -99,8 +99,12 @@ fn ask(rig: &mut Rig, link: &InviteLink, request: impl FnOnce(&mut Rig, &[u8; 32
 }
 
 pub(super) fn packages(device: &DeviceKey, entropy: &mut Entropy) -> KeyPackages {
-    let single_use = vec![SealedSecret.key_package(device, false, entropy).public];
-    KeyPackages { single_use, last_resort: Some(SealedSecret.key_package(device, true, entropy).public) }
+    let single_use = vec![SealedSecret.key_package(device, Suite::default(), false, entropy).public];
+    KeyPackages {
+        single_use,
+        last_resort: Some(SealedSecret.key_package(device, Suite::default(), true, entropy).public),
+        x_wing: None,
+    }
 }
 
 /// What Bob's device would ask, to be made worse.
@@ -434,10 +438,11 @@ impl Host {
             founder,
             parent: None,
             scope: Scope::Nested,
+            suite: Suite::default(),
         };
         let log = Log::found(device, genesis, 0).expect("anybody may");
         let circle = log.circle();
-        let group = SealedSecret.create(device, circle.as_bytes(), &mut rig.entropy);
+        let group = SealedSecret.create(device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
         let link = InviteLink {
             invitation: crate::InvitationId::from_bytes(rig.entropy.bytes()),
             circle,
@@ -445,6 +450,7 @@ impl Host {
             expires_ms: rig.now_ms + HOUR_MS,
             addresses: Vec::new(),
             space_name: "Trap".to_owned(),
+            suite: Suite::default(),
             secret: zeroize::Zeroizing::new(rig.entropy.bytes()),
         };
         Self { log, group, link }
@@ -504,7 +510,7 @@ impl Host {
         let group = if by == ALICE {
             &self.group
         } else {
-            other = SealedSecret.create(device, &self.group.group, &mut rig.entropy);
+            other = SealedSecret.create(device, &self.group.group, Suite::default(), &mut rig.entropy);
             &other
         };
         let change = RosterChange { add: vec![package], remove: Vec::new() };
@@ -648,6 +654,37 @@ fn a_second_answer_does_not_replace_a_circle_one_is_in() {
     rig.connect(ALICE, CAROL);
     rig.settle();
     rig.honest_exchange(circle);
+}
+
+#[test]
+fn who_asks_again_with_other_key_packages_gets_a_new_leaf_so_often() {
+    let (mut rig, circle) = doorstep();
+    let link = invite(&mut rig, circle);
+    let (person, first) = newcomer(&mut rig);
+    let welcome = |rig: &mut Rig, newcomer: &PersonEntry| match ask(rig, &link, |rig, hash| signed(rig, newcomer, hash))
+    {
+        Answer::Accepted(accepted) => Ok(accepted.welcome),
+        Answer::Refused(number) => Err(JoinError::from_number(number)),
+    };
+    let original = welcome(&mut rig, &first).expect("it is in order");
+    let epoch = rig.tag(ALICE, circle);
+    assert_eq!(welcome(&mut rig, &first), Ok(original.clone()), "the answer was lost");
+    assert_eq!(rig.tag(ALICE, circle), epoch, "for which nobody commits anything");
+    let mut last = original;
+    for asked in 0..10 {
+        let packages = packages(&rig.devices[BOB].key, &mut rig.entropy);
+        let secret = DeviceEntry::new(&person, &rig.devices[BOB].key, "phone", packages);
+        let again = PersonEntry { devices: vec![secret], ..first.clone() };
+        match welcome(&mut rig, &again) {
+            Ok(welcome) => {
+                assert!(asked < 6 && welcome != last);
+                last = welcome;
+            }
+            Err(error) => assert!(asked >= 6 && error == JoinError::Busy, "{asked}: {error}"),
+        }
+    }
+    let leaves = crate::fuzzing::rogue::leaves(&rig.devices[ALICE].engine, circle);
+    assert_eq!(leaves.iter().filter(|leaf| **leaf == rig.devices[BOB].id).count(), 1);
 }
 
 #[test]

@@ -374,9 +374,15 @@ fn nothing_is_given_before_the_person_said_yes() {
         take(&mut rig, PHONE, &code);
         rig.settle();
         assert_eq!(person(&rig, PHONE), None);
-        assert!(rig.devices[PHONE].events.contains(&Event::LinkPending));
+        let shown = rig.devices[PHONE].events.iter().find_map(|event| match event {
+            Event::LinkPending { person_name, sas } => Some((person_name.clone(), sas.clone())),
+            _ => None,
+        });
+        let (person_name, sas) = shown.expect("it waits");
+        assert_eq!(person_name, "Alice");
         let (link, device) = (code.id(), rig.devices[PHONE].id);
-        let asked = Event::LinkRequested { link, device, device_name: "her phone".to_owned() };
+        // Both show the same.
+        let asked = Event::LinkRequested { link, device, device_name: "her phone".to_owned(), sas };
         assert!(rig.devices[ALICE].events.contains(&asked));
         // To say yes to one is not to say yes to another.
         let (other, now_ms) = (rig.devices[BOB].id, rig.now_ms);
@@ -462,7 +468,9 @@ fn lie(rig: &mut Rig, code: &LinkCode, granted: impl FnOnce(&Rig, &[u8; 32]) -> 
 fn honest_grant(rig: &Rig, hash: &[u8; 32], circles: Vec<Vec<u8>>) -> proto::LinkGranted {
     let signature = rig.devices[ALICE].key.sign(Domain::InvitationHandshake, hash).as_bytes().to_vec();
     let seed = rig.devices[ALICE].engine.identity().person_seed().expect("she is somebody").to_vec();
-    proto::LinkGranted { signature, person_seed: seed, person_name: "Alice".to_owned(), circles, recovery: Vec::new() }
+    let suites = vec![0; circles.len()];
+    let person_name = "Alice".to_owned();
+    proto::LinkGranted { signature, person_seed: seed, person_name, circles, suites, recovery: Vec::new() }
 }
 
 #[test]
@@ -511,13 +519,14 @@ fn a_circle_in_which_the_device_is_not_the_persons_is_not_entered() {
     let hers = PersonEntry::decode(&want.device).expect("it is honest");
     let stranger = PersonKey::generate(&mut rig.entropy);
     let packages = hers.devices[0].key_packages.clone();
+    let package = packages.single_use[0].clone();
     let forged = entry(&stranger, &rig.devices[PHONE].key, packages);
     let engine = &mut rig.devices[ALICE].engine;
     let (space, desk) = engine.circle_mut(circle).expect("she is in");
     let action = Action::AddPerson { newcomer: forged, role: crate::membership::Role::Member };
     space.act(action, desk).expect("an owner may");
     let device = hers.devices[0].device();
-    let change = space.difference(Some(device), desk);
+    let change = space.difference_with(device, &package, desk);
     let welcome = space.commit(change, Some(device), desk).expect("she can").expect("one was added");
     let operations = space.log.operations().map(crate::membership::Operation::encode).collect();
     let accepted = proto::Accepted { signature: Vec::new(), operations, welcome, keys: Vec::new() };

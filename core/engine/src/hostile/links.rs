@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use clave_crypto::DeviceId;
+use clave_crypto::{DeviceId, Suite};
 use proptest::prelude::*;
 use prost::Message as _;
 use zeroize::Zeroizing;
@@ -19,6 +19,7 @@ fn link() -> InviteLink {
         expires_ms: START_MS,
         addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
         space_name: "Grüne Band".to_owned(),
+        suite: Suite::default(),
         secret: Zeroizing::new([4; 32]),
     }
 }
@@ -40,6 +41,7 @@ fn sound() -> proto::Link {
         expires_ms: START_MS,
         addresses: Vec::new(),
         space_name: "Band".to_owned(),
+        suite: 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a member, or somebody who was one, can do by operations and commits that are in order.
 
-use clave_crypto::{DeviceKey, GroupKeyAgreement, Mls, RosterChange};
+use clave_crypto::{DeviceKey, GroupKeyAgreement, Mls, RosterChange, Suite};
 
 use super::rig::*;
 use crate::entry::Body;
@@ -55,7 +55,7 @@ fn a_commit_that_removes_whom_the_log_did_not_is_refused_by_all() {
 fn a_commit_that_adds_whom_the_log_did_not_is_refused() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob"]);
     let stranger = DeviceKey::generate(&mut rig.entropy);
-    let package = Mls.key_package(&stranger, false, &mut rig.entropy).public;
+    let package = Mls.key_package(&stranger, Suite::default(), false, &mut rig.entropy).public;
     let commit = commit(&mut rig, BOB, circle, &RosterChange { add: vec![package], remove: Vec::new() });
     let entry = rig.seal(BOB, circle, Body::Commit(commit));
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
@@ -96,7 +96,7 @@ fn a_welcome_by_another_than_its_author_is_refused() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     // Bob founds a group of the same name and adds Alice; Carol says it is hers.
     let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
-    let own = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    let own = Mls.create(&device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
     let alice = rig.devices[ALICE].id;
     let devices = &rig.devices[BOB].engine.membership(circle).expect("a member").devices;
     let package = devices[&alice].key_packages.last_resort.clone().expect("there is always one");
@@ -177,8 +177,11 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     rig.disconnect(ALICE, BOB);
     rig.invite(BOB, circle, mallory);
     let stranger = DeviceKey::generate(&mut rig.entropy);
-    let last_resort = Some(Mls.key_package(&stranger, true, &mut rig.entropy).public);
-    let key_packages = KeyPackages { single_use: vec![b"garbage".to_vec()], last_resort };
+    let last_resort = Some(Mls.key_package(&stranger, Suite::default(), true, &mut rig.entropy).public);
+    // One that is his, and of a suite that this circle is not.
+    let device = DeviceKey::from_seed(rig.devices[mallory].key.seed().clone());
+    let other_suite = Mls.key_package(&device, Suite::XWing, false, &mut rig.entropy).public;
+    let key_packages = KeyPackages { single_use: vec![b"garbage".to_vec(), other_suite], last_resort, x_wing: None };
     rig.act(mallory, circle, Action::PublishKeyPackages { key_packages });
     rig.settle();
     for _ in 0..3 {
@@ -191,6 +194,8 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
     assert!(membership.devices.contains_key(&rig.devices[mallory].id));
     assert_eq!(leaves(&rig, ALICE).len(), 3);
+    let engine = &rig.devices[ALICE].engine;
+    assert!(engine.circles[&circle].difference(&engine.desk).add.is_empty(), "none of his is of use");
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
@@ -283,7 +288,7 @@ fn direct_to(rig: &Rig, who: usize, circle: CircleId, recipient: usize) -> usize
 
 fn plea(rig: &mut Rig, from: usize, tags: Vec<Vec<u8>>) -> proto::Plea {
     let key = DeviceKey::from_seed(rig.devices[from].key.seed().clone());
-    let key_package = Mls.key_package(&key, false, &mut rig.entropy).public;
+    let key_package = Mls.key_package(&key, Suite::default(), false, &mut rig.entropy).public;
     proto::Plea { epoch: vec![9; 32], depth: 0, tags, key_package, operations: Vec::new(), astray: false }
 }
 
@@ -411,7 +416,7 @@ fn who_is_drawn_onto_a_private_group_is_not_lost_to_the_others() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     // Bob founds a group of the same name with all who are in, far deeper than the true one, and lets only Alice know.
     let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
-    let mut checkpoint = Mls.create(&device, circle.as_bytes(), &mut rig.entropy);
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::default(), &mut rig.entropy);
     for _ in 0..20 {
         let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
         checkpoint = renewed.expect("it can").checkpoint;

@@ -1,6 +1,6 @@
 //! Strangers who ask to be let in by a recovery, with and without the phrase.
 
-use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey, RecoveryKey, RecoveryPhrase};
+use clave_crypto::{ContentKey, DeviceId, DeviceKey, Domain, Entropy, PersonKey, RecoveryKey, RecoveryPhrase, Suite};
 use prost::Message as _;
 
 use super::rig::*;
@@ -36,10 +36,16 @@ impl Scene {
         let pair = |last_resort, scene: &mut Self| {
             let device = DeviceKey::from_seed(scene.rig.devices[CAROL].key.seed().clone());
             let agreement = clave_crypto::Mls;
-            clave_crypto::GroupKeyAgreement::key_package(&agreement, &device, last_resort, &mut scene.rig.entropy)
-                .public
+            clave_crypto::GroupKeyAgreement::key_package(
+                &agreement,
+                &device,
+                Suite::default(),
+                last_resort,
+                &mut scene.rig.entropy,
+            )
+            .public
         };
-        KeyPackages { single_use: vec![pair(false, self)], last_resort: Some(pair(true, self)) }
+        KeyPackages { single_use: vec![pair(false, self)], last_resort: Some(pair(true, self)), x_wing: None }
     }
 
     /// The recovery of Carol's device as one of `person`'s, by `key`.

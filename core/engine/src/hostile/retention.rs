@@ -3,7 +3,7 @@
 use super::rig::*;
 use crate::membership::Action;
 use crate::proto::local;
-use crate::{CircleId, Keyspace, SILENT_EPOCHS_MAX};
+use crate::{CircleId, Event, Keyspace, SILENT_EPOCHS_MAX};
 use prost::Message as _;
 
 const DAY_MS: u64 = 86_400_000;
@@ -88,15 +88,42 @@ fn who_follows_in_silence_says_so_at_last() {
         assert_eq!(confirmed(&rig, who).map(|(_, depth)| depth), Some(before + SILENT_EPOCHS_MAX));
     }
     // A single rotation is confirmed within a day or so.
-    let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
     rig.disconnect(BOB, CAROL);
-    rig.act(ALICE, circle, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() });
+    rig.renew(ALICE, circle);
     rig.settle();
     let rotated = rig.devices[ALICE].engine.status(circle).expect("a member").epoch;
     assert_ne!(confirmed(&rig, bob).map(|(epoch, _)| epoch), Some(rotated));
     rig.now_ms += DAY_MS + 70_000;
     rig.settle();
     assert_eq!(confirmed(&rig, bob).map(|(epoch, _)| epoch), Some(rotated));
-    assert_eq!(confirmed(&rig, carol), None);
+    assert_eq!(confirmed(&rig, carol).map(|(_, depth)| depth), Some(before + SILENT_EPOCHS_MAX));
+}
+
+#[test]
+fn who_follows_a_removal_says_so_at_once_and_once() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol", "Dora", "Erin"]);
+    let entries = |rig: &Rig| rig.devices[ALICE].engine.status(circle).expect("a member").entries;
+    let carol = rig.devices[CAROL].engine.identity().person().expect("she is somebody");
+    let now_ms = rig.now_ms;
+    rig.devices[ALICE].engine.act(circle, Action::revoke_person(carol), now_ms).expect("an owner may");
+    let before = entries(&rig);
+    rig.settle();
+    assert!(rig.now_ms - now_ms < 10_000);
+    let head = rig.devices[ALICE].engine.status(circle).expect("a member").epoch;
+    let confirmed = rig.devices[ALICE].engine.confirmed(circle).expect("a member");
+    for who in [BOB, 3, 4] {
+        assert_eq!(confirmed.get(&rig.devices[who].id).map(|(epoch, _)| *epoch), Some(head), "{who}");
+    }
+    // One word of each of the three, and no more, however long one waits.
+    let said = entries(&rig) - before;
+    assert_eq!(said, 3);
+    let told = |who: &usize| {
+        let confirmed = Event::KeysConfirmed { circle, device: rig.devices[*who].id };
+        rig.devices[ALICE].events.contains(&confirmed)
+    };
+    assert!([BOB, 3, 4].iter().all(told));
+    rig.now_ms += 600_000;
+    rig.settle();
+    assert_eq!(entries(&rig) - before, 3);
 }

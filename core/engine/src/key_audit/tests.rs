@@ -1,4 +1,4 @@
-use clave_crypto::{DeviceKey, Entropy, PersonKey};
+use clave_crypto::{DeviceKey, Entropy, PersonKey, Suite};
 
 use super::*;
 use crate::membership::{Action, DeviceEntry, KeyPackages, PersonEntry, Scope};
@@ -14,8 +14,8 @@ fn log() -> (Log, DeviceId) {
     let entry = DeviceEntry::new(&person, &device, "laptop", KeyPackages::default());
     let (id, devices) = (person.id(), vec![entry]);
     let founder = PersonEntry { person: id, name: "Zoë".into(), devices, invitation: None, recovery: None };
-    let genesis =
-        Action::Genesis { name: "四月".into(), nonce: [0; 16], founder, parent: None, scope: Scope::Nested };
+    let (name, suite) = ("四月".into(), Suite::default());
+    let genesis = Action::Genesis { name, nonce: [0; 16], founder, parent: None, scope: Scope::Nested, suite };
     (Log::found(&device, genesis, 1).expect("it is in order"), device.id())
 }
 

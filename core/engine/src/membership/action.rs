@@ -1,7 +1,7 @@
 //! What an operation does, and who it speaks of.
 
 use clave_crypto::{
-    CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, NoisePublicKey, PersonId, PersonKey, Signature,
+    CryptoError, DeviceCertificate, DeviceId, DeviceKey, Domain, NoisePublicKey, PersonId, PersonKey, Signature, Suite,
 };
 
 use super::rights::Role;
@@ -23,6 +23,8 @@ pub enum Action {
         parent: Option<CircleId>,
         /// What belonging there means for who is in. A space is never [`Scope::Isolated`].
         scope: Scope,
+        /// By what it agrees on its keys. Nothing changes it.
+        suite: Suite,
     },
     /// Brings somebody in, or back in. Their devices of an earlier stay do not return unless named again.
     AddPerson {
@@ -94,6 +96,13 @@ pub enum Action {
         /// Their name.
         name: String,
     },
+    /// A person says how one of their devices is called.
+    RenameDevice {
+        /// Which.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
     /// Brings somebody in as a guest until a date; or, without devices, moves the date of a guest who is in.
     Grant {
         /// Who.
@@ -124,11 +133,6 @@ pub enum Action {
         /// When the policy takes a right away: what was done by it at the same time and is to stand.
         keep_heads: Vec<OperationId>,
     },
-    /// The author's device follows this epoch and has seen all that this operation follows.
-    Acknowledge {
-        /// The epoch id.
-        epoch: [u8; 32],
-    },
     /// From a newer version, or malformed: kept and passed on, without effect.
     Unknown {
         /// Its kind.
@@ -148,13 +152,28 @@ pub enum Scope {
     Isolated,
 }
 
-/// Key packages of one device (RFC 9420, section 10), encoded.
+/// Key packages of one device (RFC 9420, section 10), encoded. Of the circle's suite, but for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPackages {
     /// To be used once each.
     pub single_use: Vec<Vec<u8>>,
     /// For when those are used up.
     pub last_resort: Option<Vec<u8>>,
+    /// In the log of a space of [`Suite::X25519`]: one of [`Suite::XWing`], for circles of the space that are of that suite.
+    /// A last resort too, since nobody outside of such a circle is to learn that it was used.
+    pub x_wing: Option<Vec<u8>>,
+}
+
+impl KeyPackages {
+    /// What of a space's log is of use in a circle of the space. They travel no further than where they are of use.
+    #[must_use]
+    pub fn for_circle(self, space: Suite, circle: Suite) -> Self {
+        if space == circle {
+            return Self { x_wing: None, ..self };
+        }
+        let last_resort = self.x_wing.filter(|_| circle == Suite::XWing);
+        Self { single_use: Vec::new(), last_resort, x_wing: None }
+    }
 }
 
 /// A device, as an operation introduces it.

@@ -54,12 +54,11 @@ impl Evaluation {
             self.refresh_person(graph, entry.person, membership);
         }
         match operation.action() {
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => {
-                self.refresh_device(graph, operation.author(), membership);
-            }
+            Action::PublishKeyPackages { .. } => self.refresh_device(graph, operation.author(), membership),
             Action::SetProfile { person, .. } | Action::SetRole { person, .. } => {
                 self.refresh_person(graph, *person, membership);
             }
+            Action::RenameDevice { device, .. } => self.refresh_device(graph, *device, membership),
             Action::RevokeDevice { device, .. } => self.refresh_all([*device], graph, membership),
             Action::RevokePerson { person, .. } | Action::EndGrant { person, .. } => {
                 self.refresh_all(graph.people[person].devices.iter().copied(), graph, membership);
@@ -120,10 +119,14 @@ impl Evaluation {
 
     /// How a device was called, in what a view shows; or else when it was first heard of.
     pub(crate) fn device_name(&self, graph: &Graph, device: DeviceId, view: &View<'_>) -> Option<String> {
-        let introductions = || graph.devices.get(&device).into_iter().flat_map(|about| &about.introductions);
-        let first = || introductions().map(|(index, _)| *index).min_by_key(|index| graph.place(*index));
-        let index = self.latest_seen(graph, introductions().map(|(index, _)| *index), view).or_else(first)?;
-        Some(device_name(graph.action(index), device))
+        let about = graph.devices.get(&device)?;
+        let introductions = || about.introductions.iter().map(|(index, _)| *index);
+        let first = || introductions().min_by_key(|index| graph.place(*index));
+        let naming = about.names.iter().copied().chain(introductions());
+        match graph.action(self.latest_seen(graph, naming, view).or_else(first)?) {
+            Action::RenameDevice { name, .. } => Some(name.clone()),
+            action => device_entry(action, device).map(|entry| entry.name.clone()),
+        }
     }
 
     fn set_aside(&self, graph: &Graph, index: usize) -> Option<SetAside> {
@@ -141,9 +144,11 @@ impl Evaluation {
         if let Some(Action::Genesis { name, .. } | Action::Rename { name }) = latest.map(|index| graph.action(index)) {
             membership.name.clone_from(name);
         }
-        if let Some(Action::Genesis { parent, scope, .. }) = graph.nodes.first().map(|node| node.operation.action()) {
+        if let Some(Action::Genesis { parent, scope, suite, .. }) =
+            graph.nodes.first().map(|node| node.operation.action())
+        {
             membership.parent = *parent;
-            membership.scope = *scope;
+            (membership.scope, membership.suite) = (*scope, *suite);
         }
     }
 
@@ -194,21 +199,15 @@ impl Evaluation {
                 Some(index) => key_packages(graph.action(index), device),
                 None => KeyPackages::default(),
             };
-            let acknowledged = self.latest(graph, about.acknowledgements.iter().copied());
-            let acknowledged = acknowledged.and_then(|index| match graph.action(index) {
-                Action::Acknowledge { epoch } => Some(*epoch),
-                _ => None,
-            });
             let entry = device_entry(graph.action(since), device).expect("that operation brought it in");
             let current = Device {
                 person,
-                name: entry.name.clone(),
+                name: self.device_name(graph, device, &view).unwrap_or_default(),
                 since: graph.id(since),
                 certificate: entry.certificate,
                 consent: entry.consent,
                 key_packages,
                 noise: entry.noise,
-                acknowledged,
             };
             membership.devices.insert(device, current);
             return;
@@ -221,7 +220,7 @@ impl Evaluation {
         let of_people = about.introductions.iter().flat_map(|(_, person)| &graph.people[person].removals);
         let ends = |removal: &usize| !graph.precedes(*removal, latest);
         if let Some(by) = self.latest(graph, about.removals.iter().chain(of_people).copied().filter(ends)) {
-            let name = device_name(graph.action(latest), device);
+            let name = self.device_name(graph, device, &view).unwrap_or_default();
             membership.former_devices.insert(device, Former { name, by: graph.id(by) });
         }
     }
@@ -249,10 +248,6 @@ impl Evaluation {
 
 fn device_entry(action: &Action, device: DeviceId) -> Option<&DeviceEntry> {
     action.introduces().1.iter().find(|entry| entry.device() == device)
-}
-
-fn device_name(action: &Action, device: DeviceId) -> String {
-    device_entry(action, device).map(|entry| entry.name.clone()).unwrap_or_default()
 }
 
 fn key_packages(action: &Action, device: DeviceId) -> KeyPackages {

@@ -1,6 +1,6 @@
 //! Actions to protobuf and back. What does not read back exactly is [`Action::Unknown`].
 
-use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
+use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature, Suite};
 use prost::Message;
 
 use super::action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
@@ -28,11 +28,12 @@ impl Action {
     /// The kind and payload that stand for the action on the wire.
     pub(crate) fn encode(&self) -> (u32, Vec<u8>) {
         match self {
-            Self::Genesis { name, nonce, founder, parent, scope } => {
+            Self::Genesis { name, nonce, founder, parent, scope, suite } => {
                 let parent = parent.map(|circle| circle.as_bytes().to_vec());
                 let founder = Some(founder.into());
                 let (name, nonce, isolated) = (name.clone(), nonce.to_vec(), *scope == Scope::Isolated);
-                (1, proto::Genesis { name, nonce, founder, parent, isolated }.encode_to_vec())
+                let suite = suite.number().into();
+                (1, proto::Genesis { name, nonce, founder, parent, isolated, suite }.encode_to_vec())
             }
             Self::AddPerson { newcomer, role } => {
                 let role = role.number().into();
@@ -73,15 +74,17 @@ impl Action {
                 let (key, value, keep_heads) = (key.clone(), value.clone(), encode_heads(keep_heads));
                 (12, proto::SetPolicy { key, value, keep_heads }.encode_to_vec())
             }
-            Self::Acknowledge { epoch } => (13, proto::Acknowledge { epoch: epoch.to_vec() }.encode_to_vec()),
             Self::RecoverDevice { device, recovery_signature } => {
                 let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
-                (14, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
+                (13, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
+            }
+            Self::RenameDevice { device, name } => {
+                (15, proto::RenameDevice { device: device.as_bytes().to_vec(), name: name.clone() }.encode_to_vec())
             }
             Self::SetRecovery { person, recovery, former_signature } => {
                 let (person, recovery) = (person.as_bytes().to_vec(), Some(recovery.into()));
                 let former_signature = former_signature.as_bytes().to_vec();
-                (15, proto::SetRecovery { person, recovery, former_signature }.encode_to_vec())
+                (16, proto::SetRecovery { person, recovery, former_signature }.encode_to_vec())
             }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
@@ -118,6 +121,7 @@ impl Action {
                         (true, false) => return None,
                         (false, _) => Scope::Nested,
                     },
+                    suite: Suite::from_number(message.suite)?,
                 }
             }
             2 => {
@@ -183,10 +187,6 @@ impl Action {
                 }
             }
             13 => {
-                let message = proto::Acknowledge::decode(payload).ok()?;
-                Self::Acknowledge { epoch: message.epoch.as_slice().try_into().ok()? }
-            }
-            14 => {
                 let message = proto::RecoverDevice::decode(payload).ok()?;
                 Self::RecoverDevice {
                     device: device_entry(message.device?)?,
@@ -194,6 +194,10 @@ impl Action {
                 }
             }
             15 => {
+                let message = proto::RenameDevice::decode(payload).ok()?;
+                Self::RenameDevice { device: device(&message.device)?, name: name(message.name)? }
+            }
+            16 => {
                 let message = proto::SetRecovery::decode(payload).ok()?;
                 Self::SetRecovery {
                     person: person(&message.person)?,
@@ -240,7 +244,11 @@ impl From<&DeviceEntry> for proto::DeviceEntry {
 
 impl From<&KeyPackages> for proto::KeyPackages {
     fn from(packages: &KeyPackages) -> Self {
-        Self { single_use: packages.single_use.clone(), last_resort: packages.last_resort.clone() }
+        Self {
+            single_use: packages.single_use.clone(),
+            last_resort: packages.last_resort.clone(),
+            x_wing: packages.x_wing.clone(),
+        }
     }
 }
 
@@ -279,8 +287,8 @@ fn changes(hashes: &[Vec<u8>]) -> Option<Vec<[u8; 32]>> {
 }
 
 fn key_packages(message: proto::KeyPackages) -> Option<KeyPackages> {
-    let proto::KeyPackages { single_use, last_resort } = message;
-    (single_use.len() <= KEY_PACKAGES_MAX).then_some(KeyPackages { single_use, last_resort })
+    let proto::KeyPackages { single_use, last_resort, x_wing } = message;
+    (single_use.len() <= KEY_PACKAGES_MAX).then_some(KeyPackages { single_use, last_resort, x_wing })
 }
 
 fn device_entry(message: proto::DeviceEntry) -> Option<DeviceEntry> {

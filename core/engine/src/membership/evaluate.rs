@@ -332,8 +332,8 @@ fn bears(action: &Action) -> bool {
         action,
         Action::Rename { .. }
             | Action::SetProfile { .. }
+            | Action::RenameDevice { .. }
             | Action::PublishKeyPackages { .. }
-            | Action::Acknowledge { .. }
             | Action::Unknown { .. }
     )
 }

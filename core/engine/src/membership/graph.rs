@@ -41,7 +41,7 @@ pub(crate) struct AboutDevice {
     pub(crate) removals: Vec<usize>,
     pub(crate) authored: Vec<usize>,
     pub(crate) key_packages: Vec<usize>,
-    pub(crate) acknowledgements: Vec<usize>,
+    pub(crate) names: Vec<usize>,
 }
 
 /// Indices are places in order of arrival, hence topological; no result may depend on them otherwise.
@@ -151,10 +151,8 @@ impl Graph {
     fn note(&mut self, index: usize, operation: &Operation) {
         let author = self.devices.entry(operation.author()).or_default();
         author.authored.push(index);
-        match operation.action() {
-            Action::PublishKeyPackages { .. } => author.key_packages.push(index),
-            Action::Acknowledge { .. } => author.acknowledgements.push(index),
-            _ => {}
+        if let Action::PublishKeyPackages { .. } = operation.action() {
+            author.key_packages.push(index);
         }
         self.kept_heads.extend(operation.action().keep_heads());
         let (person, devices) = operation.action().introduces();
@@ -186,6 +184,7 @@ impl Graph {
             Action::RevokeDevice { device, .. } => self.devices.entry(*device).or_default().removals.push(index),
             Action::SetProfile { person, .. } => self.people.entry(*person).or_default().profiles.push(index),
             Action::SetRecovery { person, .. } => self.people.entry(*person).or_default().recoveries.push(index),
+            Action::RenameDevice { device, .. } => self.devices.entry(*device).or_default().names.push(index),
             Action::SetPolicy { key, .. } => self.policies.entry(key.clone()).or_default().push(index),
             Action::Rename { .. } => self.names.push(index),
             _ => {}

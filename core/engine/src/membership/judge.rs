@@ -248,7 +248,14 @@ impl Evaluation {
                 }
                 cut = Some(Cut::Recovery(*person));
             }
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => act.require(Right::OwnEntry)?,
+            Action::RenameDevice { device, .. } => {
+                act.require(Right::OwnEntry)?;
+                let (person, ..) = self.device(graph, *device, &view).ok_or(Reason::NotThere)?;
+                if !off(Rule::OwnName) {
+                    act.own(person)?;
+                }
+            }
+            Action::PublishKeyPackages { .. } => act.require(Right::OwnEntry)?,
             Action::Rename { .. } => act.require(Right::Rename)?,
             Action::SetPolicy { .. } => {
                 act.require(Right::SetPolicy)?;

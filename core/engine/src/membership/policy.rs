@@ -14,6 +14,9 @@ use crate::OperationId;
 pub const MEMBERS_MAY_INVITE: &str = "members_may_invite";
 /// The policy of what newcomers can read and how long anything can be read: a [`History`], `full` by default.
 pub const HISTORY: &str = "history";
+/// The policy of a space of the default suite that each device publishes what it takes to be added to a post-quantum
+/// circle of that space: `true`, or `false`, the default.
+pub const POST_QUANTUM_CIRCLES: &str = "post_quantum_circles";
 /// The shortest that [`History::Ratcheted`] can state: entries say in which hour they were made, and no more.
 pub const RATCHET_SECONDS_MIN: u64 = 60 * 60;
 /// The longest that [`History::Ratcheted`] can state: ten years.
@@ -43,6 +46,8 @@ pub enum Policy {
     MembersMayInvite(bool),
     /// Of the key [`HISTORY`].
     History(History),
+    /// Of the key [`POST_QUANTUM_CIRCLES`].
+    PostQuantumCircles(bool),
 }
 
 /// A value that the policy cannot have.
@@ -52,6 +57,9 @@ pub enum BadPolicy {
     /// Of [`MEMBERS_MAY_INVITE`].
     #[error("{MEMBERS_MAY_INVITE} is either true or false")]
     MembersMayInvite,
+    /// Of [`POST_QUANTUM_CIRCLES`].
+    #[error("{POST_QUANTUM_CIRCLES} is either true or false")]
+    PostQuantumCircles,
     /// Of [`HISTORY`].
     #[error(
         "{HISTORY} is full, since_joining, or ratcheted: and how many seconds, like ratcheted:86400 for a day; at least \
@@ -69,6 +77,7 @@ impl Policy {
         Ok(Some(match key {
             MEMBERS_MAY_INVITE => Self::MembersMayInvite(value.parse().map_err(|_| BadPolicy::MembersMayInvite)?),
             HISTORY => Self::History(value.parse()?),
+            POST_QUANTUM_CIRCLES => Self::PostQuantumCircles(value.parse().map_err(|_| BadPolicy::PostQuantumCircles)?),
             _ => return Ok(None),
         }))
     }
@@ -79,6 +88,7 @@ impl Policy {
         match self {
             Self::MembersMayInvite(_) => MEMBERS_MAY_INVITE,
             Self::History(_) => HISTORY,
+            Self::PostQuantumCircles(_) => POST_QUANTUM_CIRCLES,
         }
     }
 
@@ -86,7 +96,7 @@ impl Policy {
     #[must_use]
     pub fn value(&self) -> String {
         match self {
-            Self::MembersMayInvite(may) => may.to_string(),
+            Self::MembersMayInvite(yes) | Self::PostQuantumCircles(yes) => yes.to_string(),
             Self::History(history) => history.to_string(),
         }
     }
@@ -135,6 +145,8 @@ mod tests {
         for (policy, value) in [
             (Policy::MembersMayInvite(true), "true"),
             (Policy::MembersMayInvite(false), "false"),
+            (Policy::PostQuantumCircles(true), "true"),
+            (Policy::PostQuantumCircles(false), "false"),
             (Policy::History(History::Full), "full"),
             (Policy::History(History::SinceJoining), "since_joining"),
             (Policy::History(History::Ratcheted { seconds: 86_400 }), "ratcheted:86400"),
@@ -146,6 +158,7 @@ mod tests {
         }
         for value in ["", "True", "0", "no", "false "] {
             assert_eq!(Policy::parse(MEMBERS_MAY_INVITE, value), Err(BadPolicy::MembersMayInvite));
+            assert_eq!(Policy::parse(POST_QUANTUM_CIRCLES, value), Err(BadPolicy::PostQuantumCircles));
         }
         for value in [
             "",

@@ -217,7 +217,10 @@ fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, 
             ("left", "leaving", "the circle".to_owned())
         }
         Action::SetRole { person, role, .. } if Some(*person) == own => ("became", "becoming", article(*role)),
-        Action::Genesis { name, .. } => ("created", "creation of", format!("the circle “{name}”")),
+        Action::Genesis { name, suite, .. } => {
+            let kind = if suite.is_post_quantum() { "post-quantum circle" } else { "circle" };
+            ("created", "creation of", format!("the {kind} “{name}”"))
+        }
         Action::AddPerson { newcomer, role } => {
             ("added", "addition of", format!("{} as {}", names.person(newcomer.person), article(*role)))
         }
@@ -235,13 +238,16 @@ fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, 
         }
         Action::Rename { name } => ("renamed", "renaming of", format!("the circle to “{name}”")),
         Action::SetProfile { name, .. } => ("took", "taking of", format!("the name “{name}”")),
+        Action::RenameDevice { device, name } => {
+            // Not by the name that it had: here it has the new one already.
+            ("named", "naming of", format!("the device {} “{name}”", device.short()))
+        }
         Action::Grant { guest, .. } => {
             ("let in", "admission of", format!("{} as a guest until a date", names.person(guest.person)))
         }
         Action::EndGrant { person, .. } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
         Action::PublishKeyPackages { .. } => ("published", "publication of", "key packages".to_owned()),
         Action::SetPolicy { key, value, .. } => ("set", "setting of", format!("the policy {key} to “{value}”")),
-        Action::Acknowledge { .. } => ("confirmed", "confirmation of", "the newest keys".to_owned()),
         Action::Unknown { .. } => ("did", "doing of", "something that this version of Clave cannot read".to_owned()),
     };
     (format!("{verb} {rest}"), format!("{noun} {rest}"))

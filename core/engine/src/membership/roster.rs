@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature};
+use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signature, Suite};
 
 use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
 use super::codec::ENTRY_DEVICES_MAX;
-use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE};
+use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES};
 use super::reason::SetAside;
 use super::rights::{Right, Role};
 use crate::{CircleId, OperationId};
@@ -57,8 +57,6 @@ pub struct Device {
     pub key_packages: KeyPackages,
     /// The key to which entries for it alone are sealed.
     pub noise: NoisePublicKey,
-    /// The epoch that it last said to follow.
-    pub acknowledged: Option<[u8; 32]>,
 }
 
 /// Somebody, or a device of theirs, that was in.
@@ -114,6 +112,8 @@ pub struct Membership {
     pub parent: Option<CircleId>,
     /// What belonging there means for who is in.
     pub scope: Scope,
+    /// By what the circle agrees on its keys.
+    pub suite: Suite,
     /// Everybody who is in.
     pub people: BTreeMap<PersonId, Person>,
     /// Every device that is in.
@@ -234,6 +234,12 @@ impl Membership {
     #[must_use]
     pub fn members_may_invite(&self) -> bool {
         self.policies.get(MEMBERS_MAY_INVITE).is_none_or(|value| value != "false")
+    }
+
+    /// The policy [`POST_QUANTUM_CIRCLES`].
+    #[must_use]
+    pub fn post_quantum_circles(&self) -> bool {
+        self.policies.get(POST_QUANTUM_CIRCLES).is_some_and(|value| value == "true")
     }
 
     /// The policy [`HISTORY`].

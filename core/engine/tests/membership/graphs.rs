@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use clave_crypto::{DeviceKey, Domain, PersonKey};
+use clave_crypto::{DeviceKey, Domain, PersonKey, Suite};
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
     Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_change_message, recovery_message,
@@ -128,6 +128,11 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
             };
             Action::SetPolicy { key: key.to_owned(), value, keep_heads }
         }
+        19 => {
+            let whose = if role == Role::Bot { step.target } else { step.actor };
+            let device = EVERYBODY[whose].devices[(step.device + 1) % 3].id();
+            Action::RenameDevice { device, name: format!("{role} {}", step.clock_ms) }
+        }
         16 => Action::SetProfile { person: target, name: format!("{role}") },
         18 => {
             let someone = &EVERYBODY[if role == Role::Bot { step.target } else { step.actor }];
@@ -144,7 +149,9 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
             let recovery = &someone.recoveries[step.clock_ms as usize / 3 % 2];
             Action::RecoverDevice { device: entry, recovery_signature: recovery.sign(Domain::Recovery, &message) }
         }
-        _ => Action::Acknowledge { epoch: [step.what; 32] },
+        _ => Action::PublishKeyPackages {
+            key_packages: KeyPackages { single_use: vec![vec![step.what]], last_resort: None, x_wing: None },
+        },
     }
 }
 
@@ -157,6 +164,7 @@ fn play(script: &Script) -> Vec<Operation> {
         founder: person_entry(0, 2, 0),
         parent: None,
         scope: Scope::Nested,
+        suite: Suite::default(),
     };
     let mut all = Log::found(&founder.devices[0], genesis, NOW_MS).expect("a genesis");
     let circle = all.circle();
@@ -291,6 +299,7 @@ fn check(script: &Script) {
     let found = oracle::Outcome {
         people: membership.people.iter().map(|(id, person)| (*id, person.role)).collect(),
         devices: membership.devices.iter().map(|(id, device)| (*id, device.person)).collect(),
+        device_names: membership.devices.iter().map(|(id, device)| (*id, device.name.clone())).collect(),
         void: membership.set_aside.iter().map(|set_aside| set_aside.operation).collect(),
         stays: membership.stays.clone(),
         kept_changes: membership.kept_changes().clone(),
@@ -359,6 +368,7 @@ fn the_graphs_reach_every_rule() {
         "Unreadable",
         // And these stand in some graph.
         "AddDevice",
+        "RenameDevice",
         "RecoverDevice",
         "SetRecovery",
         "RevokeDevice",

@@ -1,6 +1,6 @@
 //! People with devices and logs of their own, who meet when the test says so.
 
-use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey};
+use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey, Suite};
 use clave_engine::OperationId;
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason, Role, Scope,
@@ -32,8 +32,14 @@ pub(crate) fn alice() -> (Circle, Peer) {
     let mut entropy = Entropy::from_seed([42; 32]);
     let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
     let founder = entry("Alice", &person, &device);
-    let genesis =
-        Action::Genesis { name: "Band".to_owned(), nonce: [7; 16], founder, parent: None, scope: Scope::Nested };
+    let genesis = Action::Genesis {
+        name: "Band".to_owned(),
+        nonce: [7; 16],
+        founder,
+        parent: None,
+        scope: Scope::Nested,
+        suite: Suite::default(),
+    };
     let log = Log::found(&device, genesis, NOW_MS).expect("Alice may found a circle");
     let genesis = log.operations().next().expect("the genesis is in").clone();
     (Circle { entropy, genesis }, Peer { name: "Alice", person, device, log })

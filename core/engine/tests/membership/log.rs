@@ -1,6 +1,6 @@
 //! What gets into the log, and what the log says of itself.
 
-use clave_crypto::DeviceKey;
+use clave_crypto::{DeviceKey, Suite};
 use clave_engine::membership::{
     Action, Equivocation, Insertion, Log, NAME_BYTES_MAX, OPERATION_BYTES_MAX, Operation, PARENTS_MAX,
     PENDING_OPERATIONS_MAX, Reason, Refusal, Role, Scope,
@@ -131,6 +131,7 @@ fn a_log_has_one_genesis() {
         founder: founder(),
         parent: None,
         scope: Scope::Nested,
+        suite: Suite::default(),
     };
     let other = Operation::sign(&alice.device, Vec::new(), NOW_MS, genesis(8));
     let late = Operation::sign(&alice.device, alice.log.heads(), NOW_MS, genesis(7));

@@ -1,6 +1,6 @@
 //! A person with a recovery phrase brings a device in when no other is left.
 
-use clave_crypto::{DeviceKey, Domain};
+use clave_crypto::{DeviceKey, Domain, Suite};
 use clave_engine::CircleId;
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason,
@@ -164,7 +164,7 @@ fn who_is_in_one_circle_can_be_brought_into_another_as_they_are() {
     let (mut circle, mut alice) = alice();
     let (mut bob, recovery) = bob(&mut circle, &mut alice, Role::Member);
     let tablet = circle.stranger("tablet").device;
-    let key_packages = KeyPackages { single_use: vec![vec![1]], last_resort: None };
+    let key_packages = KeyPackages { single_use: vec![vec![1]], last_resort: None, x_wing: None };
     let second = DeviceEntry::new(&bob.person, &tablet, "tablet", key_packages);
     bob.does(Action::AddDevice { device: second.clone() });
     bob.does(Action::SetProfile { person: bob.id(), name: "Robert".into() });
@@ -174,7 +174,14 @@ fn who_is_in_one_circle_can_be_brought_into_another_as_they_are() {
     assert_eq!(bob.log.membership().person_entry(circle.stranger("Eve").id()), None);
 
     let founder = entry("Alice", &alice.person, &alice.device);
-    let genesis = Action::Genesis { name: "Choir".into(), nonce: [9; 16], founder, parent: None, scope: Scope::Nested };
+    let genesis = Action::Genesis {
+        name: "Choir".into(),
+        nonce: [9; 16],
+        founder,
+        parent: None,
+        scope: Scope::Nested,
+        suite: Suite::default(),
+    };
     let mut other = Log::found(&alice.device, genesis, NOW_MS).expect("Alice may found a circle");
     let add = Action::AddPerson { newcomer, role: Role::Guest };
     let add = other.new_operation(&alice.device, add, NOW_MS).expect("an owner may");

@@ -1,11 +1,14 @@
 //! What stands and what is set aside.
 
+use clave_crypto::Suite;
 use clave_engine::membership::{
-    Action, Authority, DeviceEntry, DeviceStanding, HISTORY, History, KeyPackages, Log, MEMBERS_MAY_INVITE, Operation,
-    Policy, Reason, Refusal, Right, Role, Scope,
+    Action, Authority, DeviceEntry, DeviceStanding, HISTORY, History, KeyPackages, Log, MEMBERS_MAY_INVITE,
+    NAME_BYTES_MAX, Operation, Policy, Reason, Refusal, Right, Role, Scope,
 };
 
-use crate::harness::{add, alice, entry, meet, remove, set_role};
+use clave_crypto::DeviceId;
+
+use crate::harness::{Peer, add, alice, entry, meet, remove, set_role};
 
 #[test]
 fn roles_may_do_what_the_table_says() {
@@ -389,6 +392,42 @@ fn devices_are_added_by_their_own_person_only() {
 }
 
 #[test]
+fn devices_are_named_by_their_own_person_only_and_the_last_name_counts() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Guest, &mut alice);
+    let tablet = circle.stranger("tablet").device;
+    let second = DeviceEntry::new(&bob.person, &tablet, "tablet", KeyPackages::default());
+    bob.does(Action::AddDevice { device: second });
+    alice.hears(&bob);
+    let named = |device: DeviceId, name: &str| Action::RenameDevice { device, name: name.into() };
+    let name = |peer: &Peer, device: DeviceId| peer.log.membership().devices[&device].name.clone();
+    // Of Bob's two each may name the other, and nobody else may: not even an owner.
+    assert_eq!(alice.log.may_do(alice.device_id(), &named(tablet.id(), "x")), Err(Reason::NotTheirOwn));
+    let stranger = circle.stranger("Eve").device_id();
+    assert_eq!(bob.log.may_do(bob.device_id(), &named(stranger, "x")), Err(Reason::NotThere));
+    bob.does(named(tablet.id(), "平板 📱"));
+    bob.does(named(bob.device_id(), "old phone"));
+    let long = Action::RenameDevice { device: tablet.id(), name: "é".repeat(NAME_BYTES_MAX / 2 + 1) };
+    assert_eq!(bob.log.may_do(bob.device_id(), &long), Err(Reason::Unreadable));
+    let by_tablet = bob.log.new_operation(&tablet, named(bob.device_id(), "new phone"), 1).expect("one of his");
+    bob.takes(by_tablet);
+    alice.hears(&bob);
+    let names = [name(&alice, tablet.id()), name(&alice, bob.device_id())];
+    assert_eq!(names, ["平板 📱", "new phone"]);
+    assert!(alice.log.audit().last().is_some_and(|record| record.sentence.ends_with("“new phone”")));
+    // What a lost device says at the same time as it is revoked has no effect.
+    let before = bob.log.heads();
+    let late = Operation::sign(&tablet, before, 1, named(bob.device_id(), "Mallory's"));
+    let revoked = alice.does(Action::revoke_device(tablet.id()));
+    alice.takes(late.clone());
+    assert_eq!(alice.reason(late.id()), Some(Reason::RemovedMeanwhile { by: revoked }));
+    assert_eq!(name(&alice, bob.device_id()), "new phone");
+    assert_eq!(alice.log.membership().former_devices[&tablet.id()].name, "平板 📱");
+    bob.hears(&alice);
+    assert_eq!(bob.log.may_do(bob.device_id(), &named(tablet.id(), "x")), Err(Reason::NotThere), "it is out");
+}
+
+#[test]
 fn a_device_has_one_person() {
     let (mut circle, mut alice) = alice();
     let bob = circle.joins("Bob", Role::Member, &mut alice);
@@ -440,16 +479,14 @@ fn key_packages_come_with_the_device_and_are_replaced_as_a_whole() {
     let (mut circle, mut alice) = alice();
     let mut bob = circle.stranger("Bob");
     let mut newcomer = entry("Bob", &bob.person, &bob.device);
-    newcomer.devices[0].key_packages = KeyPackages { single_use: vec![vec![1]], last_resort: None };
+    newcomer.devices[0].key_packages = KeyPackages { single_use: vec![vec![1]], last_resort: None, x_wing: None };
     alice.does(Action::AddPerson { newcomer, role: Role::Member });
     bob.hears(&alice);
     assert_eq!(alice.log.membership().devices[&bob.device_id()].key_packages.single_use, [vec![1]]);
-    let fresh = KeyPackages { single_use: vec![vec![2], vec![3]], last_resort: Some(vec![4]) };
+    let fresh = KeyPackages { single_use: vec![vec![2], vec![3]], last_resort: Some(vec![4]), x_wing: None };
     bob.does(Action::PublishKeyPackages { key_packages: fresh.clone() });
-    bob.does(Action::Acknowledge { epoch: [9; 32] });
     alice.hears(&bob);
-    let device = &alice.log.membership().devices[&bob.device_id()];
-    assert_eq!((&device.key_packages, device.acknowledged), (&fresh, Some([9; 32])));
+    assert_eq!(alice.log.membership().devices[&bob.device_id()].key_packages, fresh);
 }
 
 #[test]
@@ -459,7 +496,7 @@ fn what_a_newer_version_says_is_kept_and_has_no_effect() {
     let before = alice.log.membership().people.clone();
     let unknown = bob.forces(Action::Unknown { kind: 99, payload: vec![1, 2, 3] });
     let malformed = bob.forces(Action::Unknown { kind: 6, payload: vec![255] });
-    let after = bob.does(Action::Acknowledge { epoch: [1; 32] });
+    let after = bob.does(Action::PublishKeyPackages { key_packages: KeyPackages::default() });
     alice.hears(&bob);
     assert_eq!(alice.reason(unknown), Some(Reason::Unreadable));
     assert_eq!(alice.reason(malformed), Some(Reason::Unreadable));
@@ -550,7 +587,14 @@ fn a_circle_says_which_space_it_belongs_to_and_how() {
     assert_eq!((alice.log.membership().parent, alice.log.membership().scope), (None, Scope::Nested));
     let mut found = |parent, scope| {
         let founder = entry("Alice", &alice.person, &alice.device);
-        let genesis = Action::Genesis { name: "Board".into(), nonce: circle.entropy.bytes(), founder, parent, scope };
+        let genesis = Action::Genesis {
+            name: "Board".into(),
+            nonce: circle.entropy.bytes(),
+            founder,
+            parent,
+            scope,
+            suite: Suite::default(),
+        };
         Log::found(&alice.device, genesis, 0)
     };
     for scope in [Scope::Nested, Scope::Isolated] {

@@ -96,6 +96,7 @@ pub(super) fn differs(verdicts: &Outcome, membership: &Membership) -> Option<Opt
     let believed = Outcome {
         people: membership.people.iter().map(|(id, person)| (*id, person.role)).collect(),
         devices: membership.devices.iter().map(|(id, device)| (*id, device.person)).collect(),
+        device_names: membership.devices.iter().map(|(id, device)| (*id, device.name.clone())).collect(),
         void: membership.set_aside.iter().map(|aside| aside.operation).collect(),
         stays: membership.stays.clone(),
         kept_changes: membership.kept_changes().clone(),

@@ -25,7 +25,9 @@ pub(crate) fn drive(circle: CircleId) -> DocumentId {
 impl World {
     /// Founds a space.
     pub fn create_space(&mut self, who: Who, name: &str) -> CircleId {
-        self.input(who, |engine, now| engine.create_space(name, now)).expect("a plain name, and the disk works")
+        let suite = self.suite;
+        self.input(who, |engine, now| engine.create_space_of(name, suite, now))
+            .expect("a plain name, and the disk works")
     }
 
     /// Makes an invitation and has somebody take it up.

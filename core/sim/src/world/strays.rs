@@ -159,6 +159,10 @@ impl World {
                 let value = if recovers { "true" } else { "false" };
                 Action::SetPolicy { key: MEMBERS_MAY_INVITE.to_owned(), value: value.to_owned(), keep_heads }
             }
+            21 => {
+                let device = somebody.map_or(target.devices[number].id(), |(device, _)| device);
+                Action::RenameDevice { device, name: format!("stray {number}") }
+            }
             17 => Action::SetProfile { person, name: "Somebody".to_owned() },
             18 | 19 => {
                 let message = recovery_message(circle, author.devices[device].id(), own);

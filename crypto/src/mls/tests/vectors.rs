@@ -30,10 +30,10 @@ use super::*;
 
 /// Somebody's cryptography over openmls's storage, for the vectors use what Clave does not: PSKs and standalone
 /// proposals.
-struct Passive<C, R> {
-    crypto: C,
-    rand: R,
-    storage: MemoryStorage,
+pub(super) struct Passive<C, R> {
+    pub(super) crypto: C,
+    pub(super) rand: R,
+    pub(super) storage: MemoryStorage,
 }
 
 impl<C: OpenMlsCrypto, R: OpenMlsRand> OpenMlsProvider for Passive<C, R> {
@@ -172,7 +172,7 @@ fn run_all(json: &[u8]) -> Tally {
     let mut tally = Tally::default();
     for vector in &vectors {
         let storage = MemoryStorage::default();
-        if vector.cipher_suite == u16::from(SUITE) {
+        if vector.cipher_suite == u16::from(ciphersuite(Suite::X25519)) {
             let (crypto, rand) = Provider::without_entropy(Scratch::default()).into_parts();
             run(vector, &Passive { crypto, rand, storage });
             tally += Tally { ours: 1, epochs: vector.epochs.len(), ..Tally::default() };

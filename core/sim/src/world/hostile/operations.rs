@@ -109,11 +109,11 @@ impl Act<'_> {
     pub(super) fn stranger(&mut self, sound: bool) -> (PersonEntry, DeviceKey) {
         let (person, device) = (PersonKey::generate(&mut self.entropy), DeviceKey::generate(&mut self.entropy));
         let package = if sound {
-            self.world.agreement.build().key_package(&device, true, &mut self.entropy).public
+            self.world.agreement.build().key_package(&device, self.world.suite, true, &mut self.entropy).public
         } else {
             self.entropy.bytes::<64>().to_vec()
         };
-        let key_packages = KeyPackages { single_use: vec![package.clone()], last_resort: Some(package) };
+        let key_packages = KeyPackages { single_use: vec![package.clone()], last_resort: Some(package), x_wing: None };
         let entry = DeviceEntry::new(&person, &device, "ghost", key_packages);
         (
             PersonEntry {
@@ -135,7 +135,7 @@ impl Act<'_> {
         let key_packages = match self.random().between(0..3) {
             0 => anothers,
             1 => KeyPackages::default(),
-            _ => KeyPackages { single_use: vec![vec![7; 100]], last_resort: Some(vec![9; 100]) },
+            _ => KeyPackages { single_use: vec![vec![7; 100]], last_resort: Some(vec![9; 100]), x_wing: None },
         };
         let heads = self.heads();
         self.operation(heads, Action::PublishKeyPackages { key_packages });
