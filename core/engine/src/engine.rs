@@ -523,6 +523,7 @@ impl Engine {
         self.take_marks();
         self.follow_spaces();
         self.care_for_own_devices();
+        self.care_for_recovery();
         self.follow_own_name();
         self.watch_grants();
         self.repair_rosters();

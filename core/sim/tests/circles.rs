@@ -224,7 +224,7 @@ fn only_people_of_the_space_are_brought_into_its_circles() -> Result<(), Liveloc
 #[test]
 fn a_commit_that_the_space_justified_is_judged_alike_by_all_though_the_removal_is_void() -> Result<(), Livelock> {
     let mut world = World::new(9);
-    let (people, space) = world.team(4)?;
+    let (people, space) = world.team::<4>()?;
     let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
     world.set_role(alice, space, bob, Role::Owner).expect("an owner may");
     let circle = found(&mut world, carol, space, "Nightshift", &[alice, dave]);
@@ -250,7 +250,7 @@ fn a_commit_that_the_space_justified_is_judged_alike_by_all_though_the_removal_i
 #[test]
 fn a_circle_that_cannot_be_founded_leaves_nothing_behind() -> Result<(), Livelock> {
     let mut world = World::new(10);
-    let (people, space) = world.team(2)?;
+    let (people, space) = world.team::<2>()?;
     let [alice, bob] = people[..] else { unreachable!("a team of two") };
     world.remove_device(alice, space, bob).expect("an owner may");
     world.settle()?;
@@ -275,7 +275,7 @@ fn a_circle_that_cannot_be_founded_leaves_nothing_behind() -> Result<(), Liveloc
 #[test]
 fn who_is_out_of_the_space_writes_nothing_in_its_circles() -> Result<(), Livelock> {
     let mut world = World::new(11);
-    let (people, space) = world.team(3)?;
+    let (people, space) = world.team::<3>()?;
     let [alice, bob, carol] = people[..] else { unreachable!("a team of three") };
     let circle = found(&mut world, carol, space, "Carol's", &[bob]);
     world.settle()?;
@@ -291,7 +291,7 @@ fn who_is_out_of_the_space_writes_nothing_in_its_circles() -> Result<(), Liveloc
 fn who_was_brought_in_by_somebody_who_is_gone_is_heard_of() -> Result<(), Livelock> {
     for seed in 20..24 {
         let mut world = World::new(seed);
-        let (people, space) = world.team(4)?;
+        let (people, space) = world.team::<4>()?;
         let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
         let circle = found(&mut world, bob, space, "Nightshift", &[carol]);
         world.settle()?;

@@ -1,19 +1,11 @@
 //! A phone that is lost for ever, and what its person gets back with a phrase and an export.
 
-use clave_engine::crypto::{DeviceId, RecoveryPhrase};
+use clave_engine::crypto::{DeviceId, Entropy, RecoveryPhrase};
 use clave_engine::membership::{Action, Scope};
 use clave_engine::{CircleId, EngineError, Event};
 use clave_sim::{Livelock, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
-
-/// Bob has written something.
-fn team(world: &mut World) -> Result<([Who; 3], CircleId), Livelock> {
-    let (people, team) = world.team()?;
-    world.post(people[1], team, "Bob before");
-    world.settle()?;
-    Ok((people, team))
-}
 
 fn sorted(world: &mut World, who: Who, circle: CircleId) -> Vec<String> {
     let mut messages = world.messages(who, circle);
@@ -42,7 +34,7 @@ fn is_back(world: &mut World, circle: CircleId, everybody: &[Who], texts: &[&str
 fn a_lost_phone_comes_back_with_its_history_and_writes_once_it_is_let_in() -> Result<(), Livelock> {
     for seed in 0..6 {
         let mut world = World::new(seed);
-        let ([alice, bob, carol], team) = team(&mut world)?;
+        let ([alice, bob, carol], team) = world.team()?;
         let board = {
             let people = [world.device(bob).person];
             let found =
@@ -158,7 +150,7 @@ fn who_is_alone_in_a_space_begins_anew_in_it() -> Result<(), Livelock> {
 #[test]
 fn nobody_begins_anew_where_others_are() -> Result<(), Livelock> {
     let mut world = World::new(4);
-    let ([_, bob, _], team) = team(&mut world)?;
+    let ([_, bob, _], team) = world.team()?;
     let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
     world.lose(bob);
     let tablet = world.restore("tablet", &export, &phrase);
@@ -172,7 +164,7 @@ fn nobody_begins_anew_where_others_are() -> Result<(), Livelock> {
 #[test]
 fn a_thief_with_the_disk_and_without_the_phrase_brings_no_device_in() -> Result<(), Livelock> {
     let mut world = World::new(2);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     let (person, phone) = (world.device(bob).person, world.device(bob).id);
     let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
     world.lose(bob);
@@ -204,7 +196,7 @@ fn a_thief_with_the_disk_and_without_the_phrase_brings_no_device_in() -> Result<
 fn who_was_removed_meanwhile_is_not_let_in_and_told_so() -> Result<(), Livelock> {
     for seed in 0..3 {
         let mut world = World::new(seed);
-        let ([alice, bob, carol], team) = team(&mut world)?;
+        let ([alice, bob, carol], team) = world.team()?;
         let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
         world.lose(bob);
         world.remove(alice, team, bob).expect("an owner may");
@@ -228,7 +220,7 @@ fn who_was_removed_meanwhile_is_not_let_in_and_told_so() -> Result<(), Livelock>
 #[test]
 fn who_has_no_key_of_the_export_hears_of_the_restored_device_all_the_same() -> Result<(), Livelock> {
     let mut world = World::new(5);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     let policy =
         |value: &str| Action::SetPolicy { key: "history".to_owned(), value: value.to_owned(), keep_heads: Vec::new() };
     world.act(alice, team, policy("since_joining")).expect("an owner may");
@@ -262,7 +254,7 @@ fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
     for write in 0..4 {
         for reaches_disk in [false, true] {
             let mut world = World::new(7);
-            let ([alice, bob, carol], team) = team(&mut world)?;
+            let ([alice, bob, carol], team) = world.team()?;
             let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
             world.lose(bob);
             world.post(alice, team, "Alice meanwhile");
@@ -297,7 +289,7 @@ fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
 #[test]
 fn two_devices_restored_from_one_export_are_two_devices() -> Result<(), Livelock> {
     let mut world = World::new(3);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
     world.lose(bob);
     let (one, two) = (world.restore("one", &export, &phrase), world.restore("two", &export, &phrase));
@@ -314,7 +306,7 @@ fn two_devices_restored_from_one_export_are_two_devices() -> Result<(), Livelock
 #[test]
 fn who_has_an_export_under_a_key_that_nobody_else_has_is_let_in_all_the_same() -> Result<(), Livelock> {
     let mut world = World::new(6);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     let tablet = world.link(bob, "Bob's tablet");
     world.settle()?;
     world.partition(&[(bob, 1), (tablet, 1)]);
@@ -331,5 +323,62 @@ fn who_has_an_export_under_a_key_that_nobody_else_has_is_let_in_all_the_same() -
     world.settle()?;
     is_back(&mut world, team, &[alice, carol, phone], &["Bob before"])?;
     assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn after_a_change_of_the_phrase_only_the_new_one_brings_anybody_in() -> Result<(), Livelock> {
+    for seed in 70..73 {
+        let mut world = World::new(seed);
+        let [alice, bob] = ["Alice", "Bob"].map(|name| world.named(name));
+        let team = world.create_space(alice, "Team");
+        world.invite(alice, team, bob);
+        world.settle()?;
+        let laptop = world.link(bob, "laptop");
+        world.settle()?;
+        // A space that the laptop alone is in: it says there what it hears.
+        let other = world.create_space(alice, "Other");
+        world.invite(alice, other, laptop);
+        world.settle()?;
+        world.post(bob, team, "before");
+        world.settle()?;
+        let (former, old) = (world.phrase(bob), world.export(bob, |_| {}));
+        let wrong = RecoveryPhrase::generate(&mut Entropy::from_seed([9; 32]));
+        let refused = world.input(bob, |engine, now| engine.change_phrase(&wrong, &wrong, now));
+        assert!(matches!(refused, Err(EngineError::OtherPhrase)));
+        world.change_phrase(bob).expect("it is his phrase");
+        world.post(bob, team, "after");
+        world.settle()?;
+        let next = world.phrase(bob);
+        for (who, circle) in [(alice, team), (alice, other)] {
+            let person = world.device(bob).person;
+            let key =
+                world.engine(who).membership(circle).expect("in it").people[&person].recovery.map(|named| named.key);
+            assert_eq!(key, Some(*next.recovery_key().public().as_bytes()), "seed {seed}");
+        }
+        let check = |world: &mut World, phrase: &RecoveryPhrase| world.engine(laptop).identity().check_phrase(phrase);
+        assert!(check(&mut world, &former).is_err() && check(&mut world, &next).is_ok());
+        let new = world.export(bob, |_| {});
+        world.lose(bob);
+
+        // Whoever has the former phrase and an old export reads what is in it, and comes no further.
+        let thief = world.restore("thief", &old, &former);
+        world.settle()?;
+        world.pass(600_000);
+        assert!(world.is_rejoining(thief));
+        assert_eq!(sorted(&mut world, thief, team), ["before"]);
+        let id = world.device(thief).id;
+        assert!(!world.has_device(alice, team, id));
+        assert!(clave_engine::AccountReader::open(new.as_slice(), &former).is_err());
+        world.lose(thief);
+
+        let phone = world.restore("phone", &new, &next);
+        world.settle()?;
+        assert!(!world.is_rejoining(phone));
+        assert_eq!(world.device(phone).person, world.device(bob).person);
+        world.post(phone, team, "back");
+        world.settle()?;
+        assert_eq!(sorted(&mut world, alice, team), ["after", "back", "before"]);
+    }
     Ok(())
 }
