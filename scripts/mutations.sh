@@ -2,11 +2,13 @@
 # Switches each rule off that core/engine/src/mutation.rs and crdt/src/mutation.rs name, one at a time, and runs the
 # simulator until it fails. Prints a table: which check caught the rule, under which plan, at which seed, after how many.
 #
-#   scripts/mutations.sh                  all rules; exit code 1 if one is not caught and not excused
+#   scripts/mutations.sh                  all rules; exit code 1 if one is not caught
 #   scripts/mutations.sh author-in d1     these only
+#   scripts/mutations.sh --write          all rules; scripts/mutations.txt then says where each was caught
 #
 # MUTATIONS_JOBS: how many rules at once (default: processors). MUTATIONS_SEEDS: how many seeds of each plan (default 40).
-# A control run without a mutation goes first; seeds that fail there are left out everywhere.
+# Where scripts/mutations.txt says that a rule was caught last is tried first, then the plans below from seed 0. A seed
+# that fails with a rule off is run once more with all rules on: if it fails then too it proves nothing, and is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,105 +16,103 @@ target=${CARGO_TARGET_DIR:-target}
 work=$target/mutations
 # A copy, so that what is built meanwhile does not change what runs.
 runner=$work/clave-sim
+# A rule a line: its name, the seed, the plan.
+last=scripts/mutations.txt
 seeds=${MUTATIONS_SEEDS:-40}
-plans=("--devices 6 --mix calm" "--devices 6 --mix admins" "--devices 6 --mix hostile" "--devices 6 --mix calm --strays")
+plans=("--devices 6 --mix calm" "--devices 6 --mix admins" "--devices 6 --mix hostile" "--devices 6 --mix calm --strays"
+    "--devices 6 --mix calm --guests" "--devices 6 --mix calm --history" "--devices 10 --mix admins")
+for attack in two-changes two-commits commit-spam unjustified-add unjustified-removal false-epoch false-roster early-lure outcast; do
+    plans+=("--devices 6 --mix hostile --rogues 2 --attack $attack")
+done
 
-# What a rule is tried with first, if it is reached seldom: it decides nothing unless that happens.
-targeted() {
-    case $1 in
-        commit-true | commit-adds) echo "--devices 6 --mix hostile --attack unjustified-add" ;;
-        commit-removes | evicted-judges) echo "--devices 6 --mix hostile --attack unjustified-removal" ;;
-        one-history) echo "--devices 6 --mix hostile --attack two-changes" ;;
-        fork-removed-first) echo "--devices 6 --mix hostile --attack commit-spam" ;;
-        fork-id) echo "--devices 6 --mix hostile --attack two-commits" ;;
-        fork-* | key* | worn | plea* | renews-told | commit* | adds-missing) echo "--devices 10 --mix admins" ;;
-    esac
-}
-
-# Rules that no run can catch, each with the reason and the test that fails without it.
-excused() {
-    case $1 in
-        commit-true) echo "no rogue lies about where a commit leads|members::a_commit_that_lies_about_its_epoch_or_its_author_is_refused" ;;
-        renews-told) echo "no rogue renews anybody|members::a_commit_that_lies_about_whom_it_renews_is_refused" ;;
-        history-policy) echo "no run has a policy other than *full*|history::a_newcomer_gets_no_key_from_before_it_came" ;;
-    esac
-}
-
-# How a plan is named in a file.
-file_of() { echo "$work/control-$(tr -c 'a-z0-9\n' '-' <<< "$1")"; }
-
-control() {
-    local file
-    file=$(file_of "$1")
+# Runs a plan with a rule off, or none, from a seed on, so many, until one fails. Prints what the runner prints.
+run() {
+    local rule=$1 from=$2 count=$3 plan=$4 out
     # shellcheck disable=SC2086
-    "$runner" --jobs 1 --seeds "$seeds" $1 2> "$file.err" > "$file.out" || true
-    # A line of each seed that fails, and the last line with the count: anything else is no run.
-    grep -q '^{"runs"' "$file.out" || { echo "the control run of $1 did not end; see $file.err" >&2; exit 255; }
-    { grep -oP '^seed \K[0-9]+(?=, [0-9]+ devices)' "$file.out" || true; } | paste -sd, > "$file"
+    out=$(CLAVE_MUTATION=$rule "$runner" --jobs 1 --until-failure --seed "$from" --seeds "$count" $plan 2>&1 || true)
+    # The last line has the count of runs: without it something else went wrong.
+    grep -q '^{"runs"' <<< "$out" || { printf '%s\n' "$out" > "$work/${rule:-none}.err"; return 1; }
+    printf '%s\n' "$out"
+}
+
+# Whether a seed of a plan ends well with all rules on.
+is_sound() {
+    local file
+    file=$work/sound-$1-$(tr -c 'a-z0-9\n' '-' <<< "$2")
+    if [ ! -s "$file" ]; then
+        run "" "$1" 1 "$2" | grep -oP '^\{"runs":1,"failed":\K[01]' > "$file.$$"
+        mv "$file.$$" "$file"
+    fi
+    [ "$(cat "$file")" = 0 ]
+}
+
+# Looks for a failure of a plan with a rule off, and notes it.
+search() {
+    local rule=$1 from=$2 end=$(($2 + $3)) plan=$4 out seed checks
+    while [ "$from" -lt "$end" ]; do
+        out=$(run "$rule" "$from" $((end - from)) "$plan") || { echo "error" > "$work/$rule"; return 0; }
+        runs=$((runs + $(grep -oP '^\{"runs":\K[0-9]+' <<< "$out")))
+        seed=$(grep -m1 -oP '^seed \K[0-9]+(?=, [0-9]+ devices)' <<< "$out" || true)
+        [ -n "$seed" ] || return 1
+        if is_sound "$seed" "$plan"; then
+            checks=$(grep -P '^  (?!replay)' <<< "$out" | sed 's/^  //; s/: .*//' | awk '!seen[$0]++' | paste -sd, | sed 's/,/, /g')
+            echo "caught|$checks|$plan|$seed|$runs" > "$work/$rule"
+            return 0
+        fi
+        from=$((seed + 1))
+    done
+    return 1
 }
 
 one() {
-    local rule=$1 plan out seed checks runs=0 first
-    first=$(targeted "$rule")
-    local all=("${plans[@]}")
-    [ -n "$first" ] && all=("$first" "${all[@]}")
-    for plan in "${all[@]}"; do
-        # shellcheck disable=SC2086
-        out=$(CLAVE_MUTATION=$rule "$runner" --jobs 1 --until-failure --seeds "$seeds" --skip "$(cat "$(file_of "$plan")")," $plan 2>&1 || true)
-        grep -q '^{"runs"' <<< "$out" || { printf '%s\n' "$out" > "$work/$rule.err"; echo "error" > "$work/$rule"; return; }
-        runs=$((runs + $(grep -oP '^\{"runs":\K[0-9]+' <<< "$out")))
-        seed=$(grep -m1 -oP '^seed \K[0-9]+(?=, [0-9]+ devices)' <<< "$out" || true)
-        if [ -n "$seed" ]; then
-            checks=$(grep -P '^  (?!replay)' <<< "$out" | sed 's/^  //; s/: .*//' | awk '!seen[$0]++' | paste -sd, | sed 's/,/, /g')
-            echo "caught|$checks|$plan|$seed|$runs" > "$work/$rule"
-            return
-        fi
+    local rule=$1 plan seed known
+    runs=0
+    known=$(grep -P "^$rule\t" "$last" || true)
+    if [ -n "$known" ]; then
+        IFS=$'\t' read -r _ seed plan <<< "$known"
+        search "$rule" "$seed" 1 "$plan" && return
+        plans=("$plan" "${plans[@]}")
+    fi
+    for plan in "${plans[@]}"; do
+        search "$rule" 0 "$seeds" "$plan" && return
     done
     echo "survived||||$runs" > "$work/$rule"
 }
 
 # What was found, of the rules in `rules`, described by `list`.
 table() {
-    local rule covers says verdict checks plan seed runs excuse file
-    bad=0 caught=0 excuses=0
+    local rule covers says verdict checks plan seed runs
+    bad=0
     echo "| rule | number | what it says | caught by | plan | seed | runs |"
     echo "| --- | --- | --- | --- | --- | --- | --- |"
     for rule in "${rules[@]}"; do
         IFS=$'\t' read -r _ covers says <<< "$(grep -P "^$rule\t" <<< "$list")" || { echo "there is no rule $rule" >&2; exit 2; }
         IFS='|' read -r verdict checks plan seed runs < "$work/$rule"
         case $verdict in
-            caught)
-                caught=$((caught + 1))
-                echo "| \`$rule\` | $covers | $says | $checks | \`$plan\` | $seed | $runs |"
-                ;;
-            survived)
-                excuse=$(excused "$rule")
-                if [ -n "$excuse" ]; then
-                    excuses=$((excuses + 1))
-                    echo "| \`$rule\` | $covers | $says | none: ${excuse%|*}; \`${excuse#*|}\` | | | $runs |"
-                else
-                    bad=$((bad + 1))
-                    echo "| \`$rule\` | $covers | $says | **survived** | | | $runs |"
-                fi
-                ;;
-            *)
-                bad=$((bad + 1))
-                echo "| \`$rule\` | $covers | $says | **the run did not end**, see $work/$rule.err | | | |"
-                ;;
+            caught) echo "| \`$rule\` | $covers | $says | $checks | \`$plan\` | $seed | $runs |" ;;
+            survived) echo "| \`$rule\` | $covers | $says | **survived** | | | $runs |" ;;
+            *) echo "| \`$rule\` | $covers | $says | **the run did not end**, see $work/$rule.err | | | |" ;;
         esac
+        [ "$verdict" = caught ] || bad=$((bad + 1))
     done
     echo
-    echo "${#rules[@]} rules: $caught caught, $excuses excused, $bad not caught. Left out because they fail without a mutation:"
-    for file in "$work"/control-*.out; do
-        echo "$(basename "${file%.out}"): $(grep -oP '^\{"runs":\K[0-9]+' "$file") seeds, without $(cat "${file%.out}" | grep . || echo none)"
-    done
-    [ "$bad" -eq 0 ]
+    echo "${#rules[@]} rules: $((${#rules[@]} - bad)) caught, $bad not. Each seed was run with all rules on too; left out, as they fail so:" \
+        "$(grep -lx 1 "$work"/sound-* | sed 's/.*sound-//' | paste -sd' ' | grep . || echo none)"
 }
 
-case ${1:-} in
-    --control) control "$2"; exit ;;
-    --one) one "$2"; exit ;;
-esac
+# Notes where each rule was caught.
+write() {
+    local rule verdict plan seed
+    for rule in "${rules[@]}"; do
+        IFS='|' read -r verdict _ plan seed _ < "$work/$rule"
+        [ "$verdict" != caught ] || printf '%s\t%s\t%s\n' "$rule" "$seed" "$plan"
+    done > "$last"
+}
+
+if [ "${1:-}" = --one ]; then
+    one "$2"
+    exit
+fi
 
 jobs=${MUTATIONS_JOBS:-$(nproc)}
 cargo build --release --quiet -p clave-sim --features mutations
@@ -121,8 +121,8 @@ rm -f "$work"/*
 cp "$target/release/clave-sim" "$runner"
 list=$("$runner" --rules)
 rules=("$@")
-[ $# -gt 0 ] || mapfile -t rules < <(cut -f1 <<< "$list")
-{ printf '%s\n' "${plans[@]}"; for rule in "${rules[@]}"; do targeted "$rule"; done; } | sort -u |
-    tr '\n' '\0' | xargs -0 -P "$jobs" -n 1 "$0" --control
+[ $# -gt 0 ] && [ "$1" != --write ] || mapfile -t rules < <(cut -f1 <<< "$list")
 printf '%s\0' "${rules[@]}" | xargs -0 -P "$jobs" -n 1 "$0" --one
 table
+[ "${1:-}" != --write ] || write
+[ "$bad" -eq 0 ]

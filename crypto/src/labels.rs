@@ -125,6 +125,10 @@ impl Export {
 
 /// The public name of a content key.
 pub(crate) const CONTENT_KEY_ID: &str = "clave/1 derive content-key-id";
+/// The lasting key of an epoch, from its content key.
+pub(crate) const LASTING_KEY: &str = "clave/1 derive lasting-key";
+/// The public name of a lasting key.
+pub(crate) const LASTING_KEY_ID: &str = "clave/1 derive lasting-key-id";
 /// The salt of one entry.
 pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
 /// The key of one entry (HKDF).

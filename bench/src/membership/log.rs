@@ -46,12 +46,11 @@ fn organisation(people: usize, operations: usize, entropy: &mut Entropy) -> (Vec
         let person = member.person_id();
         let (author, action) = match number % 6 {
             0 | 3 => (&member.device, Action::SetProfile { person, name: format!("Name {number}") }),
-            1 => {
+            1 | 4 => {
                 let key_packages = member.entry(packages()).devices[0].key_packages.clone();
                 (&member.device, Action::PublishKeyPackages { key_packages })
             }
             2 => (admin, Action::SetRole { person, role: Role::Guest, keep_heads: Vec::new() }),
-            4 => (&member.device, Action::Acknowledge { epoch: [7; 32] }),
             _ => {
                 next += 1;
                 (admin, Action::RevokePerson { person, keep_heads: Vec::new(), keep_changes: Vec::new() })

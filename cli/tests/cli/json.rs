@@ -46,7 +46,7 @@ fn with_type(kind: &str, mut value: Value) -> Value {
 #[test]
 fn shapes_of_people_and_spaces() {
     let (zoe, _zoe_runs, bob, _bob_runs) = two();
-    let space = json!({ "id": "string", "name": "string", "members": "number" });
+    let space = json!({ "id": "string", "name": "string", "members": "number", "post_quantum": "bool" });
     expect(&zoe, &["whoami"], with_type("profile", profile()));
     expect(&zoe, &["space", "list"], json!({ "type": "spaces", "spaces": [space] }));
     expect(&zoe, &["members"], json!({ "type": "members", "members": [person()] }));
@@ -65,7 +65,7 @@ fn shapes_of_people_and_spaces() {
         &zoe,
         &["space", "show"],
         json!({ "type": "space", "id": "string", "name": "string", "members": [person()], "messages": "number",
-                "epoch": "string", "commits": "number", "devices": "number", "entries": "number", "held": "number",
+                "epoch": "string", "commits": "number", "post_quantum": "bool", "devices": "number", "entries": "number", "held": "number",
                 "documents": [{ "id": "string", "kind": "string", "heads": ["string"] }] }),
     );
     let mut status = shape(&zoe.json(&["status"]));
@@ -87,7 +87,7 @@ fn shapes_of_work() {
     expect(
         &zoe,
         &["space", "new", "Kollektiv"],
-        json!({ "type": "spaces", "spaces": [{ "id": "string", "name": "string", "members": "number" }] }),
+        json!({ "type": "spaces", "spaces": [{ "id": "string", "name": "string", "members": "number", "post_quantum": "bool" }] }),
     );
     expect(&zoe, &["chat", "send", "x"], json!({ "type": "sent", "id": "string", "online": "number" }));
     zoe.ok(&["chat", "react", "last", "👍"]);

@@ -46,7 +46,7 @@ fn only_who_may_sets_policies_and_invites() {
     assert_eq!(failed.exit, 4);
     assert_eq!(failed.words, "this would have no effect: your role may not set policies; ask an admin");
     let said = zoe.ok(&["policy", "set", "members-may-invite", "false"]);
-    assert!(said.contains("members_may_invite  false  only owners and admins bring people in"), "{said}");
+    assert!(said.contains("members_may_invite    false  only owners and admins bring people in"), "{said}");
     zoe.ok(&["chat", "send", "policy is set"]);
     bob.ok(&["wait", "--messages", "1"]);
     let failed = bob.fails(&["invite"]);

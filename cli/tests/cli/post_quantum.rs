@@ -15,7 +15,7 @@ fn a_post_quantum_space_says_so_and_works_like_any_other() {
 
     let _zoe_runs = zoe.run();
     let bob = Device::new("Bob", "phone");
-    let link = zoe.json(&["invite"])["link"].as_str().unwrap().to_owned();
+    let link = zoe.invite();
     let _bob_runs = bob.run();
     bob.ok(&["join", &link]);
     bob.ok(&["chat", "send", "over X-Wing"]);

@@ -145,11 +145,11 @@ fn what_was_done_meanwhile_is_set_aside_and_can_be_taken_over() {
     bob.ok(&["policy", "set", "members-may-invite", "false"]);
     bob.ok(&["chat", "send", "written in the dark"]);
     carol.ok(&["wait", "--messages", "2"]);
-    assert!(carol.ok(&["policy"]).contains("members_may_invite  false"));
+    assert!(carol.ok(&["policy"]).contains("members_may_invite    false"));
     bob_runs.kill();
     // On Zoë's.
     zoe.ok(&["members", "remove", "小明", "--no-wait"]);
-    assert!(zoe.ok(&["policy"]).contains("members_may_invite  true"));
+    assert!(zoe.ok(&["policy"]).contains("members_may_invite    true"));
 
     let _zoe_runs = zoe.run();
     carol.ok(&["wait", "--members-max", "2", "--rotated"]);
@@ -158,7 +158,7 @@ fn what_was_done_meanwhile_is_set_aside_and_can_be_taken_over() {
     carol.ok(&["chat", "send", "answer"]);
     zoe.ok(&["wait", "--messages", "3"]);
     for device in [&zoe, &carol] {
-        assert!(device.ok(&["policy"]).contains("members_may_invite  true"));
+        assert!(device.ok(&["policy"]).contains("members_may_invite    true"));
         assert!(!device.ok(&["chat", "history"]).contains("written in the dark"));
         let said = device.ok(&["set-aside"]);
         let act = "小明's setting of the policy members_may_invite to “false” was set aside because Zoë removed 小明 at the same time.";

@@ -192,56 +192,8 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Memory(Mutex<BTreeMap<Key, Vec<u8>>>);
-
-    impl Memory {
-        fn write(&self, batch: &Batch) {
-            for (key, value) in &batch.writes {
-                let mut records = self.0.lock().expect("nobody panics while holding it");
-                match value {
-                    Some(value) => records.insert(key.clone(), value.clone()),
-                    None => records.remove(key),
-                };
-            }
-        }
-    }
-
-    impl StoreRead for Memory {
-        fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
-            Ok(self.0.lock().expect("nobody panics while holding it").get(key).cloned())
-        }
-
-        fn scan(
-            &self,
-            keyspace: Keyspace,
-            scope: &[u8],
-            from: &[u8],
-            visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
-        ) -> Result<(), ReadError> {
-            let records = self.0.lock().expect("nobody panics while holding it");
-            for (key, value) in records.range(Key::new(keyspace, scope, from)..) {
-                if key.keyspace != keyspace || key.scope != scope || !visit(&key.suffix, value.clone()) {
-                    break;
-                }
-            }
-            Ok(())
-        }
-
-        fn scan_suffixes(
-            &self,
-            keyspace: Keyspace,
-            scope: &[u8],
-            from: &[u8],
-            visit: &mut dyn FnMut(&[u8]) -> bool,
-        ) -> Result<(), ReadError> {
-            self.scan(keyspace, scope, from, &mut |suffix, _| visit(suffix))
-        }
-    }
+    use crate::fuzzing::Memory;
 
     #[test]
     fn pages_hold_what_is_durable_and_what_is_on_its_way_once_each() {

@@ -154,7 +154,7 @@ impl Envelope {
 /// What names the entries that are sealed to one device of a circle, in place of a content key.
 pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
     let tag = hash(HashContext::DirectTag, &[circle.as_bytes().as_slice(), device.as_bytes()].concat());
-    KeyId::from_bytes(*tag.first_chunk().expect("16 of 32 bytes"))
+    KeyId::of_hash(&tag, false)
 }
 
 fn direct_context(circle: CircleId, header: &[u8], salt: &[u8; 32]) -> Vec<u8> {

@@ -8,7 +8,10 @@ use crate::proto::{entry, frame};
 use crate::{CircleId, Engine, EntryId};
 
 pub mod inside;
+mod memory;
 pub mod rogue;
+
+pub use memory::Memory;
 
 /// Reads an envelope; its id, if it is one. One that is read must be written as it was.
 #[must_use]

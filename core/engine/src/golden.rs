@@ -86,7 +86,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         (
             "entry.keys",
             Body::Keys(entry::KeyBundle {
-                keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32] }],
+                keys: vec![entry::ContentKey { epoch: vec![1; 32], key: vec![2; 32], lasting: true }],
                 operations: vec![vec![3; 32]],
                 given: vec![vec![4; 16]],
                 log: vec![vec![5; 3]],
@@ -205,7 +205,7 @@ fn joins(made: &mut Made) {
         signature: vec![1; 64],
         operations: vec![vec![2; 3], vec![3; 3]],
         welcome: vec![4; 3],
-        keys: vec![invitation::EpochKey { epoch: vec![5; 32], key: vec![6; 32] }],
+        keys: vec![invitation::EpochKey { epoch: vec![5; 32], key: vec![6; 32], lasting: true }],
     };
     let answer = |body| invitation::Answer { body: Some(body) };
     made.message("join.answer.accepted", &answer(invitation::answer::Body::Accepted(accepted)));
@@ -324,9 +324,8 @@ fn operations(made: &mut Made) {
         ("operation.10-end-grant", Action::EndGrant { person: id, keep_heads: keep_heads.clone(), keep_changes }),
         ("operation.11-publish-key-packages", Action::PublishKeyPackages { key_packages }),
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
-        ("operation.13-acknowledge", Action::Acknowledge { epoch: [8; 32] }),
-        ("operation.14-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
-        ("operation.15-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
+        ("operation.13-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
+        ("operation.14-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),
@@ -399,6 +398,7 @@ fn records(made: &mut Made) {
         under,
         operations,
         filed_ms: 1_790_000_000_000,
+        lasting: true,
     };
     made.message("local.content-key", &key);
     made.message(

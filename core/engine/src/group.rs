@@ -195,7 +195,7 @@ pub(crate) fn absent<'a>(devices: &'a [DeviceId], others: &'a [DeviceId]) -> imp
     })
 }
 
-/// The content keys of a circle. They outlive the epochs they come from.
+/// The content keys of a circle, or its lasting keys. They outlive the epochs they come from.
 #[derive(Default)]
 pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, Held>,
@@ -301,6 +301,10 @@ impl Keyring {
     /// How many keys were handed over and not derived.
     pub(crate) fn learned(&self) -> usize {
         self.keys.len() - self.derived
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
     }
 
     pub(crate) fn get(&self, id: &KeyId) -> Option<&ContentKey> {

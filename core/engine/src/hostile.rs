@@ -17,3 +17,4 @@ mod members;
 mod recoveries;
 mod retention;
 mod rig;
+mod suites;

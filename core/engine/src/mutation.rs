@@ -140,6 +140,10 @@ rules! {
     KeysBefore "keys-before" "key bundles",
     /// Bundle after a commit: the key of the parent.
     KeyOfParent "key-of-parent" "key bundles",
+    /// What a person may read, all of their devices may.
+    OwnDevicesRead "own-devices-read" "H10",
+    /// What lasts is sealed with lasting keys and nothing else is, and they are handed over under every history policy.
+    LastingKeys "lasting-keys" "H9",
     /// Keys that are out of reach of the head are handed over when it is quiet.
     KeysMended "keys-mended" "key bundles",
     /// A key is handed on only once all is known that its giver knew.

@@ -31,6 +31,7 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --no-returns     let nobody who was removed be brought in again
   --no-papers      let people write only messages and files, no notes and calendars
   --strays         add people of the log alone, who write any operation from any point of it
+  --history        let who comes read nothing from before they came (policy since_joining)
   --guests         give guests dates that are about to pass, and write as they do
   --skip N,N,…     leave out these seeds
   --until-failure  stop at the first seed that fails
@@ -69,6 +70,7 @@ pub struct Arguments {
     no_papers: bool,
     strays: bool,
     guests: bool,
+    history: bool,
     crash_at: Option<(usize, u64)>,
     trace: bool,
 }
@@ -123,6 +125,7 @@ impl Arguments {
                 "--no-papers" => arguments.no_papers = true,
                 "--strays" => arguments.strays = true,
                 "--guests" => arguments.guests = true,
+                "--history" => arguments.history = true,
                 "--until-failure" => arguments.until_failure = true,
                 "--skip" => {
                     let numbers = words.next()?;
@@ -158,6 +161,7 @@ impl Arguments {
             papers: !self.no_papers,
             strays: self.strays,
             guests: self.guests,
+            history: self.history,
             crash_at: self.crash_at,
             trace: self.trace,
             ..plan
@@ -195,6 +199,7 @@ impl fmt::Display for Plan {
             (!self.papers, " --no-papers"),
             (self.strays, " --strays"),
             (self.guests, " --guests"),
+            (self.history, " --history"),
             (self.trace, " --trace"),
         ];
         flags.iter().filter(|(given, _)| *given).try_for_each(|(_, flag)| f.write_str(flag))
@@ -220,6 +225,7 @@ mod tests {
                 papers: false,
                 strays: true,
                 guests: true,
+                history: true,
                 trace: true,
                 crash_at: Some((3, 17)),
                 ..plan.with_mix(Mix::Calm)

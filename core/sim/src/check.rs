@@ -6,11 +6,12 @@ use std::fmt;
 use clave_engine::crdt::{CrdtError, Document, DocumentKind};
 use clave_engine::crypto::DeviceId;
 use clave_engine::fuzzing::{inside, rogue};
-use clave_engine::membership::Log;
+use clave_engine::membership::{History, Log};
 use clave_engine::{CircleId, DocumentId, EntryId, Key, Keyspace, Refusal, StoreRead};
 
 use crate::{Content, Who, World};
 
+mod history;
 mod rights;
 mod verdicts;
 mod watch;
@@ -53,6 +54,8 @@ pub enum Check {
     SendGate,
     /// Whoever can judge a commit that lies refuses it, and follows no Welcome of somebody who is out.
     Lies,
+    /// Unless all may read everything, nobody has a key from before they came.
+    History,
     /// No device that keeps to no rule got more than its person was given.
     NoRightGained,
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
@@ -61,7 +64,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -77,6 +80,7 @@ impl Check {
         Self::LaterKeys,
         Self::SendGate,
         Self::Lies,
+        Self::History,
         Self::NoRightGained,
         Self::NoRefusal,
     ];
@@ -104,6 +108,7 @@ impl fmt::Display for Check {
             Self::LaterKeys => "no later key for who was removed",
             Self::SendGate => "nothing sealed for who was removed",
             Self::Lies => "lies are refused",
+            Self::History => "no key from before",
             Self::NoRightGained => "no right gained",
             Self::NoRefusal => "no refusal",
         })
@@ -199,6 +204,7 @@ impl World {
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);
+        self.check_history(circle, &members, faults);
         self.check_rogues(circle, first, faults);
         self.check_refusals(faults);
         self.check_held(circle, &members, &mut findings);
@@ -267,8 +273,13 @@ impl World {
             let (lacks, extra) = (first.entries.difference(&own.entries), own.entries.difference(&first.entries));
             differs(Check::SameEntries, format!("lacks {}, has {} more", lacks.count(), extra.count()));
         }
-        if own.held != first.held {
+        let shared = own.log.history() == History::Full;
+        // Otherwise each reads what was written since they came.
+        if shared && own.held != first.held {
             differs(Check::SameEntries, format!("{} wait instead of {}", own.held.len(), first.held.len()));
+        }
+        if !shared {
+            return differences;
         }
         if own.documents.keys().ne(first.documents.keys()) {
             let (theirs, ours) = (own.documents.len(), first.documents.len());
@@ -303,6 +314,10 @@ impl World {
 
     /// What was acknowledged to somebody who is in, and whom no removal that stands ever hit, must be there.
     fn check_writes(&mut self, circle: CircleId, members: &[Who], first: Who, faults: &mut Vec<String>) {
+        if !self.is_shared(first, circle) {
+            // Who comes sees nothing of what was before.
+            return;
+        }
         let said: BTreeSet<String> = self.messages(first, circle).into_iter().collect();
         let files: BTreeSet<String> = self.files(first, circle).into_iter().collect();
         let hit = self.ever_removed(circle, first);
@@ -362,6 +377,7 @@ impl World {
             let key = Key::new(Keyspace::ContentKeys, circle.as_bytes(), tag);
             world.device(who).disk.read(&key).expect("memory can be read").is_some()
         };
+        let shared = members.first().is_none_or(|who| self.is_shared(*who, circle));
         let (mut unreadable, mut withheld) = (BTreeSet::new(), BTreeSet::new());
         let mut faults = BTreeMap::<String, usize>::new();
         for who in members {
@@ -386,6 +402,8 @@ impl World {
                 };
                 if self.rogues.forged(&entry) {
                     withheld.insert(id);
+                } else if !shared {
+                    unreadable.insert(id);
                 } else if let Some(reader) = members.iter().find(|who| has_key(self, **who, tag.as_bytes())) {
                     let what = format!("{name}: holds entries whose key {} has", self.device(*reader).name);
                     *faults.entry(what).or_default() += 1;

@@ -23,7 +23,6 @@
 mod arguments;
 mod check;
 mod device;
-mod disk;
 mod oracle;
 mod parallel;
 mod plan;
@@ -35,8 +34,8 @@ mod world;
 
 pub use arguments::{Arguments, HELP};
 pub use check::{Check, Findings};
+pub use clave_engine::fuzzing::Memory as Disk;
 pub use device::{Content, Device, Who, Written};
-pub use disk::Disk;
 pub use parallel::run_all;
 pub use plan::{Mix, Plan};
 pub use random::Random;

@@ -437,7 +437,7 @@ impl Oracle<'_> {
             Action::RenameDevice { device, .. } => {
                 (state.devices.get(device).is_some_and(|(person, _)| *person == own), None)
             }
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => (true, None),
+            Action::PublishKeyPackages { .. } => (true, None),
             Action::Rename { .. } => (running, None),
             Action::SetPolicy { key, value, .. } => {
                 let narrows = key == "members_may_invite" && value == "false";

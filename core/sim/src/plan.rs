@@ -68,6 +68,8 @@ pub struct Plan {
     pub papers: bool,
     /// Whether people of the log alone act at every turn, from any point of it.
     pub strays: bool,
+    /// Whether who comes reads nothing from before they came.
+    pub history: bool,
     /// Whether guests are given dates that are about to pass, and somebody writes as they do.
     pub guests: bool,
     /// Whether frames come twice and out of order.
@@ -109,6 +111,7 @@ impl Plan {
             returns: true,
             papers: true,
             strays: false,
+            history: false,
             guests: false,
             disorder,
             crash_at: None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crypto::EpochId;
 use clave_engine::fuzzing::inside;
+use clave_engine::membership::{Action, HISTORY};
 use clave_engine::{CircleId, FileContent, InviteLink};
 
 use crate::plan::{Mix, name};
@@ -89,6 +90,11 @@ impl Run {
             people.push(world.add_with_clock(&name(number), skew));
         }
         let circle = world.create_space(people[0], "Team");
+        if plan.history {
+            let (key, value) = (HISTORY.to_owned(), "since_joining".to_owned());
+            let set = world.act(people[0], circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+            set.expect("the founder may");
+        }
         for who in people.iter().rev().take(plan.rogues.min(plan.devices - 2)) {
             world.turn_rogue(*who);
         }

@@ -82,6 +82,8 @@ fn a_post_quantum_circle_takes_those_who_have_said_how() -> Result<(), Livelock>
     world.settle()?;
     assert_eq!(published(&mut world, alice, team), 2);
     let board = found(&mut world, alice, team, Suite::XWing, &[bob]).expect("Bob has published by now");
+    world.post(alice, board, "before Carol");
+    world.settle()?;
     let (carols, carols_person) = (world.device(carol).id, world.device(carol).person);
     let role = clave_engine::membership::Role::Member;
     let added = world.input(alice, |engine, now| engine.add_person(board, carols_person, role, now));
@@ -104,13 +106,13 @@ fn a_post_quantum_circle_takes_those_who_have_said_how() -> Result<(), Livelock>
     world.settle()?;
     world.post(phone, board, "all of us");
     world.settle()?;
-    assert_eq!(world.messages(carol, board), ["all of us"]);
+    assert_eq!(world.messages(carol, board), ["before Carol", "all of us"]);
     world.remove(alice, board, carol).expect("she founded it");
     world.settle()?;
     world.post(bob, board, "without Carol");
     world.settle()?;
-    assert_eq!(world.messages(phone, board), ["all of us", "without Carol"]);
-    assert_eq!(world.messages(carol, board), ["all of us"]);
+    assert_eq!(world.messages(phone, board), ["before Carol", "all of us", "without Carol"]);
+    assert_eq!(world.messages(carol, board), ["before Carol", "all of us"]);
     assert_eq!(world.faults(board), NO_FAULTS);
     assert_eq!(published(&mut world, alice, team), 4, "the phone published too");
     Ok(())

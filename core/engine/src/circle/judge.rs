@@ -38,7 +38,7 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
-                Ok(envelope) if self.has_expired_by(envelope.hour, desk.now_ms) => {
+                Ok(envelope) if !envelope.tag.is_lasting() && self.has_expired_by(envelope.hour, desk.now_ms) => {
                     self.refuse_expired(envelope.id, desk)
                 }
                 Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
@@ -118,6 +118,7 @@ impl Circle {
         let envelope = self.envelope(&id, desk).ok().flatten().and_then(|bytes| Envelope::decode(bytes).ok());
         if let Some(envelope) = envelope {
             self.index.remove(envelope.hour, id);
+            self.forget_expiry(&envelope);
         }
         desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), id.as_bytes()));
     }
@@ -144,7 +145,7 @@ impl Circle {
     /// for, however much else arrives.
     pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
         let mut ready = self.held.ready(|awaits| match awaits {
-            Awaits::Key(tag) => self.keys.get(tag).is_some() || self.direct.contains_key(tag),
+            Awaits::Key(tag) => self.content_key(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Operation(id) => self.log.operation(id).is_some(),
             Awaits::Leaving(device) => self.has_left_space(device),
@@ -170,7 +171,7 @@ impl Circle {
             // What is for another device is kept and passed on until that device has it.
             return if *recipient == desk.me() { self.judge_direct(envelope, desk) } else { Ok(Verdict::Done) };
         }
-        let Some(key) = self.keys.get(&envelope.tag) else {
+        let Some(key) = self.content_key(&envelope.tag) else {
             if self.is_from_before(envelope, desk) {
                 // It is carried for others, and takes nobody's place.
                 return Ok(Verdict::Done);
@@ -203,6 +204,11 @@ impl Circle {
         changes: &mut ChangesByDocument,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
+        let lasting = envelope.tag.is_lasting();
+        let may_last = matches!(opened.body, Body::Changes(_) | Body::Keys(_));
+        if lasting && !may_last && !off(Rule::LastingKeys) {
+            return Err(Refusal::WrongKey);
+        }
         match opened.body {
             Body::Operation(bytes) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
@@ -219,7 +225,7 @@ impl Circle {
                 Ok(verdict)
             }
             Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
-            Body::Changes(body) => self.judge_changes(opened.author, envelope.hour, body, changes),
+            Body::Changes(body) => self.judge_changes(opened.author, envelope, body, changes),
             // That its author wrote it under this key is all that it says.
             Body::Acknowledge(_) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
@@ -357,7 +363,7 @@ impl Circle {
     fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let read = |key: &proto::ContentKey| {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-            Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
+            Some((epoch_id(&key.epoch)?, ContentKey::of_class(bytes.into(), key.lasting)))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
         let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
@@ -369,6 +375,9 @@ impl Circle {
             return Err(Refusal::Unexpected);
         }
         if let Source::Under(under) = source {
+            if keys.iter().any(|(_, key)| key.is_lasting() != under.is_lasting()) {
+                return Err(Refusal::WrongKey);
+            }
             // Should it be a lie, a plea brings them.
             for id in given {
                 self.note_handed_over(&id, under, desk);
@@ -390,12 +399,15 @@ impl Circle {
     fn judge_changes(
         &self,
         author: DeviceId,
-        hour: u32,
+        envelope: &Envelope,
         body: proto::Changes,
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
         let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait(Awaits::Opening)) };
+        if documents::lasts(kind) != envelope.tag.is_lasting() && !off(Rule::LastingKeys) {
+            return Err(Refusal::WrongKey);
+        }
         let mut read = Vec::with_capacity(body.changes.len());
         for change in body.changes {
             let info = inspect_change(&change).map_err(|_| Refusal::Malformed)?;
@@ -406,7 +418,7 @@ impl Circle {
         }
         let arriving = changes.entry((document, kind)).or_default();
         arriving.changes.extend(read);
-        arriving.newest_hour = arriving.newest_hour.max(hour);
+        arriving.newest_hour = arriving.newest_hour.max(envelope.hour);
         Ok(Verdict::Done)
     }
 }

@@ -7,19 +7,19 @@ impl Circle {
     /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
     pub(crate) fn open(id: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
         let scope = id.as_bytes();
-        let mut keys = Keyring::default();
+        let (mut keys, mut lasting) = (Keyring::default(), Keyring::default());
         for record in desk.store.all(Keyspace::ContentKeys, scope)?.into_values() {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            let inserted = ContentKey::from_bytes(key.into());
-            let name = inserted.key_id();
-            keys.insert(of, inserted, record.derived, None, after.clone());
-            keys.stamp(&name, record.filed_ms);
+            let inserted = || ContentKey::of_class(key.into(), record.lasting);
+            let ring = if record.lasting { &mut lasting } else { &mut keys };
+            ring.insert(of, inserted(), record.derived, None, after.clone());
+            ring.stamp(&inserted().key_id(), record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
-                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
+                ring.insert(of, inserted(), false, Some(under), after.clone());
             }
         }
         let mut log = Log::new(id);
@@ -32,13 +32,16 @@ impl Circle {
             }
         }
         let (group, trees, recovery) = open_group(id, desk)?;
+        let (index, used_lasting) = open_index(scope, desk)?;
         let mut circle = Self {
             id,
             log,
             group,
             keys,
+            lasting,
+            used_lasting,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
-            index: open_index(scope, desk)?,
+            index,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
             released: Vec::new(),
@@ -137,14 +140,16 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
     Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))
 }
 
-fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
-    let mut entries = Vec::new();
+/// The entries, and the lasting keys that some are sealed with.
+fn open_index(scope: &[u8], desk: &Desk) -> Result<(EntryIndex, BTreeSet<KeyId>), EngineError> {
+    let (mut entries, mut lasting) = (Vec::new(), BTreeSet::new());
     for (suffix, bytes) in desk.store.all(Keyspace::Entries, scope)? {
         let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
         let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
         entries.push((envelope.hour, id));
+        lasting.extend(Some(envelope.tag).filter(KeyId::is_lasting));
     }
-    Ok(EntryIndex::from_unsorted(entries))
+    Ok((EntryIndex::from_unsorted(entries), lasting))
 }
 
 fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {

@@ -261,11 +261,26 @@ impl Circle {
     fn answer(&mut self, author: DeviceId, plea: &proto::Plea, desk: &mut Desk) -> Result<(), EngineError> {
         let tags = plea.tags.iter().filter_map(|tag| KeyId::try_from(tag.as_slice()).ok());
         let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
-        let held = tags.filter_map(|tag| self.keys.held(&tag)).filter(|held| self.may_hand_over(held));
-        let held = held.filter(|held| self.may_have(&author, held));
-        let keys: Vec<_> = held.map(super::history::wire_key).collect();
+        let held = tags.filter_map(|tag| self.ring(&tag).held(&tag)).filter(|held| self.may_hand_over(held));
+        let held = held.filter(|held| self.may_have(&author, held, desk.me()));
+        let held: Vec<_> = held.filter(|_| !off(Rule::PleaKeys)).collect();
+        // What is sealed to a device is sealed by X25519. In a circle that agrees by X-Wing, keys that all may have come under
+        // the head's, to which the device is led by commits, or by a new leaf.
+        let by_head = |held: &&crate::group::Held| {
+            self.suite().is_post_quantum() && (self.is_shared() || held.key.key_id().is_lasting())
+        };
+        let (under_head, direct): (Vec<_>, Vec<_>) = held.into_iter().partition(by_head);
+        let keys: Vec<_> = direct.into_iter().map(super::history::wire_key).collect();
+        let heads = [self.head_key().key_id(), self.head_key().lasting().key_id()];
+        let under_head = under_head.into_iter().map(|held| (held.key.key_id(), &held.under));
+        let is_there = |(id, under): &(KeyId, &BTreeSet<KeyId>)| {
+            heads.contains(id) || heads.iter().any(|head| under.contains(head))
+        };
+        let ids = under_head.filter(|of| !is_there(of)).map(|(id, _)| id);
+        let (lasting, content): (Vec<_>, Vec<_>) = ids.partition(KeyId::is_lasting);
+        self.hand_over(content, desk)?;
+        self.hand_over_lasting(lasting, desk)?;
         let log = self.log_for(plea);
-        let keys = if off(Rule::PleaKeys) { Vec::new() } else { keys };
         if !keys.is_empty() || !log.is_empty() {
             let (first, rest) = log.split_first().map_or((Vec::new(), &[][..]), |(first, rest)| (first.clone(), rest));
             let bundle = proto::KeyBundle { keys, operations: self.cites(), given: Vec::new(), log: first };

@@ -91,6 +91,10 @@ impl Circle {
         let shared = self.is_shared() && !off(Rule::KeyOfParent);
         let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
         self.hand_over(before.into_iter().collect(), desk)?;
+        let hands_over = self.hands_over_lasting() && !off(Rule::KeyOfParent);
+        let before = self.lasting.of_epoch(&parent).map(ContentKey::key_id);
+        let before = before.filter(|id| hands_over && self.used_lasting.contains(id));
+        self.hand_over_lasting(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
     }
 
@@ -108,6 +112,35 @@ impl Circle {
         ids
     }
 
+    /// The lasting keys that whoever has the head's cannot find, as far as they are handed over by themselves.
+    fn lasting_out_of_reach(&self) -> Vec<KeyId> {
+        if !self.hands_over_lasting() || off(Rule::LastingKeys) {
+            return Vec::new();
+        }
+        let mut ids = self.lasting.out_of_reach_of_head(self.group.line_of(self.group.head().epoch));
+        let may_hand_over = |id: &KeyId| self.lasting.held(id).is_some_and(|held| self.may_hand_over(held));
+        ids.retain(|id| self.used_lasting.contains(id) && may_hand_over(id));
+        ids
+    }
+
+    /// Publishes lasting keys under that of the head, for whoever is in and comes.
+    pub(super) fn hand_over_lasting(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
+        ids.sort_unstable();
+        ids.dedup();
+        let head = self.group.head().epoch;
+        let under = self.head_key().lasting().key_id();
+        let keys: Vec<_> = ids.iter().filter_map(|id| self.lasting.held(id)).map(super::history::wire_key).collect();
+        for id in &ids {
+            self.note_handed_over(id, under, desk);
+        }
+        for keys in keys.chunks(BUNDLE_KEYS) {
+            let bundle =
+                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
+            self.publish_lasting_under(head, Body::Keys(bundle), desk)?;
+        }
+        Ok(())
+    }
+
     /// Whether this device has seen all that whoever handed it the key had seen: if not, it may not know of a removal, and
     /// of whom the key must be kept.
     pub(super) fn may_hand_over(&self, held: &crate::group::Held) -> bool {
@@ -115,7 +148,7 @@ impl Circle {
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
-    fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(super) fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();
         ids.dedup();
         let (head, under) = (self.group.head().epoch, self.head_key().key_id());
@@ -259,8 +292,9 @@ impl Circle {
     /// keys. Nothing is sealed with it then, a commit comes first.
     fn is_worn(&self) -> bool {
         let head = self.group.head().epoch;
-        let key = self.keys.of_epoch(&head).map(ContentKey::key_id);
-        key.and_then(|id| self.keys.held(&id)).is_some_and(|held| !held.under.is_empty() && !off(Rule::Worn))
+        let key = self.keys.of_epoch(&head).map(|key| [key.key_id(), key.lasting().key_id()]);
+        let handed_over = |id: KeyId| self.ring(&id).held(&id).is_some_and(|held| !held.under.is_empty());
+        key.into_iter().flatten().any(handed_over) && !off(Rule::Worn)
             || self
                 .group
                 .node(&head)
@@ -288,8 +322,9 @@ impl Circle {
         }
         let change = self.difference(desk);
         let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
+        let lasting = if off(Rule::KeysMended) { Vec::new() } else { self.lasting_out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
-        if (!must_commit && keys.is_empty()) || !self.is_member(&desk.me()) {
+        if (!must_commit && keys.is_empty() && lasting.is_empty()) || !self.is_member(&desk.me()) {
             (self.mended, self.repair_at_ms) = (true, None);
             return Ok(());
         }
@@ -308,6 +343,10 @@ impl Circle {
             return Ok(());
         }
         self.repair_at_ms = None;
-        if must_commit { self.commit(change, None, desk).map(drop) } else { self.hand_over(keys, desk) }
+        if must_commit {
+            return self.commit(change, None, desk).map(drop);
+        }
+        self.hand_over(keys, desk)?;
+        self.hand_over_lasting(lasting, desk)
     }
 }

@@ -281,14 +281,18 @@ impl Engine {
             let key = |(epoch, key): (EpochId, &clave_crypto::ContentKey)| proto::ContentKey {
                 epoch: epoch.as_bytes().to_vec(),
                 key: key.as_bytes().to_vec(),
+                lasting: key.is_lasting(),
             };
             let person = known.log.membership().devices.get(&device).map(|device| device.person);
             let is_own = person.is_some() && person == self.identity.person();
-            let introduction = proto::Introduction {
-                operations: known.log.operations().map(Operation::encode).collect(),
-                welcome,
-                keys: if is_own { known.own_history().map(key).collect() } else { known.history().map(key).collect() },
+            let keys = match is_own {
+                // What is sealed to a device is sealed by X25519. The bundles under the Welcome's epoch lead to these keys.
+                _ if known.suite().is_post_quantum() => Vec::new(),
+                true => known.own_history().map(key).collect(),
+                false => known.history().map(key).collect(),
             };
+            let operations = known.log.operations().map(Operation::encode).collect();
+            let introduction = proto::Introduction { operations, welcome, keys };
             let Some(root) = self.circles.get_mut(&space) else { continue };
             if let Err(error) = root.publish_direct(device, Body::Introduction(introduction), &mut self.desk) {
                 tracing::error!(circle = %circle.short(), %error, "a device could not be introduced to a circle");
@@ -313,7 +317,7 @@ impl Engine {
         let mut keys = Vec::with_capacity(introduction.keys.len());
         for key in &introduction.keys {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-            keys.push((epoch_id(&key.epoch)?, clave_crypto::ContentKey::from_bytes(bytes.into())));
+            keys.push((epoch_id(&key.epoch)?, clave_crypto::ContentKey::of_class(bytes.into(), key.lasting)));
         }
         if let Some(circle) = self.circles.get_mut(&id) {
             let of_space = circle.log.membership().parent == Some(space);

@@ -84,7 +84,7 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
 
 fn named(key: &entry::ContentKey) -> Option<(EpochId, KeyId)> {
     let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-    Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into()).key_id()))
+    Some((epoch_id(&key.epoch)?, ContentKey::of_class(bytes.into(), key.lasting).key_id()))
 }
 
 /// The devices of the epoch that a key belongs to, if the member is in it.
@@ -93,6 +93,13 @@ pub fn leaves_under(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<Ve
     let circle = engine.circles.get(&circle)?;
     let epoch = circle.epoch_of(tag)?;
     circle.group.get(&epoch).map(|checkpoint| checkpoint.leaves.clone())
+}
+
+/// The devices of each epoch whose secrets the member has.
+#[must_use]
+pub fn rosters(engine: &Engine, circle: CircleId) -> Vec<(EpochId, Vec<DeviceId>)> {
+    let kept = engine.circles.get(&circle).into_iter().flat_map(|circle| circle.group.kept());
+    kept.map(|(checkpoint, _)| (checkpoint.epoch, checkpoint.leaves.clone())).collect()
 }
 
 /// Whether the member is in an epoch, and has its secrets.

@@ -43,23 +43,15 @@ pub enum Said {
         /// The changes.
         changes: Vec<Vec<u8>>,
     },
-    /// A Welcome, sealed to its addressee alone.
+    /// A Welcome.
     Welcome {
-        /// For whom.
-        device: DeviceId,
-        /// To which key it is sealed.
-        noise: NoisePublicKey,
         /// The Welcome itself.
         message: Vec<u8>,
         /// What it cites.
         operations: Vec<OperationId>,
     },
-    /// A plea, sealed to its addressee alone.
+    /// A plea.
     Plea {
-        /// To whom.
-        device: DeviceId,
-        /// To which key it is sealed.
-        noise: NoisePublicKey,
         /// The head that its author says to have.
         epoch: EpochId,
         /// How deep that is said to be.
@@ -142,8 +134,7 @@ impl Rogue {
         self.keys.iter().find(|(of, _)| of == epoch).map(|(_, key)| copy(key))
     }
 
-    /// Seals something as though `author` had said it; the signature is this device's, whoever that is. A Welcome and
-    /// a plea are sealed to their addressee, everything else under `key`.
+    /// Seals something under a key as though `author` had said it; the signature is this device's, whoever that is.
     #[must_use]
     pub fn seal(
         &self,
@@ -153,26 +144,38 @@ impl Rogue {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Option<Sealed> {
+        let whole = self.whole(author, said);
+        Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok().map(sealed)
+    }
+
+    /// Seals something to one device alone.
+    #[must_use]
+    pub fn seal_direct(
+        &self,
+        to: (DeviceId, &NoisePublicKey),
+        said: Said,
+        now_ms: u64,
+        entropy: &mut Entropy,
+    ) -> Option<Sealed> {
+        let whole = self.whole(self.id(), said);
+        Envelope::seal_direct_entry(self.circle, &self.device, to, whole, now_ms, entropy).ok().map(sealed)
+    }
+
+    fn whole(&self, author: DeviceId, said: Said) -> Vec<u8> {
         let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
-        let recipient = match &said {
-            Said::Welcome { device, noise, .. } | Said::Plea { device, noise, .. } => Some((*device, *noise)),
-            _ => None,
-        };
         let (body, garbage) = match said {
             Said::Garbage(bytes) => (None, bytes),
             said => (Some(body(said)), Vec::new()),
         };
         let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
         whole.extend(garbage);
-        let sealed = match recipient {
-            Some((to, noise)) => {
-                Envelope::seal_direct_entry(self.circle, &self.device, (to, &noise), whole, now_ms, entropy)
-            }
-            None => Envelope::seal_entry(&self.device, key, whole, now_ms, entropy),
-        };
-        let Envelope { id, tag, bytes, .. } = sealed.ok()?;
-        Some(Sealed { id, tag, bytes })
+        whole
     }
+}
+
+fn sealed(envelope: Envelope) -> Sealed {
+    let Envelope { id, tag, bytes, .. } = envelope;
+    Sealed { id, tag, bytes }
 }
 
 fn body(said: Said) -> entry::entry::Body {
@@ -192,7 +195,11 @@ fn body(said: Said) -> entry::entry::Body {
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys
                 .into_iter()
-                .map(|(epoch, key)| entry::ContentKey { epoch: epoch.as_bytes().to_vec(), key: key.to_vec() })
+                .map(|(epoch, key)| entry::ContentKey {
+                    epoch: epoch.as_bytes().to_vec(),
+                    key: key.to_vec(),
+                    lasting: false,
+                })
                 .collect(),
             operations: Vec::new(),
             given: Vec::new(),
@@ -256,7 +263,7 @@ pub fn have_frame(circle: CircleId, ids: &[EntryId]) -> Vec<u8> {
 }
 
 fn copy(key: &ContentKey) -> ContentKey {
-    ContentKey::from_bytes(key.as_bytes().clone())
+    ContentKey::of_class(key.as_bytes().clone(), key.is_lasting())
 }
 
 /// The leaves of the head.

@@ -4,7 +4,7 @@ use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange, 
 
 use super::rig::*;
 use crate::entry::Body;
-use crate::membership::{Action, PersonEntry, Role};
+use crate::membership::{Action, Operation, PersonEntry, Role};
 use crate::proto::entry as proto;
 use crate::{Batch, CircleId, EngineError, Refusal};
 
@@ -54,6 +54,54 @@ fn a_commit_that_leaves_in_whom_the_operations_it_cites_removed_is_refused() {
     let entry = rig.seal_under(BOB, circle, &key, Body::Commit(proto::Commit { operations, ..kept }));
     rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange_of(circle, &[ALICE, BOB]);
+}
+
+#[test]
+fn a_commit_of_whoever_is_out_where_it_cites_is_refused() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let kept = commit(&mut rig, BOB, circle);
+    let key = rig.head_key(BOB, circle);
+    let (removal, _) = removal_and_return(&rig, BOB, circle);
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, removal);
+    rig.settle();
+    // All others whom it leaves in are in, and Carol passes it on.
+    let operations = heads(&rig, ALICE, circle);
+    let entry = rig.seal_under(BOB, circle, &key, Body::Commit(proto::Commit { operations, ..kept }));
+    let before = head(&rig, ALICE, circle);
+    rig.refuses(ALICE, Refusal::UnjustifiedCommit, |rig| rig.give(CAROL, ALICE, circle, vec![entry]));
+    assert_eq!(head(&rig, ALICE, circle), before);
+    rig.honest_exchange_of(circle, &[ALICE, CAROL]);
+}
+
+#[test]
+fn an_epoch_comes_last_until_what_its_welcome_cites_is_here() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let devices = &rig.devices[BOB].engine.membership(circle).expect("a member").devices;
+    let package = devices[&rig.devices[ALICE].id].key_packages.last_resort.clone().expect("there is always one");
+    let person = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    let device = DeviceKey::from_seed(rig.devices[BOB].key.seed().clone());
+    // Deeper than the real one, so that all rules but this prefer it.
+    let mut checkpoint = Mls.create(&device, circle.as_bytes(), Suite::X25519, &mut rig.entropy);
+    for _ in 0..20 {
+        let renewed = Mls.commit(&device, &checkpoint, &RosterChange::default(), &mut rig.entropy);
+        checkpoint = renewed.expect("it can").checkpoint;
+    }
+    let change = RosterChange { add: vec![package], remove: Vec::new() };
+    let welcome = Mls.commit(&device, &checkpoint, &change, &mut rig.entropy).expect("it can");
+    let parents = rig.devices[BOB].engine.circles[&circle].log.heads();
+    let action = Action::SetProfile { person, name: "Bob as yet unheard of".to_owned() };
+    let kept_back = Operation::sign(&device, parents, rig.now_ms, action);
+    let operations = vec![kept_back.id().as_bytes().to_vec()];
+    let message = welcome.welcome.expect("somebody was added");
+    let entry = rig.seal_direct(BOB, ALICE, circle, Body::Welcome(proto::Welcome { message, operations }));
+    let before = head(&rig, ALICE, circle);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), before);
+    let entry = rig.seal(BOB, circle, Body::Operation(kept_back.encode()));
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    assert_eq!(head(&rig, ALICE, circle), welcome.checkpoint.epoch);
 }
 
 #[test]
@@ -191,7 +239,7 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
     let before = sent(&rig);
     for (number, key) in keys.iter().enumerate() {
         let epoch = [u8::try_from(number).expect("it is small"); 32].to_vec();
-        let keys = vec![proto::ContentKey { epoch, key: key.to_vec() }];
+        let keys = vec![proto::ContentKey { epoch, key: key.to_vec(), lasting: false }];
         let bundle = proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() };
         let entry = rig.seal(BOB, circle, Body::Keys(bundle));
         rig.give(BOB, ALICE, circle, vec![entry]);

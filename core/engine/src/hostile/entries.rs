@@ -93,7 +93,7 @@ fn change_as(actor: Actor, id: [u8; 6], now_ms: u64, circle: CircleId) -> Body {
 
 fn bundle(epoch: [u8; 32], key: [u8; 32]) -> Body {
     Body::Keys(proto::KeyBundle {
-        keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec() }],
+        keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec(), lasting: false }],
         operations: Vec::new(),
         given: Vec::new(),
         log: Vec::new(),
@@ -635,8 +635,8 @@ fn a_key_that_came_under_a_false_epoch_is_still_found_when_its_epoch_is_entered(
 fn a_bundle_with_one_bad_key_teaches_none() {
     let (mut rig, circle) = Rig::pair();
     let keys = vec![
-        proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32] },
-        proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31] },
+        proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32], lasting: false },
+        proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31], lasting: false },
     ];
     let entry = rig.seal(
         BOB,
@@ -656,7 +656,7 @@ fn a_flood_of_keys_neither_grows_the_keyring_for_ever_nor_keeps_anybody_from_joi
     for round in 0..2_u32 {
         let keys = (0..12_000_u32).map(|n| {
             let key = *blake3::hash(&[round.to_be_bytes(), n.to_be_bytes()].concat()).as_bytes();
-            proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
+            proto::ContentKey { epoch: key.to_vec(), key: key.to_vec(), lasting: false }
         });
         let entry = rig.seal(
             BOB,
@@ -707,7 +707,7 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
     assert_eq!(held(&rig, ALICE, circle), 1);
     let keys = (0..17_000_u32).map(|n| {
         let key = *blake3::hash(&n.to_be_bytes()).as_bytes();
-        proto::ContentKey { epoch: key.to_vec(), key: key.to_vec() }
+        proto::ContentKey { epoch: key.to_vec(), key: key.to_vec(), lasting: false }
     });
     let flood = rig.seal(
         BOB,

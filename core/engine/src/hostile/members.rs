@@ -147,6 +147,7 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
     let key = |(epoch, key): (crate::crypto::EpochId, &clave_crypto::ContentKey)| proto::ContentKey {
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
+        lasting: key.is_lasting(),
     };
     let keys = Body::Keys(proto::KeyBundle {
         keys: keys.map(key).collect(),
@@ -177,7 +178,10 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     rig.invite(BOB, circle, mallory);
     let stranger = DeviceKey::generate(&mut rig.entropy);
     let last_resort = Some(Mls.key_package(&stranger, Suite::default(), true, &mut rig.entropy).public);
-    let key_packages = KeyPackages { single_use: vec![b"garbage".to_vec()], last_resort, x_wing: None };
+    // One that is his, and of a suite that this circle is not.
+    let device = DeviceKey::from_seed(rig.devices[mallory].key.seed().clone());
+    let other_suite = Mls.key_package(&device, Suite::XWing, false, &mut rig.entropy).public;
+    let key_packages = KeyPackages { single_use: vec![b"garbage".to_vec(), other_suite], last_resort, x_wing: None };
     rig.act(mallory, circle, Action::PublishKeyPackages { key_packages });
     rig.settle();
     for _ in 0..3 {
@@ -190,6 +194,8 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
     assert!(membership.devices.contains_key(&rig.devices[mallory].id));
     assert_eq!(leaves(&rig, ALICE).len(), 3);
+    let engine = &rig.devices[ALICE].engine;
+    assert!(engine.circles[&circle].difference(&engine.desk).add.is_empty(), "none of his is of use");
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
@@ -384,7 +390,7 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
     let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
     let of = |operations| {
-        let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
+        let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32], lasting: false }];
         Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new(), log: Vec::new() })
     };
     let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();

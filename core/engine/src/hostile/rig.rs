@@ -1,7 +1,7 @@
 //! A few devices over stores in memory, and a wire that the test can read and write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use clave_crdt::{DocumentKind, Draft};
 use clave_crypto::{
@@ -9,13 +9,14 @@ use clave_crypto::{
 };
 
 use crate::entry::{Body, Envelope};
+use crate::fuzzing::Memory;
 use crate::membership::Action;
 use crate::proto::entry as entry_proto;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body as FrameBody;
 use crate::{
-    Batch, Channel, CircleId, DocumentId, Engine, EntryId, Event, Identity, Key, Keyspace, Output, ReadError, Refusal,
-    RefusalCounts, StoreRead,
+    Channel, CircleId, DocumentId, Engine, EntryId, Event, Identity, Key, Keyspace, Output, Refusal, RefusalCounts,
+    StoreRead,
 };
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
@@ -23,60 +24,6 @@ use prost::Message as _;
 
 pub(super) const START_MS: u64 = 1_790_000_000_000;
 const DAY_MS: u64 = 86_400_000;
-
-/// A store in memory.
-#[derive(Default)]
-pub(super) struct Memory(Mutex<BTreeMap<Key, Vec<u8>>>);
-
-impl Memory {
-    fn records(&self) -> MutexGuard<'_, BTreeMap<Key, Vec<u8>>> {
-        self.0.lock().expect("nobody panics while holding it")
-    }
-
-    pub(super) fn write(&self, batch: &Batch) {
-        for (key, value) in &batch.writes {
-            match value {
-                Some(value) => self.records().insert(key.clone(), value.clone()),
-                None => self.records().remove(key),
-            };
-        }
-    }
-
-    pub(super) fn content(&self) -> BTreeMap<Key, Vec<u8>> {
-        self.records().clone()
-    }
-}
-
-impl StoreRead for Memory {
-    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(self.records().get(key).cloned())
-    }
-
-    fn scan(
-        &self,
-        keyspace: Keyspace,
-        scope: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
-    ) -> Result<(), ReadError> {
-        for (key, value) in self.records().range(Key::new(keyspace, scope, from)..) {
-            if key.keyspace != keyspace || key.scope != scope || !visit(&key.suffix, value.clone()) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn scan_suffixes(
-        &self,
-        keyspace: Keyspace,
-        scope: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<(), ReadError> {
-        self.scan(keyspace, scope, from, &mut |suffix, _| visit(suffix))
-    }
-}
 
 /// One device.
 pub(super) struct Device {
@@ -396,10 +343,34 @@ impl Rig {
         self.devices[who].store.read(&key).expect("memory can be read").expect("it is there")
     }
 
-    /// How many content keys are stored.
+    /// How many content keys are stored, without the lasting ones.
     pub(super) fn keys(&self, who: usize, circle: CircleId) -> usize {
+        self.key_names(who, circle).iter().filter(|name| !name.is_lasting()).count()
+    }
+
+    /// The names of all keys that are stored.
+    pub(super) fn key_names(&self, who: usize, circle: CircleId) -> BTreeSet<KeyId> {
         let key = |key: &&Key| key.keyspace == Keyspace::ContentKeys && key.scope == circle.as_bytes();
-        self.store(who).keys().filter(key).count()
+        let name = |key: &Key| KeyId::try_from(key.suffix.as_slice()).expect("keys are filed by their names");
+        self.store(who).keys().filter(key).map(name).collect()
+    }
+
+    /// Writes into the circle's note.
+    pub(super) fn write_note(&mut self, who: usize, circle: CircleId, text: &str) {
+        let (note, now_ms) = (DocumentId::well_known(circle, DocumentKind::Note, 0), self.now_ms);
+        let edit = self.devices[who].engine.edit(circle, note, DocumentKind::Note, now_ms, |document, _| {
+            let mut note = document.note()?;
+            note.splice(note.len(), 0, text)
+        });
+        edit.expect("a member may write");
+        self.settle();
+    }
+
+    /// What the circle's note says.
+    pub(super) fn note(&mut self, who: usize, circle: CircleId) -> String {
+        let note = DocumentId::well_known(circle, DocumentKind::Note, 0);
+        let document = self.devices[who].engine.document(circle, note, DocumentKind::Note).expect("a member may read");
+        document.note().expect("it is a note").text().expect("it can be read")
     }
 
     /// The id of the oldest membership operation.

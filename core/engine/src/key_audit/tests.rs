@@ -14,14 +14,8 @@ fn log() -> (Log, DeviceId) {
     let entry = DeviceEntry::new(&person, &device, "laptop", KeyPackages::default());
     let (id, devices) = (person.id(), vec![entry]);
     let founder = PersonEntry { person: id, name: "Zoë".into(), devices, invitation: None, recovery: None };
-    let genesis = Action::Genesis {
-        name: "四月".into(),
-        nonce: [0; 16],
-        founder,
-        parent: None,
-        scope: Scope::Nested,
-        suite: Suite::X25519,
-    };
+    let (name, suite) = ("四月".into(), Suite::default());
+    let genesis = Action::Genesis { name, nonce: [0; 16], founder, parent: None, scope: Scope::Nested, suite };
     (Log::found(&device, genesis, 1).expect("it is in order"), device.id())
 }
 

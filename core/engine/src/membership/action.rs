@@ -122,11 +122,6 @@ pub enum Action {
         /// When the policy takes a right away: what was done by it at the same time and is to stand.
         keep_heads: Vec<OperationId>,
     },
-    /// The author's device follows this epoch and has seen all that this operation follows.
-    Acknowledge {
-        /// The epoch id.
-        epoch: [u8; 32],
-    },
     /// From a newer version, or malformed: kept and passed on, without effect.
     Unknown {
         /// Its kind.

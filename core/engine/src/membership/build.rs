@@ -54,9 +54,7 @@ impl Evaluation {
             self.refresh_person(graph, entry.person, membership);
         }
         match operation.action() {
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => {
-                self.refresh_device(graph, operation.author(), membership);
-            }
+            Action::PublishKeyPackages { .. } => self.refresh_device(graph, operation.author(), membership),
             Action::SetProfile { person, .. } | Action::SetRole { person, .. } => {
                 self.refresh_person(graph, *person, membership);
             }
@@ -201,11 +199,6 @@ impl Evaluation {
                 Some(index) => key_packages(graph.action(index), device),
                 None => KeyPackages::default(),
             };
-            let acknowledged = self.latest(graph, about.acknowledgements.iter().copied());
-            let acknowledged = acknowledged.and_then(|index| match graph.action(index) {
-                Action::Acknowledge { epoch } => Some(*epoch),
-                _ => None,
-            });
             let entry = device_entry(graph.action(since), device).expect("that operation brought it in");
             let current = Device {
                 person,
@@ -215,7 +208,6 @@ impl Evaluation {
                 consent: entry.consent,
                 key_packages,
                 noise: entry.noise,
-                acknowledged,
             };
             membership.devices.insert(device, current);
             return;

@@ -74,10 +74,9 @@ impl Action {
                 let (key, value, keep_heads) = (key.clone(), value.clone(), encode_heads(keep_heads));
                 (12, proto::SetPolicy { key, value, keep_heads }.encode_to_vec())
             }
-            Self::Acknowledge { epoch } => (13, proto::Acknowledge { epoch: epoch.to_vec() }.encode_to_vec()),
             Self::RecoverDevice { device, recovery_signature } => {
                 let (device, recovery_signature) = (Some(device.into()), recovery_signature.as_bytes().to_vec());
-                (14, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
+                (13, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
             }
             Self::RenameDevice { device, name } => {
                 (15, proto::RenameDevice { device: device.as_bytes().to_vec(), name: name.clone() }.encode_to_vec())
@@ -183,10 +182,6 @@ impl Action {
                 }
             }
             13 => {
-                let message = proto::Acknowledge::decode(payload).ok()?;
-                Self::Acknowledge { epoch: message.epoch.as_slice().try_into().ok()? }
-            }
-            14 => {
                 let message = proto::RecoverDevice::decode(payload).ok()?;
                 Self::RecoverDevice {
                     device: device_entry(message.device?)?,

@@ -325,7 +325,6 @@ fn bears(action: &Action) -> bool {
             | Action::SetProfile { .. }
             | Action::RenameDevice { .. }
             | Action::PublishKeyPackages { .. }
-            | Action::Acknowledge { .. }
             | Action::Unknown { .. }
     )
 }

@@ -39,7 +39,6 @@ pub(crate) struct AboutDevice {
     pub(crate) removals: Vec<usize>,
     pub(crate) authored: Vec<usize>,
     pub(crate) key_packages: Vec<usize>,
-    pub(crate) acknowledgements: Vec<usize>,
     pub(crate) names: Vec<usize>,
 }
 
@@ -142,10 +141,8 @@ impl Graph {
     fn note(&mut self, index: usize, operation: &Operation) {
         let author = self.devices.entry(operation.author()).or_default();
         author.authored.push(index);
-        match operation.action() {
-            Action::PublishKeyPackages { .. } => author.key_packages.push(index),
-            Action::Acknowledge { .. } => author.acknowledgements.push(index),
-            _ => {}
+        if let Action::PublishKeyPackages { .. } = operation.action() {
+            author.key_packages.push(index);
         }
         self.kept_heads.extend(operation.action().keep_heads());
         let (person, devices) = operation.action().introduces();

@@ -229,7 +229,7 @@ impl Evaluation {
                     act.own(person)?;
                 }
             }
-            Action::PublishKeyPackages { .. } | Action::Acknowledge { .. } => act.require(Right::OwnEntry)?,
+            Action::PublishKeyPackages { .. } => act.require(Right::OwnEntry)?,
             Action::Rename { .. } => act.require(Right::Rename)?,
             Action::SetPolicy { .. } => {
                 act.require(Right::SetPolicy)?;

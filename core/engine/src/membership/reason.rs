@@ -235,7 +235,6 @@ fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, 
         Action::EndGrant { person, .. } => ("ended", "ending of", format!("the stay of {}", names.person(*person))),
         Action::PublishKeyPackages { .. } => ("published", "publication of", "key packages".to_owned()),
         Action::SetPolicy { key, value, .. } => ("set", "setting of", format!("the policy {key} to “{value}”")),
-        Action::Acknowledge { .. } => ("confirmed", "confirmation of", "the newest keys".to_owned()),
         Action::Unknown { .. } => ("did", "doing of", "something that this version of Clave cannot read".to_owned()),
     };
     (format!("{verb} {rest}"), format!("{noun} {rest}"))

@@ -27,7 +27,7 @@ pub enum Right {
     Write,
     /// Commit to the key agreement: rotate keys, carry out what the log says.
     Commit,
-    /// Look after oneself: own devices, own name, key packages, acknowledgements, leaving.
+    /// Look after oneself: own devices, own name, key packages, leaving.
     OwnEntry,
     /// Bring people in, in a role that [`Role::gives`] allows.
     Invite,

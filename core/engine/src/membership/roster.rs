@@ -57,8 +57,6 @@ pub struct Device {
     pub key_packages: KeyPackages,
     /// The key to which entries for it alone are sealed.
     pub noise: NoisePublicKey,
-    /// The epoch that it last said to follow.
-    pub acknowledged: Option<[u8; 32]>,
 }
 
 /// Somebody, or a device of theirs, that was in.

@@ -140,7 +140,9 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
             let recovery = &someone.recoveries[step.clock_ms as usize / 3 % 2];
             Action::RecoverDevice { device: entry, recovery_signature: recovery.sign(Domain::Recovery, &message) }
         }
-        _ => Action::Acknowledge { epoch: [step.what; 32] },
+        _ => Action::PublishKeyPackages {
+            key_packages: KeyPackages { single_use: vec![vec![step.what]], last_resort: None, x_wing: None },
+        },
     }
 }
 

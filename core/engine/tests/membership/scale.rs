@@ -5,9 +5,16 @@ use std::time::{Duration, Instant};
 
 use clave_crypto::{DeviceKey, PersonKey, Suite};
 use clave_engine::OperationId;
-use clave_engine::membership::{Action, Insertion, Log, Operation, Role, Scope};
+use clave_engine::membership::{Action, Insertion, KeyPackages, Log, Operation, Role, Scope};
 
 use crate::harness::{NOW_MS, entry};
+
+/// Something that nobody's standing rests on.
+fn publishes(number: u8) -> Action {
+    Action::PublishKeyPackages {
+        key_packages: KeyPackages { single_use: vec![vec![number]], last_resort: None, x_wing: None },
+    }
+}
 
 const PEOPLE: usize = 400;
 const OPERATIONS: usize = 20_000;
@@ -91,7 +98,7 @@ fn a_long_life() {
         let heads = big.log.heads();
         for n in 0..8 {
             let author = (round * 8 + n) % PEOPLE;
-            big.write(author, heads.clone(), Action::Acknowledge { epoch: [n as u8; 32] });
+            big.write(author, heads.clone(), publishes(n as u8));
         }
         if round % 10 == 0 {
             let target = 1 + round / 10 % (PEOPLE - 1);
@@ -106,7 +113,7 @@ fn a_long_life() {
     // From now on in place.
     let start = Instant::now();
     for n in 0..1000 {
-        big.write(0, big.log.heads(), Action::Acknowledge { epoch: [n as u8; 32] });
+        big.write(0, big.log.heads(), publishes(n as u8));
         assert_eq!(big.log.membership().people.len(), PEOPLE);
     }
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
@@ -155,8 +162,8 @@ fn an_organisation() {
             }
             // Two at the same time.
             k if k % 2 == 1 => {
-                big.write(n * 7 % 4_000, heads.clone(), Action::Acknowledge { epoch: [1; 32] });
-                big.write(n * 11 % 4_000, heads, Action::Acknowledge { epoch: [2; 32] });
+                big.write(n * 7 % 4_000, heads.clone(), publishes(1));
+                big.write(n * 11 % 4_000, heads, publishes(2));
             }
             _ => {}
         }
@@ -190,7 +197,7 @@ fn an_organisation() {
         let people = big.log.membership().people.len();
         eprintln!("  {what}: insert {inserted:?}, membership {:?} ({people})", start.elapsed() - inserted);
     };
-    next("acknowledge", Action::Acknowledge { epoch: [3; 32] });
+    next("publish key packages", publishes(3));
     let key = |n: u8| (PersonKey::from_seed([n; 32].into()), DeviceKey::from_seed([n + 1; 32].into()));
     let new = key(200);
     next("add a new person", Action::AddPerson { newcomer: entry("new", &new.0, &new.1), role: Role::Member });

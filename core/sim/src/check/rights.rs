@@ -216,10 +216,7 @@ pub(super) fn beyond_a_member(
 ) -> Vec<OperationId> {
     let may = |operation: &&Operation| match operation.action() {
         Action::AddPerson { role, .. } => !matches!(role, Role::Owner | Role::Admin | Role::Bot),
-        Action::Grant { .. }
-        | Action::EndGrant { .. }
-        | Action::PublishKeyPackages { .. }
-        | Action::Acknowledge { .. } => true,
+        Action::Grant { .. } | Action::EndGrant { .. } | Action::PublishKeyPackages { .. } => true,
         Action::AddDevice { device } => device.certificate.person == person,
         Action::SetProfile { person: of, .. } | Action::RevokePerson { person: of, .. } => *of == person,
         Action::RevokeDevice { device: of, .. } => *of == device,

@@ -10,6 +10,8 @@ use super::*;
 use crate::world::people::chat;
 use crate::{Agreement, Livelock, Network, Written};
 
+mod lies;
+
 /// Alice, Bob and Carol, who wrote something each, and of whom none sits on another epoch than the others.
 fn team() -> (World, [Who; 3], CircleId) {
     let mut world = World::with(1, Agreement::SealedSecret, Network::default());

@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Whether a device files what it must refuse: a commit that lies, or where a Welcome of somebody who is out leads.
-    fn look_for_lies(&mut self, who: Who, batch: &Batch, key: &Key) {
+    pub(crate) fn look_for_lies(&mut self, who: Who, batch: &Batch, key: &Key) {
         if self.rogues.is_empty() || self.rogues.is_one(who) || !self.is_up(who) {
             return;
         }

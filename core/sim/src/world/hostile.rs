@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crdt::{Document, DocumentKind, Draft};
-use clave_engine::crypto::{ContentKey, DeviceId, Entropy, EpochId, NoisePublicKey, RosterChange};
+use clave_engine::crypto::{ContentKey, DeviceId, Entropy, EpochId, RosterChange};
 use clave_engine::fuzzing::rogue::{self, Committed, Rogue, Said, Sealed};
 use clave_engine::{Channel, CircleId, EntryId, OperationId};
 
@@ -44,6 +44,16 @@ impl Rogues {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.devices.is_empty()
+    }
+
+    /// Notes that a commit is one that nobody who is in `parent` may follow.
+    pub(crate) fn add_lie(&mut self, commit: EntryId, parent: EpochId) {
+        self.lies.insert(commit, parent);
+    }
+
+    /// Notes an epoch into which `author` welcomes others, citing those operations.
+    pub(crate) fn add_lure(&mut self, epoch: EpochId, author: DeviceId, cites: Vec<OperationId>) {
+        self.lures.insert(epoch, (author, cites));
     }
 
     /// The epoch from which a commit starts that nobody there may follow.
@@ -91,8 +101,8 @@ pub enum Attack {
     UnjustifiedRemoval,
     /// A commit that leads elsewhere than it says.
     FalseEpoch,
-    /// A commit that gives somebody a new leaf and does not say so, or says so and does not.
-    FalseRenewal,
+    /// A commit that gives somebody a new leaf, or removes them, and does not say so, or says so and does not.
+    FalseRoster,
     /// Key packages that are used up, somebody else's, or none at all.
     StaleKeyPackages,
     /// A person who does not exist, brought in with key packages of no use.
@@ -129,7 +139,7 @@ impl Attack {
         Self::UnjustifiedAdd,
         Self::UnjustifiedRemoval,
         Self::FalseEpoch,
-        Self::FalseRenewal,
+        Self::FalseRoster,
         Self::StaleKeyPackages,
         Self::Ghost,
         Self::Lure,
@@ -217,7 +227,7 @@ impl Act<'_> {
             Attack::UnjustifiedAdd => self.unjustified_add(),
             Attack::UnjustifiedRemoval => self.unjustified_removal(),
             Attack::FalseEpoch => self.false_epoch(),
-            Attack::FalseRenewal => self.false_renewal(),
+            Attack::FalseRoster => self.false_roster(),
             Attack::StaleKeyPackages => self.stale_key_packages(),
             Attack::Ghost => self.ghost(),
             Attack::Lure => self.lure(),
@@ -267,6 +277,12 @@ impl Act<'_> {
         self.rogue.seal(key, self.rogue.id(), said, self.now_ms, &mut self.entropy)
     }
 
+    fn seal_direct(&mut self, device: DeviceId, said: Said) -> Option<Sealed> {
+        let (who, circle) = (self.who, self.circle);
+        let noise = self.world.engine(who).membership(circle).ok()?.devices.get(&device)?.noise;
+        self.rogue.seal_direct((device, &noise), said, self.now_ms, &mut self.entropy)
+    }
+
     /// Under any key that it holds: others have most of them too.
     fn seal_somehow(&mut self, said: Said) -> Option<Sealed> {
         let epochs = self.rogue.epochs();
@@ -287,12 +303,6 @@ impl Act<'_> {
         self.random().pick(&others)
     }
 
-    /// The key to which entries for a device alone are sealed.
-    fn noise_of(&mut self, device: DeviceId) -> Option<NoisePublicKey> {
-        let (who, circle) = (self.who, self.circle);
-        Some(self.world.engine(who).membership(circle).ok()?.devices.get(&device)?.noise)
-    }
-
     /// A key package of a device.
     fn package_of(&mut self, device: DeviceId) -> Option<Vec<u8>> {
         let (who, circle) = (self.who, self.circle);
@@ -310,9 +320,10 @@ impl Act<'_> {
         Said::Commit { parent, epoch, message, operations, renews: Vec::new(), adds, removes }
     }
 
-    /// Notes that a commit is one that nobody who is in `parent` may follow.
     fn note_lie(&mut self, commit: Option<&Sealed>, parent: EpochId) {
-        self.world.rogues.lies.extend(commit.map(|commit| (commit.id, parent)));
+        if let Some(commit) = commit {
+            self.world.rogues.add_lie(commit.id, parent);
+        }
     }
 
     /// A change to the chat by an actor that is not this device's next.

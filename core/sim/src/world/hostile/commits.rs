@@ -65,8 +65,9 @@ impl Act<'_> {
         let commit = self.seal(parent, said);
         self.note_lie(commit.as_ref(), parent);
         let message = committed.welcome.clone().unwrap_or_default();
-        let (noise, operations) = (device.noise_public(), self.heads());
-        let welcome = self.seal(parent, Said::Welcome { device: device.id(), noise, message, operations });
+        let (to, operations) = ((device.id(), &device.noise_public()), self.heads());
+        let said = Said::Welcome { message, operations };
+        let welcome = self.rogue.seal_direct(to, said, self.now_ms, &mut self.entropy);
         self.give_all([commit, welcome]);
     }
 
@@ -97,30 +98,23 @@ impl Act<'_> {
         self.give_all([commit]);
     }
 
-    pub(super) fn false_renewal(&mut self) {
+    pub(super) fn false_roster(&mut self) {
         let (who, circle, parent) = (self.who, self.circle, self.rogue.head);
         let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
         let Some(package) = self.package_of(victim) else { return };
         if !rogue::leaves(self.world.engine(who), circle).contains(&victim) {
             return;
         }
-        let tells = self.random().permille(500);
         let renewed = RosterChange { add: vec![package], remove: vec![victim] };
-        let change = if tells { RosterChange::default() } else { renewed };
-        let Some(committed) = self.commit(&change, 1) else { return };
-        let said = match self.said(parent, &committed) {
-            Said::Commit { parent, epoch, message, operations, adds, removes, .. } => Said::Commit {
-                parent,
-                epoch,
-                message,
-                operations,
-                renews: tells.then_some(victim).into_iter().collect(),
-                adds,
-                removes,
-            },
-            said => said,
+        let (change, renews, removes) = match self.random().between(0..3) {
+            // Whoever is given a new leaf is kept from it.
+            0 => (renewed, Vec::new(), Vec::new()),
+            1 => (RosterChange::default(), vec![victim], Vec::new()),
+            _ => (RosterChange::default(), Vec::new(), vec![victim]),
         };
-        // Whoever was given a new leaf is kept from it.
+        let Some(committed) = self.commit(&change, 1) else { return };
+        let (epoch, message, operations) = (committed.checkpoint.epoch, committed.message, self.heads());
+        let said = Said::Commit { parent, epoch, message, operations, renews, adds: Vec::new(), removes };
         let commit = self.seal(parent, said);
         self.note_lie(commit.as_ref(), parent);
         self.give_all([commit]);

@@ -48,7 +48,6 @@ impl Act<'_> {
     /// Asks for the newest keys of whoever passes it on, and for a new leaf.
     fn plea_of(&mut self, outcast: Who, victim: Who, mut tags: Vec<KeyId>) -> Option<Sealed> {
         let (circle, epoch, device) = (self.circle, self.rogue.head, self.world.device(victim).id);
-        let noise = self.noise_of(device)?;
         let depth = self.world.engine(outcast).status(circle).map_or(0, |status| status.depth);
         let key_package = self
             .world
@@ -57,6 +56,6 @@ impl Act<'_> {
             .key_package(self.rogue.device(), self.world.suite, true, &mut self.entropy)
             .public;
         tags.truncate(clave_engine::PLEA_KEYS_MAX);
-        self.seal_somehow(Said::Plea { device, noise, epoch, depth, tags, key_package })
+        self.seal_direct(device, Said::Plea { epoch, depth, tags, key_package })
     }
 }

@@ -1,20 +1,19 @@
-//! A disk in memory: what is durable, and nothing else.
+//! A store in memory: what is durable, and nothing else.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead};
+use crate::{Batch, Key, Keyspace, ReadError, StoreRead};
 
 /// What a device finds when it opens its store again.
 #[derive(Default)]
-pub struct Disk {
+pub struct Memory {
     records: Mutex<BTreeMap<Key, Vec<u8>>>,
     entry_reads: AtomicU64,
 }
 
-impl Disk {
+impl Memory {
     /// Makes a batch durable.
     pub fn write(&self, batch: &Batch) {
         let mut records = self.records();
@@ -26,9 +25,15 @@ impl Disk {
         }
     }
 
-    /// Puts all that another disk holds on this one.
+    /// Everything.
+    #[must_use]
+    pub fn content(&self) -> BTreeMap<Key, Vec<u8>> {
+        self.records().clone()
+    }
+
+    /// Puts all that another store holds into this one.
     pub fn copy_from(&self, other: &Self) {
-        self.records().extend(other.records().clone());
+        self.records().extend(other.content());
     }
 
     /// The suffixes of a scope, in order.
@@ -51,7 +56,7 @@ impl Disk {
     }
 }
 
-impl StoreRead for Disk {
+impl StoreRead for Memory {
     fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
         if key.keyspace == Keyspace::Entries {
             self.entry_reads.fetch_add(1, Ordering::Relaxed);
@@ -66,9 +71,7 @@ impl StoreRead for Disk {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
     ) -> Result<(), ReadError> {
-        let records = self.records();
-        let first = Bound::Included(Key::new(keyspace, scope, from));
-        for (key, value) in records.range((first, Bound::Unbounded)) {
+        for (key, value) in self.records().range(Key::new(keyspace, scope, from)..) {
             if key.keyspace != keyspace || key.scope != scope || !visit(&key.suffix, value.clone()) {
                 break;
             }
