@@ -7,6 +7,14 @@ use clave_sim::{Livelock, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
 
+/// Bob has written something.
+fn team(world: &mut World) -> Result<([Who; 3], CircleId), Livelock> {
+    let (people, team) = world.team()?;
+    world.post(people[1], team, "Bob before");
+    world.settle()?;
+    Ok((people, team))
+}
+
 fn sorted(world: &mut World, who: Who, circle: CircleId) -> Vec<String> {
     let mut messages = world.messages(who, circle);
     messages.sort_unstable();
@@ -34,7 +42,7 @@ fn is_back(world: &mut World, circle: CircleId, everybody: &[Who], texts: &[&str
 fn a_lost_phone_comes_back_with_its_history_and_writes_once_it_is_let_in() -> Result<(), Livelock> {
     for seed in 0..6 {
         let mut world = World::new(seed);
-        let ([alice, bob, carol], team) = world.team()?;
+        let ([alice, bob, carol], team) = team(&mut world)?;
         let board = {
             let people = [world.device(bob).person];
             let found =
@@ -150,7 +158,7 @@ fn who_is_alone_in_a_space_begins_anew_in_it() -> Result<(), Livelock> {
 #[test]
 fn nobody_begins_anew_where_others_are() -> Result<(), Livelock> {
     let mut world = World::new(4);
-    let ([_, bob, _], team) = world.team()?;
+    let ([_, bob, _], team) = team(&mut world)?;
     let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
     world.lose(bob);
     let tablet = world.restore("tablet", &export, &phrase);
@@ -164,7 +172,7 @@ fn nobody_begins_anew_where_others_are() -> Result<(), Livelock> {
 #[test]
 fn a_thief_with_the_disk_and_without_the_phrase_brings_no_device_in() -> Result<(), Livelock> {
     let mut world = World::new(2);
-    let ([alice, bob, carol], team) = world.team()?;
+    let ([alice, bob, carol], team) = team(&mut world)?;
     let (person, phone) = (world.device(bob).person, world.device(bob).id);
     let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
     world.lose(bob);
@@ -196,7 +204,7 @@ fn a_thief_with_the_disk_and_without_the_phrase_brings_no_device_in() -> Result<
 fn who_was_removed_meanwhile_is_not_let_in_and_told_so() -> Result<(), Livelock> {
     for seed in 0..3 {
         let mut world = World::new(seed);
-        let ([alice, bob, carol], team) = world.team()?;
+        let ([alice, bob, carol], team) = team(&mut world)?;
         let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
         world.lose(bob);
         world.remove(alice, team, bob).expect("an owner may");
@@ -220,7 +228,7 @@ fn who_was_removed_meanwhile_is_not_let_in_and_told_so() -> Result<(), Livelock>
 #[test]
 fn who_has_no_key_of_the_export_hears_of_the_restored_device_all_the_same() -> Result<(), Livelock> {
     let mut world = World::new(5);
-    let ([alice, bob, carol], team) = world.team()?;
+    let ([alice, bob, carol], team) = team(&mut world)?;
     let policy =
         |value: &str| Action::SetPolicy { key: "history".to_owned(), value: value.to_owned(), keep_heads: Vec::new() };
     world.act(alice, team, policy("since_joining")).expect("an owner may");
@@ -254,7 +262,7 @@ fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
     for write in 0..4 {
         for reaches_disk in [false, true] {
             let mut world = World::new(7);
-            let ([alice, bob, carol], team) = world.team()?;
+            let ([alice, bob, carol], team) = team(&mut world)?;
             let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
             world.lose(bob);
             world.post(alice, team, "Alice meanwhile");
@@ -289,7 +297,7 @@ fn a_return_that_is_interrupted_anywhere_goes_on() -> Result<(), Livelock> {
 #[test]
 fn two_devices_restored_from_one_export_are_two_devices() -> Result<(), Livelock> {
     let mut world = World::new(3);
-    let ([alice, bob, carol], team) = world.team()?;
+    let ([alice, bob, carol], team) = team(&mut world)?;
     let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
     world.lose(bob);
     let (one, two) = (world.restore("one", &export, &phrase), world.restore("two", &export, &phrase));
@@ -306,7 +314,7 @@ fn two_devices_restored_from_one_export_are_two_devices() -> Result<(), Livelock
 #[test]
 fn who_has_an_export_under_a_key_that_nobody_else_has_is_let_in_all_the_same() -> Result<(), Livelock> {
     let mut world = World::new(6);
-    let ([alice, bob, carol], team) = world.team()?;
+    let ([alice, bob, carol], team) = team(&mut world)?;
     let tablet = world.link(bob, "Bob's tablet");
     world.settle()?;
     world.partition(&[(bob, 1), (tablet, 1)]);
