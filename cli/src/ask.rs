@@ -55,6 +55,9 @@ pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &
         Command::Account(AccountCommand::Export { file, with_files, phrase_file }) => {
             return account::export(place, &file, with_files, phrase_file, screen).await;
         }
+        Command::Account(AccountCommand::NewPhrase { phrase_file }) => {
+            return account::new_phrase(place, phrase_file, screen).await;
+        }
         Command::Cal(CalCommand::Export { output }) => return export_calendar(place, about, output, screen).await,
         Command::Note(NoteCommand::Edit { note }) => return edit_note(place, about, note, screen).await,
         Command::Note(NoteCommand::Export { note, output }) => {
@@ -173,7 +176,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Cal(command) => calendar(command)?,
         Command::File(command) => file(command)?,
         Command::Init(_)
-        | Command::Account(AccountCommand::Export { .. })
+        | Command::Account(AccountCommand::Export { .. } | AccountCommand::NewPhrase { .. })
         | Command::Run(_)
         | Command::Stop
         | Command::Demo(_)

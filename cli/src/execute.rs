@@ -41,6 +41,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
         }
+        Ask::PhraseCheck { phrase } => return account::check_phrase(node, phrase).await,
+        Ask::PhraseChange { former, next } => return account::change_phrase(node, former, next).await,
         Ask::DeviceLink { valid_ms, confirm } => {
             return device::link(node, Duration::from_millis(*valid_ms), *confirm, out).await;
         }
@@ -134,6 +136,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileRemove { path } => file::remove(circle, path).await,
 
         Ask::AccountExport { .. }
+        | Ask::PhraseCheck { .. }
+        | Ask::PhraseChange { .. }
         | Ask::DeviceLink { .. }
         | Ask::DeviceLinkConfirm { .. }
         | Ask::DeviceRename { .. }

@@ -67,6 +67,30 @@ pub(crate) fn created(profile: &Profile, phrase: &RecoveryPhrase, screen: &Scree
         "Your recovery phrase: with these 24 words you come back when all your devices are lost, with all that you \
          had if you also have an export (`clave account export FILE`).",
     )?;
+    rows(&words, screen)?;
+    screen.say(
+        "Write them on paper now, and keep that where nobody else gets at it: whoever has them is you, and they are not \
+         stored anywhere.",
+    )
+}
+
+/// Shows the phrase that takes the place of another, before it does.
+pub(crate) fn changed(phrase: &RecoveryPhrase, screen: &Screen) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Changed<'a> {
+        recovery_phrase: &'a str,
+    }
+    let words = phrase.words();
+    if screen.json {
+        return screen.value(&Tagged { r#type: "recovery_phrase", value: Changed { recovery_phrase: &words } });
+    }
+    screen.say("Your new recovery phrase:")?;
+    rows(&words, screen)?;
+    screen.say("Write them on paper now: they are not stored anywhere.")
+}
+
+/// The words, numbered, a few in a row.
+fn rows(words: &str, screen: &Screen) -> Result<(), Failure> {
     screen.say("")?;
     let words: Vec<_> = words.split(' ').collect();
     for (row, four) in words.chunks(ROW).enumerate() {
@@ -74,11 +98,7 @@ pub(crate) fn created(profile: &Profile, phrase: &RecoveryPhrase, screen: &Scree
         let line = Zeroizing::new(numbered.collect::<Vec<_>>().join("   "));
         screen.say(&format!("    {}", bold(line.trim_end())))?;
     }
-    screen.say("")?;
-    screen.say(
-        "Write them on paper now, and keep that where nobody else gets at it: whoever has them is you, and they are not \
-         stored anywhere.",
-    )
+    screen.say("")
 }
 
 /// Comes back: from an export, or as the person of the phrase with nothing else.

@@ -142,6 +142,15 @@ pub(crate) enum Ask {
         phrase: Secret,
         with_files: bool,
     },
+    /// Whether this is the person's recovery phrase.
+    PhraseCheck {
+        phrase: Secret,
+    },
+    /// Takes another recovery phrase in place of the former.
+    PhraseChange {
+        former: Secret,
+        next: Secret,
+    },
     /// Makes a circle its only person's own again, after a restore.
     BeginAnew,
     Policies,

@@ -90,7 +90,7 @@ impl Node {
         let unfinished = Unfinished::beside(path)?;
         let file = BufWriter::new(unfinished.create()?);
         let failed = |error| unfinished.failed(error);
-        let mut writer = AccountWriter::new(file, phrase, &head, seed_entropy()?).map_err(failed)?;
+        let mut writer = AccountWriter::new(file, phrase, (&head, &export), seed_entropy()?).map_err(failed)?;
         loop {
             let more = self
                 .read(move |engine| {
@@ -128,8 +128,8 @@ impl Node {
         file: &Path,
         device_name: &str,
     ) -> Result<Self, Error> {
-        let (head, _) = read_through(file, phrase)?;
-        let identity = Identity::of_phrase(phrase, &head.person_name, device_name, &mut seed_entropy()?)?;
+        read_through(file, phrase)?;
+        let identity = open(file, phrase)?.identity(phrase, device_name, &mut seed_entropy()?)?;
         let store = vault_of(&config)?;
         if Identity::load(&*store)?.is_some() {
             return Err(Error::IdentityExists);
@@ -154,6 +154,44 @@ impl Node {
             engine.recover(&phrase, now_ms)
         })
         .await
+    }
+
+    /// Takes another recovery phrase in place of the present one, made with [`RecoveryPhrase::generate`] or
+    /// [`Node::draw_phrase`]. Show it first: from now on it is the only one that brings devices in, in each circle as soon as its
+    /// members hear of it. Exports that were made before are opened by the former phrase still, and by no other, and bring
+    /// nobody in any more: make a new one. Without an export only the person's very first phrase leads to their identity.
+    ///
+    /// # Errors
+    /// If `former` is not the person's present phrase: whoever takes a device cannot change it.
+    pub async fn change_phrase(&self, former: &RecoveryPhrase, next: &RecoveryPhrase) -> Result<(), Error> {
+        let words = [former.words(), next.words()];
+        self.command(move |engine, now_ms| {
+            let [former, next] =
+                words.map(|words| RecoveryPhrase::parse(&words).expect("these are the words of a phrase"));
+            engine.change_phrase(&former, &next, now_ms)
+        })
+        .await
+    }
+
+    /// Whether this is the person's recovery phrase now.
+    ///
+    /// # Errors
+    /// [`EngineError::OtherPhrase`](crate::EngineError::OtherPhrase) if it is not.
+    pub async fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), Error> {
+        let words = phrase.words();
+        self.read(move |engine| {
+            let phrase = RecoveryPhrase::parse(&words).expect("these are the words of a phrase");
+            engine.identity().check_phrase(&phrase)
+        })
+        .await
+    }
+
+    /// A recovery phrase that nobody has had.
+    ///
+    /// # Errors
+    /// If the operating system gives no randomness.
+    pub fn draw_phrase() -> Result<RecoveryPhrase, Error> {
+        Ok(RecoveryPhrase::generate(&mut seed_entropy()?))
     }
 
     /// Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in:

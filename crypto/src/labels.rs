@@ -21,6 +21,8 @@ pub enum Domain {
     InvitationHandshake,
     /// A person, by the recovery phrase, brings a new device in.
     Recovery,
+    /// A person, by the recovery phrase, takes another one.
+    RecoveryChange,
     /// A device offers a key, to be added by (`SealedSecret`, the test oracle for MLS).
     SealedKeyPackage,
     /// A device commits (`SealedSecret`).
@@ -43,6 +45,7 @@ impl Domain {
             Self::MembershipOperation => b"clave/1 sign membership-operation\0",
             Self::InvitationHandshake => b"clave/1 sign invitation-handshake\0",
             Self::Recovery => b"clave/1 sign recovery\0",
+            Self::RecoveryChange => b"clave/1 sign recovery-change\0",
             Self::SealedKeyPackage => b"clave/1 sign sealed-key-package\0",
             Self::SealedCommit => b"clave/1 sign sealed-commit\0",
             Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",

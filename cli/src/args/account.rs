@@ -20,6 +20,17 @@ pub(crate) enum AccountCommand {
         #[arg(long, value_name = "FILE")]
         phrase_file: Option<PathBuf>,
     },
+    /// Take another recovery phrase in place of the one you have, which is asked for
+    #[command(
+        after_help = "Example:\n  clave account new-phrase\n\nThe former phrase brings nobody in any more. Exports \
+                            that were made before are still opened by it, and by no other: make a new one, and do away \
+                            with those."
+    )]
+    NewPhrase {
+        /// Read the present recovery phrase from this file instead of the standard input
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+    },
     /// Make a space or circle in which you are alone yours again, after a restore: revokes your devices that are lost
     #[command(
         after_help = "Example:\n  clave account begin-anew --space Diary\n\nWhere others are in, one of them lets this \

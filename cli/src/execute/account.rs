@@ -20,6 +20,16 @@ pub(super) async fn export(node: &Node, file: &Path, phrase: &Secret, with_files
     })
 }
 
+pub(super) async fn check_phrase(node: &Node, phrase: &Secret) -> Result<Reply, Failure> {
+    node.check_phrase(&RecoveryPhrase::parse(phrase.words())?).await?;
+    Ok(Reply::Done)
+}
+
+pub(super) async fn change_phrase(node: &Node, former: &Secret, next: &Secret) -> Result<Reply, Failure> {
+    node.change_phrase(&RecoveryPhrase::parse(former.words())?, &RecoveryPhrase::parse(next.words())?).await?;
+    Ok(Reply::Done)
+}
+
 pub(super) async fn begin_anew(node: &Node, place: &Place) -> Result<Reply, Failure> {
     if !node.rejoining().await?.contains(&place.circle.id()) {
         return Err(Failure::usage(format!(

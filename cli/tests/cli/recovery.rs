@@ -214,3 +214,35 @@ fn what_is_wrong_with_a_phrase_or_a_file_is_said() {
     new.ok(&["init", "--no-passphrase", "--device", "x", "--phrase-file", &good, "--restore", file]);
     assert!(new.ok(&["space", "list"]).contains("四月"));
 }
+
+#[test]
+fn a_new_phrase_takes_the_place_of_the_former() {
+    let (zoe, _zoe_runs, bob, mut bob_runs) = two();
+    bob.ok(&["chat", "send", "before"]);
+    zoe.ok(&["wait", "--messages", "1"]);
+    let old = export(&bob);
+    let refused = typing(&bob, &zoe.phrase, &["account", "new-phrase"]);
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+    let shown = said(typing(&bob, &bob.phrase, &["--json", "account", "new-phrase"]));
+    let shown: serde_json::Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+    let next = shown["recovery_phrase"].as_str().unwrap().to_owned();
+    assert_ne!(next, bob.phrase);
+    // The former opens what it opened, and makes nothing new.
+    assert!(!typing(&bob, &bob.phrase, &["account", "export", "refused.clave"]).status.success());
+    let new = bob.outside().join("new.clave");
+    said(typing(&bob, &next, &["account", "export", new.to_str().unwrap()]));
+    bob_runs.kill();
+
+    let blank = Device::blank();
+    let restore = |device: &Device, file: &PathBuf, words: &str| {
+        typing(device, words, &["init", "--no-passphrase", "--restore", file.to_str().unwrap(), "--device", "new"])
+    };
+    assert!(!restore(&blank, &new, &bob.phrase).status.success());
+    assert!(!restore(&blank, &old, &next).status.success());
+    said(restore(&blank, &new, &next));
+    let _runs = blank.run();
+    blank.ok(&["wait", "--rejoined"]);
+    blank.ok(&["chat", "send", "here I am"]);
+    zoe.ok(&["wait", "--messages", "2"]);
+    assert!(zoe.ok(&["chat", "history"]).contains("here I am"));
+}

@@ -7,11 +7,12 @@
 
 use std::io::{self, Read, Write};
 
-use clave_crypto::{DeviceId, Entropy, PersonId, RecoveryPhrase, VaultKey};
+use clave_crypto::{DeviceId, Entropy, PersonId, PersonKey, RecoveryPhrase, VaultKey};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use crate::identity::check_name;
+use crate::engine::AccountExport;
+use crate::identity::{Identity, NameError, check_name};
 use crate::proto::account as proto;
 use crate::{Key, Keyspace};
 
@@ -115,7 +116,12 @@ impl<W: Write> AccountWriter<W> {
     ///
     /// # Errors
     /// If it cannot be written to.
-    pub fn new(mut out: W, phrase: &RecoveryPhrase, head: &AccountHead, mut entropy: Entropy) -> io::Result<Self> {
+    pub fn new(
+        mut out: W,
+        phrase: &RecoveryPhrase,
+        (head, export): (&AccountHead, &AccountExport),
+        mut entropy: Entropy,
+    ) -> io::Result<Self> {
         let (key, id) = (phrase.export_key(), entropy.bytes());
         out.write_all(MAGIC)?;
         out.write_all(&ACCOUNT_VERSION.to_be_bytes())?;
@@ -128,6 +134,7 @@ impl<W: Write> AccountWriter<W> {
             device_name: head.device_name.clone(),
             made_ms: head.made_ms,
             with_files: head.with_files,
+            person_seed: export.person_seed.to_vec(),
         };
         let waiting = proto::Piece { head: Some(head), ..Default::default() };
         Ok(Self { out, key, id, entropy, chunks: 0, records: 0, waiting, waiting_bytes: 0 })
@@ -174,6 +181,7 @@ pub struct AccountReader<R> {
     key: VaultKey,
     id: [u8; ID_BYTES],
     head: AccountHead,
+    person: Option<PersonKey>,
     chunks: u64,
     records: u64,
     /// Of the chunk that was read last.
@@ -213,9 +221,25 @@ impl<R: Read> AccountReader<R> {
         let (person, device) = (PersonId::from_bytes([0; 32]), DeviceId::from_bytes([0; 32]));
         let (person_name, device_name) = (String::new(), String::new());
         let head = AccountHead { person, person_name, device, device_name, made_ms: 0, with_files: false };
-        let mut reader = Self { from, key, id, head, chunks: 0, records: 0, read: Vec::new(), ended: false };
+        let person = None;
+        let mut reader = Self { from, key, id, head, person, chunks: 0, records: 0, read: Vec::new(), ended: false };
         reader.read_chunk()?;
-        if reader.head.person == phrase.person_key().id() { Ok(reader) } else { Err(AccountError::Damaged.into()) }
+        Ok(reader)
+    }
+
+    /// The person whose account it is, with a new device.
+    ///
+    /// # Errors
+    /// If the name cannot be used.
+    pub fn identity(
+        &self,
+        phrase: &RecoveryPhrase,
+        device_name: &str,
+        entropy: &mut Entropy,
+    ) -> Result<Identity, NameError> {
+        let person = self.person.as_ref().expect("an export that was opened has a head");
+        let person = PersonKey::from_seed(person.seed().clone());
+        Identity::of_person(person, phrase, &self.head.person_name, device_name, entropy)
     }
 
     /// What it says of itself.
@@ -260,7 +284,10 @@ impl<R: Read> AccountReader<R> {
         let first = self.chunks == 0;
         self.chunks += 1;
         match piece.head {
-            Some(head) if first => self.head = read_head(head).ok_or(AccountError::Damaged)?,
+            Some(head) if first => {
+                let (head, person) = read_head(head).ok_or(AccountError::Damaged)?;
+                (self.head, self.person) = (head, Some(person));
+            }
             None if !first => {}
             _ => return Err(AccountError::Damaged.into()),
         }
@@ -295,15 +322,17 @@ fn place(id: &[u8; ID_BYTES], chunk: u64, last: bool) -> Vec<u8> {
     [MAGIC.as_slice(), &ACCOUNT_VERSION.to_be_bytes(), id, &chunk.to_be_bytes(), &[u8::from(last)]].concat()
 }
 
-fn read_head(head: proto::Head) -> Option<AccountHead> {
-    Some(AccountHead {
-        person: PersonId::try_from(head.person.as_slice()).ok()?,
+fn read_head(head: proto::Head) -> Option<(AccountHead, PersonKey)> {
+    let person = PersonKey::from_seed(Zeroizing::new(head.person_seed.as_slice().try_into().ok()?));
+    let read = AccountHead {
+        person: PersonId::try_from(head.person.as_slice()).ok().filter(|id| *id == person.id())?,
         person_name: check_name(&head.person_name).ok()?.to_owned(),
         device: DeviceId::try_from(head.device.as_slice()).ok()?,
         device_name: check_name(&head.device_name).ok()?.to_owned(),
         made_ms: head.made_ms,
         with_files: head.with_files,
-    })
+    };
+    Some((read, person))
 }
 
 fn read_record(record: proto::Record) -> Option<AccountRecord> {

@@ -523,6 +523,7 @@ impl Engine {
         self.take_marks();
         self.follow_spaces();
         self.care_for_own_devices();
+        self.care_for_recovery();
         self.follow_own_name();
         self.watch_grants();
         self.repair_rosters();
@@ -531,6 +532,7 @@ impl Engine {
         self.pump_joins();
         self.update_permissions();
         self.say_farewells();
+        self.present();
         self.ask_to_return();
         self.spread();
         self.pump();

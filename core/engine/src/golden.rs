@@ -81,6 +81,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 adds: vec![vec![7; 32]],
                 removes: vec![vec![8; 32]],
                 time_ms: 9,
+                space: vec![vec![10; 32]],
             }),
         ),
         (
@@ -333,6 +334,14 @@ fn operations(made: &mut Made) {
         ("operation.12-set-policy", Action::SetPolicy { key: "k".to_owned(), value: "v".to_owned(), keep_heads }),
         ("operation.13-recover-device", Action::RecoverDevice { device: entry, recovery_signature }),
         ("operation.14-rename-device", Action::RenameDevice { device: device().id(), name: "手机".to_owned() }),
+        (
+            "operation.16-set-recovery",
+            Action::SetRecovery {
+                person: id,
+                recovery: RecoveryCertificate::new(&person(), [7; 32]),
+                former_signature: recovery_signature,
+            },
+        ),
     ] {
         let parents = match action {
             Action::Genesis { .. } => Vec::new(),
@@ -373,7 +382,8 @@ fn account(made: &mut Made) {
         made_ms: 1_790_000_000_000,
         with_files: true,
     };
-    let mut writer = AccountWriter::new(Vec::new(), &phrase, &head, entropy()).expect("memory takes it");
+    let export = crate::engine::AccountExport::empty(&phrase.person_key());
+    let mut writer = AccountWriter::new(Vec::new(), &phrase, (&head, &export), entropy()).expect("memory takes it");
     writer.add((Key::new(Keyspace::Entries, [2; 32], [3; 32]), vec![4; 5])).expect("memory takes it");
     made.bytes("account.file", &writer.finish().expect("memory takes it").1);
 }

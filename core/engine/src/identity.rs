@@ -1,10 +1,10 @@
 //! Who this device is: the person it belongs to, its own key, their names.
 
-use clave_crypto::{DeviceId, DeviceKey, Entropy, PersonId, PersonKey, RecoveryPhrase, Signature};
+use clave_crypto::{DeviceId, DeviceKey, Domain, Entropy, PersonId, PersonKey, RecoveryPhrase, Signature};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use crate::membership::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate};
+use crate::membership::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, recovery_change_message};
 use crate::proto::local;
 use crate::{Batch, EngineError, Key, Keyspace, StoreRead};
 
@@ -19,6 +19,8 @@ pub struct Identity {
     incarnation: u32,
     /// The person's word on their recovery key, for every circle that they come into.
     recovery: Option<RecoveryCertificate>,
+    /// If it is not the first: what the one before signed, and when that was, in Unix milliseconds.
+    recovery_change: Option<(Signature, u64)>,
 }
 
 /// A name that cannot be used.
@@ -75,10 +77,22 @@ impl Identity {
         device_name: &str,
         entropy: &mut Entropy,
     ) -> Result<Self, NameError> {
+        Self::of_person(phrase.person_key(), phrase, person_name, device_name, entropy)
+    }
+
+    /// A person whose recovery phrase this is now, with a new device: the person's key comes from an export.
+    pub(crate) fn of_person(
+        person: PersonKey,
+        phrase: &RecoveryPhrase,
+        person_name: &str,
+        device_name: &str,
+        entropy: &mut Entropy,
+    ) -> Result<Self, NameError> {
         let (person_name, device_name) = (check_name(person_name)?.to_owned(), check_name(device_name)?.to_owned());
-        let (person, device) = (phrase.person_key(), DeviceKey::generate(entropy));
+        let device = DeviceKey::generate(entropy);
         let recovery = Some(RecoveryCertificate::new(&person, *phrase.recovery_key().public().as_bytes()));
-        Ok(Self { person: Some(person), device, person_name, device_name, incarnation: 0, recovery })
+        let (person, incarnation, recovery_change) = (Some(person), 0, None);
+        Ok(Self { person, device, person_name, device_name, incarnation, recovery, recovery_change })
     }
 
     /// A new device that belongs to nobody yet: it is to be [linked](crate::Engine::take_link).
@@ -89,7 +103,15 @@ impl Identity {
         let device_name = check_name(device_name)?.to_owned();
         let device = DeviceKey::generate(entropy);
         let person_name = String::new();
-        Ok(Self { person: None, device, person_name, device_name, incarnation: 0, recovery: None })
+        Ok(Self {
+            person: None,
+            device,
+            person_name,
+            device_name,
+            incarnation: 0,
+            recovery: None,
+            recovery_change: None,
+        })
     }
 
     /// From now on the device belongs to this person.
@@ -124,7 +146,15 @@ impl Identity {
             true => None,
             false => Some(read_certificate(&record.recovery).ok_or(EngineError::Damaged)?),
         };
-        Ok(Some(Self { person, device, person_name, device_name, incarnation: record.incarnation, recovery }))
+        let recovery_change = match record.former_signature.is_empty() {
+            true => None,
+            false => {
+                let signature = Signature::try_from(record.former_signature.as_slice());
+                Some((signature.map_err(|_| EngineError::Damaged)?, record.recovery_changed_ms))
+            }
+        };
+        let incarnation = record.incarnation;
+        Ok(Some(Self { person, device, person_name, device_name, incarnation, recovery, recovery_change }))
     }
 
     /// What to write so that [`load`](Self::load) finds it.
@@ -137,6 +167,8 @@ impl Identity {
             device_name: self.device_name.clone(),
             incarnation: self.incarnation,
             recovery: self.recovery.as_ref().map(write_certificate).unwrap_or_default(),
+            former_signature: self.recovery_change.map(|(by, _)| by.as_bytes().to_vec()).unwrap_or_default(),
+            recovery_changed_ms: self.recovery_change.map_or(0, |(_, at_ms)| at_ms),
         };
         let mut batch = Batch::default();
         batch.put(key(), record.encode_to_vec());
@@ -190,13 +222,42 @@ impl Identity {
         self.recovery.as_ref()
     }
 
-    /// Whether this is the recovery phrase of the person.
+    /// What vouches for the recovery key, if it is not the first, and since when it is, in Unix milliseconds.
+    pub(crate) fn recovery_change(&self) -> Option<(Signature, u64)> {
+        self.recovery_change
+    }
+
+    /// From now on the recovery key is another.
+    pub(crate) fn take_recovery(&mut self, recovery: RecoveryCertificate, former_signature: Signature, at_ms: u64) {
+        (self.recovery, self.recovery_change) = (Some(recovery), Some((former_signature, at_ms)));
+    }
+
+    /// Names another recovery key than the one of `former`.
+    pub(crate) fn change_recovery(
+        &mut self,
+        former: &RecoveryPhrase,
+        next: &RecoveryPhrase,
+        now_ms: u64,
+    ) -> Result<(), EngineError> {
+        self.check_phrase(former)?;
+        let person = self.person.as_ref().ok_or(EngineError::NotLinked)?;
+        let recovery = RecoveryCertificate::new(person, *next.recovery_key().public().as_bytes());
+        let message = recovery_change_message(person.id(), &recovery.key);
+        self.take_recovery(recovery, former.recovery_key().sign(Domain::RecoveryChange, &message), now_ms);
+        Ok(())
+    }
+
+    /// Whether this is the recovery phrase of the person: not one that they had before, as far as this device has heard.
     ///
     /// # Errors
     /// [`EngineError::OtherPhrase`] if it is not; [`EngineError::NotLinked`] if there is no person.
     pub fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), EngineError> {
         let person = self.person().ok_or(EngineError::NotLinked)?;
-        if phrase.person_key().id() == person { Ok(()) } else { Err(EngineError::OtherPhrase) }
+        let is_theirs = match &self.recovery {
+            Some(recovery) => recovery.key == *phrase.recovery_key().public().as_bytes(),
+            None => phrase.person_key().id() == person,
+        };
+        if is_theirs { Ok(()) } else { Err(EngineError::OtherPhrase) }
     }
 
     /// A second handle on the device's key, for the transport and the engine.

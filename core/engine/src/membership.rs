@@ -109,7 +109,10 @@ mod rights;
 mod roster;
 mod state;
 
-pub use action::{Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope, recovery_message};
+pub use action::{
+    Action, DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope, recovery_change_message,
+    recovery_message,
+};
 pub(crate) use audit::Bytes;
 pub use audit::{AuditRecord, BrokenChain, Warrant, verify_chain};
 pub use codec::{ENTRY_DEVICES_MAX, KEEP_CHANGES_MAX, KEEP_HEADS_MAX, KEY_PACKAGES_MAX, NAME_BYTES_MAX};

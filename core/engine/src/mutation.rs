@@ -140,6 +140,10 @@ rules! {
     KeysBefore "keys-before" "key bundles",
     /// Bundle after a commit that adds somebody: the keys before it.
     KeyOfParent "key-of-parent" "key bundles",
+    /// After a change of the recovery key no other is in force.
+    RecoveryChanged "recovery-changed" "M45",
+    /// What was recovered while the recovery key was changed is set aside.
+    RecoveryChangedMeanwhile "recovery-changed-meanwhile" "M45",
     /// What a person may read, all of their devices may.
     OwnDevicesRead "own-devices-read" "H10",
     /// What lasts is sealed with lasting keys and nothing else is, and they are handed over under every history policy.

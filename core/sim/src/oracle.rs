@@ -34,6 +34,7 @@ enum Cut {
     Person(PersonId),
     Lower(PersonId, Role),
     Device(DeviceId, PersonId),
+    Recovery(PersonId),
     Invitations,
 }
 
@@ -340,19 +341,25 @@ impl Oracle<'_> {
                 Some(Cut::Person(gone)) if gone == person => return None,
                 Some(Cut::Device(gone, _)) if gone == author => return None,
                 Some(Cut::Lower(lowered, to)) if lowered == person => role = role.max(to),
+                Some(Cut::Recovery(whose)) if whose == person && recovered.is_some() => return None,
                 Some(Cut::Invitations) => invitations = false,
                 _ => {}
             }
         }
         let cut = match operation.action() {
             Action::RecoverDevice { .. } => recovered.map(|_| None)?,
+            Action::SetRecovery { person: of, recovery, former_signature } => {
+                let message = [of.as_bytes().as_slice(), &recovery.key].concat();
+                let accepts = |key: DeviceId| key.verify(Domain::RecoveryChange, &message, former_signature).is_ok();
+                (*of == person && self.in_force(person, &seen, &accepts)).then_some(Some(Cut::Recovery(person)))?
+            }
             action => self.allowed(action, &state, person, role, invitations)?,
         };
         let precedence = (role, self.place(given), self.place(device_since), author);
         Some(Info { person, role, precedence, cut })
     }
 
-    /// Whether a recovery brings in a new device, by a key that an admission names by which its person is in.
+    /// Whether a recovery brings in a new device, by a key that is in force for its person.
     fn recovers(&self, id: OperationId, entry: &DeviceEntry, signature: &Signature, seen: &Ids) -> bool {
         let (person, device) = (entry.certificate.person, entry.device());
         let circle = self.operations.keys().find(|id| self.past[*id].is_empty()).expect("there is a genesis");
@@ -360,27 +367,38 @@ impl Oracle<'_> {
         let named_before = |before: &OperationId| {
             introduces(self.operations[before].action()).1.iter().any(|entry| entry.device() == device)
         };
-        let ended = |admission: &OperationId| {
-            seen.iter().any(|removal| match self.operations[removal].action() {
+        !self.past[&id].iter().any(named_before)
+            && self.in_force(person, seen, &|key| key.verify(Domain::Recovery, &message, signature).is_ok())
+    }
+
+    /// Whether a recovery key of a person is one that the test accepts: the key that was set last since they came in, or any
+    /// that an admission names by which they are in.
+    fn in_force(&self, person: PersonId, seen: &Ids, accepts: &dyn Fn(DeviceId) -> bool) -> bool {
+        let live = |earlier: &OperationId| {
+            !seen.iter().any(|removal| match self.operations[removal].action() {
                 Action::RevokePerson { person: gone, .. } | Action::EndGrant { person: gone, .. } => {
-                    *gone == person && !self.past[admission].contains(removal)
+                    *gone == person && !self.past[earlier].contains(removal)
                 }
                 _ => false,
             })
         };
-        let vouches = |admission: &OperationId| match self.operations[admission].action() {
+        let changes = seen.iter().filter_map(|id| match self.operations[id].action() {
+            Action::SetRecovery { person: of, recovery, .. } if *of == person && live(id) => Some((*id, recovery.key)),
+            _ => None,
+        });
+        if let Some((_, key)) = changes.max_by_key(|(id, _)| self.place(*id)) {
+            return accepts(DeviceId::from_bytes(key));
+        }
+        seen.iter().any(|admission| match self.operations[admission].action() {
             Action::Genesis { founder: entry, .. }
             | Action::AddPerson { newcomer: entry, .. }
             | Action::Grant { guest: entry, .. } => {
                 entry.person == person
-                    && !ended(admission)
-                    && entry.recovery.is_some_and(|recovery| {
-                        DeviceId::from_bytes(recovery.key).verify(Domain::Recovery, &message, signature).is_ok()
-                    })
+                    && live(admission)
+                    && entry.recovery.is_some_and(|recovery| accepts(DeviceId::from_bytes(recovery.key)))
             }
             _ => false,
-        };
-        !self.past[&id].iter().any(named_before) && seen.iter().any(vouches)
+        })
     }
 
     /// `None` if it is not allowed; else what it cuts, if anything.

@@ -1,6 +1,6 @@
 //! A phone that is lost for ever, and what its person gets back with a phrase and an export.
 
-use clave_engine::crypto::{DeviceId, RecoveryPhrase};
+use clave_engine::crypto::{DeviceId, Entropy, RecoveryPhrase};
 use clave_engine::membership::{Action, Scope};
 use clave_engine::{CircleId, EngineError, Event};
 use clave_sim::{Livelock, Who, World};
@@ -307,5 +307,86 @@ fn two_devices_restored_from_one_export_are_two_devices() -> Result<(), Livelock
     world.settle()?;
     is_back(&mut world, team, &[alice, carol, one, two], &["Bob before"])?;
     assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+/// Bob changed the keys where nobody followed him, made the export there, and lost his phone.
+#[test]
+fn who_has_an_export_under_a_key_that_nobody_else_has_is_let_in_all_the_same() -> Result<(), Livelock> {
+    let mut world = World::new(6);
+    let ([alice, bob, carol], team) = team(&mut world)?;
+    let tablet = world.link(bob, "Bob's tablet");
+    world.settle()?;
+    world.partition(&[(bob, 1), (tablet, 1)]);
+    world.revoke_own_device(bob, tablet).expect("it is his");
+    world.pass(1_000);
+    let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
+    world.lose(bob);
+    world.lose(tablet);
+    world.heal();
+    let phone = world.restore("phone", &export, &phrase);
+    world.settle()?;
+    assert!(!world.is_rejoining(phone));
+    world.remove_device(phone, team, bob).expect("a person's own device");
+    world.settle()?;
+    is_back(&mut world, team, &[alice, carol, phone], &["Bob before"])?;
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn after_a_change_of_the_phrase_only_the_new_one_brings_anybody_in() -> Result<(), Livelock> {
+    for seed in 70..73 {
+        let mut world = World::new(seed);
+        let [alice, bob] = ["Alice", "Bob"].map(|name| world.named(name));
+        let team = world.create_space(alice, "Team");
+        world.invite(alice, team, bob);
+        world.settle()?;
+        let laptop = world.link(bob, "laptop");
+        world.settle()?;
+        // A space that the laptop alone is in: it says there what it hears.
+        let other = world.create_space(alice, "Other");
+        world.invite(alice, other, laptop);
+        world.settle()?;
+        world.post(bob, team, "before");
+        world.settle()?;
+        let (former, old) = (world.phrase(bob), world.export(bob, |_| {}));
+        let wrong = RecoveryPhrase::generate(&mut Entropy::from_seed([9; 32]));
+        let refused = world.input(bob, |engine, now| engine.change_phrase(&wrong, &wrong, now));
+        assert!(matches!(refused, Err(EngineError::OtherPhrase)));
+        world.change_phrase(bob).expect("it is his phrase");
+        world.post(bob, team, "after");
+        world.settle()?;
+        let next = world.phrase(bob);
+        for (who, circle) in [(alice, team), (alice, other)] {
+            let person = world.device(bob).person;
+            let key =
+                world.engine(who).membership(circle).expect("in it").people[&person].recovery.map(|named| named.key);
+            assert_eq!(key, Some(*next.recovery_key().public().as_bytes()), "seed {seed}");
+        }
+        let check = |world: &mut World, phrase: &RecoveryPhrase| world.engine(laptop).identity().check_phrase(phrase);
+        assert!(check(&mut world, &former).is_err() && check(&mut world, &next).is_ok());
+        let new = world.export(bob, |_| {});
+        world.lose(bob);
+
+        // Whoever has the former phrase and an old export reads what is in it, and comes no further.
+        let thief = world.restore("thief", &old, &former);
+        world.settle()?;
+        world.pass(600_000);
+        assert!(world.is_rejoining(thief));
+        assert_eq!(sorted(&mut world, thief, team), ["before"]);
+        let id = world.device(thief).id;
+        assert!(!world.has_device(alice, team, id));
+        assert!(clave_engine::AccountReader::open(new.as_slice(), &former).is_err());
+        world.lose(thief);
+
+        let phone = world.restore("phone", &new, &next);
+        world.settle()?;
+        assert!(!world.is_rejoining(phone));
+        assert_eq!(world.device(phone).person, world.device(bob).person);
+        world.post(phone, team, "back");
+        world.settle()?;
+        assert_eq!(sorted(&mut world, alice, team), ["after", "back", "before"]);
+    }
     Ok(())
 }

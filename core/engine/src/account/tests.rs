@@ -25,7 +25,9 @@ fn records() -> Vec<AccountRecord> {
 }
 
 fn written(records: Vec<AccountRecord>) -> Vec<u8> {
-    let mut writer = AccountWriter::new(Vec::new(), &phrase(1), &head(), entropy(3)).expect("memory takes it");
+    let export = AccountExport::empty(&phrase(1).person_key());
+    let mut writer =
+        AccountWriter::new(Vec::new(), &phrase(1), (&head(), &export), entropy(3)).expect("memory takes it");
     for record in records {
         writer.add(record).expect("memory takes it");
     }

@@ -4,6 +4,8 @@
 //! effects of such an entry are in the export. Entries that came meanwhile are last, as such that still wait to be judged: so no
 //! change is in a document whose entry is nowhere, as it would be if this device alone had it, and none is without effect.
 
+use zeroize::Zeroizing;
+
 use super::*;
 use crate::account::{AccountHead, AccountRecord};
 use crate::entry::Envelope;
@@ -16,6 +18,16 @@ pub struct AccountExport {
     steps: VecDeque<Step>,
     /// The entries of the circle at hand that are in.
     entries: BTreeSet<Vec<u8>>,
+    /// The person's: a recovery phrase that is not their first does not lead to it.
+    pub(crate) person_seed: Zeroizing<[u8; 32]>,
+}
+
+#[cfg(test)]
+impl AccountExport {
+    /// One with nothing in it, of a person.
+    pub(crate) fn empty(person: &clave_crypto::PersonKey) -> Self {
+        Self { steps: VecDeque::new(), entries: BTreeSet::new(), person_seed: person.seed().clone() }
+    }
 }
 
 enum Step {
@@ -49,6 +61,7 @@ impl Engine {
             made_ms: now_ms,
             with_files,
         };
+        let person_seed = self.identity.person_seed().ok_or(EngineError::NotLinked)?.clone();
         let mut steps = VecDeque::new();
         for id in self.circles.keys() {
             let all = |keyspace| Step::Records(keyspace, id.as_bytes().to_vec(), Vec::new());
@@ -66,7 +79,7 @@ impl Engine {
             steps.push_back(Step::LateEntries(*id));
         }
         steps.extend([Keyspace::Addresses, Keyspace::Marks].map(|keyspace| Step::Records(keyspace, vec![], vec![])));
-        Ok((head, AccountExport { steps, entries: BTreeSet::new() }))
+        Ok((head, AccountExport { steps, entries: BTreeSet::new(), person_seed }))
     }
 
     /// The next piece of an export; none when that was all.

@@ -11,7 +11,7 @@ use super::*;
 use crate::Refusal;
 use crate::circle::Return;
 use crate::key_packages;
-use crate::membership::{Action, Operation, recovery_message};
+use crate::membership::{Action, Operation, RecoveryCertificate, recovery_message};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::join_frame::Body as FrameBody;
 
@@ -33,7 +33,8 @@ impl Engine {
     pub fn recover(&mut self, phrase: &RecoveryPhrase, now_ms: u64) -> Result<(), EngineError> {
         self.begin(now_ms)?;
         self.identity.check_phrase(phrase)?;
-        let (person, me, key) = (phrase.person_key().id(), self.desk.me(), phrase.recovery_key());
+        let person = self.identity.person().ok_or(EngineError::NotLinked)?;
+        let (me, key) = (self.desk.me(), phrase.recovery_key());
         for (id, circle) in &mut self.circles {
             circle.judge_waiting(&mut self.desk)?;
             let is_in = circle.log.membership().people.get(&person).is_some_and(|known| known.recovery.is_some());
@@ -69,6 +70,67 @@ impl Engine {
         done
     }
 
+    /// Command: takes another recovery phrase in place of the one there is, in every circle. With the former nobody brings a
+    /// device in any more; exports that were made under it are still opened by it and by no other.
+    ///
+    /// # Errors
+    /// [`EngineError::OtherPhrase`] if `former` is not the phrase of this device's person.
+    pub fn change_phrase(
+        &mut self,
+        former: &RecoveryPhrase,
+        next: &RecoveryPhrase,
+        now_ms: u64,
+    ) -> Result<(), EngineError> {
+        self.begin(now_ms)?;
+        let done = self.identity.change_recovery(former, next, now_ms);
+        if done.is_ok() {
+            self.store_identity();
+        }
+        self.finish();
+        done
+    }
+
+    fn store_identity(&mut self) {
+        for (key, value) in self.identity.to_batch().writes {
+            self.desk.put(key, value.unwrap_or_default());
+        }
+    }
+
+    /// Follows a change of the recovery key that another device of this person made, and says it where it was not said yet.
+    pub(super) fn care_for_recovery(&mut self) {
+        let (me, Some(person)) = (self.desk.me(), self.identity.person()) else { return };
+        let Some(mut own) = self.identity.recovery().copied() else { return };
+        let differs = |circle: &&Circle, own: &RecoveryCertificate| {
+            let known = circle.log.membership().people.get(&person).and_then(|known| known.recovery);
+            circle.is_member(&me) && !circle.is_apart() && known.is_some_and(|known| known.key != own.key)
+        };
+        let since = self.identity.recovery_change().map_or(0, |(_, at_ms)| at_ms);
+        let changes = self.circles.values().filter(|circle| differs(circle, &own));
+        let changes = changes.filter_map(|circle| circle.log.recovery_change(person));
+        if let Some(newest) = changes.max_by_key(|change| (change.time_ms(), change.id()))
+            && newest.time_ms() > since
+            && let Action::SetRecovery { recovery, former_signature, .. } = newest.action()
+        {
+            let (recovery, former_signature, at_ms) = (*recovery, *former_signature, newest.time_ms());
+            self.identity.take_recovery(recovery, former_signature, at_ms);
+            self.store_identity();
+            own = recovery;
+        }
+        let Some((former_signature, _)) = self.identity.recovery_change() else { return };
+        let action = Action::SetRecovery { person, recovery: own, former_signature };
+        let lacking: Vec<CircleId> =
+            self.circles.values().filter(|circle| differs(circle, &own)).map(|circle| circle.id).collect();
+        for id in lacking {
+            let circle = self.circles.get_mut(&id).expect("it was there above");
+            // Where another key than the former is in force, this says nothing.
+            if circle.log.may_do(me, &action).is_ok()
+                && let Err(error) = circle.act(action.clone(), &mut self.desk)
+            {
+                tracing::warn!(circle = %id.short(), %error, "the recovery phrase could not be changed in a circle");
+            }
+        }
+    }
+
     /// The circles that this device was restored to and is not in yet.
     pub fn rejoining(&self) -> impl Iterator<Item = CircleId> {
         self.circles.values().filter(|circle| circle.is_apart()).map(|circle| circle.id)
@@ -86,16 +148,16 @@ impl Engine {
                 }
                 let (next_ms, times) = peer.asked_to_return.entry(circle.id).or_insert((now_ms, 0));
                 if now_ms >= *next_ms && *times < RECOVERIES_MAX {
+                    asking.push((circle.log.membership().parent.is_some(), *device, circle.id, *times));
                     (*next_ms, *times) = (now_ms + (ASK_AGAIN_MS << (2 * *times)), *times + 1);
-                    asking.push((*device, circle.log.membership().parent.is_some(), circle.id));
                 }
             }
         }
         // A space before what is nested in it.
         asking.sort_unstable();
-        for (device, _, id) in asking {
+        for (_, device, id, times) in asking {
             let circle = &self.circles[&id];
-            match circle.recovery_envelope(&self.desk) {
+            match circle.recovery_envelope(times, &mut self.desk) {
                 Ok(Some(envelope)) => {
                     let operations = circle.unheard_operations(self.desk.me());
                     let recovery = proto::Recovery { circle: id.as_bytes().to_vec(), envelope, operations };

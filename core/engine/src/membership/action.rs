@@ -46,6 +46,17 @@ pub enum Action {
         /// Over [`recovery_message`], in [`Domain::Recovery`], by the recovery key that the person's admission names.
         recovery_signature: Signature,
     },
+    /// A person takes another recovery key in place of the one they have: what was recovered with that at the same time is
+    /// set aside.
+    SetRecovery {
+        /// The author's person.
+        person: PersonId,
+        /// The new key, and the person's word on it.
+        recovery: RecoveryCertificate,
+        /// Over [`recovery_change_message`], in [`Domain::RecoveryChange`], by the key that it takes the place of: a device
+        /// alone, which may be stolen, changes nothing.
+        former_signature: Signature,
+    },
     /// Removes somebody with all their devices; removing oneself is leaving.
     RevokePerson {
         /// Who.
@@ -266,6 +277,13 @@ impl RecoveryCertificate {
 #[must_use]
 pub fn recovery_message(circle: CircleId, device: DeviceId, person: PersonId) -> Vec<u8> {
     [circle.as_bytes().as_slice(), device.as_bytes(), person.as_bytes()].concat()
+}
+
+/// What a recovery key signs, in [`Domain::RecoveryChange`], to have another take its place. It names no circle: the other
+/// devices of the person say the same in circles that the first is not in.
+#[must_use]
+pub fn recovery_change_message(person: PersonId, key: &[u8; 32]) -> Vec<u8> {
+    [person.as_bytes().as_slice(), key].concat()
 }
 
 impl Action {

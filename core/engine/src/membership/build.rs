@@ -179,11 +179,11 @@ impl Evaluation {
         }
     }
 
-    /// The recovery key of the last admission by which a person is in that names one.
+    /// The recovery key that was set last, or that of the last admission by which a person is in that names one.
     fn recovery(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<RecoveryCertificate> {
         let naming = self.admissions(graph, person, view).filter(|index| graph.recovery_key(*index).is_some());
-        let (entry, _) = graph.action(naming.max_by_key(|index| graph.place(*index))?).introduces();
-        entry?.recovery
+        let change = self.recovery_change(graph, person, view);
+        graph.recovery_certificate(change.or_else(|| naming.max_by_key(|index| graph.place(*index)))?)
     }
 
     fn refresh_device(&self, graph: &Graph, device: DeviceId, membership: &mut Membership) {

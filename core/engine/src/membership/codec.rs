@@ -81,6 +81,11 @@ impl Action {
             Self::RenameDevice { device, name } => {
                 (14, proto::RenameDevice { device: device.as_bytes().to_vec(), name: name.clone() }.encode_to_vec())
             }
+            Self::SetRecovery { person, recovery, former_signature } => {
+                let (person, recovery) = (person.as_bytes().to_vec(), Some(recovery.into()));
+                let former_signature = former_signature.as_bytes().to_vec();
+                (16, proto::SetRecovery { person, recovery, former_signature }.encode_to_vec())
+            }
             Self::Unknown { kind, payload } => (*kind, payload.clone()),
         }
     }
@@ -191,6 +196,14 @@ impl Action {
             14 => {
                 let message = proto::RenameDevice::decode(payload).ok()?;
                 Self::RenameDevice { device: device(&message.device)?, name: name(message.name)? }
+            }
+            16 => {
+                let message = proto::SetRecovery::decode(payload).ok()?;
+                Self::SetRecovery {
+                    person: person(&message.person)?,
+                    recovery: recovery_certificate(&message.recovery?)?,
+                    former_signature: Signature::try_from(message.former_signature.as_slice()).ok()?,
+                }
             }
             _ => return None,
         })

@@ -30,6 +30,8 @@ pub(crate) enum Cut {
     Person(PersonId),
     Device(DeviceId, PersonId),
     Lower(PersonId, Role),
+    /// Recoveries with the key that was in force.
+    Recovery(PersonId),
     Invitations,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct Evaluation {
 pub(crate) struct Cuts {
     pub(crate) people: BTreeMap<PersonId, Vec<usize>>,
     pub(crate) devices: BTreeMap<DeviceId, Vec<usize>>,
+    pub(crate) recoveries: BTreeMap<PersonId, Vec<usize>>,
     pub(crate) invitations: Vec<usize>,
 }
 
@@ -77,6 +80,7 @@ impl Cuts {
         match cut {
             Cut::Person(person) | Cut::Lower(person, _) => self.people.entry(person).or_default(),
             Cut::Device(device, _) => self.devices.entry(device).or_default(),
+            Cut::Recovery(person) => self.recoveries.entry(person).or_default(),
             Cut::Invitations => &mut self.invitations,
         }
     }
@@ -254,6 +258,11 @@ impl Evaluation {
                 devices.flat_map(authored).copied().filter(hit).collect()
             }
             Cut::Device(device, _) => authored(&device).copied().filter(hit).collect(),
+            Cut::Recovery(person) => {
+                let devices = graph.people.get(&person).into_iter().flat_map(|about| &about.devices);
+                let recovers = |index: &usize| matches!(graph.action(*index), Action::RecoverDevice { .. });
+                devices.flat_map(authored).copied().filter(recovers).filter(hit).collect()
+            }
             Cut::Invitations => graph.admissions.iter().copied().filter(hit).collect(),
         }
     }

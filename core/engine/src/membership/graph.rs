@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::{DeviceId, PersonId};
 
-use super::action::Action;
+use super::action::{Action, RecoveryCertificate};
 use super::operation::Operation;
 use super::past::Past;
 use super::rights::Role;
@@ -28,6 +28,8 @@ pub(crate) struct AboutPerson {
     pub(crate) roles: Vec<usize>,
     pub(crate) removals: Vec<usize>,
     pub(crate) profiles: Vec<usize>,
+    /// Changes of the recovery key.
+    pub(crate) recoveries: Vec<usize>,
     pub(crate) devices: BTreeSet<DeviceId>,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct Graph {
     pub(crate) owners: BTreeSet<PersonId>,
     pub(crate) policies: BTreeMap<String, Vec<usize>>,
     pub(crate) names: Vec<usize>,
-    /// The recovery keys under which the signature of a recovery is good, of those that something before it names.
+    /// The recovery keys under which the signature of a recovery, or of a change of the key, is good, of those that something before it names.
     pub(crate) recoveries: BTreeMap<usize, Vec<[u8; 32]>>,
     /// What any operation would let stand of what its target did, whether or not it is here yet.
     pub(crate) kept_heads: BTreeSet<OperationId>,
@@ -111,15 +113,23 @@ impl Graph {
 
     /// The recovery keys that operations in `past` name for a person.
     pub(crate) fn recovery_keys(&self, person: PersonId, past: &Past) -> BTreeSet<[u8; 32]> {
-        let introductions = self.people.get(&person).into_iter().flat_map(|about| &about.introductions);
+        let about = self.people.get(&person).into_iter();
+        let introductions = about.flat_map(|about| about.introductions.iter().chain(&about.recoveries));
         let named = introductions.filter(|index| past.contains(**index)).filter_map(|index| self.recovery_key(*index));
         named.collect()
     }
 
-    /// The recovery key that an admission names.
+    /// The recovery key that an operation names.
     pub(crate) fn recovery_key(&self, index: usize) -> Option<[u8; 32]> {
-        let (person, _) = self.action(index).introduces();
-        Some(person?.recovery?.key)
+        self.recovery_certificate(index).map(|certificate| certificate.key)
+    }
+
+    /// The same, with the person's word on it.
+    pub(crate) fn recovery_certificate(&self, index: usize) -> Option<RecoveryCertificate> {
+        match self.action(index) {
+            Action::SetRecovery { recovery, .. } => Some(*recovery),
+            action => action.introduces().0?.recovery,
+        }
     }
 
     /// Takes in an operation whose parents are all here.
@@ -173,6 +183,7 @@ impl Graph {
             }
             Action::RevokeDevice { device, .. } => self.devices.entry(*device).or_default().removals.push(index),
             Action::SetProfile { person, .. } => self.people.entry(*person).or_default().profiles.push(index),
+            Action::SetRecovery { person, .. } => self.people.entry(*person).or_default().recoveries.push(index),
             Action::RenameDevice { device, .. } => self.devices.entry(*device).or_default().names.push(index),
             Action::SetPolicy { key, .. } => self.policies.entry(key.clone()).or_default().push(index),
             Action::Rename { .. } => self.names.push(index),

@@ -41,7 +41,8 @@ impl Evaluation {
             return self.judge_recovery(graph, &node.past, Some(index), device, keys);
         }
         let act = self.act(graph, node.operation.author(), &node.past, Some(index))?;
-        self.judge_act(&act, node.operation.action())
+        let keys = graph.recoveries.get(&index).map_or(&[][..], Vec::as_slice);
+        self.judge_act(&act, node.operation.action(), keys)
     }
 
     /// Judges a recovery, by a device that need not be in. `keys` vouch for it.
@@ -74,16 +75,33 @@ impl Evaluation {
         if !off(Rule::RecoveryKeyNamed) && !self.names_recovery_key(graph, person, keys, &view) {
             return Err(Reason::NoRecovery);
         }
+        let changed = self.meanwhile(graph, self.cuts.recoveries.get(&person), past, index).next();
+        if let Some(by) = changed.filter(|_| !off(Rule::RecoveryChangedMeanwhile)) {
+            return Err(Reason::RecoveryChangedMeanwhile { by: graph.id(by) });
+        }
         let place = index.map_or((u64::MAX, OperationId::from_bytes([u8::MAX; 32])), |index| graph.place(index));
         let precedence =
             Precedence { rank: here.role.rank(), role: graph.place(here.given), device: place, id: device };
         Ok(Standing { person, role: here.role, precedence, cut: None })
     }
 
-    /// Whether one of the admissions by which a person is in names one of these recovery keys.
+    /// Whether one of these recovery keys is in force for a person.
     fn names_recovery_key(&self, graph: &Graph, person: PersonId, keys: &[[u8; 32]], view: &View<'_>) -> bool {
         let named = |index: usize| graph.recovery_key(index).is_some_and(|key| keys.contains(&key));
-        self.admissions(graph, person, view).any(named)
+        match self.recovery_change(graph, person, view).filter(|_| !off(Rule::RecoveryChanged)) {
+            Some(change) => named(change),
+            None => self.admissions(graph, person, view).any(named),
+        }
+    }
+
+    /// The last change of a person's recovery key since they came in. Before it stands no other key is in force.
+    pub(crate) fn recovery_change(&self, graph: &Graph, person: PersonId, view: &View<'_>) -> Option<usize> {
+        let about = graph.people.get(&person)?;
+        let live = |index: &usize| {
+            self.standing(*index, view).is_some() && self.ended_by(graph, *index, &about.removals, view).is_none()
+        };
+        let changes = about.recoveries.iter().copied().filter(|index| view.past.contains(*index)).filter(live);
+        changes.max_by_key(|index| graph.place(*index))
     }
 
     /// Who acts: refused if they were not in, or were removed at the same time.
@@ -156,8 +174,8 @@ impl Evaluation {
         reason
     }
 
-    /// Judges what an author would do.
-    pub(crate) fn judge_act(&self, act: &Act<'_>, action: &Action) -> Result<Standing, Reason> {
+    /// Judges what an author would do. `keys` vouch for it, if it is a change of the recovery key.
+    pub(crate) fn judge_act(&self, act: &Act<'_>, action: &Action, keys: &[[u8; 32]]) -> Result<Standing, Reason> {
         let (graph, view) = (act.graph, View::of(act.past));
         let mut cut = None;
         match action {
@@ -221,6 +239,14 @@ impl Evaluation {
                 if !off(Rule::OwnName) {
                     act.own(*person)?;
                 }
+            }
+            Action::SetRecovery { person, .. } => {
+                act.require(Right::OwnEntry)?;
+                act.own(*person)?;
+                if !off(Rule::RecoveryKeyNamed) && !self.names_recovery_key(graph, *person, keys, &view) {
+                    return Err(Reason::NoRecovery);
+                }
+                cut = Some(Cut::Recovery(*person));
             }
             Action::RenameDevice { device, .. } => {
                 act.require(Right::OwnEntry)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use clave_crypto::{DeviceId, DeviceKey, Domain, PersonId};
 
-use super::action::{Action, recovery_message};
+use super::action::{Action, recovery_change_message, recovery_message};
 use super::evaluate::Evaluation;
 use super::graph::Graph;
 use super::operation::{Operation, PARENTS_MAX, Refusal};
@@ -14,6 +14,7 @@ use super::pending::Pending;
 use super::reason::{Names, Reason, SetAside, explanation, sentence};
 use super::rights::Right;
 use super::roster::Membership;
+use super::state::View;
 use crate::{CircleId, OperationId};
 
 /// What became of an operation that was offered to a log.
@@ -173,7 +174,7 @@ impl Log {
         if !operation.parents().is_empty() {
             let past = self.graph.past_of(operation.parents()).expect("released only once all parents are in");
             recovery = self.recovery(operation.author(), operation.action(), &past)?;
-            let introduced = recovery.is_some()
+            let introduced = matches!(operation.action(), Action::RecoverDevice { .. })
                 || self
                     .graph
                     .devices
@@ -195,18 +196,34 @@ impl Log {
         Ok(())
     }
 
-    /// The recovery keys that vouch for a recovery, of those that something before it names: at least one, or it is
-    /// refused. `None` for every other action.
+    /// The recovery keys that vouch for a recovery or a change of the key, of those that something before it names: at
+    /// least one, or it is refused. `None` for every other action.
     fn recovery(&self, author: DeviceId, action: &Action, past: &Past) -> Result<Option<Vec<[u8; 32]>>, Refusal> {
-        let Action::RecoverDevice { device, recovery_signature } = action else { return Ok(None) };
-        let person = device.certificate.person;
-        let message = recovery_message(self.circle, device.device(), person);
-        let good = |key: &[u8; 32]| {
-            // The type of the key is of no matter to Ed25519; the domain keeps its signatures apart.
-            DeviceId::from_bytes(*key).verify(Domain::Recovery, &message, recovery_signature).is_ok()
+        let (person, domain, message, signature) = match action {
+            Action::RecoverDevice { device, recovery_signature } => {
+                let (device, person) = (device.device(), device.certificate.person);
+                if author != device {
+                    return Err(Refusal::BadRecovery);
+                }
+                (person, Domain::Recovery, recovery_message(self.circle, device, person), recovery_signature)
+            }
+            Action::SetRecovery { person, recovery, former_signature } => {
+                let message = recovery_change_message(*person, &recovery.key);
+                (*person, Domain::RecoveryChange, message, former_signature)
+            }
+            _ => return Ok(None),
         };
+        // The type of the key is of no matter to Ed25519; the domain keeps its signatures apart.
+        let good = |key: &[u8; 32]| DeviceId::from_bytes(*key).verify(domain, &message, signature).is_ok();
         let keys: Vec<_> = self.graph.recovery_keys(person, past).into_iter().filter(good).collect();
-        if author != device.device() || keys.is_empty() { Err(Refusal::BadRecovery) } else { Ok(Some(keys)) }
+        if keys.is_empty() { Err(Refusal::BadRecovery) } else { Ok(Some(keys)) }
+    }
+
+    /// The change of a person's recovery key that is in force.
+    pub(crate) fn recovery_change(&self, person: PersonId) -> Option<&Operation> {
+        let past = Past::first(self.graph.len());
+        let index = self.evaluated().evaluation.recovery_change(&self.graph, person, &View::of(&past))?;
+        Some(&self.graph.node(index).operation)
     }
 
     fn evaluated(&self) -> &Evaluated {
@@ -274,12 +291,12 @@ impl Log {
         }
         let past = Past::first(self.graph.len());
         let evaluation = &self.evaluated().evaluation;
+        let keys = self.recovery(device, action, &past).ok().flatten().unwrap_or_default();
         if let Action::RecoverDevice { device: entry, .. } = action {
-            let keys = self.recovery(device, action, &past).ok().flatten().unwrap_or_default();
             return evaluation.judge_recovery(&self.graph, &past, None, entry, &keys).map(|_| ());
         }
         let act = evaluation.act(&self.graph, device, &past, None)?;
-        evaluation.judge_act(&act, action).map(|_| ())
+        evaluation.judge_act(&act, action, &keys).map(|_| ())
     }
 
     /// Signs `action` as following everything that is in the log, at `now_ms` in Unix milliseconds. The caller makes it durable and inserts it.

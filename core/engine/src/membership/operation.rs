@@ -149,6 +149,9 @@ impl Operation {
         if let Some((entry, recovery)) = person.and_then(|entry| Some((entry, entry.recovery.as_ref()?))) {
             recovery.verify(entry.person).map_err(|_| Refusal::BadCertificate)?;
         }
+        if let Action::SetRecovery { person, recovery, .. } = &self.action {
+            recovery.verify(*person).map_err(|_| Refusal::BadCertificate)?;
+        }
         devices.iter().try_for_each(|device| device.verify().map_err(|_| Refusal::BadCertificate))
     }
 }

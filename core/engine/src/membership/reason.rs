@@ -69,8 +69,13 @@ pub enum Reason {
     NotTheirOwn,
     /// It ends a grant, but whom it is about is no guest with a date.
     NoGrant,
-    /// It brings a device in by a recovery key that no admission by which its person is in names.
+    /// It brings a device in, or changes the recovery key, by a recovery key that is not in force for its person.
     NoRecovery,
+    /// The recovery key by which it brings a device in was changed at the same time.
+    RecoveryChangedMeanwhile {
+        /// The change.
+        by: OperationId,
+    },
     /// It brings a device in by a recovery key that was named before, so perhaps removed.
     NotNew,
     /// It changes nothing.
@@ -99,6 +104,7 @@ impl Reason {
             | Self::AuthorRemoved { by }
             | Self::RemovedMeanwhile { by }
             | Self::LoweredMeanwhile { by }
+            | Self::RecoveryChangedMeanwhile { by }
             | Self::PolicyMeanwhile { by }
             | Self::Overruled { by } => Some(*by),
             _ => None,
@@ -139,8 +145,11 @@ impl fmt::Display for Reason {
             Self::DeviceTaken => f.write_str("the device is somebody else's; use another"),
             Self::NotTheirOwn => f.write_str("only the person themselves can do that"),
             Self::NoGrant => f.write_str("they are no guest with a date; remove them instead"),
+            Self::RecoveryChangedMeanwhile { .. } => {
+                f.write_str("the recovery phrase was changed at the same time; recover with the new one")
+            }
             Self::NoRecovery => {
-                f.write_str("the recovery phrase is not the one this person came in with; check the phrase, or ask a member for an invitation")
+                f.write_str("the recovery phrase is not this person's, or was changed since; check the phrase, or ask a member for an invitation")
             }
             Self::NotNew => f.write_str("the device was in the circle before; recover on a device with a new identity"),
             Self::NoChange => f.write_str("they have that role already"),
@@ -179,7 +188,10 @@ impl Reason {
             Self::DeviceTaken => "the device is somebody else's".to_owned(),
             Self::NotTheirOwn => format!("only the person themselves can do that, and {author} is somebody else"),
             Self::NoGrant => "they are no guest with a date".to_owned(),
-            Self::NoRecovery => format!("{author} had not come in with that recovery key"),
+            Self::RecoveryChangedMeanwhile { by } => {
+                format!("{} changed the recovery phrase at the same time", names.author(*by))
+            }
+            Self::NoRecovery => format!("that recovery key was not {author}'s, or no longer"),
             Self::NotNew => "the device had been there before, and a recovery brings in new ones only".to_owned(),
             Self::NoChange => "it changes nothing".to_owned(),
             Self::Unreadable => "this version of Clave cannot read it; update to see what it says".to_owned(),
@@ -216,6 +228,7 @@ fn words(action: &Action, own: Option<PersonId>, names: &dyn Names) -> (String, 
         Action::RecoverDevice { device, .. } => {
             ("recovered with", "recovery with", format!("the new device “{}”", device.name))
         }
+        Action::SetRecovery { .. } => ("took", "taking of", "another recovery phrase".to_owned()),
         Action::RevokePerson { person, .. } => ("removed", "removal of", names.person(*person)),
         Action::RevokeDevice { device, .. } => {
             ("revoked", "revocation of", format!("the device “{}”", names.device(*device)))

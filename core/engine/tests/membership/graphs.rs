@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use clave_crypto::{DeviceKey, Domain, PersonKey, Suite};
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, HISTORY, Insertion, KeyPackages, Log, MEMBERS_MAY_INVITE, Membership,
-    Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_message, verify_chain,
+    Operation, PersonEntry, RecoveryCertificate, Role, Scope, Stay, recovery_change_message, recovery_message,
+    verify_chain,
 };
 use clave_engine::{CircleId, OperationId};
 use proptest::prelude::*;
@@ -133,7 +134,15 @@ fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action
             Action::RenameDevice { device, name: format!("{role} {}", step.clock_ms) }
         }
         16 => Action::SetProfile { person: target, name: format!("{role}") },
-        17 | 18 => {
+        18 => {
+            let someone = &EVERYBODY[if role == Role::Bot { step.target } else { step.actor }];
+            let (former, next) = (step.clock_ms as usize / 3 % 2, step.clock_ms as usize / 7 % 2);
+            let (person, key) = (someone.person.id(), *someone.recoveries[next].id().as_bytes());
+            let message = recovery_change_message(person, &key);
+            let former_signature = someone.recoveries[former].sign(Domain::RecoveryChange, &message);
+            Action::SetRecovery { person, recovery: RecoveryCertificate::new(&someone.person, key), former_signature }
+        }
+        17 => {
             let whose = if role == Role::Bot { step.target } else { step.actor };
             let (someone, entry) = (&EVERYBODY[whose], EVERYBODY[step.actor].entries[step.device].clone());
             let message = recovery_message(circle, entry.device(), entry.certificate.person);
@@ -355,11 +364,13 @@ fn the_graphs_reach_every_rule() {
         "NoGrant",
         "NoRecovery",
         "NotNew",
+        "RecoveryChangedMeanwhile",
         "Unreadable",
         // And these stand in some graph.
         "AddDevice",
         "RenameDevice",
         "RecoverDevice",
+        "SetRecovery",
         "RevokeDevice",
         "RevokePerson",
         "EndGrant",

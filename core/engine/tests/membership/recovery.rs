@@ -4,7 +4,7 @@ use clave_crypto::{DeviceKey, Domain, Suite};
 use clave_engine::CircleId;
 use clave_engine::membership::{
     Action, DeviceEntry, DeviceStanding, Insertion, KeyPackages, Log, Operation, PersonEntry, Reason,
-    RecoveryCertificate, Refusal, Role, Scope, Stay, recovery_message,
+    RecoveryCertificate, Refusal, Role, Scope, Stay, recovery_change_message, recovery_message,
 };
 
 use crate::harness::{Circle, NOW_MS, Peer, add, alice, entry, meet, remove};
@@ -189,4 +189,100 @@ fn who_is_in_one_circle_can_be_brought_into_another_as_they_are() {
     assert_eq!(other.membership().role_of(tablet.id()), Some(Role::Guest));
     let phone = circle.stranger("phone").device;
     assert_eq!(other.may_do(phone.id(), &recover(other.circle(), &bob, &phone, &recovery)), Ok(()));
+}
+
+fn change(peer: &Peer, former: &DeviceKey, next: &DeviceKey) -> Action {
+    let (person, key) = (peer.id(), *next.id().as_bytes());
+    let former_signature = former.sign(Domain::RecoveryChange, &recovery_change_message(person, &key));
+    Action::SetRecovery { person, recovery: RecoveryCertificate::new(&peer.person, key), former_signature }
+}
+
+#[test]
+fn after_a_change_of_the_recovery_key_the_former_one_is_worth_nothing() {
+    let (mut circle, mut alice) = alice();
+    let (mut bob, first) = bob(&mut circle, &mut alice, Role::Member);
+    let [second, third] = ["second", "third"].map(|name| circle.stranger(name).device);
+    let [phone, tablet, laptop] = ["phone", "tablet", "laptop"].map(|name| circle.stranger(name).device);
+    let here = alice.log.circle();
+    bob.does(change(&bob, &first, &second));
+    alice.hears(&bob);
+    let whose = bob.id();
+    let in_force = |peer: &Peer| peer.log.membership().people[&whose].recovery.map(|recovery| recovery.key);
+    assert_eq!(in_force(&alice), Some(*second.id().as_bytes()));
+    // Not by the former, in its own time; not to yet another by the former.
+    let by_former = recover(here, &bob, &phone, &first);
+    assert_eq!(alice.log.may_do(phone.id(), &by_former), Err(Reason::NoRecovery));
+    let mut thief = on(&phone, &bob, &alice);
+    let forced = thief.forces(by_former);
+    let further = bob.forces(change(&bob, &first, &third));
+    let mut restored = on(&tablet, &bob, &bob);
+    restored.does(recover(here, &bob, &tablet, &second));
+    restored.does(change(&bob, &second, &third));
+    let entry = DeviceEntry::new(&bob.person, &laptop, "laptop", KeyPackages::default());
+    restored.does(Action::AddDevice { device: entry });
+    meet(&mut [&mut alice, &mut bob, &mut thief, &mut restored]);
+    assert_eq!(alice.reason(forced), Some(Reason::NoRecovery));
+    assert_eq!(alice.reason(further), Some(Reason::NoRecovery));
+    assert_eq!(in_force(&alice), Some(*third.id().as_bytes()));
+    assert!(alice.log.membership().devices.contains_key(&tablet.id()));
+    assert!(!alice.log.membership().devices.contains_key(&phone.id()));
+}
+
+#[test]
+fn a_recovery_by_the_former_key_at_the_same_time_or_backdated_is_set_aside() {
+    let (mut circle, mut alice) = alice();
+    let (mut bob, first) = bob(&mut circle, &mut alice, Role::Admin);
+    let [second, phone] = ["second", "phone"].map(|name| circle.stranger(name).device);
+    let before = alice.log.heads();
+    let mut thief = on(&phone, &bob, &alice);
+    let changed = bob.does(change(&bob, &first, &second));
+    alice.hears(&bob);
+    // Whoever found the former phrase writes as though nothing had changed, and puts the owner of it out.
+    let recovery = recover(alice.log.circle(), &bob, &phone, &first);
+    let recovered = thief.takes(Operation::sign(&phone, before, NOW_MS, recovery));
+    let revoked = thief.does(revoke(&bob.device));
+    meet(&mut [&mut alice, &mut bob, &mut thief]);
+    for peer in [&alice, &bob, &thief] {
+        assert_eq!(peer.reason(recovered), Some(Reason::RecoveryChangedMeanwhile { by: changed }));
+        assert!(peer.reason(revoked).is_some());
+        assert!(peer.log.membership().devices.contains_key(&bob.device_id()));
+        assert!(!peer.log.membership().devices.contains_key(&phone.id()));
+    }
+    assert_eq!(
+        alice.sentence(recovered),
+        "Bob's recovery with the new device “new phone” was set aside because Bob changed the recovery phrase at the same \
+         time."
+    );
+}
+
+#[test]
+fn a_stolen_device_changes_no_recovery_key_and_nobody_changes_anothers() {
+    let (mut circle, mut alice) = alice();
+    let (mut bob, first) = bob(&mut circle, &mut alice, Role::Member);
+    let mut carol = circle.joins("Carol", Role::Admin, &mut alice);
+    let second = circle.stranger("second").device;
+    let heads = alice.log.heads();
+    // With the person's key and the device's, and without the phrase.
+    for former in [&second, &bob.device] {
+        let operation = Operation::sign(&bob.device, heads.clone(), NOW_MS, change(&bob, former, &second));
+        assert_eq!(alice.log.insert(operation), Insertion::Refused(Refusal::BadRecovery));
+    }
+    // Without the person's word.
+    let Action::SetRecovery { person, former_signature, .. } = change(&bob, &first, &second) else { unreachable!() };
+    let recovery = RecoveryCertificate::new(&carol.person, *second.id().as_bytes());
+    let forged = Action::SetRecovery { person, recovery, former_signature };
+    let operation = Operation::sign(&bob.device, heads, NOW_MS, forged);
+    assert_eq!(alice.log.insert(operation), Insertion::Refused(Refusal::BadCertificate));
+    // By somebody else's device, with everything else in order.
+    carol.hears(&alice);
+    let others = carol.forces(change(&bob, &first, &second));
+    meet(&mut [&mut alice, &mut carol]);
+    assert_eq!(alice.reason(others), Some(Reason::NotTheirOwn));
+    bob.hears(&alice);
+    bob.does(change(&bob, &first, &second));
+    // What the removed named is worth nothing for who is in anew.
+    alice.hears(&bob);
+    alice.does(remove(&bob));
+    alice.does(add(&bob, Role::Member));
+    assert_eq!(alice.log.membership().people[&bob.id()].recovery, None);
 }

@@ -1,7 +1,7 @@
 //! Exports, and devices that are restored from them.
 
 use clave_engine::crypto::{DeviceId, Entropy, RecoveryPhrase};
-use clave_engine::{AccountReader, AccountWriter, Batch, Engine, Identity};
+use clave_engine::{AccountReader, AccountWriter, Batch, Engine, EngineError, Identity};
 
 use super::World;
 use crate::{Device, Who};
@@ -10,7 +10,20 @@ impl World {
     /// What the person of a device has on paper.
     #[must_use]
     pub fn phrase(&self, who: Who) -> RecoveryPhrase {
-        RecoveryPhrase::parse(&self.device(who).phrase.words()).expect("these are the words of a phrase")
+        let first = self.first_of(self.device(who).person).unwrap_or(who);
+        RecoveryPhrase::parse(&self.device(first).phrase.words()).expect("these are the words of a phrase")
+    }
+
+    /// Takes another recovery phrase, and writes that down.
+    ///
+    /// # Errors
+    /// Those of [`Engine::change_phrase`].
+    pub fn change_phrase(&mut self, who: Who) -> Result<(), EngineError> {
+        let (former, mut entropy) = (self.phrase(who), Entropy::from_seed(self.random.seed()));
+        let next = RecoveryPhrase::generate(&mut entropy);
+        self.input(who, |engine, now| engine.change_phrase(&former, &next, now))?;
+        self.devices[who.0].phrase = next;
+        Ok(())
     }
 
     /// Makes an export of a device's account; `between` is what happens between two pieces of it.
@@ -19,7 +32,7 @@ impl World {
         let entropy = Entropy::from_seed(self.random.seed());
         let (head, mut export) =
             self.input(who, |engine, now| engine.begin_export(true, now)).expect("the device has a person");
-        let mut writer = AccountWriter::new(Vec::new(), &phrase, &head, entropy).expect("memory takes it");
+        let mut writer = AccountWriter::new(Vec::new(), &phrase, (&head, &export), entropy).expect("memory takes it");
         while let Some(records) = self.engine(who).export_more(&mut export).expect("the disk can be read") {
             records.into_iter().for_each(|record| writer.add(record).expect("memory takes it"));
             between(self);
@@ -32,10 +45,10 @@ impl World {
     /// # Panics
     /// If the export is not of this phrase or is damaged.
     pub fn restore(&mut self, name: &str, export: &[u8], phrase: &RecoveryPhrase) -> Who {
+        self.was_anybody_restored = true;
         let mut entropy = Entropy::from_seed(self.random.seed());
         let mut reader = AccountReader::open(export, phrase).expect("it is of this phrase");
-        let person_name = reader.head().person_name.clone();
-        let identity = Identity::of_phrase(phrase, &person_name, name, &mut entropy).expect("plain names");
+        let identity = reader.identity(phrase, name, &mut entropy).expect("plain names");
         let words = RecoveryPhrase::parse(&phrase.words()).expect("these are the words of a phrase");
         let device = Device::of(name, &identity, words, 0);
         while let Some(records) = reader.next_records().expect("it is whole") {
