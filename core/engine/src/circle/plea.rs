@@ -74,6 +74,8 @@ struct Lacks {
     changed_ms: u64,
     /// When it first became another, since members were asked from whom nothing was heard.
     unheard_since_ms: Option<u64>,
+    /// Whether nobody was asked since then: the first does not have to be heard from.
+    is_first: bool,
     /// What each member said last, and when.
     others: BTreeMap<DeviceId, (Vec<u8>, u64)>,
 }
@@ -85,6 +87,7 @@ impl Lacks {
         match self.others.get(device) {
             Some((theirs, heard_ms)) if *heard_ms >= self.changed_ms => (theirs != mine).then_some(0),
             // It may have come to lack the same.
+            _ if self.is_first => Some(0),
             _ => Some(self.unheard_since_ms.map_or(0, |since_ms| since_ms + PLEA_HEAR_MS)),
         }
     }
@@ -148,6 +151,7 @@ impl Circle {
             let mine = self.held.lacks_keys().then(|| hash(HashContext::Lacks, &bytes));
             if lacks.mine != mine {
                 (lacks.mine, lacks.changed_ms) = (mine, now_ms);
+                lacks.is_first |= lacks.unheard_since_ms.is_none();
                 lacks.unheard_since_ms = mine.map(|_| lacks.unheard_since_ms.unwrap_or(now_ms));
             }
             lacks.of = Some(of);
@@ -198,6 +202,7 @@ impl Circle {
         self.pleas.asked.insert(device, (desk.now_ms + again_ms, again_ms));
         self.pleas.not_before_ms = Some(desk.now_ms + PLEA_STEP_MS);
         self.pleas.due_at_ms = self.pleas.not_before_ms;
+        self.pleas.lacks.is_first = false;
         // Others have been given their time to say what they lack. If that goes on changing, somebody is asked all the same.
         self.pleas.lacks.unheard_since_ms.take_if(|since_ms| *since_ms + PLEA_HEAR_MS <= desk.now_ms);
         if self.pleas.ahead == Some(device) {

@@ -245,8 +245,12 @@ impl Circle {
     ) -> Result<Verdict, Refusal> {
         let Ok(secrets) = crate::key_packages::secrets(desk) else { return Ok(Verdict::Wait(Awaits::Opening)) };
         let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_slice()).collect();
-        let Ok(joined) = desk.agreement.join(&desk.device, &welcome.message, &secrets) else {
-            return Err(Refusal::Unexpected);
+        let joined = match desk.agreement.join(&desk.device, &welcome.message, &secrets) {
+            Ok(joined) => joined,
+            // Two answered one plea, and the key package went with the first. Only this device can tell, so all others carry
+            // it on, and would offer for ever what is not kept here.
+            Err(clave_crypto::CryptoError::NotForUs) => return Ok(Verdict::Done),
+            Err(_) => return Err(Refusal::Unexpected),
         };
         let checkpoint = joined.checkpoint;
         if checkpoint.group != self.id.as_bytes() {

@@ -318,8 +318,9 @@ fn nobody_is_asked_for_keys_who_lacks_the_same() {
     let a_while = |rig: &mut Rig| (0..120).for_each(|_| rig.settle());
     a_while(&mut rig);
     assert!((0..4).all(|who| rig.devices[who].engine.status(circle).expect("it is in").held == 1));
-    // All lack it, and all have said so: whom would they ask?
-    assert_eq!(direct_entries(&rig, ALICE, circle), before);
+    // Each asks one, at once. Then all have said that they lack the same: whom else would they ask?
+    let pleas = direct_entries(&rig, ALICE, circle) - before;
+    assert!(pleas <= 4, "{pleas}");
     // Of the next, Carol has the key, and all others ask until they have it.
     let bundle = |epoch: u8, key: &ContentKey| {
         let keys = vec![proto::ContentKey { epoch: vec![epoch; 32], key: key.as_bytes().to_vec(), lasting: false }];
