@@ -66,6 +66,10 @@ pub(crate) struct Circle {
     pub(crate) log: Log,
     pub(crate) group: Group,
     keys: Keyring,
+    /// The keys of what lasts: one from each content key, and those that were handed over without theirs.
+    lasting: Keyring,
+    /// The lasting keys with which something here is sealed: the others need lead nowhere.
+    used_lasting: BTreeSet<KeyId>,
     /// The devices that the log knows, by the tag of entries that are sealed to them alone.
     direct: BTreeMap<KeyId, DeviceId>,
     pub(crate) index: EntryIndex,
@@ -94,8 +98,7 @@ pub(crate) struct Circle {
     pleas: plea::Pleas,
     seen: retention::Seen,
     ratchet: expiry::Ratchet,
-    /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
-    mended: bool,
+    mending: roster::Mending,
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
 }
@@ -126,8 +129,10 @@ impl Circle {
         circle.log = log;
         circle.learn_direct_tags(None);
         circle.begin_standings();
-        let (welcomed, under) = (circle.group.head().epoch, circle.head_key().key_id());
+        let (welcomed, head) = (circle.group.head().epoch, circle.head_key());
+        let (under, lasting) = (head.key_id(), head.lasting().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
+            let under = if key.is_lasting() { lasting } else { under };
             circle.learn_key(epoch, key, Source::Under(under), Vec::new(), desk);
         }
         Ok(circle)
@@ -139,15 +144,16 @@ impl Circle {
         cites: Vec<OperationId>,
         desk: &mut Desk,
     ) -> Result<Self, EngineError> {
-        let mut keys = Keyring::default();
         let key = desk.agreement.export(&checkpoint, Export::ContentKey, id.as_bytes())?;
-        file_key(id, checkpoint.epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), &mut keys, desk);
+        let epoch = checkpoint.epoch;
         desk.put(Key::new(Keyspace::Circles, [], id.as_bytes()), Vec::new());
         let mut circle = Self {
             id,
             log: Log::new(id),
             group: Group::new(checkpoint, cites, desk.now_ms),
-            keys,
+            keys: Keyring::default(),
+            lasting: Keyring::default(),
+            used_lasting: BTreeSet::new(),
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index: EntryIndex::default(),
             held: Held::default(),
@@ -166,11 +172,11 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
-            mended: false,
+            mending: roster::Mending::Unknown,
             recovery: None,
         };
-        let first = circle.group.head().epoch;
-        circle.file_epoch(&first, desk)?;
+        circle.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), desk);
+        circle.file_epoch(&epoch, desk)?;
         Ok(circle)
     }
 
@@ -216,18 +222,38 @@ impl Circle {
 
     /// Seals `body` under the head epoch, keeps it and has it sent.
     pub(crate) fn publish(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.before_publishing(desk)?;
+        self.publish_under(self.group.head().epoch, body, desk)
+    }
+
+    /// The same for what outlives the keys of the chat, under the lasting key of the head epoch.
+    pub(crate) fn publish_lasting(&mut self, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        self.before_publishing(desk)?;
+        self.publish_lasting_under(self.group.head().epoch, body, desk)
+    }
+
+    fn before_publishing(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         self.refuse_apart()?;
         if !off(Rule::GrantsEnd) {
             self.end_expired_grants(desk);
         }
-        self.shut_out(desk)?;
-        self.publish_under(self.group.head().epoch, body, desk)
+        self.shut_out(desk)
     }
 
     fn publish_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.keys.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
-        let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy)
-            .map_err(|_| EngineError::TooLarge)?;
+        let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
+        self.publish_sealed(envelope, desk)
+    }
+
+    fn publish_lasting_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        let key = self.lasting.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
+        self.publish_sealed(envelope, desk)
+    }
+
+    fn publish_sealed(&mut self, envelope: Result<Envelope, Refusal>, desk: &mut Desk) -> Result<EntryId, EngineError> {
+        let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
         self.keep(&envelope, desk);
         self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
@@ -313,17 +339,25 @@ impl Circle {
 
     /// The key of that name, if it is here.
     pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
-        self.keys.get(id)
+        self.ring(id).get(id)
+    }
+
+    /// The keys among which one of that name would be.
+    fn ring(&self, id: &KeyId) -> &Keyring {
+        if id.is_lasting() { &self.lasting } else { &self.keys }
     }
 
     /// The epoch that the key of that name belongs to, if it is here.
     pub(crate) fn epoch_of(&self, id: &KeyId) -> Option<EpochId> {
-        self.keys.held(id).map(|held| held.epoch)
+        self.ring(id).held(id).map(|held| held.epoch)
     }
 
     fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
         self.index.insert(envelope.hour, envelope.id);
-        self.note_expiry(envelope.hour);
+        self.note_expiry(envelope);
+        if envelope.tag.is_lasting() && self.used_lasting.insert(envelope.tag) {
+            self.mending = roster::Mending::Unknown;
+        }
         desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
     }
 
@@ -336,8 +370,7 @@ impl Circle {
     fn enter_epoch(&mut self, entered: Entered, desk: &mut Desk) -> Result<(), EngineError> {
         let epoch = entered.checkpoint.epoch;
         let key = desk.agreement.export(&entered.checkpoint, Export::ContentKey, self.id.as_bytes())?;
-        let key = ContentKey::from_bytes(key);
-        file_key(self.id, epoch, key, Source::Derived, entered.after.clone(), &mut self.keys, desk);
+        self.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, entered.after.clone(), desk);
         self.group.insert(entered, desk.now_ms);
         self.file_epoch(&epoch, desk)?;
         for id in self.unfollowed.remove(&epoch).unwrap_or_default() {
@@ -362,17 +395,18 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
-        if self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+        if !id.is_lasting() && self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
             // It was erased here, or would be at once.
             return;
         }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
         let is_waited_for = self.held.waits_for(&Awaits::Key(id));
-        if !is_waited_for && self.keys.held(&id).is_none() && self.keys.learned() >= LEARNED_KEYS_MAX {
+        let ring = self.ring(&id);
+        if !is_waited_for && ring.held(&id).is_none() && ring.learned() >= LEARNED_KEYS_MAX {
             return;
         }
-        if file_key(self.id, epoch, key, source, after, &mut self.keys, desk) {
-            self.mended = false;
+        if self.file_key(epoch, key, source, after, desk) {
+            self.mending = roster::Mending::Unknown;
             self.ratchet.stir();
             if is_waited_for {
                 self.pleas.helped(desk.now_ms);
@@ -381,8 +415,8 @@ impl Circle {
     }
 
     fn note_handed_over(&mut self, id: &KeyId, under: KeyId, desk: &mut Desk) {
-        if let Some(held) = self.keys.held(id) {
-            let (epoch, key) = (held.epoch, ContentKey::from_bytes(held.key.as_bytes().to_owned()));
+        if let Some(held) = self.ring(id).held(id).filter(|_| id.is_lasting() == under.is_lasting()) {
+            let (epoch, key) = (held.epoch, ContentKey::of_class(held.key.as_bytes().to_owned(), id.is_lasting()));
             self.learn_key(epoch, key, Source::Under(under), held.after.clone(), desk);
         }
     }
@@ -406,16 +440,6 @@ impl Circle {
             set_aside: self.documents.values().map(|record| record.set_aside as usize).sum(),
             waiting: self.documents.values().map(|record| record.waiting as usize).sum(),
         }
-    }
-
-    /// The content keys that a newcomer may have.
-    pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
-        self.keys.iter().filter(|_| self.is_shared())
-    }
-
-    /// The content keys for another device of this device's person, who may read whatever this device can.
-    pub(crate) fn own_history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
-        self.keys.iter()
     }
 
     /// Has the log take the operation in, now or for when its parents arrive.
@@ -462,31 +486,50 @@ enum Source {
     Direct,
 }
 
-/// Takes in a key. Whether anything about it was news.
-fn file_key(
-    circle: CircleId,
-    epoch: EpochId,
-    key: ContentKey,
-    source: Source,
-    after: Vec<OperationId>,
-    keys: &mut Keyring,
-    desk: &mut Desk,
-) -> bool {
-    let id = key.key_id();
-    let under = if let Source::Under(under) = source { Some(under) } else { None };
-    if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
-        return false;
+impl Circle {
+    /// Takes in a key, and with a content key the lasting one that derives from it. Whether anything about it was news.
+    fn file_key(
+        &mut self,
+        epoch: EpochId,
+        key: ContentKey,
+        source: Source,
+        after: Vec<OperationId>,
+        desk: &mut Desk,
+    ) -> bool {
+        let mut news = false;
+        if !key.is_lasting() {
+            let of_its_own = if matches!(source, Source::Derived) { Source::Derived } else { Source::Direct };
+            news = self.file_one(epoch, key.lasting(), of_its_own, after.clone(), desk);
+        }
+        self.file_one(epoch, key, source, after, desk) || news
     }
-    keys.stamp(&id, desk.now_ms);
-    let held = keys.held(&id).expect("it was inserted above");
-    let record = local::ContentKey {
-        epoch: held.epoch.as_bytes().to_vec(),
-        key: held.key.as_bytes().to_vec(),
-        derived: held.derived,
-        under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
-        operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
-        filed_ms: held.filed_ms,
-    };
-    desk.put(Key::new(Keyspace::ContentKeys, circle.as_bytes(), id.as_bytes()), record.encode_to_vec());
-    true
+
+    fn file_one(
+        &mut self,
+        epoch: EpochId,
+        key: ContentKey,
+        source: Source,
+        after: Vec<OperationId>,
+        desk: &mut Desk,
+    ) -> bool {
+        let (id, lasting) = (key.key_id(), key.is_lasting());
+        let under = if let Source::Under(under) = source { Some(under) } else { None };
+        let keys = if lasting { &mut self.lasting } else { &mut self.keys };
+        if !keys.insert(epoch, key, matches!(source, Source::Derived), under, after) {
+            return false;
+        }
+        keys.stamp(&id, desk.now_ms);
+        let held = keys.held(&id).expect("it was inserted above");
+        let record = local::ContentKey {
+            epoch: held.epoch.as_bytes().to_vec(),
+            key: held.key.as_bytes().to_vec(),
+            derived: held.derived,
+            under: held.under.iter().map(|under| under.as_bytes().to_vec()).collect(),
+            operations: held.after.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            filed_ms: held.filed_ms,
+            lasting,
+        };
+        desk.put(Key::new(Keyspace::ContentKeys, self.id.as_bytes(), id.as_bytes()), record.encode_to_vec());
+        true
+    }
 }

@@ -36,17 +36,6 @@ impl EntryIndex {
         self.items.len()
     }
 
-    /// The oldest entry.
-    pub(crate) fn first(&self) -> Option<(u32, EntryId)> {
-        let item = self.items.first()?;
-        Some((u32::try_from(item.timestamp).unwrap_or(u32::MAX), EntryId::from_bytes(item.id.to_bytes())))
-    }
-
-    /// The hour of the oldest entry.
-    pub(crate) fn first_hour(&self) -> Option<u32> {
-        self.first().map(|(hour, _)| hour)
-    }
-
     pub(crate) fn insert(&mut self, hour: u32, id: EntryId) {
         let item = item(hour, id);
         if let Err(place) = self.items.binary_search(&item) {

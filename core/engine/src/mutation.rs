@@ -138,8 +138,12 @@ rules! {
     GrantsEnd "grants-end" "send gate",
     /// Bundle before a commit that removes nobody: what it cites may be sealed with these.
     KeysBefore "keys-before" "key bundles",
-    /// Bundle after a commit: the key of the parent.
+    /// Bundle after a commit that adds somebody: the keys before it.
     KeyOfParent "key-of-parent" "key bundles",
+    /// What a person may read, all of their devices may.
+    OwnDevicesRead "own-devices-read" "H10",
+    /// What lasts is sealed with lasting keys and nothing else is, and they are handed over under every history policy.
+    LastingKeys "lasting-keys" "H9",
     /// Keys that are out of reach of the head are handed over when it is quiet.
     KeysMended "keys-mended" "key bundles",
     /// A key is handed on only once all is known that its giver knew.

@@ -52,6 +52,9 @@ pub enum Refusal {
     /// Older than the history policy of its circle lets anything be.
     #[error("expired by the history policy")]
     Expired,
+    /// Sealed with a lasting key what must not last, or with another what must.
+    #[error("sealed with a key of the wrong kind")]
+    WrongKey,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,

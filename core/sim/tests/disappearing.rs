@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use clave_engine::crypto::KeyId;
+use clave_engine::fuzzing::inside;
 use clave_engine::membership::Action;
-use clave_engine::{CircleId, Keyspace};
+use clave_engine::{CircleId, Keyspace, StoreRead};
 use clave_sim::{Livelock, Who, World};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -28,6 +30,24 @@ fn ratcheted(seed: u64) -> Result<(World, [Who; 4], CircleId), Livelock> {
     Ok((world, people, team))
 }
 
+/// Whether this is the name of a lasting key: those are not of the chat, and stay.
+fn is_lasting(name: &[u8]) -> bool {
+    KeyId::try_from(name).expect("keys are filed by their names").is_lasting()
+}
+
+/// The entries on a disk that are to expire.
+fn fleeting(world: &World, who: Who, circle: CircleId) -> BTreeSet<Vec<u8>> {
+    let mut entries = BTreeSet::new();
+    let read = &mut |id: &[u8], envelope: Vec<u8>| {
+        if !inside::tag(&envelope).expect("it was stored as one").is_lasting() {
+            entries.insert(id.to_vec());
+        }
+        true
+    };
+    world.device(who).disk.scan(Keyspace::Entries, circle.as_bytes(), &[], read).expect("memory can be read");
+    entries
+}
+
 /// The names of all content keys on the disk of anybody, but for those that are sealed under now.
 fn keys(world: &mut World, circle: CircleId) -> BTreeSet<Vec<u8>> {
     let mut keys = BTreeSet::new();
@@ -38,6 +58,7 @@ fn keys(world: &mut World, circle: CircleId) -> BTreeSet<Vec<u8>> {
             heads.insert(status.key.as_bytes().to_vec());
         }
     }
+    keys.retain(|name| !is_lasting(name));
     keys.difference(&heads).cloned().collect()
 }
 
@@ -151,7 +172,7 @@ fn who_comes_back_after_everything_expired_learns_who_is_in_before_they_write() 
         world.settle()?;
         world.pass(4 * RATCHET_MS);
         // Nobody has an entry that says so.
-        assert!(world.device(alice).disk.suffixes(Keyspace::Entries, team.as_bytes()).is_empty());
+        assert!(fleeting(&world, alice, team).is_empty());
         world.heal();
         world.pass(60_000);
         let engine = world.engine(carol);
@@ -174,9 +195,7 @@ fn a_crash_during_an_expiry_leaves_nothing_behind() -> Result<(), Livelock> {
         let (mut world, [alice, bob, carol, dave], team) = ratcheted(writes)?;
         chatter(&mut world, &[alice, bob, carol, dave], team, 6, "soon gone");
         world.settle()?;
-        let entries = |world: &World| -> BTreeSet<Vec<u8>> {
-            world.device(alice).disk.suffixes(Keyspace::Entries, team.as_bytes()).into_iter().collect()
-        };
+        let entries = |world: &World| fleeting(world, alice, team);
         let (before, keys_before) = (entries(&world), keys(&mut world, team));
         world.pass(RATCHET_MS - PERIOD_MS / 2);
         world.crash_at_write(alice, writes);

@@ -242,7 +242,11 @@ impl Circle {
                 changes: piece.to_vec(),
             };
             let infos = piece.iter().map(|change| inspect_change(change)).collect::<Result<Vec<_>, _>>()?;
-            self.publish(Body::Changes(body), desk)?;
+            if lasts(kind) {
+                self.publish_lasting(Body::Changes(body), desk)?;
+            } else {
+                self.publish(Body::Changes(body), desk)?;
+            }
             let hour = crate::entry::hour_of(desk.now_ms);
             self.record(id, kind, piece, hour, desk);
             self.note_authors((id, kind), &infos, desk)?;
@@ -310,6 +314,12 @@ fn pieces(changes: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
         rest = after;
         (!piece.is_empty()).then_some(piece)
     })
+}
+
+/// Whether what was done to a document has to stay readable for whoever is to see it: all but the chat, whose segments are
+/// read by themselves.
+pub(super) fn lasts(kind: DocumentKind) -> bool {
+    kind != DocumentKind::Timeline
 }
 
 pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {

@@ -28,6 +28,8 @@ const ROTATE_STEP_MS: u64 = 10_000;
 pub(super) struct Ratchet {
     /// When something expires next; none if that is to be found out.
     expire_at_ms: Option<u64>,
+    /// The entries that expire, by their hours.
+    fleeting: BTreeSet<(u32, EntryId)>,
     /// When this device may replace the key.
     rotate_at_ms: Option<u64>,
     /// Under which policy that was found out.
@@ -72,10 +74,20 @@ impl Circle {
         Some(end.saturating_mul(HOUR_MS).saturating_add(self.ratchet_ms()?))
     }
 
-    /// Notes that something made in that hour came.
-    pub(super) fn note_expiry(&mut self, hour: u32) {
+    /// Notes that an entry came.
+    pub(super) fn note_expiry(&mut self, envelope: &Envelope) {
+        if envelope.tag.is_lasting() || self.ratchet.of.is_none() {
+            return;
+        }
+        let hour = envelope.hour;
+        self.ratchet.fleeting.insert((hour, envelope.id));
         let (at_ms, next_ms) = (self.expires_ms(hour), &mut self.ratchet.expire_at_ms);
         *next_ms = next_ms.map(|next_ms| at_ms.map_or(next_ms, |at_ms| at_ms.min(next_ms)));
+    }
+
+    /// Notes that an entry went for another reason.
+    pub(super) fn forget_expiry(&mut self, envelope: &Envelope) {
+        self.ratchet.fleeting.remove(&(envelope.hour, envelope.id));
     }
 
     /// Whether what was made in that hour has expired.
@@ -103,7 +115,8 @@ impl Circle {
 
     /// Whether somebody wrote since the head was entered, as far as the hours of entries tell.
     fn is_head_used(&self, entered_ms: u64) -> bool {
-        self.documents.values().any(|record| record.newest_hour >= hour_of(entered_ms))
+        let chats = self.documents.iter().filter(|((_, kind), _)| !documents::lasts(*kind));
+        chats.into_iter().any(|(_, record)| record.newest_hour >= hour_of(entered_ms))
     }
 
     /// Replaces the key of the head by a commit that changes nobody, when it was used and is a period old, and it is this
@@ -134,7 +147,11 @@ impl Circle {
     pub(super) fn expire(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         let policy = self.ratchet_ms();
         if self.ratchet.of != policy {
+            let known = policy.is_some() && self.ratchet.of.is_some();
             (self.ratchet.of, self.ratchet.expire_at_ms) = (policy, None);
+            if !known {
+                self.ratchet.fleeting = if policy.is_some() { self.find_fleeting(desk)? } else { BTreeSet::new() };
+            }
         }
         if policy.is_none() || self.ratchet.expire_at_ms.is_some_and(|at_ms| desk.now_ms < at_ms) {
             return Ok(());
@@ -150,9 +167,22 @@ impl Circle {
         Ok(())
     }
 
+    /// The entries that expire, among all that are stored.
+    fn find_fleeting(&self, desk: &Desk) -> Result<BTreeSet<(u32, EntryId)>, EngineError> {
+        let mut fleeting = BTreeSet::new();
+        for bytes in desk.store.all(Keyspace::Entries, self.id.as_bytes())?.into_values() {
+            let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
+            if !envelope.tag.is_lasting() {
+                fleeting.insert((envelope.hour, envelope.id));
+            }
+        }
+        Ok(fleeting)
+    }
+
     fn next_expiry_ms(&self) -> Option<u64> {
-        let entries = self.index.first_hour();
-        let documents = self.documents.iter().map(|((id, _), record)| {
+        let entries = self.ratchet.fleeting.first().map(|(hour, _)| *hour);
+        let documents = self.documents.iter().filter(|((_, kind), _)| !documents::lasts(*kind));
+        let documents = documents.map(|((id, _), record)| {
             id.period_start_hour(self.id).unwrap_or(record.newest_hour).min(record.newest_hour)
         });
         let left = self.group.kept().filter_map(|(checkpoint, _)| self.group.superseded_ms(&checkpoint.epoch));
@@ -173,7 +203,9 @@ impl Circle {
 
     fn expire_entries(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
         let mut gone = Vec::new();
-        while let Some((hour, id)) = self.index.first().filter(|(hour, _)| self.has_expired_by(*hour, desk.now_ms)) {
+        let over = |circle: &Self, hour| circle.has_expired_by(hour, desk.now_ms);
+        while let Some((hour, id)) = self.ratchet.fleeting.first().copied().filter(|(hour, _)| over(self, *hour)) {
+            self.ratchet.fleeting.remove(&(hour, id));
             self.index.remove(hour, id);
             gone.push(id);
         }
@@ -198,7 +230,8 @@ impl Circle {
 
     fn expire_documents(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
         let is_over = |name: &(DocumentId, DocumentKind), record: &local::DocumentRecord| {
-            self.is_over_segment(name, desk.now_ms) || self.has_expired_by(record.newest_hour, desk.now_ms)
+            !documents::lasts(name.1)
+                && (self.is_over_segment(name, desk.now_ms) || self.has_expired_by(record.newest_hour, desk.now_ms))
         };
         let gone = self.documents.iter().filter(|(name, record)| is_over(name, record));
         let gone: BTreeSet<(DocumentId, DocumentKind)> = gone.map(|(name, _)| *name).collect();
@@ -215,12 +248,6 @@ impl Circle {
         }
         if !gone.is_empty() {
             self.forget_authors(&gone, desk)?;
-            if !self.documents.keys().any(|(_, kind)| *kind == DocumentKind::Drive) {
-                // Nothing is left that says how to open them.
-                for suffix in desk.store.all(Keyspace::Chunks, self.id.as_bytes())?.into_keys() {
-                    desk.remove(Key::new(Keyspace::Chunks, self.id.as_bytes(), suffix));
-                }
-            }
         }
         Ok(gone.len())
     }

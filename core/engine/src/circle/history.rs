@@ -2,6 +2,13 @@
 //!
 //! With the policy *full* whoever is in may read everything, and keys are handed over under the head. With any other a
 //! newcomer gets no key of an epoch from before it came: what some lack and others must not have goes to each alone.
+//!
+//! That is about the chat. A note, a calendar or a drive is what was done to it from the beginning, so whoever is to see
+//! it as it is needs all of that. So the changes of such documents are sealed with the *lasting key* of the epoch, which
+//! derives from the content key and leads nowhere. Under every policy whoever is in may have the lasting keys of all
+//! epochs, and they are handed over under the head's, as content keys are with the policy *full*. They never expire.
+
+use clave_crypto::DeviceId;
 
 use super::*;
 use crate::group::Held;
@@ -18,15 +25,44 @@ impl Circle {
         self.log.membership().history() == History::Full
     }
 
-    /// Whether the policy lets a device have a key. It does if the device is in the key's epoch, or was in where that
-    /// epoch's line leaves the head's: then it was in before, on a branch that did not know of the other.
-    pub(super) fn may_have(&self, device: &DeviceId, held: &Held) -> bool {
-        if self.is_shared() || off(Rule::HistoryPolicy) {
+    /// Whether lasting keys are to be handed over by themselves: for content keys, which lead to them, are not, or expired.
+    pub(super) fn hands_over_lasting(&self) -> bool {
+        !self.is_shared() || self.lasting.len() != self.keys.len()
+    }
+
+    /// The keys that a newcomer may have.
+    pub(crate) fn history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        let lasting = self.lasting.iter().filter(|_| self.hands_over_lasting() && !off(Rule::LastingKeys));
+        self.keys.iter().filter(|_| self.is_shared()).chain(lasting)
+    }
+
+    /// The keys for another device of this device's person, who may read whatever this device can.
+    pub(crate) fn own_history(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
+        self.keys.iter().chain(self.lasting.iter().filter(|_| self.hands_over_lasting()))
+    }
+
+    /// Whether the policy lets a device have a key. It does if its person is in the key's epoch, with whichever of their
+    /// devices, or was in where that epoch's line leaves the head's: then they were in before, on a branch that did not know
+    /// of the other. A device of this device's own person may have whatever is here.
+    pub(super) fn may_have(&self, device: &DeviceId, held: &Held, me: DeviceId) -> bool {
+        if self.is_shared() || held.key.is_lasting() || off(Rule::HistoryPolicy) {
             return true;
         }
+        let membership = self.log.membership();
+        let person_of = |device: &DeviceId| membership.devices.get(device).map(|known| known.person);
+        let person = person_of(device);
+        if person.is_some() && person == person_of(&me) && !off(Rule::OwnDevicesRead) {
+            return true;
+        }
+        let theirs = person.and_then(|person| membership.people.get(&person)).map(|known| &known.devices);
         let line: BTreeSet<EpochId> = self.group.line_of(self.group.head().epoch).collect();
         let forks_at = self.group.line_of(held.epoch).find(|epoch| line.contains(epoch));
-        let was_in = |epoch: &EpochId| self.group.get(epoch).is_some_and(|checkpoint| checkpoint.contains(device));
+        let was_in = |epoch: &EpochId| {
+            self.group.get(epoch).is_some_and(|checkpoint| {
+                let others = theirs.into_iter().flatten().filter(|_| !off(Rule::OwnDevicesRead));
+                checkpoint.contains(device) || others.into_iter().any(|other| checkpoint.contains(other))
+            })
+        };
         // What is said of the epoch of a key that was not derived here says nothing of who may have it.
         held.derived && (was_in(&held.epoch) || forks_at.as_ref().is_some_and(was_in))
     }
@@ -39,7 +75,7 @@ impl Circle {
         for device in others {
             let lacks = |held: &&Held| !self.group.get(&held.epoch).is_some_and(|at| at.contains(&device));
             let held = ids.iter().filter_map(|id| self.keys.held(id));
-            let held = held.filter(lacks).filter(|held| self.may_have(&device, held));
+            let held = held.filter(lacks).filter(|held| self.may_have(&device, held, me));
             let keys: Vec<_> = held.map(wire_key).collect();
             for keys in keys.chunks(DIRECT_KEYS) {
                 let bundle = proto::KeyBundle {
@@ -63,12 +99,17 @@ impl Circle {
         Ok(())
     }
 
-    /// Whether an entry under a key that is not here is from before this device came, and not for it to read.
+    /// Whether an entry under a key that is not here is from before this device's person came, and not for them to read.
     pub(super) fn is_from_before(&self, envelope: &Envelope, desk: &Desk) -> bool {
-        let me = self.log.membership().devices.get(&desk.me());
-        let since = me.filter(|_| !self.is_shared()).and_then(|me| self.log.operation(&me.since));
-        since.is_some_and(|since| {
-            let came = u32::try_from(since.time_ms() / crate::entry::HOUR_MS).unwrap_or(u32::MAX);
+        if self.is_shared() || envelope.tag.is_lasting() {
+            return false;
+        }
+        let membership = self.log.membership();
+        let me = membership.devices.get(&desk.me()).and_then(|me| membership.people.get(&me.person));
+        let devices = me.into_iter().flat_map(|me| &me.devices).filter_map(|device| membership.devices.get(device));
+        let came = devices.filter_map(|device| self.log.operation(&device.since)).map(Operation::time_ms).min();
+        came.is_some_and(|came_ms| {
+            let came = u32::try_from(came_ms / crate::entry::HOUR_MS).unwrap_or(u32::MAX);
             envelope.hour.saturating_add(BEFORE_HOURS) < came
         })
     }
@@ -76,5 +117,9 @@ impl Circle {
 
 /// A key as a bundle has it.
 pub(super) fn wire_key(held: &Held) -> proto::ContentKey {
-    proto::ContentKey { epoch: held.epoch.as_bytes().to_vec(), key: held.key.as_bytes().to_vec() }
+    proto::ContentKey {
+        epoch: held.epoch.as_bytes().to_vec(),
+        key: held.key.as_bytes().to_vec(),
+        lasting: held.key.is_lasting(),
+    }
 }

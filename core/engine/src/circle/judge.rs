@@ -38,7 +38,7 @@ impl Circle {
         for bytes in envelopes {
             match Envelope::decode(bytes) {
                 Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
-                Ok(envelope) if self.has_expired_by(envelope.hour, desk.now_ms) => {
+                Ok(envelope) if !envelope.tag.is_lasting() && self.has_expired_by(envelope.hour, desk.now_ms) => {
                     self.refuse_expired(envelope.id, desk)
                 }
                 Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
@@ -118,6 +118,7 @@ impl Circle {
         let envelope = self.envelope(&id, desk).ok().flatten().and_then(|bytes| Envelope::decode(bytes).ok());
         if let Some(envelope) = envelope {
             self.index.remove(envelope.hour, id);
+            self.forget_expiry(&envelope);
         }
         desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), id.as_bytes()));
     }
@@ -144,7 +145,7 @@ impl Circle {
     /// for, however much else arrives.
     pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
         let mut ready = self.held.ready(|awaits| match awaits {
-            Awaits::Key(tag) => self.keys.get(tag).is_some() || self.direct.contains_key(tag),
+            Awaits::Key(tag) => self.content_key(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Operation(id) => self.log.operation(id).is_some(),
             Awaits::Space(commit) => self.is_space_known(commit),
@@ -170,7 +171,7 @@ impl Circle {
             // What is for another device is kept and passed on until that device has it.
             return if *recipient == desk.me() { self.judge_direct(envelope, desk) } else { Ok(Verdict::Done) };
         }
-        let Some(key) = self.keys.get(&envelope.tag) else {
+        let Some(key) = self.content_key(&envelope.tag) else {
             if self.is_from_before(envelope, desk) {
                 // It is carried for others, and takes nobody's place.
                 return Ok(Verdict::Done);
@@ -183,14 +184,15 @@ impl Circle {
             opened => opened?,
         };
         // The operation that added the author may be on its way, or can be read only with keys that others hand over: so
-        // operations and keys are heard from whoever has the key that they are sealed with.
-        let heard = matches!(opened.body, Body::Operation(_) | Body::Keys(_));
-        if !heard && self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
-            return Ok(Verdict::Wait(Awaits::Author(opened.author)));
-        }
+        // keys, like operations, are heard from whoever has the key that they are sealed with.
         let author = opened.author;
+        if let Some(author) = author.filter(|_| !matches!(opened.body, Body::Keys(_)))
+            && self.log.membership().device_standing(author) == DeviceStanding::Unknown
+        {
+            return Ok(Verdict::Wait(Awaits::Author(author)));
+        }
         let verdict = self.take(envelope, opened, changes, desk)?;
-        if matches!(verdict, Verdict::Done) && self.is_member(&author) {
+        if let Some(author) = author.filter(|author| matches!(verdict, Verdict::Done) && self.is_member(author)) {
             self.note_seen(author, &envelope.tag, desk);
         }
         Ok(verdict)
@@ -203,27 +205,32 @@ impl Circle {
         changes: &mut ChangesByDocument,
         desk: &mut Desk,
     ) -> Result<Verdict, Refusal> {
-        match opened.body {
-            Body::Operation(bytes) => {
+        let lasting = envelope.tag.is_lasting();
+        let may_last = matches!(opened.body, Body::Changes(_) | Body::Keys(_));
+        if lasting && !may_last && !off(Rule::LastingKeys) {
+            return Err(Refusal::WrongKey);
+        }
+        match (opened.body, opened.author) {
+            (Body::Operation(bytes), _) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
                 self.take_operation(operation, desk)?;
                 Ok(Verdict::Done)
             }
-            Body::Commit(commit) => {
+            (Body::Commit(commit), Some(author)) => {
                 let was_known = epoch_id(&commit.epoch).is_some_and(|epoch| self.group.knows(&epoch));
-                let verdict = self.judge_commit(opened.author, envelope.id, &commit, desk)?;
+                let verdict = self.judge_commit(author, envelope.id, &commit, desk)?;
                 if matches!(verdict, Verdict::Done) {
                     let entered = epoch_id(&commit.epoch).is_some_and(|epoch| self.group.knows(&epoch));
                     self.note_key_change(envelope.id, entered && !was_known, desk);
                 }
                 Ok(verdict)
             }
-            Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
-            Body::Changes(body) => self.judge_changes(opened.author, envelope.hour, body, changes),
+            (Body::Keys(bundle), _) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
+            (Body::Changes(body), Some(author)) => self.judge_changes(author, envelope, body, changes),
             // That its author wrote it under this key is all that it says.
-            Body::Acknowledge(_) => Ok(Verdict::Done),
+            (Body::Acknowledge(_), _) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
-            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
+            _ => Err(Refusal::Unexpected),
         }
     }
 
@@ -234,15 +241,28 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
+        // What is to take effect must be the same for all, so all must be able to read it: no operations, no commits.
+        let author = opened.author.ok_or(Refusal::Unexpected)?;
         match opened.body {
             Body::Keys(bundle) => self.judge_keys(Source::Direct, &bundle, desk),
-            Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
+            Body::Welcome(welcome) => self.judge_welcome(author, &welcome, desk),
             Body::Introduction(introduction) => {
-                desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
+                desk.introduced.push(Introduced { space: self.id, author, introduction });
                 Ok(Verdict::Done)
             }
-            Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
-            // What is to take effect must be the same for all, so all must be able to read it.
+            Body::Plea(plea) => self.judge_plea(author, &plea, desk),
+            Body::Marks(marks) => {
+                let membership = self.log.membership();
+                if membership.device_standing(author) == DeviceStanding::Unknown {
+                    return Ok(Verdict::Wait(Awaits::Author(author)));
+                }
+                let person = |device: DeviceId| membership.devices.get(&device).map(|known| known.person);
+                if person(author).is_none() || person(author) != person(desk.me()) {
+                    return Err(Refusal::NotAllowed);
+                }
+                desk.marks.push((self.id, marks));
+                Ok(Verdict::Done)
+            }
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
         }
     }
@@ -324,7 +344,8 @@ impl Circle {
         if !absent.is_empty() {
             self.seen.removed(epoch);
         }
-        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
+        let (parent, adds) = (Some(parent), !processed.added.is_empty());
+        self.enter_epoch(Entered { parent, checkpoint, after: Vec::new(), cites: heads, adds }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }
@@ -352,7 +373,7 @@ impl Circle {
     fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {
         let read = |key: &proto::ContentKey| {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-            Some((epoch_id(&key.epoch)?, ContentKey::from_bytes(bytes.into())))
+            Some((epoch_id(&key.epoch)?, ContentKey::of_class(bytes.into(), key.lasting)))
         };
         let keys = bundle.keys.iter().map(read).collect::<Option<Vec<_>>>().ok_or(Refusal::Malformed)?;
         let given = bundle.given.iter().map(|id| KeyId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed));
@@ -364,6 +385,9 @@ impl Circle {
             return Err(Refusal::Unexpected);
         }
         if let Source::Under(under) = source {
+            if keys.iter().any(|(_, key)| key.is_lasting() != under.is_lasting()) {
+                return Err(Refusal::WrongKey);
+            }
             // Should it be a lie, a plea brings them.
             for id in given {
                 self.note_handed_over(&id, under, desk);
@@ -385,12 +409,15 @@ impl Circle {
     fn judge_changes(
         &self,
         author: DeviceId,
-        hour: u32,
+        envelope: &Envelope,
         body: proto::Changes,
         changes: &mut ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
         let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait(Awaits::Opening)) };
+        if documents::lasts(kind) != envelope.tag.is_lasting() && !off(Rule::LastingKeys) {
+            return Err(Refusal::WrongKey);
+        }
         let mut read = Vec::with_capacity(body.changes.len());
         for change in body.changes {
             let info = inspect_change(&change).map_err(|_| Refusal::Malformed)?;
@@ -401,7 +428,7 @@ impl Circle {
         }
         let arriving = changes.entry((document, kind)).or_default();
         arriving.changes.extend(read);
-        arriving.newest_hour = arriving.newest_hour.max(hour);
+        arriving.newest_hour = arriving.newest_hour.max(envelope.hour);
         Ok(Verdict::Done)
     }
 }

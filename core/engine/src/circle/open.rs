@@ -7,19 +7,19 @@ impl Circle {
     /// Loads what the circle needs to work: its log, epochs, keys and the ids of its entries; no documents.
     pub(crate) fn open(id: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
         let scope = id.as_bytes();
-        let mut keys = Keyring::default();
+        let (mut keys, mut lasting) = (Keyring::default(), Keyring::default());
         for record in desk.store.all(Keyspace::ContentKeys, scope)?.into_values() {
             let record = local::ContentKey::decode(record.as_slice())?;
             let key = <[u8; 32]>::try_from(record.key.as_slice()).map_err(|_| EngineError::Damaged)?;
             let of = epoch(&record.epoch)?;
             let after = operations(&record.operations)?;
-            let inserted = ContentKey::from_bytes(key.into());
-            let name = inserted.key_id();
-            keys.insert(of, inserted, record.derived, None, after.clone());
-            keys.stamp(&name, record.filed_ms);
+            let inserted = || ContentKey::of_class(key.into(), record.lasting);
+            let ring = if record.lasting { &mut lasting } else { &mut keys };
+            ring.insert(of, inserted(), record.derived, None, after.clone());
+            ring.stamp(&inserted().key_id(), record.filed_ms);
             for under in &record.under {
                 let under = KeyId::try_from(under.as_slice()).map_err(|_| EngineError::Damaged)?;
-                keys.insert(of, ContentKey::from_bytes(key.into()), false, Some(under), after.clone());
+                ring.insert(of, inserted(), false, Some(under), after.clone());
             }
         }
         let mut log = Log::new(id);
@@ -32,13 +32,16 @@ impl Circle {
             }
         }
         let (group, trees, recovery) = open_group(id, desk)?;
+        let (index, used_lasting) = open_index(scope, desk)?;
         let mut circle = Self {
             id,
             log,
             group,
             keys,
+            lasting,
+            used_lasting,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
-            index: open_index(scope, desk)?,
+            index,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
             released: Vec::new(),
@@ -55,7 +58,7 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
-            mended: false,
+            mending: roster::Mending::Unknown,
             recovery,
         };
         circle.learn_direct_tags(None);
@@ -115,8 +118,18 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
     let blobs = desk.store.all(Keyspace::Trees, circle.as_bytes())?;
     let (mut nodes, mut trees, mut standing) = (BTreeMap::new(), trees::Trees::default(), (None, None));
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, circle.as_bytes())? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms, apart, recovery, cites } =
-            local::Checkpoint::decode(record.as_slice())?;
+        let local::Checkpoint {
+            parent,
+            state,
+            operations: after,
+            depth,
+            entered_ms,
+            left_ms,
+            apart,
+            recovery,
+            cites,
+            adds,
+        } = local::Checkpoint::decode(record.as_slice())?;
         if apart {
             let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, circle.as_bytes());
             standing = (Some(checkpoint), EntryId::try_from(recovery.as_slice()).ok());
@@ -131,20 +144,22 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
             Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
         };
         let (after, cites) = (operations(&after)?, operations(&cites)?);
-        nodes.insert(id, Node { parent, depth, entered_ms, left_ms, checkpoint, after, cites });
+        nodes.insert(id, Node { parent, depth, entered_ms, left_ms, checkpoint, after, cites, adds });
     }
     let (apart, recovery) = standing;
     Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))
 }
 
-fn open_index(scope: &[u8], desk: &Desk) -> Result<EntryIndex, EngineError> {
-    let mut entries = Vec::new();
+/// The entries, and the lasting keys that some are sealed with.
+fn open_index(scope: &[u8], desk: &Desk) -> Result<(EntryIndex, BTreeSet<KeyId>), EngineError> {
+    let (mut entries, mut lasting) = (Vec::new(), BTreeSet::new());
     for (suffix, bytes) in desk.store.all(Keyspace::Entries, scope)? {
         let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
         let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
         entries.push((envelope.hour, id));
+        lasting.extend(Some(envelope.tag).filter(KeyId::is_lasting));
     }
-    Ok(EntryIndex::from_unsorted(entries))
+    Ok((EntryIndex::from_unsorted(entries), lasting))
 }
 
 fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {

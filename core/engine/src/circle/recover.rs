@@ -65,7 +65,7 @@ impl Circle {
         let suite = membership.suite;
         let checkpoint = desk.agreement.create(&desk.device, self.id.as_bytes(), suite, &mut desk.entropy);
         let cites = self.log.heads();
-        self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites }, desk)?;
+        self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites, adds: true }, desk)?;
         for device in others {
             self.act(Action::revoke_device(device), desk)?;
         }
@@ -113,14 +113,18 @@ impl Circle {
         desk.events.push(Event::Rejoined { circle: self.id });
     }
 
-    /// What an export says of where this circle stands: the head as a place without secret, and its content key.
+    /// What an export says of where this circle stands: the head as a place without secret, and its keys.
     pub(crate) fn stand_for_export(&self, desk: &Desk) -> Result<Vec<(Key, Vec<u8>)>, EngineError> {
         let head = self.group.head();
         let scope = self.id.as_bytes();
-        let key = Key::new(Keyspace::ContentKeys, scope, self.head_key().key_id().as_bytes());
-        let record = desk.store.read(&key)?.ok_or(EngineError::Damaged)?;
         let place = Key::new(Keyspace::Checkpoints, scope, head.epoch.as_bytes());
-        Ok(vec![(key, record), (place, apart_record(head.depth, None))])
+        let mut records = vec![(place, apart_record(head.depth, None))];
+        for id in [self.head_key().key_id(), self.head_key().lasting().key_id()] {
+            let key = Key::new(Keyspace::ContentKeys, scope, id.as_bytes());
+            let record = desk.store.read(&key)?.ok_or(EngineError::Damaged)?;
+            records.push((key, record));
+        }
+        Ok(records)
     }
 
     /// Takes in the recovery of a device that is connected: an entry like any other, from a stranger. Whoever made it has a
@@ -140,7 +144,7 @@ impl Circle {
         let Action::RecoverDevice { device, recovery_signature } = operation.action() else {
             return Err(Refusal::NotAllowed);
         };
-        if opened.author != peer || operation.author() != peer || device.device() != peer {
+        if operation.author() != peer || device.device() != peer {
             return Err(Refusal::NotAllowed);
         }
         let id = operation.id();

@@ -77,7 +77,7 @@ impl Circle {
 
     /// Notes that a device wrote under a key that this device derived: it follows that key's epoch.
     pub(super) fn note_seen(&mut self, device: DeviceId, tag: &KeyId, desk: &mut Desk) {
-        let Some(epoch) = self.keys.held(tag).filter(|held| held.derived).map(|held| held.epoch) else { return };
+        let Some(epoch) = self.ring(tag).held(tag).filter(|held| held.derived).map(|held| held.epoch) else { return };
         let known = self.seen.devices.get(&device);
         let depth = |epoch: &EpochId| self.group.depth_of(epoch);
         if known == Some(&epoch) || known.is_some_and(|known| depth(known) > depth(&epoch)) {
@@ -128,7 +128,7 @@ impl Circle {
         if desk.now_ms < at_ms {
             return Ok(());
         }
-        if !self.mended {
+        if self.mending != roster::Mending::Done {
             // The epoch is about to be left.
             let soon_ms = if self.seen.of_removals.contains(&epoch) { PROMPT_MS_MIN } else { ACKNOWLEDGE_SPREAD_MS };
             self.seen.acknowledge = Some((epoch, desk.now_ms + soon_ms));

@@ -299,6 +299,7 @@ impl Engine {
             let key = |(epoch, key): (EpochId, &clave_crypto::ContentKey)| proto::ContentKey {
                 epoch: epoch.as_bytes().to_vec(),
                 key: key.as_bytes().to_vec(),
+                lasting: key.is_lasting(),
             };
             let person = known.log.membership().devices.get(&device).map(|device| device.person);
             let is_own = person.is_some() && person == self.identity.person();
@@ -334,7 +335,7 @@ impl Engine {
         let mut keys = Vec::with_capacity(introduction.keys.len());
         for key in &introduction.keys {
             let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-            keys.push((epoch_id(&key.epoch)?, clave_crypto::ContentKey::from_bytes(bytes.into())));
+            keys.push((epoch_id(&key.epoch)?, clave_crypto::ContentKey::of_class(bytes.into(), key.lasting)));
         }
         if let Some(circle) = self.circles.get_mut(&id) {
             let of_space = circle.log.membership().parent == Some(space);

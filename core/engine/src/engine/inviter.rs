@@ -272,6 +272,7 @@ impl Engine {
         let key = |(epoch, key): (EpochId, &ContentKey)| proto::EpochKey {
             epoch: epoch.as_bytes().to_vec(),
             key: key.as_bytes().to_vec(),
+            lasting: key.is_lasting(),
         };
         let person = circle.log.membership().devices.get(&device).map(|device| device.person);
         let is_own = person.is_some() && person == self.identity.person();

@@ -298,7 +298,7 @@ fn read_items(accepted: &proto::Accepted) -> Option<(Vec<Operation>, EpochKeys)>
     let mut keys = Vec::with_capacity(accepted.keys.len());
     for key in &accepted.keys {
         let epoch = epoch_id(&key.epoch)?;
-        keys.push((epoch, ContentKey::from_bytes(Zeroizing::new(key.key.as_slice().try_into().ok()?))));
+        keys.push((epoch, ContentKey::of_class(Zeroizing::new(key.key.as_slice().try_into().ok()?), key.lasting)));
     }
     Some((operations, keys))
 }

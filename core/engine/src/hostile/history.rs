@@ -46,6 +46,100 @@ fn a_newcomer_gets_no_key_from_before_it_came() {
 }
 
 #[test]
+fn a_newcomer_sees_the_note_as_it_is_and_not_the_chat_from_before() {
+    let (mut rig, circle) = since_joining(&["Alice", "Bob", "Carol", "Dave"], &[BOB]);
+    rig.write_note(ALICE, circle, "one ");
+    rig.post(ALICE, circle, "before");
+    rig.renew(ALICE, circle);
+    rig.write_note(BOB, circle, "two ");
+    rig.renew(BOB, circle);
+    rig.settle();
+    rig.invite(BOB, circle, CAROL);
+    rig.settle();
+    assert_eq!(rig.note(CAROL, circle), "one two ");
+    assert_eq!(rig.messages(CAROL, circle), [""; 0]);
+    // Who brought her in is not needed for the next, nor is who wrote.
+    rig.write_note(CAROL, circle, "three");
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    rig.invite(CAROL, circle, DAVE);
+    rig.settle();
+    assert_eq!(rig.note(DAVE, circle), "one two three");
+    assert_eq!(rig.messages(DAVE, circle), [""; 0]);
+}
+
+#[test]
+fn nothing_is_taken_under_a_key_of_the_wrong_kind() {
+    let (mut rig, circle) = since_joining(&["Alice", "Bob"], &[BOB]);
+    let content = rig.head_key(BOB, circle);
+    let lasting = content.lasting();
+    let changes = |kind: clave_crdt::DocumentKind| {
+        let (document, kind) = (crate::DocumentId::well_known(circle, kind, 0), kind.number().into());
+        Body::Changes(proto::Changes { document: document.as_bytes().to_vec(), kind, changes: Vec::new() })
+    };
+    let keys = |key: &clave_crypto::ContentKey| {
+        let keys =
+            vec![proto::ContentKey { epoch: vec![1; 32], key: key.as_bytes().to_vec(), lasting: key.is_lasting() }];
+        Body::Keys(proto::KeyBundle { keys, ..proto::KeyBundle::default() })
+    };
+    let acknowledge = Body::Acknowledge(proto::Acknowledge { epoch: vec![1; 32] });
+    let wrong = [
+        (&content, changes(clave_crdt::DocumentKind::Note)),
+        (&content, keys(&lasting)),
+        (&lasting, changes(clave_crdt::DocumentKind::Timeline)),
+        (&lasting, keys(&content)),
+        (&lasting, acknowledge.clone()),
+    ];
+    for (key, body) in wrong {
+        let entry = rig.seal_under(BOB, circle, key, body);
+        rig.refuses(ALICE, crate::Refusal::WrongKey, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+    }
+    let right = [
+        (&content, changes(clave_crdt::DocumentKind::Timeline)),
+        (&lasting, changes(clave_crdt::DocumentKind::Drive)),
+        (&lasting, keys(&lasting)),
+        (&content, acknowledge),
+    ];
+    for (key, body) in right {
+        let (before, entry) = (rig.refusals(ALICE), rig.seal_under(BOB, circle, key, body));
+        rig.give(BOB, ALICE, circle, vec![entry]);
+        assert_eq!(rig.refusals(ALICE), before);
+    }
+}
+
+#[test]
+fn who_comes_after_the_policy_changed_sees_what_was_written_under_every_one() {
+    let mut rig = Rig::with_mls(&["Alice", "Bob", "Carol", "Dave"]);
+    let circle = rig.create(ALICE);
+    rig.invite(ALICE, circle, BOB);
+    let policy = |rig: &mut Rig, value: &str| {
+        let (key, value) = ("history".to_owned(), value.to_owned());
+        rig.act(ALICE, circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+        rig.settle();
+    };
+    rig.write_note(ALICE, circle, "full ");
+    rig.renew(ALICE, circle);
+    policy(&mut rig, "ratcheted:3600");
+    rig.write_note(BOB, circle, "ratcheted ");
+    // All that the chat was sealed with goes.
+    for _ in 0..16 {
+        rig.now_ms += 1_800_000;
+        rig.settle();
+    }
+    rig.invite(BOB, circle, CAROL);
+    rig.settle();
+    assert_eq!(rig.note(CAROL, circle), "full ratcheted ");
+    policy(&mut rig, "full");
+    rig.write_note(CAROL, circle, "full again");
+    rig.renew(CAROL, circle);
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    rig.invite(CAROL, circle, DAVE);
+    rig.settle();
+    assert_eq!(rig.note(DAVE, circle), "full ratcheted full again");
+}
+
+#[test]
 fn keys_of_a_branch_that_lost_go_to_those_who_were_in_and_to_nobody_else() {
     let (mut rig, circle) = since_joining(&["Alice", "Bob", "Carol", "Dave"], &[BOB, CAROL]);
     rig.disconnect(ALICE, BOB);

@@ -589,7 +589,7 @@ fn an_answer_of_garbage_leads_nowhere() {
     leads_nowhere(|_, honest, _, _| proto::Accepted { welcome: b"garbage".to_vec(), ..honest });
     leads_nowhere(|_, honest, _, _| proto::Accepted { operations: vec![b"garbage".to_vec()], ..honest });
     leads_nowhere(|_, honest, _, _| {
-        let keys = vec![proto::EpochKey { epoch: vec![1; 32], key: vec![1; 31] }];
+        let keys = vec![proto::EpochKey { epoch: vec![1; 32], key: vec![1; 31], lasting: false }];
         proto::Accepted { keys, ..honest }
     });
 }
@@ -608,7 +608,7 @@ fn keys_in_an_answer_redirect_nothing() {
         let key = SealedSecret.export(&output.checkpoint, Export::ContentKey, host.log.circle().as_bytes());
         expected.replace(Some(ContentKey::from_bytes(key.expect("its own")).key_id()));
         let epoch = output.checkpoint.epoch.as_bytes().to_vec();
-        let keys = vec![proto::EpochKey { epoch, key: vec![0x66; 32] }];
+        let keys = vec![proto::EpochKey { epoch, key: vec![0x66; 32], lasting: false }];
         proto::Accepted { keys, welcome: output.welcome.expect("one was added"), ..honest }
     });
     assert_eq!(Some(rig.tag(BOB, host.log.circle())), expected.into_inner());

@@ -147,6 +147,7 @@ fn a_commit_that_comes_before_the_welcome_to_where_it_starts_from_is_followed() 
     let key = |(epoch, key): (crate::crypto::EpochId, &clave_crypto::ContentKey)| proto::ContentKey {
         epoch: epoch.as_bytes().to_vec(),
         key: key.as_bytes().to_vec(),
+        lasting: key.is_lasting(),
     };
     let keys = Body::Keys(proto::KeyBundle {
         keys: keys.map(key).collect(),
@@ -389,7 +390,7 @@ fn a_key_is_handed_on_only_once_all_is_known_that_its_giver_knew() {
     let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
     let key = clave_crypto::ContentKey::from_bytes([7; 32].into());
     let of = |operations| {
-        let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32] }];
+        let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: vec![7; 32], lasting: false }];
         Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new(), log: Vec::new() })
     };
     let has = |rig: &Rig, who: usize| rig.devices[who].engine.circles[&circle].content_key(&key.key_id()).is_some();
@@ -435,7 +436,7 @@ fn who_is_drawn_onto_a_private_group_is_not_lost_to_the_others() {
     assert_eq!(head(&rig, ALICE, circle), output.checkpoint.epoch);
     rig.post(ALICE, circle, "from nowhere");
     rig.connect(BOB, CAROL);
-    for _ in 0..14 {
+    for _ in 0..24 {
         rig.settle();
     }
     // They plead for the key of what she wrote, and are brought to where she is.

@@ -343,10 +343,34 @@ impl Rig {
         self.devices[who].store.read(&key).expect("memory can be read").expect("it is there")
     }
 
-    /// How many content keys are stored.
+    /// How many content keys are stored, without the lasting ones.
     pub(super) fn keys(&self, who: usize, circle: CircleId) -> usize {
+        self.key_names(who, circle).iter().filter(|name| !name.is_lasting()).count()
+    }
+
+    /// The names of all keys that are stored.
+    pub(super) fn key_names(&self, who: usize, circle: CircleId) -> BTreeSet<KeyId> {
         let key = |key: &&Key| key.keyspace == Keyspace::ContentKeys && key.scope == circle.as_bytes();
-        self.store(who).keys().filter(key).count()
+        let name = |key: &Key| KeyId::try_from(key.suffix.as_slice()).expect("keys are filed by their names");
+        self.store(who).keys().filter(key).map(name).collect()
+    }
+
+    /// Writes into the circle's note.
+    pub(super) fn write_note(&mut self, who: usize, circle: CircleId, text: &str) {
+        let (note, now_ms) = (DocumentId::well_known(circle, DocumentKind::Note, 0), self.now_ms);
+        let edit = self.devices[who].engine.edit(circle, note, DocumentKind::Note, now_ms, |document, _| {
+            let mut note = document.note()?;
+            note.splice(note.len(), 0, text)
+        });
+        edit.expect("a member may write");
+        self.settle();
+    }
+
+    /// What the circle's note says.
+    pub(super) fn note(&mut self, who: usize, circle: CircleId) -> String {
+        let note = DocumentId::well_known(circle, DocumentKind::Note, 0);
+        let document = self.devices[who].engine.document(circle, note, DocumentKind::Note).expect("a member may read");
+        document.note().expect("it is a note").text().expect("it can be read")
     }
 
     /// The id of the oldest membership operation.
@@ -362,7 +386,8 @@ impl Rig {
         let held = self.devices[who].engine.circles[&circle].content_key(&tag).expect("it was read before");
         let key = ContentKey::from_bytes(held.as_bytes().clone());
         let header = [&1_u32.to_be_bytes()[..], &envelope.hour.to_be_bytes(), &envelope.tag].concat();
-        let salt = envelope.salt.as_slice().try_into().expect("32 bytes");
+        let header = [circle.as_bytes().as_slice(), &header].concat();
+        let salt = envelope.salt.as_slice().try_into().expect("16 bytes");
         let signed = key.open(salt, &header, &envelope.ciphertext).expect("a member can");
         let (salt, ciphertext) = key.seal(&mut self.entropy, &header, &signed);
         (envelope.salt, envelope.ciphertext) = (salt.to_vec(), ciphertext);
