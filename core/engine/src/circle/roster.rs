@@ -315,9 +315,9 @@ impl Circle {
         RosterChange { add, remove: self.gone(&listed, desk) }
     }
 
-    /// The leaves of the head that are not listed any more.
+    /// The leaves of the head that are not listed any more. One whom the space's log does not know is on their way: whoever
+    /// brought them in knew more of it.
     fn gone(&self, listed: &[DeviceId], desk: &Desk) -> Vec<DeviceId> {
-        // One whom the space's log does not know is on their way: whoever brought them in knew more of it.
         let devices = &self.log.membership().devices;
         let is_out = |leaf: &&DeviceId| !devices.contains_key(*leaf) || self.has_left_space(leaf);
         let gone = absent(&self.group.head().leaves, listed).filter(|leaf| **leaf != desk.me()).filter(is_out);
