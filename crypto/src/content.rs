@@ -72,6 +72,11 @@ impl fmt::Debug for KeyId {
     }
 }
 
+/// What one entry's own key derives from, beside the content key. 128 bits: by the birthday bound, two of 2⁴⁰ entries under one
+/// content key have the same one with a probability of 2⁻⁴⁹ (as for the key derivation of Gueron and Lindell, "Better Bounds for
+/// Block Cipher Modes of Operation via Nonce-Based Key Derivation", CCS 2017), and an MLS epoch ends long before that.
+pub type Salt = [u8; 16];
+
 /// The secret of one epoch from which the keys of its entries derive. It outlives the MLS state it was exported from.
 pub struct ContentKey {
     key: Zeroizing<[u8; 32]>,
@@ -120,7 +125,7 @@ impl ContentKey {
     /// Pads and seals `plaintext` under a key of its own (HKDF-SHA256 of this key and the returned salt), and binds
     /// it to `aad`. Returns the salt, which is not secret, and the ciphertext.
     #[must_use]
-    pub fn seal(&self, entropy: &mut Entropy, aad: &[u8], plaintext: &[u8]) -> ([u8; 32], Vec<u8>) {
+    pub fn seal(&self, entropy: &mut Entropy, aad: &[u8], plaintext: &[u8]) -> (Salt, Vec<u8>) {
         let salt = kdf::hedged_salt(labels::ENTRY_SALT, &self.key, entropy, aad, plaintext);
         let mut buffer = padding::pad(plaintext);
         aead::seal(&self.entry_key(&salt), aad, &mut buffer, 0);
@@ -132,11 +137,11 @@ impl ContentKey {
     /// # Errors
     /// [`CryptoError::BadCiphertext`] if the ciphertext, salt or `aad` was altered or belongs to another key;
     /// [`CryptoError::Malformed`] if whoever holds the key padded it wrongly.
-    pub fn open(&self, salt: &[u8; 32], aad: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    pub fn open(&self, salt: &Salt, aad: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, CryptoError> {
         padding::unpad(aead::open(&self.entry_key(salt), aad, ciphertext)?)
     }
 
-    fn entry_key(&self, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    fn entry_key(&self, salt: &Salt) -> Zeroizing<[u8; 32]> {
         kdf::hkdf(&self.key, salt, labels::ENTRY_KEY)
     }
 }

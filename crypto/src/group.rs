@@ -64,7 +64,7 @@ pub trait GroupKeyAgreement {
     /// Follows another device's commit.
     ///
     /// # Errors
-    /// [`CryptoError::WrongParent`] if it does not follow `parent`, [`CryptoError::Evicted`] if it removes this
+    /// [`CryptoError::WrongParent`] or [`CryptoError::Refused`] if it does not follow `parent`, [`CryptoError::Evicted`] if it removes this
     /// device, [`CryptoError::Malformed`], [`CryptoError::LeafMismatch`], [`CryptoError::Refused`].
     fn process(&self, device: &DeviceKey, parent: &Checkpoint, message: &[u8]) -> Result<Processed, CryptoError>;
 
@@ -204,7 +204,7 @@ impl RosterChange {
 
 /// One's own commit.
 pub struct CommitOutput {
-    /// For the other members of the parent epoch.
+    /// For the other members of the parent epoch, less what whoever has that epoch's checkpoint knows.
     pub message: Vec<u8>,
     /// For all devices that were added, if any were.
     pub welcome: Option<Vec<u8>>,

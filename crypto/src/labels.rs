@@ -72,6 +72,8 @@ pub enum HashContext {
     AuditKeyChange,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
+    /// What a device lacks and where it is, from its epoch and the tags of the keys.
+    Lacks,
     /// The tag of entries that are sealed to one device, from the circle and the device.
     DirectTag,
     /// The public name of a link between devices, from its secret.
@@ -92,6 +94,7 @@ impl HashContext {
             Self::AuditRecord => "clave/1 hash audit-record",
             Self::AuditKeyChange => "clave/1 hash audit-key-change",
             Self::RepairOrder => "clave/1 hash repair-order",
+            Self::Lacks => "clave/1 hash lacks",
             Self::DirectTag => "clave/1 hash direct-tag",
             Self::LinkId => "clave/1 hash link-id",
             Self::LinkKey => "clave/1 hash link-key",

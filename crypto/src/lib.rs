@@ -60,7 +60,7 @@ mod vault;
 mod verify;
 
 pub use chunk::{ChunkKey, open_chunk, seal_chunk};
-pub use content::{ContentKey, KeyId};
+pub use content::{ContentKey, KeyId, Salt};
 pub use entropy::Entropy;
 pub use error::CryptoError;
 pub use group::{

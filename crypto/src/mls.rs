@@ -5,7 +5,8 @@
 //! is that same Ed25519 key; a leaf where the two differ is refused wherever one is met. Every commit has a path, so
 //! that every commit renews its maker's keys.
 //!
-//! Commits leave as `PublicMessage`s: whoever carries them must seal them, for they name the devices they add. openmls
+//! Commits leave as `PublicMessage`s, less what whoever has the parent's checkpoint knows (see `brief`): whoever carries them
+//! must seal them, for they name the devices they add. openmls
 //! works over a scratch storage filled from the parent's checkpoint and read back into the new one.
 //!
 //! **Time.** openmls reads the system's clock in three places. It notes when message secrets were stored, which is
@@ -17,6 +18,7 @@
 //! **Threads.** openmls derives and encrypts the secrets of a path on the threads of rayon's pool. What comes out does
 //! not depend on their order (see `provider`).
 
+mod brief;
 mod codec;
 mod provider;
 mod storage;
@@ -87,6 +89,18 @@ impl Mls {
         let malformed = CryptoError::Malformed("checkpoint");
         provider.storage().write_own_leaf_index(group.group_id(), &leaf).map_err(|_| malformed)?;
         self::checkpoint(&group, provider)
+    }
+
+    /// A commit as openmls has it: the whole `MLSMessage`. For benchmarks beside bare openmls.
+    #[doc(hidden)]
+    pub fn whole_commit(&self, parent: &Checkpoint, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        brief::whole(message, parent)
+    }
+
+    /// A commit of bare openmls as this module has it.
+    #[doc(hidden)]
+    pub fn brief_commit(&self, parent: &Checkpoint, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        brief::brief(message, &parent.group, parent.depth)
     }
 }
 
@@ -166,7 +180,8 @@ impl GroupKeyAgreement for Mls {
     }
 
     fn process(&self, device: &DeviceKey, parent: &Checkpoint, message: &[u8]) -> Result<Processed, CryptoError> {
-        let MlsMessageBodyIn::PublicMessage(message) = read_message(message, "commit")? else {
+        let whole = brief::whole(message, parent)?;
+        let MlsMessageBodyIn::PublicMessage(message) = read_message(&whole, "commit")? else {
             return Err(CryptoError::Malformed("commit"));
         };
         let message = ProtocolMessage::from(message);
@@ -264,7 +279,9 @@ impl GroupKeyAgreement for Mls {
             .finalize(&provider)
             .map_err(|_| refused.clone())?;
         check_group(&group, device)?;
-        let message = bundle.into_commit().tls_serialize_detached().map_err(|_| refused)?;
+        let whole = bundle.into_commit().tls_serialize_detached().map_err(|_| refused)?;
+        let parent_depth = group.epoch().as_u64().saturating_sub(1);
+        let message = brief::brief(&whole, group.group_id().as_slice(), parent_depth)?;
         Ok(CommitOutput { message, welcome: None, checkpoint: checkpoint(&group, provider)? })
     }
 
@@ -432,7 +449,7 @@ fn build_commit(
     let (message, welcome, _) = bundle.into_messages();
     let encode = |message: MlsMessageOut| message.tls_serialize_detached().map_err(|_| refused.clone());
     let output = CommitOutput {
-        message: encode(message)?,
+        message: brief::brief(&encode(message)?, &parent.group, parent.depth)?,
         welcome: welcome.map(encode).transpose()?,
         checkpoint: checkpoint(&group, provider)?,
     };

@@ -23,7 +23,14 @@ fn organisation(people: usize, operations: usize, entropy: &mut Entropy) -> (Vec
     let packages = || vec![package.clone(); super::team::KEY_PACKAGES];
     let founder = &everybody[0].device;
     let (name, founding) = ("Organisation".to_owned(), everybody[0].entry(packages()));
-    let genesis = Action::Genesis { name, nonce: [7; 16], founder: founding, parent: None, scope: Scope::Nested, suite: Suite::default() };
+    let genesis = Action::Genesis {
+        name,
+        nonce: [7; 16],
+        founder: founding,
+        parent: None,
+        scope: Scope::Nested,
+        suite: Suite::default(),
+    };
     let mut log = Log::found(founder, genesis, START_MS).expect(SOUND);
     // As many admins as there are departments of eighty.
     let admins = (people / 80).max(1);

@@ -1,6 +1,9 @@
 //! A circle of any size in which four devices are real: two of Clave's, two of bare openmls.
 
-use clave_crypto::{Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RosterChange, Suite};
+use clave_crypto::{
+    Checkpoint, DeviceKey, Entropy, GroupKeyAgreement, KeyPackagePair, Mls, PersonKey, RecoveryPhrase, RosterChange,
+    Suite,
+};
 use clave_engine::CircleId;
 use clave_engine::membership::{Action, DeviceEntry, Insertion, KeyPackages, Log, PersonEntry, Role, Scope};
 
@@ -25,7 +28,8 @@ impl Person {
     pub fn new(number: usize) -> Self {
         let seed = *clave_seed(number).as_bytes();
         let mut entropy = Entropy::from_seed(seed);
-        let (person, device) = (PersonKey::generate(&mut entropy), DeviceKey::generate(&mut entropy));
+        let person = RecoveryPhrase::generate(&mut entropy).person_key();
+        let device = DeviceKey::generate(&mut entropy);
         Self { seed, name: format!("Person {number}"), person, device }
     }
 
@@ -73,7 +77,9 @@ impl Team {
         let people: Vec<Person> = (0..devices).map(Person::new).collect();
         let packages: Vec<Vec<KeyPackagePair>> = people
             .iter()
-            .map(|person| (0..KEY_PACKAGES).map(|_| Mls.key_package(&person.device, Suite::default(), false, entropy)).collect())
+            .map(|person| {
+                (0..KEY_PACKAGES).map(|_| Mls.key_package(&person.device, Suite::default(), false, entropy)).collect()
+            })
             .collect();
         let logs = [(); 2].map(|()| write_log(&people, &packages));
         let circle = logs[0].circle();
@@ -111,7 +117,8 @@ impl Team {
             let remove = if number == REAL { real().collect() } else { Vec::new() };
             at = Mls.commit(device, &seat, &RosterChange { add: Vec::new(), remove }, entropy).expect(SOUND).checkpoint;
         }
-        let pairs = [0, 1].map(|number: usize| Mls.key_package(&people[number].device, Suite::default(), false, entropy));
+        let pairs =
+            [0, 1].map(|number: usize| Mls.key_package(&people[number].device, Suite::default(), false, entropy));
         let bare = [2, 3].map(|number: usize| bare::Newcomer::new(&people[number].device, entropy));
         let add = pairs.iter().map(|pair| &pair.public).chain(bare.iter().map(|bare| &bare.key_package)).cloned();
         let host = &people[REAL].device;
@@ -126,14 +133,16 @@ impl Team {
         for by in 0..REAL {
             let commit = if by < 2 {
                 let output = Mls.commit(&people[by].device, &ours[by], &RosterChange::default(), entropy).expect(SOUND);
+                let whole = Mls.whole_commit(&ours[by], &output.message).expect(SOUND);
                 ours[by] = output.checkpoint;
-                output.message
+                whole
             } else {
                 bare[by - 2].commit(bare::Change::Rotate).0
             };
             for other in (0..REAL).filter(|other| *other != by) {
                 if other < 2 {
-                    let followed = Mls.process(&people[other].device, &ours[other], &commit).expect(SOUND);
+                    let brief = Mls.brief_commit(&ours[other], &commit).expect(SOUND);
+                    let followed = Mls.process(&people[other].device, &ours[other], &brief).expect(SOUND);
                     ours[other] = followed.checkpoint;
                 } else {
                     bare[other - 2].process(&commit);
@@ -151,7 +160,14 @@ fn write_log(people: &[Person], packages: &[Vec<KeyPackagePair>]) -> Log {
     let entry = |number: usize| people[number].entry(packages[number].iter().map(|pair| pair.public.clone()).collect());
     let founder = &people[0].device;
     let name = "Team".to_owned();
-    let genesis = Action::Genesis { name, nonce: [7; 16], founder: entry(0), parent: None, scope: Scope::Nested, suite: Suite::default() };
+    let genesis = Action::Genesis {
+        name,
+        nonce: [7; 16],
+        founder: entry(0),
+        parent: None,
+        scope: Scope::Nested,
+        suite: Suite::default(),
+    };
     let mut log = Log::found(founder, genesis, super::START_MS).expect(SOUND);
     for number in 1..people.len() {
         let action = Action::AddPerson { newcomer: entry(number), role: Role::Member };

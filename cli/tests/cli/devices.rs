@@ -168,18 +168,27 @@ fn nobody_takes_up_a_code() {
 #[test]
 fn a_device_is_renamed_by_its_own_person_here_and_there() {
     let (zoe, _zoe_runs, bob, _bob_runs) = two();
+    zoe.ok(&["verify", "小明", "--mark"]);
     let tablet = Device::blank();
     link(&zoe, &tablet, "tablet", false);
     let _tablet_runs = tablet.run();
     tablet.ok(&["wait", "--online", "1"]);
+    // Whom she has verified is so on the new one as well.
+    let of_bob = |device: &Device| {
+        let members = device.ok(&["members"]);
+        members.lines().find(|line| line.starts_with("小明")).unwrap().contains("verified")
+    };
+    assert!(of_bob(&zoe) && of_bob(&tablet));
     assert_eq!(zoe.ok(&["device", "rename", "laptop", " Zoës Rechner 💻 "]), "It is called that everywhere now.\n");
     zoe.ok(&["device", "rename", "tablet", "平板"]);
+    zoe.ok(&["verify", "小明", "--unmark"]);
     zoe.ok(&["chat", "send", "done"]);
     for device in [&bob, &tablet] {
         device.ok(&["wait", "--messages", "1"]);
         let said = device.ok(&["members"]);
         assert!(said.contains("Zoës Rechner 💻") && said.contains("平板"), "{said}");
     }
+    assert!(!of_bob(&tablet), "what is taken back on one is taken back on all");
     // The device itself has heard of it.
     assert!(tablet.ok(&["whoami"]).starts_with("Zoë on 平板\n"));
     assert_eq!(zoe.json(&["whoami"])["device_name"], "Zoës Rechner 💻");

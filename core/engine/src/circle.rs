@@ -98,8 +98,7 @@ pub(crate) struct Circle {
     pleas: plea::Pleas,
     seen: retention::Seen,
     ratchet: expiry::Ratchet,
-    /// Whether the head was found to follow the log and to lead to every key, and nothing happened since.
-    mended: bool,
+    mending: roster::Mending,
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
 }
@@ -173,7 +172,7 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
-            mended: false,
+            mending: roster::Mending::Unknown,
             recovery: None,
         };
         circle.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), desk);
@@ -357,7 +356,7 @@ impl Circle {
         self.index.insert(envelope.hour, envelope.id);
         self.note_expiry(envelope);
         if envelope.tag.is_lasting() && self.used_lasting.insert(envelope.tag) {
-            self.mended = false;
+            self.mending = roster::Mending::Unknown;
         }
         desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
     }
@@ -407,7 +406,7 @@ impl Circle {
             return;
         }
         if self.file_key(epoch, key, source, after, desk) {
-            self.mended = false;
+            self.mending = roster::Mending::Unknown;
             self.ratchet.stir();
             if is_waited_for {
                 self.pleas.helped(desk.now_ms);

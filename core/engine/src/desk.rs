@@ -27,6 +27,8 @@ pub(crate) struct Desk {
     pub(crate) introducing: Vec<Introducing>,
     /// Circles that this device was introduced to.
     pub(crate) introduced: Vec<Introduced>,
+    /// Whose keys this person compared, as another device of theirs says, and in which circle.
+    pub(crate) marks: Vec<(CircleId, crate::proto::entry::Marks)>,
     pub(crate) refusals: RefusalCounts,
     /// How the log of some circle says that this device is called from now on.
     pub(crate) renamed: Option<String>,

@@ -20,6 +20,7 @@ pub(crate) mod fetch;
 mod inviter;
 pub(crate) mod join;
 pub(crate) mod linking;
+mod marks;
 mod newcomer;
 mod own_devices;
 pub(crate) mod peers;
@@ -399,6 +400,7 @@ impl Engine {
             relayed: Vec::new(),
             introducing: Vec::new(),
             introduced: Vec::new(),
+            marks: Vec::new(),
             refusals: RefusalCounts::new(),
             renamed: None,
             erased: false,
@@ -518,6 +520,7 @@ impl Engine {
             return;
         }
         self.take_introductions();
+        self.take_marks();
         self.follow_spaces();
         self.care_for_own_devices();
         self.care_for_recovery();

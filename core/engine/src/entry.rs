@@ -4,7 +4,7 @@
 //! author may say what the entry says; that is for the membership log.
 
 use clave_crypto::{
-    ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, NoisePublicKey, Signature, hash,
+    ContentKey, DeviceId, DeviceKey, Domain, Entropy, HashContext, KeyId, NoisePublicKey, Salt, Signature, hash,
     open_from_device, pad, seal_to_device, unpad,
 };
 use prost::Message as _;
@@ -28,14 +28,15 @@ pub(crate) struct Envelope {
     pub(crate) id: EntryId,
     pub(crate) hour: u32,
     pub(crate) tag: KeyId,
-    salt: [u8; 32],
+    salt: Salt,
     ciphertext: Vec<u8>,
     pub(crate) bytes: Vec<u8>,
 }
 
 /// An entry whose seal and signature were checked.
 pub(crate) struct Opened {
-    pub(crate) author: DeviceId,
+    /// Who signed it. None for an operation: that is signed itself, and who sealed it counts for nothing.
+    pub(crate) author: Option<DeviceId>,
     pub(crate) body: Body,
 }
 
@@ -72,11 +73,15 @@ impl Envelope {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
-        Self::seal_entry(device, key, entry_of(circle, device, body), now_ms, entropy)
+        let (hour, tag) = (hour_of(now_ms), key.key_id());
+        let context = context(circle, hour, &tag);
+        let (salt, ciphertext) = key.seal(entropy, &context, &signed(device, &context, body));
+        Self::of_parts(hour, tag, salt, ciphertext)
     }
 
     /// Signs and seals an encoded `Entry`.
     pub(crate) fn seal_entry(
+        circle: CircleId,
         device: &DeviceKey,
         key: &ContentKey,
         entry: Vec<u8>,
@@ -84,8 +89,8 @@ impl Envelope {
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
         let (hour, tag) = (hour_of(now_ms), key.key_id());
-        let header = header(hour, &tag);
-        let (salt, ciphertext) = key.seal(entropy, &header, &sign(device, &header, entry));
+        let context = context(circle, hour, &tag);
+        let (salt, ciphertext) = key.seal(entropy, &context, &sign(device, &context, entry));
         Self::of_parts(hour, tag, salt, ciphertext)
     }
 
@@ -98,7 +103,10 @@ impl Envelope {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
-        Self::seal_direct_entry(circle, device, recipient, entry_of(circle, device, body), now_ms, entropy)
+        let (hour, tag, salt) = (hour_of(now_ms), direct_tag(circle, &recipient.0), entropy.bytes());
+        let context = context(circle, hour, &tag);
+        let signed = signed(device, &context, body);
+        Self::of_direct(device, recipient.1, (hour, tag, salt), (&context, &signed), entropy)
     }
 
     /// Signs an encoded `Entry` and seals it to one device.
@@ -111,14 +119,23 @@ impl Envelope {
         entropy: &mut Entropy,
     ) -> Result<Self, Refusal> {
         let (hour, tag, salt) = (hour_of(now_ms), direct_tag(circle, &recipient.0), entropy.bytes());
-        let header = header(hour, &tag);
-        let signed = sign(device, &header, entry);
-        let context = direct_context(circle, &header, &salt);
-        let ciphertext = seal_to_device(device, recipient.1, &context, &pad(&signed), entropy);
+        let context = context(circle, hour, &tag);
+        let signed = sign(device, &context, entry);
+        Self::of_direct(device, recipient.1, (hour, tag, salt), (&context, &signed), entropy)
+    }
+
+    fn of_direct(
+        device: &DeviceKey,
+        recipient: &NoisePublicKey,
+        (hour, tag, salt): (u32, KeyId, Salt),
+        (context, signed): (&[u8], &[u8]),
+        entropy: &mut Entropy,
+    ) -> Result<Self, Refusal> {
+        let ciphertext = seal_to_device(device, recipient, &[context, &salt].concat(), &pad(signed), entropy);
         Self::of_parts(hour, tag, salt, ciphertext.map_err(|_| Refusal::Malformed)?)
     }
 
-    fn of_parts(hour: u32, tag: KeyId, salt: [u8; 32], ciphertext: Vec<u8>) -> Result<Self, Refusal> {
+    fn of_parts(hour: u32, tag: KeyId, salt: Salt, ciphertext: Vec<u8>) -> Result<Self, Refusal> {
         let envelope = proto::Envelope {
             version: ENVELOPE_VERSION,
             hour,
@@ -135,19 +152,19 @@ impl Envelope {
 
     /// Opens the seal and checks that the author it names signed it, for this circle and this epoch.
     pub(crate) fn open(&self, circle: CircleId, key: &ContentKey) -> Result<Opened, Refusal> {
-        let header = header(self.hour, &self.tag);
-        let signed = key.open(&self.salt, &header, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
-        check_signed(&signed, &header, circle)
+        let context = context(circle, self.hour, &self.tag);
+        let signed = key.open(&self.salt, &context, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
+        check_signed(&signed, &context)
     }
 
     /// The same for an entry that is sealed to this device.
     pub(crate) fn open_direct(&self, circle: CircleId, device: &DeviceKey) -> Result<Opened, Refusal> {
-        let header = header(self.hour, &self.tag);
-        let context = direct_context(circle, &header, &self.salt);
+        let context = context(circle, self.hour, &self.tag);
         // Which Noise key sealed it says nothing: the signature inside does, as in every entry.
-        let (_, padded) = open_from_device(device, &context, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
+        let (_, padded) = open_from_device(device, &[context.as_slice(), &self.salt].concat(), &self.ciphertext)
+            .map_err(|_| Refusal::BadSeal)?;
         let signed = unpad(padded.to_vec()).map_err(|_| Refusal::BadSeal)?;
-        check_signed(&signed, &header, circle)
+        check_signed(&signed, &context)
     }
 }
 
@@ -157,31 +174,39 @@ pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
     KeyId::of_hash(&tag, false)
 }
 
-fn direct_context(circle: CircleId, header: &[u8], salt: &[u8; 32]) -> Vec<u8> {
-    [circle.as_bytes().as_slice(), header, salt].concat()
+/// Whether a body holds its author's signature itself.
+fn is_signed_within(body: &Body) -> bool {
+    matches!(body, Body::Operation(_))
 }
 
-fn entry_of(circle: CircleId, device: &DeviceKey, body: Body) -> Vec<u8> {
-    let (circle, author) = (circle.as_bytes().to_vec(), device.id().as_bytes().to_vec());
-    proto::Entry { circle, author, body: Some(body) }.encode_to_vec()
+/// What goes into the seal.
+fn signed(device: &DeviceKey, context: &[u8], body: Body) -> Vec<u8> {
+    if is_signed_within(&body) {
+        let entry = proto::Entry { author: Vec::new(), body: Some(body) }.encode_to_vec();
+        return proto::SignedEntry { entry, signature: Vec::new() }.encode_to_vec();
+    }
+    let author = device.id().as_bytes().to_vec();
+    sign(device, context, proto::Entry { author, body: Some(body) }.encode_to_vec())
 }
 
-fn sign(device: &DeviceKey, header: &[u8], entry: Vec<u8>) -> Vec<u8> {
-    let signature = device.sign(Domain::Entry, &[header, &entry].concat());
+fn sign(device: &DeviceKey, context: &[u8], entry: Vec<u8>) -> Vec<u8> {
+    let signature = device.sign(Domain::Entry, &[context, &entry].concat());
     proto::SignedEntry { entry, signature: signature.as_bytes().to_vec() }.encode_to_vec()
 }
 
-/// Reads what was in a seal, and checks that the author it names signed it for this circle and under this header.
-fn check_signed(signed: &[u8], header: &[u8], circle: CircleId) -> Result<Opened, Refusal> {
+/// Reads what was in a seal, and checks that the author it names signed it in this context.
+fn check_signed(signed: &[u8], context: &[u8]) -> Result<Opened, Refusal> {
     let signed = proto::SignedEntry::decode(signed).map_err(|_| Refusal::Malformed)?;
     let entry = proto::Entry::decode(signed.entry.as_slice()).map_err(|_| Refusal::Malformed)?;
-    if entry.circle != circle.as_bytes() {
-        return Err(Refusal::WrongCircle);
+    if entry.body.as_ref().is_some_and(is_signed_within) {
+        // There is one way to say it.
+        let bare = entry.author.is_empty() && signed.signature.is_empty();
+        return entry.body.filter(|_| bare).map(|body| Opened { author: None, body }).ok_or(Refusal::Malformed);
     }
     let author = DeviceId::try_from(entry.author.as_slice()).map_err(|_| Refusal::Malformed)?;
     let signature = Signature::try_from(signed.signature.as_slice()).map_err(|_| Refusal::Malformed)?;
-    author.verify(Domain::Entry, &[header, &signed.entry].concat(), &signature).map_err(|_| Refusal::BadSignature)?;
-    Ok(Opened { author, body: entry.body.ok_or(Refusal::UnknownBody)? })
+    author.verify(Domain::Entry, &[context, &signed.entry].concat(), &signature).map_err(|_| Refusal::BadSignature)?;
+    Ok(Opened { author: Some(author), body: entry.body.ok_or(Refusal::UnknownBody)? })
 }
 
 pub(crate) fn hour_of(now_ms: u64) -> u32 {
@@ -192,8 +217,9 @@ pub(crate) fn entry_id(bytes: &[u8]) -> EntryId {
     EntryId::from_bytes(hash(HashContext::Entry, bytes))
 }
 
-fn header(hour: u32, tag: &KeyId) -> Vec<u8> {
-    [&ENVELOPE_VERSION.to_be_bytes(), &hour.to_be_bytes(), tag.as_bytes().as_slice()].concat()
+/// What an entry is bound to: the circle that it is said in, and what the envelope shows but the salt.
+fn context(circle: CircleId, hour: u32, tag: &KeyId) -> Vec<u8> {
+    [circle.as_bytes().as_slice(), &ENVELOPE_VERSION.to_be_bytes(), &hour.to_be_bytes(), tag.as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -42,10 +42,10 @@ impl Sealer {
     pub fn frame(&self, body: &[u8], now_ms: u64) -> Option<Vec<u8>> {
         let (circle, author) = (self.circle.as_bytes().to_vec(), self.device.id().as_bytes().to_vec());
         // The fields of a message may come in pieces: the body follows what stands for whose it is.
-        let mut whole = entry::Entry { circle: circle.clone(), author, body: None }.encode_to_vec();
+        let mut whole = entry::Entry { author, body: None }.encode_to_vec();
         whole.extend_from_slice(body);
         let mut entropy = Entropy::from_seed(*blake3::hash(body).as_bytes());
-        let envelope = Envelope::seal_entry(&self.device, &self.key, whole, now_ms, &mut entropy).ok()?;
+        let envelope = Envelope::seal_entry(self.circle, &self.device, &self.key, whole, now_ms, &mut entropy).ok()?;
         let entries = frame::Entries { circle, envelopes: vec![envelope.bytes] };
         Some(frame::Frame { body: Some(frame::frame::Body::Entries(entries)) }.encode_to_vec())
     }

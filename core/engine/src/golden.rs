@@ -96,6 +96,12 @@ fn bodies() -> Vec<(&'static str, Body)> {
             "entry.changes",
             Body::Changes(entry::Changes { document: vec![1; 16], kind: 2, changes: vec![vec![3], vec![4, 5]] }),
         ),
+        (
+            "entry.marks",
+            Body::Marks(entry::Marks {
+                marks: vec![entry::Marked { person: vec![1; 32], at_ms: 2, by: 1, name: "Zoë".to_owned() }],
+            }),
+        ),
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
         (
             "entry.plea",
@@ -114,26 +120,32 @@ fn bodies() -> Vec<(&'static str, Body)> {
 
 fn entries(made: &mut Made) {
     for (name, body) in bodies() {
-        let author = device().id().as_bytes().to_vec();
-        made.message(name, &entry::Entry { circle: circle().as_bytes().to_vec(), author, body: Some(body) });
+        let within = matches!(body, Body::Operation(_));
+        let author = if within { Vec::new() } else { device().id().as_bytes().to_vec() };
+        made.message(name, &entry::Entry { author, body: Some(body) });
     }
     made.message("entry.signed", &entry::SignedEntry { entry: vec![1; 3], signature: vec![2; 64] });
     let key = ContentKey::from_bytes(Zeroizing::new([0x44; 32]));
-    let body = Body::Operation(b"body".to_vec());
-    let envelope = Envelope::seal(circle(), &device(), &key, body, 1_790_000_000_000, &mut entropy());
-    let envelope = envelope.expect("it is small");
-    made.bytes("envelope", &envelope.bytes);
-    made.bytes("envelope.id", envelope.id.as_bytes());
-    let read = Envelope::decode(envelope.bytes).expect("its own encoding").open(circle(), &key).expect("its own seal");
-    assert!(matches!(read.body, Body::Operation(body) if body == b"body"));
-    let (recipient, body) = (DeviceKey::from_seed(Zeroizing::new([0x55; 32])), Body::Operation(b"body".to_vec()));
+    let acknowledge = || Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] });
+    for (name, id, body) in [
+        ("envelope", "envelope.id", acknowledge()),
+        ("envelope.operation", "envelope.operation.id", Body::Operation(b"body".to_vec())),
+    ] {
+        let envelope = Envelope::seal(circle(), &device(), &key, body.clone(), 1_790_000_000_000, &mut entropy());
+        let envelope = envelope.expect("it is small");
+        made.bytes(name, &envelope.bytes);
+        made.bytes(id, envelope.id.as_bytes());
+        let read = Envelope::decode(envelope.bytes).expect("its own encoding").open(circle(), &key);
+        assert_eq!(read.expect("its own seal").body, body);
+    }
+    let (recipient, body) = (DeviceKey::from_seed(Zeroizing::new([0x55; 32])), acknowledge());
     let to = (recipient.id(), &recipient.noise_public());
     let direct = Envelope::seal_direct(circle(), &device(), to, body, 1_790_000_000_000, &mut entropy());
     let direct = direct.expect("it is small");
     made.bytes("envelope.direct", &direct.bytes);
     made.bytes("envelope.direct.tag", direct_tag(circle(), &recipient.id()).as_bytes());
     let read = direct.open_direct(circle(), &recipient).expect("its own seal");
-    assert!(matches!(read.body, Body::Operation(body) if body == b"body"));
+    assert_eq!(read.body, acknowledge());
     for (name, kind) in [
         ("document.timeline", DocumentKind::Timeline),
         ("document.note", DocumentKind::Note),
@@ -158,6 +170,7 @@ fn frames(made: &mut Made) {
                 initiator: true,
                 message: vec![0x61, 0, 0],
                 operations: vec![vec![9; 32]],
+                lacks: vec![3; 32],
             }),
         ),
         ("frame.entries", Body::Entries(frame::Entries { circle: of(), envelopes: vec![vec![1], vec![2, 3]] })),
@@ -240,6 +253,7 @@ fn links(made: &mut Made) {
         circles: vec![vec![3; 32]],
         suites: vec![1],
         recovery: vec![4; 96],
+        marks: vec![5; 3],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
@@ -387,6 +401,7 @@ fn records(made: &mut Made) {
             apart: false,
             recovery: Vec::new(),
             cites: vec![vec![5; 32]],
+            adds: true,
         },
     );
     let apart = local::Checkpoint { depth: 4, apart: true, recovery: vec![5; 32], ..Default::default() };

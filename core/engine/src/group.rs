@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) after: Vec<OperationId>,
     /// The heads of the log that the commit leading here follows.
     pub(crate) cites: Vec<OperationId>,
+    /// Whether that added anybody; so it does where there is no parent.
+    pub(crate) adds: bool,
 }
 
 /// An epoch to be entered.
@@ -54,12 +56,14 @@ pub(crate) struct Entered {
     pub(crate) after: Vec<OperationId>,
     /// The heads of the log that the commit leading there follows.
     pub(crate) cites: Vec<OperationId>,
+    /// Whether that adds anybody; so it does where there is no parent.
+    pub(crate) adds: bool,
 }
 
 impl Group {
     pub(crate) fn new(first: Checkpoint, cites: Vec<OperationId>, now_ms: u64) -> Self {
         let mut group = Self { nodes: BTreeMap::new(), head: first.epoch, apart: None, unchosen: false };
-        group.insert(Entered { parent: None, checkpoint: first, after: Vec::new(), cites }, now_ms);
+        group.insert(Entered { parent: None, checkpoint: first, after: Vec::new(), cites, adds: true }, now_ms);
         group
     }
 
@@ -76,9 +80,10 @@ impl Group {
     }
 
     pub(crate) fn insert(&mut self, entered: Entered, now_ms: u64) {
-        let Entered { parent, checkpoint, after, cites } = entered;
+        let Entered { parent, checkpoint, after, cites, adds } = entered;
         let (epoch, depth) = (checkpoint.epoch, checkpoint.depth);
-        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint: Some(checkpoint), after, cites };
+        let checkpoint = Some(checkpoint);
+        let node = Node { parent, depth, entered_ms: now_ms, left_ms: 0, checkpoint, after, cites, adds };
         self.nodes.entry(epoch).or_insert(node);
     }
 
@@ -144,6 +149,13 @@ impl Group {
     /// `epoch` and what it descends from, newest first, as far as this device was there.
     pub(crate) fn line_of(&self, epoch: EpochId) -> impl Iterator<Item = EpochId> {
         std::iter::successors(Some(epoch), |epoch| self.nodes.get(epoch)?.parent)
+    }
+
+    /// The head and what it descends from, as far as all that are in the head were in there: up to the newest epoch that
+    /// somebody was added to.
+    pub(crate) fn stretch(&self) -> impl Iterator<Item = EpochId> {
+        let before = |epoch: &EpochId| self.nodes.get(epoch).filter(|node| !node.adds)?.parent;
+        std::iter::successors(Some(self.head), before)
     }
 
     /// Moves the head to the tip that has the fewest leaves that the log has removed (those that are not in `current`,
@@ -316,7 +328,11 @@ impl Keyring {
     }
 
     pub(crate) fn of_epoch(&self, epoch: &EpochId) -> Option<&ContentKey> {
-        self.get(self.by_epoch.get(epoch)?)
+        self.get(self.id_of_epoch(epoch)?)
+    }
+
+    pub(crate) fn id_of_epoch(&self, epoch: &EpochId) -> Option<&KeyId> {
+        self.by_epoch.get(epoch)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EpochId, &ContentKey)> {
@@ -330,12 +346,11 @@ impl Keyring {
         self.reach.borrow_mut().beyond(line, derived)
     }
 
-    /// The same, and the keys of the line that who has nothing but its head's key cannot find: somebody committed without
-    /// handing over the key before.
-    pub(crate) fn out_of_reach_of_head(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let mut ids = self.out_of_reach(line);
-        ids.extend(self.reach.borrow().unlinked());
-        ids
+    /// The keys of the line that whoever has nothing but its head's key cannot find: those of the epochs before the head since
+    /// somebody handed them over.
+    pub(crate) fn unlinked(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
+        self.out_of_reach(line);
+        self.reach.borrow().unlinked().collect()
     }
 }
 
@@ -373,7 +388,7 @@ mod tests {
         welcomed.depth = 9;
         let epoch = welcomed.epoch;
         let after = vec![OperationId::from_bytes([3; 32])];
-        group.insert(Entered { parent: None, checkpoint: welcomed, after, cites: Vec::new() }, 0);
+        group.insert(Entered { parent: None, checkpoint: welcomed, after, cites: Vec::new(), adds: true }, 0);
         assert_eq!(group.choose_head(&[device.id()], |_| false, 0), None);
         assert!(group.is_apart() && group.head().epoch != epoch);
         assert_eq!(group.choose_head(&[device.id()], |_| true, 0), Some(EpochId::from_bytes([7; 32])));

@@ -138,7 +138,7 @@ rules! {
     GrantsEnd "grants-end" "send gate",
     /// Bundle before a commit that removes nobody: what it cites may be sealed with these.
     KeysBefore "keys-before" "key bundles",
-    /// Bundle after a commit: the key of the parent.
+    /// Bundle after a commit that adds somebody: the keys before it.
     KeyOfParent "key-of-parent" "key bundles",
     /// After a change of the recovery key no other is in force.
     RecoveryChanged "recovery-changed" "M45",

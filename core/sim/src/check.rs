@@ -271,7 +271,10 @@ impl World {
         }
         if own.entries != first.entries {
             let (lacks, extra) = (first.entries.difference(&own.entries), own.entries.difference(&first.entries));
-            differs(Check::SameEntries, format!("lacks {}, has {} more", lacks.count(), extra.count()));
+            let (count, more) = (lacks.clone().count(), extra.clone().count());
+            let some = lacks.chain(extra).take(4).filter_map(|id| EntryId::try_from(id.as_slice()).ok());
+            let some: Vec<EntryId> = some.collect();
+            differs(Check::SameEntries, format!("lacks {count}, has {more} more: {some:?}"));
         }
         let shared = own.log.history() == History::Full;
         // Otherwise each reads what was written since they came.

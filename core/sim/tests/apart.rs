@@ -6,20 +6,10 @@ use clave_sim::{Livelock, Who, World};
 const NO_FAULTS: [&str; 0] = [];
 
 /// Alice, Bob and so on, all in one space.
-fn team(world: &mut World, size: usize) -> Result<(Vec<Who>, clave_engine::CircleId), Livelock> {
-    let people: Vec<Who> = ["Alice", "Bob", "Carol", "Dave"].iter().take(size).map(|name| world.named(name)).collect();
-    let team = world.create_space(people[0], "Team");
-    for guest in &people[1..] {
-        world.invite(people[0], team, *guest);
-        world.settle()?;
-    }
-    Ok((people, team))
-}
-
 #[test]
 fn what_both_wrote_offline_converges() -> Result<(), Livelock> {
     let mut world = World::new(1);
-    let (people, team) = team(&mut world, 2)?;
+    let (people, team) = world.team::<2>()?;
     world.isolate(people[1]);
     for number in 0..5 {
         world.post(people[0], team, &format!("Alice {number}"));
@@ -39,7 +29,7 @@ fn what_both_wrote_offline_converges() -> Result<(), Livelock> {
 fn two_who_are_apart_invite_at_the_same_time() -> Result<(), Livelock> {
     for seed in 0..8 {
         let mut world = World::new(seed);
-        let (people, team) = team(&mut world, 2)?;
+        let (people, team) = world.team::<2>()?;
         let (carol, dave) = (world.carol(), world.dave());
         world.partition(&[(people[0], 1), (carol, 1), (people[1], 2), (dave, 2)]);
         world.pass(5_000);
@@ -66,7 +56,7 @@ fn two_who_are_apart_invite_at_the_same_time() -> Result<(), Livelock> {
 #[test]
 fn who_was_removed_gets_nothing_more() -> Result<(), Livelock> {
     let mut world = World::new(3);
-    let (people, team) = team(&mut world, 3)?;
+    let (people, team) = world.team::<3>()?;
     let before = world.engine(people[0]).status(team).expect("a member");
     world.remove(people[0], team, people[2]).expect("an owner may");
     world.post(people[1], team, "said at the same time");
@@ -86,7 +76,7 @@ fn who_was_removed_gets_nothing_more() -> Result<(), Livelock> {
 #[test]
 fn who_was_away_follows_a_member_who_came_and_went() -> Result<(), Livelock> {
     let mut world = World::new(4);
-    let (people, team) = team(&mut world, 2)?;
+    let (people, team) = world.team::<2>()?;
     let carol = world.carol();
     world.isolate(people[1]);
     world.invite(people[0], team, carol);
@@ -106,7 +96,7 @@ fn who_was_away_follows_a_member_who_came_and_went() -> Result<(), Livelock> {
 #[test]
 fn a_failed_write_is_taken_back_and_work_goes_on() -> Result<(), Livelock> {
     let mut world = World::new(5);
-    let (people, team) = team(&mut world, 2)?;
+    let (people, team) = world.team::<2>()?;
     world.fail_next_write(people[0]);
     world.post(people[0], team, "never on disk");
     world.pass(5_000);
@@ -122,7 +112,7 @@ fn a_failed_write_is_taken_back_and_work_goes_on() -> Result<(), Livelock> {
 #[test]
 fn a_file_comes_from_two_peers_of_whom_one_lacks_it_across_a_crash() -> Result<(), Livelock> {
     let mut world = World::new(6);
-    let (people, team) = team(&mut world, 3)?;
+    let (people, team) = world.team::<3>()?;
     let mut content = vec![0; 3_000_000];
     clave_engine::crypto::Entropy::from_seed([6; 32]).fill(&mut content);
     let file = world.add_file(people[0], team, "a recording", &content).expect("an owner may write");
@@ -149,7 +139,7 @@ fn a_file_comes_from_two_peers_of_whom_one_lacks_it_across_a_crash() -> Result<(
 #[test]
 fn a_chunk_that_was_lost_on_the_way_is_asked_for_again() -> Result<(), Livelock> {
     let mut world = World::new(7);
-    let (people, team) = team(&mut world, 2)?;
+    let (people, team) = world.team::<2>()?;
     let mut content = vec![0; 3_000_000];
     clave_engine::crypto::Entropy::from_seed([7; 32]).fill(&mut content);
     let file = world.add_file(people[0], team, "a recording", &content).expect("an owner may write");
@@ -170,7 +160,7 @@ fn a_chunk_that_was_lost_on_the_way_is_asked_for_again() -> Result<(), Livelock>
 #[test]
 fn what_was_queued_for_somebody_who_was_removed_is_not_sent() -> Result<(), Livelock> {
     let mut world = World::new(8);
-    let (people, team) = team(&mut world, 2)?;
+    let (people, team) = world.team::<2>()?;
     // They share another space, so the connection and its queue stay.
     let other = world.create_space(people[0], "Other");
     world.invite(people[0], other, people[1]);

@@ -6,16 +6,6 @@ use clave_sim::{Livelock, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
 
-fn team(world: &mut World, size: usize) -> Result<(Vec<Who>, CircleId), Livelock> {
-    let people: Vec<Who> = ["Alice", "Bob", "Carol", "Dave"].iter().take(size).map(|name| world.named(name)).collect();
-    let team = world.create_space(people[0], "Team");
-    for guest in &people[1..] {
-        world.invite(people[0], team, *guest);
-        world.settle()?;
-    }
-    Ok((people, team))
-}
-
 fn found(world: &mut World, who: Who, space: CircleId, name: &str, with: &[Who]) -> CircleId {
     let people: Vec<_> = with.iter().map(|who| world.device(*who).person).collect();
     world
@@ -31,7 +21,7 @@ fn is_in(world: &mut World, who: Who, circle: CircleId) -> bool {
 #[test]
 fn a_circle_is_known_inside_it_only() -> Result<(), Livelock> {
     let mut world = World::new(1);
-    let (people, space) = team(&mut world, 3)?;
+    let (people, space) = world.team::<3>()?;
     let [alice, bob, carol] = people[..] else { unreachable!("a team of three") };
     let circle = found(&mut world, alice, space, "董事会", &[bob]);
     world.settle()?;
@@ -63,7 +53,7 @@ fn a_circle_is_known_inside_it_only() -> Result<(), Livelock> {
 #[test]
 fn an_introduction_waits_for_who_is_away() -> Result<(), Livelock> {
     let mut world = World::new(2);
-    let (people, space) = team(&mut world, 3)?;
+    let (people, space) = world.team::<3>()?;
     let [alice, bob, carol] = people[..] else { unreachable!("a team of three") };
     world.isolate(bob);
     let circle = found(&mut world, alice, space, "Board", &[bob]);
@@ -83,7 +73,7 @@ fn an_introduction_waits_for_who_is_away() -> Result<(), Livelock> {
 #[test]
 fn who_is_removed_from_the_space_is_out_of_its_circles() -> Result<(), Livelock> {
     let mut world = World::new(3);
-    let (people, space) = team(&mut world, 4)?;
+    let (people, space) = world.team::<4>()?;
     let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
     // Bob's own circle: nobody but Bob has a right to remove anybody there.
     let circle = found(&mut world, bob, space, "Bob's", &[carol, dave]);
@@ -104,7 +94,7 @@ fn who_is_removed_from_the_space_is_out_of_its_circles() -> Result<(), Livelock>
 #[test]
 fn an_owner_of_the_circle_writes_down_who_has_left_the_space() -> Result<(), Livelock> {
     let mut world = World::new(4);
-    let (people, space) = team(&mut world, 4)?;
+    let (people, space) = world.team::<4>()?;
     let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
     let circle = found(&mut world, carol, space, "Carol's", &[bob, dave]);
     world.settle()?;
@@ -129,7 +119,7 @@ fn an_owner_of_the_circle_writes_down_who_has_left_the_space() -> Result<(), Liv
 #[test]
 fn two_who_begin_to_talk_at_the_same_time_end_in_one_chat() -> Result<(), Livelock> {
     let mut world = World::new(5);
-    let (people, space) = team(&mut world, 3)?;
+    let (people, space) = world.team::<3>()?;
     let [alice, bob, _] = people[..] else { unreachable!("a team of three") };
     world.isolate(bob);
     for (who, other) in [(alice, bob), (bob, alice)] {
@@ -159,7 +149,7 @@ fn two_who_begin_to_talk_at_the_same_time_end_in_one_chat() -> Result<(), Livelo
 fn both_sides_of_a_partition_bring_the_same_person_in() -> Result<(), Livelock> {
     for seed in 0..6 {
         let mut world = World::new(seed);
-        let (people, space) = team(&mut world, 4)?;
+        let (people, space) = world.team::<4>()?;
         let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
         let circle = found(&mut world, alice, space, "Board", &[bob]);
         world.settle()?;
@@ -190,7 +180,7 @@ fn both_sides_of_a_partition_bring_the_same_person_in() -> Result<(), Livelock> 
 fn a_guest_stays_until_the_date_and_everybody_is_reminded() -> Result<(), Livelock> {
     const HOUR_MS: u64 = 3_600_000;
     let mut world = World::new(7);
-    let (people, space) = team(&mut world, 3)?;
+    let (people, space) = world.team::<3>()?;
     let [alice, bob, carol] = people[..] else { unreachable!("a team of three") };
     let circle = found(&mut world, alice, space, "The report", &[bob]);
     world.settle()?;
@@ -222,7 +212,7 @@ fn a_guest_stays_until_the_date_and_everybody_is_reminded() -> Result<(), Livelo
 #[test]
 fn only_people_of_the_space_are_brought_into_its_circles() -> Result<(), Livelock> {
     let mut world = World::new(8);
-    let (people, space) = team(&mut world, 2)?;
+    let (people, space) = world.team::<2>()?;
     let stranger = world.named("Eve");
     let circle = found(&mut world, people[0], space, "Board", &[]);
     let person = world.device(stranger).person;

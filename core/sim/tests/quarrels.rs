@@ -6,13 +6,8 @@ use clave_sim::{Livelock, Who, World};
 const NO_FAULTS: [&str; 0] = [];
 
 /// All in one space, Alice and Bob its owners.
-fn team(world: &mut World, names: &[&str]) -> Result<(Vec<Who>, clave_engine::CircleId), Livelock> {
-    let people: Vec<Who> = names.iter().map(|name| world.named(name)).collect();
-    let team = world.create_space(people[0], "Team");
-    for guest in &people[1..] {
-        world.invite(people[0], team, *guest);
-        world.settle()?;
-    }
+fn team<const SIZE: usize>(world: &mut World) -> Result<([Who; SIZE], clave_engine::CircleId), Livelock> {
+    let (people, team) = world.team()?;
     world.set_role(people[0], team, people[1], Role::Owner).expect("an owner may");
     world.settle()?;
     Ok((people, team))
@@ -22,7 +17,7 @@ fn team(world: &mut World, names: &[&str]) -> Result<(Vec<Who>, clave_engine::Ci
 fn two_camps_whose_owners_removed_each_other_become_one() -> Result<(), Livelock> {
     for seed in 0..6 {
         let mut world = World::new(seed);
-        let (people, team) = team(&mut world, &["Alice", "Bob", "Carol", "Dave", "Erin", "Frank"])?;
+        let (people, team) = team::<6>(&mut world)?;
         let islands = [(people[0], 1), (people[2], 1), (people[4], 1), (people[1], 2), (people[3], 2), (people[5], 2)];
         world.partition(&islands);
         world.pass(5_000);
@@ -48,7 +43,7 @@ fn two_camps_whose_owners_removed_each_other_become_one() -> Result<(), Livelock
 fn who_leaves_while_nobody_hears_it_is_out_for_all() -> Result<(), Livelock> {
     for seed in 0..6 {
         let mut world = World::new(seed);
-        let (people, team) = team(&mut world, &["Alice", "Bob", "Carol", "Dave"])?;
+        let (people, team) = team::<4>(&mut world)?;
         let guest = world.named("Erin");
         world.partition(&[(people[0], 1), (people[1], 1), (people[2], 2), (people[3], 3), (guest, 1)]);
         world.remove(people[2], team, people[2]).expect("everybody may leave");
@@ -71,7 +66,7 @@ fn who_leaves_while_nobody_hears_it_is_out_for_all() -> Result<(), Livelock> {
 fn who_was_brought_in_against_a_policy_keeps_no_key_that_is_used() -> Result<(), Livelock> {
     for seed in 0..6 {
         let mut world = World::new(seed);
-        let (people, team) = team(&mut world, &["Alice", "Bob", "Carol"])?;
+        let (people, team) = team::<3>(&mut world)?;
         world.set_role(people[0], team, people[1], Role::Member).expect("an owner may");
         world.settle()?;
         let guest = world.dave();

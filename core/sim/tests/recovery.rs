@@ -7,13 +7,9 @@ use clave_sim::{Livelock, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
 
+/// Bob has written something.
 fn team(world: &mut World) -> Result<([Who; 3], CircleId), Livelock> {
-    let people = ["Alice", "Bob", "Carol"].map(|name| world.named(name));
-    let team = world.create_space(people[0], "Team");
-    for guest in &people[1..] {
-        world.invite(people[0], team, *guest);
-        world.settle()?;
-    }
+    let (people, team) = world.team()?;
     world.post(people[1], team, "Bob before");
     world.settle()?;
     Ok((people, team))

@@ -11,13 +11,9 @@ fn chat(circle: CircleId) -> DocumentId {
 }
 
 /// Alice, Bob, Carol and Dave, all in one space; Bob has said something that all have read.
+/// Bob has written something.
 fn team(world: &mut World) -> Result<([Who; 4], CircleId), Livelock> {
-    let people = ["Alice", "Bob", "Carol", "Dave"].map(|name| world.named(name));
-    let team = world.create_space(people[0], "Team");
-    for guest in &people[1..] {
-        world.invite(people[0], team, *guest);
-        world.settle()?;
-    }
+    let (people, team) = world.team()?;
     world.post(people[1], team, "Bob before");
     world.settle()?;
     Ok((people, team))

@@ -7,16 +7,6 @@ use clave_sim::{Livelock, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
 
-fn team(world: &mut World) -> Result<([Who; 3], CircleId), Livelock> {
-    let people = ["Alice", "Bob", "Carol"].map(|name| world.named(name));
-    let team = world.create_space(people[0], "Team");
-    for guest in &people[1..] {
-        world.invite(people[0], team, *guest);
-        world.settle()?;
-    }
-    Ok((people, team))
-}
-
 fn suite(world: &mut World, who: Who, circle: CircleId) -> Suite {
     world.engine(who).membership(circle).expect("in it").suite
 }
@@ -35,7 +25,7 @@ fn published(world: &mut World, who: Who, circle: CircleId) -> usize {
 #[test]
 fn a_post_quantum_space_lives_like_any_other() -> Result<(), Livelock> {
     let mut world = World::new(1).of_suite(Suite::XWing);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     for who in [alice, bob, carol] {
         assert_eq!(suite(&mut world, who, team), Suite::XWing);
         // Encapsulated keys of 1,120 bytes: by X25519 a device of three takes a tenth of that.
@@ -69,7 +59,7 @@ fn a_post_quantum_space_lives_like_any_other() -> Result<(), Livelock> {
 #[test]
 fn a_post_quantum_circle_takes_those_who_have_said_how() -> Result<(), Livelock> {
     let mut world = World::new(2);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     let bobs = world.device(bob).id;
     let refused = found(&mut world, alice, team, Suite::XWing, &[bob]);
     assert!(matches!(refused, Err(EngineError::NoKeyPackage(device)) if device == bobs));
@@ -121,7 +111,7 @@ fn a_post_quantum_circle_takes_those_who_have_said_how() -> Result<(), Livelock>
 #[test]
 fn a_space_that_does_not_ask_carries_no_x_wing_key() -> Result<(), Livelock> {
     let mut world = World::new(3);
-    let ([alice, ..], team) = team(&mut world)?;
+    let ([alice, ..], team) = world.team::<3>()?;
     assert_eq!(published(&mut world, alice, team), 0);
     let membership = world.engine(alice).membership(team).expect("in it");
     let packages = membership.devices.values().flat_map(|device| &device.key_packages.last_resort);
@@ -132,7 +122,7 @@ fn a_space_that_does_not_ask_carries_no_x_wing_key() -> Result<(), Livelock> {
 #[test]
 fn a_device_comes_back_into_a_post_quantum_circle_by_its_phrase() -> Result<(), Livelock> {
     let mut world = World::new(4).of_suite(Suite::XWing);
-    let ([alice, bob, carol], team) = team(&mut world)?;
+    let ([alice, bob, carol], team) = world.team()?;
     world.post(carol, team, "before");
     world.settle()?;
     let (phrase, export) = (world.phrase(bob), world.export(bob, |_| {}));

@@ -74,6 +74,7 @@ impl Pair {
         let mut group = load(&self.alice, &self.alices, &provider).expect("alice's own");
         let bundle = make(&mut group, &provider, &DeviceSigner(&self.alice));
         let message = bundle.into_commit().tls_serialize_detached().expect("encodes");
+        let message = Mls.brief_commit(&self.bobs, &message).expect("a commit");
         Mls.process(&self.bob, &self.bobs, &message)
     }
 }
@@ -246,6 +247,7 @@ fn an_external_commit_says_who_let_itself_in() {
             .finalize(outside)
             .expect("finalized");
         let message = bundle.into_commit().tls_serialize_detached().expect("encodes");
+        let message = Mls.brief_commit(&pair.bobs, &message).expect("a commit");
         Mls.process(&pair.bob, &pair.bobs, &message)
     };
     let entered = enter(&carol, credential(carol.id())).expect("a newcomer");

@@ -17,7 +17,7 @@ fn content() -> Vec<u8> {
 
 /// Opens the bytes as content (salt, then ciphertext), as a chunk, and as padding.
 pub fn run(data: &[u8]) {
-    if let Some((salt, ciphertext)) = data.split_first_chunk::<32>()
+    if let Some((salt, ciphertext)) = data.split_first_chunk::<16>()
         && let Ok(plaintext) = content_key().open(salt, AAD, ciphertext)
     {
         assert!(data == content() && plaintext == PLAINTEXT, "forged content was opened");

@@ -36,9 +36,16 @@ pub(super) struct Held {
     by_cause: BTreeMap<Awaits, BTreeSet<EntryId>>,
     by_bringer: BTreeMap<Bringer, (usize, BTreeSet<EntryId>)>,
     bytes: usize,
+    /// Changes with what anything waits for.
+    version: u64,
 }
 
 impl Held {
+    /// Changes with what anything waits for.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -90,7 +97,9 @@ impl Held {
         let bringer = before.unwrap_or(bringer);
         self.remove(&id);
         self.entries.insert(id, (awaits, bytes, bringer));
+        let causes = self.by_cause.len();
         self.by_cause.entry(awaits).or_default().insert(id);
+        self.version += u64::from(self.by_cause.len() != causes);
         let (share, ids) = self.by_bringer.entry(bringer).or_default();
         *share += bytes;
         ids.insert(id);
@@ -112,6 +121,7 @@ impl Held {
             ids.remove(id);
             if ids.is_empty() {
                 self.by_cause.remove(&awaits);
+                self.version += 1;
             }
         }
         true

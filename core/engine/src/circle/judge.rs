@@ -184,14 +184,15 @@ impl Circle {
             opened => opened?,
         };
         // The operation that added the author may be on its way, or can be read only with keys that others hand over: so
-        // operations and keys are heard from whoever has the key that they are sealed with.
-        let heard = matches!(opened.body, Body::Operation(_) | Body::Keys(_));
-        if !heard && self.log.membership().device_standing(opened.author) == DeviceStanding::Unknown {
-            return Ok(Verdict::Wait(Awaits::Author(opened.author)));
-        }
+        // keys, like operations, are heard from whoever has the key that they are sealed with.
         let author = opened.author;
+        if let Some(author) = author.filter(|_| !matches!(opened.body, Body::Keys(_)))
+            && self.log.membership().device_standing(author) == DeviceStanding::Unknown
+        {
+            return Ok(Verdict::Wait(Awaits::Author(author)));
+        }
         let verdict = self.take(envelope, opened, changes, desk)?;
-        if matches!(verdict, Verdict::Done) && self.is_member(&author) {
+        if let Some(author) = author.filter(|author| matches!(verdict, Verdict::Done) && self.is_member(author)) {
             self.note_seen(author, &envelope.tag, desk);
         }
         Ok(verdict)
@@ -209,27 +210,27 @@ impl Circle {
         if lasting && !may_last && !off(Rule::LastingKeys) {
             return Err(Refusal::WrongKey);
         }
-        match opened.body {
-            Body::Operation(bytes) => {
+        match (opened.body, opened.author) {
+            (Body::Operation(bytes), _) => {
                 let operation = Operation::decode(&bytes).map_err(|_| Refusal::Malformed)?;
                 self.take_operation(operation, desk)?;
                 Ok(Verdict::Done)
             }
-            Body::Commit(commit) => {
+            (Body::Commit(commit), Some(author)) => {
                 let was_known = epoch_id(&commit.epoch).is_some_and(|epoch| self.group.knows(&epoch));
-                let verdict = self.judge_commit(opened.author, envelope.id, &commit, desk)?;
+                let verdict = self.judge_commit(author, envelope.id, &commit, desk)?;
                 if matches!(verdict, Verdict::Done) {
                     let entered = epoch_id(&commit.epoch).is_some_and(|epoch| self.group.knows(&epoch));
                     self.note_key_change(envelope.id, entered && !was_known, desk);
                 }
                 Ok(verdict)
             }
-            Body::Keys(bundle) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
-            Body::Changes(body) => self.judge_changes(opened.author, envelope, body, changes),
+            (Body::Keys(bundle), _) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
+            (Body::Changes(body), Some(author)) => self.judge_changes(author, envelope, body, changes),
             // That its author wrote it under this key is all that it says.
-            Body::Acknowledge(_) => Ok(Verdict::Done),
+            (Body::Acknowledge(_), _) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
-            Body::Welcome(_) | Body::Plea(_) | Body::Introduction(_) => Err(Refusal::Unexpected),
+            _ => Err(Refusal::Unexpected),
         }
     }
 
@@ -240,15 +241,28 @@ impl Circle {
             Err(Refusal::UnknownBody) => return Ok(Verdict::Wait(Awaits::Opening)),
             opened => opened?,
         };
+        // What is to take effect must be the same for all, so all must be able to read it: no operations, no commits.
+        let author = opened.author.ok_or(Refusal::Unexpected)?;
         match opened.body {
             Body::Keys(bundle) => self.judge_keys(Source::Direct, &bundle, desk),
-            Body::Welcome(welcome) => self.judge_welcome(opened.author, &welcome, desk),
+            Body::Welcome(welcome) => self.judge_welcome(author, &welcome, desk),
             Body::Introduction(introduction) => {
-                desk.introduced.push(Introduced { space: self.id, author: opened.author, introduction });
+                desk.introduced.push(Introduced { space: self.id, author, introduction });
                 Ok(Verdict::Done)
             }
-            Body::Plea(plea) => self.judge_plea(opened.author, &plea, desk),
-            // What is to take effect must be the same for all, so all must be able to read it.
+            Body::Plea(plea) => self.judge_plea(author, &plea, desk),
+            Body::Marks(marks) => {
+                let membership = self.log.membership();
+                if membership.device_standing(author) == DeviceStanding::Unknown {
+                    return Ok(Verdict::Wait(Awaits::Author(author)));
+                }
+                let person = |device: DeviceId| membership.devices.get(&device).map(|known| known.person);
+                if person(author).is_none() || person(author) != person(desk.me()) {
+                    return Err(Refusal::NotAllowed);
+                }
+                desk.marks.push((self.id, marks));
+                Ok(Verdict::Done)
+            }
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
         }
     }
@@ -323,7 +337,8 @@ impl Circle {
         if !absent.is_empty() {
             self.seen.removed(epoch);
         }
-        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites: heads }, desk)
+        let (parent, adds) = (Some(parent), !processed.added.is_empty());
+        self.enter_epoch(Entered { parent, checkpoint, after: Vec::new(), cites: heads, adds }, desk)
             .map_err(|_| Refusal::UnjustifiedCommit)?;
         Ok(Verdict::Done)
     }

@@ -37,7 +37,9 @@ impl Circle {
                 continue;
             };
             if let Body::Commit(commit) = &opened.body {
-                claims.extend(claim(opened.author, commit).map(|claim| (claim, checked == [1])));
+                claims.extend(
+                    opened.author.and_then(|author| claim(author, commit)).map(|claim| (claim, checked == [1])),
+                );
             }
         }
         Ok(claims)

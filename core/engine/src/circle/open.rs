@@ -58,7 +58,7 @@ impl Circle {
             pleas: plea::Pleas::default(),
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
-            mended: false,
+            mending: roster::Mending::Unknown,
             recovery,
         };
         circle.learn_direct_tags(None);
@@ -118,8 +118,18 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
     let blobs = desk.store.all(Keyspace::Trees, circle.as_bytes())?;
     let (mut nodes, mut trees, mut standing) = (BTreeMap::new(), trees::Trees::default(), (None, None));
     for (suffix, record) in desk.store.all(Keyspace::Checkpoints, circle.as_bytes())? {
-        let local::Checkpoint { parent, state, operations: after, depth, entered_ms, left_ms, apart, recovery, cites } =
-            local::Checkpoint::decode(record.as_slice())?;
+        let local::Checkpoint {
+            parent,
+            state,
+            operations: after,
+            depth,
+            entered_ms,
+            left_ms,
+            apart,
+            recovery,
+            cites,
+            adds,
+        } = local::Checkpoint::decode(record.as_slice())?;
         if apart {
             let checkpoint = Checkpoint::without_secret(epoch(&suffix)?, depth, circle.as_bytes());
             standing = (Some(checkpoint), EntryId::try_from(recovery.as_slice()).ok());
@@ -134,7 +144,7 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
             Some(Checkpoint::from_parts(&state, |id| blobs.get(id.as_bytes().as_slice()).cloned())?)
         };
         let (after, cites) = (operations(&after)?, operations(&cites)?);
-        nodes.insert(id, Node { parent, depth, entered_ms, left_ms, checkpoint, after, cites });
+        nodes.insert(id, Node { parent, depth, entered_ms, left_ms, checkpoint, after, cites, adds });
     }
     let (apart, recovery) = standing;
     Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))

@@ -3,6 +3,9 @@
 //! The net under every other rule. Whoever still holds entries whose keys do not come, once everything else has had its
 //! time, asks one member after the other. Plea and answer are sealed to one device each, so that neither needs a key that
 //! the other may lack. Both cost a bounded number of entries, however much is asked.
+//!
+//! A plea is an entry, and every member carries it. So nobody is asked for keys who is known to lack the same ones: what
+//! nobody has is asked of nobody. Whoever compares entries says, in one hash, what it lacks.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +20,9 @@ use super::*;
 const PLEA_QUIET_MS: u64 = 10_000;
 /// How long one member is given to answer before the next is asked, in milliseconds.
 const PLEA_STEP_MS: u64 = 10_000;
+/// How long it may take to hear from a member what it lacks, since this device lacks something else than before, until it
+/// is asked all the same, in milliseconds: all compare once a minute.
+const PLEA_HEAR_MS: u64 = 70_000;
 /// How long before the same member is asked again, in milliseconds; twice as long after each time in vain.
 const PLEA_AGAIN_MS: u64 = 600_000;
 /// The longest that may become, in milliseconds.
@@ -48,12 +54,40 @@ pub(super) struct Pleas {
     /// The epochs from which commits of this device start that lead to where it is not: it lost its own state, and cannot
     /// process its own commits.
     astray: BTreeSet<EpochId>,
+    lacks: Lacks,
     /// Since when something that was asked for came how often.
     helped: Option<(u64, u32)>,
     /// The last plea of each member that is to be answered, once all that came with it was judged.
     asking: BTreeMap<DeviceId, proto::Plea>,
     /// Since when how many pleas of each member were answered.
     answered: BTreeMap<DeviceId, (u64, u32)>,
+}
+
+/// What this device and others lack, each in one hash.
+#[derive(Default)]
+struct Lacks {
+    /// Of what this device lacks; none if nothing.
+    mine: Option<[u8; 32]>,
+    /// What that comes from: a state of what waits, and the head.
+    of: Option<(u64, EpochId)>,
+    /// When it became that.
+    changed_ms: u64,
+    /// When it first became another, since members were asked from whom nothing was heard.
+    unheard_since_ms: Option<u64>,
+    /// What each member said last, and when.
+    others: BTreeMap<DeviceId, (Vec<u8>, u64)>,
+}
+
+impl Lacks {
+    /// When it makes sense to ask a member; none as long as it lacks the same.
+    fn ask_at_ms(&self, device: &DeviceId) -> Option<u64> {
+        let Some(mine) = &self.mine else { return Some(0) };
+        match self.others.get(device) {
+            Some((theirs, heard_ms)) if *heard_ms >= self.changed_ms => (theirs != mine).then_some(0),
+            // It may have come to lack the same.
+            _ => Some(self.unheard_since_ms.map_or(0, |since_ms| since_ms + PLEA_HEAR_MS)),
+        }
+    }
 }
 
 impl Pleas {
@@ -104,6 +138,32 @@ impl Pleas {
 }
 
 impl Circle {
+    /// What this device lacks, in one hash, together with where it is: nothing, if it lacks no keys. Who is elsewhere may
+    /// have a way to offer, even if it lacks the same keys.
+    pub(crate) fn what_it_lacks(&mut self, now_ms: u64) -> Vec<u8> {
+        let (lacks, of) = (&mut self.pleas.lacks, (self.held.version(), self.group.head().epoch));
+        if lacks.of != Some(of) {
+            let mut bytes = of.1.as_bytes().to_vec();
+            self.held.lacking(None, usize::MAX).iter().for_each(|tag| bytes.extend(tag.as_bytes()));
+            let mine = self.held.lacks_keys().then(|| hash(HashContext::Lacks, &bytes));
+            if lacks.mine != mine {
+                (lacks.mine, lacks.changed_ms) = (mine, now_ms);
+                lacks.unheard_since_ms = mine.map(|_| lacks.unheard_since_ms.unwrap_or(now_ms));
+            }
+            lacks.of = Some(of);
+        }
+        lacks.mine.map(Vec::from).unwrap_or_default()
+    }
+
+    /// A peer says what it lacks.
+    pub(crate) fn note_lacks(&mut self, peer: DeviceId, lacks: Vec<u8>, now_ms: u64) -> Result<(), Refusal> {
+        if !matches!(lacks.len(), 0 | 32) {
+            return Err(Refusal::Malformed);
+        }
+        self.pleas.lacks.others.insert(peer, (lacks, now_ms));
+        Ok(())
+    }
+
     /// Whether one more new leaf may be made for a device that asks for it.
     pub(crate) fn may_renew(&mut self, device: DeviceId, now_ms: u64) -> bool {
         self.pleas.may_answer(device, now_ms)
@@ -120,19 +180,26 @@ impl Circle {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
         }
+        self.what_it_lacks(desk.now_ms);
         let not_before_ms = *self.pleas.not_before_ms.get_or_insert(desk.now_ms + PLEA_QUIET_MS);
-        let ahead = self.pleas.ahead.or(in_log);
-        let next = self.next_to_ask(ahead, online, desk);
-        self.pleas.due_at_ms = next.map(|(ready_ms, _)| ready_ms.max(not_before_ms));
-        let Some((ready_ms, device)) = next else { return Ok(()) };
-        if desk.now_ms < ready_ms.max(not_before_ms) {
+        if desk.now_ms < not_before_ms {
+            self.pleas.due_at_ms = Some(not_before_ms);
             return Ok(());
         }
+        let device = match self.next_to_ask(self.pleas.ahead.or(in_log), online, desk) {
+            Ok(device) => device,
+            Err(due_at_ms) => {
+                self.pleas.due_at_ms = due_at_ms;
+                return Ok(());
+            }
+        };
         let again_ms = self.pleas.asked.get(&device).map_or(PLEA_AGAIN_MS, |(_, last_ms)| last_ms * 2);
         let again_ms = again_ms.min(PLEA_AGAIN_MS_MAX);
         self.pleas.asked.insert(device, (desk.now_ms + again_ms, again_ms));
         self.pleas.not_before_ms = Some(desk.now_ms + PLEA_STEP_MS);
         self.pleas.due_at_ms = self.pleas.not_before_ms;
+        // Others have been given their time to say what they lack. If that goes on changing, somebody is asked all the same.
+        self.pleas.lacks.unheard_since_ms.take_if(|since_ms| *since_ms + PLEA_HEAR_MS <= desk.now_ms);
         if self.pleas.ahead == Some(device) {
             self.pleas.ahead = None;
         }
@@ -157,19 +224,24 @@ impl Circle {
         }
     }
 
-    /// Of the members who are connected, whoever may be asked first, and when: who said to be further before all others.
-    fn next_to_ask(&self, ahead: Option<DeviceId>, online: &[DeviceId], desk: &Desk) -> Option<(u64, DeviceId)> {
+    /// Of the members who are connected, whoever is to be asked now: who said to be further before all others. If nobody is,
+    /// when somebody will be.
+    fn next_to_ask(&self, ahead: Option<DeviceId>, online: &[DeviceId], desk: &Desk) -> Result<DeviceId, Option<u64>> {
         let epoch = self.group.head().epoch;
         let place = |device: &DeviceId| {
             hash(HashContext::RepairOrder, &[epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
-        let others = online.iter().filter(|device| **device != desk.me() && self.is_member(device));
-        let ready = |device: &DeviceId| self.pleas.asked.get(device).map_or(0, |(ready_ms, _)| *ready_ms);
-        let order = |device: &&DeviceId| {
-            let later = ready(device).max(desk.now_ms);
-            (later, ahead != Some(**device), place(device))
+        let ready_ms = |device: &DeviceId| {
+            let again_ms = self.pleas.asked.get(device).map_or(0, |(again_ms, _)| *again_ms);
+            let anyway = ahead == Some(*device) || self.group.is_apart();
+            let useful_ms = if anyway { Some(0) } else { self.pleas.lacks.ask_at_ms(device) };
+            Some(useful_ms?.max(again_ms))
         };
-        others.min_by_key(order).map(|device| (ready(device), *device))
+        let others = online.iter().filter(|device| **device != desk.me() && self.is_member(device));
+        let ready: Vec<(u64, DeviceId)> = others.filter_map(|device| Some((ready_ms(device)?, *device))).collect();
+        let now = ready.iter().filter(|(ready_ms, _)| *ready_ms <= desk.now_ms).map(|(_, device)| *device);
+        let first = now.min_by_key(|device| (ahead != Some(*device), place(device)));
+        first.ok_or_else(|| ready.iter().map(|(ready_ms, _)| *ready_ms).min())
     }
 
     /// The key package that this device offers in pleas: the same until it was used, so that pleas leave nothing behind.
@@ -264,19 +336,22 @@ impl Circle {
         let held = tags.filter_map(|tag| self.ring(&tag).held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held, desk.me()));
         let held: Vec<_> = held.filter(|_| !off(Rule::PleaKeys)).collect();
-        let keys = if self.suite().is_post_quantum() && self.is_shared() {
-            // What is sealed to a device is sealed by X25519. All may have these: they get them under the head, to which the
-            // device is led by commits, or by a new leaf.
-            let head = self.head_key().key_id();
-            let ids = held.iter().map(|held| (held.key.key_id(), &held.under));
-            let ids = ids.filter(|(id, under)| *id != head && !under.contains(&head)).map(|(id, _)| id);
-            let (lasting, ids) = ids.partition(KeyId::is_lasting);
-            self.hand_over(ids, desk)?;
-            self.hand_over_lasting(lasting, desk)?;
-            Vec::new()
-        } else {
-            held.into_iter().map(super::history::wire_key).collect()
+        // What is sealed to a device is sealed by X25519. In a circle that agrees by X-Wing, keys that all may have come under
+        // the head's, to which the device is led by commits, or by a new leaf.
+        let by_head = |held: &&crate::group::Held| {
+            self.suite().is_post_quantum() && (self.is_shared() || held.key.key_id().is_lasting())
         };
+        let (under_head, direct): (Vec<_>, Vec<_>) = held.into_iter().partition(by_head);
+        let keys: Vec<_> = direct.into_iter().map(super::history::wire_key).collect();
+        let heads = [self.head_key().key_id(), self.head_key().lasting().key_id()];
+        let under_head = under_head.into_iter().map(|held| (held.key.key_id(), &held.under));
+        let is_there = |(id, under): &(KeyId, &BTreeSet<KeyId>)| {
+            heads.contains(id) || heads.iter().any(|head| under.contains(head))
+        };
+        let ids = under_head.filter(|of| !is_there(of)).map(|(id, _)| id);
+        let (lasting, content): (Vec<_>, Vec<_>) = ids.partition(KeyId::is_lasting);
+        self.hand_over(content, desk)?;
+        self.hand_over_lasting(lasting, desk)?;
         let log = self.log_for(plea);
         if !keys.is_empty() || !log.is_empty() {
             let (first, rest) = log.split_first().map_or((Vec::new(), &[][..]), |(first, rest)| (first.clone(), rest));

@@ -65,7 +65,7 @@ impl Circle {
         let suite = membership.suite;
         let checkpoint = desk.agreement.create(&desk.device, self.id.as_bytes(), suite, &mut desk.entropy);
         let cites = self.log.heads();
-        self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites }, desk)?;
+        self.enter_epoch(Entered { parent: None, checkpoint, after: Vec::new(), cites, adds: true }, desk)?;
         for device in others {
             self.act(Action::revoke_device(device), desk)?;
         }
@@ -120,7 +120,7 @@ impl Circle {
         let Action::RecoverDevice { device, recovery_signature } = operation.action() else {
             return Err(Refusal::NotAllowed);
         };
-        if opened.author != peer || operation.author() != peer || device.device() != peer {
+        if operation.author() != peer || device.device() != peer {
             return Err(Refusal::NotAllowed);
         }
         let id = operation.id();

@@ -128,7 +128,7 @@ impl Circle {
         if desk.now_ms < at_ms {
             return Ok(());
         }
-        if !self.mended {
+        if self.mending != roster::Mending::Done {
             // The epoch is about to be left.
             let soon_ms = if self.seen.of_removals.contains(&epoch) { PROMPT_MS_MIN } else { ACKNOWLEDGE_SPREAD_MS };
             self.seen.acknowledge = Some((epoch, desk.now_ms + soon_ms));

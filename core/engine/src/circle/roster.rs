@@ -19,8 +19,19 @@ pub const WELCOME_LEAD_MAX: u64 = 65_536;
 /// Keys per bundle, so that it fits an entry.
 const BUNDLE_KEYS: usize = 8_192;
 
+/// What is known of the head, since anything happened that could change it: finding out checks signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mending {
+    Unknown,
+    /// It does not follow the log, or does not lead to every key: this device waits for its turn.
+    Waits,
+    /// It follows the log and leads to every key.
+    Done,
+}
+
 impl Circle {
-    /// Adds and removes leaves in one commit on the head, and publishes it with the keys that lead back from it.
+    /// Adds and removes leaves in one commit on the head, and publishes it, with the keys that lead back from it for those who
+    /// are added.
     /// Returns the Welcome for those who were added; `newcomer` is handed it directly.
     pub(crate) fn commit(
         &mut self,
@@ -85,14 +96,15 @@ impl Circle {
             }
         }
         let checkpoint = output.checkpoint;
-        self.enter_epoch(Entered { parent: Some(parent), checkpoint, after: Vec::new(), cites }, desk)?;
-        // With any other policy those who were in have that key, and those who were not must not. Keys of other branches
-        // that the commit leaves behind are handed over by whoever mends.
+        let (parent, adds) = (Some(parent), !change.add.is_empty());
+        self.enter_epoch(Entered { parent, checkpoint, after: Vec::new(), cites, adds }, desk)?;
+        // Whoever was in has the keys before. With any other policy those who were not must not have them. Keys of other
+        // branches that the commit leaves behind are handed over by whoever mends.
         let shared = self.is_shared() && !off(Rule::KeyOfParent);
-        let before = self.keys.of_epoch(&parent).map(ContentKey::key_id).filter(|_| shared);
-        self.hand_over(before.into_iter().collect(), desk)?;
+        let before = if adds && shared { self.unlinked() } else { Vec::new() };
+        self.hand_over(before, desk)?;
         let hands_over = self.hands_over_lasting() && !off(Rule::KeyOfParent);
-        let before = self.lasting.of_epoch(&parent).map(ContentKey::key_id);
+        let before = parent.and_then(|parent| self.lasting.of_epoch(&parent)).map(ContentKey::key_id);
         let before = before.filter(|id| hands_over && self.used_lasting.contains(id));
         self.hand_over_lasting(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
@@ -103,13 +115,36 @@ impl Circle {
         self.log.heads().iter().map(|id| id.as_bytes().to_vec()).collect()
     }
 
+    /// The keys that those who were in all along cannot find.
     fn out_of_reach(&self) -> Vec<KeyId> {
-        let line = self.group.line_of(self.group.head().epoch);
+        let ids = self.keys.out_of_reach(self.group.line_of(self.group.head().epoch));
+        ids.into_iter().filter(|id| self.is_to_hand_over(id)).collect()
+    }
+
+    /// The keys before the head that whoever came with it cannot find.
+    fn unlinked(&self) -> Vec<KeyId> {
+        let ids = self.keys.unlinked(self.group.line_of(self.group.head().epoch));
+        ids.into_iter().filter(|id| self.is_to_hand_over(id)).collect()
+    }
+
+    fn is_to_hand_over(&self, id: &KeyId) -> bool {
+        self.keys.held(id).is_some_and(|held| self.may_hand_over(held))
+    }
+
+    /// What somebody who is in lacks. Those who were in all along have the keys since somebody last came; whoever did then has
+    /// those before only if they were handed over.
+    fn keys_owed(&self) -> Vec<KeyId> {
+        let mut owed = self.out_of_reach();
         // With any other policy nobody reads what was before they came.
-        let mut ids =
-            if self.is_shared() { self.keys.out_of_reach_of_head(line) } else { self.keys.out_of_reach(line) };
-        ids.retain(|id| self.keys.held(id).is_some_and(|held| self.may_hand_over(held)));
-        ids
+        let unlinked = if self.is_shared() { self.unlinked() } else { Vec::new() };
+        if !unlinked.is_empty() {
+            let since: BTreeSet<&KeyId> =
+                self.group.stretch().filter_map(|epoch| self.keys.id_of_epoch(&epoch)).collect();
+            if unlinked.iter().any(|id| !since.contains(id)) {
+                owed.extend(unlinked);
+            }
+        }
+        owed
     }
 
     /// The lasting keys that whoever has the head's cannot find, as far as they are handed over by themselves.
@@ -117,7 +152,9 @@ impl Circle {
         if !self.hands_over_lasting() || off(Rule::LastingKeys) {
             return Vec::new();
         }
-        let mut ids = self.lasting.out_of_reach_of_head(self.group.line_of(self.group.head().epoch));
+        let line = || self.group.line_of(self.group.head().epoch);
+        let mut ids = self.lasting.out_of_reach(line());
+        ids.extend(self.lasting.unlinked(line()));
         let may_hand_over = |id: &KeyId| self.lasting.held(id).is_some_and(|held| self.may_hand_over(held));
         ids.retain(|id| self.used_lasting.contains(id) && may_hand_over(id));
         ids
@@ -196,7 +233,7 @@ impl Circle {
             self.seen.moved();
             desk.events.push(Event::EpochChanged { circle: self.id, epoch: self.group.head().epoch });
         }
-        self.mended = false;
+        self.mending = Mending::Unknown;
     }
 
     pub(super) fn judge_welcome(
@@ -238,7 +275,7 @@ impl Circle {
         if self.group.knows(&checkpoint.epoch) {
             return Ok(Verdict::Done);
         }
-        let entered = Entered { parent: None, checkpoint, after, cites };
+        let entered = Entered { parent: None, checkpoint, after, cites, adds: true };
         self.enter_epoch(entered, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         // Should that fail, the next plea offers the same once more, which does no harm.
         let _ = self.note_used(&joined.reference, desk);
@@ -270,8 +307,13 @@ impl Circle {
             .filter(|_| !off(Rule::AddsMissing))
             .filter_map(|id| package(id, &devices[id]))
             .collect();
-        let gone = absent(leaves, &listed).filter(|leaf| **leaf != desk.me());
-        RosterChange { add, remove: gone.copied().collect() }
+        RosterChange { add, remove: self.gone(&listed, desk) }
+    }
+
+    /// The leaves of the head that are not listed any more.
+    fn gone(&self, listed: &[DeviceId], desk: &Desk) -> Vec<DeviceId> {
+        let gone = absent(&self.group.head().leaves, listed).filter(|leaf| **leaf != desk.me());
+        gone.copied().collect()
     }
 
     /// The same, with a leaf for a device from a key package that it has just offered: a new one, if it has one already.
@@ -307,7 +349,7 @@ impl Circle {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.
-        let remove = self.difference(desk).remove;
+        let remove = self.gone(&self.listed(), desk);
         if !remove.is_empty() || self.is_worn() {
             self.commit(RosterChange { add: Vec::new(), remove }, None, desk)?;
         }
@@ -317,15 +359,16 @@ impl Circle {
     /// Mends what the head lacks when it is this device's turn: after a quiet while the one with the least hash of epoch
     /// and device, each further one a step later.
     pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
-        if self.mended || self.group.is_apart() {
+        let is_early = self.mending == Mending::Waits && self.repair_at_ms.is_some_and(|at_ms| desk.now_ms < at_ms);
+        if self.mending == Mending::Done || is_early || self.group.is_apart() {
             return Ok(());
         }
         let change = self.difference(desk);
-        let keys = if off(Rule::KeysMended) { Vec::new() } else { self.out_of_reach() };
+        let keys = if off(Rule::KeysMended) { Vec::new() } else { self.keys_owed() };
         let lasting = if off(Rule::KeysMended) { Vec::new() } else { self.lasting_out_of_reach() };
         let must_commit = change != RosterChange::default() || self.is_worn();
         if (!must_commit && keys.is_empty() && lasting.is_empty()) || !self.is_member(&desk.me()) {
-            (self.mended, self.repair_at_ms) = (true, None);
+            (self.mending, self.repair_at_ms) = (Mending::Done, None);
             return Ok(());
         }
         let head = self.group.head();
@@ -340,6 +383,7 @@ impl Circle {
         let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {
+            self.mending = Mending::Waits;
             return Ok(());
         }
         self.repair_at_ms = None;

@@ -59,6 +59,7 @@ impl Circle {
             apart: false,
             recovery: Vec::new(),
             cites: known.cites.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            adds: known.adds,
         };
         if known.checkpoint.is_none() {
             for unused in self.trees.remove(epoch) {

@@ -97,6 +97,9 @@ impl Engine {
 
     /// Asks peers for chunks, as many at a time as each may be asked for.
     pub(super) fn pump_fetches(&mut self) {
+        if self.fetches.active.is_empty() {
+            return;
+        }
         let mut asks: BTreeMap<(DeviceId, CircleId), Vec<ChunkId>> = BTreeMap::new();
         let online = self.ready_peers();
         for fetch in self.fetches.active.values() {
@@ -141,7 +144,8 @@ impl Engine {
 
     /// Sends chunks that were asked for as far as each peer takes them.
     pub(super) fn pump_chunks(&mut self) {
-        for peer in self.online() {
+        let asked = self.peers.iter().filter(|(_, peer)| !peer.chunks.is_empty());
+        for peer in asked.map(|(device, _)| *device).collect::<Vec<_>>() {
             while let Some((circle, id)) = self.next_chunk(&peer) {
                 let sealed = self.chunk(circle, id).ok().flatten();
                 let chunk = proto::Chunk { circle: circle.as_bytes().to_vec(), id: id.as_bytes().to_vec(), sealed };

@@ -205,6 +205,7 @@ impl Engine {
             suites: circles.iter().map(|circle| circle.suite().number()).collect(),
             circles: circles.into_iter().map(|circle| circle.id.as_bytes().to_vec()).collect(),
             recovery: self.identity.recovery().map(write_certificate).unwrap_or_default(),
+            marks: self.marks_to_tell(),
         };
         say(talk, LinkAnswer::Granted(granted));
         Door::Link(LinkStage::Serving)

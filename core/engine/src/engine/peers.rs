@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 
 use super::*;
-use crate::circle::RosterVersion;
 use crate::mutation::{Rule, off};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
@@ -186,12 +185,9 @@ impl Engine {
     /// Begins anew with those whose frames were lost, and with joins that were not answered.
     pub(super) fn retry_when_due(&mut self) {
         let now_ms = self.desk.now_ms;
-        for device in self.peers.keys().copied().collect::<Vec<_>>() {
-            let peer = self.peers.get_mut(&device).expect("the key was just read");
-            if peer.retry_at_ms.is_none_or(|at| now_ms < at) {
-                continue;
-            }
-            peer.retry_at_ms = None;
+        let due = |peer: &mut Peer| peer.retry_at_ms.take_if(|at| *at <= now_ms).is_some();
+        let due: Vec<DeviceId> = self.peers.iter_mut().filter_map(|(id, peer)| due(peer).then_some(*id)).collect();
+        for device in due {
             if self.permitted.contains(&device) {
                 self.say_hello(device, false);
             }
@@ -207,7 +203,13 @@ impl Engine {
 
     /// Members' devices that are connected and listen.
     pub(super) fn ready_peers(&self) -> Vec<DeviceId> {
-        self.online().into_iter().filter(|peer| self.peers[peer].ready).collect()
+        self.ready_peers_that(|_| true)
+    }
+
+    /// Those of them that are as said. Who is not permitted is not ready either. Inputs come so often that what each of them
+    /// walks along is looked at in place.
+    pub(super) fn ready_peers_that(&self, are_so: impl Fn(&Peer) -> bool) -> Vec<DeviceId> {
+        self.peers.iter().filter(|(_, peer)| peer.ready && are_so(peer)).map(|(device, _)| *device).collect()
     }
 
     fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
@@ -270,19 +272,15 @@ impl Engine {
 
     /// Lets in who became a member, shuts out who no longer is, and begins to reconcile what is newly shared.
     pub(super) fn update_permissions(&mut self) {
-        let rosters: BTreeMap<CircleId, RosterVersion> =
-            self.circles.iter().map(|(id, circle)| (*id, circle.roster_version())).collect();
-        let changed = rosters != self.rosters;
+        let rosters = || self.circles.iter().map(|(id, circle)| (*id, circle.roster_version()));
+        let changed = !rosters().eq(self.rosters.iter().map(|(id, version)| (*id, *version)));
         if changed {
-            self.rosters = rosters;
+            self.rosters = rosters().collect();
             self.permit_members();
             self.peers.values_mut().for_each(|peer| peer.looked_for_farewells = false);
         }
-        for device in self.ready_peers() {
-            let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
-            if changed || !std::mem::replace(&mut peer.settled, true) {
-                self.share(device);
-            }
+        for device in self.ready_peers_that(|peer| changed || !peer.settled) {
+            self.share(device);
         }
     }
 

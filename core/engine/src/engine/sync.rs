@@ -1,5 +1,7 @@
 //! Entries between members: live ones at once, everything else by set reconciliation.
 
+use std::ops::Bound::{Excluded, Unbounded};
+
 use super::peers::Peer;
 use super::*;
 use crate::Refusal;
@@ -35,7 +37,9 @@ impl Engine {
     pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: &proto::Reconcile) -> Result<(), Refusal> {
         let circle = self.shared(peer, &step.circle)?;
         self.seen_in(circle, peer);
-        self.circles.get_mut(&circle).expect("shared() found it").compare_heads(peer, &step.operations)?;
+        let known = self.circles.get_mut(&circle).expect("shared() found it");
+        known.compare_heads(peer, &step.operations)?;
+        known.note_lacks(peer, step.lacks.clone(), self.desk.now_ms)?;
         let index = &self.circles[&circle].index;
         if step.initiator {
             let message = index.answer(&step.message)?;
@@ -59,8 +63,10 @@ impl Engine {
     }
 
     fn send_reconcile(&mut self, peer: DeviceId, circle: CircleId, initiator: bool, message: Vec<u8>) {
-        let operations = self.circles[&circle].heads_to_compare();
-        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message, operations };
+        let now_ms = self.desk.now_ms;
+        let known = self.circles.get_mut(&circle).expect("it is being reconciled");
+        let (operations, lacks) = (known.heads_to_compare(), known.what_it_lacks(now_ms));
+        let step = proto::Reconcile { circle: circle.as_bytes().to_vec(), initiator, message, operations, lacks };
         self.send(peer, Channel::Sync, Body::Reconcile(step));
     }
 
@@ -115,6 +121,9 @@ impl Engine {
 
     /// Queues what was made here for the members that are connected, and offers what else is news.
     pub(super) fn spread(&mut self) {
+        if self.desk.published.is_empty() && self.desk.relayed.is_empty() {
+            return;
+        }
         let published = std::mem::take(&mut self.desk.published);
         let relayed = std::mem::take(&mut self.desk.relayed);
         self.offer(self.desk.me(), &relayed);
@@ -129,7 +138,7 @@ impl Engine {
 
     /// Sends queued entries as far as each peer takes them.
     pub(super) fn pump(&mut self) {
-        for device in self.ready_peers() {
+        for device in self.ready_peers_that(|peer| !peer.queue.is_empty()) {
             while let Some((circle, envelopes)) = self.next_entries(device) {
                 let entries = proto::Entries { circle: circle.as_bytes().to_vec(), envelopes };
                 self.send(device, Channel::Sync, Body::Entries(entries));
@@ -167,18 +176,16 @@ impl Engine {
     /// When the next comparison with a connected device is due.
     pub(super) fn next_reconcile_ms(&self) -> Option<u64> {
         let me = self.desk.me();
-        let begins = |device: &DeviceId, peer: &Peer| me < *device && peer.ready && self.permitted.contains(device);
-        self.peers.iter().filter(|(device, peer)| begins(device, peer)).map(|(_, peer)| peer.next_reconcile_ms).min()
+        let begins = self.peers.range((Excluded(me), Unbounded)).filter(|(_, peer)| peer.ready);
+        begins.map(|(_, peer)| peer.next_reconcile_ms).min()
     }
 
     /// Compares anew with those whose turn it is.
     pub(super) fn reconcile_when_due(&mut self) {
-        for device in self.ready_peers() {
-            let peer = &self.peers[&device];
-            if peer.next_reconcile_ms <= self.desk.now_ms {
-                for circle in peer.begun.clone() {
-                    self.begin_reconcile(device, circle);
-                }
+        let now_ms = self.desk.now_ms;
+        for device in self.ready_peers_that(|peer| peer.next_reconcile_ms <= now_ms) {
+            for circle in self.peers[&device].begun.clone() {
+                self.begin_reconcile(device, circle);
             }
         }
     }

@@ -331,6 +331,7 @@ impl Engine {
                 self.desk.events.push(Event::Linked { person: id });
             }
         }
+        self.take_linked_marks(&granted.marks);
         let linking = self.joins.linking.as_mut()?;
         linking.circles = circles.len();
         linking.wanted = circles.into_iter().rev().filter(|(circle, _)| !self.circles.contains_key(circle)).collect();

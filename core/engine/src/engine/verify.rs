@@ -2,17 +2,16 @@
 //!
 //! The exchange is `clave_crypto::SasExchange`: commitment, nonce, reveal, in frames between two devices that are in one
 //! circle. Both then see the same seven pictures and three numbers, unless somebody sits between them. A person counts as
-//! verified on a device once its user and the other's have said that they see the same. Nothing of it is told to others.
+//! verified once its user and the other's have said that they see the same. Nothing of it is told to others: what becomes of
+//! it among the person's own devices is in `marks.rs`.
 
 use clave_crypto::{PersonId, Sas, SasContext, SasExchange, SasMessage, SasParty, safety_number};
-use prost::Message as _;
 
 use super::*;
+use crate::Refusal;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 use crate::proto::frame::verify::Step;
-use crate::proto::local;
-use crate::{Key, Refusal};
 
 /// How long a verification may take, in milliseconds.
 pub const VERIFICATION_MS_MAX: u64 = 10 * 60_000;
@@ -201,9 +200,8 @@ impl Engine {
             return Ok(Verification::Unverified);
         };
         let alike = |other: &str| other.trim().to_lowercase() == name.trim().to_lowercase();
-        for (suffix, record) in self.desk.store.all(Keyspace::Marks, &[])? {
-            let verified = PersonId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-            let mark = local::Mark::decode(record.as_slice())?;
+        for (verified, _) in self.noted_marks()? {
+            let Some(mark) = self.mark(verified)? else { continue };
             // As they were called then, or are called now.
             let called = membership.people.get(&verified).map(|known| known.name.as_str());
             if alike(&mark.name) || called.is_some_and(alike) {
@@ -233,12 +231,12 @@ impl Engine {
         now_ms: u64,
     ) -> Result<(), EngineError> {
         self.begin(now_ms)?;
+        let known = self.membership(circle)?.people.get(&person).map(|known| known.name.clone());
         if verified {
-            let known = self.membership(circle)?.people.get(&person);
-            let name = known.ok_or(EngineError::NotAllowed(crate::membership::Reason::NotThere))?.name.clone();
-            self.put_mark(person, name, VerifiedBy::SafetyNumber);
-        } else {
-            self.desk.remove(mark_key(person));
+            let name = known.ok_or(EngineError::NotAllowed(crate::membership::Reason::NotThere))?;
+            self.put_mark(person, name, Some(VerifiedBy::SafetyNumber))?;
+        } else if let Some(mark) = self.mark(person)? {
+            self.put_mark(person, mark.name, None)?;
         }
         self.desk.events.push(Event::MembershipChanged { circle });
         self.finish();
@@ -359,7 +357,10 @@ impl Engine {
         else {
             return self.desk.events.push(Event::VerificationFailed { device, why: VerificationFailure::Lost });
         };
-        self.put_mark(person, name, VerifiedBy::ShortString);
+        if let Err(error) = self.put_mark(person, name, Some(VerifiedBy::ShortString)) {
+            tracing::error!(%error, "a mark could not be noted");
+            return self.desk.events.push(Event::VerificationFailed { device, why: VerificationFailure::Lost });
+        }
         self.desk.events.push(Event::PersonVerified { circle: open.circle, person });
     }
 
@@ -388,16 +389,6 @@ impl Engine {
         let circle = self.circles.get(&circle).filter(|circle| circle.is_member(&device))?;
         Some(SasParty { person: circle.log.membership().person_of(device)?, device })
     }
-
-    fn mark(&self, person: PersonId) -> Result<Option<local::Mark>, EngineError> {
-        let record = self.desk.store.read(&mark_key(person))?;
-        Ok(record.map(|record| local::Mark::decode(record.as_slice())).transpose()?)
-    }
-
-    fn put_mark(&mut self, person: PersonId, name: String, by: VerifiedBy) {
-        let mark = local::Mark { at_ms: self.desk.now_ms, by: by as u32, name };
-        self.desk.put(mark_key(person), mark.encode_to_vec());
-    }
 }
 
 impl Open {
@@ -413,8 +404,4 @@ impl Open {
             expires_ms: now_ms.saturating_add(VERIFICATION_MS_MAX),
         }
     }
-}
-
-fn mark_key(person: PersonId) -> Key {
-    Key::new(Keyspace::Marks, [], person.as_bytes())
 }

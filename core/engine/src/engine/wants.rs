@@ -20,6 +20,8 @@ pub(super) struct Wants {
     /// Entries on their way, and who was asked.
     asked: BTreeMap<EntryId, DeviceId>,
     peers: BTreeMap<DeviceId, Source>,
+    /// Peers that there may be something to ask of, since they were last looked at.
+    news: BTreeSet<DeviceId>,
 }
 
 /// A peer that has what is missing here.
@@ -34,6 +36,7 @@ struct Source {
 impl Wants {
     /// Notes that a peer has entries that are missing here.
     pub(super) fn offer(&mut self, peer: DeviceId, circle: CircleId, ids: impl IntoIterator<Item = EntryId>) {
+        self.news.insert(peer);
         let offered = &mut self.peers.entry(peer).or_default().offered;
         let room = OFFERED_ENTRIES_MAX.saturating_sub(offered.len());
         offered.extend(ids.into_iter().take(room).map(|id| (circle, id)));
@@ -41,8 +44,11 @@ impl Wants {
 
     /// Notes that an entry came, from whomever.
     pub(super) fn arrived(&mut self, id: &EntryId) {
-        if let Some(source) = self.asked.remove(id).and_then(|peer| self.peers.get_mut(&peer)) {
+        if let Some(peer) = self.asked.remove(id)
+            && let Some(source) = self.peers.get_mut(&peer)
+        {
             source.on_their_way -= 1;
+            self.news.insert(peer);
         }
     }
 
@@ -50,6 +56,8 @@ impl Wants {
     pub(super) fn lose_peer(&mut self, peer: &DeviceId) {
         if self.peers.remove(peer).is_some_and(|source| source.on_their_way > 0) {
             self.asked.retain(|_, of| of != peer);
+            // What it was asked for others may have.
+            self.news.extend(self.peers.keys());
         }
     }
 
@@ -60,6 +68,7 @@ impl Wants {
 
     /// Stops waiting for what was asked too long ago.
     pub(super) fn expire(&mut self, now_ms: u64) {
+        let mut any = false;
         for (peer, source) in &mut self.peers {
             while let Some((deadline, id)) = source.deadlines.front() {
                 if self.asked.get(id) == Some(peer) {
@@ -68,9 +77,13 @@ impl Wants {
                     }
                     self.asked.remove(id);
                     source.on_their_way -= 1;
+                    any = true;
                 }
                 source.deadlines.pop_front();
             }
+        }
+        if any {
+            self.news.extend(self.peers.keys());
         }
     }
 
@@ -113,7 +126,11 @@ impl Wants {
 impl Engine {
     /// Asks those who have what is missing for it.
     pub(super) fn pump_wants(&mut self) {
-        for peer in self.ready_peers() {
+        // Who does not listen yet is looked at when it does.
+        let listens = |peer: &DeviceId| self.peers.get(peer).is_some_and(|peer| peer.ready);
+        let news: Vec<DeviceId> = self.wants.news.iter().copied().filter(listens).collect();
+        for peer in news {
+            self.wants.news.remove(&peer);
             let (circles, store) = (&self.circles, &self.desk.store);
             let is_missing = |circle: CircleId, id: &EntryId| {
                 let key = Key::new(Keyspace::Entries, circle.as_bytes(), id.as_bytes());

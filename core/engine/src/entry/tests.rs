@@ -17,7 +17,7 @@ fn a_sealed_entry_opens_for_its_circle_and_key_only() {
     let opened = envelope.open(circle, &key).expect("the right key");
     assert!(matches!(opened.body, Body::Operation(body) if body == b"hello"));
     let elsewhere = envelope.open(CircleId::from_bytes([6; 32]), &key).err();
-    assert_eq!(elsewhere, Some(Refusal::WrongCircle));
+    assert_eq!(elsewhere, Some(Refusal::BadSeal));
     let other_key = ContentKey::from_bytes([9; 32].into());
     assert_eq!(envelope.open(circle, &other_key).err(), Some(Refusal::BadSeal));
 }

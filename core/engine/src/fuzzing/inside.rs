@@ -16,7 +16,7 @@ pub struct Inside {
     pub id: EntryId,
     /// Names the key that it is sealed with.
     pub tag: KeyId,
-    /// Who signed it.
+    /// Who signed it, or the operation in it.
     pub author: DeviceId,
     /// What it says.
     pub what: What,
@@ -66,8 +66,13 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
         Some(key) => envelope.open(circle, key).ok()?,
         None => envelope.open_direct(circle, &engine.identity().device_key()).ok()?,
     };
+    let mut author = opened.author;
     let what = match opened.body {
-        Body::Operation(bytes) => What::Operation(Operation::decode(&bytes).ok()?.id()),
+        Body::Operation(bytes) => {
+            let operation = Operation::decode(&bytes).ok()?;
+            author = Some(operation.author());
+            What::Operation(operation.id())
+        }
         Body::Commit(commit) => What::Commit {
             parent: epoch_id(&commit.parent)?,
             epoch: epoch_id(&commit.epoch)?,
@@ -79,7 +84,7 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
         Body::Plea(plea) => What::Plea(epoch_id(&plea.epoch)?, plea.tags.len()),
         _ => What::Other,
     };
-    Some(Inside { id: envelope.id, tag: envelope.tag, author: opened.author, what, is_direct })
+    Some(Inside { id: envelope.id, tag: envelope.tag, author: author?, what, is_direct })
 }
 
 fn named(key: &entry::ContentKey) -> Option<(EpochId, KeyId)> {

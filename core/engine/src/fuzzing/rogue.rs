@@ -6,7 +6,7 @@ use clave_crypto::{
 use prost::Message as _;
 
 use crate::circle::Circle;
-use crate::entry::Envelope;
+use crate::entry::{Body, Envelope};
 use crate::proto::{entry, frame};
 use crate::{CircleId, DocumentId, Engine, EntryId, OperationId};
 
@@ -144,8 +144,14 @@ impl Rogue {
         now_ms: u64,
         entropy: &mut Entropy,
     ) -> Option<Sealed> {
+        let circle = self.circle;
+        // An operation is signed itself.
+        if let (Said::Operation(bytes), true) = (&said, author == self.id()) {
+            let body = Body::Operation(bytes.clone());
+            return Envelope::seal(circle, &self.device, key, body, now_ms, entropy).ok().map(sealed);
+        }
         let whole = self.whole(author, said);
-        Envelope::seal_entry(&self.device, key, whole, now_ms, entropy).ok().map(sealed)
+        Envelope::seal_entry(circle, &self.device, key, whole, now_ms, entropy).ok().map(sealed)
     }
 
     /// Seals something to one device alone.
@@ -162,12 +168,11 @@ impl Rogue {
     }
 
     fn whole(&self, author: DeviceId, said: Said) -> Vec<u8> {
-        let (circle, author) = (self.circle.as_bytes().to_vec(), author.as_bytes().to_vec());
         let (body, garbage) = match said {
             Said::Garbage(bytes) => (None, bytes),
             said => (Some(body(said)), Vec::new()),
         };
-        let mut whole = entry::Entry { circle, author, body }.encode_to_vec();
+        let mut whole = entry::Entry { author: author.as_bytes().to_vec(), body }.encode_to_vec();
         whole.extend(garbage);
         whole
     }
@@ -178,8 +183,7 @@ fn sealed(envelope: Envelope) -> Sealed {
     Sealed { id, tag, bytes }
 }
 
-fn body(said: Said) -> entry::entry::Body {
-    use entry::entry::Body;
+fn body(said: Said) -> Body {
     match said {
         Said::Operation(bytes) => Body::Operation(bytes),
         Said::Commit { parent, epoch, message, operations, renews, adds, removes } => Body::Commit(entry::Commit {

@@ -17,6 +17,8 @@ pub(super) struct Reach {
     /// Of those within, the keys of what the head descends from that whoever has nothing but the head's key does not find:
     /// somebody committed and did not hand over the key before. Newest first, each as though those before it were found.
     unlinked: BTreeSet<KeyId>,
+    /// Whether one of those may be found by now in a roundabout way.
+    doubtful: bool,
     /// The head's own key.
     head_key: Option<KeyId>,
 }
@@ -32,12 +34,11 @@ impl Reach {
     /// Notes that a key was handed over under another.
     pub(super) fn hand_over(&mut self, id: KeyId, under: KeyId) {
         self.handed_over.entry(under).or_default().insert(id);
-        if self.unlinked.len() == 1 && self.unlinked.contains(&id) && self.head_key == Some(under) {
-            self.unlinked.clear();
-        } else if !self.unlinked.is_empty() {
-            // It may lead to one of them in a roundabout way.
-            self.forget();
+        if self.head_key == Some(under) {
+            self.unlinked.remove(&id);
         }
+        // More can only be found than before: that none is left to be found needs no second look.
+        self.doubtful = !self.unlinked.is_empty();
         if self.within.contains(&under) {
             self.spread(vec![id]);
         }
@@ -56,11 +57,15 @@ impl Reach {
         key_of: impl Fn(EpochId) -> Option<KeyId>,
     ) -> Vec<KeyId> {
         let Some(head) = line.next() else { return self.within.union(&self.beyond).copied().collect() };
+        if std::mem::take(&mut self.doubtful) {
+            self.forget();
+        }
         if self.head != Some(head) {
             let parent = line.next();
             self.head_key = key_of(head);
-            // One commit further is the rule; another branch is the exception.
-            if self.head.is_some() && self.head == parent && self.unlinked.is_empty() {
+            // One commit further is the rule, and a new key leads nowhere yet; another branch is the exception.
+            let is_new = self.head_key.is_none_or(|id| !self.handed_over.contains_key(&id));
+            if self.head.is_some() && self.head == parent && (is_new || self.unlinked.is_empty()) {
                 let before = parent.and_then(&key_of);
                 self.unlinked.extend(before.filter(|id| !self.leads_to(*id)));
                 self.spread(self.head_key.into_iter().collect());

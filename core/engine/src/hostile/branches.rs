@@ -131,6 +131,58 @@ fn the_key_before_a_commit_is_handed_over_though_its_author_did_not() {
 }
 
 #[test]
+fn the_keys_before_an_admission_are_handed_over_though_its_author_did_not() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let (removal, returns) = removal_and_return(&rig, CAROL, circle);
+    rig.disconnect(ALICE, CAROL);
+    rig.disconnect(BOB, CAROL);
+    rig.act(ALICE, circle, removal);
+    rig.post(ALICE, circle, "while she was out");
+    rig.renew(BOB, circle);
+    rig.settle();
+    let before = rig.entry_ids(ALICE, circle);
+    rig.act(ALICE, circle, returns);
+    rig.drain(ALICE);
+    let operation = rig.entry_ids(ALICE, circle).into_iter().find(|id| !before.contains(id)).expect("it was published");
+    let operation = rig.stored(ALICE, crate::Keyspace::Entries, circle, operation.as_bytes());
+    rig.give(ALICE, BOB, circle, vec![operation]);
+    // Bob's engine is not asked: he adds her, and nothing leads back from where that leads.
+    let (carol, device) = (rig.devices[CAROL].id, DeviceKey::from_seed(rig.devices[BOB].key.seed().clone()));
+    let inside = &rig.devices[BOB].engine.circles[&circle];
+    let packages = inside.log.membership().devices[&carol].key_packages.clone();
+    let change = RosterChange { add: vec![packages.last_resort.expect("there is always one")], remove: Vec::new() };
+    let output = Mls.commit(&device, inside.group.head(), &change, &mut rig.entropy).expect("a commit can be made");
+    let operations = heads(&rig, BOB, circle);
+    let silent = proto::Commit {
+        parent: head(&rig, BOB, circle).as_bytes().to_vec(),
+        epoch: output.checkpoint.epoch.as_bytes().to_vec(),
+        message: output.message,
+        operations: operations.clone(),
+        adds: vec![carol.as_bytes().to_vec()],
+        ..Default::default()
+    };
+    let entry = rig.seal(BOB, circle, Body::Commit(silent));
+    let welcome = proto::Welcome { message: output.welcome.expect("she was added"), operations };
+    let welcome = rig.seal_direct(BOB, CAROL, circle, Body::Welcome(welcome));
+    rig.give(BOB, ALICE, circle, vec![entry, welcome]);
+    rig.disconnect(ALICE, BOB);
+    rig.connect(ALICE, CAROL);
+    for _ in 0..3 {
+        rig.settle();
+    }
+    assert_eq!(head(&rig, CAROL, circle), head(&rig, ALICE, circle));
+    assert_eq!(rig.devices[ALICE].engine.status(circle).expect("a member").leaves, 3);
+    assert_eq!(rig.messages(CAROL, circle), ["while she was out"]);
+    // She did not have to ask.
+    let asked = crate::entry::direct_tag(circle, &rig.devices[ALICE].id);
+    let entries = rig.entry_ids(ALICE, circle).into_iter();
+    let entries: Vec<_> =
+        entries.map(|id| rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes())).collect();
+    let tag = |entry: &Vec<u8>| crate::entry::Envelope::decode(entry.clone()).expect("it is stored").tag;
+    assert!(!entries.iter().any(|entry| tag(entry) == asked));
+}
+
+#[test]
 fn who_returns_follows_a_welcome_of_whoever_returned_meanwhile() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
     let (bob_goes, bob_returns) = removal_and_return(&rig, BOB, circle);
@@ -229,14 +281,7 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
         let entry = rig.seal_under(BOB, circle, &key, Body::Operation(Vec::new()));
         rig.give(BOB, ALICE, circle, vec![entry]);
     }
-    let sent = |rig: &Rig| {
-        let tags = [BOB, CAROL].map(|who| crate::entry::direct_tag(circle, &rig.devices[who].id));
-        let entries = rig.entry_ids(ALICE, circle).into_iter();
-        let entries = entries.map(|id| rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes()));
-        let tag = |entry: Vec<u8>| crate::entry::Envelope::decode(entry).expect("it is stored").tag;
-        entries.map(tag).filter(|tag| tags.contains(tag)).count()
-    };
-    let before = sent(&rig);
+    let before = direct_entries(&rig, ALICE, circle);
     for (number, key) in keys.iter().enumerate() {
         let epoch = [u8::try_from(number).expect("it is small"); 32].to_vec();
         let keys = vec![proto::ContentKey { epoch, key: key.to_vec(), lasting: false }];
@@ -249,8 +294,40 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
     }
     // Each of the two is asked once, again after each time that counts as help, and twice more as time goes by; and each
     // asks her for the same, and is answered so often.
-    let sent = sent(&rig) - before;
+    let sent = direct_entries(&rig, ALICE, circle) - before;
     assert!(sent > 2 && sent <= 2 * (1 + 2 + 2 * crate::PLEA_ANSWERS_MAX as usize), "{sent}");
+}
+
+/// How many entries `who` has that are sealed to one device alone.
+fn direct_entries(rig: &Rig, who: usize, circle: CircleId) -> usize {
+    let tags: Vec<_> = rig.devices.iter().map(|device| crate::entry::direct_tag(circle, &device.id)).collect();
+    let entries = rig.entry_ids(who, circle).into_iter();
+    let entries = entries.map(|id| rig.stored(who, crate::Keyspace::Entries, circle, id.as_bytes()));
+    let tag = |entry: Vec<u8>| crate::entry::Envelope::decode(entry).expect("it is stored").tag;
+    entries.map(tag).filter(|tag| tags.contains(tag)).count()
+}
+
+#[test]
+fn nobody_is_asked_for_keys_who_lacks_the_same() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol", "Dave"]);
+    let (keys, before) = ([1, 2].map(|n| ContentKey::from_bytes([n; 32].into())), direct_entries(&rig, ALICE, circle));
+    let said = || Body::Acknowledge(proto::Acknowledge { epoch: vec![7; 32] });
+    let [nobodys, carols] = keys.each_ref().map(|key| rig.seal_under(BOB, circle, key, said()));
+    rig.give(BOB, ALICE, circle, vec![nobodys]);
+    let a_while = |rig: &mut Rig| (0..120).for_each(|_| rig.settle());
+    a_while(&mut rig);
+    assert!((0..4).all(|who| rig.devices[who].engine.status(circle).expect("it is in").held == 1));
+    // All lack it, and all have said so: whom would they ask?
+    assert_eq!(direct_entries(&rig, ALICE, circle), before);
+    // Of the next, Carol has the key, and all others ask until they have it.
+    let bundle = |epoch: u8, key: &ContentKey| {
+        let keys = vec![proto::ContentKey { epoch: vec![epoch; 32], key: key.as_bytes().to_vec(), lasting: false }];
+        proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() }
+    };
+    let entry = rig.seal_direct(BOB, CAROL, circle, Body::Keys(bundle(7, &keys[1])));
+    rig.give(BOB, CAROL, circle, vec![entry, carols]);
+    a_while(&mut rig);
+    assert!((0..4).all(|who| rig.devices[who].engine.status(circle).expect("it is in").held == 1), "some lack it yet");
 }
 
 #[test]

@@ -45,15 +45,14 @@ impl<'a> Forgery<'a> {
 
     fn seal(self, rig: &mut Rig) -> Vec<u8> {
         let header = [&self.version.to_be_bytes()[..], &self.hour.to_be_bytes(), &self.tag].concat();
-        let entry = proto::Entry {
-            circle: self.circle.as_bytes().to_vec(),
-            author: self.author.as_bytes().to_vec(),
-            body: self.body,
-        }
-        .encode_to_vec();
-        let signature = self.signer.sign(Domain::Entry, &[header.as_slice(), &entry].concat());
-        let signed = proto::SignedEntry { entry, signature: signature.as_bytes().to_vec() }.encode_to_vec();
-        let (salt, ciphertext) = self.key.seal(&mut rig.entropy, &header, &signed);
+        let context = [self.circle.as_bytes().as_slice(), &header].concat();
+        let is_within = matches!(self.body, Some(Body::Operation(_)));
+        let author = if is_within { Vec::new() } else { self.author.as_bytes().to_vec() };
+        let entry = proto::Entry { author, body: self.body }.encode_to_vec();
+        let signature = self.signer.sign(Domain::Entry, &[context.as_slice(), &entry].concat());
+        let signature = if is_within { Vec::new() } else { signature.as_bytes().to_vec() };
+        let signed = proto::SignedEntry { entry, signature }.encode_to_vec();
+        let (salt, ciphertext) = self.key.seal(&mut rig.entropy, &context, &signed);
         proto::Envelope {
             version: self.version,
             hour: self.hour,
@@ -313,9 +312,40 @@ fn an_entry_for_another_circle_is_refused() {
         let signer = key_of(rig, BOB);
         let forgery = Forgery::of(rig, BOB, &signer, circle, Body::Operation(Vec::new()));
         let entry = Forgery { circle: CircleId::from_bytes(other), ..forgery }.seal(rig);
-        rig.refuses(ALICE, Refusal::WrongCircle, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
+        rig.refuses(ALICE, Refusal::BadSeal, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
         rig.honest_exchange(circle);
     });
+}
+
+#[test]
+fn what_was_signed_in_one_circle_is_refused_in_another() {
+    let (mut rig, circle) = Rig::pair();
+    let (signer, hour) = (key_of(&rig, BOB), u32::try_from(rig.now_ms / 3_600_000).expect("the present"));
+    let Body::Changes(changes) = change(&mut rig, BOB, circle) else { unreachable!("it makes changes") };
+    let key = rig.head_key(BOB, circle);
+    let context = |circle: &[u8]| [circle, &1_u32.to_be_bytes(), &hour.to_be_bytes(), key.key_id().as_bytes()].concat();
+    let (here, there) = (context(circle.as_bytes()), context(&[7; 32]));
+    let author = signer.id().as_bytes().to_vec();
+    let entry = proto::Entry { author, body: Some(Body::Changes(changes)) }.encode_to_vec();
+    let signature = signer.sign(Domain::Entry, &[there.as_slice(), &entry].concat()).as_bytes().to_vec();
+    let signed = proto::SignedEntry { entry, signature }.encode_to_vec();
+    let (salt, ciphertext) = key.seal(&mut rig.entropy, &here, &signed);
+    let (tag, salt) = (key.key_id().as_bytes().to_vec(), salt.to_vec());
+    let envelope = proto::Envelope { version: 1, hour, tag, salt, ciphertext }.encode_to_vec();
+    rig.refuses(ALICE, Refusal::BadSignature, |rig| rig.give(BOB, ALICE, circle, vec![envelope]));
+    rig.honest_exchange(circle);
+}
+
+#[test]
+fn an_operation_in_an_entry_with_an_author_is_refused() {
+    let (mut rig, circle) = Rig::pair();
+    let (signer, author) = (key_of(&rig, BOB), rig.devices[BOB].id.as_bytes().to_vec());
+    let (now_ms, key) = (rig.now_ms, rig.head_key(BOB, circle));
+    let body = Some(Body::Operation(rig.first_operation(BOB, circle)));
+    let entry = proto::Entry { author, body }.encode_to_vec();
+    let sealed = Envelope::seal_entry(circle, &signer, &key, entry, now_ms, &mut rig.entropy).expect("it is small");
+    rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![sealed.bytes]));
+    rig.honest_exchange(circle);
 }
 
 #[test]
@@ -344,7 +374,8 @@ fn an_entry_signed_by_another_than_its_author_is_refused() {
         // Bob, or a stranger's key, signs for Alice or Carol.
         let (author, signer) = (if author { ALICE } else { CAROL }, DeviceKey::from_seed(signer.into()));
         for signer in [key_of(rig, BOB), signer] {
-            let entry = Forgery::of(rig, author, &signer, circle, Body::Operation(Vec::new())).seal(rig);
+            let body = Body::Acknowledge(proto::Acknowledge { epoch: vec![1; 32] });
+            let entry = Forgery::of(rig, author, &signer, circle, body).seal(rig);
             rig.refuses(ALICE, Refusal::BadSignature, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
         }
         rig.honest_exchange(circle);
@@ -437,7 +468,8 @@ fn an_entry_from_the_future_is_taken_and_disturbs_nobody() {
 fn what_was_refused_is_not_asked_for_again() {
     let (mut rig, circle) = Rig::pair();
     let signer = key_of(&rig, BOB);
-    let entry = Forgery::of(&rig, ALICE, &signer, circle, Body::Operation(Vec::new())).seal(&mut rig);
+    let body = Body::Acknowledge(proto::Acknowledge { epoch: vec![1; 32] });
+    let entry = Forgery::of(&rig, ALICE, &signer, circle, body).seal(&mut rig);
     let id = entry_id(&entry);
     let have = |rig: &mut Rig| {
         let ids = proto_frame::EntryIds { circle: circle.as_bytes().to_vec(), ids: id.as_bytes().to_vec() };
@@ -811,7 +843,7 @@ fn an_altered_direct_entry_is_refused() {
         altered.push(envelope);
     }
     altered.push(proto::Envelope { hour: sound.hour + 1, ..sound.clone() });
-    altered.push(proto::Envelope { salt: vec![1; 32], ..sound.clone() });
+    altered.push(proto::Envelope { salt: vec![1; 16], ..sound.clone() });
     altered.push(proto::Envelope { ciphertext: sound.ciphertext[..90].to_vec(), ..sound.clone() });
     let before = rig.keys(ALICE, circle);
     for envelope in altered {
@@ -833,7 +865,7 @@ fn a_direct_entry_in_anothers_name_is_refused() {
     let to = (rig.devices[ALICE].id, rig.devices[ALICE].key.noise_public());
     let author = rig.devices[CAROL].id.as_bytes().to_vec();
     let body = Some(bundle([9; 32], [7; 32]));
-    let entry = proto::Entry { circle: circle.as_bytes().to_vec(), author, body }.encode_to_vec();
+    let entry = proto::Entry { author, body }.encode_to_vec();
     let (now_ms, key) = (rig.now_ms, DeviceKey::from_seed(rig.devices[BOB].key.seed().clone()));
     let forged = Envelope::seal_direct_entry(circle, &key, (to.0, &to.1), entry, now_ms, &mut rig.entropy);
     let forged = forged.expect("it is small").bytes;

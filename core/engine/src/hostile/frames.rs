@@ -33,7 +33,7 @@ fn about(circle: Vec<u8>) -> Vec<(Channel, Body)> {
                 circle: circle.clone(),
                 initiator: true,
                 message: vec![0x61],
-                operations: Vec::new(),
+                ..proto::Reconcile::default()
             }),
         ),
         (Channel::Sync, Body::Entries(proto::Entries { circle: circle.clone(), envelopes: vec![vec![1]] })),
@@ -186,7 +186,8 @@ fn reconciliation_of_garbage_is_refused_or_answered_briefly() {
             for initiator in [true, false] {
                 let before = rig.store(to);
                 let message = message.clone();
-                let step = proto::Reconcile { circle: bytes(circle), initiator, message, operations: Vec::new() };
+                let step =
+                    proto::Reconcile { circle: bytes(circle), initiator, message, ..proto::Reconcile::default() };
                 rig.say(from, to, Channel::Sync, Body::Reconcile(step));
                 rig.drain(to);
                 assert!(rig.store(to) == before, "something was written");
@@ -208,7 +209,7 @@ fn a_wellformed_reconciliation_of_lies_costs_a_bounded_answer() {
     let nothing = vec![0x61, 0x00, 0x00, 0x02, 0x00];
     let ranges = std::iter::once(0x61).chain((0..10_000).flat_map(|_| [0x02, 0x00, 0x02, 0x00])).collect();
     for message in [nothing, ranges] {
-        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message, operations: Vec::new() };
+        let step = proto::Reconcile { circle: bytes(circle), initiator: true, message, ..proto::Reconcile::default() };
         rig.say(BOB, ALICE, Channel::Sync, Body::Reconcile(step));
         let answered: usize = rig.drain(ALICE).iter().map(|sent| sent.frame.len()).sum();
         assert!(answered <= 300 * 1024, "{answered} bytes");
@@ -222,7 +223,7 @@ fn an_answer_to_a_reconciliation_that_one_never_begins_is_refused() {
     // Of two, the one with the lesser id begins.
     let (lesser, greater) = if rig.devices[ALICE].id < rig.devices[BOB].id { (ALICE, BOB) } else { (BOB, ALICE) };
     let message = rig.devices[lesser].engine.circles[&circle].index.begin();
-    let step = proto::Reconcile { circle: bytes(circle), initiator: false, message, operations: Vec::new() };
+    let step = proto::Reconcile { circle: bytes(circle), initiator: false, message, ..proto::Reconcile::default() };
     rig.refuses(greater, Refusal::Unexpected, |rig| rig.say(lesser, greater, Channel::Sync, Body::Reconcile(step)));
     rig.honest_exchange(circle);
 }
@@ -324,7 +325,7 @@ fn who_reads_nothing_is_answered_only_so_often() {
             circle: bytes(circle),
             initiator: true,
             message: message.clone(),
-            operations: Vec::new(),
+            ..proto::Reconcile::default()
         };
         // To begin anew with a hello helps nobody.
         for body in [Body::Reconcile(step), hello(circle, Vec::new())] {

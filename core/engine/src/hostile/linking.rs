@@ -10,12 +10,16 @@ use super::joins::{packages, unwhole, whole};
 use super::rig::*;
 use crate::engine::linking::link_prologue;
 use crate::engine::pieces::REQUEST_BYTES_MAX;
+use crate::entry::Body;
 use crate::membership::{Action, DeviceEntry, KeyPackages, PersonEntry};
+use crate::proto::entry as entry_proto;
 use crate::proto::invitation as proto;
 use crate::proto::invitation::join_frame::Body as Frame;
 use crate::proto::invitation::link_answer::Body as Answer;
 use crate::proto::invitation::link_request::Body as Request;
-use crate::{Channel, CircleId, EngineError, Event, Keyspace, LinkCode, LinkError, LinkingError, Refusal};
+use crate::{
+    Channel, CircleId, EngineError, Event, Keyspace, LinkCode, LinkError, LinkingError, Refusal, Verification,
+};
 
 const HOUR_MS: u64 = 3_600_000;
 const PHONE: usize = 2;
@@ -470,7 +474,7 @@ fn honest_grant(rig: &Rig, hash: &[u8; 32], circles: Vec<Vec<u8>>) -> proto::Lin
     let seed = rig.devices[ALICE].engine.identity().person_seed().expect("she is somebody").to_vec();
     let suites = vec![0; circles.len()];
     let person_name = "Alice".to_owned();
-    proto::LinkGranted { signature, person_seed: seed, person_name, circles, suites, recovery: Vec::new() }
+    proto::LinkGranted { signature, person_seed: seed, person_name, circles, suites, ..Default::default() }
 }
 
 #[test]
@@ -564,4 +568,54 @@ fn a_link_goes_on_where_it_was_whichever_frame_is_lost() {
         is_linked(&mut rig, PHONE, circle);
         assert!(rig.devices[PHONE].engine.circles().any(|id| id == second));
     }
+}
+
+fn verification(rig: &Rig, who: usize, circle: CircleId, of: usize) -> Verification {
+    let person = rig.devices[of].engine.identity().person().expect("they are somebody");
+    rig.devices[who].engine.verification(circle, person).expect("a member")
+}
+
+fn mark(rig: &mut Rig, who: usize, circle: CircleId, of: usize, verified: bool) {
+    let person = rig.devices[of].engine.identity().person().expect("they are somebody");
+    let now_ms = rig.now_ms;
+    rig.devices[who].engine.mark_verified(circle, person, verified, now_ms).expect("they are in");
+    rig.settle();
+}
+
+#[test]
+fn marks_are_handed_over_and_kept_alike_among_ones_own_devices() {
+    let (mut rig, circle) = shop();
+    mark(&mut rig, ALICE, circle, BOB, true);
+    let code = code(&mut rig, false);
+    take(&mut rig, PHONE, &code);
+    rig.settle();
+    is_linked(&mut rig, PHONE, circle);
+    assert!(matches!(verification(&rig, PHONE, circle, BOB), Verification::Verified { .. }), "it came with the link");
+    // Taken back on one, marked anew on the other, whatever their clocks say.
+    mark(&mut rig, PHONE, circle, BOB, false);
+    assert_eq!(verification(&rig, ALICE, circle, BOB), Verification::Unverified);
+    rig.now_ms -= 3_600_000;
+    mark(&mut rig, ALICE, circle, BOB, true);
+    rig.now_ms += 3_600_000;
+    for who in [ALICE, PHONE] {
+        assert!(matches!(verification(&rig, who, circle, BOB), Verification::Verified { .. }), "{who}");
+    }
+    rig.reopen(PHONE);
+    assert!(matches!(verification(&rig, PHONE, circle, BOB), Verification::Verified { .. }));
+    assert_eq!(verification(&rig, BOB, circle, ALICE), Verification::Unverified, "nobody else is told");
+}
+
+#[test]
+fn nobody_else_sets_a_mark() {
+    let (mut rig, circle) = shop();
+    let bob = rig.devices[BOB].engine.identity().person().expect("he is somebody");
+    let marked =
+        entry_proto::Marked { person: bob.as_bytes().to_vec(), at_ms: u64::MAX, by: 2, name: "Bob".to_owned() };
+    let marks = entry_proto::Marks { marks: vec![marked] };
+    let direct = rig.seal_direct(BOB, ALICE, circle, Body::Marks(marks.clone()));
+    rig.refuses(ALICE, Refusal::NotAllowed, |rig| rig.give(BOB, ALICE, circle, vec![direct]));
+    let open = rig.seal(BOB, circle, Body::Marks(marks));
+    rig.refuses(ALICE, Refusal::Unexpected, |rig| rig.give(BOB, ALICE, circle, vec![open]));
+    assert_eq!(verification(&rig, ALICE, circle, BOB), Verification::Unverified);
+    rig.honest_exchange_of(circle, &[ALICE, BOB]);
 }

@@ -436,7 +436,7 @@ fn who_is_drawn_onto_a_private_group_is_not_lost_to_the_others() {
     assert_eq!(head(&rig, ALICE, circle), output.checkpoint.epoch);
     rig.post(ALICE, circle, "from nowhere");
     rig.connect(BOB, CAROL);
-    for _ in 0..14 {
+    for _ in 0..24 {
         rig.settle();
     }
     // They plead for the key of what she wrote, and are brought to where she is.

@@ -386,7 +386,8 @@ impl Rig {
         let held = self.devices[who].engine.circles[&circle].content_key(&tag).expect("it was read before");
         let key = ContentKey::from_bytes(held.as_bytes().clone());
         let header = [&1_u32.to_be_bytes()[..], &envelope.hour.to_be_bytes(), &envelope.tag].concat();
-        let salt = envelope.salt.as_slice().try_into().expect("32 bytes");
+        let header = [circle.as_bytes().as_slice(), &header].concat();
+        let salt = envelope.salt.as_slice().try_into().expect("16 bytes");
         let signed = key.open(salt, &header, &envelope.ciphertext).expect("a member can");
         let (salt, ciphertext) = key.seal(&mut self.entropy, &header, &signed);
         (envelope.salt, envelope.ciphertext) = (salt.to_vec(), ciphertext);

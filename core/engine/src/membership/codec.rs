@@ -79,7 +79,7 @@ impl Action {
                 (13, proto::RecoverDevice { device, recovery_signature }.encode_to_vec())
             }
             Self::RenameDevice { device, name } => {
-                (15, proto::RenameDevice { device: device.as_bytes().to_vec(), name: name.clone() }.encode_to_vec())
+                (14, proto::RenameDevice { device: device.as_bytes().to_vec(), name: name.clone() }.encode_to_vec())
             }
             Self::SetRecovery { person, recovery, former_signature } => {
                 let (person, recovery) = (person.as_bytes().to_vec(), Some(recovery.into()));
@@ -193,7 +193,7 @@ impl Action {
                     recovery_signature: Signature::try_from(message.recovery_signature.as_slice()).ok()?,
                 }
             }
-            15 => {
+            14 => {
                 let message = proto::RenameDevice::decode(payload).ok()?;
                 Self::RenameDevice { device: device(&message.device)?, name: name(message.name)? }
             }

@@ -7,7 +7,8 @@ use clave_engine::membership::{Action, PersonEntry, Role};
 use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, seal_content};
 
 use super::World;
-use crate::{Content, Who, Written};
+use crate::plan::name;
+use crate::{Content, Livelock, Who, Written};
 
 /// How long invitations are valid, in milliseconds.
 const INVITATION_MS: u64 = 7 * 24 * 3_600_000;
@@ -23,6 +24,20 @@ pub(crate) fn drive(circle: CircleId) -> DocumentId {
 }
 
 impl World {
+    /// The first of Alice, Bob, Carol, Dave, Erin, Frank and so on, in a space that Alice founded and invited each into.
+    ///
+    /// # Errors
+    /// If they do not come to rest.
+    pub fn team<const SIZE: usize>(&mut self) -> Result<([Who; SIZE], CircleId), Livelock> {
+        let people = std::array::from_fn(|number| self.named(&name(number)));
+        let team = self.create_space(people[0], "Team");
+        for guest in &people[1..] {
+            self.invite(people[0], team, *guest);
+            self.settle()?;
+        }
+        Ok((people, team))
+    }
+
     /// Founds a space.
     pub fn create_space(&mut self, who: Who, name: &str) -> CircleId {
         let suite = self.suite;
