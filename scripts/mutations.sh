@@ -21,7 +21,7 @@ last=scripts/mutations.txt
 seeds=${MUTATIONS_SEEDS:-40}
 plans=("--devices 6 --mix calm" "--devices 6 --mix admins" "--devices 6 --mix hostile" "--devices 6 --mix calm --strays"
     "--devices 6 --mix calm --guests" "--devices 6 --mix calm --history" "--devices 10 --mix admins")
-for attack in two-changes two-commits commit-spam unjustified-add unjustified-removal false-epoch false-roster early-lure outcast; do
+for attack in lure two-changes two-commits commit-spam unjustified-add unjustified-removal false-epoch false-roster early-lure outcast; do
     plans+=("--devices 6 --mix hostile --rogues 2 --attack $attack")
 done
 

@@ -532,6 +532,7 @@ impl Engine {
         self.pump_joins();
         self.update_permissions();
         self.say_farewells();
+        self.present();
         self.ask_to_return();
         self.spread();
         self.pump();

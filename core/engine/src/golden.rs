@@ -81,6 +81,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 adds: vec![vec![7; 32]],
                 removes: vec![vec![8; 32]],
                 time_ms: 9,
+                space: vec![vec![10; 32]],
             }),
         ),
         (

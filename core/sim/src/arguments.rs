@@ -19,7 +19,7 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --seeds N        how many seeds, from 0 or from --seed (default 200)
   --seed N         the first seed; alone, the only one
   --jobs N         how many at once (default: as many as there are processors)
-  --mix M          calm, admins or hostile, instead of each for a third of the seeds
+  --mix M          calm, admins or hostile, instead of each for a third of the seeds; or life
   --rogues N       how many devices keep to no rule, instead of 1 to 3 in the hostile mix
   --attack A       what these do, always the same: forged-author, two-changes, … (docs/simulation.md)
   --devices N      how many devices, instead of 5 to 40 by the seed

@@ -11,6 +11,7 @@ use clave_engine::{CircleId, DocumentId, EntryId, Key, Keyspace, Refusal, StoreR
 
 use crate::{Content, Who, World};
 
+mod circles;
 mod history;
 mod rights;
 mod verdicts;
@@ -58,13 +59,15 @@ pub enum Check {
     History,
     /// No device that keeps to no rule got more than its person was given.
     NoRightGained,
+    /// Who was never brought into a circle has no trace of it.
+    Private,
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
     NoRefusal,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -82,6 +85,7 @@ impl Check {
         Self::Lies,
         Self::History,
         Self::NoRightGained,
+        Self::Private,
         Self::NoRefusal,
     ];
 
@@ -110,6 +114,7 @@ impl fmt::Display for Check {
             Self::Lies => "lies are refused",
             Self::History => "no key from before",
             Self::NoRightGained => "no right gained",
+            Self::Private => "no trace outside",
             Self::NoRefusal => "no refusal",
         })
     }
@@ -134,8 +139,7 @@ impl World {
     pub fn members(&mut self, circle: CircleId) -> Vec<Who> {
         let mut members = Vec::new();
         for who in self.everyone() {
-            let id = self.device(who).id;
-            if self.is_up(who) && self.engine(who).membership(circle).is_ok_and(|log| log.devices.contains_key(&id)) {
+            if self.is_up(who) && self.roster(who, circle).contains(&self.device(who).id) {
                 members.push(who);
             }
         }
@@ -151,40 +155,30 @@ impl World {
     /// may not know it, and two who removed each other may both believe to have stayed.
     pub fn undisputed_member(&mut self, circle: CircleId) -> Option<Who> {
         let mut believers = self.members(circle);
-        believers.retain(|who| !self.rogues.is_one(*who));
-        let mut union = Log::new(circle);
-        for who in &believers {
-            for operation in inside::log(self.engine(*who), circle).into_iter().flat_map(Log::operations) {
-                // It was verified where it comes from.
-                let _ = union.insert_verified(operation.clone());
-            }
-        }
-        let roster = &union.membership().devices;
-        believers.into_iter().find(|who| roster.contains_key(&self.device(*who).id))
-    }
-
-    fn roster(&mut self, who: Who, circle: CircleId) -> BTreeSet<DeviceId> {
-        let log = self.engine(who).membership(circle).expect("a believer is in");
-        log.devices.keys().copied().collect()
+        believers.retain(|who| !self.rogues.is_one(*who) && !self.is_apart(*who, circle));
+        let roster = self.united_roster(circle, &believers);
+        believers.into_iter().find(|who| roster.contains(&self.device(*who).id))
     }
 
     /// Looks at a circle in a world that has come to rest.
     pub fn examine(&mut self, circle: CircleId) -> Findings {
         let mut findings = Findings { faults: self.watch.slips.clone(), ..Findings::default() };
         let faults = &mut findings.faults;
+        if self.members(circle).iter().all(|who| self.rogues.is_one(*who) || self.is_apart(*who, circle)) {
+            // Nobody is left who would have to agree with anybody, or could let anybody in.
+            return findings;
+        }
         let Some(first) = self.undisputed_member(circle) else {
-            if self.members(circle).iter().all(|who| self.rogues.is_one(*who)) {
-                // Nobody is left who would have to agree with anybody.
-                return findings;
+            if self.is_anybody_in(circle) {
+                faults.push(Check::OneRoster.fault(&"no member stands undisputed"));
             }
-            faults.push(Check::OneRoster.fault(&"no member stands undisputed"));
             return findings;
         };
         let roster = self.roster(first, circle);
         let mut members = self.members(circle);
         members.retain(|who| roster.contains(&self.device(*who).id) && !self.rogues.is_one(*who));
-        for who in roster.iter().filter_map(|id| self.who(id)) {
-            if !members.contains(&who) && self.is_expected(who) {
+        for who in roster.iter().filter_map(|id| self.who(id)).collect::<Vec<_>>() {
+            if !members.contains(&who) && self.is_expected(who) && self.is_reached(who, circle) {
                 let name = &self.device(who).name;
                 faults.push(Check::EverybodyIn.fault(&format!("{name} is in the roster, but not in the circle")));
             }
@@ -206,6 +200,7 @@ impl World {
         self.check_later_keys(circle, first, faults);
         self.check_history(circle, &members, faults);
         self.check_rogues(circle, first, faults);
+        self.check_privacy(circle, faults);
         self.check_refusals(faults);
         self.check_held(circle, &members, &mut findings);
         self.explain_logs(circle, &members);
@@ -238,7 +233,7 @@ impl World {
     }
 
     /// Whether a device that is in the log has to be in the circle.
-    fn is_expected(&self, who: Who) -> bool {
+    pub(super) fn is_expected(&self, who: Who) -> bool {
         !self.is_lost(who) && !self.rogues.is_one(who) && !self.unanswered.contains(&who)
     }
 
@@ -259,11 +254,12 @@ impl World {
             let (theirs, ours) = (own.log.devices.len(), first.log.devices.len());
             differs(Check::OneRoster, format!("another membership: {theirs} devices, instead of {ours}"));
         }
-        if let Some(gone) = own.leaves.iter().find(|leaf| !own.log.devices.contains_key(leaf)) {
+        let roster = self.roster(who, circle);
+        if let Some(gone) = own.leaves.iter().find(|leaf| !roster.contains(leaf)) {
             let gone = self.who(gone).map_or_else(|| gone.short(), |who| self.device(who).name.clone());
             differs(Check::Leaves, format!("{gone} is a leaf, but not in the roster"));
         }
-        for id in own.log.devices.keys().filter(|id| !own.leaves.contains(id)) {
+        for id in roster.iter().filter(|id| !own.leaves.contains(id)) {
             // Who is lost, or never was a device, is brought in if that can be: nobody waits for it.
             if let Some(missing) = self.who(id).filter(|who| self.is_expected(*who)) {
                 differs(Check::Leaves, format!("{} is in the roster, but no leaf", self.device(missing).name));
@@ -428,8 +424,8 @@ impl World {
         let key = self.engine(first).status(circle).expect("a member").key.as_bytes().to_vec();
         let roster = self.roster(first, circle);
         for who in self.everyone().filter(|who| !members.contains(who)) {
+            let may = roster.contains(&self.device(who).id) || self.is_stranded(who, circle, first);
             let device = self.device(who);
-            let may = roster.contains(&device.id);
             if !may && device.disk.suffixes(Keyspace::ContentKeys, circle.as_bytes()).contains(&key) {
                 faults.push(Check::LaterKeys.fault(&format!("{} is out, but has the key of the head", device.name)));
             }
@@ -451,7 +447,10 @@ impl World {
                     // Answers to what was asked before a connection broke or a device lost its memory; frames that come
                     // twice. Without any of that there is no reason to refuse anything.
                     Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),
-                    Refusal::BadSeal => self.was_hostile(),
+                    // Who comes back may have a key that nobody else has, and asks again under another.
+                    Refusal::BadSeal => self.was_hostile() || self.was_anybody_restored(),
+                    // Somebody who was removed comes back by a phrase, and is told so.
+                    Refusal::NotAllowed => self.was_anybody_removed() && self.was_anybody_restored(),
                     _ => false,
                 };
                 if !expected {

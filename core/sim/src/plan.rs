@@ -9,6 +9,9 @@ pub(crate) const DEVICES_MIN: usize = 2;
 /// The most devices of a plan.
 pub(crate) const DEVICES_MAX: usize = 200;
 
+/// Of a thousand seeds, how many run the mix *life* if none is named. A quarter once 200 seeds of it end well.
+const LIFE_PERMILLE: u64 = 0;
+
 /// What people are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mix {
@@ -18,11 +21,15 @@ pub enum Mix {
     Admins,
     /// The same, and some members' devices that keep to no rule.
     Hostile,
+    /// As admins; and people have circles inside the space, several devices each, and recovery phrases.
+    Life,
 }
 
 impl Mix {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Calm, Self::Admins, Self::Hostile];
+    pub const ALL: [Self; 4] = [Self::Calm, Self::Admins, Self::Hostile, Self::Life];
+    /// Those of people with one circle and one device each.
+    const PLAIN: [Self; 3] = [Self::Calm, Self::Admins, Self::Hostile];
 
     /// The word for it on the command line.
     #[must_use]
@@ -31,6 +38,7 @@ impl Mix {
             Self::Calm => "calm",
             Self::Admins => "admins",
             Self::Hostile => "hostile",
+            Self::Life => "life",
         }
     }
 
@@ -81,10 +89,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What runs by default under a seed: 5 to 40 devices, most often few; each mix for a third of the seeds; disorder on
-    /// the network for a fifth.
+    /// What runs by default under a seed: 5 to 40 devices, most often few; each mix for an equal part of the seeds, but for
+    /// *life* so many in a thousand of all, and the others those that are left; disorder on the network for a fifth.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
+        let plan = Self::plain(seed);
+        let lives = Random::new(seed ^ 0x6c69_6665_0000_0000).permille(LIFE_PERMILLE);
+        if lives { plan.with_mix(Mix::Life) } else { plan }
+    }
+
+    /// The seed's plan in which nobody has more than a circle and a device.
+    fn plain(seed: u64) -> Self {
         // Drawn apart from what the run draws, so that a plan can be varied and its chances stay.
         let mut random = Random::new(seed ^ 0x706c_616e_0000_0000);
         let devices = match random.between(0..100) {
@@ -94,7 +109,7 @@ impl Plan {
             95..99 => random.between(25..40),
             _ => 40,
         };
-        let mix = random.pick(&Mix::ALL).expect("there are three");
+        let mix = random.pick(&Mix::PLAIN).expect("there are three");
         let rogues = 1 + random.between(0..3);
         let disorder = random.permille(200);
         Self {
@@ -119,10 +134,17 @@ impl Plan {
         }
     }
 
+    /// How many people there are, with a device each at first: all, or of those who link further ones two thirds.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        if self.mix == Mix::Life { (self.devices * 2 / 3).max(DEVICES_MIN) } else { self.devices }
+    }
+
     /// The same people under another mix.
     #[must_use]
     pub fn with_mix(self, mix: Mix) -> Self {
-        Self { mix, rogues: if mix == Mix::Hostile { self.rogues.max(1) } else { 0 }, ..self }
+        let rogues = self.rogues.max(Self::plain(self.seed).rogues).max(1);
+        Self { mix, rogues: if mix == Mix::Hostile { rogues } else { 0 }, ..self }
     }
 }
 

@@ -10,7 +10,10 @@ use clave_engine::{CircleId, FileContent, InviteLink};
 use crate::plan::{Mix, name};
 use crate::{Attack, Check, Network, OpenNote, Plan, Seen, Who, World};
 
+use life::Life;
+
 mod breaking;
+mod life;
 mod roster;
 mod writing;
 
@@ -32,16 +35,20 @@ pub struct Outcome {
 struct Run {
     world: World,
     plan: Plan,
+    /// Where people act: the space, or for a while a circle in it.
     circle: CircleId,
+    /// The devices that there are so far.
     people: Vec<Who>,
     /// Devices that were invited, and the founder.
     invited: Vec<Who>,
     /// By whom.
     hosts: BTreeMap<Who, Who>,
-    files: Vec<FileContent>,
+    files: Vec<(CircleId, FileContent)>,
     links: Vec<(Who, InviteLink)>,
     /// A note that somebody has open in an editor.
-    open: Option<(Who, OpenNote)>,
+    open: Option<(Who, CircleId, OpenNote)>,
+    /// What people have in the mix *life* only.
+    life: Life,
     /// Whether the network is cut for good: until the world is healed.
     cut: bool,
 }
@@ -85,7 +92,7 @@ impl Run {
             world.keep_trace();
         }
         let mut people = Vec::new();
-        for number in 0..plan.devices {
+        for number in 0..plan.people() {
             let skew = world.random.between(0..7_200_000) as i64 - 3_600_000;
             people.push(world.add_with_clock(&name(number), skew));
         }
@@ -113,6 +120,7 @@ impl Run {
             files: Vec::new(),
             links: Vec::new(),
             open: None,
+            life: Life::new(circle),
             cut: false,
         };
         run.gather();
@@ -125,7 +133,7 @@ impl Run {
     /// Most come in before anything breaks; the rest while it does.
     fn gather(&mut self) {
         self.world.pass(1_000);
-        for _ in 0..self.plan.devices * 2 / 3 {
+        for _ in 0..self.people.len() * 2 / 3 {
             self.invite();
             let ms = self.world.random.between(500..4_000);
             self.world.pass(ms);
@@ -155,6 +163,15 @@ impl Run {
     }
 
     fn somebody_acts(&mut self) {
+        if self.plan.mix == Mix::Life && self.somebody_lives() {
+            return;
+        }
+        self.somebody_works();
+        self.circle = self.life.space;
+    }
+
+    /// What people do in a circle, whatever their life is like.
+    fn somebody_works(&mut self) {
         let rogues: Vec<Who> = self.people.iter().copied().filter(|who| self.world.is_rogue(*who)).collect();
         if let Some(rogue) = self.world.random.pick(&rogues)
             && self.world.random.permille(500)
@@ -194,12 +211,23 @@ impl Run {
         }
         let mut faults: Vec<String> = settled.err().map(|livelock| Check::Rest.fault(&livelock)).into_iter().collect();
         self.note_unanswered();
-        let findings = self.world.examine(self.circle);
-        faults.extend(findings.faults);
         let mut seen = self.seen();
-        seen.unreadable = findings.unreadable as u64;
-        seen.readable = findings.readable as u64;
-        seen.withheld = findings.withheld as u64;
+        for (circle, name) in self.life.named_circles() {
+            let findings = self.world.examine(circle);
+            for fault in findings.faults {
+                // What is not of one circle was said of the space.
+                let of_all =
+                    [Check::SendGate, Check::NoRefusal].iter().any(|check| fault.starts_with(&check.fault(&"")));
+                match name.is_empty() {
+                    true => faults.push(fault),
+                    false if of_all => {}
+                    false => faults.push(format!("{fault} (in {name})")),
+                }
+            }
+            seen.unreadable += findings.unreadable as u64;
+            seen.readable += findings.readable as u64;
+            seen.withheld += findings.withheld as u64;
+        }
         Outcome {
             faults,
             seen,
@@ -228,13 +256,16 @@ impl Run {
                 self.world.unanswered.insert(guest);
             }
         }
+        self.note_unlinked(&members);
     }
 
     fn seen(&mut self) -> Seen {
         let mut parents: BTreeMap<EpochId, EpochId> = BTreeMap::new();
         for who in self.people.clone() {
-            let epochs = inside::epochs(&*self.world.device(who).disk, self.circle);
-            parents.extend(epochs.into_iter().filter_map(|(epoch, parent, _)| Some((epoch, parent?))));
+            for (circle, _) in self.life.named_circles() {
+                let epochs = inside::epochs(&*self.world.device(who).disk, circle);
+                parents.extend(epochs.into_iter().filter_map(|(epoch, parent, _)| Some((epoch, parent?))));
+            }
         }
         let different: BTreeSet<&EpochId> = parents.values().collect();
         let devices: Vec<_> = self.people.iter().map(|who| self.world.device(*who)).collect();
@@ -246,6 +277,9 @@ impl Run {
             restarts: devices.iter().map(|device| device.restarts).sum(),
             attacks: self.world.rogues.attacks,
             refusals: devices.iter().map(|device| device.refusals().values().sum::<u64>()).sum(),
+            circles: self.life.named_circles().len() as u64,
+            linked: self.life.linked(&self.world),
+            recovered: self.life.recovered,
             steps: self.world.steps(),
             elapsed_ms: self.world.elapsed_ms(),
             ..Seen::default()

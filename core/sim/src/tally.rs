@@ -41,6 +41,12 @@ pub struct Seen {
     pub attacks: u64,
     /// Entries, frames and operations that were refused.
     pub refusals: u64,
+    /// Spaces, and circles in them.
+    pub circles: u64,
+    /// Devices that were linked to a person who had one.
+    pub linked: u64,
+    /// Devices that were restored by a phrase.
+    pub recovered: u64,
     /// Things that happened in the simulator.
     pub steps: u64,
     /// Simulated milliseconds.
@@ -48,7 +54,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn fields(&self) -> [(&'static str, u64); 13] {
+    fn fields(&self) -> [(&'static str, u64); 16] {
         [
             ("commits", self.commits),
             ("forks", self.forks),
@@ -61,6 +67,9 @@ impl Seen {
             ("restarts", self.restarts),
             ("attacks", self.attacks),
             ("refusals", self.refusals),
+            ("circles", self.circles),
+            ("linked", self.linked),
+            ("recovered", self.recovered),
             ("steps", self.steps),
             ("simulated_hours", self.elapsed_ms / 3_600_000),
         ]
@@ -78,6 +87,9 @@ impl Seen {
         self.restarts += other.restarts;
         self.attacks += other.attacks;
         self.refusals += other.refusals;
+        self.circles += other.circles;
+        self.linked += other.linked;
+        self.recovered += other.recovered;
         self.steps += other.steps;
         self.elapsed_ms += other.elapsed_ms;
     }

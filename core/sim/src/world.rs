@@ -94,6 +94,7 @@ pub struct World {
     was_hostile: bool,
     was_disturbed: bool,
     was_anybody_removed: bool,
+    was_anybody_restored: bool,
     links: Links,
     /// Devices that are not reached by devices of another number.
     islands: Vec<u8>,
@@ -140,6 +141,7 @@ impl World {
             was_hostile: network.duplicate_permille + network.overtake_permille > 0,
             was_disturbed: false,
             was_anybody_removed: false,
+            was_anybody_restored: false,
             links: Links::default(),
             islands: Vec::new(),
             trace: Trace::default(),
@@ -268,6 +270,11 @@ impl World {
     /// Whether anybody was ever removed, perhaps for the short while until a disk failed to take it.
     pub(crate) fn was_anybody_removed(&self) -> bool {
         self.was_anybody_removed
+    }
+
+    /// Whether anybody ever came back by a phrase.
+    pub(crate) fn was_anybody_restored(&self) -> bool {
+        self.was_anybody_restored
     }
 
     /// Whether frames were ever lost, or a device: then some that were asked for come when nobody waits any more.

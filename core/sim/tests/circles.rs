@@ -220,3 +220,93 @@ fn only_people_of_the_space_are_brought_into_its_circles() -> Result<(), Liveloc
     assert!(matches!(added, Err(EngineError::NotAllowed(_))), "{added:?}");
     Ok(())
 }
+
+#[test]
+fn a_commit_that_the_space_justified_is_judged_alike_by_all_though_the_removal_is_void() -> Result<(), Livelock> {
+    let mut world = World::new(9);
+    let (people, space) = world.team::<4>()?;
+    let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
+    world.set_role(alice, space, bob, Role::Owner).expect("an owner may");
+    let circle = found(&mut world, carol, space, "Nightshift", &[alice, dave]);
+    world.settle()?;
+    world.partition(&[(alice, 1), (dave, 1), (bob, 2), (carol, 2)]);
+    world.remove(bob, space, alice).expect("an owner may");
+    world.pass(2_000);
+    // Carol changes the keys before the owners' quarrel is decided, and writes nothing about it into the circle's log.
+    world.post(carol, circle, "without Alice");
+    world.remove(alice, space, bob).expect("an owner may");
+    world.post(dave, circle, "with Alice");
+    world.heal();
+    world.settle()?;
+    // Of the two Alice is senior: she never was out. But who judged while she was, and who does now, come to the same.
+    for who in [alice, carol, dave] {
+        assert!(is_in(&mut world, who, space), "{}", world.device(who).name);
+        assert_eq!(world.engine(who).status(circle).expect("in the circle").held, 0, "{}", world.device(who).name);
+    }
+    assert_eq!(world.faults(circle), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn a_circle_that_cannot_be_founded_leaves_nothing_behind() -> Result<(), Livelock> {
+    let mut world = World::new(10);
+    let (people, space) = world.team::<2>()?;
+    let [alice, bob] = people[..] else { unreachable!("a team of two") };
+    world.remove_device(alice, space, bob).expect("an owner may");
+    world.settle()?;
+    let person = world.device(bob).person;
+    for name in ["Board", ""] {
+        let founded = world.input(alice, |engine, now| match name {
+            "" => engine.create_direct_circle(space, person, now),
+            name => engine.create_circle(space, name, Scope::Nested, &[person, person], now),
+        });
+        assert!(matches!(founded, Err(EngineError::NotAllowed(_))), "{founded:?}");
+    }
+    world.settle()?;
+    world.crash(alice);
+    world.restart(alice);
+    assert_eq!(world.circles(alice), [space]);
+    // Somebody named twice is in it once.
+    let (mine, circle) = (world.device(alice).person, found(&mut world, alice, space, "Mine", &[alice, alice]));
+    assert_eq!(world.people(alice, circle), [mine]);
+    Ok(())
+}
+
+#[test]
+fn who_is_out_of_the_space_writes_nothing_in_its_circles() -> Result<(), Livelock> {
+    let mut world = World::new(11);
+    let (people, space) = world.team::<3>()?;
+    let [alice, bob, carol] = people[..] else { unreachable!("a team of three") };
+    let circle = found(&mut world, carol, space, "Carol's", &[bob]);
+    world.settle()?;
+    world.remove(alice, space, bob).expect("an owner may");
+    world.settle()?;
+    let written = world.try_post(bob, circle, "for whoever has the old keys");
+    assert!(matches!(written, Err(EngineError::NotAllowed(_))), "{written:?}");
+    Ok(())
+}
+
+/// Bob brought Carol in, then fell apart from her, brought Dave in, and is gone: neither of the two has heard of the other.
+#[test]
+fn who_was_brought_in_by_somebody_who_is_gone_is_heard_of() -> Result<(), Livelock> {
+    for seed in 20..24 {
+        let mut world = World::new(seed);
+        let (people, space) = world.team::<4>()?;
+        let [alice, bob, carol, dave] = people[..] else { unreachable!("a team of four") };
+        let circle = found(&mut world, bob, space, "Nightshift", &[carol]);
+        world.settle()?;
+        world.partition(&[(alice, 1), (carol, 1), (bob, 2), (dave, 2)]);
+        world.pass(5_000);
+        let person = world.device(dave).person;
+        world.input(bob, |engine, now| engine.add_person(circle, person, Role::Member, now)).expect("an owner may");
+        world.pass(10_000);
+        assert!(is_in(&mut world, dave, circle));
+        world.lose(bob);
+        world.heal();
+        world.post(dave, circle, "I am new here");
+        world.settle()?;
+        assert_eq!(world.messages(carol, circle), ["I am new here"], "seed {seed}");
+        assert_eq!(world.faults(circle), NO_FAULTS, "seed {seed}");
+    }
+    Ok(())
+}

@@ -178,6 +178,32 @@ fn who_was_removed_comes_back_by_an_invitation() -> Result<(), Livelock> {
     Ok(())
 }
 
+#[test]
+fn whose_inviter_is_lost_before_anybody_heard_of_it_is_let_in_by_the_others() -> Result<(), Livelock> {
+    for seed in 30..34 {
+        let mut world = World::new(seed);
+        let (alice, bob, carol) = (world.alice(), world.bob(), world.carol());
+        let team = world.create_space(alice, "Team");
+        world.invite(alice, team, bob);
+        world.settle()?;
+        world.partition(&[(alice, 1), (bob, 2), (carol, 2)]);
+        world.pass(5_000);
+        world.invite(bob, team, carol);
+        world.settle()?;
+        world.post(carol, team, "Bob let me in");
+        world.pass(5_000);
+        world.lose(bob);
+        world.heal();
+        world.settle()?;
+        assert_eq!(world.messages(alice, team), ["Bob let me in"], "seed {seed}");
+        world.post(alice, team, "Welcome");
+        world.settle()?;
+        assert_eq!(world.messages(carol, team), ["Bob let me in", "Welcome"], "seed {seed}");
+        assert_eq!(world.faults(team), NO_FAULTS, "seed {seed}");
+    }
+    Ok(())
+}
+
 /// Bob was removed before he heard that he was in. Whoever brings him back has the key packages only that the log has.
 #[test]
 fn who_was_removed_before_they_had_an_answer_gets_in_once_they_were_brought_back() -> Result<(), Livelock> {

@@ -35,6 +35,13 @@ fn every_honest_device_agrees_whatever_others_throw_at_it() {
 }
 
 #[test]
+fn every_device_agrees_after_people_lived_with_circles_and_devices() {
+    for seed in 0..15 {
+        ends_well(small(seed, 7, Mix::Life));
+    }
+}
+
+#[test]
 fn every_attack_is_made() {
     for (seed, attack) in (0..).zip(Attack::ALL) {
         let outcome = run(Plan { attack: Some(attack), ..small(seed, 6, Mix::Hostile) });
@@ -63,7 +70,7 @@ fn a_device_may_crash_at_any_of_its_writes() {
 
 #[test]
 fn a_seed_replays_byte_for_byte() {
-    for (seed, mix) in [3, 4, 7].into_iter().zip(Mix::ALL) {
+    for (seed, mix) in [3, 4, 7, 9].into_iter().zip(Mix::ALL) {
         let plan = small(seed, 6, mix);
         let [one, same] = [plan; 2].map(run);
         assert_eq!(one.trace_hash, same.trace_hash, "seed {seed}");

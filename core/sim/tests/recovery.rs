@@ -310,6 +310,30 @@ fn two_devices_restored_from_one_export_are_two_devices() -> Result<(), Livelock
     Ok(())
 }
 
+/// Bob changed the keys where nobody followed him, made the export there, and lost his phone.
+#[test]
+fn who_has_an_export_under_a_key_that_nobody_else_has_is_let_in_all_the_same() -> Result<(), Livelock> {
+    let mut world = World::new(6);
+    let ([alice, bob, carol], team) = team(&mut world)?;
+    let tablet = world.link(bob, "Bob's tablet");
+    world.settle()?;
+    world.partition(&[(bob, 1), (tablet, 1)]);
+    world.revoke_own_device(bob, tablet).expect("it is his");
+    world.pass(1_000);
+    let (export, phrase) = (world.export(bob, |_| {}), world.phrase(bob));
+    world.lose(bob);
+    world.lose(tablet);
+    world.heal();
+    let phone = world.restore("phone", &export, &phrase);
+    world.settle()?;
+    assert!(!world.is_rejoining(phone));
+    world.remove_device(phone, team, bob).expect("a person's own device");
+    world.settle()?;
+    is_back(&mut world, team, &[alice, carol, phone], &["Bob before"])?;
+    assert_eq!(world.faults(team), NO_FAULTS);
+    Ok(())
+}
+
 #[test]
 fn after_a_change_of_the_phrase_only_the_new_one_brings_anybody_in() -> Result<(), Livelock> {
     for seed in 70..73 {

@@ -20,8 +20,8 @@ pub(super) enum Awaits {
     Author(DeviceId),
     /// For a commit: something that it follows.
     Operation(OperationId),
-    /// News from the space that a device has left it.
-    Leaving(DeviceId),
+    /// For that commit: what it follows of the space's log.
+    Space(EntryId),
     /// The next time that the circle is opened, perhaps by a newer version.
     Opening,
 }

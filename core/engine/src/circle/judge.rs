@@ -148,7 +148,7 @@ impl Circle {
             Awaits::Key(tag) => self.content_key(tag).is_some() || self.direct.contains_key(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Operation(id) => self.log.operation(id).is_some(),
-            Awaits::Leaving(device) => self.has_left_space(device),
+            Awaits::Space(commit) => self.is_space_known(commit),
             Awaits::Opening => false,
         });
         ready.extend(std::mem::take(&mut self.released));
@@ -304,10 +304,14 @@ impl Circle {
                 return Ok(Verdict::Done);
             }
             Err(clave_crypto::CryptoError::Evicted) => {
-                if !self.is_justified(&heads, &[author], [&desk.me()]) && !off(Rule::EvictedJudges) {
-                    return Err(Refusal::UnjustifiedCommit);
-                }
-                return Ok(Verdict::Done);
+                let Some(gone) = self.justified(&heads, &[author], [&desk.me()]) else {
+                    return if off(Rule::EvictedJudges) { Ok(Verdict::Done) } else { Err(Refusal::UnjustifiedCommit) };
+                };
+                return match self.had_left_space(id, cited(&commit.space)?, &gone) {
+                    None => Ok(Verdict::Wait(Awaits::Space(id))),
+                    Some(false) if !off(Rule::EvictedJudges) => Err(Refusal::UnjustifiedCommit),
+                    Some(_) => Ok(Verdict::Done),
+                };
             }
             Err(_) => return Err(Refusal::UnjustifiedCommit),
         };
@@ -324,14 +328,17 @@ impl Circle {
         let (renewed, absent): (BTreeSet<DeviceId>, BTreeSet<DeviceId>) =
             processed.removed.iter().copied().partition(|device| processed.added.contains(device));
         let told = Told::read(commit)?;
-        if let Some(device) = self.awaits_leaving(&heads, &absent) {
-            return Ok(Verdict::Wait(Awaits::Leaving(device)));
-        }
         let removed = absent.iter().filter(|_| !off(Rule::CommitRemoves));
+        let gone = self.justified(&heads, &present, removed).ok_or(Refusal::UnjustifiedCommit)?;
         let added: BTreeSet<DeviceId> = processed.added.iter().copied().filter(|id| !renewed.contains(id)).collect();
         let is_told = told.renews == renewed && told.adds == added && told.removes == absent;
-        if (!is_told && !off(Rule::RenewsTold)) || !self.is_justified(&heads, &present, removed) {
+        if !is_told && !off(Rule::RenewsTold) {
             return Err(Refusal::UnjustifiedCommit);
+        }
+        match self.had_left_space(id, cited(&commit.space)?, &gone) {
+            None => return Ok(Verdict::Wait(Awaits::Space(id))),
+            Some(false) => return Err(Refusal::UnjustifiedCommit),
+            Some(true) => {}
         }
         let checkpoint = processed.checkpoint;
         if !absent.is_empty() {
@@ -344,23 +351,23 @@ impl Circle {
     }
 
     /// Whether a commit does what the log said at the point that it names: who is to be in was in, who is to be out was
-    /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike.
-    fn is_justified<'a>(
+    /// out. What came later, here or elsewhere, has no say in it, so that every device judges alike. Those who are to be out and
+    /// were in are left for the space to answer for.
+    fn justified<'a>(
         &self,
         heads: &[OperationId],
         present: &[DeviceId],
         absent: impl IntoIterator<Item = &'a DeviceId>,
-    ) -> bool {
+    ) -> Option<Vec<DeviceId>> {
         let at_point;
         let membership = if self.log.heads() == heads {
             self.log.membership()
         } else {
-            let Some(membership) = self.log.membership_at(heads) else { return false };
-            at_point = membership;
+            at_point = self.log.membership_at(heads)?;
             &at_point
         };
         let is_in = |device: &DeviceId| membership.devices.contains_key(device);
-        present.iter().all(is_in) && !absent.into_iter().any(|device| is_in(device) && !self.has_left_space(device))
+        present.iter().all(is_in).then(|| absent.into_iter().filter(|device| is_in(device)).copied().collect())
     }
 
     fn judge_keys(&mut self, source: Source, bundle: &proto::KeyBundle, desk: &mut Desk) -> Result<Verdict, Refusal> {

@@ -18,15 +18,29 @@ use crate::membership::{DeviceEntry, Membership, PersonEntry, Reason, Right, Sco
 pub(crate) struct Outer {
     /// How many operations of the space's log it comes from.
     version: usize,
+    /// The heads of that log.
+    heads: Vec<OperationId>,
     current: BTreeSet<DeviceId>,
-    /// Devices that were in and left at some time, those that came back among them.
-    left: BTreeSet<DeviceId>,
+    /// Devices that the log knows and does not have in.
+    gone: BTreeSet<DeviceId>,
+}
+
+impl Outer {
+    fn new(version: usize, heads: Vec<OperationId>, membership: &Membership) -> Self {
+        let current: BTreeSet<DeviceId> = membership.devices.keys().copied().collect();
+        let gone = membership.stays.keys().filter(|device| !current.contains(device)).copied().collect();
+        Self { version, heads, current, gone }
+    }
 }
 
 /// Where a circle stands in its space.
 #[derive(Default)]
 pub(super) struct Surroundings {
     outer: Option<Arc<Outer>>,
+    /// Commits that cite the space at another point than it is at now.
+    wanted: BTreeMap<EntryId, Vec<OperationId>>,
+    /// The space at these points, while the commits are judged.
+    points: Vec<Outer>,
     /// When this device may remove whom the space has removed.
     enact_at_ms: Option<u64>,
 }
@@ -43,24 +57,25 @@ impl Surroundings {
 impl Circle {
     /// What circles in this space have to know of it.
     pub(crate) fn as_outer(&self) -> Outer {
-        let membership = self.log.membership();
-        Outer {
-            version: self.log.len(),
-            current: membership.devices.keys().copied().collect(),
-            left: membership.devices_that_left(),
-        }
+        Outer::new(self.log.len(), self.log.heads(), self.log.membership())
+    }
+
+    /// The same at an earlier point; none if something is missing that leads there.
+    pub(crate) fn as_outer_at(&self, heads: &[OperationId]) -> Option<Outer> {
+        Some(Outer::new(0, heads.to_vec(), &*self.log.membership_at(heads)?))
     }
 
     /// How somebody of this space is introduced to a circle of it that is of that suite: with all their devices.
     ///
     /// # Errors
-    /// If they are not in the space, or one of their devices has published nothing that it could be added by.
+    /// If they are not in the space, with a device, or one of their devices has published nothing that it could be added by.
     pub(crate) fn entry_for(&self, person: PersonId, suite: Suite) -> Result<PersonEntry, EngineError> {
         let entry = self.log.membership().person_entry(person).ok_or(EngineError::NotAllowed(Reason::NotThere))?;
         let devices: Vec<DeviceEntry> = self.device_entries(person, suite).collect();
         let lacking = devices.iter().find(|device| suite != self.suite() && device.key_packages.last_resort.is_none());
         match lacking {
             Some(device) => Err(EngineError::NoKeyPackage(device.device())),
+            None if devices.is_empty() => Err(EngineError::NotAllowed(Reason::NotThere)),
             None => Ok(PersonEntry { devices, ..entry }),
         }
     }
@@ -100,10 +115,7 @@ impl Circle {
         }
         desk.events.push(Event::MembershipChanged { circle: self.id });
         self.choose_head(desk);
-        let settled = self.unlocked(desk).and_then(|queue| self.settle(desk.me(), queue, desk));
-        if let Err(error) = settled {
-            tracing::error!(circle = %self.id.short(), %error, "entries that waited for the space could not be judged");
-        }
+        self.judge_waiting_logged(desk);
     }
 
     /// The state of the space's log that this circle follows.
@@ -116,20 +128,69 @@ impl Circle {
         self.surroundings.let_in(self.log.membership(), device)
     }
 
-    /// Whether the space has removed a device at some time: reason enough to remove it here.
+    /// Whether the space has removed a device: reason enough to remove it here. One that the space's log does not know may be
+    /// on its way.
     pub(super) fn has_left_space(&self, device: &DeviceId) -> bool {
-        let nested = self.log.membership().scope == Scope::Nested;
-        nested && self.surroundings.outer.as_ref().is_some_and(|outer| outer.left.contains(device))
+        self.is_nested() && self.surroundings.outer.as_ref().is_some_and(|outer| outer.gone.contains(device))
     }
 
-    /// A device that a commit removes because the space has, if this device has not heard of that yet.
-    pub(super) fn awaits_leaving(&self, heads: &[OperationId], removed: &BTreeSet<DeviceId>) -> Option<DeviceId> {
-        let unheard: Vec<&DeviceId> = removed.iter().filter(|device| !self.has_left_space(device)).collect();
-        if unheard.is_empty() || !self.is_nested() {
-            return None;
+    /// The point of the space's log that a commit cites which removes those: if the circle's own log has any of them in.
+    pub(super) fn space_to_cite(&self, removed: &[DeviceId]) -> Vec<Vec<u8>> {
+        let by_space = removed.iter().any(|device| self.is_in_own_log(device) && self.has_left_space(device));
+        let heads = self.surroundings.outer.iter().filter(|_| by_space).flat_map(|outer| &outer.heads);
+        heads.map(|id| id.as_bytes().to_vec()).collect()
+    }
+
+    fn is_in_own_log(&self, device: &DeviceId) -> bool {
+        self.log.membership().devices.contains_key(device)
+    }
+
+    /// Whether those whom a commit removes, though the circle's log has them in, were out of the space at the point of its log
+    /// that the commit cites; none if that point is not known here yet. Everybody judges alike, whatever came later.
+    pub(super) fn had_left_space(
+        &mut self,
+        commit: EntryId,
+        heads: Vec<OperationId>,
+        gone: &[DeviceId],
+    ) -> Option<bool> {
+        if gone.is_empty() {
+            return Some(true);
         }
-        let membership = self.log.membership_at(heads)?;
-        unheard.into_iter().find(|device| membership.devices.contains_key(*device)).copied()
+        if !self.is_nested() || heads.is_empty() {
+            return Some(false);
+        }
+        let points = self.surroundings.outer.as_deref().into_iter().chain(&self.surroundings.points);
+        let Some(point) = points.into_iter().find(|point| point.heads == heads) else {
+            self.surroundings.wanted.insert(commit, heads);
+            return None;
+        };
+        let had_left = gone.iter().all(|device| point.gone.contains(device));
+        self.surroundings.wanted.remove(&commit);
+        Some(had_left)
+    }
+
+    /// Whether that commit can be judged now.
+    pub(super) fn is_space_known(&self, commit: &EntryId) -> bool {
+        let wanted = self.surroundings.wanted.get(commit);
+        wanted.is_none_or(|heads| self.surroundings.points.iter().any(|point| point.heads == *heads))
+    }
+
+    /// The points of the space's log that commits wait for.
+    pub(crate) fn wanted_points(&self) -> BTreeSet<Vec<OperationId>> {
+        self.surroundings.wanted.values().cloned().collect()
+    }
+
+    /// Judges the commits that cite those points.
+    pub(crate) fn look_back(&mut self, points: Vec<Outer>, desk: &mut Desk) {
+        self.surroundings.points = points;
+        self.judge_waiting_logged(desk);
+        self.surroundings.points.clear();
+    }
+
+    fn judge_waiting_logged(&mut self, desk: &mut Desk) {
+        if let Err(error) = self.judge_waiting(desk) {
+            tracing::error!(circle = %self.id.short(), %error, "entries that waited for the space could not be judged");
+        }
     }
 
     /// Whether a device hears of this circle through the space, when it is added.
@@ -154,8 +215,8 @@ impl Circle {
     pub(crate) fn enact_removals(&mut self, online: &[DeviceId], quiet_ms: u64, step_ms: u64, desk: &mut Desk) {
         let me = desk.me();
         let membership = self.log.membership();
-        let outside = |device: &&DeviceId| !self.is_let_in(device);
-        if self.group.is_apart() || !self.is_member(&me) || !membership.devices.keys().any(|device| outside(&device)) {
+        let outside = |device: &DeviceId| self.has_left_space(device);
+        if self.group.is_apart() || !self.is_member(&me) || !membership.devices.keys().any(outside) {
             self.surroundings.enact_at_ms = None;
             return;
         }
@@ -189,7 +250,7 @@ impl Circle {
         let mut actions = Vec::new();
         for (person, known) in &membership.people {
             let (inside, outside): (Vec<DeviceId>, Vec<DeviceId>) =
-                known.devices.iter().copied().partition(|device| self.is_let_in(device));
+                known.devices.iter().copied().partition(|device| !self.has_left_space(device));
             if outside.is_empty() {
                 continue;
             }

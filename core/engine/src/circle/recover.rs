@@ -72,12 +72,36 @@ impl Circle {
         Ok(())
     }
 
-    /// The entry by which this device asks to be let in, as long as it is to ask.
-    pub(crate) fn recovery_envelope(&self, desk: &Desk) -> Result<Option<Vec<u8>>, EngineError> {
-        match &self.recovery {
-            Some(id) if self.group.is_apart() && self.is_member(&desk.me()) => self.envelope(id, desk),
-            _ => Ok(None),
+    /// The entry by which this device asks to be let in, as long as it is to ask. Nobody who is here may have the newest key
+    /// of the export, if nobody followed the lost device there: who was asked in vain is asked under an earlier one.
+    pub(crate) fn recovery_envelope(&self, times: u32, desk: &mut Desk) -> Result<Option<Vec<u8>>, EngineError> {
+        let me = desk.me();
+        let Some(id) = self.recovery.as_ref().filter(|_| self.group.is_apart() && self.is_member(&me)) else {
+            return Ok(None);
+        };
+        let is_own = |one: &&Operation| one.author() == me && matches!(one.action(), Action::RecoverDevice { .. });
+        match (self.earlier_key(times), self.log.operations().find(is_own)) {
+            (Some(key), Some(operation)) => {
+                let body = Body::Operation(operation.encode());
+                let sealed = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
+                Ok(Some(sealed.map_err(|_| EngineError::TooLarge)?.bytes))
+            }
+            _ => self.envelope(id, desk),
         }
+    }
+
+    /// The key for asking so many times in vain: the one before the newest, the one in the middle, the oldest.
+    fn earlier_key(&self, times: u32) -> Option<&ContentKey> {
+        let head = self.group.head().epoch;
+        let mut held: Vec<_> = self.keys.all().filter(|(_, held)| held.epoch != head).collect();
+        held.sort_by_key(|(id, held)| (std::cmp::Reverse(held.filed_ms), **id));
+        let place = match times {
+            0 => return None,
+            1 => 0,
+            2 => held.len() / 2,
+            _ => held.len().saturating_sub(1),
+        };
+        held.get(place).map(|(_, held)| &held.key)
     }
 
     /// Forgets that this device stood apart, where the export left off.

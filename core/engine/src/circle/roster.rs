@@ -77,6 +77,7 @@ impl Circle {
             adds: told(&added, &|id| !change.remove.contains(id)),
             removes: told(&change.remove, &|id| !added.contains(id)),
             time_ms: desk.now_ms,
+            space: self.space_to_cite(&change.remove),
         };
         let entry = self.publish_under(parent, Body::Commit(body), desk)?;
         self.note_key_change(entry, true, desk);
@@ -312,7 +313,10 @@ impl Circle {
 
     /// The leaves of the head that are not listed any more.
     fn gone(&self, listed: &[DeviceId], desk: &Desk) -> Vec<DeviceId> {
-        let gone = absent(&self.group.head().leaves, listed).filter(|leaf| **leaf != desk.me());
+        // One whom the space's log does not know is on their way: whoever brought them in knew more of it.
+        let devices = &self.log.membership().devices;
+        let is_out = |leaf: &&DeviceId| !devices.contains_key(*leaf) || self.has_left_space(leaf);
+        let gone = absent(&self.group.head().leaves, listed).filter(|leaf| **leaf != desk.me()).filter(is_out);
         gone.copied().collect()
     }
 
@@ -345,7 +349,7 @@ impl Circle {
 
     /// Commits what the log has removed, so that nothing is ever sealed for somebody who was.
     pub(crate) fn shut_out(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
-        if !self.is_member(&desk.me()) || self.group.is_apart() || off(Rule::ShutOut) {
+        if !self.is_listed(&desk.me()) || self.group.is_apart() || off(Rule::ShutOut) {
             return Ok(());
         }
         // Who is to be added waits: a newcomer whose operation was just written is handed a Welcome of their own.

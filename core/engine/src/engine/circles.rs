@@ -178,11 +178,10 @@ impl Engine {
         // Nothing in a space is weaker than the space.
         let suite = suite.max(root.suite());
         let mine = self.identity.person();
-        let entries = people
-            .iter()
-            .filter(|person| Some(**person) != mine)
-            .map(|person| root.entry_for(*person, suite))
-            .collect::<Result<Vec<PersonEntry>, _>>()?;
+        // Nothing may fail any more once the circle is founded: half of one would be there when this device starts again.
+        let others: BTreeSet<PersonId> = people.iter().copied().filter(|person| Some(*person) != mine).collect();
+        let entries =
+            others.iter().map(|person| root.entry_for(*person, suite)).collect::<Result<Vec<PersonEntry>, _>>()?;
         let outer = Arc::new(root.as_outer());
         let founder = self.identity.entry(key_packages::make(suite, &mut self.desk)).ok_or(EngineError::NotLinked)?;
         let nonce = self.desk.entropy.bytes();
@@ -267,9 +266,28 @@ impl Engine {
                 circle.follow_space(Some(outer.clone()), &mut self.desk);
             }
         }
+        self.look_back();
         let online: Vec<DeviceId> = self.peers.keys().copied().chain([self.desk.me()]).collect();
         for circle in self.circles.values_mut() {
             circle.enact_removals(&online, ENACT_QUIET_MS, ENACT_STEP_MS, &mut self.desk);
+        }
+    }
+
+    /// Has nested circles judge commits that cite the space at an earlier point.
+    fn look_back(&mut self) {
+        let mut known = Vec::new();
+        for circle in self.circles.values() {
+            let Some(root) = circle.log.membership().parent.and_then(|space| self.circles.get(&space)) else {
+                continue;
+            };
+            let points = circle.wanted_points().into_iter().filter_map(|heads| root.as_outer_at(&heads));
+            let points: Vec<_> = points.collect();
+            if !points.is_empty() {
+                known.push((circle.id, points));
+            }
+        }
+        for (id, points) in known {
+            self.circles.get_mut(&id).expect("it was there above").look_back(points, &mut self.desk);
         }
     }
 

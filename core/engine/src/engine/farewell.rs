@@ -11,6 +11,10 @@
 //! is told something and is in all the same answers with what the other side lacks: all of the log, to a device that is in;
 //! to one that is out what put it out and what makes void what it said. Then both logs decide alike. The same answer is due
 //! later if whoever was told believed it, and is then brought back by somebody of whom the other side has not heard.
+//!
+//! In the same way a device shows that it is in to one that has not heard of it, because whoever brought it in is gone. If the
+//! two share another circle, it names this one there, and is asked for what shows it by a farewell without operations. If
+//! they do not, all that it sends is refused, and it presents itself unasked. Nothing but signed operations is believed.
 
 use super::*;
 use crate::membership::{DeviceStanding, Operation};
@@ -20,6 +24,8 @@ use crate::{OperationId, Refusal};
 
 /// The most operations in one farewell: the last ones.
 pub(crate) const FAREWELL_OPERATIONS_MAX: usize = 1_024;
+/// How often all else that a device sends is refused before it presents itself.
+const REFUSED_BEFORE_PRESENTING: u32 = 2;
 /// Bytes of operations in one farewell, as far as whole operations allow.
 const FAREWELL_BYTES: usize = 1024 * 1024;
 
@@ -47,7 +53,13 @@ impl Engine {
                 } else {
                     continue;
                 };
-                if !out.is_empty()
+                let standing = circle.log.membership().device_standing(*device);
+                if standing == DeviceStanding::Unknown && peer.circles.contains(&circle.id) {
+                    // It says that it is in: let it show that.
+                    if peer.presented.insert(circle.id) {
+                        farewells.push((*device, circle.id, Vec::new()));
+                    }
+                } else if !out.is_empty()
                     && peer.bidden.get(&circle.id) != Some(&out)
                     && let Some(past) = circle.log.ancestors(&out)
                 {
@@ -74,6 +86,27 @@ impl Engine {
         }
     }
 
+    /// Shows devices that take nothing from this one how it came into the circles in which they are, each once a connection.
+    pub(super) fn present(&mut self) {
+        let me = self.desk.me();
+        let mut presented = Vec::new();
+        for (device, peer) in &mut self.peers {
+            if peer.ready || peer.retries < REFUSED_BEFORE_PRESENTING {
+                continue;
+            }
+            for circle in self.circles.values().filter(|circle| circle.is_member(device) && !circle.is_apart()) {
+                if let Some(known) = circle.log.membership().devices.get(&me)
+                    && peer.presented.insert(circle.id)
+                {
+                    presented.push((*device, circle.id, circle.operations_up_to(known.since)));
+                }
+            }
+        }
+        for (device, circle, operations) in presented {
+            self.send_farewell(device, circle, operations);
+        }
+    }
+
     pub(super) fn send_farewell(&mut self, device: DeviceId, circle: CircleId, operations: Vec<Vec<u8>>) {
         let farewell = proto::Farewell { circle: circle.as_bytes().to_vec(), operations };
         // It answers no invitation.
@@ -86,12 +119,15 @@ impl Engine {
             return Err(Refusal::Oversized);
         }
         let circle = self.circles.get_mut(&id).ok_or(Refusal::NotAMember)?;
-        if circle.log.membership().device_standing(peer) == DeviceStanding::Unknown {
-            return Err(Refusal::NotAMember);
-        }
         let operations =
             farewell.operations.iter().map(|bytes| Operation::decode(bytes).map_err(|_| Refusal::Malformed));
         let operations: Vec<Operation> = operations.collect::<Result<_, _>>()?;
+        let brings_in =
+            |operation: &Operation| operation.action().introduces().1.iter().any(|entry| entry.device() == peer);
+        let is_unknown = circle.log.membership().device_standing(peer) == DeviceStanding::Unknown;
+        if is_unknown && !operations.iter().any(brings_in) {
+            return Err(Refusal::NotAMember);
+        }
         let said: Vec<OperationId> = operations.iter().map(Operation::id).collect();
         let followed: BTreeSet<OperationId> = operations.iter().flat_map(Operation::parents).copied().collect();
         let last = said.iter().filter(|id| !followed.contains(id)).copied().collect();

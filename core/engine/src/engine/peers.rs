@@ -54,11 +54,13 @@ pub(super) struct Peer {
     /// When to begin anew after frames were lost.
     retry_at_ms: Option<u64>,
     /// How often that was since the peer last said anything.
-    retries: u32,
+    pub(super) retries: u32,
     /// Whether it was looked for circles that it is to be told to be out of, since a roster changed.
     pub(super) looked_for_farewells: bool,
     /// The circles of which one of the two was told to be out, and by which operations.
     pub(super) bidden: BTreeMap<CircleId, Vec<OperationId>>,
+    /// The circles of which it was told how this device came in, as it takes no frames.
+    pub(super) presented: BTreeSet<CircleId>,
     /// The circles of which it said so wrongly, and in which state of the log, as its length, it was answered.
     pub(super) corrected: BTreeMap<CircleId, usize>,
     /// The circles of which it said so and this device is out since, and by which operations.
@@ -153,6 +155,7 @@ impl Engine {
                         retries: link.retries,
                         retry_at_ms: link.retry_at_ms,
                         chunks: std::mem::take(&mut link.chunks),
+                        presented: std::mem::take(&mut link.presented),
                         bulk_in_flight: link.bulk_in_flight,
                         asked_to_return: std::mem::take(&mut link.asked_to_return),
                         asks_to_return: std::mem::take(&mut link.asks_to_return),
@@ -409,6 +412,7 @@ impl Engine {
             let asks_to_return = std::mem::take(&mut link.asks_to_return);
             let believed = std::mem::take(&mut link.believed);
             let asked_to_return = std::mem::take(&mut link.asked_to_return);
+            let presented = std::mem::take(&mut link.presented);
             *link = Peer {
                 ready: true,
                 unread,
@@ -418,6 +422,7 @@ impl Engine {
                 corrected,
                 asked_to_return,
                 asks_to_return,
+                presented,
                 believed,
                 ..Peer::default()
             };

@@ -148,16 +148,16 @@ impl Engine {
                 }
                 let (next_ms, times) = peer.asked_to_return.entry(circle.id).or_insert((now_ms, 0));
                 if now_ms >= *next_ms && *times < RECOVERIES_MAX {
+                    asking.push((circle.log.membership().parent.is_some(), *device, circle.id, *times));
                     (*next_ms, *times) = (now_ms + (ASK_AGAIN_MS << (2 * *times)), *times + 1);
-                    asking.push((*device, circle.log.membership().parent.is_some(), circle.id));
                 }
             }
         }
         // A space before what is nested in it.
         asking.sort_unstable();
-        for (device, _, id) in asking {
+        for (_, device, id, times) in asking {
             let circle = &self.circles[&id];
-            match circle.recovery_envelope(&self.desk) {
+            match circle.recovery_envelope(times, &mut self.desk) {
                 Ok(Some(envelope)) => {
                     let operations = circle.unheard_operations(self.desk.me());
                     let recovery = proto::Recovery { circle: id.as_bytes().to_vec(), envelope, operations };

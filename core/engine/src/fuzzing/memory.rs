@@ -1,6 +1,6 @@
 //! A store in memory: what is durable, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -43,6 +43,21 @@ impl Memory {
         let first = Key::new(keyspace, scope, []);
         let keys = records.range(first..).map(|(key, _)| key);
         keys.take_while(|key| key.keyspace == keyspace && key.scope == scope).map(|key| key.suffix.clone()).collect()
+    }
+
+    /// The first record that has some bytes in its key or its value.
+    #[must_use]
+    pub fn find(&self, needle: &[u8]) -> Option<Key> {
+        let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        let records = self.records();
+        let found = records.iter().find(|(key, value)| has(&key.scope) || has(&key.suffix) || has(value));
+        found.map(|(key, _)| key.clone())
+    }
+
+    /// Whether any record of a keyspace ends in one of those.
+    #[must_use]
+    pub fn has_suffix(&self, keyspace: Keyspace, suffixes: &BTreeSet<Vec<u8>>) -> bool {
+        self.records().keys().any(|key| key.keyspace == keyspace && suffixes.contains(&key.suffix))
     }
 
     /// How often a single entry was asked for.

@@ -195,6 +195,7 @@ fn body(said: Said) -> Body {
             adds: adds.iter().map(|id| id.as_bytes().to_vec()).collect(),
             removes: removes.iter().map(|id| id.as_bytes().to_vec()).collect(),
             time_ms: 0,
+            space: Vec::new(),
         }),
         Said::Keys(keys) => Body::Keys(entry::KeyBundle {
             keys: keys

@@ -1,12 +1,13 @@
 //! What commits, Welcomes and keys of a member who keeps to no rule do to who follows which branch, and reads what.
 
 use clave_crypto::{ContentKey, DeviceKey, GroupKeyAgreement, Mls, RosterChange, Suite};
+use prost::Message as _;
 
 use super::rig::*;
 use crate::entry::Body;
 use crate::membership::{Action, Operation, PersonEntry, Role};
 use crate::proto::entry as proto;
-use crate::{Batch, CircleId, EngineError, Refusal};
+use crate::{Batch, Channel, CircleId, EngineError, Refusal};
 
 fn head(rig: &Rig, who: usize, circle: CircleId) -> crate::crypto::EpochId {
     rig.devices[who].engine.status(circle).expect("a member").epoch
@@ -346,4 +347,35 @@ fn a_stay_whose_date_has_passed_is_not_begun() {
     rig.act(ALICE, circle, Action::Grant { guest, expires_ms: now_ms + 1_000_000 });
     rig.settle();
     rig.honest_exchange(circle);
+}
+
+/// Bob's own stay is over by his clock. Whatever he still writes goes to nobody who he knows is out.
+#[test]
+fn a_guest_whose_date_has_passed_seals_nothing_for_who_was_removed() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    let (removal, returns) = removal_and_return(&rig, BOB, circle);
+    let Action::AddPerson { newcomer: guest, .. } = returns else { unreachable!("it is one") };
+    rig.act(ALICE, circle, removal);
+    rig.settle();
+    rig.act(ALICE, circle, Action::Grant { guest, expires_ms: rig.now_ms + 60_000 });
+    rig.now_ms += 30_000;
+    rig.settle();
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(BOB, CAROL);
+    let (removal, _) = removal_and_return(&rig, CAROL, circle);
+    rig.act(ALICE, circle, removal);
+    // He hears of it from whoever is out, who hands on the operation and no commit.
+    let log = &rig.devices[ALICE].engine.circles[&circle].log;
+    let operations = log.operations().map(Operation::encode).collect();
+    let farewell = crate::proto::invitation::Farewell { circle: circle.as_bytes().to_vec(), operations };
+    let body = Some(crate::proto::invitation::join_frame::Body::Farewell(farewell));
+    let frame = crate::proto::invitation::JoinFrame { invitation: vec![0; 16], attempt: 0, body }.encode_to_vec();
+    rig.listen(BOB, CAROL);
+    rig.now_ms += 60_000;
+    rig.frame(CAROL, BOB, Channel::Join, &frame);
+    rig.drain(BOB);
+    let leaves = |rig: &Rig| crate::fuzzing::rogue::leaves(&rig.devices[BOB].engine, circle);
+    assert!(leaves(&rig).contains(&rig.devices[CAROL].id), "no commit came, and it is no longer his turn to make one");
+    rig.post(BOB, circle, "too late");
+    assert!(!leaves(&rig).contains(&rig.devices[CAROL].id));
 }

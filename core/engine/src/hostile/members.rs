@@ -75,6 +75,43 @@ fn a_commit_that_lies_about_its_epoch_or_its_author_is_refused() {
 }
 
 #[test]
+fn a_commit_that_adds_nobody_comes_alone_and_is_little_longer_than_its_message() {
+    let (mut rig, circle) = Rig::mls_team(&["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"]);
+    for who in 0..10 {
+        rig.renew(who, circle);
+        rig.settle();
+    }
+    let person = rig.devices[9].engine.identity().person().expect("they are somebody");
+    let made = |rig: &mut Rig, work: &dyn Fn(&mut Rig)| -> Vec<(usize, Option<usize>)> {
+        let before = rig.entry_ids(ALICE, circle);
+        work(rig);
+        rig.drain(ALICE);
+        let new = rig.entry_ids(ALICE, circle).into_iter().filter(|id| !before.contains(id));
+        let sizes = new.map(|id| {
+            let bytes = rig.stored(ALICE, crate::Keyspace::Entries, circle, id.as_bytes());
+            let envelope = crate::entry::Envelope::decode(bytes.clone()).expect("it is stored");
+            let key = rig.devices[ALICE].engine.circles[&circle].content_key(&envelope.tag).expect("her own");
+            let message = match envelope.open(circle, key).expect("her own").body {
+                // As openmls has it.
+                Body::Commit(commit) => Some(commit.message.len() + 45),
+                _ => None,
+            };
+            (bytes.len(), message)
+        });
+        let mut sizes: Vec<_> = sizes.collect();
+        sizes.sort_by_key(|(_, message)| *message);
+        sizes
+    };
+    let rotation = made(&mut rig, &|rig| rig.renew(ALICE, circle));
+    let removal = made(&mut rig, &|rig| rig.act(ALICE, circle, Action::revoke_person(person)));
+    println!("entries of a rotation {rotation:?}, of a removal {removal:?}, each with its MLS message");
+    let [(bytes, Some(message))] = rotation[..] else { panic!("{rotation:?}") };
+    assert!(bytes <= message + 300, "{bytes} for {message}");
+    let [(operation, None), (bytes, Some(message))] = removal[..] else { panic!("{removal:?}") };
+    assert!(operation <= 300 && bytes <= message + 340, "{operation}, and {bytes} for {message}");
+}
+
+#[test]
 fn a_commit_sealed_anew_leads_nowhere_else() {
     let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob"]);
     rig.renew(BOB, circle);

@@ -215,13 +215,6 @@ impl Membership {
         Some(PersonEntry { person, name, devices, invitation: None, recovery })
     }
 
-    /// Devices that were in and left at some time, or whose admission is set aside; those that are in again among them.
-    #[must_use]
-    pub fn devices_that_left(&self) -> BTreeSet<DeviceId> {
-        let left = |stays: &BTreeMap<OperationId, Stay>| stays.values().any(|stay| *stay != Stay::InStanding);
-        self.stays.iter().filter(|(_, stays)| left(stays)).map(|(device, _)| *device).collect()
-    }
-
     /// Whether a device may, by its person's role and the policies.
     #[must_use]
     pub fn may(&self, device: DeviceId, right: Right) -> bool {

@@ -27,12 +27,12 @@ fn past(log: &Log, heads: &[OperationId]) -> BTreeSet<OperationId> {
 }
 
 /// The devices that an operation brings in.
-fn admits(operation: &Operation) -> Vec<DeviceId> {
+pub(super) fn admits(operation: &Operation) -> Vec<DeviceId> {
     match operation.action() {
         Action::Genesis { founder: entry, .. }
         | Action::AddPerson { newcomer: entry, .. }
         | Action::Grant { guest: entry, .. } => entry.devices.iter().map(|device| device.device()).collect(),
-        Action::AddDevice { device } => vec![device.device()],
+        Action::AddDevice { device } | Action::RecoverDevice { device, .. } => vec![device.device()],
         _ => Vec::new(),
     }
 }

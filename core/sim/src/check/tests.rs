@@ -3,7 +3,7 @@
 use clave_engine::crdt::DocumentKind;
 use clave_engine::crypto::{DeviceKey, Entropy, PersonKey};
 use clave_engine::fuzzing::rogue::{Rogue, Said};
-use clave_engine::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role};
+use clave_engine::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role, Scope};
 use clave_engine::{Batch, Channel, CircleId, Key, Keyspace};
 
 use super::*;
@@ -353,4 +353,28 @@ fn what_is_shown_and_is_of_nobody_in_standing_is_found() {
     verdicts.stays.remove(&world.device(bob).id);
     let faults = world.misshown(team, alice, &verdicts);
     assert!(faults.iter().any(|fault| fault.starts_with("documents by the rules: Timeline: 1 ")), "{faults:?}");
+}
+
+#[test]
+fn a_trace_of_a_circle_with_somebody_outside_is_found() {
+    let (mut world, [alice, bob, carol], team) = team();
+    let person = world.device(bob).person;
+    let circle =
+        world.input(alice, |engine, now| engine.create_circle(team, "Nightshift", Scope::Nested, &[person], now));
+    let circle = circle.expect("a member may found one");
+    world.settle().expect("nobody is busy");
+    assert_eq!(world.faults(circle), Vec::<String>::new());
+    let entry = records(&world, bob, Keyspace::Entries, circle.as_bytes()).into_iter().next().expect("it has some");
+    let place = Key::new(Keyspace::Entries, team.as_bytes(), entry.0);
+    let traces = [
+        (Key::new(Keyspace::Meta, [], b"somewhere"), b"...Nightshift...".to_vec()),
+        (Key::new(Keyspace::Meta, [], b"somewhere"), circle.as_bytes().to_vec()),
+        (place, entry.1),
+    ];
+    for (key, value) in traces {
+        write(&world, carol, key.clone(), Some(value));
+        assert_eq!(failing(&mut world, circle), BTreeSet::from([Check::Private]), "{key:?}");
+        write(&world, carol, key, None);
+        assert_eq!(world.faults(circle), Vec::<String>::new());
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clave_engine::crypto::{DeviceId, EpochId};
 use clave_engine::fuzzing::inside::{self, What};
-use clave_engine::membership::{DeviceStanding, Person, Right};
+use clave_engine::membership::{DeviceStanding, Person, Right, Scope};
 use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace, OperationId};
 
 use super::Check;
@@ -141,15 +141,20 @@ impl World {
         }
         let membership = engine.membership(circle).expect("it opened an entry of it");
         let leaves = inside::leaves_under(engine, circle, &entry.tag).unwrap_or_default();
+        // Out of the space is out of what is nested in it.
+        let space = membership.parent.filter(|_| membership.scope == Scope::Nested);
+        let space = space.and_then(|space| engine.membership(space).ok());
         let is_over = |guest: &&Person| guest.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
         let over: BTreeSet<DeviceId> =
             membership.people.values().filter(is_over).flat_map(|guest| guest.devices.iter().copied()).collect();
         let may_end = entry.what == What::Changes && membership.may(entry.author, Right::EndGrant);
-        let is_out = |leaf: &&DeviceId| match membership.device_standing(**leaf) {
-            DeviceStanding::Removed { by } => !later.contains(&by),
-            // By its own clock, which is all that it can go by.
-            DeviceStanding::Current => may_end && over.contains(*leaf),
-            standing => matches!(standing, DeviceStanding::SetAside { .. }),
+        let is_out = |leaf: &&DeviceId| {
+            [Some(membership), space].into_iter().flatten().any(|log| match log.device_standing(**leaf) {
+                DeviceStanding::Removed { by } => !later.contains(&by),
+                // By its own clock, which is all that it can go by.
+                DeviceStanding::Current => may_end && over.contains(*leaf),
+                standing => matches!(standing, DeviceStanding::SetAside { .. }),
+            })
         };
         // Who learns of their own removal and writes on is heard by nobody.
         let Some(leaf) = leaves.iter().filter(|leaf| **leaf != entry.author).find(is_out).copied() else { return };

@@ -13,6 +13,9 @@ const LEFT_MIN: usize = 3;
 
 impl Run {
     pub(super) fn invite(&mut self) {
+        if self.is_private() {
+            return self.bring_in();
+        }
         let waiting: Vec<Who> = self.people.iter().copied().filter(|who| !self.invited.contains(who)).collect();
         match waiting.first() {
             Some(guest) => self.invite_whom(*guest),
@@ -37,6 +40,9 @@ impl Run {
 
     /// Brings somebody back in who was removed, with the device that they had.
     fn invite_back(&mut self) {
+        if self.is_private() {
+            return self.bring_in();
+        }
         let Some(by) = self.somebody_honest().filter(|_| self.plan.returns) else { return };
         let circle = self.circle;
         let Some(log) = inside::log(self.world.engine(by), circle) else { return };
@@ -100,7 +106,12 @@ impl Run {
         let devices: Vec<DeviceId> = membership.devices.keys().copied().collect();
         let others: Vec<Who> = devices.iter().filter_map(|id| self.world.who(id)).filter(|who| *who != by).collect();
         let whom = self.world.random.pick(&others)?;
-        (others.len() >= LEFT_MIN && (self.plan.mix != Mix::Calm || whom != self.people[0])).then_some(whom)
+        (others.len() >= self.left_min() && (self.plan.mix != Mix::Calm || whom != self.people[0])).then_some(whom)
+    }
+
+    /// A private circle may end with one.
+    fn left_min(&self) -> usize {
+        if self.is_private() { 1 } else { LEFT_MIN }
     }
 
     fn remove(&mut self) {
@@ -194,7 +205,7 @@ impl Run {
     /// Two remove each other, or each whom the other brought in, neither knowing of it.
     fn quarrel(&mut self) {
         let (Some(one), Some(other)) = (self.manager(), self.manager()) else { return };
-        if one == other || !self.plan.removals || self.world.members(self.circle).len() < LEFT_MIN + 2 {
+        if one == other || !self.plan.removals || self.world.members(self.circle).len() < self.left_min() + 2 {
             return;
         }
         if self.world.random.permille(500) {

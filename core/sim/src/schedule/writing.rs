@@ -10,7 +10,7 @@ impl Run {
         let Some(who) = self.somebody() else { return };
         match self.world.random.between(0..10) {
             0..3 => self.splice(who),
-            3 => self.open = Some((who, self.world.open_note(who, self.circle))),
+            3 => self.open = Some((who, self.circle, self.world.open_note(who, self.circle))),
             4 => self.save(),
             _ => self.plan_something(who),
         }
@@ -34,14 +34,14 @@ impl Run {
 
     /// Saves a note that was opened a while ago; others, and the same person, may have written to it meanwhile.
     fn save(&mut self) {
-        let Some((who, open)) = self.open.take().filter(|(who, _)| self.world.is_up(*who)) else { return };
+        let Some((who, circle, open)) = self.open.take().filter(|(who, ..)| self.world.is_up(*who)) else { return };
         let line = self.world.fresh_text(who);
         let markdown = match self.world.random.between(0..3) {
             0 => format!("# {line}\n\n{}", open.markdown),
             1 => format!("{}\n\n- [ ] {line}\n", open.markdown),
             _ => open.markdown.replace("and", "or"),
         };
-        let _ = self.world.save_note(who, self.circle, &open, &markdown);
+        let _ = self.world.save_note(who, circle, &open, &markdown);
     }
 
     fn plan_something(&mut self, who: Who) {
@@ -75,14 +75,16 @@ impl Run {
         let name = self.world.fresh_text(who).replace(' ', "-");
         let content = name.repeat(1 + self.world.random.between(0..3_000) as usize);
         if let Ok(file) = self.world.add_file(who, self.circle, &name, content.as_bytes()) {
-            self.files.push(file);
+            self.files.push((self.circle, file));
         }
     }
 
     pub(super) fn fetch(&mut self) {
         let Some(who) = self.somebody() else { return };
         let Some(place) = self.files.len().checked_sub(1) else { return };
-        let file = self.files[self.world.random.between(0..place as u64 + 1) as usize].clone();
-        let _ = self.world.fetch(who, self.circle, &file);
+        let (circle, file) = self.files[self.world.random.between(0..place as u64 + 1) as usize].clone();
+        if circle == self.circle {
+            let _ = self.world.fetch(who, circle, &file);
+        }
     }
 }

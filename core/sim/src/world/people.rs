@@ -147,7 +147,7 @@ impl World {
         let done = self.input(who, |engine, now| engine.act(circle, action, now));
         let name = self.device(who).name.clone();
         match &done {
-            Ok(()) => self.note(format_args!("act {name}: {what}"), &[]),
+            Ok(()) => self.note(format_args!("act {name}: {what} in {circle:?}"), &[]),
             Err(error) => self.note(format_args!("act {name} may not {what}: {error}"), &[]),
         }
         done
@@ -199,6 +199,24 @@ impl World {
         let device = self.device(whom).id;
         self.was_anybody_removed = true;
         self.act(who, circle, Action::revoke_device(device))
+    }
+
+    /// Has a device revoke another of its person, everywhere.
+    ///
+    /// # Errors
+    /// Those of [`Engine::revoke_own_device`](clave_engine::Engine::revoke_own_device).
+    pub fn revoke_own_device(&mut self, who: Who, whom: Who) -> Result<(), EngineError> {
+        let device = self.device(whom).id;
+        self.was_anybody_removed = true;
+        let done = self.input(who, |engine, now| engine.revoke_own_device(device, now));
+        self.note(format_args!("act {} revokes {}: {done:?}", who.0, whom.0), &[]);
+        done
+    }
+
+    /// The device with which a person began: the one whose phrase is theirs.
+    #[must_use]
+    pub fn first_of(&self, person: PersonId) -> Option<Who> {
+        self.everyone().find(|who| self.device(*who).person == person)
     }
 
     /// Ends a guest's stay.

@@ -10,7 +10,8 @@ impl World {
     /// What the person of a device has on paper.
     #[must_use]
     pub fn phrase(&self, who: Who) -> RecoveryPhrase {
-        RecoveryPhrase::parse(&self.device(who).phrase.words()).expect("these are the words of a phrase")
+        let first = self.first_of(self.device(who).person).unwrap_or(who);
+        RecoveryPhrase::parse(&self.device(first).phrase.words()).expect("these are the words of a phrase")
     }
 
     /// Takes another recovery phrase, and writes that down.
@@ -44,6 +45,7 @@ impl World {
     /// # Panics
     /// If the export is not of this phrase or is damaged.
     pub fn restore(&mut self, name: &str, export: &[u8], phrase: &RecoveryPhrase) -> Who {
+        self.was_anybody_restored = true;
         let mut entropy = Entropy::from_seed(self.random.seed());
         let mut reader = AccountReader::open(export, phrase).expect("it is of this phrase");
         let identity = reader.identity(phrase, name, &mut entropy).expect("plain names");
