@@ -11,13 +11,12 @@ fn circle(seed: u64, policy: &str) -> Result<(World, [Who; 3], CircleId), Livelo
     let mut world = World::new(seed);
     let people = ["Alice", "Bob", "Carol"].map(|name| world.named(name));
     let team = world.create_space(people[0], "Team");
+    let (key, value) = ("history".to_owned(), policy.to_owned());
+    world.act(people[0], team, Action::SetPolicy { key, value, keep_heads: Vec::new() }).expect("an owner may");
     for guest in &people[1..] {
         world.invite(people[0], team, *guest);
         world.settle()?;
     }
-    let (key, value) = ("history".to_owned(), policy.to_owned());
-    world.act(people[0], team, Action::SetPolicy { key, value, keep_heads: Vec::new() }).expect("an owner may");
-    world.settle()?;
     Ok((world, people, team))
 }
 

@@ -13,7 +13,9 @@ fn suite(world: &mut World, who: Who, circle: CircleId) -> Suite {
 
 fn found(world: &mut World, who: Who, space: CircleId, suite: Suite, with: &[Who]) -> Result<CircleId, EngineError> {
     let people: Vec<_> = with.iter().map(|who| world.device(*who).person).collect();
-    world.input(who, |engine, now| engine.create_circle_of(space, "Board", Scope::Nested, suite, &people, now))
+    world.input(who, |engine, now| {
+        engine.create_circle_of(space, &format!("{suite:?} board"), Scope::Nested, suite, &people, now)
+    })
 }
 
 /// How many devices have published an X-Wing key package beside those of the circle's suite.

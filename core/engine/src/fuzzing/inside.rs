@@ -1,5 +1,7 @@
 //! What a store and a member's entries hold, for the simulator to check.
 
+use std::collections::BTreeSet;
+
 use clave_crypto::{ContentKey, DeviceId, EpochId, KeyId};
 use prost::Message as _;
 
@@ -38,7 +40,7 @@ pub enum What {
         /// The operations that it cites.
         operations: Vec<OperationId>,
     },
-    /// Keys, each with the epoch that it is said to belong to.
+    /// Keys and the lasting keys that follow from them, each with the epoch that it is said to belong to.
     Keys(Vec<(EpochId, KeyId)>),
     /// Changes to a document.
     Changes,
@@ -78,7 +80,7 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
             epoch: epoch_id(&commit.epoch)?,
             operations: commit.operations.iter().filter_map(|id| OperationId::try_from(id.as_slice()).ok()).collect(),
         },
-        Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(named).collect()),
+        Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(named).flatten().collect()),
         Body::Changes(_) => What::Changes,
         Body::Welcome(_) => What::Welcome,
         Body::Plea(plea) => What::Plea(epoch_id(&plea.epoch)?, plea.tags.len()),
@@ -87,9 +89,11 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
     Some(Inside { id: envelope.id, tag: envelope.tag, author: author?, what, is_direct })
 }
 
-fn named(key: &entry::ContentKey) -> Option<(EpochId, KeyId)> {
+/// A key, and the lasting key that follows from it.
+fn named(key: &entry::ContentKey) -> Option<BTreeSet<(EpochId, KeyId)>> {
     let bytes = <[u8; 32]>::try_from(key.key.as_slice()).ok()?;
-    Some((epoch_id(&key.epoch)?, ContentKey::of_class(bytes.into(), key.lasting).key_id()))
+    let (epoch, key) = (epoch_id(&key.epoch)?, ContentKey::of_class(bytes.into(), key.lasting));
+    Some([key.key_id(), key.lasting().key_id()].map(|id| (epoch, id)).into())
 }
 
 /// The devices of the epoch that a key belongs to, if the member is in it.

@@ -41,20 +41,23 @@ impl World {
         known
     }
 
-    /// Nobody has a content key of an epoch that they were neither in nor in one before (lasting keys are for all): unless the policy is *full*. An epoch
-    /// whose devices nobody remembers proves nothing.
+    /// Unless the policy is *full*, nobody has a content key of an epoch that no device of theirs was in, nor in one before;
+    /// lasting keys are for all. An epoch whose devices nobody remembers proves nothing.
     pub(super) fn check_history(&mut self, circle: CircleId, members: &[Who], faults: &mut Vec<String>) {
         if members.first().is_none_or(|who| self.is_shared(*who, circle)) {
             return;
         }
         let known = self.epochs(circle);
         for who in members {
-            let id = self.device(*who).id;
+            // What a person may read, all of their devices may.
+            let person = self.device(*who).person;
+            let own: BTreeSet<DeviceId> =
+                self.everyone().map(|who| self.device(who)).filter(|of| of.person == person).map(|of| of.id).collect();
             let keys = inside::content_keys(&*self.device(*who).disk, circle);
             for (key, ..) in keys.into_iter().filter(|(key, _, derived)| !derived && !key.is_lasting()) {
                 let Some(epoch) = known.of_keys.get(&key).copied() else { continue };
                 let line = std::iter::successors(Some(epoch), |epoch| known.parents.get(epoch).copied());
-                let was_in = |epoch| known.rosters.get(&epoch).is_none_or(|roster| roster.contains(&id));
+                let was_in = |epoch| known.rosters.get(&epoch).is_none_or(|roster| !roster.is_disjoint(&own));
                 if !line.into_iter().any(was_in) {
                     let what = format!("{} has the key of {epoch:?}", self.device(*who).name);
                     faults.push(Check::History.fault(&what));

@@ -177,7 +177,8 @@ fn a_group_is_shared_with_another_provider() {
 
     for _ in 0..2 {
         let updated = Mls.commit(&alice, &alices, &RosterChange::default(), &mut entropy).expect("an update");
-        let message = MlsMessageIn::tls_deserialize_exact_bytes(&updated.message).expect("a message");
+        let whole = brief::whole(&updated.message, &alices).expect("a commit");
+        let message = MlsMessageIn::tls_deserialize_exact_bytes(&whole).expect("a message");
         let message = message.try_into_protocol_message().expect("of a group");
         let processed = bobs.process_message(&theirs, message).expect("valid");
         let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
@@ -190,6 +191,7 @@ fn a_group_is_shared_with_another_provider() {
         let bundle = bobs.self_update(&theirs, &signer, leaf).expect("an update");
         bobs.merge_pending_commit(&theirs).expect("merged");
         let message = bundle.into_commit().tls_serialize_detached().expect("encodes");
+        let message = Mls.brief_commit(&updated.checkpoint, &message).expect("a commit");
         alices = Mls.process(&alice, &updated.checkpoint, &message).expect("valid").checkpoint;
         same(&bobs, &alices);
     }
