@@ -38,7 +38,7 @@ impl Person {
     }
 
     pub fn entry(&self, mut key_packages: Vec<Vec<u8>>) -> PersonEntry {
-        let key_packages = KeyPackages { last_resort: key_packages.pop(), single_use: key_packages };
+        let key_packages = KeyPackages { last_resort: key_packages.pop(), single_use: key_packages, x_wing: None };
         let device = DeviceEntry::new(&self.person, &self.device, "phone", key_packages);
         PersonEntry {
             person: self.person.id(),

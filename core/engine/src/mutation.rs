@@ -156,6 +156,8 @@ rules! {
     Pleas "pleas" "E27",
     /// A plea is answered by keys that may be handed on.
     PleaKeys "plea-keys" "E27",
+    /// The key of the head is handed to a leaf of it only.
+    PleaHead "plea-head" "E27",
     /// Who cannot follow the head is given a new leaf.
     PleaLeaf "plea-leaf" "E27",
     /// A plea is answered to who is in only.

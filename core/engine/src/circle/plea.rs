@@ -340,6 +340,11 @@ impl Circle {
         let Some(epoch) = epoch_id(&plea.epoch) else { return Ok(()) };
         let held = tags.filter_map(|tag| self.ring(&tag).held(&tag)).filter(|held| self.may_hand_over(held));
         let held = held.filter(|held| self.may_have(&author, held, desk.me()));
+        // Who is no leaf of the head does not get its key: should they turn out to be removed, no commit would follow, as there
+        // is nobody to put out. They get it under the head that lets them in.
+        let heads = [self.head_key().key_id(), self.head_key().lasting().key_id()];
+        let is_in_head = self.group.head().contains(&author) || off(Rule::PleaHead);
+        let held = held.filter(|held| is_in_head || !heads.contains(&held.key.key_id()));
         let held: Vec<_> = held.filter(|_| !off(Rule::PleaKeys)).collect();
         // What is sealed to a device is sealed by X25519. In a circle that agrees by X-Wing, keys that all may have come under
         // the head's, to which the device is led by commits, or by a new leaf.
@@ -348,7 +353,6 @@ impl Circle {
         };
         let (under_head, direct): (Vec<_>, Vec<_>) = held.into_iter().partition(by_head);
         let keys: Vec<_> = direct.into_iter().map(super::history::wire_key).collect();
-        let heads = [self.head_key().key_id(), self.head_key().lasting().key_id()];
         let under_head = under_head.into_iter().map(|held| (held.key.key_id(), &held.under));
         let is_there = |(id, under): &(KeyId, &BTreeSet<KeyId>)| {
             heads.contains(id) || heads.iter().any(|head| under.contains(head))

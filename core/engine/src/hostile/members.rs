@@ -254,6 +254,12 @@ fn bad_key_packages_of_one_device_do_not_keep_the_roster_from_following_the_log(
     assert_eq!(leaves(&rig, ALICE).len(), 3);
     let engine = &rig.devices[ALICE].engine;
     assert!(engine.circles[&circle].difference(&engine.desk).add.is_empty(), "none of his is of use");
+    // He is no leaf, so he does not get the key of the head either: nobody would change it for his removal.
+    rig.connect(ALICE, mallory);
+    for _ in 0..20 {
+        rig.settle();
+    }
+    assert!(!rig.key_names(mallory, circle).contains(&rig.tag(ALICE, circle)));
     // The roster goes on following the log, and nobody refuses the commits that it takes.
     let person = rig.devices[CAROL].engine.identity().person().expect("he is somebody");
     rig.disconnect(ALICE, CAROL);
