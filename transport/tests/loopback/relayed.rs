@@ -1,9 +1,11 @@
 //! Through a relay.
 
+use std::sync::Arc;
+
 use clave_transport::{
     Address, Channel, Config, Event, ListenError, RelayConfig, RelayEvent, RelayLimits, RelayServer,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::harness::{Device, config, in_time, start};
 
@@ -94,9 +96,13 @@ async fn a_relayed_connection_becomes_direct_and_no_frame_is_lost() {
     in_time(alice.transport.connect(Some(bob.key()), vec![at_bob])).await.unwrap();
     let (sender, to) = (alice.transport.clone(), bob.key());
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    // Some frames are always under way, and not so many that they keep the two from finding each other.
+    let window = Arc::new(Semaphore::new(16));
+    let permits = Arc::clone(&window);
     let sending = tokio::spawn(async move {
         let mut number = 0u32;
         while stopped.try_recv().is_err() {
+            permits.acquire().await.unwrap().forget();
             sender.send(to, Channel::Sync, number.to_be_bytes().to_vec()).await.unwrap();
             number += 1;
         }
@@ -104,19 +110,24 @@ async fn a_relayed_connection_becomes_direct_and_no_frame_is_lost() {
     });
     let (mut next, mut direct) = (0u32, None);
     // Until a thousand frames came after the change.
-    while direct.is_none_or(|at| next < at + 1000) {
-        match bob.next().await {
-            Event::Frame { bytes, .. } => {
-                assert_eq!(bytes, next.to_be_bytes());
-                next += 1;
+    in_time(async {
+        while direct.is_none_or(|at| next < at + 1000) {
+            match bob.next().await {
+                Event::Frame { bytes, .. } => {
+                    assert_eq!(bytes, next.to_be_bytes());
+                    next += 1;
+                    window.add_permits(1);
+                }
+                Event::BecameDirect { peer, .. } if peer == alice.key() => direct = Some(next),
+                Event::Connected { relayed: false, peer, .. } if peer == alice.key() => panic!("it never was relayed"),
+                Event::Disconnected { peer } if peer == alice.key() => panic!("it was interrupted"),
+                _ => {}
             }
-            Event::BecameDirect { peer, .. } if peer == alice.key() => direct = Some(next),
-            Event::Connected { relayed: false, peer, .. } if peer == alice.key() => panic!("it never was relayed"),
-            Event::Disconnected { peer } if peer == alice.key() => panic!("it was interrupted"),
-            _ => {}
         }
-    }
+    })
+    .await;
     stop.send(()).unwrap();
+    window.add_permits(1);
     let sent = in_time(sending).await.unwrap();
     while next < sent {
         assert_eq!(bob.frame().await.2, next.to_be_bytes());
