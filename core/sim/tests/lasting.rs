@@ -193,3 +193,25 @@ fn a_device_that_was_linked_later_reads_what_its_person_may_and_a_newcomer_does_
     }
     Ok(())
 }
+
+/// Alice's act is sealed under an epoch that Dave, who is let in by the other half, may not read.
+#[test]
+fn a_newcomer_hears_of_what_was_done_on_another_branch_before_it_came() -> Result<(), Livelock> {
+    for seed in 0..3 {
+        let (mut world, [alice, bob, carol], team) = circle(seed, "since_joining")?;
+        let dave = world.named("Dave");
+        world.partition(&[(alice, 1), (bob, 2), (carol, 2), (dave, 2)]);
+        world.act(alice, team, Action::Rename { name: "小组".to_owned() }).expect("an owner may");
+        world.invite(carol, team, dave);
+        world.pass(20_000);
+        world.heal();
+        world.settle()?;
+        for who in [alice, bob, carol, dave] {
+            assert_eq!(world.engine(who).membership(team).expect("a member").name, "小组", "seed {seed}");
+        }
+        let mut faults = faults(&mut world, team);
+        faults.retain(|fault| !fault.contains("Dave: "));
+        assert_eq!(faults, NO_FAULTS);
+    }
+    Ok(())
+}

@@ -290,16 +290,21 @@ impl Circle {
         Ok(epochs.len() + keys.len())
     }
 
-    /// The heads of the log, for those with whom this circle is reconciled: entries that brought what led there may have
-    /// expired.
+    /// Whether logs are compared beside entries: the entries that brought an operation may have expired, or be sealed on a
+    /// branch from before somebody came, who may not read them.
+    pub(super) fn compares_logs(&self) -> bool {
+        !self.is_shared()
+    }
+
+    /// The heads of the log, for those with whom this circle is reconciled, if logs are compared.
     pub(crate) fn heads_to_compare(&self) -> Vec<Vec<u8>> {
-        if self.ratchet_ms().is_some() { self.cites() } else { Vec::new() }
+        if self.compares_logs() { self.cites() } else { Vec::new() }
     }
 
     /// Takes in the heads of a peer's log. What is not here comes with entries, or with the answer to a plea.
     pub(crate) fn compare_heads(&mut self, peer: DeviceId, heads: &[Vec<u8>]) -> Result<(), Refusal> {
         let heads = judge::cited(heads)?;
-        if self.ratchet_ms().is_some() || !heads.is_empty() {
+        if self.compares_logs() || !heads.is_empty() {
             let missing = self.not_here(heads);
             self.pleas.note_ahead(peer, missing);
         }
@@ -321,7 +326,7 @@ impl Circle {
         self.log.operations().filter(beyond).map(Operation::encode).collect()
     }
 
-    /// Takes in operations whose entries expired. Each counts by itself, as it does in an entry.
+    /// Takes in operations whose entries cannot be had. Each counts by itself, as it does in an entry.
     pub(super) fn take_log(&mut self, log: Vec<Operation>, desk: &mut Desk) -> Result<(), Refusal> {
         let mut news = Vec::new();
         for operation in log {
@@ -331,7 +336,7 @@ impl Circle {
                 news.push(bytes);
             }
         }
-        if self.ratchet_ms().is_none() {
+        if !self.compares_logs() {
             // Here nobody compares logs, so what somebody told this device alone has to be told to all.
             for bytes in news {
                 let told = self.publish_under(self.group.head().epoch, Body::Operation(bytes), desk);
