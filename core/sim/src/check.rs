@@ -378,7 +378,7 @@ impl World {
         };
         let shared = members.first().is_none_or(|who| self.is_shared(*who, circle));
         let (mut unreadable, mut withheld) = (BTreeSet::new(), BTreeSet::new());
-        let mut faults = BTreeMap::<String, usize>::new();
+        let mut faults = BTreeMap::<String, BTreeSet<EntryId>>::new();
         for who in members {
             let mut held = Vec::new();
             let note = &mut |id: &[u8], _: Vec<u8>| {
@@ -404,19 +404,34 @@ impl World {
                 } else if !shared {
                     unreadable.insert(id);
                 } else if let Some(reader) = members.iter().find(|who| has_key(self, **who, tag.as_bytes())) {
+                    if self.cites_what_rogues_keep(circle, *reader, &envelope) {
+                        withheld.insert(id);
+                        continue;
+                    }
                     let what = format!("{name}: holds entries whose key {} has", self.device(*reader).name);
-                    *faults.entry(what).or_default() += 1;
+                    faults.entry(what).or_default().insert(entry);
                 } else if self.everyone().any(|anybody| has_key(self, anybody, tag.as_bytes())) {
                     unreadable.insert(id);
                 } else {
-                    *faults.entry(format!("{name}: holds entries whose key nobody ever had")).or_default() += 1;
+                    let what = format!("{name}: holds entries whose key nobody ever had");
+                    faults.entry(what).or_default().insert(entry);
                 }
             }
         }
-        for (what, count) in faults {
-            findings.faults.push(Check::Readable.fault(&format!("{what}: {count}")));
+        for (what, entries) in faults {
+            findings.faults.push(Check::Readable.fault(&format!("{what}: {entries:?}")));
         }
         (findings.unreadable, findings.withheld) = (unreadable.len(), withheld.len());
+    }
+
+    /// Whether an entry is a commit by a rogue that cites an operation which a member has not: one that only rogues can read.
+    fn cites_what_rogues_keep(&mut self, circle: CircleId, member: Who, envelope: &[u8]) -> bool {
+        let engine = self.engine(member);
+        let Some(entry) = inside::open(engine, circle, envelope) else { return false };
+        let inside::What::Commit { operations, .. } = entry.what else { return false };
+        let log = inside::log(engine, circle).expect("a member");
+        let lacks = operations.iter().any(|id| log.operation(id).is_none());
+        lacks && self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who))
     }
 
     /// Nobody outside holds the key of the head.
