@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use clave_engine::crdt::{CrdtError, Document, DocumentKind};
-use clave_engine::crypto::DeviceId;
+use clave_engine::crypto::{DeviceId, KeyId};
 use clave_engine::fuzzing::{inside, rogue};
 use clave_engine::membership::{History, Log};
 use clave_engine::{CircleId, DocumentId, EntryId, Key, Keyspace, Refusal, StoreRead};
@@ -412,6 +412,8 @@ impl World {
                     faults.entry(what).or_default().insert(entry);
                 } else if self.everyone().any(|anybody| has_key(self, anybody, tag.as_bytes())) {
                     unreadable.insert(id);
+                } else if self.is_for_whom_rogues_know(circle, &tag) {
+                    withheld.insert(id);
                 } else {
                     let what = format!("{name}: holds entries whose key nobody ever had");
                     faults.entry(what).or_default().insert(entry);
@@ -432,6 +434,16 @@ impl World {
         let log = inside::log(engine, circle).expect("a member");
         let lacks = operations.iter().any(|id| log.operation(id).is_none());
         lacks && self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who))
+    }
+
+    /// Whether a tag is that of a device which a rogue's log has: if it waits with others, they do not know of the device, as
+    /// what brought it in is kept from them.
+    fn is_for_whom_rogues_know(&mut self, circle: CircleId, tag: &KeyId) -> bool {
+        let rogues: Vec<Who> = self.everyone().filter(|who| self.rogues.is_one(*who) && self.is_up(*who)).collect();
+        rogues.into_iter().any(|who| {
+            let devices = inside::log(self.engine(who), circle).map(|log| &log.membership().devices);
+            devices.is_some_and(|devices| devices.keys().any(|device| inside::direct_tag(circle, device) == *tag))
+        })
     }
 
     /// Nobody outside holds the key of the head.
