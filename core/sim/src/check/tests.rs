@@ -4,7 +4,7 @@ use clave_engine::crdt::DocumentKind;
 use clave_engine::crypto::{DeviceKey, Entropy, PersonKey};
 use clave_engine::fuzzing::rogue::{Rogue, Said};
 use clave_engine::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role, Scope};
-use clave_engine::{Batch, Channel, CircleId, Key, Keyspace};
+use clave_engine::{Batch, Channel, CircleId, Key, Keyspace, StoreRead as _};
 
 use super::*;
 use crate::world::people::chat;
