@@ -5,12 +5,14 @@
 
 mod audits;
 mod branches;
+mod direct;
 mod entries;
 mod expiry;
 mod farewells;
 mod frames;
 mod history;
 mod joins;
+mod keys;
 mod linking;
 mod links;
 mod members;
