@@ -67,6 +67,11 @@ impl Circle {
         held.derived && (was_in(&held.epoch) || forks_at.as_ref().is_some_and(was_in))
     }
 
+    /// Keys, with the heads of the log of who hands them over.
+    pub(super) fn bundle(&self, keys: Vec<proto::ContentKey>) -> proto::KeyBundle {
+        proto::KeyBundle { keys, operations: self.cites(), ..proto::KeyBundle::default() }
+    }
+
     /// Hands keys to each device that may have them and is not in their epoch, and tells all that this was done.
     pub(super) fn hand_over_directly(&mut self, ids: &[KeyId], desk: &mut Desk) -> Result<(), EngineError> {
         let me = desk.me();
@@ -78,12 +83,7 @@ impl Circle {
             let held = held.filter(lacks).filter(|held| self.may_have(&device, held, me));
             let keys: Vec<_> = held.map(wire_key).collect();
             for keys in keys.chunks(DIRECT_KEYS) {
-                let bundle = proto::KeyBundle {
-                    keys: keys.to_vec(),
-                    operations: self.cites(),
-                    given: Vec::new(),
-                    log: Vec::new(),
-                };
+                let bundle = self.bundle(keys.to_vec());
                 match self.publish_direct(device, Body::Keys(bundle), desk) {
                     Err(EngineError::NoSuchDevice) => {}
                     published => drop(published?),

@@ -364,7 +364,7 @@ impl Circle {
         let log = self.log_for(plea);
         if !keys.is_empty() || !log.is_empty() {
             let (first, rest) = log.split_first().map_or((Vec::new(), &[][..]), |(first, rest)| (first.clone(), rest));
-            let bundle = proto::KeyBundle { keys, operations: self.cites(), given: Vec::new(), log: first };
+            let bundle = proto::KeyBundle { log: first, ..self.bundle(keys) };
             self.publish_direct(author, Body::Keys(bundle), desk)?;
             for log in rest {
                 let bundle = proto::KeyBundle { log: log.clone(), ..proto::KeyBundle::default() };

@@ -172,8 +172,7 @@ impl Circle {
             self.note_handed_over(id, under, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle =
-                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
+            let bundle = self.bundle(keys.to_vec());
             self.publish_lasting_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())
@@ -202,8 +201,7 @@ impl Circle {
             return self.hand_over_directly(&ids, desk);
         }
         for keys in keys.chunks(BUNDLE_KEYS) {
-            let bundle =
-                proto::KeyBundle { keys: keys.to_vec(), operations: self.cites(), given: Vec::new(), log: Vec::new() };
+            let bundle = self.bundle(keys.to_vec());
             self.publish_under(head, Body::Keys(bundle), desk)?;
         }
         Ok(())

@@ -91,12 +91,11 @@ pub(super) fn change_as(actor: Actor, id: [u8; 6], now_ms: u64, circle: CircleId
 }
 
 pub(super) fn bundle(epoch: [u8; 32], key: [u8; 32]) -> Body {
-    Body::Keys(proto::KeyBundle {
-        keys: vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec(), lasting: false }],
-        operations: Vec::new(),
-        given: Vec::new(),
-        log: Vec::new(),
-    })
+    bundle_of(vec![proto::ContentKey { epoch: epoch.to_vec(), key: key.to_vec(), lasting: false }])
+}
+
+pub(super) fn bundle_of(keys: Vec<proto::ContentKey>) -> Body {
+    Body::Keys(proto::KeyBundle { keys, ..proto::KeyBundle::default() })
 }
 
 pub(super) fn head(rig: &Rig, who: usize, circle: CircleId) -> [u8; 32] {

@@ -5,7 +5,6 @@ use clave_crypto::ContentKey;
 use super::entries::*;
 use super::rig::*;
 use crate::Refusal;
-use crate::entry::Body;
 use crate::proto::entry as proto;
 
 #[test]
@@ -60,11 +59,7 @@ fn a_bundle_with_one_bad_key_teaches_none() {
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 32], lasting: false },
         proto::ContentKey { epoch: vec![1; 32], key: vec![2; 31], lasting: false },
     ];
-    let entry = rig.seal(
-        BOB,
-        circle,
-        Body::Keys(proto::KeyBundle { keys, operations: Vec::new(), given: Vec::new(), log: Vec::new() }),
-    );
+    let entry = rig.seal(BOB, circle, bundle_of(keys));
     rig.refuses(ALICE, Refusal::Malformed, |rig| rig.give(BOB, ALICE, circle, vec![entry]));
     rig.honest_exchange(circle);
 }
@@ -80,16 +75,7 @@ fn a_flood_of_keys_neither_grows_the_keyring_for_ever_nor_keeps_anybody_from_joi
             let key = *blake3::hash(&[round.to_be_bytes(), n.to_be_bytes()].concat()).as_bytes();
             proto::ContentKey { epoch: key.to_vec(), key: key.to_vec(), lasting: false }
         });
-        let entry = rig.seal(
-            BOB,
-            circle,
-            Body::Keys(proto::KeyBundle {
-                keys: keys.collect(),
-                operations: Vec::new(),
-                given: Vec::new(),
-                log: Vec::new(),
-            }),
-        );
+        let entry = rig.seal(BOB, circle, bundle_of(keys.collect()));
         rig.give(BOB, ALICE, circle, vec![entry]);
         rig.settle();
     }
@@ -120,16 +106,7 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
         let key = *blake3::hash(&n.to_be_bytes()).as_bytes();
         proto::ContentKey { epoch: key.to_vec(), key: key.to_vec(), lasting: false }
     });
-    let flood = rig.seal(
-        BOB,
-        circle,
-        Body::Keys(proto::KeyBundle {
-            keys: keys.collect(),
-            operations: Vec::new(),
-            given: Vec::new(),
-            log: Vec::new(),
-        }),
-    );
+    let flood = rig.seal(BOB, circle, bundle_of(keys.collect()));
     let entry = rig.seal(BOB, circle, bundle([3; 32], [7; 32]));
     rig.give(BOB, ALICE, circle, vec![flood]);
     assert_eq!(held(&rig, ALICE, circle), 1);
