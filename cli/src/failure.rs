@@ -92,7 +92,14 @@ impl Failure {
     /// A file of the person's own could not be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
-        Self::new(code, format!("{}: {error}", path.display()))
+        // What `std` says of text that is none tells nobody which file to take instead.
+        let what = match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                "this is not a text file in UTF-8: give another, or save it as UTF-8".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self::new(code, format!("{}: {what}", path.display()))
     }
 }
 
