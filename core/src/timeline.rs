@@ -245,14 +245,19 @@ fn post(engine: &mut Engine, id: SpaceId, draft: &Draft, now_ms: u64) -> Result<
     while known.contains(&engine.segment(id, number + 1, now_ms)?) {
         number += 1;
     }
+    let mut former = None;
     loop {
         let segment = engine.segment(id, number, now_ms)?;
         let random = engine.random();
         let posted = engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
-            document.timeline()?.post(now_ms, random, draft)
+            document.timeline()?.post_behind(former, now_ms, random, draft)
         });
         match posted {
-            Err(EngineError::Document(CrdtError::SegmentFull)) => number += 1,
+            Err(EngineError::Document(CrdtError::SegmentFull)) => {
+                let full = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?;
+                former = full.newest(1).first().map(|message| message.id);
+                number += 1;
+            }
             posted => return posted,
         }
     }
