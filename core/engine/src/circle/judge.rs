@@ -345,6 +345,9 @@ impl Circle {
             Some(false) => return Err(Refusal::UnjustifiedCommit),
             Some(true) => {}
         }
+        for device in renewed.iter().copied() {
+            self.pleas.renewed(device, desk.now_ms);
+        }
         let checkpoint = processed.checkpoint;
         if !absent.is_empty() {
             self.seen.removed(epoch);
