@@ -395,12 +395,12 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
-        if !id.is_lasting() && self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+        if !id.is_lasting() && self.is_over(&epoch, desk.now_ms) && !self.held.waits_for_key(id) {
             // It was erased here, or would be at once.
             return;
         }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
-        let is_waited_for = self.held.waits_for(&Awaits::Key(id));
+        let is_waited_for = self.held.waits_for_key(id);
         let ring = self.ring(&id);
         if !is_waited_for && ring.held(&id).is_none() && ring.learned() >= LEARNED_KEYS_MAX {
             return;

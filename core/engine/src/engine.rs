@@ -443,6 +443,7 @@ impl Engine {
         let others = [
             self.next_reconcile_ms(),
             self.next_retry_ms(),
+            self.next_introduction_ms(),
             self.wants.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
             self.next_asking_ms(),
@@ -527,6 +528,7 @@ impl Engine {
         self.follow_own_name();
         self.watch_grants();
         self.repair_rosters();
+        self.introduce_anew();
         self.introduce();
         // Before anything else is said to who just came in: it would refuse that.
         self.pump_joins();

@@ -184,10 +184,11 @@ impl World {
                 faults.push(Check::EverybodyIn.fault(&format!("{name} is in the roster, but not in the circle")));
             }
         }
+        let kept_back = self.kept_back(circle, &members);
         let reference = Reference::of(self, first, circle);
         let mut differences = BTreeMap::<_, Vec<String>>::new();
         for who in &members {
-            for difference in self.compare(circle, &reference, *who) {
+            for difference in self.compare(circle, &reference, *who, &kept_back) {
                 differences.entry(difference).or_default().push(self.device(*who).name.clone());
             }
         }
@@ -239,7 +240,13 @@ impl World {
     }
 
     /// In what a member differs from another.
-    fn compare(&mut self, circle: CircleId, first: &Reference, who: Who) -> BTreeSet<(Check, String)> {
+    fn compare(
+        &mut self,
+        circle: CircleId,
+        first: &Reference,
+        who: Who,
+        kept_back: &BTreeSet<Vec<u8>>,
+    ) -> BTreeSet<(Check, String)> {
         let mut differences = BTreeSet::new();
         let mut differs = |check: Check, details: String| _ = differences.insert((check, details));
         let own = Reference::of(self, who, circle);
@@ -274,8 +281,10 @@ impl World {
             differs(Check::SameEntries, format!("lacks {count}, has {more} more: {some:?}"));
         }
         let shared = own.log.history() == History::Full;
-        // Otherwise each reads what was written since they came.
-        if shared && own.held != first.held {
+        // Otherwise each reads what was written since they came. Of what is kept back whoever has the key reads operations, keys
+        // and commits.
+        let waiting = |of: &Reference| of.held.difference(kept_back).cloned().collect::<BTreeSet<_>>();
+        if shared && waiting(&own) != waiting(first) {
             differs(Check::SameEntries, format!("{} wait instead of {}", own.held.len(), first.held.len()));
         }
         if !shared {

@@ -146,6 +146,7 @@ impl Circle {
     pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
         let mut ready = self.held.ready(|awaits| match awaits {
             Awaits::Key(tag) => self.content_key(tag).is_some() || self.direct.contains_key(tag),
+            Awaits::FreeKey(tag) => self.is_free(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Operation(id) => self.log.operation(id).is_some(),
             Awaits::Space(commit) => self.is_space_known(commit),
@@ -226,6 +227,10 @@ impl Circle {
                 Ok(verdict)
             }
             (Body::Keys(bundle), _) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
+            // Others may never have that key: whoever builds on what they cannot read is not read either.
+            (Body::Changes(_), Some(_)) if !self.is_free(&envelope.tag) => {
+                Ok(Verdict::Wait(Awaits::FreeKey(envelope.tag)))
+            }
             (Body::Changes(body), Some(author)) => self.judge_changes(author, envelope, body, changes),
             // That its author wrote it under this key is all that it says.
             (Body::Acknowledge(_), _) => Ok(Verdict::Done),
@@ -339,6 +344,9 @@ impl Circle {
             None => return Ok(Verdict::Wait(Awaits::Space(id))),
             Some(false) => return Err(Refusal::UnjustifiedCommit),
             Some(true) => {}
+        }
+        for device in renewed.iter().copied() {
+            self.pleas.renewed(device, desk.now_ms);
         }
         let checkpoint = processed.checkpoint;
         if !absent.is_empty() {

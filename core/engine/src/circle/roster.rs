@@ -184,6 +184,16 @@ impl Circle {
         off(Rule::KeysAfterOperations) || held.after.iter().all(|id| self.log.operation(id).is_some())
     }
 
+    /// Whether a key is here and may be handed on.
+    pub(super) fn is_free(&self, id: &KeyId) -> bool {
+        self.ring(id).held(id).is_some_and(|held| self.may_hand_over(held))
+    }
+
+    /// What whoever handed this device a key knew and this device does not; none if the key is not here.
+    pub(crate) fn unknown_of_giver(&self, id: &KeyId) -> Option<Vec<OperationId>> {
+        self.ring(id).held(id).map(|held| self.not_here(held.after.clone()))
+    }
+
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.
     pub(super) fn hand_over(&mut self, mut ids: Vec<KeyId>, desk: &mut Desk) -> Result<(), EngineError> {
         ids.sort_unstable();

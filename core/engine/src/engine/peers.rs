@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 
+use super::circles::INTRODUCE_QUIET_MS;
 use super::*;
 use crate::mutation::{Rule, off};
 use crate::proto::frame as proto;
@@ -38,6 +39,9 @@ pub(super) struct Peer {
     pub(super) circles: BTreeSet<CircleId>,
     /// The circles that were named to it; none before the first hello.
     told: Option<BTreeSet<CircleId>>,
+    /// The circles of spaces that it is in, by the log, and did not name: when it may be introduced to each anew, and whether
+    /// those who come before this device had their time.
+    pub(super) overlooked: BTreeMap<CircleId, (u64, bool)>,
     /// Whether nothing has happened since it was last looked at what is shared with it.
     settled: bool,
     /// Circles whose reconciliation was begun on this connection.
@@ -315,6 +319,13 @@ impl Engine {
         let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
         peer.settled = true;
         let is_news = peer.told.as_ref() != Some(&shared);
+        peer.overlooked.retain(|circle, _| shared.contains(circle) && !peer.circles.contains(circle));
+        for circle in shared.difference(&peer.circles) {
+            let of_space = self.circles[circle].log.membership().parent.is_some();
+            if of_space {
+                peer.overlooked.entry(*circle).or_insert((self.desk.now_ms + INTRODUCE_QUIET_MS, false));
+            }
+        }
         peer.begun.retain(|circle| shared.contains(circle) && peer.circles.contains(circle));
         let begun = peer.begun.clone();
         let ready: BTreeSet<CircleId> = shared.intersection(&peer.circles).copied().collect();
