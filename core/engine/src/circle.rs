@@ -12,7 +12,7 @@ use prost::Message as _;
 use crate::desk::Desk;
 use crate::entry::{Body, Envelope, direct_tag};
 use crate::group::{Entered, Group, Keyring, epoch_id};
-use crate::index::EntryIndex;
+use crate::index::{EntryIndex, Failure};
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::mutation::{Rule, off};
 use crate::proto::{entry as proto, local};
@@ -68,8 +68,6 @@ pub(crate) struct Circle {
     keys: Keyring,
     /// The keys of what lasts: one from each content key, and those that were handed over without theirs.
     lasting: Keyring,
-    /// The lasting keys with which something here is sealed: the others need lead nowhere.
-    used_lasting: BTreeSet<KeyId>,
     /// The devices that the log knows, by the tag of entries that are sealed to them alone.
     direct: BTreeMap<KeyId, DeviceId>,
     pub(crate) index: EntryIndex,
@@ -153,9 +151,8 @@ impl Circle {
             group: Group::new(checkpoint, cites, desk.now_ms),
             keys: Keyring::default(),
             lasting: Keyring::default(),
-            used_lasting: BTreeSet::new(),
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
-            index: EntryIndex::default(),
+            index: EntryIndex::open(id, desk)?,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
             released: Vec::new(),
@@ -254,7 +251,7 @@ impl Circle {
 
     fn publish_sealed(&mut self, envelope: Result<Envelope, Refusal>, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
         self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
@@ -277,7 +274,7 @@ impl Circle {
             // It published a key to which nothing can be sealed.
             _ => EngineError::NoSuchDevice,
         })?;
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
     }
@@ -352,13 +349,39 @@ impl Circle {
         self.ring(id).held(id).map(|held| held.epoch)
     }
 
-    fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        self.index.insert(envelope.hour, envelope.id);
+    fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         self.note_expiry(envelope);
-        if envelope.tag.is_lasting() && self.used_lasting.insert(envelope.tag) {
+        desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
+        if envelope.tag.is_lasting() && !self.index.uses_lasting(&envelope.tag) {
             self.mending = roster::Mending::Unknown;
         }
-        desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
+        self.index.insert(envelope, desk).inspect_err(|error| self.note_damage(error, desk))
+    }
+
+    /// The index could not be read, or did not follow: has it made anew as this input ends.
+    pub(crate) fn note_damage(&self, error: &EngineError, desk: &mut Desk) {
+        tracing::error!(circle = %self.id.short(), %error, "the index of entries is not in order");
+        desk.damaged.insert(self.id);
+    }
+
+    /// What a step of reconciliation came to; none if the index could not be read.
+    pub(crate) fn unless_damaged<T>(&self, step: Result<T, Failure>, desk: &mut Desk) -> Result<Option<T>, Refusal> {
+        match step {
+            Ok(done) => Ok(Some(done)),
+            Err(Failure::Peer(refusal)) => Err(refusal),
+            Err(Failure::Own(error)) => {
+                self.note_damage(&error, desk);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the index anew from the entries; gives how many there are, and whether it was in order.
+    pub(crate) fn rebuild_index(&mut self, desk: &mut Desk) -> Result<(usize, bool), EngineError> {
+        let index = EntryIndex::rebuild(self.id, desk)?;
+        let agreed = index.agrees_with(&self.index);
+        self.index = index;
+        Ok((self.index.len(), agreed))
     }
 
     /// The sealed bytes of an entry.
