@@ -10,7 +10,7 @@ use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, Ros
 use prost::Message as _;
 
 use crate::desk::Desk;
-use crate::entry::{Body, Envelope, direct_tag};
+use crate::entry::{Body, Envelope, direct_tag, is_guide};
 use crate::group::{Entered, Group, Keyring, epoch_id};
 use crate::index::{EntryIndex, Failure};
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
@@ -239,19 +239,29 @@ impl Circle {
 
     fn publish_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.keys.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let guides = is_guide(&body);
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-        self.publish_sealed(envelope, desk)
+        self.publish_sealed(envelope, guides, desk)
     }
 
     fn publish_lasting_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.lasting.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let guides = is_guide(&body);
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-        self.publish_sealed(envelope, desk)
+        self.publish_sealed(envelope, guides, desk)
     }
 
-    fn publish_sealed(&mut self, envelope: Result<Envelope, Refusal>, desk: &mut Desk) -> Result<EntryId, EngineError> {
+    fn publish_sealed(
+        &mut self,
+        envelope: Result<Envelope, Refusal>,
+        guides: bool,
+        desk: &mut Desk,
+    ) -> Result<EntryId, EngineError> {
         let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
         self.keep(&envelope, desk)?;
+        if guides {
+            self.note_guide(&envelope, desk);
+        }
         self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
@@ -356,6 +366,12 @@ impl Circle {
             self.mending = roster::Mending::Unknown;
         }
         self.index.insert(envelope, desk).inspect_err(|error| self.note_damage(error, desk))
+    }
+
+    fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) {
+        if let Err(error) = self.index.note_guide(envelope, desk) {
+            self.note_damage(&error, desk);
+        }
     }
 
     /// The index could not be read, or did not follow: has it made anew as this input ends.

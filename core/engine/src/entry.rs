@@ -175,6 +175,11 @@ pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
 }
 
 /// Whether a body holds its author's signature itself.
+/// Whether others mean nothing without such an entry: they come first.
+pub(crate) fn is_guide(body: &Body) -> bool {
+    matches!(body, Body::Operation(_) | Body::Commit(_) | Body::Keys(_))
+}
+
 fn is_signed_within(body: &Body) -> bool {
     matches!(body, Body::Operation(_))
 }

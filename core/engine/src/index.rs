@@ -24,6 +24,8 @@ use page::Place;
 use pages::TreeName;
 use tree::Tree;
 
+pub(crate) use tree::Cut;
+
 pub(crate) use pages::{Pages, Shelf};
 pub(crate) use reconcile::Failure;
 
@@ -31,6 +33,8 @@ pub(crate) use reconcile::Failure;
 pub(crate) const RECONCILE_BYTES_MAX: usize = 256 * 1024;
 /// Entries that one step of reconciliation has this side offer, about; what else there is comes with the next step.
 pub(crate) const OFFERED_IDS_MAX: usize = 8_192;
+/// The most guides that are offered ahead of all else.
+const GUIDES_MAX: u64 = 8_192;
 /// Bytes of entries that are read at a time while an index is made anew.
 const REBUILD_BYTES: usize = 4 * 1024 * 1024;
 
@@ -39,6 +43,8 @@ const REBUILD_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct EntryIndex {
     circle: CircleId,
     entries: Tree,
+    /// Of these, as far as is known here, those without which others mean nothing: operations, commits and keys.
+    guides: Tree,
     lasting: BTreeMap<KeyId, u64>,
 }
 
@@ -51,10 +57,24 @@ pub(crate) struct Difference {
     pub(crate) need: Vec<EntryId>,
     /// The next message, unless the two sides are through.
     pub(crate) reply: Option<Vec<u8>>,
+    /// From where on the other side lacks much, if it does.
+    pub(crate) much_since: Option<Cut>,
 }
 
-fn tree_name(circle: CircleId) -> TreeName {
+/// What the side says that did not begin.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) message: Vec<u8>,
+    /// From where on the other side lacks much, if it does.
+    pub(crate) much_since: Option<Cut>,
+}
+
+fn entries_of(circle: CircleId) -> TreeName {
     TreeName { circle, kind: 0 }
+}
+
+fn guides_of(circle: CircleId) -> TreeName {
+    TreeName { circle, kind: 1 }
 }
 
 fn lasting_key(circle: CircleId, key: &KeyId) -> Key {
@@ -64,30 +84,34 @@ fn lasting_key(circle: CircleId, key: &KeyId) -> Key {
 impl EntryIndex {
     /// The index of a circle: as it stands in the store, or made anew if that was written before there was one, or has lost it.
     pub(crate) fn open(circle: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
-        let tree = Tree::open(tree_name(circle), &mut desk.shelf());
-        match tree {
-            Ok(Some(entries)) => {
+        let trees = [entries_of, guides_of].map(|name| Tree::open(name(circle), &mut desk.shelf()));
+        let [entries, guides] = trees;
+        let guides = guides.map(|guides| guides.unwrap_or(Tree::empty(guides_of(circle))));
+        match entries.and_then(|entries| Ok((entries, guides?))) {
+            Ok((Some(entries), guides)) => {
                 let mut lasting = BTreeMap::new();
                 for (suffix, count) in desk.store.all(Keyspace::LastingUses, circle.as_bytes())? {
                     let key = KeyId::try_from(suffix.as_slice()).map_err(|_| EngineError::IndexDamaged)?;
                     let count = count.as_slice().try_into().map_err(|_| EngineError::IndexDamaged)?;
                     lasting.insert(key, u64::from_be_bytes(count));
                 }
-                return Ok(Self { circle, entries, lasting });
+                return Ok(Self { circle, entries, guides, lasting });
             }
-            Ok(None) if !desk.store.has_any(Keyspace::Entries, circle.as_bytes())? => {
-                return Ok(Self { circle, entries: Tree::empty(tree_name(circle)), lasting: BTreeMap::new() });
+            Ok((None, guides)) if !desk.store.has_any(Keyspace::Entries, circle.as_bytes())? => {
+                return Ok(Self { circle, entries: Tree::empty(entries_of(circle)), guides, lasting: BTreeMap::new() });
             }
-            Ok(None) => tracing::info!(circle = %circle.short(), "the index of entries is made"),
+            Ok((None, _)) => tracing::info!(circle = %circle.short(), "the index of entries is made"),
             Err(error @ EngineError::Store(crate::ReadError::Unreadable)) => return Err(error),
             Err(error) => tracing::warn!(circle = %circle.short(), %error, "the index of entries is made anew"),
         }
         Self::rebuild(circle, desk)
     }
 
-    /// Makes the index anew from the entries, reading each once.
+    /// Makes the index anew from the entries, reading each once. Of the guides only the commits are found again: what others
+    /// are shows when an entry is opened, and is not needed but to be quicker.
     pub(crate) fn rebuild(circle: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
-        let (mut places, mut lasting) = (Vec::new(), BTreeMap::<KeyId, u64>::new());
+        let (mut places, mut guides, mut lasting) = (Vec::new(), Vec::new(), BTreeMap::<KeyId, u64>::new());
+        let commits = desk.store.suffixes(Keyspace::KeyChanges, circle.as_bytes())?;
         let mut from = Some(Vec::new());
         while let Some(start) = from {
             let (records, next) = desk.store.page(Keyspace::Entries, circle.as_bytes(), &start, REBUILD_BYTES)?;
@@ -95,6 +119,9 @@ impl EntryIndex {
                 let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
                 let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
                 places.push(Place { hour: envelope.hour, id });
+                if commits.contains(&suffix) {
+                    guides.push(Place { hour: envelope.hour, id });
+                }
                 if envelope.tag.is_lasting() {
                     *lasting.entry(envelope.tag).or_default() += 1;
                 }
@@ -102,14 +129,16 @@ impl EntryIndex {
             from = next;
         }
         places.sort_unstable();
-        let entries = Tree::build(tree_name(circle), &places, &mut desk.shelf())?;
+        guides.sort_unstable();
+        let entries = Tree::build(entries_of(circle), &places, &mut desk.shelf())?;
+        let guides = Tree::build(guides_of(circle), &guides, &mut desk.shelf())?;
         for suffix in desk.store.suffixes(Keyspace::LastingUses, circle.as_bytes())? {
             desk.remove(Key::new(Keyspace::LastingUses, circle.as_bytes(), suffix));
         }
         for (key, count) in &lasting {
             desk.put(lasting_key(circle, key), count.to_be_bytes().to_vec());
         }
-        Ok(Self { circle, entries, lasting })
+        Ok(Self { circle, entries, guides, lasting })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -134,12 +163,14 @@ impl EntryIndex {
 
     /// Takes out an entry that is sealed with a key that does not last.
     pub(crate) fn remove_fleeting(&mut self, hour: u32, id: EntryId, desk: &mut Desk) -> Result<(), EngineError> {
+        self.guides.remove(&Place { hour, id }, &mut desk.shelf())?;
         self.entries.remove(&Place { hour, id }, &mut desk.shelf()).map(drop)
     }
 
     /// Takes out any entry.
     pub(crate) fn remove(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         let place = Place { hour: envelope.hour, id: envelope.id };
+        self.guides.remove(&place, &mut desk.shelf())?;
         if self.entries.remove(&place, &mut desk.shelf())?
             && let Some(count) = self.lasting.get_mut(&envelope.tag)
         {
@@ -159,6 +190,20 @@ impl EntryIndex {
         self.entries.contains(&Place { hour: envelope.hour, id: envelope.id }, &mut desk.shelf())
     }
 
+    /// Notes that an entry is one without which others mean nothing.
+    pub(crate) fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+        let place = Place { hour: envelope.hour, id: envelope.id };
+        self.guides.insert(place, &mut desk.shelf()).map(drop)
+    }
+
+    /// The guides from a point on, the oldest first, at most [`GUIDES_MAX`].
+    pub(crate) fn guides_since(&self, cut: &Cut, desk: &mut Desk) -> Result<Vec<EntryId>, EngineError> {
+        let shelf = &mut desk.shelf();
+        let first = self.guides.before(cut, shelf)?.count;
+        let last = self.guides.total().count.min(first + GUIDES_MAX);
+        (first..last).map(|rank| Ok(self.guides.at(rank, shelf)?.0.id)).collect()
+    }
+
     /// Whether something here is sealed with that lasting key.
     pub(crate) fn uses_lasting(&self, key: &KeyId) -> bool {
         self.lasting.contains_key(key)
@@ -170,7 +215,7 @@ impl EntryIndex {
     }
 
     /// The answer of the other side.
-    pub(crate) fn answer(&self, message: &[u8], desk: &mut Desk) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn answer(&self, message: &[u8], desk: &mut Desk) -> Result<Answer, Failure> {
         reconcile::answer(&self.entries, message, &mut desk.shelf())
     }
 

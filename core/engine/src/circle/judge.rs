@@ -206,7 +206,11 @@ impl Circle {
         {
             return Ok(Verdict::Wait(Awaits::Author(author)));
         }
+        let guides = is_guide(&opened.body);
         let verdict = self.take(envelope, opened, changes, desk)?;
+        if guides && matches!(verdict, Verdict::Done) {
+            self.note_guide(envelope, desk);
+        }
         if let Some(author) = author.filter(|author| matches!(verdict, Verdict::Done) && self.is_member(author)) {
             self.note_seen(author, &envelope.tag, desk);
         }

@@ -48,6 +48,8 @@ pub(super) struct Peer {
     pub(super) begun: BTreeSet<CircleId>,
     /// Steps of reconciliation that wait until what it offered has been asked for.
     pub(super) postponed: BTreeMap<CircleId, proto::Reconcile>,
+    /// Until when it is not offered again what guides through the entries of a circle.
+    pub(super) guided: BTreeMap<CircleId, u64>,
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,

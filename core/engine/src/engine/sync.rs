@@ -6,7 +6,7 @@ use super::peers::Peer;
 use super::*;
 use crate::Refusal;
 use crate::entry::entry_id;
-use crate::index::RECONCILE_BYTES_MAX;
+use crate::index::{Cut, RECONCILE_BYTES_MAX};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 
@@ -92,13 +92,15 @@ impl Engine {
         let Some(known) = self.circles.get_mut(&circle) else { return Ok(()) };
         if step.initiator {
             let answer = known.index.answer(&step.message, &mut self.desk);
-            if let Some(message) = known.unless_damaged(answer, &mut self.desk)? {
-                self.send_reconcile(peer, circle, false, message);
+            if let Some(answer) = known.unless_damaged(answer, &mut self.desk)? {
+                self.guide(peer, circle, answer.much_since);
+                self.send_reconcile(peer, circle, false, answer.message);
             }
             return Ok(());
         }
         let difference = known.index.proceed(&step.message, &mut self.desk);
         let Some(difference) = known.unless_damaged(difference, &mut self.desk)? else { return Ok(()) };
+        self.guide(peer, circle, difference.much_since);
         for ids in difference.have.chunks(IDS_MAX) {
             // Others may offer it the same: it asks one of them.
             self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
@@ -109,6 +111,24 @@ impl Engine {
             None => self.desk.events.push(Event::Reconciled { device: peer, circle }),
         }
         Ok(())
+    }
+
+    /// Offers a peer that lacks much what the rest means nothing without, ahead of it: the newest come first otherwise, and
+    /// would have to wait for it.
+    fn guide(&mut self, peer: DeviceId, circle: CircleId, since: Option<Cut>) {
+        let now_ms = self.desk.now_ms;
+        let (Some(since), Some(link)) = (since, self.peers.get_mut(&peer)) else { return };
+        let guided = link.guided.entry(circle).or_default();
+        if *guided > now_ms {
+            return;
+        }
+        *guided = now_ms + RECONCILE_EVERY_MS;
+        let Some(known) = self.circles.get_mut(&circle) else { return };
+        match known.index.guides_since(&since, &mut self.desk) {
+            Ok(ids) if ids.is_empty() => {}
+            Ok(ids) => self.send(peer, Channel::Sync, Body::Have(join_ids(circle, &ids))),
+            Err(error) => known.note_damage(&error, &mut self.desk),
+        }
     }
 
     fn send_reconcile(&mut self, peer: DeviceId, circle: CircleId, initiator: bool, message: Vec<u8>) {

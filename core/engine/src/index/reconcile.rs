@@ -8,13 +8,15 @@ use super::message::{Bound, Claim, Draft, Range, fingerprint, read};
 use super::page::Total;
 use super::pages::Shelf;
 use super::tree::{Cut, Tree};
-use super::{Difference, OFFERED_IDS_MAX, RECONCILE_BYTES_MAX};
+use super::{Answer, Difference, OFFERED_IDS_MAX, RECONCILE_BYTES_MAX};
 use crate::{EngineError, EntryId, Refusal};
 
 /// Into how many parts a range is cut whose fingerprints differ.
 const PARTS: u64 = 16;
 /// Ranges with fewer entries are listed.
 const LISTED_MAX: u64 = 2 * PARTS;
+/// With more entries named in one step than that, the other side lacks much.
+const MUCH_NAMED: usize = 1_024;
 /// What a message keeps free for the parts of one more range and for the one that stands for all the rest, in bytes.
 const REST_BYTES: usize = 2_048;
 
@@ -47,19 +49,22 @@ pub(super) fn begin(tree: &Tree, shelf: &mut Shelf<'_>) -> Result<Vec<u8>, Engin
 }
 
 /// The answer of the other side.
-pub(super) fn answer(tree: &Tree, message: &[u8], shelf: &mut Shelf<'_>) -> Result<Vec<u8>, Failure> {
+pub(super) fn answer(tree: &Tree, message: &[u8], shelf: &mut Shelf<'_>) -> Result<Answer, Failure> {
     let mut step = Step::new(tree, None);
     if let Some(ranges) = read(message)? {
         step.take(ranges, shelf)?;
     }
-    Ok(step.draft.finish().0)
+    let much_since = step.much_since();
+    Ok(Answer { message: step.draft.finish().0, much_since })
 }
 
 /// The reading of an answer, by the side that began.
 pub(super) fn proceed(tree: &Tree, message: &[u8], shelf: &mut Shelf<'_>) -> Result<Difference, Failure> {
     let mut step = Step::new(tree, Some(Difference::default()));
     step.take(read(message)?.ok_or(Refusal::Malformed)?, shelf)?;
+    let much_since = step.much_since();
     let mut difference = step.learned.unwrap_or_default();
+    difference.much_since = much_since;
     let (reply, says_something) = step.draft.finish();
     difference.reply = says_something.then_some(reply);
     Ok(difference)
@@ -70,11 +75,21 @@ struct Step<'a> {
     draft: Draft,
     /// What the side that began finds out; none for the other.
     learned: Option<Difference>,
+    /// Entries that were named to the other side as here.
+    named: usize,
+    /// Where the earliest range begins in which the two sides differ.
+    differs_from: Cut,
 }
 
 impl<'a> Step<'a> {
     fn new(tree: &'a Tree, learned: Option<Difference>) -> Self {
-        Self { tree, draft: Draft::default(), learned }
+        Self { tree, draft: Draft::default(), learned, named: 0, differs_from: Cut::END }
+    }
+
+    /// From where on the other side lacks much, if it does.
+    fn much_since(&self) -> Option<Cut> {
+        let offered = self.learned.as_ref().map_or(0, |learned| learned.have.len());
+        (self.named + offered > MUCH_NAMED).then_some(self.differs_from)
     }
 
     fn has_room(&self) -> bool {
@@ -107,9 +122,13 @@ impl<'a> Step<'a> {
             };
             let from = if range.from.cut == range.to.cut { to } else { self.tree.before(&range.from.cut, shelf)? };
             known = Some((range.from, from));
+            if matches!(range.claim, Claim::Fingerprint(theirs) if theirs == fingerprint(&to.minus(from))) {
+                self.draft.skip(range.to);
+                continue;
+            }
+            self.differs_from = range.from.cut;
             match range.claim {
                 Claim::Skip => {}
-                Claim::Fingerprint(theirs) if theirs == fingerprint(&to.minus(from)) => self.draft.skip(range.to),
                 Claim::Fingerprint(_) => rest = self.cut_up((range.from, from), (range.to, to), shelf)?,
                 Claim::Ids(theirs) if self.learned.is_some() => rest = self.compare(&range, theirs, shelf)?,
                 Claim::Ids(_) => rest = self.list(range.from, range.to, shelf)?,
@@ -171,6 +190,7 @@ impl<'a> Step<'a> {
             last = Some(Bound::before(place));
             true
         })?;
+        self.named += ids.len();
         self.draft.ids(to, ids);
         Ok(reached)
     }

@@ -84,7 +84,7 @@ impl Rig {
     }
 
     fn answer(&mut self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
-        self.with(|tree, shelf| reconcile::answer(tree, message, shelf)).map_err(blame)
+        self.with(|tree, shelf| reconcile::answer(tree, message, shelf)).map(|answer| answer.message).map_err(blame)
     }
 
     fn proceed(&mut self, message: &[u8]) -> Result<Difference, Refusal> {

@@ -10,7 +10,7 @@ use crate::EngineError;
 
 /// A point between places: everything that is less lies before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     pub(super) hour: u64,
     pub(super) id: [u8; 32],
 }
