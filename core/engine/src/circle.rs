@@ -359,7 +359,7 @@ impl Circle {
         self.ring(id).held(id).map(|held| held.epoch)
     }
 
-    fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+    pub(crate) fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         self.note_expiry(envelope);
         desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
         if envelope.tag.is_lasting() && !self.index.uses_lasting(&envelope.tag) {
