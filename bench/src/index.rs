@@ -145,9 +145,8 @@ fn appending(network: &mut Network, from: u64, scale: Scale) -> Value {
 /// Opens it in other processes, one after the other.
 fn opening(device: &mut Device, scale: Scale) -> Value {
     let rounds = scale.rounds.min(11);
-    let taken: Vec<[f64; 3]> = device.while_closed(NOW_MS, |folder, seed| {
-        (0..rounds).map(|_| opened(folder, seed)).collect()
-    });
+    let taken: Vec<[f64; 3]> =
+        device.while_closed(NOW_MS, |folder, seed| (0..rounds).map(|_| opened(folder, seed)).collect());
     let of = |which: usize| Spread::of(taken.iter().map(|sample| sample[which]).collect());
     let (store, engine, memory) = (of(0), of(1), of(2));
     println!(

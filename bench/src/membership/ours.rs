@@ -174,7 +174,15 @@ pub struct Network {
 
 impl Network {
     pub fn new(devices: Vec<Device>, circle: CircleId, now_ms: u64) -> Self {
-        Self { devices, circle, now_ms, wire: VecDeque::new(), sent: BTreeMap::new(), kinds: BTreeMap::new(), entries: BTreeMap::new() }
+        Self {
+            devices,
+            circle,
+            now_ms,
+            wire: VecDeque::new(),
+            sent: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
     }
 
     /// Cuts a connection, and what is on its way over it.

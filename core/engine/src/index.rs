@@ -17,7 +17,7 @@ mod page;
 mod pages;
 mod reconcile;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 use page::Place;

@@ -324,4 +324,3 @@ fn evenly<T>(all: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     let parts = all.len().div_ceil(most - most / 8).max(1);
     all.chunks(all.len().div_ceil(parts).max(1))
 }
-
