@@ -60,9 +60,8 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "open" | "reconcile" => {
-                wanted.push(argument)
-            }
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "open"
+            | "reconcile" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
