@@ -6,6 +6,7 @@ mod aead;
 mod chat;
 mod documents;
 mod harness;
+mod index;
 mod membership;
 mod store;
 
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER]
+                   [aead|documents|store|membership|log|live|stream|curve|open|reconcile]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -42,6 +44,12 @@ impl Scale {
 }
 
 fn main() -> ExitCode {
+    if let [_, once, folder, seed] = std::env::args().collect::<Vec<_>>().as_slice()
+        && once == index::ONCE
+    {
+        index::open_once(folder.as_ref(), seed);
+        return ExitCode::SUCCESS;
+    }
     let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
     let (mut devices, mut rounds) = (None, None);
     let mut arguments = std::env::args().skip(1);
@@ -52,9 +60,8 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" => {
-                wanted.push(argument)
-            }
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "open"
+            | "reconcile" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -89,6 +96,12 @@ fn main() -> ExitCode {
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {
         groups.extend(membership::curve(scale, &data));
+    }
+    // Both fill a circle: they share it. They take minutes at full size.
+    let (open, reconcile) = ("open", "reconcile");
+    let [open, reconcile] = [open, reconcile].map(|name| quick && wants(name) || wanted.iter().any(|own| own == name));
+    if open || reconcile {
+        groups.extend(index::groups(scale, &data, open, reconcile));
     }
     println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
     let results = json!({ "quick": quick, "groups": groups });

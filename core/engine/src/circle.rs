@@ -10,9 +10,9 @@ use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, Ros
 use prost::Message as _;
 
 use crate::desk::Desk;
-use crate::entry::{Body, Envelope, direct_tag};
+use crate::entry::{Body, Envelope, direct_tag, is_guide};
 use crate::group::{Entered, Group, Keyring, epoch_id};
-use crate::index::EntryIndex;
+use crate::index::{EntryIndex, Failure};
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::mutation::{Rule, off};
 use crate::proto::{entry as proto, local};
@@ -68,8 +68,6 @@ pub(crate) struct Circle {
     keys: Keyring,
     /// The keys of what lasts: one from each content key, and those that were handed over without theirs.
     lasting: Keyring,
-    /// The lasting keys with which something here is sealed: the others need lead nowhere.
-    used_lasting: BTreeSet<KeyId>,
     /// The devices that the log knows, by the tag of entries that are sealed to them alone.
     direct: BTreeMap<KeyId, DeviceId>,
     pub(crate) index: EntryIndex,
@@ -153,9 +151,8 @@ impl Circle {
             group: Group::new(checkpoint, cites, desk.now_ms),
             keys: Keyring::default(),
             lasting: Keyring::default(),
-            used_lasting: BTreeSet::new(),
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
-            index: EntryIndex::default(),
+            index: EntryIndex::open(id, desk)?,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
             released: Vec::new(),
@@ -242,19 +239,29 @@ impl Circle {
 
     fn publish_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.keys.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let guides = is_guide(&body);
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-        self.publish_sealed(envelope, desk)
+        self.publish_sealed(envelope, guides, desk)
     }
 
     fn publish_lasting_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.lasting.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let guides = is_guide(&body);
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-        self.publish_sealed(envelope, desk)
+        self.publish_sealed(envelope, guides, desk)
     }
 
-    fn publish_sealed(&mut self, envelope: Result<Envelope, Refusal>, desk: &mut Desk) -> Result<EntryId, EngineError> {
+    fn publish_sealed(
+        &mut self,
+        envelope: Result<Envelope, Refusal>,
+        guides: bool,
+        desk: &mut Desk,
+    ) -> Result<EntryId, EngineError> {
         let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
+        if guides {
+            self.note_guide(&envelope, desk);
+        }
         self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
@@ -277,7 +284,7 @@ impl Circle {
             // It published a key to which nothing can be sealed.
             _ => EngineError::NoSuchDevice,
         })?;
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
     }
@@ -352,13 +359,45 @@ impl Circle {
         self.ring(id).held(id).map(|held| held.epoch)
     }
 
-    fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        self.index.insert(envelope.hour, envelope.id);
+    pub(crate) fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         self.note_expiry(envelope);
-        if envelope.tag.is_lasting() && self.used_lasting.insert(envelope.tag) {
+        desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
+        if envelope.tag.is_lasting() && !self.index.uses_lasting(&envelope.tag) {
             self.mending = roster::Mending::Unknown;
         }
-        desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
+        self.index.insert(envelope, desk).inspect_err(|error| self.note_damage(error, desk))
+    }
+
+    fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) {
+        if let Err(error) = self.index.note_guide(envelope, desk) {
+            self.note_damage(&error, desk);
+        }
+    }
+
+    /// The index could not be read, or did not follow: has it made anew as this input ends.
+    pub(crate) fn note_damage(&self, error: &EngineError, desk: &mut Desk) {
+        tracing::error!(circle = %self.id.short(), %error, "the index of entries is not in order");
+        desk.damaged.insert(self.id);
+    }
+
+    /// What a step of reconciliation came to; none if the index could not be read.
+    pub(crate) fn unless_damaged<T>(&self, step: Result<T, Failure>, desk: &mut Desk) -> Result<Option<T>, Refusal> {
+        match step {
+            Ok(done) => Ok(Some(done)),
+            Err(Failure::Peer(refusal)) => Err(refusal),
+            Err(Failure::Own(error)) => {
+                self.note_damage(&error, desk);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the index anew from the entries; gives how many there are, and whether it was in order.
+    pub(crate) fn rebuild_index(&mut self, desk: &mut Desk) -> Result<(usize, bool), EngineError> {
+        let index = EntryIndex::rebuild(self.id, desk)?;
+        let agreed = index.agrees_with(&self.index);
+        self.index = index;
+        Ok((self.index.len(), agreed))
     }
 
     /// The sealed bytes of an entry.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement};
 
+use crate::index::{Pages, Shelf};
 use crate::{Batch, CircleId, EntryId, Event, Key, Keyspace, ReadError, Refusal, RefusalCounts, StoreRead};
 
 /// Tools in, effects out. One per engine; [`Engine`](crate::Engine) empties it after each input.
@@ -15,6 +16,8 @@ pub(crate) struct Desk {
     pub(crate) entropy: Entropy,
     pub(crate) now_ms: u64,
     pub(crate) store: View,
+    /// Of the indexes of all circles.
+    pub(crate) pages: Pages,
     /// What has to become durable.
     pub(crate) batch: Batch,
     /// What the application is told.
@@ -32,6 +35,8 @@ pub(crate) struct Desk {
     pub(crate) refusals: RefusalCounts,
     /// How the log of some circle says that this device is called from now on.
     pub(crate) renamed: Option<String>,
+    /// Circles whose index is found damaged.
+    pub(crate) damaged: BTreeSet<CircleId>,
     /// Whether something was erased that must not be found in what the store left behind.
     pub(crate) erased: bool,
 }
@@ -53,6 +58,21 @@ pub(crate) struct Introduced {
 impl Desk {
     pub(crate) fn me(&self) -> DeviceId {
         self.device.id()
+    }
+
+    /// The pages of all indexes.
+    pub(crate) fn shelf(&mut self) -> Shelf<'_> {
+        Shelf::new(&mut self.pages, &self.store)
+    }
+
+    /// Puts the pages that were changed into the batch: each once, however often it was changed.
+    pub(crate) fn file_pages(&mut self) {
+        for (key, page) in self.pages.take_changed() {
+            match page {
+                Some(page) => self.put(key, page),
+                None => self.remove(key),
+            }
+        }
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
@@ -151,6 +171,24 @@ impl View {
             };
         }
         Ok(suffixes)
+    }
+
+    /// Whether there is any record in a scope.
+    pub(crate) fn has_any(&self, keyspace: Keyspace, scope: &[u8]) -> Result<bool, ReadError> {
+        let mut any = self.unwritten_of(keyspace, scope).any(|(_, value)| value.is_some());
+        if !any {
+            self.durable.scan_suffixes(keyspace, scope, &[], &mut |suffix| {
+                any = !self.unwritten.contains_key(&Key::new(keyspace, scope, suffix));
+                !any
+            })?;
+        }
+        Ok(any)
+    }
+
+    fn unwritten_of(&self, keyspace: Keyspace, scope: &[u8]) -> impl Iterator<Item = (&Key, &Option<Vec<u8>>)> {
+        let records = self.unwritten.range(Key::new(keyspace, scope, [])..);
+        let records = records.take_while(move |(key, _)| key.keyspace == keyspace && key.scope == scope);
+        records.map(|(key, (value, _))| (key, value))
     }
 
     /// The records of a scope from a suffix on, in order, until they come to so many bytes; and where the next ones begin,

@@ -394,6 +394,7 @@ impl Engine {
             entropy,
             now_ms,
             store: View::new(store),
+            pages: crate::index::Pages::default(),
             batch: Batch::default(),
             events: Vec::new(),
             published: Vec::new(),
@@ -403,6 +404,7 @@ impl Engine {
             marks: Vec::new(),
             refusals: RefusalCounts::new(),
             renamed: None,
+            damaged: std::collections::BTreeSet::new(),
             erased: false,
         };
         let mut engine = Self {
@@ -539,9 +541,14 @@ impl Engine {
         self.spread();
         self.pump();
         self.pump_wants();
+        while self.resume_reconciling() {
+            self.pump_wants();
+        }
         self.pump_fetches();
         self.pump_chunks();
         self.end_joins();
+        self.mend_indexes();
+        self.desk.file_pages();
         if std::mem::take(&mut self.desk.erased) {
             self.outbox.push(Output::Compact);
         }
@@ -549,6 +556,15 @@ impl Engine {
             self.outbox.push(Output::Event(event));
         }
         self.outbox.close(std::mem::take(&mut self.desk.batch));
+    }
+
+    /// Makes the indexes anew that were found damaged.
+    fn mend_indexes(&mut self) {
+        for id in std::mem::take(&mut self.desk.damaged) {
+            if let Some(Err(error)) = self.circles.get_mut(&id).map(|circle| circle.rebuild_index(&mut self.desk)) {
+                tracing::error!(circle = %id.short(), %error, "the index of entries could not be made anew");
+            }
+        }
     }
 
     fn watch_grants(&mut self) {

@@ -135,6 +135,11 @@ impl Envelope {
         Self::of_parts(hour, tag, salt, ciphertext.map_err(|_| Refusal::Malformed)?)
     }
 
+    /// Something that looks like an entry and that nobody can open.
+    pub(crate) fn filler(hour: u32, tag: KeyId, bytes: &[u8; 256 + 16]) -> Self {
+        Self::of_parts(hour, tag, Salt::default(), bytes.to_vec()).expect("it is small")
+    }
+
     fn of_parts(hour: u32, tag: KeyId, salt: Salt, ciphertext: Vec<u8>) -> Result<Self, Refusal> {
         let envelope = proto::Envelope {
             version: ENVELOPE_VERSION,
@@ -175,6 +180,11 @@ pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
 }
 
 /// Whether a body holds its author's signature itself.
+/// Whether others mean nothing without such an entry: they come first.
+pub(crate) fn is_guide(body: &Body) -> bool {
+    matches!(body, Body::Operation(_) | Body::Commit(_) | Body::Keys(_))
+}
+
 fn is_signed_within(body: &Body) -> bool {
     matches!(body, Body::Operation(_))
 }

@@ -81,6 +81,11 @@ pub enum EngineError {
         "the store holds a damaged record; put back a copy of the data directory, or begin in a new one and join again"
     )]
     Damaged,
+    /// The index of a circle's entries lacks a page or holds one that makes no sense. The entries themselves are whole.
+    #[error(
+        "the index of a space's entries is damaged; close and open again, or run `clave doctor`, and it is made anew"
+    )]
+    IndexDamaged,
     /// A cryptographic operation failed on our own data.
     #[error("a cryptographic operation failed: {0}")]
     Crypto(#[from] CryptoError),

@@ -474,6 +474,9 @@ fn every_format_is_what_it_was() {
     operations(&mut made);
     files(&mut made);
     records(&mut made);
+    let [leaf, inner] = crate::index::tests::golden_pages();
+    made.bytes("index.leaf", &leaf);
+    made.bytes("index.inner", &inner);
     if std::env::var_os("CLAVE_WRITE_GOLDEN").is_some() {
         let text: String = made.0.iter().map(|(name, text)| format!("{name} {text}\n")).collect();
         #[expect(clippy::disallowed_methods, reason = "a person asked a test to write its own fixture")]

@@ -11,6 +11,7 @@ mod expiry;
 mod farewells;
 mod frames;
 mod history;
+mod indexes;
 mod joins;
 mod keys;
 mod linking;

@@ -53,6 +53,10 @@ pub enum Keyspace {
     Trees = 24,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
+    /// Pages of the trees over entries. Scope: circle, which tree (1 byte). Suffix: big-endian page number.
+    Index = 26,
+    /// How many entries are sealed with each lasting key. Scope: circle. Suffix: key id. Value: big-endian count (8 bytes).
+    LastingUses = 27,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -61,7 +65,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -85,6 +89,8 @@ impl Keyspace {
         Self::Marks,
         Self::Trees,
         Self::KeyChanges,
+        Self::Index,
+        Self::LastingUses,
     ];
 }
 

@@ -1,5 +1,6 @@
 //! Seals every record under the vault key on its way to a backend.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,7 +46,8 @@ impl SealedStore {
     ///
     /// # Errors
     /// As [`Store::apply`].
-    pub fn write(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    pub fn write(&self, mut batches: Vec<Batch>) -> Result<(), StoreError> {
+        leave_last(&mut batches);
         let raw: Vec<RawBatch> = batches.into_iter().map(|batch| self.sealed(batch)).collect();
         self.store.apply(&raw)
     }
@@ -136,10 +138,38 @@ impl fmt::Debug for SealedStore {
     }
 }
 
+/// Drops what is written again in the same commit: each of many messages writes the same pages of an index.
+fn leave_last(batches: &mut [Batch]) {
+    let mut written = HashSet::new();
+    for batch in batches.iter_mut().rev() {
+        let mut kept: Vec<_> = std::mem::take(&mut batch.writes);
+        kept.reverse();
+        kept.retain(|(key, _)| written.insert(key.clone()));
+        kept.reverse();
+        batch.writes = kept;
+    }
+}
+
 fn is_ciphertext(keyspace: Keyspace) -> bool {
     keyspace == Keyspace::Chunks
 }
 
 fn associated(keyspace: Keyspace, on_disk: &[u8]) -> Vec<u8> {
     [&[keyspace as u8], on_disk].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_one_commit_writes_twice_only_the_last_is_left() {
+        let key = |n: u8| Key::new(Keyspace::Index, [1], [n]);
+        let batch = |writes: &[(u8, Option<u8>)]| Batch {
+            writes: writes.iter().map(|(n, value)| (key(*n), value.map(|value| vec![value]))).collect(),
+        };
+        let mut batches = [batch(&[(1, Some(1)), (2, Some(2)), (1, Some(3))]), batch(&[(3, Some(4)), (2, None)])];
+        leave_last(&mut batches);
+        assert!(batches == [batch(&[(1, Some(3))]), batch(&[(3, Some(4)), (2, None)])]);
+    }
 }

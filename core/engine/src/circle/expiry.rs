@@ -203,10 +203,13 @@ impl Circle {
 
     fn expire_entries(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
         let mut gone = Vec::new();
-        let over = |circle: &Self, hour| circle.has_expired_by(hour, desk.now_ms);
+        let now_ms = desk.now_ms;
+        let over = |circle: &Self, hour| circle.has_expired_by(hour, now_ms);
         while let Some((hour, id)) = self.ratchet.fleeting.first().copied().filter(|(hour, _)| over(self, *hour)) {
             self.ratchet.fleeting.remove(&(hour, id));
-            self.index.remove(hour, id);
+            if let Err(error) = self.index.remove_fleeting(hour, id, desk) {
+                self.note_damage(&error, desk);
+            }
             gone.push(id);
         }
         for id in &gone {

@@ -32,14 +32,13 @@ impl Circle {
             }
         }
         let (group, trees, recovery) = open_group(id, desk)?;
-        let (index, used_lasting) = open_index(scope, desk)?;
+        let index = EntryIndex::open(id, desk)?;
         let mut circle = Self {
             id,
             log,
             group,
             keys,
             lasting,
-            used_lasting,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index,
             held: Held::default(),
@@ -148,18 +147,6 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
     }
     let (apart, recovery) = standing;
     Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))
-}
-
-/// The entries, and the lasting keys that some are sealed with.
-fn open_index(scope: &[u8], desk: &Desk) -> Result<(EntryIndex, BTreeSet<KeyId>), EngineError> {
-    let (mut entries, mut lasting) = (Vec::new(), BTreeSet::new());
-    for (suffix, bytes) in desk.store.all(Keyspace::Entries, scope)? {
-        let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-        let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
-        entries.push((envelope.hour, id));
-        lasting.extend(Some(envelope.tag).filter(KeyId::is_lasting));
-    }
-    Ok((EntryIndex::from_unsorted(entries), lasting))
 }
 
 fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {

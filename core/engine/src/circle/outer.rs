@@ -297,7 +297,9 @@ impl Circle {
                 self.publish_under(head, body, desk)?;
             } else if let Some(key) = self.keys.of_epoch(&head) {
                 let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-                self.keep(&envelope.map_err(|_| EngineError::TooLarge)?, desk);
+                let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
+                self.keep(&envelope, desk)?;
+                self.note_guide(&envelope, desk);
             }
         }
         Ok(())

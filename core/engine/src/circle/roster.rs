@@ -106,7 +106,7 @@ impl Circle {
         self.hand_over(before, desk)?;
         let hands_over = self.hands_over_lasting() && !off(Rule::KeyOfParent);
         let before = parent.and_then(|parent| self.lasting.of_epoch(&parent)).map(ContentKey::key_id);
-        let before = before.filter(|id| hands_over && self.used_lasting.contains(id));
+        let before = before.filter(|id| hands_over && self.index.uses_lasting(id));
         self.hand_over_lasting(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
     }
@@ -157,7 +157,7 @@ impl Circle {
         let mut ids = self.lasting.out_of_reach(line());
         ids.extend(self.lasting.unlinked(line()));
         let may_hand_over = |id: &KeyId| self.lasting.held(id).is_some_and(|held| self.may_hand_over(held));
-        ids.retain(|id| self.used_lasting.contains(id) && may_hand_over(id));
+        ids.retain(|id| self.index.uses_lasting(id) && may_hand_over(id));
         ids
     }
 

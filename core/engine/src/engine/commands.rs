@@ -165,6 +165,19 @@ impl Engine {
         result
     }
 
+    /// Command: makes the index of a circle's entries anew from the entries, reading each once. Gives how many there are, and
+    /// whether the index was in order. Nothing else changes; an engine does the same by itself when it comes upon damage.
+    ///
+    /// # Errors
+    /// If this device is not in the circle, or the store cannot be read or holds a damaged entry.
+    pub fn rebuild_indexes(&mut self, circle: CircleId, now_ms: u64) -> Result<(usize, bool), EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let rebuilt = circle.rebuild_index(desk);
+        self.finish();
+        rebuilt
+    }
+
     /// What is not shown of a document: changes whose author was removed meanwhile, or was never in, which the removal
     /// did not keep and on which nobody in standing built.
     ///

@@ -46,6 +46,10 @@ pub(super) struct Peer {
     settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
+    /// Steps of reconciliation that wait until what it offered has been asked for.
+    pub(super) postponed: BTreeMap<CircleId, proto::Reconcile>,
+    /// Until when it is not offered again what guides through the entries of a circle.
+    pub(super) guided: BTreeMap<CircleId, u64>,
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
@@ -242,7 +246,7 @@ impl Engine {
         }
         match body {
             Body::Hello(hello) => self.take_hello(peer, hello),
-            Body::Reconcile(step) => self.take_reconcile(peer, &step),
+            Body::Reconcile(step) => self.take_reconcile(peer, step),
             Body::Entries(entries) => self.take_entries(peer, entries),
             Body::Have(ids) => self.take_have(peer, &ids),
             Body::Want(ids) => self.take_want(peer, &ids),

@@ -217,12 +217,18 @@ fn a_wellformed_reconciliation_of_lies_costs_a_bounded_answer() {
     rig.honest_exchange(circle);
 }
 
+/// What a device begins a reconciliation with.
+fn first_message(rig: &mut Rig, who: usize, circle: CircleId) -> Vec<u8> {
+    let engine = &mut rig.devices[who].engine;
+    engine.circles[&circle].index.begin(&mut engine.desk).expect("memory can be read")
+}
+
 #[test]
 fn an_answer_to_a_reconciliation_that_one_never_begins_is_refused() {
     let (mut rig, circle) = Rig::pair();
     // Of two, the one with the lesser id begins.
     let (lesser, greater) = if rig.devices[ALICE].id < rig.devices[BOB].id { (ALICE, BOB) } else { (BOB, ALICE) };
-    let message = rig.devices[lesser].engine.circles[&circle].index.begin();
+    let message = first_message(&mut rig, lesser, circle);
     let step = proto::Reconcile { circle: bytes(circle), initiator: false, message, ..proto::Reconcile::default() };
     rig.refuses(greater, Refusal::Unexpected, |rig| rig.say(lesser, greater, Channel::Sync, Body::Reconcile(step)));
     rig.honest_exchange(circle);
@@ -319,7 +325,7 @@ fn stalled(rig: &mut Rig, who: usize) -> usize {
 fn who_reads_nothing_is_answered_only_so_often() {
     let (mut rig, circle) = Rig::pair();
     let mut frames = 0;
-    let message = rig.devices[BOB].engine.circles[&circle].index.begin();
+    let message = first_message(&mut rig, BOB, circle);
     for _ in 0..4 * UNREAD_FRAMES_MAX {
         let step = proto::Reconcile {
             circle: bytes(circle),
