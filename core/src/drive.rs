@@ -230,11 +230,12 @@ impl Drive {
         if let Some(secret) = secret {
             return Ok(secret);
         }
-        // It expired, or is from before this device came. With all of the past to be had it is on its way.
+        // It expired, or is from before this device came. With all of the past to be had it is on its way, unless it is this
+        // device that should have written it, and whose disk refused.
         self.circle
             .node
             .command(move |engine, now| {
-                if engine.membership(circle)?.history() == History::Full {
+                if engine.membership(circle)?.history() == History::Full && !engine.is_founder(circle)? {
                     return Ok(None);
                 }
                 let secret = engine.random();
