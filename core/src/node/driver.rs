@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clave_engine::crypto::{DeviceId, Mls};
-use clave_engine::{Channel, Engine, Event, Identity, IoId, Output};
+use clave_engine::{Channel, Engine, EngineError, Event, Identity, IoId, Output, ReadError};
 use clave_transport::{self as transport, Events, PeerKey, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -171,13 +171,13 @@ impl Driver {
         if !self.engine.has_failed() {
             return Ok(());
         }
-        self.engine = self.reopened().map_err(|error| {
+        // The engine says no more than that it could not read. The store says why, and may have mended itself by that.
+        let reopened = match self.reopened() {
+            Err(_) => self.store.store().get(0, &[]).and_then(|_| self.reopened().map_err(unreadable)),
+            Ok(engine) => Ok(engine),
+        };
+        self.engine = reopened.inspect_err(|error| {
             tracing::error!(%error, "the store could not be read back; commands fail until it can");
-            match error {
-                Error::Store(error) => error,
-                // The engine knows no more than that it could not read. The store says why.
-                _ => self.store.store().get(0, &[]).err().unwrap_or(StoreError::Damaged),
-            }
         })?;
         let now = now_ms();
         if let Some((transport, _)) = &self.network {
@@ -313,6 +313,15 @@ impl Driver {
         if let Some((transport, _)) = self.network.take() {
             transport.shutdown().await;
         }
+    }
+}
+
+/// Why an engine could not be opened, as far as its store is concerned.
+fn unreadable(error: Error) -> StoreError {
+    match error {
+        Error::Store(error) => error,
+        Error::Engine(EngineError::Store(ReadError::Unreadable)) => StoreError::Io(std::io::ErrorKind::Other),
+        _ => StoreError::Damaged,
     }
 }
 
