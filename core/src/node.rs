@@ -25,7 +25,7 @@ pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
 pub use linking::{LINK_VALID, LinkProgress};
 pub use vault::Unlock;
-pub(crate) use vault::{create as vault_of, seed_entropy};
+pub(crate) use vault::{create as vault_of, open as open_vault, seed_entropy};
 
 /// Events that a subscriber may be behind by; after that it is told that it missed some.
 const EVENTS_MAX: usize = 4_096;

@@ -30,6 +30,7 @@ pub use failing::{FailingStore, Fault};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use sealed::SealedStore;
+pub(crate) use sealed::{HIDDEN_BYTES, Readable};
 pub use sled::SledStore;
 pub use writer::{WRITER_BATCHES_MAX, WRITER_COMMIT_BYTES_MAX, Writer};
 

@@ -40,7 +40,7 @@ pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
 }
 
 /// Opens the vault of an existing directory.
-pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
+pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     if !exists(&config.directory) {
         return Err(Error::NoIdentity);
     }
