@@ -125,6 +125,10 @@ pub(crate) enum Command {
     /// Say how this device is doing: addresses, who is connected, spaces, bytes
     #[command(after_help = "Example:\n  clave status --json")]
     Status,
+    /// Look through the data directory of this device, which may not open any more, and mend it
+    #[command(after_help = "Example:\n  clave doctor\n  clave doctor --repair\n\nExit code 0 if nothing is wrong (any more), \
+                            1 if something is.")]
+    Doctor(Doctor),
     /// Keep this device online until ctrl-c
     #[command(after_help = "Example:\n  clave run --listen /ip4/0.0.0.0/tcp/4001\n\nOther commands in the same data \
                             directory talk to it. It takes the same port again the next time.")]
@@ -174,6 +178,13 @@ pub(crate) struct Init {
     /// Which store to keep things in: redb or sled
     #[arg(long, default_value_t, value_name = "KIND")]
     pub(crate) store: StoreKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Take out records that are damaged, having copied them into a file, and make again what can be made from the others
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -177,6 +177,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::File(command) => file(command)?,
         Command::Init(_)
         | Command::Account(AccountCommand::Export { .. } | AccountCommand::NewPhrase { .. })
+        | Command::Doctor(_)
         | Command::Run(_)
         | Command::Stop
         | Command::Demo(_)
