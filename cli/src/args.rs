@@ -126,8 +126,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  clave status --json")]
     Status,
     /// Look through the data directory of this device, which may not open any more, and mend it
-    #[command(after_help = "Example:\n  clave doctor\n  clave doctor --repair\n\nExit code 0 if nothing is wrong (any more), \
-                            1 if something is.")]
+    #[command(
+        after_help = "Example:\n  clave doctor\n  clave doctor --repair\n\nExit code 0 if nothing is wrong (any more), \
+                            1 if something is."
+    )]
     Doctor(Doctor),
     /// Keep this device online until ctrl-c
     #[command(after_help = "Example:\n  clave run --listen /ip4/0.0.0.0/tcp/4001\n\nOther commands in the same data \

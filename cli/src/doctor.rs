@@ -139,7 +139,8 @@ fn show(examination: &Examination, repair: bool, screen: &Screen) -> Result<(), 
 fn words(report: &Report<'_>, repair: bool) -> Vec<String> {
     let mut words = vec![format!("{} records, {} on disk", report.records, text::bytes(report.store_bytes))];
     for circle in &report.circles {
-        let name = circle.name.map_or_else(|| format!("circle {}", circle.id), |name| format!("“{}”", text::line(name)));
+        let name =
+            circle.name.map_or_else(|| format!("circle {}", circle.id), |name| format!("“{}”", text::line(name)));
         words.push(format!(
             "{name}: {} entries ({} sealed to others), {} operations, {} epochs, {} documents with {} changes, {} chunks of \
              files",
@@ -160,7 +161,10 @@ fn words(report: &Report<'_>, repair: bool) -> Vec<String> {
         }
     }
     for damaged in &report.damaged {
-        words.push(format!("{}: {} records are damaged: what is there was not written so", damaged.keyspace, damaged.records));
+        words.push(format!(
+            "{}: {} records are damaged: what is there was not written so",
+            damaged.keyspace, damaged.records
+        ));
     }
     if let Some(repaired) = &report.repaired {
         words.push(format!("Mended: {} records taken out, {} made again.", repaired.removed, repaired.restored));

@@ -6,14 +6,15 @@
 //! says when that is over. It is a device of its own: it takes over neither the key nor the name in any document of the one
 //! that was lost, which should be revoked.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clave_engine::crypto::RecoveryPhrase;
 use clave_engine::{AccountHead, AccountReader, AccountWriter, Batch, CircleId, ExportError, Identity, Keyspace};
 
 use crate::node::{seed_entropy, vault_of};
+use crate::unfinished::Unfinished;
 use crate::{Error, Node, NodeConfig, SealedStore};
 
 /// Bytes that one write of a restore holds, as far as whole pieces allow.
@@ -88,7 +89,7 @@ impl Node {
         };
         let (head, mut export) = self.command(begin).await?;
         let unfinished = Unfinished::beside(path)?;
-        let file = BufWriter::new(unfinished.create()?);
+        let file = BufWriter::new(unfinished.create_private()?);
         let failed = |error| unfinished.failed(error);
         let mut writer = AccountWriter::new(file, phrase, (&head, &export), seed_entropy()?).map_err(failed)?;
         loop {
@@ -108,7 +109,7 @@ impl Node {
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
         drop(file);
-        let (read, read_back) = read_through(&unfinished.path, phrase)?;
+        let (read, read_back) = read_through(unfinished.path(), phrase)?;
         if (&read, read_back) != (&head, records) {
             return Err(clave_engine::AccountError::Damaged.into());
         }
@@ -252,49 +253,5 @@ fn in_file(path: &Path, error: ExportError) -> Error {
         ExportError::Account(error) => Error::Account(error),
         ExportError::Io(source) => Error::File { path: path.display().to_string(), source },
         other => Error::File { path: path.display().to_string(), source: std::io::Error::other(other) },
-    }
-}
-
-/// A file that is being written beside the place where it will be. What is not finished is removed.
-struct Unfinished {
-    path: PathBuf,
-}
-
-impl Unfinished {
-    fn beside(path: &Path) -> Result<Self, Error> {
-        let named = |source| Error::File { path: path.display().to_string(), source };
-        let mut name = path.file_name().ok_or_else(|| named(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
-        name.push(".clave-part");
-        Ok(Self { path: path.with_file_name(name) })
-    }
-
-    fn create(&self) -> Result<File, Error> {
-        let mut options = File::options();
-        options.create(true).truncate(true).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.path).map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, source: std::io::Error) -> Error {
-        Error::File { path: self.path.display().to_string(), source }
-    }
-
-    /// Puts it in its place. How long it is.
-    fn finish(self, path: &Path) -> Result<u64, Error> {
-        let bytes = fs::metadata(&self.path).map_err(|error| self.failed(error))?.len();
-        fs::rename(&self.path, path).map_err(|error| self.failed(error))?;
-        #[cfg(unix)]
-        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| self.failed(error))?;
-        }
-        Ok(bytes)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // It is gone if it was put in its place.
-        let _ = fs::remove_file(&self.path);
     }
 }
