@@ -69,6 +69,7 @@ async fn run_command(cli: Cli, screen: &Screen) -> Result<ExitCode, Failure> {
     let place = Place::new(cli.global.dir.clone());
     match cli.command {
         Command::Init(init) => init::init(&place?, init, screen).await?,
+        Command::Restore(restore) => init::init(&place?, restore.into(), screen).await?,
         Command::Run(run) => run::run(&place?, run, screen).await?,
         Command::Doctor(examine) => return doctor::doctor(place?, examine, screen).await,
         Command::Demo(demo) => return demo::demo(demo, cli.global.dir, screen).await,

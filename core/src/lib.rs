@@ -83,7 +83,7 @@ pub use error::Error;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use open_export::OpenExported;
-pub use recovery::AccountExported;
+pub use recovery::{AccountExported, BackupPlan};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 

@@ -7,18 +7,29 @@
 //! that was lost, which should be revoked.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
-use std::path::Path;
+use std::io::{BufReader, BufWriter, Read as _};
+use std::path::{Path, PathBuf};
 
 use clave_engine::crypto::RecoveryPhrase;
-use clave_engine::{AccountHead, AccountReader, AccountWriter, Batch, CircleId, ExportError, Identity, Keyspace};
+use clave_engine::{
+    ACCOUNT_MAGIC, AccountHead, AccountReader, AccountWriter, Batch, CircleId, ExportError, Identity, Keyspace,
+};
 
 use crate::node::{seed_entropy, vault_of};
 use crate::unfinished::Unfinished;
-use crate::{Error, Node, NodeConfig, SealedStore};
+use crate::{Error, Node, NodeConfig, Progress, SealedStore};
 
 /// Bytes that one write of a restore holds, as far as whole pieces allow.
 const WRITE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a backup holds, and how many of those before it are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupPlan {
+    /// Whether the content of files is in it, as far as it is here.
+    pub with_files: bool,
+    /// How many older ones are kept beside it.
+    pub keep: u32,
+}
 
 /// An export that was made and read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +91,35 @@ impl Node {
         phrase: &RecoveryPhrase,
         with_files: bool,
     ) -> Result<AccountExported, Error> {
+        self.write_account(path, phrase, with_files, 0, |_| {}).await
+    }
+
+    /// Makes a backup: an [export of the account](Self::export_account) with the content of files, unless `plan` says
+    /// otherwise. Backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `plan` says, and
+    /// move only once the new one is complete and read back. How far it is, is told in bytes written, and of about how many.
+    /// Dropping the future cancels it, and leaves all as it was.
+    ///
+    /// # Errors
+    /// Those of [`export_account`](Self::export_account); or if what is at `path` is no backup.
+    pub async fn back_up(
+        &self,
+        path: &Path,
+        phrase: &RecoveryPhrase,
+        plan: BackupPlan,
+        progress: impl FnMut(Progress),
+    ) -> Result<AccountExported, Error> {
+        expect_backup(path)?;
+        self.write_account(path, phrase, plan.with_files, plan.keep, progress).await
+    }
+
+    async fn write_account(
+        &self,
+        path: &Path,
+        phrase: &RecoveryPhrase,
+        with_files: bool,
+        keep: u32,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<AccountExported, Error> {
         let words = phrase.words();
         let begin = move |engine: &mut clave_engine::Engine, now_ms| {
             // Compared where the identity is.
@@ -92,6 +132,7 @@ impl Node {
         let file = BufWriter::new(unfinished.create_private()?);
         let failed = |error| unfinished.failed(error);
         let mut writer = AccountWriter::new(file, phrase, (&head, &export), seed_entropy()?).map_err(failed)?;
+        let mut far = Progress { done_bytes: 0, total_bytes: self.status().await?.store_bytes };
         loop {
             let more = self
                 .read(move |engine| {
@@ -102,8 +143,11 @@ impl Node {
             export = more.0;
             let Some(records) = more.1 else { break };
             for record in records {
+                far.done_bytes += record.1.len() as u64;
                 writer.add(record).map_err(failed)?;
             }
+            far.total_bytes = far.total_bytes.max(far.done_bytes);
+            progress(far);
         }
         let (records, file) = writer.finish().map_err(failed)?;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
@@ -113,6 +157,7 @@ impl Node {
         if (&read, read_back) != (&head, records) {
             return Err(clave_engine::AccountError::Damaged.into());
         }
+        rotate(path, keep)?;
         let bytes = unfinished.finish(path)?;
         Ok(AccountExported { bytes, records, head })
     }
@@ -211,6 +256,35 @@ impl Node {
     pub async fn rejoining(&self) -> Result<Vec<CircleId>, Error> {
         self.read(|engine| Ok(engine.rejoining().collect())).await
     }
+}
+
+/// Whether nothing is at `path`, or a backup.
+fn expect_backup(path: &Path) -> Result<(), Error> {
+    let mut begins = [0; ACCOUNT_MAGIC.len()];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut begins)) {
+        Ok(()) if begins == *ACCOUNT_MAGIC => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(in_file(path, error.into())),
+        _ => Err(clave_engine::AccountError::NotAnExport.into()),
+    }
+}
+
+/// Makes room at `path`: what is there becomes number 1, that number 2, and so on; the last goes.
+fn rotate(path: &Path, keep: u32) -> Result<(), Error> {
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        PathBuf::from(name)
+    };
+    for number in (0..keep).rev() {
+        match std::fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(in_file(path, error.into())),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads an export to its end, and checks all of it.

@@ -41,7 +41,7 @@ mod refusal;
 mod store;
 
 pub use account::{
-    ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
+    ACCOUNT_MAGIC, ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
 };
 pub use circle::{
     CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
