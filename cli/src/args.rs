@@ -204,9 +204,9 @@ pub(crate) struct Init {
 pub(crate) struct Export {
     /// A directory that is empty or does not exist yet, or one with an earlier export
     pub(crate) directory: PathBuf,
-    /// How long to wait for each file whose content is not on this device
-    #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
-    pub(crate) wait: Duration,
+    /// Fetch the content of files that is not on this device, and wait so long for each: 30s, 5m
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub(crate) wait: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

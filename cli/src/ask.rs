@@ -122,7 +122,10 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             "It is yours again. The devices that were lost are revoked, and its keys have changed.",
         ),
         Command::Export(export) => {
-            let ask = Ask::OpenExport { directory: place::absolute(&export.directory)?, wait_ms: millis(export.wait) };
+            let ask = Ask::OpenExport {
+                directory: place::absolute(&export.directory)?,
+                wait_ms: millis(export.wait.unwrap_or_default()),
+            };
             Question { progress: Some("Writing files"), ..Question::new(ask) }
         }
         Command::Status => Question::new(Ask::Status),
