@@ -295,7 +295,7 @@ impl Document {
         if self.is_edited() {
             return Err(CrdtError::Uncommitted);
         }
-        contained(|| self.doc.save_with_options(SaveOptions::default())).map_or(Err(CrdtError::NotStorable), Ok)
+        contained(|| self.doc.save_with_options(SaveOptions::default())).ok_or(CrdtError::NotStorable)
     }
 
     /// Every change in the document but its genesis, each after those it depends on. What is held or set aside is left
