@@ -349,7 +349,7 @@ impl Inspector<'_> {
         if !found.is_empty() && document.apply(&found)?.changed {
             let last = stored.last().and_then(|(suffix, _)| suffix.as_slice().try_into().ok());
             let last = last.map_or(0, |suffix| u64::from_be_bytes(suffix) + 1);
-            let mut record = record.clone().unwrap_or_default();
+            let mut record = record.unwrap_or_default();
             record.next_change = record.next_change.max(last);
             for change in found {
                 let key = Key::new(Keyspace::Changes, &scope, record.next_change.to_be_bytes());
