@@ -10,7 +10,7 @@ use clave::StoreKind;
 mod account;
 mod people;
 
-pub(crate) use account::{AccountCommand, Recovery};
+pub(crate) use account::{AccountCommand, Backup, Recovery, Restore};
 pub(crate) use people::{
     Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName,
     SetAside, SetAsideCommand, Verify,
@@ -68,6 +68,24 @@ pub(crate) enum Command {
         after_help = "Example:\n  clave account export account.clave\n  clave init --restore account.clave"
     )]
     Account(AccountCommand),
+    /// Make a backup that only your recovery phrase opens: encrypted, read back, the older ones kept beside it
+    #[command(
+        after_help = "Example:\n  clave backup /media/usb/clave.backup\n\nWorks while `clave run` does. Every night: put \
+                            it into cron or a systemd timer, with --phrase-file."
+    )]
+    Backup(Backup),
+    /// Come back from a backup, in a data directory with nothing in it
+    #[command(
+        after_help = "Example:\n  clave restore /media/usb/clave.backup --dir ~/clave\n\nThis becomes a new device of yours. \
+                            It reads at once, and writes as soon as it has met a member of each space."
+    )]
+    Restore(Restore),
+    /// Write everything that this device can read in open formats: Automerge, Markdown, .ics, plain files, JSON
+    #[command(
+        after_help = "Example:\n  clave export ~/clave-open\n\nIn clear: whoever can read the directory can read it. Once \
+                            more into the same directory, it goes on where it was, and brings it up to date."
+    )]
+    Export(Export),
     /// Say who you are on this device
     #[command(after_help = "Example:\n  clave whoami")]
     Whoami,
@@ -125,6 +143,12 @@ pub(crate) enum Command {
     /// Say how this device is doing: addresses, who is connected, spaces, bytes
     #[command(after_help = "Example:\n  clave status --json")]
     Status,
+    /// Look through the data directory of this device, which may not open any more, and mend it
+    #[command(
+        after_help = "Example:\n  clave doctor\n  clave doctor --repair\n\nExit code 0 if nothing is wrong (any more), \
+                            1 if something is."
+    )]
+    Doctor(Doctor),
     /// Keep this device online until ctrl-c
     #[command(after_help = "Example:\n  clave run --listen /ip4/0.0.0.0/tcp/4001\n\nOther commands in the same data \
                             directory talk to it. It takes the same port again the next time.")]
@@ -174,6 +198,22 @@ pub(crate) struct Init {
     /// Which store to keep things in: redb or sled
     #[arg(long, default_value_t, value_name = "KIND")]
     pub(crate) store: StoreKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A directory that is empty or does not exist yet, or one with an earlier export
+    pub(crate) directory: PathBuf,
+    /// Fetch the content of files that is not on this device, and wait so long for each: 30s, 5m
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub(crate) wait: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Take out records that are damaged, having copied them into a file, and make again what can be made from the others
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Debug, Subcommand)]

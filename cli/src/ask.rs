@@ -58,6 +58,7 @@ pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &
         Command::Account(AccountCommand::NewPhrase { phrase_file }) => {
             return account::new_phrase(place, phrase_file, screen).await;
         }
+        Command::Backup(backup) => return account::back_up(place, backup, screen).await,
         Command::Cal(CalCommand::Export { output }) => return export_calendar(place, about, output, screen).await,
         Command::Note(NoteCommand::Edit { note }) => return edit_note(place, about, note, screen).await,
         Command::Note(NoteCommand::Export { note, output }) => {
@@ -120,6 +121,13 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             Ask::BeginAnew,
             "It is yours again. The devices that were lost are revoked, and its keys have changed.",
         ),
+        Command::Export(export) => {
+            let ask = Ask::OpenExport {
+                directory: place::absolute(&export.directory)?,
+                wait_ms: millis(export.wait.unwrap_or_default()),
+            };
+            Question { progress: Some("Writing files"), ..Question::new(ask) }
+        }
         Command::Status => Question::new(Ask::Status),
         Command::Circle(command) => people::circle(command, about),
         Command::Dm(dm) => people::direct(dm)?,
@@ -177,6 +185,9 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::File(command) => file(command)?,
         Command::Init(_)
         | Command::Account(AccountCommand::Export { .. } | AccountCommand::NewPhrase { .. })
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Doctor(_)
         | Command::Run(_)
         | Command::Stop
         | Command::Demo(_)

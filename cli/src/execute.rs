@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clave::{ChangeHash, Event, InviteLink, Node, Scope, Space, Suite};
+use clave::{BackupPlan, ChangeHash, Event, InviteLink, Node, Scope, Space, Suite};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::{Code, Failure};
@@ -40,6 +40,13 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         }
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
+        }
+        Ask::Backup { file, phrase, with_files, keep } => {
+            let plan = BackupPlan { with_files: *with_files, keep: *keep };
+            return account::back_up(node, file, phrase, plan, out).await;
+        }
+        Ask::OpenExport { directory, wait_ms } => {
+            return account::open_export(node, directory, Duration::from_millis(*wait_ms), out).await;
         }
         Ask::PhraseCheck { phrase } => return account::check_phrase(node, phrase).await,
         Ask::PhraseChange { former, next } => return account::change_phrase(node, former, next).await,
@@ -136,6 +143,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileRemove { path } => file::remove(circle, path).await,
 
         Ask::AccountExport { .. }
+        | Ask::Backup { .. }
+        | Ask::OpenExport { .. }
         | Ask::PhraseCheck { .. }
         | Ask::PhraseChange { .. }
         | Ask::DeviceLink { .. }

@@ -116,7 +116,21 @@ pub(crate) enum Reply {
         records: u64,
         with_files: bool,
     },
+    OpenExported(OpenExported),
     Restored(Restored),
+}
+
+/// What an export in open formats wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenExported {
+    pub(crate) directory: String,
+    pub(crate) circles: u64,
+    pub(crate) messages: u64,
+    pub(crate) notes: u64,
+    pub(crate) events: u64,
+    pub(crate) files: u64,
+    pub(crate) documents: u64,
+    pub(crate) missing: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

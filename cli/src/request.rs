@@ -142,6 +142,18 @@ pub(crate) enum Ask {
         phrase: Secret,
         with_files: bool,
     },
+    /// The same as a backup, which keeps the older ones.
+    Backup {
+        file: PathBuf,
+        phrase: Secret,
+        with_files: bool,
+        keep: u32,
+    },
+    /// Writes everything that can be read in open formats.
+    OpenExport {
+        directory: PathBuf,
+        wait_ms: u64,
+    },
     /// Whether this is the person's recovery phrase.
     PhraseCheck {
         phrase: Secret,
@@ -364,6 +376,7 @@ impl Ask {
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.
             Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,
+            Self::OpenExport { wait_ms, .. } if *wait_ms > 0 => Network::Online,
             _ => Network::Offline,
         }
     }

@@ -127,6 +127,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Files { files, .. } if files.is_empty() => vec!["This folder is empty.".to_owned()],
         Reply::Files { files, .. } => self::files(files),
         Reply::Exported { file, bytes, records, with_files } => recovery::exported(file, *bytes, *records, *with_files),
+        Reply::OpenExported(exported) => recovery::open_exported(exported),
         Reply::Restored(restored) => recovery::restored(restored),
         Reply::Running(running) => vec![format!("online as process {}", running.pid)],
     }

@@ -1,6 +1,6 @@
 //! The files of a circle.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -11,6 +11,7 @@ use clave_engine::{ChunkId, ChunkRef, DocumentId, Event, FetchId, FileContent, S
 use tokio::sync::{broadcast, mpsc};
 
 use crate::node::Node;
+use crate::unfinished::Unfinished;
 use crate::{Circle, Error};
 
 /// Chunks that may wait between the thread that seals a file and the store.
@@ -194,11 +195,8 @@ impl Drive {
         let failed = |error: std::io::Error| Error::File { path: destination.display().to_string(), source: error };
         let sealed = self.chunk(content.manifest).await?;
         let chunks: Vec<ChunkRef> = content.open_manifest(&sealed).map_err(Error::Content)?;
-        let mut name =
-            destination.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
-        name.push(".clave-part");
-        let unfinished = destination.with_file_name(name);
-        let mut file = File::create(&unfinished).map_err(failed)?;
+        let unfinished = Unfinished::beside(destination)?;
+        let mut file = unfinished.create()?;
         let mut hasher = blake3::Hasher::new();
         for chunk in chunks {
             let plain = chunk.open(&self.chunk(chunk.id).await?).map_err(Error::Content)?;
@@ -208,10 +206,27 @@ impl Drive {
         file.sync_all().map_err(failed)?;
         drop(file);
         if *hasher.finalize().as_bytes() != content.content_hash {
-            let _ = fs::remove_file(&unfinished);
             return Err(Error::Content(clave_engine::Refusal::BadChunk));
         }
-        fs::rename(&unfinished, destination).map_err(failed)
+        unfinished.finish(destination).map(drop)
+    }
+
+    /// Whether all of a file's newest content is on this device.
+    pub(crate) async fn is_here(&self, version: &FileVersion) -> Result<bool, Error> {
+        let (circle, content) = (self.circle.id, content_of(version));
+        self.circle
+            .node
+            .read(move |engine| {
+                let Some(manifest) = engine.chunk(circle, content.manifest)? else { return Ok(false) };
+                let Ok(chunks) = content.open_manifest(&manifest) else { return Ok(false) };
+                for chunk in chunks {
+                    if engine.chunk(circle, chunk.id)?.is_none() {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })
+            .await
     }
 
     async fn chunk(&self, id: ChunkId) -> Result<Vec<u8>, Error> {
@@ -230,11 +245,12 @@ impl Drive {
         if let Some(secret) = secret {
             return Ok(secret);
         }
-        // It expired, or is from before this device came. With all of the past to be had it is on its way.
+        // It expired, or is from before this device came. With all of the past to be had it is on its way, unless it is this
+        // device that should have written it, and whose disk refused.
         self.circle
             .node
             .command(move |engine, now| {
-                if engine.membership(circle)?.history() == History::Full {
+                if engine.membership(circle)?.history() == History::Full && !engine.is_founder(circle)? {
                     return Ok(None);
                 }
                 let secret = engine.random();

@@ -61,6 +61,9 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A directory that is to be written into holds something else.
+    #[error("{0} is not empty: name a directory that is, or does not exist yet, or one with an earlier export")]
+    NotEmpty(String),
     /// What arrived is not what was meant.
     #[error("the file's content is damaged and was not written: {0}")]
     Content(Refusal),
@@ -113,6 +116,7 @@ impl Error {
             Self::Engine(error) => engine_code(error),
             Self::NotFound(_) => "not_found",
             Self::File { .. } => "file",
+            Self::NotEmpty(_) => "argument.not_empty",
             Self::Content(_) => "content",
             Self::Account(error) => account_code(*error),
             Self::Phrase(_) => "recovery.phrase",

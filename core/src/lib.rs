@@ -43,23 +43,27 @@ mod calendar;
 mod circle;
 mod device;
 mod diff;
+mod doctor;
 mod drive;
 mod error;
 mod node;
 mod note;
+mod open_export;
 mod recovery;
 mod space;
 mod store;
 mod timeline;
+mod unfinished;
 mod verification;
 
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
-    Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
-    KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
-    RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    Access, AccountError, AccountHead, CircleId, CircleInfo, CircleReport, CircleStatus, DeviceAccess, DocumentId,
+    EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId, InvitationInfo, InvitationState,
+    InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice,
+    Party, PersonAccess, Reading, Refusal, RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure,
+    VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -73,11 +77,13 @@ pub use clave_engine::{
     verify_key_chain,
 };
 pub use diff::ListDiff;
+pub use doctor::{Examination, ExaminedCircle, Repair, examine};
 pub use drive::{Drive, Progress};
 pub use error::Error;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
-pub use recovery::AccountExported;
+pub use open_export::OpenExported;
+pub use recovery::{AccountExported, BackupPlan};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 

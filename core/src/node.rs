@@ -16,14 +16,16 @@ mod config;
 mod dialer;
 mod driver;
 mod linking;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
 pub(crate) use driver::now_ms;
-use driver::{Command, Driver, Input};
+use driver::{Command, Driver, Input, Run};
 pub use linking::{LINK_VALID, LinkProgress};
 pub use vault::Unlock;
-pub(crate) use vault::{create as vault_of, seed_entropy};
+pub(crate) use vault::{create as vault_of, open as open_vault, seed_entropy};
 
 /// Events that a subscriber may be behind by; after that it is told that it missed some.
 const EVENTS_MAX: usize = 4_096;
@@ -270,8 +272,8 @@ impl Node {
     ) -> Result<T, Error> {
         let (answer, result) = oneshot::channel();
         let (durable, written) = oneshot::channel();
-        let run = Box::new(move |engine: &mut Engine, now_ms| {
-            let _ = answer.send(run(engine, now_ms));
+        let run: Run = Box::new(move |engine, now_ms| {
+            let _ = answer.send(engine.map_err(Error::from).and_then(|engine| Ok(run(engine, now_ms)?)));
         });
         self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
         let result = result.await.map_err(|_| Error::Stopped)??;
@@ -286,11 +288,11 @@ impl Node {
     ) -> Result<T, Error> {
         let (answer, result) = oneshot::channel();
         let (durable, _) = oneshot::channel();
-        let run = Box::new(move |engine: &mut Engine, _| {
-            let _ = answer.send(read(engine));
+        let run: Run = Box::new(move |engine, _| {
+            let _ = answer.send(engine.map_err(Error::from).and_then(|engine| Ok(read(engine)?)));
         });
         self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
-        Ok(result.await.map_err(|_| Error::Stopped)??)
+        result.await.map_err(|_| Error::Stopped)?
     }
 }
 
@@ -304,7 +306,11 @@ impl Drop for Joining<'_> {
     fn drop(&mut self) {
         let invitation = self.invitation;
         let (durable, _) = oneshot::channel();
-        let run = Box::new(move |engine: &mut Engine, _| engine.cancel_join(invitation));
+        let run: Run = Box::new(move |engine, _| {
+            if let Ok(engine) = engine {
+                engine.cancel_join(invitation);
+            }
+        });
         // If there is no room the attempt goes on; it ends with the node at the latest.
         let _ = self.node.inner.inputs.try_send(Input::Command(Command { run, durable }));
     }
@@ -342,6 +348,7 @@ fn open_driver(
         connected: Default::default(),
         waiting: Default::default(),
         compaction: compaction::Compaction::default(),
+        failures: 0,
         sent: driver::sent_queue(),
     })
 }

@@ -285,6 +285,19 @@ impl Document {
         Ok(bytes)
     }
 
+    /// The document as an Automerge file, for any program that reads those: what is shown, with its history. What is held or
+    /// set aside is not in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub fn to_automerge(&mut self) -> Result<Vec<u8>, CrdtError> {
+        if self.is_edited() {
+            return Err(CrdtError::Uncommitted);
+        }
+        contained(|| self.doc.save_with_options(SaveOptions::default())).ok_or(CrdtError::NotStorable)
+    }
+
     /// Every change in the document but its genesis, each after those it depends on. What is held or set aside is left
     /// out.
     ///

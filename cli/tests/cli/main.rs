@@ -12,6 +12,7 @@ mod errors;
 mod harness;
 mod invitations;
 mod json;
+mod keeping;
 mod policies;
 mod post_quantum;
 mod recovery;

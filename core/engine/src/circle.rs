@@ -19,7 +19,7 @@ use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod access;
-mod documents;
+pub(crate) mod documents;
 mod evidence;
 mod expiry;
 mod grants;
@@ -43,6 +43,7 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub(crate) use open::causes_first;
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 pub(crate) use recover::Return;
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};

@@ -25,6 +25,7 @@ mod hostile;
 mod identity;
 mod ids;
 mod index;
+mod inspect;
 mod key_audit;
 mod key_packages;
 mod link;
@@ -40,7 +41,7 @@ mod refusal;
 mod store;
 
 pub use account::{
-    ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
+    ACCOUNT_MAGIC, ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
 };
 pub use circle::{
     CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
@@ -58,6 +59,7 @@ pub use error::EngineError;
 pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, SealError, SealedChunk, seal_content};
 pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
+pub use inspect::{CircleReport, Fault, Finding, inspect_circle};
 pub use key_audit::{KeyAudit, KeyChange, KeyStanding, Party, verify_key_chain};
 pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
 pub use link_code::LinkCode;

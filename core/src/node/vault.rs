@@ -9,6 +9,7 @@ use clave_engine::crypto::{Entropy, PassphraseParams, VaultKey, WrappedVaultKey}
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::NodeConfig;
+use crate::store::migrate;
 use crate::{Error, SealedStore, StoreError, open_store};
 
 /// What opens the vault.
@@ -40,7 +41,7 @@ pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
 }
 
 /// Opens the vault of an existing directory.
-pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
+pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     if !exists(&config.directory) {
         return Err(Error::NoIdentity);
     }
@@ -55,7 +56,9 @@ pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
         Unlock::WithoutPassphrase => wrapped.unlock(None)?,
         Unlock::Passphrase(passphrase) => wrapped.unlock(Some(passphrase))?,
     };
-    Ok(Arc::new(SealedStore::new(store, key, seed_entropy()?)))
+    let store = SealedStore::new(store, key, seed_entropy()?);
+    migrate(&config.directory, &store)?;
+    Ok(Arc::new(store))
 }
 
 pub(super) fn exists(directory: &Path) -> bool {

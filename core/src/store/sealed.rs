@@ -10,7 +10,7 @@ use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead};
 use super::{RawBatch, Store, StoreError};
 
 /// The bytes that stand for a keyspace and a scope on disk.
-const HIDDEN_BYTES: usize = 16;
+pub(crate) const HIDDEN_BYTES: usize = 16;
 
 /// What the engine reads from: a [`Store`] whose records are sealed under a vault key.
 ///
@@ -52,7 +52,7 @@ impl SealedStore {
         self.store.apply(&raw)
     }
 
-    fn sealed(&self, batch: Batch) -> RawBatch {
+    pub(crate) fn sealed(&self, batch: Batch) -> RawBatch {
         // Nothing panics half-way through drawing bytes; a poisoned generator is as good as any.
         let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut raw = RawBatch::default();
@@ -79,7 +79,7 @@ impl SealedStore {
         opened.map(|mut value| std::mem::take(&mut *value)).map_err(|_| ReadError::Damaged)
     }
 
-    fn disk_key(&self, key: &Key) -> Vec<u8> {
+    pub(crate) fn disk_key(&self, key: &Key) -> Vec<u8> {
         let mut on_disk = self.hidden(key.keyspace, &key.scope).to_vec();
         on_disk.extend_from_slice(&key.suffix);
         on_disk
@@ -87,6 +87,58 @@ impl SealedStore {
 
     fn hidden(&self, keyspace: Keyspace, scope: &[u8]) -> [u8; HIDDEN_BYTES] {
         self.vault.hide(&[&[keyspace as u8], scope].concat())
+    }
+}
+
+impl SealedStore {
+    /// Whether a record, as it is on disk, is one that was written there under this key. Chunks are not sealed: they always are.
+    pub(crate) fn authenticates(&self, keyspace: Keyspace, on_disk: &[u8], value: &[u8]) -> bool {
+        on_disk.len() >= HIDDEN_BYTES && self.opened(keyspace, on_disk, value).is_ok()
+    }
+}
+
+/// Reads what can be read, and passes over what does not authenticate.
+pub(crate) struct Readable<'a>(&'a SealedStore);
+
+impl<'a> Readable<'a> {
+    pub(crate) fn new(store: &'a SealedStore) -> Self {
+        Self(store)
+    }
+}
+
+impl StoreRead for Readable<'_> {
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.0.read(key) {
+            Err(ReadError::Damaged) => Ok(None),
+            read => read,
+        }
+    }
+
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
+    ) -> Result<(), ReadError> {
+        let prefix = self.0.hidden(keyspace, scope);
+        Ok(self.0.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| match self
+            .0
+            .opened(keyspace, on_disk, value)
+        {
+            Ok(value) => visit(&on_disk[HIDDEN_BYTES..], value),
+            Err(_) => true,
+        })?)
+    }
+
+    fn scan_suffixes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), ReadError> {
+        self.scan(keyspace, scope, from, &mut |suffix, _| visit(suffix))
     }
 }
 

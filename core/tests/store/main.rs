@@ -9,4 +9,5 @@ mod fixture;
 mod full;
 mod kill;
 mod sealed;
+mod workload;
 mod writer;

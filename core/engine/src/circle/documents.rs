@@ -322,15 +322,15 @@ pub(super) fn lasts(kind: DocumentKind) -> bool {
     kind != DocumentKind::Timeline
 }
 
-pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
+pub(crate) fn kind_of(number: u32) -> Option<DocumentKind> {
     DocumentKind::from_number(u8::try_from(number).ok()?)
 }
 
-pub(super) fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
+pub(crate) fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
     [circle.as_bytes().as_slice(), document.as_bytes(), &[kind.number()]].concat()
 }
 
-pub(super) fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+pub(crate) fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
     Key::new(Keyspace::Documents, circle.as_bytes(), [document.as_bytes().as_slice(), &[kind.number()]].concat())
 }
 
@@ -339,6 +339,6 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-pub(super) fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+pub(crate) fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
     Key::new(Keyspace::Snapshots, scope(circle, document, kind), [])
 }

@@ -90,11 +90,16 @@ impl Circle {
 
 /// The operations of a circle, causes before effects: the log lets only so many wait for their causes.
 fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineError> {
-    let mut waiting = BTreeMap::new();
+    let mut operations = BTreeMap::new();
     for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
         let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
-        waiting.insert(operation.id(), operation);
+        operations.insert(operation.id(), operation);
     }
+    Ok(causes_first(operations))
+}
+
+/// Sorts operations so that each stands behind those of them that it names.
+pub(crate) fn causes_first(mut waiting: BTreeMap<OperationId, Operation>) -> Vec<Operation> {
     let mut sorted = Vec::with_capacity(waiting.len());
     while let Some((id, _)) = waiting.first_key_value() {
         let mut path = vec![*id];
@@ -109,7 +114,7 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
             }
         }
     }
-    Ok(sorted)
+    sorted
 }
 
 /// The epochs; and, if this device stands apart, the entry by which it asks to be let in.

@@ -85,6 +85,16 @@ impl Engine {
         Ok(self.circle(circle)?.log.membership())
     }
 
+    /// Whether this very device founded a circle.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn is_founder(&self, circle: CircleId) -> Result<bool, EngineError> {
+        let genesis = crate::OperationId::from_bytes(*circle.as_bytes());
+        let genesis = self.circle(circle)?.log.operation(&genesis);
+        Ok(genesis.is_some_and(|genesis| genesis.author() == self.desk.me()))
+    }
+
     /// A circle in numbers.
     ///
     /// # Errors
