@@ -91,7 +91,7 @@ impl View {
         Self { durable, unwritten: BTreeMap::new() }
     }
 
-    fn overlay(&mut self, key: Key, value: Option<Vec<u8>>) {
+    pub(crate) fn overlay(&mut self, key: Key, value: Option<Vec<u8>>) {
         let (newest, writes) = self.unwritten.entry(key).or_default();
         *newest = value;
         *writes += 1;
