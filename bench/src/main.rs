@@ -7,6 +7,7 @@ mod chat;
 mod documents;
 mod harness;
 mod membership;
+mod search;
 mod store;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|search|curve]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" => {
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "search" | "curve" => {
                 wanted.push(argument)
             }
             _ => {
@@ -85,6 +86,9 @@ fn main() -> ExitCode {
     }
     if wants("stream") {
         groups.extend(chat::stream(scale, &data));
+    }
+    if wants("search") {
+        groups.extend(search::groups(scale, &data));
     }
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {

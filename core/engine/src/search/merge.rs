@@ -18,8 +18,8 @@ const FAN_IN: usize = 8;
 const SMALL_ITEMS: u32 = 64;
 /// The most items of a segment.
 const SEGMENT_ITEMS_MAX: u32 = 1 << 18;
-/// How many blocks a step writes, but for a term that needs more.
-const STEP_BLOCKS: usize = 32;
+/// How many blocks a step writes, but for a term that needs more. In tests, few, so that it takes many.
+const STEP_BLOCKS: usize = if cfg!(test) { 2 } else { 32 };
 
 /// Which size a segment is of; none if it is large enough.
 fn size_of(segment: &SearchSegment) -> Option<u32> {

@@ -7,7 +7,8 @@
 use super::bits::{BitReader, BitWriter, gamma_bits, rice_bits, rice_parameter};
 
 /// What a block takes at most, in bytes. With its key, its seal and the page around it, it fills two pages of 4 KiB in redb.
-pub(super) const BLOCK_BYTES_MAX: usize = 8_000;
+/// Tests have small ones, to have many.
+pub(super) const BLOCK_BYTES_MAX: usize = if cfg!(test) { 300 } else { 8_000 };
 /// How many times a term in one item counts at most.
 pub(super) const TIMES_MAX: u32 = 255;
 /// Below this, a list is not cut to fill a block.
