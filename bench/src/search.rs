@@ -58,7 +58,6 @@ impl Rig {
     fn write(&mut self, batch: Batch) {
         let bytes = |write: &Option<Vec<u8>>| write.as_ref().map_or(0, |value| value.len() as u64);
         self.written_bytes += batch.writes.iter().map(|(_, value)| bytes(value)).sum::<u64>();
-        self.search.written(&batch);
         self.store.write(vec![batch]).expect(ROOM);
     }
 
@@ -109,15 +108,19 @@ fn measure(count: u32, script: Script, scale: Scale, data: &Path) -> Value {
             }
         }
     }
+    let stored = [Keyspace::Search, Keyspace::SearchTexts].map(|keyspace| stored_bytes(&rig, keyspace));
     let sizes = [Keyspace::Search, Keyspace::SearchTexts].map(|keyspace| size_on_disk(&rig, keyspace, data));
     let file_bytes = rig.store.store().size_bytes().expect(ROOM);
     let pages = pages(&rig, &samples, scale.of(QUERIES, 50), &mut random);
     let live = live(&mut rig, count, scale.of(LIVE_MESSAGES, 100), &mut corpus, &mut random);
     let of_plain = |bytes: u64| bytes as f64 / plain_bytes as f64;
     println!(
-        "  {count:>9} messages, {script:?}: {:.1} MB of text; index {:.3} of it, texts {:.3}, file before compaction {:.2}",
+        "  {count:>9} messages, {script:?}: {:.1} MB of text; index {:.3} of it ({:.3} on disk), texts {:.3} ({:.3}), both before \
+         compaction {:.2}",
         plain_bytes as f64 / 1e6,
+        of_plain(stored[0]),
         of_plain(sizes[0]),
+        of_plain(stored[1]),
         of_plain(sizes[1]),
         of_plain(file_bytes)
     );
@@ -140,8 +143,10 @@ fn measure(count: u32, script: Script, scale: Scale, data: &Path) -> Value {
     json!({
         "name": format!("search, {count} messages, {script:?}"),
         "plain_bytes": plain_bytes,
-        "index_to_plain": of_plain(sizes[0]),
-        "texts_to_plain": of_plain(sizes[1]),
+        "index_records_to_plain": of_plain(stored[0]),
+        "index_file_to_plain": of_plain(sizes[0]),
+        "texts_records_to_plain": of_plain(stored[1]),
+        "texts_file_to_plain": of_plain(sizes[1]),
         "file_to_plain": of_plain(file_bytes),
         "page_seconds": { "median": pages.at(0.5), "p90": pages.at(0.9), "p99": pages.at(0.99), "max": pages.at(1.0) },
         "bulk_seconds_a_message": indexing.as_secs_f64() / f64::from(count),
@@ -149,6 +154,17 @@ fn measure(count: u32, script: Script, scale: Scale, data: &Path) -> Value {
         "live_seconds": { "median": live.at(0.5), "max": live.at(1.0) },
         "live_bytes_a_message": live.written_bytes,
     })
+}
+
+/// The keys and sealed values of a keyspace.
+fn stored_bytes(rig: &Rig, keyspace: Keyspace) -> u64 {
+    let mut bytes = 0;
+    let mut visit = |key: &[u8], value: &[u8]| {
+        bytes += (key.len() + value.len()) as u64;
+        true
+    };
+    rig.store.store().scan(keyspace as u8, &[], &[], &mut visit).expect(ROOM);
+    bytes
 }
 
 /// What the records of a keyspace take in a file of their own.
@@ -204,17 +220,15 @@ fn pages(rig: &Rig, samples: &[String], queries: u32, random: &mut Random) -> Ti
     Times { nothing, ..Times::of(seconds) }
 }
 
-/// Messages that come one by one, each in a batch of its own with a step of merging.
-fn live(rig: &mut Rig, count: u32, live: u32, corpus: &mut Corpus, random: &mut Random) -> Times {
+/// Messages that come one by one, each in a batch of its own, merging included.
+fn live(rig: &mut Rig, count: u32, messages: u32, corpus: &mut Corpus, random: &mut Random) -> Times {
     let (mut seconds, before) = (Vec::new(), rig.written_bytes);
-    for number in 0..live {
-        let messages = vec![(message(count + number, count, random), Some(corpus.message()))];
+    for number in 0..messages {
+        let message = vec![(message(count + number, count, random), Some(corpus.message()))];
         let started = Instant::now();
-        let batch = rig.search.update(rig.circle, document(u32::MAX), messages).expect(ROOM);
-        let (_, merged) = rig.search.step(rig.circle).expect(ROOM);
+        let batch = rig.search.update(rig.circle, document(u32::MAX), message).expect(ROOM);
         seconds.push(started.elapsed().as_secs_f64());
         rig.write(batch);
-        rig.write(merged);
     }
-    Times { written_bytes: (rig.written_bytes - before) / u64::from(live), ..Times::of(seconds) }
+    Times { written_bytes: (rig.written_bytes - before) / u64::from(messages), ..Times::of(seconds) }
 }

@@ -8,7 +8,7 @@ use clave_crypto::{Checkpoint, RosterChange};
 use crate::circle::Circle;
 use crate::desk::View;
 use crate::membership::Log;
-use crate::search::{self, Change, Index, Item, Pen};
+use crate::search::{self, Change, Index, Item};
 use crate::{Batch, CircleId, DocumentId, Engine, EngineError, ReadError, SearchPage, SearchQuery, StoreRead};
 
 /// Puts a device into a circle as if it had just joined, so that a circle of thousands takes no thousand joins.
@@ -45,12 +45,12 @@ impl Search {
         Self(View::new(store))
     }
 
-    /// Takes in messages of a document; none of a text takes a message out.
+    /// What is to be written when messages of a document come in, with a step of merging; without a text, a message goes.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn update(
-        &mut self,
+        &self,
         circle: CircleId,
         document: DocumentId,
         messages: Vec<(MessageId, Option<String>)>,
@@ -63,21 +63,19 @@ impl Search {
             None => Change::Remove(id.as_bytes().to_vec()),
         };
         let changes = messages.into_iter().map(change).collect();
-        self.write(circle, |index| index.update((document, DocumentKind::Timeline), changes)).map(|((), batch)| batch)
+        let written = self.write(circle, |index| {
+            index.update((document, DocumentKind::Timeline), changes)?;
+            index.step()
+        });
+        written.map(|(_, batch)| batch)
     }
 
     /// Goes a step with merging. Whether there is more to do.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn step(&mut self, circle: CircleId) -> Result<(bool, Batch), ReadError> {
+    pub fn step(&self, circle: CircleId) -> Result<(bool, Batch), ReadError> {
         self.write(circle, |index| index.step())
-    }
-
-    /// Notes that a batch is stored.
-    pub fn written(&mut self, batch: &Batch) {
-        let keys: Vec<_> = batch.writes.iter().map(|(key, _)| key.clone()).collect();
-        self.0.written(&keys);
     }
 
     /// Answers a query.
@@ -89,14 +87,12 @@ impl Search {
     }
 
     fn write<T>(
-        &mut self,
+        &self,
         circle: CircleId,
         write: impl FnOnce(&mut Index<'_>) -> Result<T, ReadError>,
     ) -> Result<(T, Batch), ReadError> {
-        let mut batch = Batch::default();
-        let mut index = Index::open(circle, Pen { view: &mut self.0, batch: &mut batch })?;
+        let mut index = Index::open(circle, &self.0)?;
         let result = write(&mut index)?;
-        index.finish()?;
-        Ok((result, batch))
+        Ok((result, Batch { writes: index.finish()?.into_iter().collect() }))
     }
 }

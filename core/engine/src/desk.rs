@@ -91,7 +91,7 @@ impl View {
         Self { durable, unwritten: BTreeMap::new() }
     }
 
-    pub(crate) fn overlay(&mut self, key: Key, value: Option<Vec<u8>>) {
+    fn overlay(&mut self, key: Key, value: Option<Vec<u8>>) {
         let (newest, writes) = self.unwritten.entry(key).or_default();
         *newest = value;
         *writes += 1;

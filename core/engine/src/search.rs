@@ -2,8 +2,8 @@
 //!
 //! This room owns an index for each circle: which texts have which words, and what is told of a text (document, author, time).
 //! It does not know what a document is: it is told the items of one, each a text under a name, and what changed of them.
-//! It is pure, as all of the engine is: it reads through a [`View`](crate::desk::View) and writes into the batch of the input that
-//! it is part of, so the index is never ahead of the documents or behind its own mark of how far it is.
+//! It is pure, as all of the engine is: it reads through a [`View`](crate::desk::View) and hands out what is to be written, which goes
+//! into one batch with the mark that a document was read: a crash leaves both or neither.
 //!
 //! - `words.rs` cuts texts into words and says under which terms they are found.
 //! - `update.rs` takes in changes. New items wait in a *tail*, one record; a full tail becomes a block of texts, a part of
@@ -34,7 +34,7 @@ mod update;
 mod words;
 
 pub(crate) use query::run;
-pub(crate) use shelf::Pen;
+pub(crate) use shelf::{Staged, clear, dirty_key, documents};
 pub(crate) use update::Index;
 
 /// A text that can be found.

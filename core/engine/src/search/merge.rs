@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::postings::{Posting, entries};
 use super::segment::{self, SegmentWriter};
-use super::shelf::{Pen, Shelf};
+use super::shelf::Pen;
 use crate::proto::local::{SearchManifest, SearchMerge, SearchSegment};
 use crate::{CircleId, ReadError};
 
@@ -58,8 +58,7 @@ pub(super) fn step(circle: CircleId, manifest: &mut SearchManifest, pen: &mut Pe
         },
     };
     let output = merge.output.take().ok_or(ReadError::Damaged)?;
-    let shelf = Shelf { circle, view: pen.view };
-    let directory = if resumed { shelf.directory(output.id)? } else { Vec::new() };
+    let directory = if resumed { pen.shelf(circle).directory(output.id)? } else { Vec::new() };
     let find = |id: &u32| manifest.segments.iter().find(|segment| segment.id == *id).cloned();
     let inputs: Vec<SearchSegment> =
         merge.inputs.iter().map(find).collect::<Option<_>>().ok_or(ReadError::Damaged)?;
@@ -132,7 +131,7 @@ impl Input {
         after: Option<&[u8]>,
         pen: &Pen<'_>,
     ) -> Result<Self, ReadError> {
-        let directory = Shelf { circle, view: pen.view }.directory(input.id)?;
+        let directory = pen.shelf(circle).directory(input.id)?;
         let next = after.map_or(0, |after| directory.partition_point(|first| first.as_slice() <= after));
         let mut this = Self {
             circle,
@@ -153,7 +152,7 @@ impl Input {
 
     fn fill(&mut self, pen: &Pen<'_>) -> Result<(), ReadError> {
         while self.entries.is_empty() && self.next < self.blocks {
-            let block = Shelf { circle: self.circle, view: pen.view }.block(self.segment, self.next)?;
+            let block = pen.shelf(self.circle).block(self.segment, self.next)?;
             self.next += 1;
             if let Some(block) = block {
                 self.entries = entries(&block, self.span).ok_or(ReadError::Damaged)?.into();

@@ -104,7 +104,7 @@ pub(crate) fn run(query: &SearchQuery, now_ms: u64, view: &View) -> Result<Searc
         None => query.circles.iter().copied().collect(),
     };
     for circle in circles {
-        let source = Source::read(Shelf { circle, view }, &lookups, until(&circle), query, &mut stats)?;
+        let source = Source::read(Shelf::new(circle, view), &lookups, until(&circle), query, &mut stats)?;
         stats.circles.push((circle, source.until));
         sources.push(source);
     }
@@ -149,17 +149,17 @@ impl<'a> Source<'a> {
         query: &SearchQuery,
         stats: &mut Stats,
     ) -> Result<Self, ReadError> {
-        let (manifest, tables, tail) = (shelf.manifest()?, shelf.tables()?, shelf.tail()?.items);
+        let (manifest, tables, tail) = (shelf.manifest()?, shelf.tables()?, shelf.tail()?);
         let wanted = (
             tables.actors.iter().map(|actor| is_wanted_actor(query, actor)).collect(),
             tables.documents.iter().map(|document| is_wanted_document(query, document)).collect(),
         );
         let mut source = Self {
             shelf,
-            until: until.unwrap_or(manifest.next_item),
+            until: until.unwrap_or(tail.next_item),
             manifest,
             tables,
-            tail,
+            tail: tail.items,
             wanted,
             candidates: Candidates::default(),
             in_tail: Vec::new(),
@@ -439,7 +439,7 @@ impl Pages<'_> {
         }
         let (snippet, matches, cut) = snippet(&found.text, &apart);
         Ok(Some(SearchHit {
-            circle: source.shelf.circle,
+            circle: source.shelf.circle(),
             document: found.place.0,
             kind: found.place.1,
             id: found.id,

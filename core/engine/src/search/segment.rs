@@ -126,13 +126,12 @@ pub(super) fn take_out(
     gone: &Gone,
     pen: &mut Pen<'_>,
 ) -> Result<(), ReadError> {
-    let shelf = |pen: &Pen<'_>, block| Shelf { circle, view: pen.view }.block(segment.id, block);
-    let mut directory = Shelf { circle, view: pen.view }.directory(segment.id)?;
+    let mut directory = pen.shelf(circle).directory(segment.id)?;
     let (before, span) = (directory.clone(), segment.end - segment.first);
     let lookup = |term: &Vec<u8>| Lookup { term: term.clone(), prefix: false };
     let touched: BTreeSet<usize> = gone.keys().flat_map(|term| blocks_of(&directory, &lookup(term))).collect();
     for number in touched.into_iter().rev() {
-        let Some(block) = shelf(pen, number as u32)? else { continue };
+        let Some(block) = pen.shelf(circle).block(segment.id, number as u32)? else { continue };
         let (mut changed, mut writer) = (false, BlockWriter::new(span));
         for (term, mut postings) in entries(&block, span).ok_or(ReadError::Damaged)? {
             if let Some(items) = gone.get(&term) {
@@ -169,7 +168,7 @@ pub(super) fn take_out(
 
 /// Removes all of a segment.
 pub(super) fn remove(circle: CircleId, segment: u32, pen: &mut Pen<'_>) -> Result<(), ReadError> {
-    let blocks = Shelf { circle, view: pen.view }.directory(segment)?.len();
+    let blocks = pen.shelf(circle).directory(segment)?.len();
     (0..blocks).for_each(|block| pen.remove(block_key(circle, segment, block as u32)));
     pen.remove(directory_key(circle, segment));
     Ok(())

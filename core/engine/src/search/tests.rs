@@ -51,13 +51,10 @@ impl Desk {
     }
 
     fn write<T>(&mut self, circle: CircleId, write: impl FnOnce(&mut Index<'_>) -> T) -> T {
-        let mut batch = Batch::default();
-        let mut index = Index::open(circle, Pen { view: &mut self.view, batch: &mut batch }).expect("it reads");
+        let mut index = Index::open(circle, &self.view).expect("it reads");
         let result = write(&mut index);
-        index.finish().expect("it reads");
-        self.memory.write(&batch);
-        let keys: Vec<_> = batch.writes.into_iter().map(|(key, _)| key).collect();
-        self.view.written(&keys);
+        let writes = index.finish().expect("it reads").into_iter().collect();
+        self.memory.write(&Batch { writes });
         result
     }
 
@@ -284,9 +281,9 @@ fn nothing_stays_of_what_was_taken_out() {
     }
     assert_eq!(desk.found(&query("plain")).len(), 1_200 - 171);
     // Terms are stored as deltas, so also whole blocks are looked into.
-    let segments = shelf::Shelf { circle: circle(1), view: &desk.view }.manifest().expect("it reads").segments;
+    let segments = shelf::Shelf::new(circle(1), &desk.view).manifest().expect("it reads").segments;
     for segment in segments {
-        let shelf = shelf::Shelf { circle: circle(1), view: &desk.view };
+        let shelf = shelf::Shelf::new(circle(1), &desk.view);
         let directory = shelf.directory(segment.id).expect("it reads");
         assert!(!directory.iter().any(|term| term.starts_with(b"secret") || term.starts_with("秘".as_bytes())));
         for block in 0..directory.len() as u32 {
@@ -300,9 +297,12 @@ fn nothing_stays_of_what_was_taken_out() {
     desk.documents.clear();
     assert_eq!(desk.found(&query("plain")), []);
     let content = desk.memory.content();
-    let left: Vec<_> = content.keys().filter(|key| key.keyspace == Keyspace::SearchTexts).collect();
-    assert!(left.is_empty(), "{left:?}");
+    let texts = content.iter().filter(|(key, _)| key.keyspace == Keyspace::SearchTexts);
+    assert!(texts.map(|(_, value)| value.len()).sum::<usize>() < 8, "the number of the next item");
     assert!(content.values().map(Vec::len).sum::<usize>() < 500, "the manifest and the tables: {content:?}");
+    let all = clear(circle(1), &desk.view).expect("it reads");
+    desk.memory.write(&Batch { writes: all.into_iter().collect() });
+    assert!(desk.memory.content().is_empty());
 }
 
 #[test]

@@ -7,21 +7,26 @@ use prost::Message as _;
 
 use super::columns::{BLOCK_NUMBERS, Column, Columns, clamp_ms, encode, encode_names};
 use super::segment::{self, Building, Gone};
-use super::shelf::{self, Pen, Place, Shelf, place_bytes, place_of};
+use super::shelf::{self, Pen, Place, Shelf, Staged, place_bytes, place_of};
 use super::words::{terms, words};
 use super::{Change, Item, merge};
+use crate::desk::View;
 use crate::proto::local::{SearchDocument, SearchManifest, SearchSegment, SearchTables, SearchTail, SearchTailItem};
 use crate::{CircleId, ReadError};
 
 /// How many items, and how many bytes of text, wait before they are put into a segment and a block of texts.
-const TAIL_MAX: (usize, usize) = (64, 8 * 1024);
+/// Deflated and sealed, the texts should fill two pages of 4 KiB.
+const TAIL_MAX: (usize, usize) = (192, 11 * 1024);
 
-/// A circle's index, open for writing. All that is done to it goes into one batch, at [`finish`](Self::finish).
+/// A circle's index, open for writing. What is done to it is handed out at [`finish`](Self::finish): all of
+/// it, or nothing if anything could not be read.
 pub(crate) struct Index<'a> {
     circle: CircleId,
     pen: Pen<'a>,
     manifest: SearchManifest,
-    tail: Vec<SearchTailItem>,
+    tail: SearchTail,
+    /// What of these two is stored: a message mostly changes the tail alone.
+    stored: (SearchManifest, SearchTail),
     tables: Tables,
     /// Blocks of columns, with the names of their items, that were looked at; and which of them changed.
     columns: BTreeMap<u32, (Columns, Vec<Vec<u8>>)>,
@@ -80,12 +85,13 @@ impl Tables {
 }
 
 impl<'a> Index<'a> {
-    pub(crate) fn open(circle: CircleId, pen: Pen<'a>) -> Result<Self, ReadError> {
-        let shelf = Shelf { circle, view: pen.view };
-        let (manifest, tail, tables) = (shelf.manifest()?, shelf.tail()?.items, Tables::new(shelf.tables()?));
+    pub(crate) fn open(circle: CircleId, view: &'a View) -> Result<Self, ReadError> {
+        let (pen, shelf) = (Pen::new(view), Shelf::new(circle, view));
+        let (manifest, tail, tables) = (shelf.manifest()?, shelf.tail()?, Tables::new(shelf.tables()?));
         Ok(Self {
             circle,
             pen,
+            stored: (manifest.clone(), tail.clone()),
             manifest,
             tail,
             tables,
@@ -131,10 +137,18 @@ impl<'a> Index<'a> {
     /// Makes the index of a document like these items, which are all that it has.
     pub(crate) fn replace(&mut self, place: Place, items: Vec<Item>) -> Result<(), ReadError> {
         let kept: BTreeSet<&[u8]> = items.iter().map(|item| item.id.as_slice()).collect();
+        if self.document(&place)?.is_none() {
+            self.documents.insert(place, Some(SearchDocument::default()));
+        }
         let mut gone: Vec<Vec<u8>> = self.known(&place)?.into_keys().collect();
         gone.retain(|id| !kept.contains(id.as_slice()));
         let changes = gone.into_iter().map(Change::Remove).chain(items.into_iter().map(Change::Put));
         self.update(place, changes.collect())
+    }
+
+    /// Notes that the index of a document is like the document.
+    pub(crate) fn unmark(&mut self, place: &Place) -> Result<(), ReadError> {
+        self.pen.remove_if_there(shelf::dirty_key(self.circle, place))
     }
 
     /// Takes out all of a document that is no more.
@@ -153,8 +167,8 @@ impl<'a> Index<'a> {
         Ok(merge::is_due(&self.manifest))
     }
 
-    /// Writes everything that changed.
-    pub(crate) fn finish(mut self) -> Result<(), ReadError> {
+    /// Everything that is to be written, in one batch.
+    pub(crate) fn finish(mut self) -> Result<Staged, ReadError> {
         let circle = self.circle;
         let building = std::mem::take(&mut self.building);
         if building.items > 0 {
@@ -165,7 +179,9 @@ impl<'a> Index<'a> {
             building.write(circle, &segment, &mut self.pen);
             self.manifest.segments.push(segment);
         }
-        self.pen.put_or_remove(shelf::tail_key(circle), SearchTail { items: self.tail }.encode_to_vec())?;
+        if self.tail != self.stored.1 {
+            self.pen.put(shelf::tail_key(circle), self.tail.encode_to_vec());
+        }
         for block in self.changed_columns {
             let Some((columns, names)) = self.columns.get(&block) else { continue };
             if columns.is_empty() {
@@ -187,12 +203,14 @@ impl<'a> Index<'a> {
         if self.tables.changed {
             self.pen.put(shelf::tables_key(circle), self.tables.stored.encode_to_vec());
         }
-        self.pen.put(shelf::manifest_key(circle), self.manifest.encode_to_vec());
-        Ok(())
+        if self.manifest != self.stored.0 {
+            self.pen.put(shelf::manifest_key(circle), self.manifest.encode_to_vec());
+        }
+        Ok(self.pen.finish())
     }
 
     fn shelf(&self) -> Shelf<'_> {
-        Shelf { circle: self.circle, view: self.pen.view }
+        self.pen.shelf(self.circle)
     }
 
     fn document(&mut self, place: &Place) -> Result<Option<&mut SearchDocument>, ReadError> {
@@ -207,7 +225,7 @@ impl<'a> Index<'a> {
     fn known(&mut self, place: &Place) -> Result<BTreeMap<Vec<u8>, u32>, ReadError> {
         let runs = self.document(place)?.map_or_else(Vec::new, |document| document.runs.clone());
         let name = place_bytes(place);
-        let of_tail = self.tail.iter().filter(|item| item.document == name);
+        let of_tail = self.tail.items.iter().filter(|item| item.document == name);
         let mut known: BTreeMap<Vec<u8>, u32> = of_tail.map(|item| (item.id.clone(), item.number)).collect();
         let runs: Vec<(u32, u32)> = runs.chunks_exact(2).map(|run| (run[0], run[0].saturating_add(run[1]))).collect();
         let blocks: BTreeSet<u32> = runs
@@ -238,7 +256,7 @@ impl<'a> Index<'a> {
 
     /// Whether an item is in the index as it is now.
     fn stands(&mut self, number: u32, item: &Item) -> Result<bool, ReadError> {
-        if let Some(old) = self.tail.iter().find(|old| old.number == number) {
+        if let Some(old) = self.tail.items.iter().find(|old| old.number == number) {
             return Ok(old.text == item.text
                 && old.time_ms == clamp_ms(item.time_ms)
                 && old.actor == item.author.as_bytes());
@@ -257,10 +275,10 @@ impl<'a> Index<'a> {
         if item.text.trim().is_empty() {
             return Ok(());
         }
-        let number = self.manifest.next_item;
+        let number = self.tail.next_item;
         // Four thousand million messages and edits in one circle: then nothing new is found any more.
         let Some(next) = number.checked_add(1) else { return Ok(()) };
-        self.manifest.next_item = next;
+        self.tail.next_item = next;
         if self.document(&place)?.is_none() {
             self.documents.insert(place, Some(SearchDocument::default()));
         }
@@ -268,7 +286,7 @@ impl<'a> Index<'a> {
             document.newest_ms = document.newest_ms.max(item.time_ms);
             extend_runs(&mut document.runs, number);
         }
-        self.tail.push(SearchTailItem {
+        self.tail.items.push(SearchTailItem {
             number,
             document: place_bytes(&place),
             time_ms: clamp_ms(item.time_ms),
@@ -276,13 +294,13 @@ impl<'a> Index<'a> {
             id: item.id,
             text: item.text,
         });
-        let bytes: usize = self.tail.iter().map(|item| item.text.len()).sum();
-        if self.tail.len() >= TAIL_MAX.0 || bytes >= TAIL_MAX.1 { self.flush() } else { Ok(()) }
+        let bytes: usize = self.tail.items.iter().map(|item| item.text.len()).sum();
+        if self.tail.items.len() >= TAIL_MAX.0 || bytes >= TAIL_MAX.1 { self.flush() } else { Ok(()) }
     }
 
     /// Moves the tail into a block of texts, columns, and the segment that is being built.
     fn flush(&mut self) -> Result<(), ReadError> {
-        let (mut texts, tail) = (Vec::new(), std::mem::take(&mut self.tail));
+        let (mut texts, tail) = (Vec::new(), std::mem::take(&mut self.tail.items));
         let last = tail.last().map_or(0, |item| item.number);
         for item in tail {
             let place = place_of(&item.document).ok_or(ReadError::Damaged)?;
@@ -315,7 +333,7 @@ impl<'a> Index<'a> {
         if let Some(document) = self.document(place)? {
             gone.iter().for_each(|number| cut_runs(&mut document.runs, *number));
         }
-        self.tail.retain(|item| !gone.remove(&item.number));
+        self.tail.items.retain(|item| !gone.remove(&item.number));
         let mut of_segments: BTreeMap<u32, Gone> = BTreeMap::new();
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         let merging = self.manifest.merge.as_ref().and_then(|merge| merge.output.clone());
@@ -376,23 +394,6 @@ impl<'a> Index<'a> {
             names.remove(at);
         }
         self.changed_columns.insert(block);
-        Ok(())
-    }
-}
-
-impl Pen<'_> {
-    fn remove_if_there(&mut self, key: crate::Key) -> Result<(), ReadError> {
-        if self.view.read(&key)?.is_some() {
-            self.remove(key);
-        }
-        Ok(())
-    }
-
-    fn put_or_remove(&mut self, key: crate::Key, value: Vec<u8>) -> Result<(), ReadError> {
-        if value.is_empty() {
-            return self.remove_if_there(key);
-        }
-        self.put(key, value);
         Ok(())
     }
 }
