@@ -48,6 +48,7 @@ mod error;
 mod node;
 mod note;
 mod recovery;
+mod search;
 mod space;
 mod store;
 mod timeline;
@@ -59,7 +60,7 @@ pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
     Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
     KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
-    RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -78,6 +79,7 @@ pub use error::Error;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use recovery::AccountExported;
+pub use search::{Found, Search, SearchResults};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 

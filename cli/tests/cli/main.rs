@@ -16,5 +16,6 @@ mod policies;
 mod post_quantum;
 mod recovery;
 mod removal;
+mod search;
 mod verify;
 mod work;

@@ -2,8 +2,8 @@
 
 use super::bits::{BitReader, BitWriter, rice_parameter};
 
-/// How many item numbers a block of columns is for.
-pub(super) const BLOCK_NUMBERS: u32 = 1_024;
+/// How many item numbers a block of columns is for: so many names fill two pages of 4 KiB.
+pub(super) const BLOCK_NUMBERS: u32 = 1_280;
 
 const TIME_BITS: u32 = 48;
 /// Milliseconds, random bytes and author, as `MessageId` has them.
