@@ -111,9 +111,11 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  clave chat send 你好 👋")]
     Chat(ChatCommand),
     /// Find messages, notes, events and files of the space, or of a circle, by their words
-    #[command(after_help = "Example:\n  clave search 发布会\n  clave search budget \"annual report\" --from Bob --since 2026-10-01\n  \
+    #[command(
+        after_help = "Example:\n  clave search 发布会\n  clave search budget \"annual report\" --from Bob --since 2026-10-01\n  \
                             clave search agenda --kind note --circle Budget\n\nAll words have to be there. Put in quotation \
-                            marks, they have to stand together; the shell needs a second pair: '\"annual report\"'")]
+                            marks, they have to stand together; the shell needs a second pair: '\"annual report\"'"
+    )]
     Search(Search),
     /// Write notes together
     #[command(subcommand, after_help = "Example:\n  clave note edit \"Weekly meeting\"")]

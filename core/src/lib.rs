@@ -60,7 +60,8 @@ pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
     Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
     KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
-    RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep,
+    VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,

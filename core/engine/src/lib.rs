@@ -64,6 +64,7 @@ pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
 pub use link_code::LinkCode;
 pub use refusal::{Refusal, RefusalCounts};
 pub use search::{
-    SEARCH_PAGE_MAX, SEARCH_TEXT_BYTES_MAX, SEARCH_WORDS_MAX, SearchCursor, SearchError, SearchHit, SearchPage, SearchQuery,
+    SEARCH_PAGE_MAX, SEARCH_TEXT_BYTES_MAX, SEARCH_WORDS_MAX, SearchCursor, SearchError, SearchHit, SearchPage,
+    SearchQuery,
 };
 pub use store::{Batch, Key, Keyspace, ReadError, StoreRead};

@@ -35,6 +35,8 @@ mod words;
 
 pub(crate) use query::run;
 pub(crate) use shelf::{Staged, clear, dirty_key, documents};
+#[cfg(test)]
+pub(crate) use tests::golden_records;
 pub(crate) use update::Index;
 
 /// A text that can be found.

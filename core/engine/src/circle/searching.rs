@@ -50,7 +50,9 @@ impl Circle {
                 more = index.step()?;
                 Ok(())
             })?;
-            return Ok(usize::from(more));
+            // If it was damaged, everything is to be read again.
+            let [_, marked] = search::documents(self.id, &desk.store)?;
+            return Ok(usize::from(more).max(marked.len()));
         };
         let items = if self.documents.contains_key(&name) { self.items(name, desk)? } else { Vec::new() };
         self.write_index(desk, |index| {
@@ -125,8 +127,7 @@ fn messages(document: &mut Document, log: &Log) -> Result<Vec<Item>, EngineError
         let (device, _) = log.membership().stays.range(bound(0)..=bound(u8::MAX)).next()?;
         log.person_of(*device)
     };
-    let same_person =
-        |a: &Actor, b: &Actor| a.same_author(b) || person(a).is_some_and(|own| person(b) == Some(own));
+    let same_person = |a: &Actor, b: &Actor| a.same_author(b) || person(a).is_some_and(|own| person(b) == Some(own));
     let messages = document.timeline()?.with_persons(&same_person).messages(..);
     let item = |message: clave_crdt::Message| {
         let names = message.attachments.iter().map(|file| file.name.as_str());

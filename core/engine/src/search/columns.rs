@@ -121,10 +121,7 @@ pub(super) fn encode_names<'a>(names: impl Iterator<Item = (&'a [u8], u64, &'a [
 }
 
 /// Reads the ids of items with these times and actors; none if they are damaged.
-pub(super) fn decode_names<'a>(
-    bytes: &[u8],
-    items: impl Iterator<Item = (u64, &'a [u8])>,
-) -> Option<Vec<Vec<u8>>> {
+pub(super) fn decode_names<'a>(bytes: &[u8], items: impl Iterator<Item = (u64, &'a [u8])>) -> Option<Vec<Vec<u8>>> {
     let mut bits = BitReader::new(bytes);
     let read = |(time_ms, actor): (u64, &[u8])| {
         let mut id = Vec::new();

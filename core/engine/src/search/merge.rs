@@ -60,8 +60,7 @@ pub(super) fn step(circle: CircleId, manifest: &mut SearchManifest, pen: &mut Pe
     let output = merge.output.take().ok_or(ReadError::Damaged)?;
     let directory = if resumed { pen.shelf(circle).directory(output.id)? } else { Vec::new() };
     let find = |id: &u32| manifest.segments.iter().find(|segment| segment.id == *id).cloned();
-    let inputs: Vec<SearchSegment> =
-        merge.inputs.iter().map(find).collect::<Option<_>>().ok_or(ReadError::Damaged)?;
+    let inputs: Vec<SearchSegment> = merge.inputs.iter().map(find).collect::<Option<_>>().ok_or(ReadError::Damaged)?;
     let after = resumed.then_some(merge.last_term.as_slice());
     let mut readers = Vec::new();
     for input in &inputs {

@@ -336,9 +336,10 @@ fn actor_of(bytes: &[u8]) -> Result<Actor, ReadError> {
 }
 
 fn is_wanted_actor(query: &SearchQuery, actor: &[u8]) -> bool {
-    query.devices.as_ref().is_none_or(|devices| {
-        actor.first_chunk().is_some_and(|device: &[u8; 16]| devices.contains(device))
-    })
+    query
+        .devices
+        .as_ref()
+        .is_none_or(|devices| actor.first_chunk().is_some_and(|device: &[u8; 16]| devices.contains(device)))
 }
 
 fn is_wanted_document(query: &SearchQuery, document: &[u8]) -> bool {

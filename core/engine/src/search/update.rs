@@ -264,9 +264,8 @@ impl<'a> Index<'a> {
         let actor = self.tables.actors.get(item.author.as_bytes().as_slice()).copied();
         let (columns, _) = self.block(number / BLOCK_NUMBERS)?;
         let column = columns.iter().find(|(offset, _)| *offset == number % BLOCK_NUMBERS);
-        let same = column.is_some_and(|(_, column)| {
-            column.time_ms == clamp_ms(item.time_ms) && Some(column.actor) == actor
-        });
+        let same =
+            column.is_some_and(|(_, column)| column.time_ms == clamp_ms(item.time_ms) && Some(column.actor) == actor);
         let texts = self.shelf().texts(number)?.unwrap_or_default().1;
         Ok(same && texts.iter().any(|(at, text)| *at == number && *text == item.text))
     }

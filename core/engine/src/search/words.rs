@@ -48,7 +48,11 @@ pub(super) fn words(text: &str) -> Vec<Word> {
         // Most of most texts, done without tables.
         if bytes[at].is_ascii() && bytes.get(at + 1).is_none_or(u8::is_ascii) {
             let byte = bytes[at].to_ascii_lowercase();
-            if byte.is_ascii_alphanumeric() { found.letter(byte.into(), at..at + 1) } else { found.end() }
+            if byte.is_ascii_alphanumeric() {
+                found.letter(byte.into(), at..at + 1)
+            } else {
+                found.end()
+            }
             at += 1;
             continue;
         }
@@ -167,12 +171,33 @@ fn plain(c: char) -> Option<&'static str> {
 fn class(c: char) -> Class {
     match c {
         // Thai, Lao, Tibetan, Myanmar, Hangul's letters, Khmer; then kana, Bopomofo, Han, Yi, Hangul, and Han again.
-        '\u{e00}'..='\u{fff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}' | '\u{1780}'..='\u{17ff}'
-        | '\u{3041}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{a000}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' | '々' | '〆' | '〇'
-            if c.is_alphanumeric() || is_combining_mark(c) => Class::Dense,
-        '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{231a}'..='\u{231b}' | '\u{23e9}'..='\u{23fa}'
-        | '\u{2b05}'..='\u{2b55}' | '\u{203c}' | '\u{2049}' | '\u{3030}' | '\u{303d}' => Class::Emoji,
+        '\u{e00}'..='\u{fff}'
+        | '\u{1000}'..='\u{109f}'
+        | '\u{1100}'..='\u{11ff}'
+        | '\u{1780}'..='\u{17ff}'
+        | '\u{3041}'..='\u{31ff}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{a000}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7ff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}'
+        | '々'
+        | '〆'
+        | '〇'
+            if c.is_alphanumeric() || is_combining_mark(c) =>
+        {
+            Class::Dense
+        }
+        '\u{1f000}'..='\u{1faff}'
+        | '\u{2600}'..='\u{27bf}'
+        | '\u{231a}'..='\u{231b}'
+        | '\u{23e9}'..='\u{23fa}'
+        | '\u{2b05}'..='\u{2b55}'
+        | '\u{203c}'
+        | '\u{2049}'
+        | '\u{3030}'
+        | '\u{303d}' => Class::Emoji,
         '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' => Class::Ignored,
         _ if c.is_alphanumeric() => Class::Letter,
         _ if is_combining_mark(c) => Class::Mark,
@@ -193,9 +218,10 @@ mod tests {
         for (text, expected) in [
             ("Hello, World!", vec!["hello", "world"]),
             ("Café déjà-vu naïve", vec!["cafe", "deja", "vu", "naive"]),
-            ("STRASSE Straße ﬁne Øre Łódź İstanbul ılık", vec![
-                "strasse", "strasse", "fine", "ore", "lodz", "istanbul", "ilik",
-            ]),
+            (
+                "STRASSE Straße ﬁne Øre Łódź İstanbul ılık",
+                vec!["strasse", "strasse", "fine", "ore", "lodz", "istanbul", "ilik"],
+            ),
             ("Ёлка ёлка Й", vec!["елка", "елка", "и"]),
             ("ΟΔΟΣ οδός", vec!["οδοσ", "οδοσ"]),
             ("l'équipe can’t", vec!["l", "equipe", "can", "t"]),
