@@ -9,6 +9,7 @@ use clave_crdt::{Actor, MessageId};
 use clave_crypto::{Entropy, VaultKey};
 use clave_engine::benching::Search;
 use clave_engine::{Batch, CircleId, DocumentId, Keyspace, SearchQuery};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use crate::Scale;
@@ -125,18 +126,20 @@ fn measure(count: u32, script: Script, scale: Scale, data: &Path) -> Value {
         of_plain(file_bytes)
     );
     println!(
-        "            first page: median {}, 9 of 10 {}, 99 of 100 {}, longest {}; found nothing: {}",
+        "            first page: median {} (processor {}), 9 of 10 {}, 99 of 100 {}, longest {}; found nothing: {}",
         human(pages.at(0.5)),
+        human(pages.cpu),
         human(pages.at(0.9)),
         human(pages.at(0.99)),
         human(pages.at(1.0)),
         pages.nothing
     );
     println!(
-        "            taken in: {} a message at once (merging included), longest step {}; live {} a message, longest {}, {} B written",
+        "            taken in: {} a message at once (merging included), longest step {}; live {} a message (processor {}), longest {}, {} B written",
         human(indexing.as_secs_f64() / f64::from(count)),
         human(step_max.as_secs_f64()),
         human(live.at(0.5)),
+        human(live.cpu),
         human(live.at(1.0)),
         live.written_bytes
     );
@@ -148,6 +151,8 @@ fn measure(count: u32, script: Script, scale: Scale, data: &Path) -> Value {
         "texts_records_to_plain": of_plain(stored[1]),
         "texts_file_to_plain": of_plain(sizes[1]),
         "file_to_plain": of_plain(file_bytes),
+        "page_cpu_seconds": pages.cpu,
+        "live_cpu_seconds": live.cpu,
         "page_seconds": { "median": pages.at(0.5), "p90": pages.at(0.9), "p99": pages.at(0.99), "max": pages.at(1.0) },
         "bulk_seconds_a_message": indexing.as_secs_f64() / f64::from(count),
         "step_seconds_max": step_max.as_secs_f64(),
@@ -189,16 +194,25 @@ fn size_on_disk(rig: &Rig, keyspace: Keyspace, data: &Path) -> u64 {
     copy.size_bytes().expect(ROOM).saturating_sub(empty)
 }
 
+/// Time that this thread used on a processor, in seconds: what others do on the machine does not count.
+fn cpu_now() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
+
 struct Times {
     sorted: Vec<f64>,
+    /// The median of the time on a processor.
+    cpu: f64,
     nothing: usize,
     written_bytes: u64,
 }
 
 impl Times {
-    fn of(mut seconds: Vec<f64>) -> Self {
+    fn of((mut seconds, mut cpu): (Vec<f64>, Vec<f64>)) -> Self {
         seconds.sort_by(f64::total_cmp);
-        Self { sorted: seconds, nothing: 0, written_bytes: 0 }
+        cpu.sort_by(f64::total_cmp);
+        Self { cpu: cpu[(cpu.len() - 1) / 2], sorted: seconds, nothing: 0, written_bytes: 0 }
     }
 
     fn at(&self, share: f64) -> f64 {
@@ -208,27 +222,29 @@ impl Times {
 
 /// First pages of queries of one to three words from messages.
 fn pages(rig: &Rig, samples: &[String], queries: u32, random: &mut Random) -> Times {
-    let (mut seconds, mut nothing) = (Vec::new(), 0);
+    let (mut seconds, mut cpu, mut nothing) = (Vec::new(), Vec::new(), 0);
     for _ in 0..queries {
         let text = corpus::query(&samples[random.below(samples.len() as u64) as usize], random);
         let query = SearchQuery::new(text, [rig.circle]);
-        let started = Instant::now();
+        let (started, cpu_started) = (Instant::now(), cpu_now());
         let page = rig.search.search(&query, NOW_MS).expect(ROOM);
         seconds.push(started.elapsed().as_secs_f64());
+        cpu.push(cpu_now() - cpu_started);
         nothing += usize::from(page.hits.is_empty());
     }
-    Times { nothing, ..Times::of(seconds) }
+    Times { nothing, ..Times::of((seconds, cpu)) }
 }
 
 /// Messages that come one by one, each in a batch of its own, merging included.
 fn live(rig: &mut Rig, count: u32, messages: u32, corpus: &mut Corpus, random: &mut Random) -> Times {
-    let (mut seconds, before) = (Vec::new(), rig.written_bytes);
+    let (mut seconds, mut cpu, before) = (Vec::new(), Vec::new(), rig.written_bytes);
     for number in 0..messages {
         let message = vec![(message(count + number, count, random), Some(corpus.message()))];
-        let started = Instant::now();
+        let (started, cpu_started) = (Instant::now(), cpu_now());
         let batch = rig.search.update(rig.circle, document(u32::MAX), message).expect(ROOM);
         seconds.push(started.elapsed().as_secs_f64());
+        cpu.push(cpu_now() - cpu_started);
         rig.write(batch);
     }
-    Times { written_bytes: (rig.written_bytes - before) / u64::from(messages), ..Times::of(seconds) }
+    Times { written_bytes: (rig.written_bytes - before) / u64::from(messages), ..Times::of((seconds, cpu)) }
 }

@@ -37,7 +37,10 @@ impl Circle {
 
     /// Takes a document that is gone out of the index.
     pub(super) fn forget_searched(&self, name: Name, desk: &mut Desk) -> Result<(), EngineError> {
-        self.write_index(desk, |index| index.forget(name))
+        self.write_index(desk, |index| {
+            index.forget(name)?;
+            index.unmark(&name)
+        })
     }
 
     /// Reads a marked document, or merges what was read before. How much there is left to do: documents, and one more if there
@@ -54,7 +57,11 @@ impl Circle {
             let [_, marked] = search::documents(self.id, &desk.store)?;
             return Ok(usize::from(more).max(marked.len()));
         };
-        let items = if self.documents.contains_key(&name) { self.items(name, desk)? } else { Vec::new() };
+        if !self.documents.contains_key(&name) {
+            self.forget_searched(name, desk)?;
+            return Ok(marked.len());
+        }
+        let items = self.items(name, desk)?;
         self.write_index(desk, |index| {
             index.replace(name, items)?;
             index.unmark(&name)?;
