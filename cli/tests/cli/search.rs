@@ -17,7 +17,7 @@ fn what_was_written_is_found_by_words_person_kind_and_time() {
     bob.ok(&["chat", "send", "The Café at noon?"]);
     zoe.ok(&["wait", "--messages", "2"]);
     zoe.ok(&["note", "new", "会议记录", "--text", "Budget for the release"]);
-    zoe.ok(&["cal", "add", "Release party", "--at", "2031-05-01 18:00", "--place", "Café Central"]);
+    zoe.ok(&["cal", "add", "Release party", "--at", "2031-05-01 18:00", "--where", "Café Central"]);
 
     assert_eq!(snippets(&zoe.json(&["search", "发布会"])), ["我们明天开v2发布会"]);
     assert_eq!(snippets(&zoe.json(&["search", "布发"])), [""; 0]);
