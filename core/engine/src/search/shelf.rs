@@ -14,6 +14,12 @@ use super::columns::{self, Columns};
 /// A document, as the index names it.
 pub(crate) type Place = (DocumentId, DocumentKind);
 
+/// Texts by the numbers of their items, in order.
+pub(super) type Texts = Vec<(u32, String)>;
+
+/// A block of texts as it is stored, by the last number in it; none if it is to be removed.
+type Stored = (u32, Option<Vec<u8>>);
+
 /// Reads a circle's records.
 #[derive(Clone, Copy)]
 pub(super) struct Shelf<'a> {
@@ -154,7 +160,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// The block of texts that an item is in, with the last number that it is filed under.
-    pub(super) fn texts(&self, number: u32) -> Result<Option<(u32, Vec<(u32, String)>)>, ReadError> {
+    pub(super) fn texts(&self, number: u32) -> Result<Option<(u32, Texts)>, ReadError> {
         let mut from = number;
         loop {
             let stored = self.next_stored_texts(from)?;
@@ -178,7 +184,7 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    fn next_stored_texts(&self, from: u32) -> Result<Option<(u32, Option<Vec<u8>>)>, ReadError> {
+    fn next_stored_texts(&self, from: u32) -> Result<Option<Stored>, ReadError> {
         let (scope, mut from) = (scope(self.circle, b'x', &[]), Some(from.to_be_bytes().to_vec()));
         while let Some(start) = from {
             let (mut records, next) = self.view.page(Keyspace::SearchTexts, &scope, &start, 1)?;

@@ -47,7 +47,7 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         let text = format!("{}发布会{}", "e\u{301}".repeat(300), "👩‍👩‍👧".repeat(300));
         let at = text.find("发").expect("it is there");
-        let (shown, matches, cut) = snippet(&text, &[at..at + 9]);
+        let (shown, matches, cut) = snippet(&text, std::slice::from_ref(&(at..at + 9)));
         assert_eq!((&shown[matches[0].clone()], cut), ("发布会", (true, true)));
         assert!(shown.starts_with('e') && shown.ends_with('👧'));
     }

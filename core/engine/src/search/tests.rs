@@ -160,7 +160,7 @@ impl Desk {
 /// All records of an index but blocks of texts, which are as short as the library that deflates them can make them.
 pub(crate) fn golden_records() -> Vec<u8> {
     let mut desk = Desk::new();
-    let text = |n: u16| format!("message {n} {} 第{n}次会议", if n % 3 == 0 { "again again" } else { "" });
+    let text = |n: u16| format!("message {n} {} 第{n}次会议", if n.is_multiple_of(3) { "again again" } else { "" });
     for n in 0..4 {
         let items = (n * 100..n * 100 + 100).map(|n| item(n, 1 + (n % 3) as u8, u64::from(n % 50), &text(n)));
         desk.put(circle(1), place((n % 2) as u8), items);

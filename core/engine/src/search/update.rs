@@ -335,7 +335,7 @@ impl<'a> Index<'a> {
         self.tail.items.retain(|item| !gone.remove(&item.number));
         let mut of_segments: BTreeMap<u32, Gone> = BTreeMap::new();
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
-        let merging = self.manifest.merge.as_ref().and_then(|merge| merge.output.clone());
+        let merging = self.manifest.merge.as_ref().and_then(|merge| merge.output);
         let segments: Vec<SearchSegment> = self.manifest.segments.iter().cloned().chain(merging).collect();
         while let Some(number) = gone.first().copied() {
             let (last, mut texts) = self.shelf().texts(number)?.ok_or(ReadError::Damaged)?;
