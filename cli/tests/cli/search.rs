@@ -23,7 +23,7 @@ fn what_was_written_is_found_by_words_person_kind_and_time() {
     assert_eq!(snippets(&zoe.json(&["search", "布发"])), [""; 0]);
     let cafe = zoe.json(&["search", "cafe"]);
     assert_eq!(cafe["found"].as_array().unwrap().len(), 2);
-    assert_eq!(snippets(&zoe.json(&["search", "cafe", "--from", "Bob"])), ["The Café at noon?"]);
+    assert_eq!(snippets(&zoe.json(&["search", "cafe", "--from", "小明"])), ["The Café at noon?"]);
     assert_eq!(snippets(&zoe.json(&["search", "cafe", "--from", "Zoë"])), [""; 0]);
     assert_eq!(snippets(&zoe.json(&["search", "cafe", "--kind", "event"])), ["Release party\nCafé Central"]);
     assert_eq!(snippets(&zoe.json(&["search", "cafe", "--until", "2031-04-30"])), ["The Café at noon?"]);
@@ -31,7 +31,7 @@ fn what_was_written_is_found_by_words_person_kind_and_time() {
     assert_eq!(zoe.json(&["search", "会议"])["found"][0]["kind"], "note");
 
     // Said in words, with who and when; edited and withdrawn, it is found no more as it was.
-    assert!(zoe.ok(&["search", "noon"]).contains("Bob"));
+    assert!(zoe.ok(&["search", "noon"]).contains("小明"));
     bob.ok(&["chat", "edit", "last", "The bar at one"]);
     assert_eq!(snippets(&bob.json(&["search", "noon"])), [""; 0]);
     assert_eq!(snippets(&bob.json(&["search", "bar"])), ["The bar at one"]);
