@@ -8,6 +8,7 @@ mod documents;
 mod harness;
 mod index;
 mod membership;
+mod search;
 mod store;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use serde_json::json;
 
 const USAGE: &str = "\
 Usage: clave-bench [--quick] [--json FILE] [--data FOLDER]
-                   [aead|documents|store|membership|log|live|stream|curve|open|reconcile]...
+                   [aead|documents|store|membership|log|live|stream|search|curve|open|reconcile]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "open"
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "search" | "curve" | "open"
             | "reconcile" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
@@ -92,6 +93,9 @@ fn main() -> ExitCode {
     }
     if wants("stream") {
         groups.extend(chat::stream(scale, &data));
+    }
+    if wants("search") {
+        groups.extend(search::groups(scale, &data));
     }
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {

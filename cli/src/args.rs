@@ -128,6 +128,13 @@ pub(crate) enum Command {
     /// Talk
     #[command(subcommand, after_help = "Example:\n  clave chat send 你好 👋")]
     Chat(ChatCommand),
+    /// Find messages, notes, events and files of the space, or of a circle, by their words
+    #[command(
+        after_help = "Example:\n  clave search 发布会\n  clave search budget \"annual report\" --from Bob --since 2026-10-01\n  \
+                            clave search agenda --kind note --circle Budget\n\nAll words have to be there. Put in quotation \
+                            marks, they have to stand together; the shell needs a second pair: '\"annual report\"'"
+    )]
+    Search(Search),
     /// Write notes together
     #[command(subcommand, after_help = "Example:\n  clave note edit \"Weekly meeting\"")]
     Note(NoteCommand),
@@ -273,6 +280,51 @@ pub(crate) struct Join {
     /// How long to try
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// The words
+    #[arg(required = true, num_args = 1..)]
+    pub(crate) words: Vec<String>,
+    /// By this person only: a name, or the beginning of an id
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) from: Option<String>,
+    /// Of this kind only; can be given several times
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) kind: Vec<FoundKind>,
+    /// Not before this day or moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// Up to this day, or before this moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<String>,
+    /// How many at most
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
+    pub(crate) count: usize,
+    /// Show ids
+    #[arg(long)]
+    pub(crate) ids: bool,
+}
+
+/// What can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FoundKind {
+    Message,
+    Note,
+    Event,
+    File,
+}
+
+impl FoundKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Note => "note",
+            Self::Event => "event",
+            Self::File => "file",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

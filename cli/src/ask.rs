@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::place::{self, Place};
 use crate::progress::Bar;
 use crate::reply::Reply;
-use crate::request::{About, Ask, Condition, NewEvent, Request};
+use crate::request::{About, Ask, Condition, NewEvent, Request, Search};
 use crate::screen::Screen;
 use crate::session::Session;
 use crate::show::{Show, show};
@@ -180,6 +180,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             )
         },
         Command::Chat(command) => chat(command)?,
+        Command::Search(search) => self::search(search)?,
         Command::Note(command) => note(command)?,
         Command::Cal(command) => calendar(command)?,
         Command::File(command) => file(command)?,
@@ -220,6 +221,21 @@ fn chat(command: ChatCommand) -> Result<Question, Failure> {
         ChatCommand::React { message, reaction, remove } => {
             said(Ask::ChatReact { message, reaction, present: !remove }, if remove { "Taken away." } else { "Added." })
         }
+    })
+}
+
+fn search(search: args::Search) -> Result<Question, Failure> {
+    let moment = |text: Option<String>, is_end| text.map(|text| when::bound(&text, is_end)).transpose();
+    Ok(Question {
+        show: Show { ids: search.ids, ..Show::default() },
+        ..Question::new(Ask::Search(Search {
+            text: search.words.join(" "),
+            from: search.from,
+            kinds: search.kind.iter().map(|kind| kind.name().to_owned()).collect(),
+            since_ms: moment(search.since, false)?,
+            until_ms: moment(search.until, true)?,
+            count: search.count,
+        }))
     })
 }
 

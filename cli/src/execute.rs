@@ -22,6 +22,7 @@ mod device;
 mod file;
 mod note;
 mod people;
+mod search;
 mod space;
 mod verify;
 mod wait;
@@ -121,6 +122,8 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::ChatEdit { message, body } => chat::edit(circle, message, body).await,
         Ask::ChatWithdraw { message } => chat::withdraw(circle, message).await,
         Ask::ChatReact { message, reaction, present } => chat::react(circle, message, reaction, *present).await,
+
+        Ask::Search(asked) => search::search(&place, request.about.circle.is_some(), asked, out).await,
 
         Ask::NoteNew { title, markdown } => note::create(circle, title, markdown).await,
         Ask::NoteList => note::list(circle).await,

@@ -171,7 +171,7 @@ fn code_of(error: &Error) -> Code {
             | EngineError::NotAlone
             | EngineError::NoKeyPackage(_)
             | EngineError::OtherPhrase => Code::Refused,
-            EngineError::Name(_) => Code::Usage,
+            EngineError::Name(_) | EngineError::Search(_) => Code::Usage,
             EngineError::Document(CrdtError::NotFound(_)) => Code::NotFound,
             EngineError::Document(CrdtError::NotAuthor) => Code::Refused,
             EngineError::Document(CrdtError::NameTaken | CrdtError::TooLarge { .. } | CrdtError::Invalid(_)) => {

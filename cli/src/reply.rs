@@ -85,6 +85,11 @@ pub(crate) enum Reply {
     Gone {
         id: String,
     },
+    Found {
+        found: Vec<Found>,
+        /// Whether there is more.
+        more: bool,
+    },
     Note(Note),
     Notes {
         notes: Vec<NoteTitle>,
@@ -343,6 +348,26 @@ impl From<Message> for Chat {
             attachments: message.attachments.into_iter().map(attachment).collect(),
         }
     }
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// `message`, `note`, `event` or `file`.
+    pub(crate) kind: String,
+    /// Of a message or a file, its own; of a note, the note's; of an event, its UID.
+    pub(crate) id: String,
+    /// The circle's name, if it is not everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) circle: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) author: Option<Writer>,
+    pub(crate) time_ms: u64,
+    pub(crate) snippet: String,
+    /// Where in the snippet the words are: first byte, and the one behind the last.
+    pub(crate) matches: Vec<(usize, usize)>,
+    pub(crate) cut_before: bool,
+    pub(crate) cut_behind: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -209,6 +209,8 @@ pub(crate) enum Ask {
         present: bool,
     },
 
+    Search(Search),
+
     NoteNew {
         title: String,
         markdown: String,
@@ -352,6 +354,18 @@ pub(crate) struct Condition {
     pub(crate) contains: Option<BTreeMap<String, Heads>>,
 }
 
+/// What is searched for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Search {
+    pub(crate) text: String,
+    pub(crate) from: Option<String>,
+    /// `message`, `note`, `event`, `file`; all, if there is none.
+    pub(crate) kinds: Vec<String>,
+    pub(crate) since_ms: Option<u64>,
+    pub(crate) until_ms: Option<u64>,
+    pub(crate) count: usize,
+}
+
 /// What a request needs of the network when no `clave run` is there to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
@@ -399,6 +413,7 @@ impl Ask {
                 | Self::InviteList
                 | Self::ChatHistory { .. }
                 | Self::ChatTail { .. }
+                | Self::Search(_)
                 | Self::NoteList
                 | Self::NoteShow { .. }
                 | Self::NoteText { .. }

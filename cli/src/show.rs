@@ -103,6 +103,13 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Messages { messages } => messages.iter().flat_map(|message| chat(message, how)).collect(),
         Reply::Message(message) => chat(message, how),
         Reply::Gone { .. } => Vec::new(),
+        Reply::Found { found, .. } if found.is_empty() => {
+            vec!["Nothing here has these words. Try fewer, or the beginning of one.".to_owned()]
+        }
+        Reply::Found { found, more } => {
+            let more = more.then(|| dim("There is more: give further words, or a greater --count."));
+            found.iter().flat_map(|found| self::found(found, how)).chain(more).collect()
+        }
         Reply::Note(note) if how.created => vec![
             format!("The note “{}” is there.", line(&note.title)),
             format!("Next: clave note edit {}", quoted(&note.title)),
@@ -372,6 +379,28 @@ fn chat(message: &reply::Chat, how: &Show) -> Vec<String> {
     }
     if how.ids {
         words.push(format!("{indent}{}", dim(head(&message.id, MESSAGE_ID_CHARS))));
+    }
+    words
+}
+
+/// A result: when, who or what, where; and the text with its words in bold.
+fn found(found: &reply::Found, how: &Show) -> Vec<String> {
+    let who = found.author.as_ref().map_or(found.kind.as_str(), |author| author.name.as_str());
+    let place = found.circle.as_ref().map(|circle| dim(&format!(" in {}", line(circle)))).unwrap_or_default();
+    let (mut text, mut at) = (String::new(), 0);
+    for (from, to) in &found.matches {
+        let parts = (found.snippet.get(at..*from), found.snippet.get(*from..*to));
+        let (Some(before), Some(word)) = parts else { break };
+        text.push_str(&line(before));
+        text.push_str(&bold(&line(word)));
+        at = *to;
+    }
+    text.push_str(&line(found.snippet.get(at..).unwrap_or_default()));
+    let cut = |is_cut| if is_cut { "…" } else { "" };
+    let text = format!("{}{text}{}", cut(found.cut_before), cut(found.cut_behind));
+    let mut words = vec![format!("{}  {}{place}  {text}", dim(&moment(found.time_ms)), bold(&line(who)))];
+    if how.ids {
+        words.push(format!("    {}", dim(&line(&found.id))));
     }
     words
 }

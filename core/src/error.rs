@@ -204,6 +204,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Document(CrdtError::WrongKind { .. }) => "argument.kind",
         EngineError::Store(ReadError::Damaged) | EngineError::Damaged | EngineError::IndexDamaged => "store.damaged",
         EngineError::Store(_) => "store.io",
+        EngineError::Search(_) => "argument.search",
         EngineError::WriteFailed => "store.write_failed",
         EngineError::Rejoining => "recovery.rejoining",
         EngineError::NotAlone => "recovery.not_alone",

@@ -50,6 +50,7 @@ mod node;
 mod note;
 mod open_export;
 mod recovery;
+mod search;
 mod space;
 mod store;
 mod timeline;
@@ -62,8 +63,8 @@ pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleReport, CircleStatus, DeviceAccess, DocumentId,
     EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId, InvitationInfo, InvitationState,
     InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice,
-    Party, PersonAccess, Reading, Refusal, RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure,
-    VerificationStep, VerifiedBy, check_name,
+    Party, PersonAccess, Reading, Refusal, RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification,
+    VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
@@ -84,6 +85,7 @@ pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeSt
 pub use note::{Note, NoteSnapshot};
 pub use open_export::OpenExported;
 pub use recovery::{AccountExported, BackupPlan};
+pub use search::{Found, Search, SearchResults};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 

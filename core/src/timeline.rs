@@ -326,7 +326,7 @@ fn oldest(messages: &[Stored]) -> Option<MessageId> {
 }
 
 /// Names for actors.
-struct People {
+pub(crate) struct People {
     membership: Membership,
     /// Whose the devices were that are out, and how those are called.
     former: BTreeMap<DeviceId, (PersonId, String)>,
@@ -334,7 +334,7 @@ struct People {
 }
 
 impl People {
-    fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
+    pub(crate) fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
         let membership = engine.membership(id)?.clone();
         let mut former = BTreeMap::new();
         for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
@@ -359,7 +359,7 @@ impl People {
         self.membership.person_of(device).or_else(|| self.former.get(&device).map(|(person, _)| *person))
     }
 
-    fn author(&self, actor: &Actor) -> Author {
+    pub(crate) fn author(&self, actor: &Actor) -> Author {
         let device = self.device(actor);
         let person = device.and_then(|device| self.person(device));
         let (known, former) = (

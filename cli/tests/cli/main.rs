@@ -17,5 +17,6 @@ mod policies;
 mod post_quantum;
 mod recovery;
 mod removal;
+mod search;
 mod verify;
 mod work;

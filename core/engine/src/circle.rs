@@ -33,6 +33,7 @@ mod plea;
 mod recover;
 mod retention;
 mod roster;
+mod searching;
 mod segments;
 mod standing;
 mod trees;
@@ -506,6 +507,7 @@ impl Circle {
                 }
                 if let Err(error) = self.follow_standings(desk) {
                     // The documents follow all the same when they are next looked at; the application is not told.
+                    self.mark_all_unsearched(desk);
                     tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
                 }
                 self.choose_head(desk);

@@ -27,6 +27,7 @@ pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
 pub(crate) mod recover;
+mod search;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;

@@ -70,6 +70,9 @@ pub enum EngineError {
     /// The edit itself was refused; the document is as it was.
     #[error(transparent)]
     Document(#[from] CrdtError),
+    /// There is nothing to search for, or too much.
+    #[error(transparent)]
+    Search(#[from] crate::SearchError),
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] ReadError),

@@ -451,6 +451,7 @@ fn records(made: &mut Made) {
         addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()],
     };
     made.message("local.taken-link", &taken);
+    made.bytes("search.index", &crate::search::golden_records());
     let identity = Identity::generate("Alice", "phone", &mut entropy()).expect("plain names");
     let (key, record) = identity.to_batch().writes.remove(0);
     made.bytes("local.identity", &record.expect("it is put"));

@@ -38,6 +38,7 @@ pub mod mutation;
 mod mutation;
 mod proto;
 mod refusal;
+mod search;
 mod store;
 
 pub use account::{
@@ -64,4 +65,8 @@ pub use key_audit::{KeyAudit, KeyChange, KeyStanding, Party, verify_key_chain};
 pub use link::{InviteLink, LINK_CHARS_MAX, LinkError};
 pub use link_code::LinkCode;
 pub use refusal::{Refusal, RefusalCounts};
+pub use search::{
+    SEARCH_PAGE_MAX, SEARCH_TEXT_BYTES_MAX, SEARCH_WORDS_MAX, SearchCursor, SearchError, SearchHit, SearchPage,
+    SearchQuery,
+};
 pub use store::{Batch, Key, Keyspace, ReadError, StoreRead};

@@ -61,11 +61,15 @@ pub enum Keyspace {
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
     Requests = 22,
+    /// The search index. Scope: circle, what it is, and what of it. Suffix: numbers, document ids.
+    Search = 28,
+    /// Texts that are shown of what was found. Scope: circle, what it is. Suffix: the last item number of a block.
+    SearchTexts = 29,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -91,6 +95,8 @@ impl Keyspace {
         Self::KeyChanges,
         Self::Index,
         Self::LastingUses,
+        Self::Search,
+        Self::SearchTexts,
     ];
 }
 

@@ -22,6 +22,12 @@ pub(super) struct Loaded {
     reviewed_at: usize,
 }
 
+impl Loaded {
+    pub(super) fn document_mut(&mut self) -> &mut Document {
+        &mut self.document
+    }
+}
+
 /// Changes that wait to be applied.
 #[derive(Default)]
 pub(super) struct Arrived {
@@ -267,6 +273,7 @@ impl Circle {
             record.next_change += 1;
         }
         desk.put(record_key(self.id, id, kind), record.encode_to_vec());
+        self.mark_unsearched((id, kind), desk);
     }
 
     /// Takes in changes from others. They are stored now, and applied when somebody next asks for the document, all that

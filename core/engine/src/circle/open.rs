@@ -82,6 +82,7 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
+        circle.open_searching(desk)?;
         circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)

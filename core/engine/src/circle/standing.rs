@@ -145,6 +145,7 @@ impl Circle {
         }
         self.standings = now;
         for (document, kind) in documents {
+            self.mark_unsearched((document, kind), desk);
             desk.events.push(Event::DocumentChanged { circle: self.id, document, kind });
         }
         Ok(())
