@@ -45,6 +45,7 @@ mod device;
 mod diff;
 mod drive;
 mod error;
+mod inbox;
 mod node;
 mod note;
 mod recovery;
@@ -58,12 +59,13 @@ pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInf
 pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
     Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
-    KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
-    RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    KeyStanding, LinkCode, LinkError, LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX,
+    Party, PersonAccess, Preview, PreviewMessage, Reading, Refusal, RefusalCounts, RivalActs, SpaceId, Verification,
+    VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
-        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
-        Tree,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
+        PAGED_DAYS_MAX, Problem, Tree,
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
     membership::{
@@ -75,6 +77,7 @@ pub use clave_engine::{
 pub use diff::ListDiff;
 pub use drive::{Drive, Progress};
 pub use error::Error;
+pub use inbox::InboxItem;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use recovery::AccountExported;

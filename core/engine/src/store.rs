@@ -53,6 +53,15 @@ pub enum Keyspace {
     Trees = 24,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
+    /// The documents from which something follows that was not derived yet. Scope: circle. Suffix: document id, kind. Value:
+    /// empty.
+    Stale = 30,
+    /// What follows from a document. Scope: circle. Suffix: document id, kind.
+    Views = 31,
+    /// What follows from a document and is read in parts. Scope: circle, document id, kind. Suffix: the part's name, hidden.
+    Pages = 32,
+    /// How far this person has read. Suffix: circle.
+    Reads = 33,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -61,7 +70,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -85,6 +94,10 @@ impl Keyspace {
         Self::Marks,
         Self::Trees,
         Self::KeyChanges,
+        Self::Stale,
+        Self::Views,
+        Self::Pages,
+        Self::Reads,
     ];
 }
 

@@ -49,6 +49,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            views: views::Views::default(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
             trees,
@@ -83,6 +84,7 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
+        circle.open_views(desk)?;
         circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)
