@@ -7,7 +7,9 @@ mod chat;
 mod documents;
 mod harness;
 mod membership;
+mod open_space;
 mod store;
+mod typing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +17,9 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [NAME]...
+
+Names: aead documents store membership log live stream; and, only if asked for, as they take minutes: curve typing open-space.
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -23,7 +27,11 @@ Prints for each contestant the median, the quartiles, and the ratio to the first
   --json FILE     writes the results to a file, too
   --rounds N      how often each contestant runs (default: 25)
   --devices N     membership: one size of circle only
+  --traces FOLDER where automerge-paper.json.gz lies, for `typing`
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
+
+const NAMES: [&str; 10] =
+    ["aead", "documents", "store", "membership", "log", "live", "stream", "curve", "typing", "open-space"];
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -43,7 +51,10 @@ impl Scale {
 
 fn main() -> ExitCode {
     let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
-    let (mut devices, mut rounds) = (None, None);
+    let (mut devices, mut rounds, mut traces) = (None, None, None);
+    if let Some(folder) = std::env::var_os(open_space::CHILD) {
+        return open_space::child(folder.as_ref());
+    }
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -51,10 +62,9 @@ fn main() -> ExitCode {
             "--json" => file = arguments.next().map(PathBuf::from),
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
+            "--traces" => traces = arguments.next().map(PathBuf::from),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" => {
-                wanted.push(argument)
-            }
+            name if NAMES.contains(&name) => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -86,9 +96,16 @@ fn main() -> ExitCode {
     if wants("stream") {
         groups.extend(chat::stream(scale, &data));
     }
-    // Takes minutes: only who asks for it gets it.
-    if wanted.iter().any(|wanted| wanted == "curve") {
+    // These take minutes: only who asks for them gets them.
+    let asked = |name: &str| wanted.iter().any(|wanted| wanted == name);
+    if asked("curve") {
         groups.extend(membership::curve(scale, &data));
+    }
+    if quick || asked("typing") {
+        groups.extend(typing::groups(scale, traces.as_deref()));
+    }
+    if quick || asked("open-space") {
+        groups.extend(open_space::groups(scale, &data));
     }
     println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
     let results = json!({ "quick": quick, "groups": groups });

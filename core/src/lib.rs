@@ -39,6 +39,8 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[doc(hidden)]
+pub mod benching;
 mod calendar;
 mod circle;
 mod device;
