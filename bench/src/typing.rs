@@ -63,12 +63,21 @@ pub fn groups(scale: Scale, traces: Option<&Path>) -> Vec<Value> {
         typist.push(local.as_secs_f64() / bursts.len() as f64);
         ratios.push(second.as_secs_f64() / first.as_secs_f64());
     }
-    let (alone, ours, typist, ratio) =
-        (Spread::of(alone), Spread::of(ours), Spread::of(typist), Spread::of(ratios));
-    println!("  automerge, both documents          {:>10}  ({} to {})", human(alone.median), human(alone.low), human(alone.high));
+    let (alone, ours, typist, ratio) = (Spread::of(alone), Spread::of(ours), Spread::of(typist), Spread::of(ratios));
+    println!(
+        "  automerge, both documents          {:>10}  ({} to {})",
+        human(alone.median),
+        human(alone.low),
+        human(alone.high)
+    );
     println!(
         "  two engines                        {:>10}  ({} to {})   ×{:.2} ({:.2} to {:.2}; bar 1.5)",
-        human(ours.median), human(ours.low), human(ours.high), ratio.median, ratio.low, ratio.high
+        human(ours.median),
+        human(ours.low),
+        human(ours.high),
+        ratio.median,
+        ratio.low,
+        ratio.high
     );
     println!("  of that, the typist waits          {:>10} /burst", human(typist.median));
     vec![json!({
@@ -101,7 +110,8 @@ fn bare(bursts: &[Vec<Edit>]) -> (Duration, String) {
 /// Two engines, the wire between them and stores in memory: the time of all of it, of the typist's edits among that, and what
 /// the follower has in the end.
 fn engines(bursts: &[Vec<Edit>]) -> (Duration, Duration, String) {
-    let mut world = World::with(1, Agreement::Mls, Network::default());
+    let mut world =
+        World::with(1, Agreement::Mls, Network { latency_ms: (1, 5), slow_permille: 0, ..Network::default() });
     let (alice, bob) = (world.alice(), world.bob());
     let team = world.create_space(alice, "Team");
     world.invite(alice, team, bob);
@@ -109,11 +119,14 @@ fn engines(bursts: &[Vec<Edit>]) -> (Duration, Duration, String) {
     let note = DocumentId::from_bytes([7; 16]);
     let (started, mut local) = (Instant::now(), Duration::ZERO);
     for burst in bursts {
-        let splices: Vec<(usize, usize, &str)> = burst.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
+        let splices: Vec<(usize, usize, &str)> =
+            burst.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
         let edit = Instant::now();
-        world.input(alice, |engine, now| {
-            engine.edit(team, note, DocumentKind::Note, now, |document, _| document.note()?.splice_many(&splices))
-        }).expect(SOUND);
+        world
+            .input(alice, |engine, now| {
+                engine.edit(team, note, DocumentKind::Note, now, |document, _| document.note()?.splice_many(&splices))
+            })
+            .expect(SOUND);
         local += edit.elapsed();
         world.pass(100);
         // Whoever follows looks at each burst.

@@ -55,6 +55,7 @@ pub(crate) enum Ask {
         post_quantum: bool,
     },
     SpaceList,
+    Inbox,
     SpaceShow,
 
     CircleNew {
@@ -183,6 +184,9 @@ pub(crate) enum Ask {
     },
     ChatTail {
         count: usize,
+    },
+    ChatRead {
+        message: Option<String>,
     },
     ChatEdit {
         message: String,
@@ -386,6 +390,7 @@ impl Ask {
                 | Self::InviteList
                 | Self::ChatHistory { .. }
                 | Self::ChatTail { .. }
+                | Self::ChatRead { .. }
                 | Self::NoteList
                 | Self::NoteShow { .. }
                 | Self::NoteText { .. }

@@ -17,6 +17,7 @@ mod linking;
 mod links;
 mod members;
 mod recoveries;
+mod reads;
 mod retention;
 mod rig;
 mod suites;
