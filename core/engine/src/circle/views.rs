@@ -157,7 +157,7 @@ impl Circle {
         self.document(name.0, name.1, desk)?;
         let before = self.views.of.get(&name).filter(|_| !whole);
         let loaded = self.loaded.get_mut(&name).expect("it was loaded above");
-        let touched = match before.map(|before| heads_of(before)) {
+        let touched = match before.map(heads_of) {
             Some(heads) if name.1 == DocumentKind::Timeline => {
                 // Where a removal took something away again, these heads are not there any more.
                 loaded.document.timeline()?.changed_since(&heads).map_or(Touched::All, Touched::Messages)

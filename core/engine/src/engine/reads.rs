@@ -86,7 +86,7 @@ impl Engine {
         }
         let reads = untold.iter().map(|(circle, mark)| read_to(*circle, mark.message.clone()));
         let reads = proto::Reads { reads: reads.collect() };
-        let all_told = others.iter().fold(true, |all, own| self.tell_one(own, &reads) && all);
+        let all_told = others.iter().filter(|own| self.tell_one(own, &reads)).count() == others.len();
         for (circle, mark) in untold.into_iter().filter(|_| all_told) {
             self.desk.put(read_key(circle), local::ReadMark { told: told.clone(), ..mark }.encode_to_vec());
         }
