@@ -89,7 +89,7 @@ fuzz TARGET *FLAGS="--sanitizer none":
 
 # Comparisons, medians with their spread; writes target/bench.json. `--quick` only shows that they run.
 bench *FLAGS="":
-    cd bench && cargo run --release --quiet -- --data {{ CARGO_TARGET_DIR }} --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
+    cd bench && cargo run --release --quiet -- --data {{ CARGO_TARGET_DIR }} --traces {{ data }} --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
 
 # That the benches run; measures nothing.
 bench-smoke:

@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Say who you are on this device
     #[command(after_help = "Example:\n  clave whoami")]
     Whoami,
+    /// Show all circles at a glance: what was said last, and what you have not read
+    #[command(after_help = "Example:\n  clave inbox\n  clave chat read --circle Budget")]
+    Inbox,
     /// Found, list and look at spaces (teams)
     #[command(subcommand, after_help = "Example:\n  clave space new \"Café Kollektiv\"")]
     Space(SpaceCommand),
@@ -361,6 +364,12 @@ pub(crate) enum ChatCommand {
         /// Show ids
         #[arg(long)]
         ids: bool,
+    },
+    /// Say that you have read everything, or everything up to a message; your other devices hear of it
+    #[command(after_help = "Example:\n  clave chat read\n  clave chat read 0rhq7f")]
+    Read {
+        /// The last you have read, by the beginning of its id
+        message: Option<String>,
     },
     /// Change a message of yours
     #[command(after_help = "Example:\n  clave chat edit last Lunch at one?")]

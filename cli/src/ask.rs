@@ -141,6 +141,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             let show = Show { founded: true, ..Show::default() };
             Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
         }
+        Command::Inbox => Question::new(Ask::Inbox),
         Command::Space(SpaceCommand::List) => Question::new(Ask::SpaceList),
         Command::Space(SpaceCommand::Show) => Question::new(Ask::SpaceShow),
         Command::Space(SpaceCommand::Leave) => {
@@ -211,6 +212,7 @@ fn chat(command: ChatCommand) -> Result<Question, Failure> {
         ChatCommand::History { count, before, ids } => {
             Question { show: Show { ids, ..Show::default() }, ..Question::new(Ask::ChatHistory { count, before }) }
         }
+        ChatCommand::Read { message } => said(Ask::ChatRead { message }, "Read."),
         ChatCommand::Edit { message, text: words } => {
             said(Ask::ChatEdit { message, body: text(&words)? }, "Changed. Others see that it was edited.")
         }

@@ -34,6 +34,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Status => return space::status(node).await,
         Ask::Stop => return Err(Failure::not_found("no node is running here")),
         Ask::SpaceNew { name, post_quantum } => return space::create(node, name, *post_quantum).await,
+        Ask::Inbox => return chat::inbox(node).await,
         Ask::SpaceList => return Ok(Reply::Spaces { spaces: space::list(node).await? }),
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
@@ -119,6 +120,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::ChatSend { body, reply_to } => chat::send(node, circle, body, reply_to.as_deref()).await,
         Ask::ChatHistory { count, before } => chat::history(circle, *count, before.as_deref()).await,
         Ask::ChatTail { count } => chat::tail(node, &place, *count, out).await,
+        Ask::ChatRead { message } => chat::read(circle, message.as_deref()).await,
         Ask::ChatEdit { message, body } => chat::edit(circle, message, body).await,
         Ask::ChatWithdraw { message } => chat::withdraw(circle, message).await,
         Ask::ChatReact { message, reaction, present } => chat::react(circle, message, reaction, *present).await,
@@ -159,6 +161,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         | Ask::Stop
         | Ask::SpaceNew { .. }
         | Ask::SpaceList
+        | Ask::Inbox
         | Ask::Join { .. }
         | Ask::Wait(_) => {
             unreachable!("answered above")

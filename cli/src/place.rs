@@ -50,7 +50,7 @@ impl Place {
     }
 
     fn config(&self, unlock: Unlock, network: Option<NetworkConfig>) -> NodeConfig {
-        NodeConfig { directory: self.directory.clone(), store: StoreKind::default(), unlock, network }
+        NodeConfig { store: StoreKind::default(), unlock, network, ..NodeConfig::new(&self.directory) }
     }
 
     /// Makes the directory, for its owner's eyes only.

@@ -3,8 +3,10 @@
 use clave::{Author, DocumentHeads, DocumentKind, InvitationInfo, InvitationState, Member, Message};
 use serde::{Deserialize, Serialize};
 
+mod inbox;
 mod people;
 
+pub(crate) use inbox::Conversation;
 pub(crate) use people::{
     Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
     Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
@@ -19,6 +21,10 @@ pub(crate) enum Reply {
     Status(Status),
     Spaces {
         spaces: Vec<Space>,
+    },
+    /// All circles, those first in which something was said last.
+    Inbox {
+        items: Vec<Conversation>,
     },
     Space(SpaceDetail),
     Circles {

@@ -55,6 +55,7 @@ pub(crate) enum Ask {
         post_quantum: bool,
     },
     SpaceList,
+    Inbox,
     SpaceShow,
 
     CircleNew {
@@ -195,6 +196,9 @@ pub(crate) enum Ask {
     },
     ChatTail {
         count: usize,
+    },
+    ChatRead {
+        message: Option<String>,
     },
     ChatEdit {
         message: String,
@@ -414,6 +418,7 @@ impl Ask {
                 | Self::ChatHistory { .. }
                 | Self::ChatTail { .. }
                 | Self::Search(_)
+                | Self::ChatRead { .. }
                 | Self::NoteList
                 | Self::NoteShow { .. }
                 | Self::NoteText { .. }

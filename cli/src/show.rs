@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 mod audit;
+mod inbox;
 mod people;
 mod recovery;
 
@@ -58,6 +59,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         ],
         Reply::Status(status) => self::status(status),
         Reply::Spaces { spaces } => self::spaces(spaces, how),
+        Reply::Inbox { items } => inbox::inbox(items),
         Reply::Space(space) => self::space(space),
         Reply::Members { members, evidence } => {
             let evidence = audit::evidence(evidence);

@@ -39,6 +39,8 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[doc(hidden)]
+pub mod benching;
 mod calendar;
 mod circle;
 mod device;
@@ -46,6 +48,7 @@ mod diff;
 mod doctor;
 mod drive;
 mod error;
+mod inbox;
 mod node;
 mod note;
 mod open_export;
@@ -62,13 +65,14 @@ pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInf
 pub use clave_engine::{
     Access, AccountError, AccountHead, CircleId, CircleInfo, CircleReport, CircleStatus, DeviceAccess, DocumentId,
     EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId, InvitationInfo, InvitationState,
-    InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice,
-    Party, PersonAccess, Reading, Refusal, RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification,
-    VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError, LinkingError, MEMORY_BUDGET_BYTES,
+    OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PersonAccess, Preview, PreviewMessage, Reading, Refusal,
+    RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep,
+    VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
-        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
-        Tree,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
+        PAGED_DAYS_MAX, Problem, Tree,
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
     membership::{
@@ -81,6 +85,7 @@ pub use diff::ListDiff;
 pub use doctor::{Examination, ExaminedCircle, Repair, examine};
 pub use drive::{Drive, Progress};
 pub use error::Error;
+pub use inbox::InboxItem;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
 pub use open_export::OpenExported;

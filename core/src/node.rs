@@ -92,6 +92,7 @@ impl Node {
         let (listening, addresses) = watch::channel(Vec::new());
         let store_handle = Arc::downgrade(&store);
         let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle };
+        let budget_bytes = config.memory_budget_bytes;
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()
@@ -101,7 +102,8 @@ impl Node {
                 let told = driver::Told { events, listening, profile: known_as };
                 let driver = open_driver(identity, store, network, commands, told);
                 match driver {
-                    Ok(driver) => {
+                    Ok(mut driver) => {
+                        driver.engine.set_memory_budget(budget_bytes);
                         let _ = opened.send(Ok(()));
                         runtime.block_on(driver.run());
                     }

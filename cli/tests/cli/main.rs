@@ -10,6 +10,7 @@ mod demo;
 mod devices;
 mod errors;
 mod harness;
+mod inbox;
 mod invitations;
 mod json;
 mod keeping;

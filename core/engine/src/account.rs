@@ -32,7 +32,7 @@ const SEALED_BYTES_MAX: usize = 272 * 1024 * 1024;
 
 /// What an export may hold. Not the device's key nor its checkpoints, so that no device and no leaf is ever there twice; nor
 /// what belongs to conversations that end with the device.
-const KEYSPACES: [Keyspace; 13] = [
+const KEYSPACES: [Keyspace; 14] = [
     Keyspace::Circles,
     Keyspace::Entries,
     Keyspace::Held,
@@ -46,6 +46,7 @@ const KEYSPACES: [Keyspace; 13] = [
     Keyspace::Authors,
     Keyspace::Addresses,
     Keyspace::Marks,
+    Keyspace::Reads,
 ];
 
 /// Why an export cannot be read.

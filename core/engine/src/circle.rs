@@ -31,12 +31,14 @@ mod open;
 mod outer;
 mod plea;
 mod recover;
+mod resident;
 mod retention;
 mod roster;
 mod searching;
 mod segments;
 mod standing;
 mod trees;
+mod views;
 
 use held::{Awaits, Held};
 
@@ -47,8 +49,11 @@ pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
 pub(crate) use open::causes_first;
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 pub(crate) use recover::Return;
+pub use resident::MEMORY_BUDGET_BYTES;
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
 pub use roster::WELCOME_LEAD_MAX;
+pub use views::{PREVIEW_CHARS_MAX, Preview, PreviewMessage, Segment};
+pub(crate) use views::{id_of, read_key};
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
@@ -86,6 +91,7 @@ pub(crate) struct Circle {
     loaded: BTreeMap<(DocumentId, DocumentKind), documents::Loaded>,
     /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
+    views: views::Views,
     /// Whose writing counts, as the application was last told.
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
@@ -129,6 +135,7 @@ impl Circle {
         circle.log = log;
         circle.learn_direct_tags(None);
         circle.begin_standings();
+        circle.begin_reading(desk)?;
         let (welcomed, head) = (circle.group.head().epoch, circle.head_key());
         let (under, lasting) = (head.key_id(), head.lasting().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
@@ -162,6 +169,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            views: views::Views::default(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
             trees: trees::Trees::default(),
@@ -499,6 +507,10 @@ impl Circle {
                         self.learn_direct_tags(Some(id));
                         self.learn_own_name(id, desk);
                     }
+                    if let Err(error) = self.follow_owners(&operations, desk) {
+                        tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
+                        self.make_all_stale(desk);
+                    }
                 }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
@@ -508,6 +520,7 @@ impl Circle {
                 if let Err(error) = self.follow_standings(desk) {
                     // The documents follow all the same when they are next looked at; the application is not told.
                     self.mark_all_unsearched(desk);
+                    self.make_all_stale(desk);
                     tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
                 }
                 self.choose_head(desk);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement};
+use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement, PersonId};
 
 use crate::index::{Pages, Shelf};
 use crate::{Batch, CircleId, EntryId, Event, Key, Keyspace, ReadError, Refusal, RefusalCounts, StoreRead};
@@ -32,6 +32,14 @@ pub(crate) struct Desk {
     pub(crate) introduced: Vec<Introduced>,
     /// Whose keys this person compared, as another device of theirs says, and in which circle.
     pub(crate) marks: Vec<(CircleId, crate::proto::entry::Marks)>,
+    /// How far this person has read, as another device of theirs says.
+    pub(crate) reads: Vec<crate::proto::entry::Reads>,
+    /// Whose device this is, once it is somebody's.
+    pub(crate) person: Option<PersonId>,
+    /// Bytes of loaded documents that are kept.
+    pub(crate) memory_budget_bytes: usize,
+    /// Counts uses of documents.
+    pub(crate) uses: u64,
     pub(crate) refusals: RefusalCounts,
     /// How the log of some circle says that this device is called from now on.
     pub(crate) renamed: Option<String>,

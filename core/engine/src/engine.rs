@@ -26,11 +26,13 @@ mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
+mod reads;
 pub(crate) mod recover;
 mod search;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;
+mod views;
 mod wants;
 
 pub use circles::CircleInfo;
@@ -201,6 +203,11 @@ pub enum Event {
         /// How far it is.
         step: verify::VerificationStep,
     },
+    /// This person read on, here or on another device of theirs.
+    ReadChanged {
+        /// In which circle.
+        circle: CircleId,
+    },
     /// Both sides said that they see the same: this person is verified here from now on.
     PersonVerified {
         /// The circle in which the two met.
@@ -329,6 +336,7 @@ pub struct Engine {
     fetches: fetch::Fetches,
     wants: wants::Wants,
     verifications: verify::Verifications,
+    reads: reads::Reads,
     outbox: Outbox,
 }
 
@@ -403,6 +411,10 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             marks: Vec::new(),
+            reads: Vec::new(),
+            person: identity.person(),
+            memory_budget_bytes: crate::circle::MEMORY_BUDGET_BYTES,
+            uses: 0,
             refusals: RefusalCounts::new(),
             renamed: None,
             damaged: std::collections::BTreeSet::new(),
@@ -420,6 +432,7 @@ impl Engine {
             fetches: fetch::Fetches::default(),
             wants: wants::Wants::default(),
             verifications: verify::Verifications::default(),
+            reads: reads::Reads::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -429,6 +442,7 @@ impl Engine {
         engine.load_addresses()?;
         engine.load_answers()?;
         engine.load_links()?;
+        engine.reads.stir(now_ms);
         crate::key_packages::prune(&mut engine.desk)?;
         engine.finish();
         Ok(engine)
@@ -442,7 +456,7 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let repairs = self.circles.values().filter_map(Circle::wake_at_ms);
+        let repairs = self.circles.values().flat_map(|circle| [circle.wake_at_ms(), circle.follow_at_ms()]).flatten();
         let others = [
             self.next_reconcile_ms(),
             self.next_retry_ms(),
@@ -450,6 +464,7 @@ impl Engine {
             self.wants.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
             self.next_asking_ms(),
+            self.reads.due_at_ms(),
         ];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -483,6 +498,8 @@ impl Engine {
         self.retry_when_due();
         self.wants.expire(now_ms);
         self.expire_verifications();
+        self.follow_when_due();
+        self.tell_reads();
         self.finish();
     }
 
@@ -523,8 +540,10 @@ impl Engine {
             self.outbox.staged.clear();
             return;
         }
+        self.desk.person = self.identity.person();
         self.take_introductions();
         self.take_marks();
+        self.take_reads();
         self.follow_spaces();
         self.care_for_own_devices();
         self.care_for_recovery();
@@ -550,6 +569,8 @@ impl Engine {
         self.end_joins();
         self.mend_indexes();
         self.desk.file_pages();
+        self.care_for_reads();
+        self.make_room(None);
         if std::mem::take(&mut self.desk.erased) {
             self.outbox.push(Output::Compact);
         }

@@ -103,6 +103,10 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 marks: vec![entry::Marked { person: vec![1; 32], at_ms: 2, by: 1, name: "Zoë".to_owned() }],
             }),
         ),
+        (
+            "entry.reads",
+            Body::Reads(entry::Reads { reads: vec![entry::ReadTo { circle: vec![1; 32], message: vec![2; 36] }] }),
+        ),
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
         (
             "entry.plea",
@@ -255,6 +259,7 @@ fn links(made: &mut Made) {
         suites: vec![1],
         recovery: vec![4; 96],
         marks: vec![5; 3],
+        reads: vec![6; 3],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
@@ -426,6 +431,18 @@ fn records(made: &mut Made) {
     made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
     let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };
     made.message("local.plea-package", &package);
+    let chat = local::ChatView {
+        messages: 2_000,
+        first: vec![1; 36],
+        last: vec![2; 36],
+        unread: 3,
+        mentions: 1,
+        newest: vec![2; 36],
+        text: "会议记录".to_owned(),
+    };
+    let view = local::View { heads: vec![vec![1; 32]], chat: Some(chat), title: "Zoë".to_owned() };
+    made.message("local.view", &view);
+    made.message("local.read-mark", &local::ReadMark { message: vec![1; 36], told: vec![2; 32] });
     made.message("local.addresses", &local::Addresses { addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()] });
     let invitation = local::Invitation {
         circle: vec![1; 32],

@@ -17,6 +17,7 @@ mod keys;
 mod linking;
 mod links;
 mod members;
+mod reads;
 mod recoveries;
 mod retention;
 mod rig;

@@ -57,6 +57,15 @@ pub enum Keyspace {
     Index = 26,
     /// How many entries are sealed with each lasting key. Scope: circle. Suffix: key id. Value: big-endian count (8 bytes).
     LastingUses = 27,
+    /// The documents from which something follows that was not derived yet. Scope: circle. Suffix: document id, kind. Value:
+    /// empty.
+    Stale = 30,
+    /// What follows from a document. Scope: circle. Suffix: document id, kind.
+    Views = 31,
+    /// What follows from a document and is read in parts. Scope: circle, document id, kind. Suffix: the part's name, hidden.
+    Pages = 32,
+    /// How far this person has read. Suffix: circle.
+    Reads = 33,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
@@ -69,7 +78,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -97,6 +106,10 @@ impl Keyspace {
         Self::LastingUses,
         Self::Search,
         Self::SearchTexts,
+        Self::Stale,
+        Self::Views,
+        Self::Pages,
+        Self::Reads,
     ];
 }
 

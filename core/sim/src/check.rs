@@ -16,6 +16,7 @@ mod held;
 mod history;
 mod rights;
 mod verdicts;
+mod views;
 mod watch;
 
 #[cfg(test)]
@@ -46,6 +47,8 @@ pub enum Check {
     SameEntries,
     /// All members' documents are the same, and read the same.
     SameDocuments,
+    /// What is shown without loading a document is what follows from it.
+    Views,
     /// What a member cannot read, no member can.
     Readable,
     /// What was acknowledged to somebody who is in and always was is there.
@@ -68,7 +71,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -79,6 +82,7 @@ impl Check {
         Self::Leaves,
         Self::SameEntries,
         Self::SameDocuments,
+        Self::Views,
         Self::Readable,
         Self::NothingLost,
         Self::LaterKeys,
@@ -108,6 +112,7 @@ impl fmt::Display for Check {
             Self::Leaves => "leaves follow the roster",
             Self::SameEntries => "same entries",
             Self::SameDocuments => "same documents",
+            Self::Views => "views follow",
             Self::Readable => "readable by all who may",
             Self::NothingLost => "nothing is lost",
             Self::LaterKeys => "no later key for who was removed",
@@ -197,6 +202,7 @@ impl World {
             faults.push(check.fault(&format!("{}{others}: {what}", names[..names.len().min(3)].join(", "))));
         }
         self.check_verdicts(circle, &members, faults);
+        self.check_views(circle, &members, faults);
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);

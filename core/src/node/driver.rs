@@ -191,7 +191,9 @@ impl Driver {
 
     fn reopened(&self) -> Result<Engine, Error> {
         let identity = Identity::load(&*self.store)?.ok_or(Error::NoIdentity)?;
-        Ok(Engine::open(identity, Box::new(Mls), self.store.clone(), seed_entropy()?, now_ms())?)
+        let mut engine = Engine::open(identity, Box::new(Mls), self.store.clone(), seed_entropy()?, now_ms())?;
+        engine.set_memory_budget(self.engine.memory_budget());
+        Ok(engine)
     }
 
     async fn take_outputs(&mut self) {

@@ -17,7 +17,11 @@ const ARRIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A document that somebody looked at.
 pub(super) struct Loaded {
-    document: Document,
+    pub(super) document: Document,
+    /// Of a segment of the chat, once something was derived from it.
+    pub(super) tally: Option<views::Tally>,
+    /// When it was used last, in uses of documents.
+    pub(super) used: u64,
     /// How many operations the log had when it was last reviewed.
     reviewed_at: usize,
 }
@@ -32,7 +36,7 @@ impl Loaded {
 #[derive(Default)]
 pub(super) struct Arrived {
     changes: Vec<Vec<u8>>,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Whether one is by somebody who is not in standing.
     to_review: bool,
 }
@@ -72,6 +76,11 @@ impl Circle {
         self.documents.iter().map(info).collect()
     }
 
+    /// Whether anybody wrote to a document.
+    pub(crate) fn has_document(&self, id: DocumentId, kind: DocumentKind) -> bool {
+        self.documents.contains_key(&(id, kind))
+    }
+
     /// The document as the membership has it, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so
     /// far.
     pub(crate) fn document(
@@ -88,10 +97,13 @@ impl Circle {
         }
         if !self.loaded.contains_key(&name) {
             let document = self.load(id, kind, actor, desk)?;
-            self.loaded.insert(name, Loaded { document, reviewed_at: 0 });
+            self.loaded.insert(name, Loaded { document, tally: None, used: 0, reviewed_at: 0 });
             self.arrived.remove(&name);
         }
+        self.make_room(&name, desk);
+        desk.uses += 1;
         let loaded = self.loaded.get_mut(&name).expect("it was loaded above");
+        loaded.used = desk.uses;
         let arrived = self.arrived.remove(&name).unwrap_or_default();
         if !arrived.changes.is_empty() {
             loaded.document.apply(&arrived.changes)?;
@@ -274,6 +286,7 @@ impl Circle {
         }
         desk.put(record_key(self.id, id, kind), record.encode_to_vec());
         self.mark_unsearched((id, kind), desk);
+        self.make_stale((id, kind), false, desk);
     }
 
     /// Takes in changes from others. They are stored now, and applied when somebody next asks for the document, all that

@@ -243,6 +243,7 @@ impl Circle {
             self.unload(name);
             self.documents.remove(name);
             self.forget_searched(*name, desk)?;
+            self.forget_view(*name, desk)?;
             desk.remove(record_key(self.id, id, kind));
             desk.remove_if_there(snapshot_key(self.id, id, kind))?;
             for suffix in desk.store.all(Keyspace::Changes, &scope(self.id, id, kind))?.into_keys() {

@@ -274,7 +274,7 @@ impl Circle {
                 Ok(Verdict::Done)
             }
             Body::Plea(plea) => self.judge_plea(author, &plea, desk),
-            Body::Marks(marks) => {
+            Body::Marks(_) | Body::Reads(_) => {
                 let membership = self.log.membership();
                 if membership.device_standing(author) == DeviceStanding::Unknown {
                     return Ok(Verdict::Wait(Awaits::Author(author)));
@@ -283,7 +283,11 @@ impl Circle {
                 if person(author).is_none() || person(author) != person(desk.me()) {
                     return Err(Refusal::NotAllowed);
                 }
-                desk.marks.push((self.id, marks));
+                match opened.body {
+                    Body::Marks(marks) => desk.marks.push((self.id, marks)),
+                    Body::Reads(reads) => desk.reads.push(reads),
+                    _ => {}
+                }
                 Ok(Verdict::Done)
             }
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),

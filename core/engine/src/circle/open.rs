@@ -48,6 +48,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            views: views::Views::default(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
             trees,
@@ -83,6 +84,7 @@ impl Circle {
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
         circle.open_searching(desk)?;
+        circle.open_views(desk)?;
         circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)

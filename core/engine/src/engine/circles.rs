@@ -131,6 +131,15 @@ impl Engine {
         Ok(self.circles.values().filter(of_space).map(|circle| self.info(circle, space)).collect())
     }
 
+    /// A circle, as a list shows it: that of everybody in a space, too.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn circle_info(&self, circle: CircleId) -> Result<CircleInfo, EngineError> {
+        let known = self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?;
+        Ok(self.info(known, known.log.membership().parent.unwrap_or(circle)))
+    }
+
     /// The space that a circle belongs to: itself, if it is a root.
     ///
     /// # Errors

@@ -151,8 +151,22 @@ impl Engine {
         document: DocumentId,
         kind: DocumentKind,
     ) -> Result<&mut Document, EngineError> {
+        self.make_room(Some((circle, document, kind)));
         let (circle, desk) = self.circle_mut(circle)?;
         circle.document(document, kind, desk)
+    }
+
+    /// Whether anybody wrote to a document.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn has_document(
+        &self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+    ) -> Result<bool, EngineError> {
+        Ok(self.circle(circle)?.has_document(document, kind))
     }
 
     /// Command: lets `edit` change a document. What it changed becomes one entry; if it fails, nothing changed. A large

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use clave_crdt::DocumentKind;
 use clave_crypto::{ContentKey, DeviceId, EpochId, KeyId};
 use prost::Message as _;
 
@@ -9,7 +10,7 @@ use crate::entry::{Body, Envelope};
 use crate::group::epoch_id;
 use crate::membership::{Log, Operation};
 use crate::proto::{entry, local};
-use crate::{CircleId, Engine, EntryId, Keyspace, OperationId, StoreRead};
+use crate::{CircleId, DocumentId, Engine, EntryId, Keyspace, OperationId, StoreRead};
 
 /// An entry that a member can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,4 +180,16 @@ pub fn epochs(store: &dyn StoreRead, circle: CircleId) -> Vec<(EpochId, Option<E
     };
     let _ = store.scan(Keyspace::Checkpoints, circle.as_bytes(), &[], read);
     epochs
+}
+
+/// The documents of a circle of which something else is stored than follows from them.
+///
+/// # Errors
+/// If this device is not in the circle, or the store cannot be read.
+pub fn misderived(
+    engine: &mut Engine,
+    circle: CircleId,
+) -> Result<Vec<(DocumentId, DocumentKind)>, crate::EngineError> {
+    let (circle, desk) = engine.circle_mut(circle)?;
+    circle.misderived(desk)
 }

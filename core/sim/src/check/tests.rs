@@ -144,7 +144,16 @@ fn a_document_that_lacks_a_change_is_found() {
     let (suffix, _) = records(&world, bob, Keyspace::Changes, &scope).pop().expect("three posted");
     write(&world, bob, Key::new(Keyspace::Changes, &*scope, suffix), None);
     reopen(&mut world, bob);
-    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments]));
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments, Check::Views]));
+}
+
+#[test]
+fn a_view_that_does_not_follow_from_its_document_is_found() {
+    let (mut world, [_, bob, _], team) = team();
+    let (suffix, _) = records(&world, bob, Keyspace::Views, team.as_bytes()).pop().expect("three posted");
+    write(&world, bob, Key::new(Keyspace::Views, team.as_bytes(), suffix), Some(Vec::new()));
+    reopen(&mut world, bob);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::Views]));
 }
 
 #[test]
