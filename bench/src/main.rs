@@ -5,6 +5,7 @@
 mod aead;
 mod chat;
 mod documents;
+mod files;
 mod harness;
 mod membership;
 mod store;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve|file-1g]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -42,6 +43,11 @@ impl Scale {
 }
 
 fn main() -> ExitCode {
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--child", rest)) = all.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        files::child::run(rest);
+        return ExitCode::SUCCESS;
+    }
     let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
     let (mut devices, mut rounds) = (None, None);
     let mut arguments = std::env::args().skip(1);
@@ -52,7 +58,7 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" => {
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "file-1g" => {
                 wanted.push(argument)
             }
             _ => {
@@ -89,6 +95,10 @@ fn main() -> ExitCode {
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {
         groups.extend(membership::curve(scale, &data));
+    }
+    // These take a minute and more: likewise.
+    if quick || wanted.iter().any(|wanted| wanted == "file-1g") {
+        groups.extend(files::large(scale, &data));
     }
     println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
     let results = json!({ "quick": quick, "groups": groups });
