@@ -79,6 +79,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the file that was read.
+    pub(crate) fn of_file(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::File { source, .. } => Self::File { path: path.display().to_string(), source },
+            other => other,
+        }
+    }
+
     /// Whether the same call may work later, without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

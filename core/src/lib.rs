@@ -63,7 +63,7 @@ pub use clave_engine::{
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
-        Tree,
+        Tree, Version, VersionId,
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
     membership::{
@@ -73,7 +73,7 @@ pub use clave_engine::{
     verify_key_chain,
 };
 pub use diff::ListDiff;
-pub use drive::{Drive, Progress};
+pub use drive::{Drive, NewFile, Progress};
 pub use error::Error;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};

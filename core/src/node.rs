@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clave_engine::crypto::{DeviceId, Mls, Suite};
-use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, SpaceId};
+use clave_engine::{
+    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId, StoreRead as _,
+};
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -216,7 +218,7 @@ impl Node {
     pub async fn status(&self) -> Result<NodeStatus, Error> {
         let (refusals, online) = self.read(|engine| Ok((engine.refusals().clone(), engine.online()))).await?;
         let store_bytes = match self.inner.store.upgrade() {
-            Some(store) => store.store().size_bytes()?,
+            Some(store) => store.size_bytes()?,
             None => return Err(Error::Stopped),
         };
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
@@ -253,6 +255,13 @@ impl Node {
         if self.inner.inputs.send(Input::Stop(stopped)).await.is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// A sealed chunk that is durable here, read on the caller's thread.
+    pub(crate) fn stored_chunk(&self, circle: CircleId, id: ChunkId) -> Result<Option<Vec<u8>>, Error> {
+        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
+        let key = Key::new(Keyspace::Chunks, circle.as_bytes(), id.as_bytes());
+        Ok(store.read(&key).map_err(clave_engine::EngineError::from)?)
     }
 
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {

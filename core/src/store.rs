@@ -13,6 +13,7 @@ mod error;
 mod failing;
 mod gate;
 mod memory;
+mod packs;
 mod redb;
 mod sealed;
 mod sled;

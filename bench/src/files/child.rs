@@ -83,9 +83,5 @@ async fn add(space: &clave::Space, source: &Path) {
         drive.add(source, NodeId::ROOT, "file", |_| {}).await.expect("a readable file");
         return;
     }
-    for file in std::fs::read_dir(source).expect("a readable folder") {
-        let file = file.expect("a readable folder");
-        let name = file.file_name().into_string().expect("the bench made it");
-        drive.add(&file.path(), NodeId::ROOT, &name, |_| {}).await.expect("a readable file");
-    }
+    drive.add_folder(source, NodeId::ROOT, "folder", |_| {}).await.expect("a readable folder");
 }

@@ -27,6 +27,7 @@ pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
 pub(crate) mod recover;
+pub(crate) mod serve;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;
@@ -283,15 +284,16 @@ pub enum Event {
         fetch: FetchId,
         /// Bytes that are here.
         done_bytes: u64,
-        /// Bytes in all; 0 until the manifest is here.
+        /// Bytes in all.
         total_bytes: u64,
     },
-    /// A file's manifest is not what its drive says: it cannot be fetched from anybody.
+    /// What could be fetched is here, but the manifest of a file is not what its drive says: that one cannot be fetched
+    /// from anybody.
     FetchFailed {
         /// Which fetch.
         fetch: FetchId,
     },
-    /// Every chunk of a file is here.
+    /// Every chunk of the files is here.
     Fetched {
         /// Which fetch.
         fetch: FetchId,
@@ -444,6 +446,7 @@ impl Engine {
             self.next_reconcile_ms(),
             self.next_retry_ms(),
             self.wants.next_deadline_ms(),
+            self.fetches.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
             self.next_asking_ms(),
         ];
@@ -478,6 +481,7 @@ impl Engine {
         self.reconcile_when_due();
         self.retry_when_due();
         self.wants.expire(now_ms);
+        self.fetches.expire(now_ms);
         self.expire_verifications();
         self.finish();
     }

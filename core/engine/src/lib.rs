@@ -55,7 +55,10 @@ pub use engine::{
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;
-pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, SealError, SealedChunk, seal_content};
+pub use files::{
+    CHUNK_BYTES, ChunkRef, Cutter, FileContent, Manifest, ManifestWriter, SEALED_CHUNK_BYTES_MAX, SMALL_CONTENT_BYTES_MAX,
+    SealError, SealedChunk, seal_content, seal_piece,
+};
 pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
 pub use key_audit::{KeyAudit, KeyChange, KeyStanding, Party, verify_key_chain};

@@ -51,6 +51,8 @@ pub enum Keyspace {
     Marks = 23,
     /// Parts of checkpoints that epochs share. Scope: circle. Suffix: the part's id.
     Trees = 24,
+    /// Where sealed chunks lie, if they lie beside the database. Scope and suffix: as of chunks. Known to the store only.
+    ChunkPlaces = 34,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
@@ -61,7 +63,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -85,6 +87,7 @@ impl Keyspace {
         Self::Marks,
         Self::Trees,
         Self::KeyChanges,
+        Self::ChunkPlaces,
     ];
 }
 
@@ -196,4 +199,26 @@ pub trait StoreRead {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), ReadError>;
+
+    /// Whether there is a value at `key`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn contains(&self, key: &Key) -> Result<bool, ReadError> {
+        Ok(self.read(key)?.is_some())
+    }
+
+    /// Calls `visit` with the suffix of each record of a scope, in order, and the bytes of its value, until it returns
+    /// `false`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    fn scan_sizes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        visit: &mut dyn FnMut(&[u8], u64) -> bool,
+    ) -> Result<(), ReadError> {
+        self.scan(keyspace, scope, &[], &mut |suffix, value| visit(suffix, value.len() as u64))
+    }
 }
