@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use clave::{Event, Node};
+use clave::Node;
 use clave_engine::crypto::Entropy;
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::harness::Spread;
 
 pub mod child;
 mod raw;
+mod syncthing;
 
 use child::Serving;
 
@@ -22,94 +23,173 @@ const ROOM: &str = "the disk has room and takes writes";
 
 /// What one transfer took, in seconds, and how much memory over idle, in bytes.
 struct Transfer {
+    /// Sealing and naming it where it comes from.
     add: f64,
+    /// Until it was durable where it goes to.
     fetch: f64,
+    /// Writing it out there, on another device of the same kind, while it is fetched.
     whole: f64,
+    /// Of both processes, while it was fetched.
+    processor: f64,
     source_bytes: u64,
     sink_bytes: u64,
 }
 
 /// A file of a gibibyte, beside one stream of libp2p.
 pub fn large(scale: Scale, data: &Path) -> Vec<Value> {
-    one_file("a file of 1 GiB", u64::from(scale.of(1024, 16)) << 20, scale, data)
-}
-
-fn one_file(name: &str, bytes: u64, scale: Scale, data: &Path) -> Vec<Value> {
+    let bytes = u64::from(scale.of(1024, 16)) << 20;
     let folder = tempfile::tempdir_in(data).expect(ROOM);
     let source = folder.path().join("source");
-    write_random(&source, bytes, 1);
+    std::fs::create_dir(&source).expect(ROOM);
+    write_random(&source.join("file"), bytes, 1);
     let runtime = tokio::runtime::Runtime::new().expect("the system has threads");
-    let (mut raw, mut ours) = (Vec::new(), Vec::new());
+    let (mut raw, mut raw_processor, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..scale.rounds.min(5) {
         let mut serving = Serving::start(&["raw", &bytes.to_string()]);
         let address = serving.line();
+        let before = processor_seconds(serving.id());
         raw.push(runtime.block_on(raw::fetch(&address, bytes)).as_secs_f64());
+        raw_processor.push(processor_seconds(serving.id()) - before);
         drop(serving);
         ours.push(runtime.block_on(transfer(folder.path(), &source)));
     }
     let rows = [
-        ("libp2p, one stream, from memory", raw.clone()),
+        ("libp2p, one stream, from memory", raw),
         ("fetched and durable", ours.iter().map(|t| t.fetch).collect()),
-        ("and written out as a file", ours.iter().map(|t| t.whole).collect()),
+        ("written out as a file meanwhile", ours.iter().map(|t| t.whole).collect()),
         ("added at the source", ours.iter().map(|t| t.add).collect()),
     ];
-    let results = print_rates(name, bytes, &rows);
+    let name = format!("a file of {} MiB", bytes >> 20);
+    let results = print_rates(&name, bytes as f64 / 1e6, "MB", &rows);
+    let rows = [("libp2p, one stream", raw_processor), ("fetched and durable", ours.iter().map(|t| t.processor).collect())];
+    let processor = print_rates("  the same, by the processor time of both sides", bytes as f64 / 1e6, "MB", &rows);
     let memory = |of: fn(&Transfer) -> u64| Spread::of(ours.iter().map(|t| of(t) as f64).collect());
     let (source, sink) = (memory(|t| t.source_bytes), memory(|t| t.sink_bytes));
     let mib = f64::from(1 << 20);
-    println!("  memory over idle: {:.0} MiB where it comes from, {:.0} MiB where it goes to", source.median / mib, sink.median / mib);
-    vec![json!({ "name": name, "results": results, "source_memory_bytes": source.json(), "sink_memory_bytes": sink.json() })]
+    println!("  memory over idle: {:.0} MiB where it comes from, {:.0} MiB where it goes to", source.high / mib, sink.high / mib);
+    vec![json!({
+        "name": name, "results": results, "processor": processor,
+        "source_memory_bytes": source.json(), "sink_memory_bytes": sink.json(),
+    })]
 }
 
-/// Prints bytes a second, and the ratio of each rate to the first, round by round.
-fn print_rates(name: &str, bytes: u64, rows: &[(&str, Vec<f64>)]) -> Vec<Value> {
+/// A file of 256 MiB, beside syncthing.
+pub fn middle(scale: Scale, data: &Path) -> Vec<Value> {
+    let bytes = u64::from(scale.of(256, 8)) << 20;
+    let folder = tempfile::tempdir_in(data).expect(ROOM);
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).expect(ROOM);
+    write_random(&source.join("file"), bytes, 2);
+    beside_syncthing(&format!("a file of {} MiB", bytes >> 20), bytes as f64 / 1e6, "MB", scale, folder.path())
+}
+
+/// 5,000 files of 4 kB, beside syncthing.
+pub fn small(scale: Scale, data: &Path) -> Vec<Value> {
+    let files = scale.of(5_000, 200);
+    let folder = tempfile::tempdir_in(data).expect(ROOM);
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).expect(ROOM);
+    let mut entropy = Entropy::from_seed([3; 32]);
+    let mut content = vec![0; 4_000];
+    for number in 0..files {
+        entropy.fill(&mut content);
+        std::fs::write(source.join(format!("文件 {number}.md")), &content).expect(ROOM);
+    }
+    beside_syncthing(&format!("{files} files of 4 kB"), f64::from(files), "files", scale, folder.path())
+}
+
+/// What lies in `source` in that folder, from a device that has it to one that has nothing, until it is written out there.
+fn beside_syncthing(name: &str, amount: f64, unit: &str, scale: Scale, folder: &Path) -> Vec<Value> {
+    let source = folder.join("source");
+    let runtime = tokio::runtime::Runtime::new().expect("the system has threads");
+    let version = syncthing::version();
+    if version.is_none() {
+        println!("SKIPPED: {name}: syncthing, which is not installed (scripts/install-syncthing.sh does)");
+    }
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..scale.rounds.min(5) {
+        if version.is_some() {
+            let place = tempfile::tempdir_in(folder).expect(ROOM);
+            theirs.push(syncthing::transfer(&source, place.path()).as_secs_f64());
+        }
+        ours.push(runtime.block_on(transfer(folder, &source)));
+    }
+    let mut rows = vec![
+        ("clave, written out", ours.iter().map(|t| t.whole).collect()),
+        ("clave, fetched and durable", ours.iter().map(|t| t.fetch).collect()),
+        ("clave, added at the source", ours.iter().map(|t| t.add).collect()),
+    ];
+    if version.is_some() {
+        rows.insert(0, ("syncthing, written out", theirs));
+    }
+    let results = print_rates(name, amount, unit, &rows);
+    vec![json!({ "name": name, "syncthing": version, "results": results })]
+}
+
+/// Prints how much a second, and the ratio of each rate to the first, round by round.
+fn print_rates(name: &str, amount: f64, unit: &str, rows: &[(&str, Vec<f64>)]) -> Vec<Value> {
     println!("\n{name}");
-    let rate = |seconds: f64| bytes as f64 / 1e6 / seconds;
     rows.iter()
         .map(|(row, seconds)| {
-            let rates = Spread::of(seconds.iter().map(|s| rate(*s)).collect());
+            let rates = Spread::of(seconds.iter().map(|s| amount / s).collect());
             let ratio = Spread::of(seconds.iter().zip(&rows[0].1).map(|(own, first)| first / own).collect());
             println!(
-                "  {row:34} {:>7.0} MB/s  ({:.0} to {:.0})   ×{:.2} ({:.2} to {:.2})",
+                "  {row:34} {:>7.0} {unit}/s  ({:.0} to {:.0})   ×{:.2} ({:.2} to {:.2})",
                 rates.median, rates.low, rates.high, ratio.median, ratio.low, ratio.high
             );
-            json!({ "contestant": row, "megabytes_a_second": rates.json(), "ratio_to_first": ratio.json() })
+            json!({ "contestant": row, "unit": unit, "a_second": rates.json(), "ratio_to_first": ratio.json() })
         })
         .collect()
 }
 
+/// From one device that has a folder in its drive to another that has nothing; then to a third.
 async fn transfer(folder: &Path, source: &Path) -> Transfer {
     let place = tempfile::tempdir_in(folder).expect(ROOM);
     let at = |name: &str| place.path().join(name);
+    let files = std::fs::read_dir(source).expect("a readable folder").count();
     let mut serving = Serving::start(&["node", at("alice").to_str().expect("UTF-8"), source.to_str().expect("UTF-8")]);
     let add = serving.line().parse().expect("seconds");
-    let link = serving.line().parse().expect("a link");
-    let node = Node::create(child::config(&at("bob")), "小波", "phone").await.expect("an empty directory");
-    let space = node.join(&link, std::time::Duration::from_secs(60)).await.expect("the link is good");
-    let drive = space.drive();
-    let mut events = node.events();
-    let file = loop {
-        if let Some(file) = drive.tree().await.expect("it runs").files().next().map(|file| file.id) {
-            break file;
-        }
-        let _ = events.recv().await;
-    };
+    let (node, space) = joined(&serving.line(), &at("bob"), files).await;
+    let nodes = space.drive().tree().await.expect("it runs").files().map(|file| file.id).collect();
     let (own, other) = (Memory::start(std::process::id()), Memory::start(serving.id()));
-    let mut events = node.events();
-    let started = Instant::now();
-    let fetched = tokio::spawn(async move {
-        loop {
-            if let Ok(Event::Fetched { .. }) = events.recv().await {
-                return started.elapsed().as_secs_f64();
-            }
-        }
-    });
-    drive.get(file, &at("copy"), |_| {}).await.expect("Alice has it");
-    let whole = started.elapsed().as_secs_f64();
-    let fetch = fetched.await.expect("it ended");
+    let (before, started) = (processor_seconds(serving.id()), Instant::now());
+    space.drive().fetch(nodes, |_| {}).await.expect("Alice has it");
+    let fetch = started.elapsed().as_secs_f64();
+    let processor = processor_seconds(serving.id()) - before;
     let (sink_bytes, source_bytes) = (own.grown_bytes(), other.grown_bytes());
     node.shutdown().await;
-    Transfer { add, fetch, whole, source_bytes, sink_bytes }
+
+    let (node, space) = joined(&serving.line(), &at("carol"), files).await;
+    let top = space.drive().tree().await.expect("it runs").resolve("/folder").expect("it is there");
+    let started = Instant::now();
+    let written = space.drive().get_folder(top, &at("copy"), |_| {}).await.expect("Alice has it");
+    let whole = started.elapsed().as_secs_f64();
+    assert_eq!(written, files);
+    node.shutdown().await;
+    Transfer { add, fetch, whole, processor, source_bytes, sink_bytes }
+}
+
+/// A device that came in by a link and knows of so many files.
+async fn joined(link: &str, directory: &Path, files: usize) -> (Node, clave::Space) {
+    let node = Node::create(child::config(directory), "小波", "phone").await.expect("an empty directory");
+    let mut events = node.events();
+    let link = link.parse().expect("a link");
+    let space = node.join(&link, std::time::Duration::from_secs(60)).await.expect("the link is good");
+    while space.drive().tree().await.expect("it runs").files().count() < files {
+        let _ = events.recv().await;
+    }
+    (node, space)
+}
+
+/// Processor time of this process and of another, in seconds.
+fn processor_seconds(other: u32) -> f64 {
+    let ticks = |process: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // utime and stime, in hundredths of a second.
+        fields.get(11..13).map_or(0.0, |times| times.iter().filter_map(|time| time.parse::<f64>().ok()).sum())
+    };
+    (ticks(std::process::id()) + ticks(other)) / 100.0
 }
 
 /// How the resident memory of a process grows.

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "file-1g" => {
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "file-1g" | "file-256m" | "files-small" => {
                 wanted.push(argument)
             }
             _ => {
@@ -97,8 +97,15 @@ fn main() -> ExitCode {
         groups.extend(membership::curve(scale, &data));
     }
     // These take a minute and more: likewise.
-    if quick || wanted.iter().any(|wanted| wanted == "file-1g") {
+    let asks = |name: &str| quick && wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    if asks("file-1g") {
         groups.extend(files::large(scale, &data));
+    }
+    if asks("file-256m") {
+        groups.extend(files::middle(scale, &data));
+    }
+    if asks("files-small") {
+        groups.extend(files::small(scale, &data));
     }
     println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
     let results = json!({ "quick": quick, "groups": groups });

@@ -2,7 +2,7 @@
 
 use clave_engine::crdt::{DocumentKind, FileVersion, NodeId, Tree, Version};
 use clave_engine::membership::History;
-use clave_engine::{ChunkId, DocumentId, FileContent};
+use clave_engine::{CONDEMNED_MS, ChunkId, ChunkUsage, Collected, DocumentId, FileContent};
 
 use crate::{Circle, Error};
 
@@ -97,6 +97,57 @@ impl Drive {
             .node
             .read(move |engine| Ok(engine.document(circle, drive, DocumentKind::Drive)?.drive()?.versions(node)?))
             .await
+    }
+
+    /// Makes an earlier content of a file its newest.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn restore_version(&self, node: NodeId, version: &FileVersion) -> Result<(), Error> {
+        let version = version.clone();
+        self.edit(move |drive, _| drive.put_version(node, &version)).await
+    }
+
+    /// What the content of the circle's files takes on this device, of all versions, as far as it is here.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn usage(&self) -> Result<ChunkUsage, Error> {
+        let circle = self.circle.id;
+        self.circle.node.read(move |engine| engine.chunk_usage(circle)).await
+    }
+
+    /// How many bytes it may take; `None`: as many as there is room for. What is there already stays.
+    ///
+    /// # Errors
+    /// What the disk has to say.
+    pub async fn set_quota(&self, quota_bytes: Option<u64>) -> Result<(), Error> {
+        let circle = self.circle.id;
+        self.circle.node.command(move |engine, now| engine.set_chunk_quota(circle, quota_bytes, now)).await
+    }
+
+    /// Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this
+    /// device also does without the content of all but so many of the newest versions of each file; it can be fetched again
+    /// from who has it, and is lost if nobody does.
+    ///
+    /// # Errors
+    /// If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+    pub async fn collect(&self, versions_kept: Option<usize>) -> Result<Collected, Error> {
+        self.collect_older(versions_kept, CONDEMNED_MS).await
+    }
+
+    /// The same for content that no version has had for so long, in milliseconds.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect).
+    pub async fn collect_older(&self, versions_kept: Option<usize>, condemned_ms: u64) -> Result<Collected, Error> {
+        let (circle, node) = (self.circle.id, &self.circle.node);
+        let collect = move |engine: &mut clave_engine::Engine, now| {
+            engine.collect_chunks(circle, versions_kept, condemned_ms, now)
+        };
+        let collected = node.command(collect).await?;
+        node.reclaim_chunks().await?;
+        Ok(collected)
     }
 
     async fn convergence_secret(&self) -> Result<[u8; 32], Error> {

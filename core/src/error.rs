@@ -209,6 +209,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Store(ReadError::Damaged) | EngineError::Damaged => "store.damaged",
         EngineError::Store(_) => "store.io",
         EngineError::WriteFailed => "store.write_failed",
+        EngineError::QuotaReached { .. } => "quota",
         EngineError::Rejoining => "recovery.rejoining",
         EngineError::NotAlone => "recovery.not_alone",
         EngineError::NoKeyPackage(_) => "circle.no_key_package",

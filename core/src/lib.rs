@@ -56,7 +56,7 @@ mod verification;
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
+    Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, Collected, CircleStatus, DeviceAccess, DocumentId, EngineError,
     Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
     KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
     RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,

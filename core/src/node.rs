@@ -264,6 +264,13 @@ impl Node {
         Ok(store.read(&key).map_err(clave_engine::EngineError::from)?)
     }
 
+    /// Gives the space of removed chunks back to the file system.
+    pub(crate) async fn reclaim_chunks(&self) -> Result<u64, Error> {
+        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
+        let reclaimed = tokio::task::spawn_blocking(move || store.reclaim_chunks()).await;
+        Ok(reclaimed.map_err(|_| Error::Stopped)??)
+    }
+
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {
         let cancel = move |engine: &mut Engine| {
             engine.cancel_fetch(fetch);

@@ -23,6 +23,7 @@ use crate::{CrdtError, Document, DocumentKind};
 
 mod name;
 mod record;
+mod references;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,9 @@ pub fn run(arguments: &[String]) {
             let started = Instant::now();
             add(&space, Path::new(source)).await;
             say(started.elapsed().as_secs_f64().to_string());
-            say(space.invite(Duration::from_secs(3600)).await.expect("an invitation").to_string());
+            for _ in 0..2 {
+                say(space.invite(Duration::from_secs(3600)).await.expect("an invitation").to_string());
+            }
             std::future::pending::<()>().await;
             drop(node);
         }),
@@ -76,12 +78,7 @@ async fn found(directory: &Path) -> (Node, clave::Space) {
     (node, space)
 }
 
-/// Adds a file, or all files of a folder.
+/// Adds a folder.
 async fn add(space: &clave::Space, source: &Path) {
-    let drive = space.drive();
-    if source.is_file() {
-        drive.add(source, NodeId::ROOT, "file", |_| {}).await.expect("a readable file");
-        return;
-    }
-    drive.add_folder(source, NodeId::ROOT, "folder", |_| {}).await.expect("a readable folder");
+    space.drive().add_folder(source, NodeId::ROOT, "folder", |_| {}).await.expect("a readable folder");
 }

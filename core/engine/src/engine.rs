@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod circles;
+pub(crate) mod collect;
 mod commands;
 mod export;
 pub(crate) mod farewell;
@@ -34,6 +35,7 @@ pub(crate) mod verify;
 mod wants;
 
 pub use circles::CircleInfo;
+pub use collect::{CONDEMNED_MS, ChunkUsage, Collected};
 pub use commands::CircleStatus;
 pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
@@ -328,6 +330,7 @@ pub struct Engine {
     addresses: BTreeMap<DeviceId, Vec<String>>,
     joins: join::Joins,
     fetches: fetch::Fetches,
+    chunk_counts: collect::ChunkCounts,
     wants: wants::Wants,
     verifications: verify::Verifications,
     outbox: Outbox,
@@ -417,6 +420,7 @@ impl Engine {
             addresses: BTreeMap::new(),
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
+            chunk_counts: collect::ChunkCounts::default(),
             wants: wants::Wants::default(),
             verifications: verify::Verifications::default(),
             outbox: Outbox::default(),

@@ -49,7 +49,8 @@ pub use circle::{
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event,
+    Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, CONDEMNED_MS, Channel, ChunkUsage, CircleInfo, CircleStatus, Collected,
+    DeviceAccess, Engine, Event,
     FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, OwnDevice,
     PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };

@@ -53,6 +53,8 @@ pub enum Keyspace {
     Trees = 24,
     /// Where sealed chunks lie, if they lie beside the database. Scope and suffix: as of chunks. Known to the store only.
     ChunkPlaces = 34,
+    /// Chunks that nothing refers to. Scope and suffix: as of chunks. Value: since when, in Unix milliseconds, big-endian.
+    Condemned = 35,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
@@ -63,7 +65,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -88,6 +90,7 @@ impl Keyspace {
         Self::Trees,
         Self::KeyChanges,
         Self::ChunkPlaces,
+        Self::Condemned,
     ];
 }
 

@@ -61,6 +61,7 @@ impl Drive {
         progress: impl FnMut(Progress),
     ) -> Result<Vec<NodeId>, Error> {
         let (total_bytes, modified) = look_at(&files)?;
+        let _adding = Adding::begin(self).await?;
         let sources = files.iter().map(|file| file.source.clone()).collect();
         let contents = self.seal_all(sources, total_bytes, progress).await?;
         let versions: Vec<FileVersion> =
@@ -105,6 +106,16 @@ impl Drive {
             }
         }
         self.add_all(files, progress).await
+    }
+
+    async fn end_adding(&self) {
+        let circle = self.circle.id;
+        let end = move |engine: &mut clave_engine::Engine| {
+            engine.end_adding(circle);
+            Ok(())
+        };
+        // A node that was shut down collects nothing.
+        let _ = self.circle.node.read(end).await;
     }
 
     async fn folder_in(&self, parent: NodeId, name: &str) -> Result<NodeId, Error> {
@@ -194,6 +205,30 @@ impl Drive {
             })
         };
         self.circle.node.command(command).await
+    }
+}
+
+/// Nothing that was added is collected before it has its name.
+struct Adding {
+    drive: Drive,
+}
+
+impl Adding {
+    async fn begin(drive: &Drive) -> Result<Self, Error> {
+        let circle = drive.circle.id;
+        let begin = move |engine: &mut clave_engine::Engine| {
+            engine.begin_adding(circle);
+            Ok(())
+        };
+        drive.circle.node.read(begin).await?;
+        Ok(Self { drive: drive.clone() })
+    }
+}
+
+impl Drop for Adding {
+    fn drop(&mut self) {
+        let drive = self.drive.clone();
+        tokio::spawn(async move { drive.end_adding().await });
     }
 }
 

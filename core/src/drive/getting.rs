@@ -52,14 +52,29 @@ impl Drive {
         files: Vec<(NodeId, PathBuf)>,
         progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
+        let (nodes, paths): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        let contents = self.contents(nodes).await?;
+        self.get_contents(contents.into_iter().zip(paths).collect(), progress).await
+    }
+
+    /// Fetches what is missing of the newest content of files, to have them offline; writes no file. Dropping the future
+    /// cancels it; what was fetched stays.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; if what arrived is not what the drive says, or there is no room.
+    pub async fn fetch(&self, files: Vec<NodeId>, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
+        let contents = self.contents(files).await?;
+        self.fetch_contents(contents, &Arrivals::default(), &mut progress).await
+    }
+
+    async fn contents(&self, files: Vec<NodeId>) -> Result<Vec<FileContent>, Error> {
         let (circle, drive) = (self.circle.id, self.document());
         let contents = move |engine: &mut clave_engine::Engine| {
             let tree = engine.document(circle, drive, DocumentKind::Drive)?.drive()?.tree();
             let content = |node| Some(content_of(&tree.node(node)?.current.as_ref()?.file));
-            Ok(files.into_iter().map(|(node, path)| Some((content(node)?, path))).collect::<Option<Vec<_>>>())
+            Ok(files.into_iter().map(content).collect::<Option<Vec<_>>>())
         };
-        let contents = self.circle.node.read(contents).await?.ok_or(Error::NotFound("file"))?;
-        self.get_contents(contents, progress).await
+        self.circle.node.read(contents).await?.ok_or(Error::NotFound("file"))
     }
 
     /// The same for everything in a folder of the drive: `destination` is the folder on disk that gets its content. How many
@@ -100,7 +115,7 @@ impl Drive {
         let files = files.into_iter().map(|(content, destination)| WrittenFile { content, destination }).collect();
         let mut writing = tokio::task::spawn_blocking(move || write_files(files, &source, &known));
         let fetched = async {
-            let fetched = self.fetch(contents, &arrivals, &mut progress).await;
+            let fetched = self.fetch_contents(contents, &arrivals, &mut progress).await;
             arrivals.end(if fetched.is_ok() { Phase::Complete } else { Phase::Cancelled });
             fetched
         };
@@ -118,8 +133,7 @@ impl Drive {
         }
     }
 
-    /// Fetches what is missing.
-    async fn fetch(
+    async fn fetch_contents(
         &self,
         contents: Vec<FileContent>,
         arrivals: &Arrivals,

@@ -8,5 +8,6 @@ mod fixture;
 #[cfg(unix)]
 mod full;
 mod kill;
+mod packs;
 mod sealed;
 mod writer;

@@ -13,9 +13,9 @@ use crate::{Key, Refusal};
 /// Chunks that are asked of one peer at a time.
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 512;
 /// Bytes of chunks that are asked of one peer at a time, as far as sizes are known.
-const PEER_BYTES_MAX: u64 = 12 * 1024 * 1024;
+const PEER_BYTES_MAX: u64 = 24 * 1024 * 1024;
 /// Bytes of chunks that are asked of all peers together at a time, likewise.
-const FETCH_BYTES_MAX: u64 = 24 * 1024 * 1024;
+const FETCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// A peer that owes chunks and gives none for so long is asked for nothing more for as long again if others have them.
 const STALL_MS_MAX: u64 = 10_000;
 /// How long a peer that said it lacks a chunk, or gave a wrong one, is not asked for it again, in milliseconds.
@@ -55,6 +55,8 @@ struct Source {
 
 struct Fetch {
     circle: CircleId,
+    /// The manifests of its files.
+    files: Vec<ChunkId>,
     /// Files whose manifest is not here.
     manifests: BTreeMap<ChunkId, FileContent>,
     /// The chunks still wanted: the bytes of content they count for, and what they may take on their way.
@@ -90,6 +92,12 @@ impl Fetches {
         self.look_again();
     }
 
+    /// The manifests of all files of a circle that are being fetched, and the chunks that are still wanted.
+    pub(super) fn wanted(&self, circle: CircleId) -> BTreeSet<ChunkId> {
+        let fetches = self.active.values().filter(|fetch| fetch.circle == circle);
+        fetches.flat_map(|fetch| fetch.files.iter().chain(fetch.wanted.keys())).copied().collect()
+    }
+
     /// Somebody may have what nobody had.
     pub(super) fn look_again(&mut self) {
         for fetch in self.active.values_mut() {
@@ -103,13 +111,17 @@ impl Fetches {
         for ((circle, chunk), bytes) in owes {
             self.asked.remove(&(*circle, *chunk));
             self.asked_bytes -= bytes;
-            for fetch in self.active.values_mut().filter(|fetch| fetch.circle == *circle) {
-                if fetch.wanted.contains_key(chunk) {
-                    fetch.queue.push_front(*chunk);
-                }
-            }
+            self.ask_again(*circle, *chunk);
         }
         self.changed = true;
+    }
+
+    fn ask_again(&mut self, circle: CircleId, chunk: ChunkId) {
+        for fetch in self.active.values_mut().filter(|fetch| fetch.circle == circle) {
+            if fetch.wanted.contains_key(&chunk) {
+                fetch.queue.push_front(chunk);
+            }
+        }
     }
 
     fn lacks(&mut self, peer: DeviceId, chunk: ChunkId, now_ms: u64) {
@@ -221,7 +233,8 @@ impl Engine {
     /// interrupted fetch goes on where it was.
     ///
     /// # Errors
-    /// If this device is not in the circle or the store cannot be read.
+    /// If this device is not in the circle, the store cannot be read, or the circle's [quota](Self::set_chunk_quota) has no
+    /// room for them.
     pub fn fetch(
         &mut self,
         circle: CircleId,
@@ -235,6 +248,7 @@ impl Engine {
         self.fetches.lacking.clear();
         let mut fetch = Fetch {
             circle,
+            files: Vec::new(),
             manifests: BTreeMap::new(),
             wanted: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -245,6 +259,7 @@ impl Engine {
         };
         for content in contents {
             fetch.total_bytes += content.bytes;
+            fetch.files.push(content.manifest);
             match self.chunk(circle, content.manifest)? {
                 Some(sealed) => self.take_manifest(&mut fetch, &content, &sealed)?,
                 None => {
@@ -256,6 +271,7 @@ impl Engine {
                 }
             }
         }
+        self.check_room(circle, fetch.total_bytes - fetch.done_bytes)?;
         self.fetches.active.insert(id, fetch);
         self.fetches.look_again();
         self.report_fetch(id);
@@ -292,13 +308,14 @@ impl Engine {
             return Err(Refusal::Oversized);
         }
         let mut came_further = BTreeSet::new();
-        let mut result = Ok(());
         for chunk in chunks.chunks {
             // A bad one says nothing of the others.
-            result = result.and(self.take_chunk(peer, circle, chunk, &mut came_further));
+            if let Err(refusal) = self.take_chunk(peer, circle, chunk, &mut came_further) {
+                self.desk.refuse(refusal);
+            }
         }
         came_further.into_iter().for_each(|fetch| self.report_fetch(fetch));
-        result
+        Ok(())
     }
 
     fn take_chunk(
@@ -313,16 +330,12 @@ impl Engine {
         if !self.fetches.answered(&peer, (circle, id), now_ms) {
             return Err(Refusal::Unexpected);
         }
-        let sealed = chunk.sealed.filter(|sealed| sealed.len() <= SEALED_CHUNK_BYTES_MAX);
-        let is_it = sealed.as_ref().map(|sealed| chunk_id(sealed) == id);
-        let Some(sealed) = sealed.filter(|_| is_it == Some(true)) else {
+        let is_good = |sealed: &Vec<u8>| sealed.len() <= SEALED_CHUNK_BYTES_MAX && chunk_id(sealed) == id;
+        let was_given = chunk.sealed.is_some();
+        let Some(sealed) = chunk.sealed.filter(is_good) else {
             self.fetches.lacks(peer, id, now_ms);
-            for fetch in self.fetches.active.values_mut().filter(|fetch| fetch.circle == circle) {
-                if fetch.wanted.contains_key(&id) {
-                    fetch.queue.push_front(id);
-                }
-            }
-            return if is_it.is_none() { Ok(()) } else { Err(Refusal::BadChunk) };
+            self.fetches.ask_again(circle, id);
+            return if was_given { Err(Refusal::BadChunk) } else { Ok(()) };
         };
         let wanted = self.fetches.active.iter().filter(|(_, fetch)| fetch.circle == circle);
         let of: Vec<FetchId> =

@@ -1,5 +1,6 @@
 //! Chunks of files that are here: keeping them, and giving them to members who ask.
 
+use super::collect::condemned_key;
 use super::fetch::{CHUNKS_IN_FLIGHT_MAX, chunk_key};
 use super::*;
 use crate::Refusal;
@@ -19,7 +20,7 @@ impl Engine {
     /// Command: keeps sealed chunks of files that are about to be added to a drive.
     ///
     /// # Errors
-    /// If this device is not in the circle.
+    /// If this device is not in the circle, or the circle's [quota](Self::set_chunk_quota) has no room for them.
     pub fn put_chunks(
         &mut self,
         circle: CircleId,
@@ -28,7 +29,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.begin(now_ms)?;
         self.circle_mut(circle)?;
-        let kept = chunks.into_iter().try_for_each(|chunk| self.keep_chunk(circle, chunk));
+        let kept = chunks.into_iter().try_for_each(|chunk| {
+            if !self.desk.store.contains(&chunk_key(circle, chunk.id))? {
+                self.check_room(circle, chunk.sealed.len() as u64)?;
+            }
+            self.keep_chunk(circle, chunk)
+        });
         self.finish();
         kept
     }
@@ -36,7 +42,10 @@ impl Engine {
     /// Keeps a chunk, unless it is here already.
     pub(super) fn keep_chunk(&mut self, circle: CircleId, chunk: SealedChunk) -> Result<(), EngineError> {
         let key = chunk_key(circle, chunk.id);
+        // Whoever wants it again must not lose it for not having wanted it before.
+        self.desk.remove_if_there(condemned_key(circle, chunk.id))?;
         if !self.desk.store.contains(&key)? {
+            self.count_chunk(circle, chunk.sealed.len() as u64);
             self.desk.put_chunk(key, chunk.sealed);
         }
         Ok(())
