@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use clave_engine::crypto::{DeviceId, Mls, Suite};
@@ -18,6 +19,7 @@ mod config;
 mod dialer;
 mod driver;
 mod linking;
+mod small_files;
 mod vault;
 
 pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
@@ -48,6 +50,8 @@ struct Inner {
     addresses: watch::Receiver<Vec<String>>,
     transport: Option<Transport>,
     store: std::sync::Weak<SealedStore>,
+    /// Files up to so many bytes are fetched as they appear; 0: none.
+    small_file_bytes_max: AtomicU64,
 }
 
 impl Node {
@@ -91,7 +95,7 @@ impl Node {
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (listening, addresses) = watch::channel(Vec::new());
         let store_handle = Arc::downgrade(&store);
-        let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle };
+        let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle, small_file_bytes_max: AtomicU64::new(0) };
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()
@@ -112,7 +116,9 @@ impl Node {
             })
             .map_err(|error| Error::Store(error.into()))?;
         result.await.map_err(|_| Error::Stopped)??;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        tokio::spawn(small_files::watch(Arc::downgrade(&inner), inner.events.subscribe()));
+        Ok(Self { inner })
     }
 
     /// Who this device is.
@@ -241,6 +247,12 @@ impl Node {
             }
         }
         Ok(status)
+    }
+
+    /// From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be read
+    /// offline; 0, as at the start: of none. A host sets it when it knows what its network costs. What is under way goes on.
+    pub fn fetch_small_files(&self, bytes_max: u64) {
+        self.inner.small_file_bytes_max.store(bytes_max, Relaxed);
     }
 
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.

@@ -285,3 +285,25 @@ async fn a_quota_says_what_to_do_and_space_comes_back() {
     let added = vec![NewFile { source: large, folder: NodeId::ROOT, name: "large".to_owned() }];
     drive.add_all(added, |_| {}).await.expect("there is room");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_are_there_offline_and_large_ones_are_not() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (alice, bob) = (device(directory.path(), "Alice").await, device(directory.path(), "Bob").await);
+    let hers = alice.create_space("Team").await.expect("a space");
+    let his = invited(&hers, &bob).await;
+    bob.fetch_small_files(1_000_000);
+    let mut events = bob.events();
+    let drive = hers.drive();
+    let small = drive.add(&file(directory.path(), "会议记录.md", b"small"), NodeId::ROOT, "会议记录.md", |_| {}).await;
+    let large = drive.add(&file(directory.path(), "b", &content(2_000_000, 9)), NodeId::ROOT, "b", |_| {}).await;
+    let (small, large) = (small.expect("a readable file"), large.expect("a readable file"));
+    within(async { while !matches!(events.recv().await, Ok(clave::Event::Fetched { .. })) {} }).await;
+    within(has_file(&his, large)).await;
+    alice.shutdown().await;
+    let copy = directory.path().join("copy");
+    within(his.drive().get(small, &copy, |_| {})).await.expect("it is here");
+    assert_eq!(std::fs::read(&copy).expect("it was written"), b"small");
+    let waits = tokio::time::timeout(Duration::from_millis(300), his.drive().get(large, &copy, |_| {}));
+    assert!(waits.await.is_err());
+}

@@ -279,6 +279,21 @@ impl Engine {
         Ok(id)
     }
 
+    /// Whether all of a content is here.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn has_content(&self, circle: CircleId, content: &FileContent) -> Result<bool, EngineError> {
+        let Some(sealed) = self.chunk(circle, content.manifest)? else { return Ok(false) };
+        let Ok(manifest) = content.open_manifest(&sealed) else { return Ok(true) };
+        for chunk in manifest.into_chunks() {
+            if !self.desk.store.contains(&chunk_key(circle, chunk.id))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Command: stops a fetch. What arrived stays.
     pub fn cancel_fetch(&mut self, id: FetchId) {
         self.fetches.active.remove(&id);
