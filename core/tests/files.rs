@@ -304,6 +304,7 @@ async fn small_files_are_there_offline_and_large_ones_are_not() {
     let copy = directory.path().join("copy");
     within(his.drive().get(small, &copy, |_| {})).await.expect("it is here");
     assert_eq!(std::fs::read(&copy).expect("it was written"), b"small");
-    let waits = tokio::time::timeout(Duration::from_millis(300), his.drive().get(large, &copy, |_| {}));
+    let drive = his.drive();
+    let waits = tokio::time::timeout(Duration::from_millis(300), drive.get(large, &copy, |_| {}));
     assert!(waits.await.is_err());
 }

@@ -20,34 +20,20 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// Watches the drives of a node until it is gone.
 pub(super) async fn watch(node: Weak<Inner>, mut events: broadcast::Receiver<Event>) {
-    let (mut changed, mut running) = (BTreeSet::new(), BTreeMap::<FetchId, CircleId>::new());
+    let (mut changed, mut running) = (BTreeSet::<CircleId>::new(), BTreeMap::<FetchId, CircleId>::new());
     loop {
-        let event = if changed.is_empty() {
-            events.recv().await
-        } else {
-            match tokio::time::timeout(GATHERED, events.recv()).await {
-                Ok(event) => event,
-                Err(_) => {
-                    let Some(inner) = node.upgrade() else { return };
-                    let node = Node { inner };
-                    let waiting: BTreeSet<CircleId> = running.values().copied().collect();
-                    // One at a time in each circle; what changed meanwhile is looked at when it ends.
-                    for circle in changed.extract_if(.., |circle| !waiting.contains(circle)).collect::<Vec<_>>() {
-                        if let Some(fetch) = begin(&node, circle).await {
-                            running.insert(fetch, circle);
-                        }
-                    }
-                    if changed.iter().all(|circle| waiting.contains(circle)) {
-                        drop(node);
-                        match events.recv().await {
-                            Err(RecvError::Closed) => return,
-                            event => event,
-                        }
-                    } else {
-                        continue;
-                    }
+        // One fetch at a time in each circle; what changes meanwhile is looked at when it ends.
+        let is_due = |circle: &CircleId| !running.values().any(|running| running == circle);
+        let wait = if changed.iter().any(is_due) { GATHERED } else { Duration::MAX };
+        let Ok(event) = tokio::time::timeout(wait, events.recv()).await else {
+            let Some(inner) = node.upgrade() else { return };
+            let node = Node { inner };
+            for circle in changed.extract_if(.., |circle| is_due(circle)).collect::<Vec<_>>() {
+                if let Some(fetch) = begin(&node, circle).await {
+                    running.insert(fetch, circle);
                 }
             }
+            continue;
         };
         match event {
             Ok(Event::DocumentChanged { circle, kind: DocumentKind::Drive, .. }) => drop(changed.insert(circle)),
