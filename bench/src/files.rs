@@ -61,12 +61,17 @@ pub fn large(scale: Scale, data: &Path) -> Vec<Value> {
     ];
     let name = format!("a file of {} MiB", bytes >> 20);
     let results = print_rates(&name, bytes as f64 / 1e6, "MB", &rows);
-    let rows = [("libp2p, one stream", raw_processor), ("fetched and durable", ours.iter().map(|t| t.processor).collect())];
+    let rows =
+        [("libp2p, one stream", raw_processor), ("fetched and durable", ours.iter().map(|t| t.processor).collect())];
     let processor = print_rates("  the same, by the processor time of both sides", bytes as f64 / 1e6, "MB", &rows);
     let memory = |of: fn(&Transfer) -> u64| Spread::of(ours.iter().map(|t| of(t) as f64).collect());
     let (source, sink) = (memory(|t| t.source_bytes), memory(|t| t.sink_bytes));
     let mib = f64::from(1 << 20);
-    println!("  memory over idle: {:.0} MiB where it comes from, {:.0} MiB where it goes to", source.high / mib, sink.high / mib);
+    println!(
+        "  memory over idle: {:.0} MiB where it comes from, {:.0} MiB where it goes to",
+        source.high / mib,
+        sink.high / mib
+    );
     vec![json!({
         "name": name, "results": results, "processor": processor,
         "source_memory_bytes": source.json(), "sink_memory_bytes": sink.json(),

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve|file-1g]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|live|stream|curve|file-1g|file-256m|files-small]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -58,9 +58,8 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "file-1g" | "file-256m" | "files-small" => {
-                wanted.push(argument)
-            }
+            "aead" | "documents" | "store" | "membership" | "log" | "live" | "stream" | "curve" | "file-1g"
+            | "file-256m" | "files-small" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);

@@ -56,10 +56,11 @@ mod verification;
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, Collected, CircleStatus, DeviceAccess, DocumentId, EngineError,
-    Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
-    KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
-    RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, CircleStatus, Collected,
+    DeviceAccess, DocumentId, EngineError, Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink,
+    JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party,
+    PersonAccess, Reading, Refusal, RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure,
+    VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clave_engine::crypto::{DeviceId, Mls, Suite};
 use clave_engine::{
-    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId, StoreRead as _,
+    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
+    StoreRead as _,
 };
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -95,7 +96,15 @@ impl Node {
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (listening, addresses) = watch::channel(Vec::new());
         let store_handle = Arc::downgrade(&store);
-        let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle, small_file_bytes_max: AtomicU64::new(0) };
+        let inner = Inner {
+            profile,
+            inputs,
+            events: events.clone(),
+            addresses,
+            transport,
+            store: store_handle,
+            small_file_bytes_max: AtomicU64::new(0),
+        };
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()

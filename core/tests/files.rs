@@ -53,8 +53,11 @@ async fn invited(space: &Space, node: &Node) -> Space {
 async fn one_of_two_sources_leaves_in_the_middle() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let at = |name: &str| directory.path().join(name);
-    let (alice, bob, carol) =
-        (device(directory.path(), "Alice").await, device(directory.path(), "小波").await, device(directory.path(), "Carol").await);
+    let (alice, bob, carol) = (
+        device(directory.path(), "Alice").await,
+        device(directory.path(), "小波").await,
+        device(directory.path(), "Carol").await,
+    );
     let hers = alice.create_space("团队").await.expect("a space");
     let content = content(60_000_000, 1);
     let node = hers.drive().add(&file(directory.path(), "大.bin", &content), NodeId::ROOT, "大.bin", |_| {}).await;
@@ -153,7 +156,8 @@ async fn what_was_fetched_before_a_kill_is_not_fetched_again() {
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it can be run");
     let chunks = directory.path().join("Bob/chunks");
     let stored = || -> u64 {
-        std::fs::read_dir(&chunks).map_or(0, |packs| packs.flatten().filter_map(|pack| Some(pack.metadata().ok()?.len())).sum())
+        std::fs::read_dir(&chunks)
+            .map_or(0, |packs| packs.flatten().filter_map(|pack| Some(pack.metadata().ok()?.len())).sum())
     };
     let started = Instant::now();
     while stored() < 20_000_000 {
@@ -207,7 +211,10 @@ async fn a_folder_goes_over_with_all_that_is_in_it() {
     assert_eq!(count, 301);
     for n in 0..300_u32 {
         let name = format!("记录{n}.md");
-        assert_eq!(std::fs::read(copy.join(&name)).expect("it was written"), n.to_string().repeat(n as usize).as_bytes());
+        assert_eq!(
+            std::fs::read(copy.join(&name)).expect("it was written"),
+            n.to_string().repeat(n as usize).as_bytes()
+        );
     }
     assert!(std::fs::read(copy.join("会议/大.bin")).expect("it was written") == content(3_000_000, 4));
     assert_eq!(std::fs::read_dir(&copy).expect("a folder").count(), 301);

@@ -29,7 +29,8 @@ fn versions_are_listed_restored_and_done_without() {
         zoe.ok(&["file", "add", "计划.bin"]);
     }
     let versions = zoe.json(&["file", "versions", "/计划.bin"]);
-    let bytes: Vec<_> = versions["versions"].as_array().unwrap().iter().map(|version| version["bytes"].clone()).collect();
+    let bytes: Vec<_> =
+        versions["versions"].as_array().unwrap().iter().map(|version| version["bytes"].clone()).collect();
     assert_eq!(bytes, [100_003, 100_002, 100_001]);
     assert_eq!(zoe.ok(&["file", "versions", "/计划.bin"]).lines().count(), 3);
     assert_eq!(zoe.json(&["file", "restore", "/计划.bin", "3"])["bytes"], 100_001);

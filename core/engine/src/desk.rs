@@ -73,9 +73,11 @@ impl Desk {
 
     /// Bytes of chunks of a circle in the batch that is being made.
     pub(crate) fn chunk_bytes_unwritten(&self, circle: CircleId) -> u64 {
-        let chunks = self.batch.writes.iter().filter(|(key, _)| {
-            key.keyspace == Keyspace::Chunks && key.scope == circle.as_bytes()
-        });
+        let chunks = self
+            .batch
+            .writes
+            .iter()
+            .filter(|(key, _)| key.keyspace == Keyspace::Chunks && key.scope == circle.as_bytes());
         chunks.map(|(_, chunk)| chunk.as_ref().map_or(0, Vec::len) as u64).sum()
     }
 

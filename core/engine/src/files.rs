@@ -166,7 +166,8 @@ impl<R: Read> Cutter<R> {
 pub fn seal_piece(convergence_secret: &[u8; 32], piece: &[u8]) -> (SealedChunk, ChunkRef) {
     let (key, sealed) = seal_chunk(convergence_secret, piece);
     let chunk = SealedChunk { id: chunk_id(&sealed), sealed };
-    let named = ChunkRef { id: chunk.id, key, bytes: u32::try_from(piece.len()).expect("a piece is at most a mebibyte") };
+    let named =
+        ChunkRef { id: chunk.id, key, bytes: u32::try_from(piece.len()).expect("a piece is at most a mebibyte") };
     (chunk, named)
 }
 

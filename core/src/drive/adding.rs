@@ -55,17 +55,16 @@ impl Drive {
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub async fn add_all(
-        &self,
-        files: Vec<NewFile>,
-        progress: impl FnMut(Progress),
-    ) -> Result<Vec<NodeId>, Error> {
+    pub async fn add_all(&self, files: Vec<NewFile>, progress: impl FnMut(Progress)) -> Result<Vec<NodeId>, Error> {
         let (total_bytes, modified) = look_at(&files)?;
         let _adding = Adding::begin(self).await?;
         let sources = files.iter().map(|file| file.source.clone()).collect();
         let contents = self.seal_all(sources, total_bytes, progress).await?;
-        let versions: Vec<FileVersion> =
-            contents.into_iter().zip(modified).map(|(content, modified_ms)| version_of(&content, modified_ms)).collect();
+        let versions: Vec<FileVersion> = contents
+            .into_iter()
+            .zip(modified)
+            .map(|(content, modified_ms)| version_of(&content, modified_ms))
+            .collect();
         let mut added = Vec::with_capacity(files.len());
         for (files, versions) in files.chunks(FILES_PER_ENTRY_MAX).zip(versions.chunks(FILES_PER_ENTRY_MAX)) {
             added.extend(self.name_all(files.to_vec(), versions.to_vec()).await?);
@@ -164,11 +163,7 @@ impl Drive {
     }
 
     /// Hands chunks to the store, waiting for room.
-    async fn put(
-        &self,
-        puts: &mut JoinSet<Result<(), Error>>,
-        chunks: &mut Vec<SealedChunk>,
-    ) -> Result<(), Error> {
+    async fn put(&self, puts: &mut JoinSet<Result<(), Error>>, chunks: &mut Vec<SealedChunk>) -> Result<(), Error> {
         while puts.len() >= PUTS_MAX
             && let Some(put) = puts.join_next().await
         {

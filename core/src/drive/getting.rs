@@ -9,8 +9,8 @@ use tokio::sync::broadcast;
 
 use super::writing::{WrittenFile, write_files};
 use super::{Drive, Progress, content_of};
-use crate::node::Node;
 use crate::Error;
+use crate::node::Node;
 
 impl Drive {
     /// Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for
@@ -47,11 +47,7 @@ impl Drive {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn get_all(
-        &self,
-        files: Vec<(NodeId, PathBuf)>,
-        progress: impl FnMut(Progress),
-    ) -> Result<(), Error> {
+    pub async fn get_all(&self, files: Vec<(NodeId, PathBuf)>, progress: impl FnMut(Progress)) -> Result<(), Error> {
         let (nodes, paths): (Vec<_>, Vec<_>) = files.into_iter().unzip();
         let contents = self.contents(nodes).await?;
         self.get_contents(contents.into_iter().zip(paths).collect(), progress).await
@@ -111,7 +107,8 @@ impl Drive {
         let contents: Vec<FileContent> = files.iter().map(|(content, _)| content.clone()).collect();
         let arrivals = Arc::new(Arrivals::default());
         let _writing_ends_with_this = EndsWith(arrivals.clone());
-        let (source, known) = (ChunkSource { node: self.circle.node.clone(), circle: self.circle.id }, arrivals.clone());
+        let (source, known) =
+            (ChunkSource { node: self.circle.node.clone(), circle: self.circle.id }, arrivals.clone());
         let files = files.into_iter().map(|(content, destination)| WrittenFile { content, destination }).collect();
         let mut writing = tokio::task::spawn_blocking(move || write_files(files, &source, &known));
         let fetched = async {

@@ -45,7 +45,8 @@ pub(super) fn seal_files(secret: &[u8; 32], files: &[PathBuf], to: &queue::Sende
     let gathered = Mutex::new(BTreeMap::new());
     let sealers = thread::available_parallelism().map_or(1, |threads| threads.get().min(SEALERS_MAX));
     thread::scope(|scope| {
-        let sealing: Vec<_> = (0..sealers).map(|_| scope.spawn(|| seal_pieces(secret, &pieces, &gathered, to))).collect();
+        let sealing: Vec<_> =
+            (0..sealers).map(|_| scope.spawn(|| seal_pieces(secret, &pieces, &gathered, to))).collect();
         let cut = cut_files(files, &work);
         drop(work);
         let sealed = sealing.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Stopped)));

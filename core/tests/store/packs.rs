@@ -130,10 +130,13 @@ fn chunks_of_a_database_are_moved_out_of_it() {
     assert_eq!(all(&store), chunks.into_iter().collect());
     assert!(packs(directory.path()) >= 25_000_000);
     let mut left = 0;
-    store.store().scan(Keyspace::Chunks as u8, &[], &[], &mut |_, _| {
-        left += 1;
-        true
-    }).unwrap();
+    store
+        .store()
+        .scan(Keyspace::Chunks as u8, &[], &[], &mut |_, _| {
+            left += 1;
+            true
+        })
+        .unwrap();
     assert_eq!(left, 0);
 }
 

@@ -10,8 +10,8 @@ use clave_crdt::DocumentKind;
 
 use super::fetch::chunk_key;
 use super::*;
-use crate::files::FileContent;
 use crate::Key;
+use crate::files::FileContent;
 
 /// How long a chunk stays after nothing referred to it any more, in milliseconds, unless one asks otherwise: a day.
 pub const CONDEMNED_MS: u64 = 86_400_000;
@@ -142,7 +142,8 @@ impl Engine {
         let mut collected = Collected::default();
         for (suffix, bytes) in self.desk.store.sizes(Keyspace::Chunks, circle.as_bytes())? {
             let id = ChunkId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-            let since = condemned.get(&suffix).and_then(|since| Some(u64::from_be_bytes(since.as_slice().try_into().ok()?)));
+            let since =
+                condemned.get(&suffix).and_then(|since| Some(u64::from_be_bytes(since.as_slice().try_into().ok()?)));
             if referred.contains(&id) {
                 if since.is_some() {
                     self.desk.remove(condemned_key(circle, id));

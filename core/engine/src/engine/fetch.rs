@@ -369,12 +369,7 @@ impl Engine {
     }
 
     /// What is to be fetched by a manifest that is here.
-    fn take_manifest(
-        &mut self,
-        fetch: &mut Fetch,
-        content: &FileContent,
-        sealed: &[u8],
-    ) -> Result<(), EngineError> {
+    fn take_manifest(&mut self, fetch: &mut Fetch, content: &FileContent, sealed: &[u8]) -> Result<(), EngineError> {
         match content.open_manifest(sealed) {
             Ok(Manifest::Content(small)) => fetch.done_bytes += small.len() as u64,
             Ok(Manifest::Chunks(chunks)) => {

@@ -109,7 +109,9 @@ fn who_stalls_is_replaced_and_may_still_come_late() {
     rig.now_ms += 10_000;
     let now_ms = rig.now_ms;
     rig.devices[ALICE].engine.handle_tick(now_ms);
-    rig.settle_through(|sent| if sent.from == BOB && !chunks_in(&sent.frame).is_empty() { vec![] } else { vec![sent.frame.clone()] });
+    rig.settle_through(|sent| {
+        if sent.from == BOB && !chunks_in(&sent.frame).is_empty() { vec![] } else { vec![sent.frame.clone()] }
+    });
     assert_eq!(here(&rig, ALICE, circle, &file), Some(content));
     // What comes after all is no offence, and changes nothing.
     assert!(!late.is_empty());
@@ -366,7 +368,8 @@ fn run(steps: Vec<Step>) {
         }
     }
     // In the end what nothing refers to does go.
-    for pending in unnamed.iter().enumerate().flat_map(|(who, files)| files.iter().map(move |file| (who, file.guarded))) {
+    for pending in unnamed.iter().enumerate().flat_map(|(who, files)| files.iter().map(move |file| (who, file.guarded)))
+    {
         if pending.1 {
             rig.devices[pending.0].engine.end_adding(circle);
         }
@@ -379,7 +382,8 @@ fn run(steps: Vec<Step>) {
             rig.devices[who].engine.collect_chunks(circle, None, 1, now_ms).expect("memory can be read");
             rig.drain(who);
         }
-        let collected = rig.devices[who].engine.collect_chunks(circle, None, 1, rig.now_ms).expect("memory can be read");
+        let collected =
+            rig.devices[who].engine.collect_chunks(circle, None, 1, rig.now_ms).expect("memory can be read");
         assert_eq!(collected.condemned.chunks, 0);
     }
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::rig::*;
-use crate::engine::serve::{CHUNK_FRAMES_SENT_MAX, CHUNKS_QUEUED_MAX};
 use crate::engine::peers::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, HELLO_DEVICES_MAX, UNREAD_FRAMES_MAX};
+use crate::engine::serve::{CHUNK_FRAMES_SENT_MAX, CHUNKS_QUEUED_MAX};
 use crate::engine::sync::IDS_MAX;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;

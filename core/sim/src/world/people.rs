@@ -4,7 +4,9 @@ use clave_engine::crdt::{DocumentKind, Draft, FileVersion, NodeId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::fuzzing::inside;
 use clave_engine::membership::{Action, PersonEntry, Role};
-use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, Manifest, seal_content};
+use clave_engine::{
+    CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, Manifest, seal_content,
+};
 
 use super::World;
 use crate::plan::name;
