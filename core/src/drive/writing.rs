@@ -14,7 +14,10 @@ use crate::Error;
 /// Pieces of content that wait to be hashed, of at most a mebibyte each.
 const PIECES_QUEUED_MAX: usize = 4;
 /// Files that are made durable together.
-const FILES_SYNCED_MAX: usize = 1_000;
+const FILES_SYNCED_MAX: usize = 200;
+/// Fewer files than this are made durable each by itself: the rest of the file system need not wait for them.
+#[cfg(target_os = "linux")]
+const FILES_SYNCED_APART: usize = 8;
 
 /// A file that is to be written.
 pub(super) struct WrittenFile {
@@ -94,16 +97,22 @@ fn finish(files: Vec<Unfinished>) -> Result<(), Error> {
     files.into_iter().try_for_each(Unfinished::finish)
 }
 
-/// One sync of the file system costs less than one for each of many files.
+/// One sync of a file system costs less than one for each of many files.
 #[cfg(target_os = "linux")]
 fn sync_all(files: &[Unfinished]) -> Result<(), Error> {
-    match files {
-        [first, _, ..] if files.iter().all(|file| file.path.parent() == first.path.parent()) => {
-            let Some(file) = &first.file else { return Ok(()) };
-            rustix::fs::syncfs(file).map_err(|error| first.failed(error.into()))
-        }
-        files => files.iter().try_for_each(Unfinished::sync),
+    use std::os::linux::fs::MetadataExt as _;
+    if files.len() < FILES_SYNCED_APART {
+        return files.iter().try_for_each(Unfinished::sync);
     }
+    let mut synced = std::collections::BTreeSet::new();
+    for unfinished in files {
+        let Some(file) = &unfinished.file else { continue };
+        let device = file.metadata().map_err(|error| unfinished.failed(error))?.st_dev();
+        if synced.insert(device) {
+            rustix::fs::syncfs(file).map_err(|error| unfinished.failed(error.into()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]

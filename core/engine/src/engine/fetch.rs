@@ -20,7 +20,7 @@ const FETCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const STALL_MS_MAX: u64 = 10_000;
 /// How long a peer that said it lacks a chunk, or gave a wrong one, is not asked for it again, in milliseconds.
 const LACKING_MS: u64 = 30_000;
-/// Chunks of which it is remembered who lacks them. Past it the oldest may be asked for again.
+/// Chunks and peers of which it is remembered that the one lacks the other. Past it some are forgotten early.
 const LACKING_MAX: usize = 65_536;
 
 /// Names a fetch while it goes on.
