@@ -151,7 +151,7 @@ fn print_rates(name: &str, amount: f64, unit: &str, rows: &[(&str, Vec<f64>)]) -
 async fn transfer(folder: &Path, source: &Path) -> Transfer {
     let place = tempfile::tempdir_in(folder).expect(ROOM);
     let at = |name: &str| place.path().join(name);
-    let files = std::fs::read_dir(source).expect("a readable folder").count();
+    let files = count_files(source);
     let mut serving = Serving::start(&["node", at("alice").to_str().expect("UTF-8"), source.to_str().expect("UTF-8")]);
     let add = serving.line().parse().expect("seconds");
     let (node, space) = joined(&serving.line(), &at("bob"), files).await;
@@ -172,6 +172,12 @@ async fn transfer(folder: &Path, source: &Path) -> Transfer {
     assert_eq!(written, files);
     node.shutdown().await;
     Transfer { add, fetch, whole, processor, source_bytes, sink_bytes }
+}
+
+/// Files of a folder, without what syncthing puts there for itself, which is a folder.
+fn count_files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_file())).count()
 }
 
 /// A device that came in by a link and knows of so many files.

@@ -21,7 +21,7 @@ pub fn version() -> Option<String> {
 
 /// How long a folder takes from one that has it indexed to one that has nothing, from the moment they may talk.
 pub fn transfer(folder: &Path, place: &Path) -> Duration {
-    let files = std::fs::read_dir(folder).expect("a readable folder").count() as u64;
+    let files = super::count_files(folder) as u64;
     let copy = place.join("copy");
     std::fs::create_dir(&copy).expect("an empty place");
     let (alice, bob) = (Instance::start(&place.join("alice")), Instance::start(&place.join("bob")));
@@ -54,6 +54,8 @@ impl Instance {
         std::fs::write(&path, set_up(&config, api, data)).expect("the disk has room");
         let mut command = Command::new("syncthing");
         command.arg("serve").arg(home_argument(home)).args(["--no-browser", "--no-restart", "--no-upgrade"]);
+        // Without the process that watches over it, and that would outlive what is killed here.
+        command.env("STMONITORED", "yes");
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it is installed");
         let mut instance = Self { child, api, data, id: String::new() };
         let started = Instant::now();

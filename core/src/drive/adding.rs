@@ -1,11 +1,12 @@
 //! Adding files from disk to a drive.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use clave_engine::crdt::{CrdtError, DocumentKind, FileVersion, NodeId};
+use clave_engine::crdt::{DocumentKind, FileVersion, NodeId};
 use clave_engine::{FileContent, SealedChunk};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -184,11 +185,13 @@ impl Drive {
                 let mut known = BTreeMap::new();
                 let mut nodes = Vec::with_capacity(files.len());
                 for ((file, version), random) in files.iter().zip(&versions).zip(randoms) {
-                    if !known.contains_key(&file.folder) {
-                        let there = drive.list(file.folder)?.into_iter().filter(|node| !node.id.is_folder());
-                        known.insert(file.folder, there.map(|node| (node.name, node.id)).collect::<BTreeMap<_, _>>());
-                    }
-                    let there = known.get_mut(&file.folder).ok_or(CrdtError::NotFound("folder"))?;
+                    let there = match known.entry(file.folder) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(unknown) => {
+                            let there = drive.list(file.folder)?.into_iter().filter(|node| !node.id.is_folder());
+                            unknown.insert(there.map(|node| (node.name, node.id)).collect::<BTreeMap<_, _>>())
+                        }
+                    };
                     let node = match there.get(&file.name) {
                         Some(node) => drive.put_version(*node, version).map(|()| *node)?,
                         None => drive.add_file(file.folder, &file.name, random, version)?,
