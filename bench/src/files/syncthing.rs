@@ -19,18 +19,21 @@ pub fn version() -> Option<String> {
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
 }
 
-/// How long a folder takes from one that has it indexed to one that has nothing, from the moment they may talk.
+/// How long a folder takes from one that has it indexed to one that has nothing, from the moment it may: they are connected then.
 pub fn transfer(folder: &Path, place: &Path) -> Duration {
     let files = super::count_files(folder) as u64;
     let copy = place.join("copy");
     std::fs::create_dir(&copy).expect("an empty place");
     let (alice, bob) = (Instance::start(&place.join("alice")), Instance::start(&place.join("bob")));
-    alice.share(folder, &bob);
-    bob.share(&copy, &alice);
+    alice.share(folder, &bob, false);
+    bob.share(&copy, &alice, true);
     alice.wait_until(|status| status["state"] == "idle" && status["localFiles"] == files);
-    let started = Instant::now();
     alice.request("POST", &format!("/rest/system/resume?device={}", bob.id), None);
     bob.request("POST", &format!("/rest/system/resume?device={}", alice.id), None);
+    // How long they take to find each other is not what is compared.
+    bob.wait_until_connected(&alice);
+    let started = Instant::now();
+    bob.request("PATCH", &format!("/rest/config/folders/{FOLDER}"), Some(&json!({ "paused": false })));
     bob.wait_until(|status| status["localFiles"] == files && status["needFiles"] == 0 && status["state"] == "idle");
     started.elapsed()
 }
@@ -69,14 +72,26 @@ impl Instance {
     }
 
     /// Shares a folder with the other one, who is not talked to yet.
-    fn share(&self, folder: &Path, with: &Self) {
+    fn share(&self, folder: &Path, with: &Self, paused: bool) {
         let address = format!("tcp://127.0.0.1:{}", with.data);
         let device = json!({ "deviceID": with.id, "name": "other", "addresses": [address], "paused": true, "compression": "never" });
         self.request("POST", "/rest/config/devices", Some(&device));
         let folder = json!({
-            "id": FOLDER, "path": folder, "devices": [{ "deviceID": with.id }], "fsWatcherEnabled": false, "rescanIntervalS": 3600,
+            "id": FOLDER, "path": folder, "devices": [{ "deviceID": with.id }], "fsWatcherEnabled": false, "rescanIntervalS": 3600, "paused": paused,
         });
         self.request("POST", "/rest/config/folders", Some(&folder));
+    }
+
+    fn wait_until_connected(&self, to: &Self) {
+        let started = Instant::now();
+        let connected = || {
+            let connections = self.try_request("GET", "/rest/system/connections", None).unwrap_or_default();
+            connections["connections"][&to.id]["connected"] == true
+        };
+        while !connected() {
+            assert!(started.elapsed() < PATIENCE, "syncthing does not connect");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn wait_until(&self, is_so: impl Fn(&Value) -> bool) {
