@@ -419,7 +419,7 @@ pub(crate) enum FileCommand {
         /// The file
         path: String,
         /// Which: its number in `clave file versions`, where 1 is the newest
-        version: usize,
+        number: usize,
     },
     /// Show what files take on this device
     #[command(after_help = "Example:\n  clave file usage")]
