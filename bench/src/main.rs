@@ -5,6 +5,7 @@
 mod aead;
 mod chat;
 mod documents;
+mod files;
 mod harness;
 mod index;
 mod membership;
@@ -22,7 +23,7 @@ const USAGE: &str = "\
 Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [NAME]...
 
 Names: aead documents store membership log live stream search; and, only if asked for, as they take minutes: curve open
-       reconcile typing open-space.
+       reconcile typing open-space file-1g file-256m files-small.
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -33,9 +34,9 @@ Prints for each contestant the median, the quartiles, and the ratio to the first
   --traces FOLDER where automerge-paper.json.gz lies, for `typing`
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "aead", "documents", "store", "membership", "log", "live", "stream", "search", "curve", "open", "reconcile", "typing",
-    "open-space",
+    "open-space", "file-1g", "file-256m", "files-small",
 ];
 
 /// How much is measured.
@@ -55,10 +56,15 @@ impl Scale {
 }
 
 fn main() -> ExitCode {
-    if let [_, once, folder, seed] = std::env::args().collect::<Vec<_>>().as_slice()
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    if let [once, folder, seed] = all.as_slice()
         && once == index::ONCE
     {
         index::open_once(folder.as_ref(), seed);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(("--child", rest)) = all.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        files::child::run(rest);
         return ExitCode::SUCCESS;
     }
     let (mut quick, mut file, mut data, mut wanted) = (false, None, PathBuf::from("."), Vec::new());
@@ -124,6 +130,15 @@ fn main() -> ExitCode {
     }
     if asked("open-space") {
         groups.extend(open_space::groups(scale, &data));
+    }
+    if asked("file-1g") {
+        groups.extend(files::large(scale, &data));
+    }
+    if asked("file-256m") {
+        groups.extend(files::middle(scale, &data));
+    }
+    if asked("files-small") {
+        groups.extend(files::small(scale, &data));
     }
     println!("\n{} comparisons{}", groups.len(), if quick { ", quick: not to be quoted" } else { "" });
     let results = json!({ "quick": quick, "groups": groups });

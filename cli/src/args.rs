@@ -508,6 +508,37 @@ pub(crate) enum FileCommand {
         /// What
         path: String,
     },
+    /// List every content that a file had
+    #[command(after_help = "Example:\n  clave file versions /plans/plan.pdf")]
+    Versions {
+        /// The file
+        path: String,
+    },
+    /// Make an earlier content of a file its newest
+    #[command(after_help = "Example:\n  clave file restore /plans/plan.pdf 2")]
+    Restore {
+        /// The file
+        path: String,
+        /// Which: its number in `clave file versions`, where 1 is the newest
+        number: usize,
+    },
+    /// Show what files take on this device
+    #[command(after_help = "Example:\n  clave file usage")]
+    Usage,
+    /// Limit what files may take on this device; what is here already stays
+    #[command(after_help = "Example:\n  clave file quota 2000000000\n  clave file quota none")]
+    Quota {
+        /// Bytes, or `none`
+        bytes: String,
+    },
+    /// Remove content that no version of any file has had for a day
+    #[command(after_help = "Example:\n  clave file gc\n  clave file gc --versions 3")]
+    Gc {
+        /// Keep only so many of the newest versions of each file on this device. Others may be fetched again from whoever has
+        /// them, and are lost if nobody does
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        versions: Option<u32>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

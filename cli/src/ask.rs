@@ -317,6 +317,16 @@ fn file(command: FileCommand) -> Result<Question, Failure> {
         }
         FileCommand::Mv { from, to } => Question::new(Ask::FileMove { from, to }),
         FileCommand::Rm { path } => said(Ask::FileRemove { path }, "It is in the trash, for everybody."),
+        FileCommand::Versions { path } => Question::new(Ask::FileVersions { path }),
+        FileCommand::Restore { path, number } => Question::new(Ask::FileRestore { path, version: number }),
+        FileCommand::Usage => Question::new(Ask::FileUsage),
+        FileCommand::Quota { bytes } => {
+            let number = || bytes.parse().map_err(|_| Failure::usage("a quota is a number of bytes, or `none`"));
+            Question::new(Ask::FileQuota { bytes: if bytes == "none" { None } else { Some(number()?) } })
+        }
+        FileCommand::Gc { versions } => {
+            Question::new(Ask::FileCollect { versions: versions.map(|versions| versions as usize) })
+        }
     })
 }
 

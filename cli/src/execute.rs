@@ -146,6 +146,11 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileMkdir { path } => file::mkdir(circle, path).await,
         Ask::FileMove { from, to } => file::rename(circle, from, to).await,
         Ask::FileRemove { path } => file::remove(circle, path).await,
+        Ask::FileVersions { path } => file::versions(circle, path).await,
+        Ask::FileRestore { path, version } => file::restore(circle, path, *version).await,
+        Ask::FileUsage => file::usage(circle).await,
+        Ask::FileQuota { bytes } => file::set_quota(circle, *bytes).await,
+        Ask::FileCollect { versions } => file::collect(circle, *versions).await,
 
         Ask::AccountExport { .. }
         | Ask::Backup { .. }

@@ -120,6 +120,21 @@ pub(crate) enum Reply {
         path: String,
         files: Vec<File>,
     },
+    /// The newest first.
+    FileVersions {
+        versions: Vec<FileVersion>,
+    },
+    FileUsage {
+        chunks: u64,
+        bytes: u64,
+        quota_bytes: Option<u64>,
+    },
+    FileCollected {
+        removed_chunks: u64,
+        removed_bytes: u64,
+        condemned_chunks: u64,
+        condemned_bytes: u64,
+    },
     Running(Running),
     Exported {
         file: String,
@@ -456,6 +471,16 @@ impl From<clave::ImportReport> for Imported {
             problems: report.problems.into_iter().map(problem).collect(),
         }
     }
+}
+
+/// One content of a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FileVersion {
+    pub(crate) bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_ms: Option<u64>,
+    /// BLAKE3 of the content, hexadecimal.
+    pub(crate) blake3: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -276,6 +276,21 @@ pub(crate) enum Ask {
     FileRemove {
         path: String,
     },
+    FileVersions {
+        path: String,
+    },
+    /// 1 is the newest.
+    FileRestore {
+        path: String,
+        version: usize,
+    },
+    FileUsage,
+    FileQuota {
+        bytes: Option<u64>,
+    },
+    FileCollect {
+        versions: Option<usize>,
+    },
 }
 
 /// The words of a recovery phrase on their way to the running node. They are wiped when dropped, and in no log.
@@ -426,6 +441,10 @@ impl Ask {
                 | Self::CalExport
                 | Self::FileList { .. }
                 | Self::FileGet { .. }
+                | Self::FileVersions { .. }
+                | Self::FileUsage
+                | Self::FileQuota { .. }
+                | Self::FileCollect { .. }
         )
     }
 }

@@ -135,11 +135,32 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         }
         Reply::Files { files, .. } if files.is_empty() => vec!["This folder is empty.".to_owned()],
         Reply::Files { files, .. } => self::files(files),
+        Reply::FileVersions { versions } => self::versions(versions),
+        Reply::FileUsage { chunks, bytes, quota_bytes } => {
+            let quota = quota_bytes.map(|quota| format!(", at most {}", self::bytes(quota))).unwrap_or_default();
+            vec![format!("{} in {chunks} chunks{quota}", self::bytes(*bytes))]
+        }
+        Reply::FileCollected { removed_chunks, removed_bytes, condemned_chunks, condemned_bytes } => {
+            let mut lines = vec![format!("Removed {} in {removed_chunks} chunks.", bytes(*removed_bytes))];
+            if *condemned_chunks > 0 {
+                let bytes = bytes(*condemned_bytes);
+                lines.push(format!("{bytes} in {condemned_chunks} chunks follow if nothing needs them within a day."));
+            }
+            lines
+        }
         Reply::Exported { file, bytes, records, with_files } => recovery::exported(file, *bytes, *records, *with_files),
         Reply::OpenExported(exported) => recovery::open_exported(exported),
         Reply::Restored(restored) => recovery::restored(restored),
         Reply::Running(running) => vec![format!("online as process {}", running.pid)],
     }
+}
+
+fn versions(versions: &[reply::FileVersion]) -> Vec<String> {
+    let row = |(number, version): (usize, &reply::FileVersion)| {
+        let when = version.modified_ms.map(moment).unwrap_or_default();
+        vec![(number + 1).to_string(), bytes(version.bytes), when]
+    };
+    table(&versions.iter().enumerate().map(row).collect::<Vec<_>>())
 }
 
 fn status(status: &reply::Status) -> Vec<String> {

@@ -82,6 +82,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the file that was read.
+    pub(crate) fn of_file(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::File { source, .. } => Self::File { path: path.display().to_string(), source },
+            other => other,
+        }
+    }
+
     /// Whether the same call may work later, without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -206,6 +214,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Store(_) => "store.io",
         EngineError::Search(_) => "argument.search",
         EngineError::WriteFailed => "store.write_failed",
+        EngineError::QuotaReached { .. } => "quota",
         EngineError::Rejoining => "recovery.rejoining",
         EngineError::NotAlone => "recovery.not_alone",
         EngineError::NoKeyPackage(_) => "circle.no_key_package",

@@ -63,16 +63,16 @@ mod verification;
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    Access, AccountError, AccountHead, CircleId, CircleInfo, CircleReport, CircleStatus, DeviceAccess, DocumentId,
-    EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId, InvitationInfo, InvitationState,
-    InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError, LinkingError, MEMORY_BUDGET_BYTES,
-    OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PersonAccess, Preview, PreviewMessage, Reading, Refusal,
-    RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep,
-    VerifiedBy, check_name,
+    Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, CircleReport, CircleStatus,
+    Collected, DeviceAccess, DocumentId, EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId,
+    InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError,
+    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PersonAccess, Preview,
+    PreviewMessage, Reading, Refusal, RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification,
+    VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
-        PAGED_DAYS_MAX, Problem, Tree,
+        PAGED_DAYS_MAX, Problem, Tree, Version, VersionId,
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
     membership::{
@@ -83,7 +83,7 @@ pub use clave_engine::{
 };
 pub use diff::ListDiff;
 pub use doctor::{Examination, ExaminedCircle, Repair, examine};
-pub use drive::{Drive, Progress};
+pub use drive::{Drive, NewFile, Progress};
 pub use error::Error;
 pub use inbox::InboxItem;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};

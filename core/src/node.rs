@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use clave_engine::crypto::{DeviceId, Mls, Suite};
-use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, SpaceId};
+use clave_engine::{
+    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
+    StoreRead as _,
+};
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -16,6 +20,7 @@ mod config;
 mod dialer;
 mod driver;
 mod linking;
+mod small_files;
 #[cfg(test)]
 mod tests;
 mod vault;
@@ -48,6 +53,8 @@ struct Inner {
     addresses: watch::Receiver<Vec<String>>,
     transport: Option<Transport>,
     store: std::sync::Weak<SealedStore>,
+    /// Files up to so many bytes are fetched as they appear; 0: none.
+    small_file_bytes_max: AtomicU64,
 }
 
 impl Node {
@@ -91,8 +98,16 @@ impl Node {
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (listening, addresses) = watch::channel(Vec::new());
         let store_handle = Arc::downgrade(&store);
-        let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle };
         let budget_bytes = config.memory_budget_bytes;
+        let inner = Inner {
+            profile,
+            inputs,
+            events: events.clone(),
+            addresses,
+            transport,
+            store: store_handle,
+            small_file_bytes_max: AtomicU64::new(0),
+        };
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()
@@ -114,7 +129,9 @@ impl Node {
             })
             .map_err(|error| Error::Store(error.into()))?;
         result.await.map_err(|_| Error::Stopped)??;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        tokio::spawn(small_files::watch(Arc::downgrade(&inner), inner.events.subscribe()));
+        Ok(Self { inner })
     }
 
     /// Who this device is.
@@ -220,7 +237,7 @@ impl Node {
     pub async fn status(&self) -> Result<NodeStatus, Error> {
         let (refusals, online) = self.read(|engine| Ok((engine.refusals().clone(), engine.online()))).await?;
         let store_bytes = match self.inner.store.upgrade() {
-            Some(store) => store.store().size_bytes()?,
+            Some(store) => store.size_bytes()?,
             None => return Err(Error::Stopped),
         };
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
@@ -245,6 +262,12 @@ impl Node {
         Ok(status)
     }
 
+    /// From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be read
+    /// offline; 0, as at the start: of none. A host sets it when it knows what its network costs. What is under way goes on.
+    pub fn fetch_small_files(&self, bytes_max: u64) {
+        self.inner.small_file_bytes_max.store(bytes_max, Relaxed);
+    }
+
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
     pub async fn network_changed(&self) {
         let _ = self.inner.inputs.send(Input::NetworkChanged).await;
@@ -257,6 +280,20 @@ impl Node {
         if self.inner.inputs.send(Input::Stop(stopped)).await.is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// A sealed chunk that is durable here, read on the caller's thread.
+    pub(crate) fn stored_chunk(&self, circle: CircleId, id: ChunkId) -> Result<Option<Vec<u8>>, Error> {
+        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
+        let key = Key::new(Keyspace::Chunks, circle.as_bytes(), id.as_bytes());
+        Ok(store.read(&key).map_err(clave_engine::EngineError::from)?)
+    }
+
+    /// Gives the space of removed chunks back to the file system.
+    pub(crate) async fn reclaim_chunks(&self) -> Result<u64, Error> {
+        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
+        let reclaimed = tokio::task::spawn_blocking(move || store.reclaim_chunks()).await;
+        Ok(reclaimed.map_err(|_| Error::Stopped)??)
     }
 
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {

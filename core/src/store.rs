@@ -14,6 +14,7 @@ mod failing;
 mod gate;
 mod memory;
 mod migration;
+mod packs;
 mod redb;
 mod sealed;
 mod sled;

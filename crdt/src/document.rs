@@ -444,6 +444,12 @@ impl Document {
         self.doc.map_range(ROOT, prefix.to_owned()..format!("{stem}0"))
     }
 
+    /// The bytes under keys of the root that start with a prefix, in changes that are not shown: set aside, or waiting.
+    pub(crate) fn hidden_values(&self, prefix: &str) -> Vec<Vec<u8>> {
+        let hidden = self.held.values().chain(self.set_aside.values());
+        hidden.flat_map(|change| rules::root_values(change, prefix)).collect()
+    }
+
     /// Writes a scalar at the root.
     pub(crate) fn put_root(&mut self, key: String, value: impl Into<ScalarValue>) -> Result<(), CrdtError> {
         self.automerge_mut().put(ROOT, key, value).map_err(|_| CrdtError::Internal("a value did not fit the root"))

@@ -9,6 +9,7 @@ mod circles;
 mod demo;
 mod devices;
 mod errors;
+mod files;
 mod harness;
 mod inbox;
 mod invitations;

@@ -93,6 +93,22 @@ impl Desk {
         self.batch.put(key, value);
     }
 
+    /// The same for the chunk of a file, of which no second copy is kept: it can be read once it is durable.
+    pub(crate) fn put_chunk(&mut self, key: Key, chunk: Vec<u8>) {
+        self.store.overlay(key.clone(), Some(Vec::new()));
+        self.batch.put(key, chunk);
+    }
+
+    /// Bytes of chunks of a circle in the batch that is being made.
+    pub(crate) fn chunk_bytes_unwritten(&self, circle: CircleId) -> u64 {
+        let chunks = self
+            .batch
+            .writes
+            .iter()
+            .filter(|(key, _)| key.keyspace == Keyspace::Chunks && key.scope == circle.as_bytes());
+        chunks.map(|(_, chunk)| chunk.as_ref().map_or(0, Vec::len) as u64).sum()
+    }
+
     pub(crate) fn remove(&mut self, key: Key) {
         self.store.overlay(key.clone(), None);
         self.batch.remove(key);
@@ -139,9 +155,28 @@ impl View {
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
         match self.unwritten.get(key) {
+            Some((Some(value), _)) if is_elsewhere(key, value) => self.durable.read(key),
             Some((value, _)) => Ok(value.clone()),
             None => self.durable.read(key),
         }
+    }
+
+    /// Whether there is a value, durable or on its way.
+    pub(crate) fn contains(&self, key: &Key) -> Result<bool, ReadError> {
+        match self.unwritten.get(key) {
+            Some((value, _)) => Ok(value.is_some()),
+            None => self.durable.contains(key),
+        }
+    }
+
+    /// The sizes of the durable records of a scope, in bytes, by suffix.
+    pub(crate) fn sizes(&self, keyspace: Keyspace, scope: &[u8]) -> Result<BTreeMap<Vec<u8>, u64>, ReadError> {
+        let mut sizes = BTreeMap::new();
+        self.durable.scan_sizes(keyspace, scope, &mut |suffix, bytes| {
+            sizes.insert(suffix.to_vec(), bytes);
+            true
+        })?;
+        Ok(sizes)
     }
 
     /// All records of a scope, in order of suffix.
@@ -156,12 +191,18 @@ impl View {
                 break;
             }
             match value {
+                Some(value) if is_elsewhere(key, value) => None,
                 Some(value) => records.insert(key.suffix.clone(), value.clone()),
                 None => records.remove(&key.suffix),
             };
         }
         Ok(records)
     }
+}
+
+/// Whether this stands for a chunk that is on its way and not kept here: see [`Desk::put_chunk`].
+fn is_elsewhere(key: &Key, value: &[u8]) -> bool {
+    key.keyspace == Keyspace::Chunks && value.is_empty()
 }
 
 impl View {
@@ -224,6 +265,7 @@ impl View {
                 break;
             }
             match value {
+                Some(value) if is_elsewhere(key, value) => None,
                 Some(value) => records.insert(key.suffix.clone(), value.clone()),
                 None => records.remove(&key.suffix),
             };

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod circles;
+pub(crate) mod collect;
 mod commands;
 mod export;
 pub(crate) mod farewell;
@@ -29,6 +30,7 @@ pub(crate) mod pieces;
 mod reads;
 pub(crate) mod recover;
 mod search;
+pub(crate) mod serve;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;
@@ -36,6 +38,7 @@ mod views;
 mod wants;
 
 pub use circles::CircleInfo;
+pub use collect::{CONDEMNED_MS, ChunkUsage, Collected};
 pub use commands::CircleStatus;
 pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
@@ -291,15 +294,16 @@ pub enum Event {
         fetch: FetchId,
         /// Bytes that are here.
         done_bytes: u64,
-        /// Bytes in all; 0 until the manifest is here.
+        /// Bytes in all.
         total_bytes: u64,
     },
-    /// A file's manifest is not what its drive says: it cannot be fetched from anybody.
+    /// What could be fetched is here, but the manifest of a file is not what its drive says: that one cannot be fetched
+    /// from anybody.
     FetchFailed {
         /// Which fetch.
         fetch: FetchId,
     },
-    /// Every chunk of a file is here.
+    /// Every chunk of the files is here.
     Fetched {
         /// Which fetch.
         fetch: FetchId,
@@ -334,6 +338,7 @@ pub struct Engine {
     addresses: BTreeMap<DeviceId, Vec<String>>,
     joins: join::Joins,
     fetches: fetch::Fetches,
+    chunk_counts: collect::ChunkCounts,
     wants: wants::Wants,
     verifications: verify::Verifications,
     reads: reads::Reads,
@@ -430,6 +435,7 @@ impl Engine {
             addresses: BTreeMap::new(),
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
+            chunk_counts: collect::ChunkCounts::default(),
             wants: wants::Wants::default(),
             verifications: verify::Verifications::default(),
             reads: reads::Reads::default(),
@@ -462,6 +468,7 @@ impl Engine {
             self.next_retry_ms(),
             self.next_introduction_ms(),
             self.wants.next_deadline_ms(),
+            self.fetches.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
             self.next_asking_ms(),
             self.reads.due_at_ms(),
@@ -497,6 +504,7 @@ impl Engine {
         self.reconcile_when_due();
         self.retry_when_due();
         self.wants.expire(now_ms);
+        self.fetches.expire(now_ms);
         self.expire_verifications();
         self.follow_when_due();
         self.tell_reads();

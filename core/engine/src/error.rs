@@ -67,6 +67,19 @@ pub enum EngineError {
     /// The caller wants to write more at once than one entry holds.
     #[error("this is too much for one change: split it into smaller pieces")]
     TooLarge,
+    /// The chunks of a circle would take more than they may on this device.
+    #[error(
+        "the files of this circle take {used_bytes} bytes on this device and would take {more_bytes} more, over the quota of \
+         {quota_bytes}: raise the quota, or remove what is no longer needed"
+    )]
+    QuotaReached {
+        /// What they take.
+        used_bytes: u64,
+        /// What was to be added at least.
+        more_bytes: u64,
+        /// What they may take.
+        quota_bytes: u64,
+    },
     /// The edit itself was refused; the document is as it was.
     #[error(transparent)]
     Document(#[from] CrdtError),

@@ -164,6 +164,7 @@ fn entries(made: &mut Made) {
 fn frames(made: &mut Made) {
     use frame::frame::Body;
     let of = || circle().as_bytes().to_vec();
+    let chunks = [Some(vec![5; 3]), None].map(|sealed| frame::Chunk { id: vec![4; 32], sealed }).into();
     let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), "/ip6/::1/tcp/1".to_owned()];
     let devices = vec![frame::DeviceAddresses { device: vec![1; 32], addresses }];
     for (name, body) in [
@@ -182,8 +183,7 @@ fn frames(made: &mut Made) {
         ("frame.have", Body::Have(frame::EntryIds { circle: of(), ids: vec![1; 64] })),
         ("frame.want", Body::Want(frame::EntryIds { circle: of(), ids: vec![2; 32] })),
         ("frame.want-chunks", Body::WantChunks(frame::ChunkIds { circle: of(), ids: vec![3; 32] })),
-        ("frame.chunk", Body::Chunk(frame::Chunk { circle: of(), id: vec![4; 32], sealed: Some(vec![5; 3]) })),
-        ("frame.chunk.absent", Body::Chunk(frame::Chunk { circle: of(), id: vec![4; 32], sealed: None })),
+        ("frame.chunks", Body::Chunks(frame::Chunks { circle: of(), chunks })),
     ] {
         made.message(name, &frame::Frame { body: Some(body) });
     }
@@ -363,7 +363,9 @@ fn operations(made: &mut Made) {
 
 fn files(made: &mut Made) {
     let chunks = vec![file::ChunkRef { id: vec![1; 32], key: vec![2; 32], bytes: 300 }];
-    made.message("file.manifest", &file::Manifest { chunks, content_hash: vec![3; 32] });
+    made.message("file.manifest", &file::Manifest { chunks, content_hash: vec![3; 32], content: Vec::new() });
+    let small = file::Manifest { chunks: Vec::new(), content_hash: vec![3; 32], content: vec![4; 3] };
+    made.message("file.manifest.small", &small);
     let mut content = vec![0; 1_500_000];
     entropy().fill(&mut content);
     let mut ids = Vec::new();

@@ -52,13 +52,17 @@ pub use circle::{
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;
 pub use engine::{
-    Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, Channel, CircleInfo, CircleStatus, DeviceAccess, Engine, Event,
-    FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError, LinkingError, Output, OwnDevice,
-    PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
+    Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, CONDEMNED_MS, Channel, ChunkUsage, CircleInfo, CircleStatus,
+    Collected, DeviceAccess, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError,
+    LinkingError, Output, OwnDevice, PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure,
+    VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;
-pub use files::{CHUNK_BYTES, ChunkRef, FileContent, SEALED_CHUNK_BYTES_MAX, SealError, SealedChunk, seal_content};
+pub use files::{
+    CHUNK_BYTES, ChunkRef, Cutter, FileContent, Manifest, ManifestWriter, SEALED_CHUNK_BYTES_MAX,
+    SMALL_CONTENT_BYTES_MAX, SealError, SealedChunk, seal_content, seal_piece,
+};
 pub use identity::{Identity, NAME_BYTES_MAX, NameError, check_name};
 pub use ids::{ChunkId, CircleId, DocumentId, EntryId, InvitationId, NotAnId, OperationId, SpaceId};
 pub use inspect::{CircleReport, Fault, Finding, inspect_circle};

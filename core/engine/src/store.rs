@@ -51,6 +51,10 @@ pub enum Keyspace {
     Marks = 23,
     /// Parts of checkpoints that epochs share. Scope: circle. Suffix: the part's id.
     Trees = 24,
+    /// Where sealed chunks lie, if they lie beside the database. Scope and suffix: as of chunks. Known to the store only.
+    ChunkPlaces = 34,
+    /// Chunks that nothing refers to. Scope and suffix: as of chunks. Value: since when, in Unix milliseconds, big-endian.
+    Condemned = 35,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
     /// Pages of the trees over entries. Scope: circle, which tree (1 byte). Suffix: big-endian page number.
@@ -78,7 +82,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -110,6 +114,8 @@ impl Keyspace {
         Self::Views,
         Self::Pages,
         Self::Reads,
+        Self::ChunkPlaces,
+        Self::Condemned,
     ];
 }
 
@@ -221,4 +227,26 @@ pub trait StoreRead {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), ReadError>;
+
+    /// Whether there is a value at `key`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn contains(&self, key: &Key) -> Result<bool, ReadError> {
+        Ok(self.read(key)?.is_some())
+    }
+
+    /// Calls `visit` with the suffix of each record of a scope, in order, and the bytes of its value, until it returns
+    /// `false`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    fn scan_sizes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        visit: &mut dyn FnMut(&[u8], u64) -> bool,
+    ) -> Result<(), ReadError> {
+        self.scan(keyspace, scope, &[], &mut |suffix, value| visit(suffix, value.len() as u64))
+    }
 }

@@ -22,6 +22,11 @@ pub enum Unlock {
 
 const VAULT_FILE: &str = "vault";
 
+/// Where the chunks of files lie.
+fn chunks(directory: &Path) -> PathBuf {
+    directory.join("chunks")
+}
+
 /// Makes the vault of a new directory, or opens the one that is there.
 pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     if exists(&config.directory) {
@@ -37,7 +42,7 @@ pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     };
     let store = open_store(&config.directory, config.store)?;
     write_vault(&config.directory, &wrapped.to_bytes())?;
-    Ok(Arc::new(SealedStore::new(store, key, entropy)))
+    Ok(Arc::new(SealedStore::new(store, key, entropy).with_chunks(&chunks(&config.directory))?))
 }
 
 /// Opens the vault of an existing directory.
@@ -56,7 +61,7 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
         Unlock::WithoutPassphrase => wrapped.unlock(None)?,
         Unlock::Passphrase(passphrase) => wrapped.unlock(Some(passphrase))?,
     };
-    let store = SealedStore::new(store, key, seed_entropy()?);
+    let store = SealedStore::new(store, key, seed_entropy()?).with_chunks(&chunks(&config.directory))?;
     migrate(&config.directory, &store)?;
     Ok(Arc::new(store))
 }

@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clave_engine::crypto::{Entropy, VaultKey};
 use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead};
 
+use super::packs::Packs;
 use super::{RawBatch, Store, StoreError};
+
+mod chunks;
 
 /// The bytes that stand for a keyspace and a scope on disk.
 pub(crate) const HIDDEN_BYTES: usize = 16;
@@ -17,7 +21,8 @@ pub(crate) const HIDDEN_BYTES: usize = 16;
 /// On disk a record's key is `hide(keyspace ‖ scope) ‖ suffix`, 16 bytes and the suffix, in the table that has the
 /// keyspace's number; its value is sealed with `table ‖ key on disk` as associated data, so that a record moved or
 /// swapped with another does not authenticate. [`Keyspace::Chunks`] are ciphertext already, checked against their
-/// id by whoever reads them: they are stored as they are.
+/// id by whoever reads them: they are stored as they are, in packs beside the database if it was given a place for
+/// them ([`with_chunks`](Self::with_chunks)).
 ///
 /// What shows on disk is how many records each keyspace and each (nameless) scope has, their sizes and their
 /// suffixes, which hold hashes, random ids and sequence numbers only.
@@ -25,6 +30,7 @@ pub struct SealedStore {
     store: Arc<dyn Store>,
     vault: VaultKey,
     entropy: Mutex<Entropy>,
+    packs: Option<Packs>,
 }
 
 impl SealedStore {
@@ -33,7 +39,26 @@ impl SealedStore {
     /// Whether it is the right key shows at the first read.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, vault: VaultKey, entropy: Entropy) -> Self {
-        Self { store, vault, entropy: Mutex::new(entropy) }
+        Self { store, vault, entropy: Mutex::new(entropy), packs: None }
+    }
+
+    /// Keeps the chunks of files in files of their own in `directory`, and moves there what the database has of them.
+    ///
+    /// # Errors
+    /// What the disk has to say.
+    pub fn with_chunks(mut self, directory: &Path) -> Result<Self, StoreError> {
+        self.packs = Some(Packs::open(directory)?);
+        self.move_chunks_out()?;
+        Ok(self)
+    }
+
+    /// What it all takes on disk, in bytes.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn size_bytes(&self) -> Result<u64, StoreError> {
+        let packs = self.packs.as_ref().map_or(Ok(0), Packs::size_bytes)?;
+        Ok(self.store.size_bytes()? + packs)
     }
 
     /// The store behind it, for its size and its compaction.
@@ -48,8 +73,14 @@ impl SealedStore {
     /// As [`Store::apply`].
     pub fn write(&self, mut batches: Vec<Batch>) -> Result<(), StoreError> {
         leave_last(&mut batches);
-        let raw: Vec<RawBatch> = batches.into_iter().map(|batch| self.sealed(batch)).collect();
-        self.store.apply(&raw)
+        let has_chunks = |batch: &Batch| batch.writes.iter().any(|(key, _)| is_ciphertext(key.keyspace));
+        match &self.packs {
+            Some(packs) if batches.iter().any(has_chunks) => self.write_with_chunks(packs, batches),
+            _ => {
+                let raw: Vec<RawBatch> = batches.into_iter().map(|batch| self.sealed(batch)).collect();
+                self.store.apply(&raw)
+            }
+        }
     }
 
     pub(crate) fn sealed(&self, batch: Batch) -> RawBatch {
@@ -144,6 +175,9 @@ impl StoreRead for Readable<'_> {
 
 impl StoreRead for SealedStore {
     fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        if let Some(packs) = self.packs_of(key.keyspace) {
+            return Ok(self.chunk(packs, &self.disk_key(key))?);
+        }
         let on_disk = self.disk_key(key);
         match self.store.get(key.keyspace as u8, &on_disk)? {
             Some(value) => self.opened(key.keyspace, &on_disk, &value).map(Some),
@@ -158,6 +192,9 @@ impl StoreRead for SealedStore {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
     ) -> Result<(), ReadError> {
+        if let Some(packs) = self.packs_of(keyspace) {
+            return Ok(self.scan_chunks(packs, scope, from, visit)?);
+        }
         let prefix = self.hidden(keyspace, scope);
         let mut outcome = Ok(());
         self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| match self
@@ -179,8 +216,30 @@ impl StoreRead for SealedStore {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), ReadError> {
+        if self.packs_of(keyspace).is_some() {
+            return Ok(self.scan_places(scope, from, &mut |suffix, _| visit(suffix))?);
+        }
         let prefix = self.hidden(keyspace, scope);
         Ok(self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, _| visit(&on_disk[HIDDEN_BYTES..]))?)
+    }
+
+    fn contains(&self, key: &Key) -> Result<bool, ReadError> {
+        match self.packs_of(key.keyspace) {
+            Some(_) => Ok(self.place(&self.disk_key(key))?.is_some()),
+            None => Ok(self.store.get(key.keyspace as u8, &self.disk_key(key))?.is_some()),
+        }
+    }
+
+    fn scan_sizes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        visit: &mut dyn FnMut(&[u8], u64) -> bool,
+    ) -> Result<(), ReadError> {
+        if self.packs_of(keyspace).is_some() {
+            return Ok(self.scan_places(scope, &[], &mut |suffix, place| visit(suffix, place.bytes.into()))?);
+        }
+        self.scan(keyspace, scope, &[], &mut |suffix, value| visit(suffix, value.len() as u64))
     }
 }
 

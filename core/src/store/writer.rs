@@ -13,7 +13,7 @@ use super::{SealedStore, StoreError};
 pub const WRITER_BATCHES_MAX: usize = 256;
 
 /// The bytes after which a commit takes no further batch. One batch may be larger.
-pub const WRITER_COMMIT_BYTES_MAX: usize = 4 << 20;
+pub const WRITER_COMMIT_BYTES_MAX: usize = 8 << 20;
 
 /// Commits batches on a thread of its own and tells, by the caller's id, when each one is durable.
 ///

@@ -251,7 +251,7 @@ impl Engine {
             Body::Have(ids) => self.take_have(peer, &ids),
             Body::Want(ids) => self.take_want(peer, &ids),
             Body::WantChunks(ids) => self.take_want_chunks(peer, &ids),
-            Body::Chunk(chunk) => self.take_chunk(peer, chunk),
+            Body::Chunks(chunks) => self.take_chunks(peer, chunks),
             Body::Verify(step) => self.take_verify(peer, &step),
         }
     }
@@ -264,7 +264,11 @@ impl Engine {
         }
         // Who speaks of a circle knows it, whatever became of its hello.
         if let Some(link) = self.peers.get_mut(&peer).filter(|link| link.ready) {
-            link.settled &= !link.circles.insert(id);
+            let is_news = link.circles.insert(id);
+            link.settled &= !is_news;
+            if is_news {
+                self.fetches.look_again();
+            }
         }
         Ok(id)
     }
@@ -445,6 +449,7 @@ impl Engine {
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         (link.circles, link.settled, link.looked_for_farewells) = (circles, false, false);
+        self.fetches.look_again();
         // What is shared is reconciled as this input ends.
         Ok(())
     }
@@ -496,7 +501,7 @@ fn frame_kind(frame: &proto::Frame) -> &'static str {
         Some(Body::Have(_)) => "have",
         Some(Body::Want(_)) => "want",
         Some(Body::WantChunks(_)) => "want chunks",
-        Some(Body::Chunk(_)) => "chunk",
+        Some(Body::Chunks(_)) => "chunks",
         Some(Body::Verify(_)) => "verify",
     }
 }
