@@ -60,7 +60,7 @@ fn the_format_file_is_as_documented() {
     let directory = TempDir::new().unwrap();
     drop(open_store(directory.path(), StoreKind::Sled).unwrap());
     let text = fs::read_to_string(directory.path().join("store/format")).unwrap();
-    assert_eq!(text, "clave store\nformat 1\nkind sled\n");
+    assert_eq!(text, "clave store\nformat 2\nkind sled\n");
 }
 
 #[test]

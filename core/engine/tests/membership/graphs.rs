@@ -103,6 +103,31 @@ fn script(steps: usize) -> impl Strategy<Value = Script> {
     })
 }
 
+/// A few owners who do to each other what owners can, with a device to lose: where the last of them is at stake.
+fn quarrel(steps: usize) -> impl Strategy<Value = Script> {
+    (2..=4_usize, any::<u64>()).prop_flat_map(move |(people, shuffle)| {
+        let sometimes = || prop_oneof![7 => Just(None), 1 => any::<usize>().prop_map(Some)];
+        let what = proptest::sample::select(&[0_u8, 4, 8, 8, 11, 11, 12, 13, 17, 20, 20, 20][..]);
+        let role = prop_oneof![4 => Just(Role::Owner), 1 => Just(Role::Admin), 1 => Just(Role::Bot)];
+        let step = (0..people, 0..3_usize, what, 0..people, role, any::<u64>(), sometimes(), sometimes());
+        let step = step.prop_map(|(actor, device, what, target, role, clock_ms, backdated, kept)| Step {
+            actor,
+            device,
+            what,
+            target,
+            role,
+            clock_ms,
+            backdated,
+            kept,
+        });
+        proptest::collection::vec(step, 1..steps).prop_map(move |steps| Script {
+            roles: vec![Role::Owner; people - 1],
+            steps,
+            shuffle,
+        })
+    })
+}
+
 fn action(circle: CircleId, step: &Step, keep_heads: Vec<OperationId>) -> Action {
     let keep_changes: Vec<_> = step.kept.map(|n| [n as u8; 32]).into_iter().collect();
     let (target, role) = (EVERYBODY[step.target].person.id(), step.role);
@@ -319,6 +344,11 @@ proptest! {
 
     #[test]
     fn membership_is_a_function_of_the_set(script in script(60)) {
+        check(&script);
+    }
+
+    #[test]
+    fn owners_quarrel(script in quarrel(24)) {
         check(&script);
     }
 
