@@ -48,11 +48,39 @@ impl Bundle {
     /// # Errors
     /// [`CrdtError::Change`] if they are not closed as a bundle is, [`CrdtError::TooLarge`] if they are too many.
     pub fn new(kind: DocumentKind, changes: impl IntoIterator<Item = Bundled>) -> Result<Self, CrdtError> {
-        let bundle = Self { kind, changes: sorted(kind, changes.into_iter().collect())? };
+        let (order, left) = sorted(kind, changes.into_iter().collect());
+        if left > 0 {
+            return Err(ChangeFault::Dependency.into());
+        }
+        let bundle = Self { kind, changes: order };
         check_len(bundle.changes.len())?;
         check_bytes(bundle.changes.iter().map(|(_, bytes)| bytes.len()).sum())?;
         Chains::new(kind).check(&bundle.changes)?;
         Ok(bundle)
+    }
+
+    /// As many of these changes as can be in a bundle: not `without`, not two of one author in one place, and nothing that builds
+    /// on what is not in it. It follows from the sets alone.
+    #[must_use]
+    pub fn most(
+        kind: DocumentKind,
+        changes: impl IntoIterator<Item = Bundled>,
+        without: &BTreeSet<ChangeHash>,
+    ) -> Self {
+        let changes: BTreeMap<ChangeHash, Bundled> =
+            changes.into_iter().map(|change| (change.0.hash, change)).collect();
+        let mut rivals = BTreeMap::<(Actor, u64), usize>::new();
+        changes.values().for_each(|(info, _)| *rivals.entry((info.actor, info.seq)).or_default() += 1);
+        let stands = |(info, _): &Bundled| rivals[&(info.actor, info.seq)] == 1 && !without.contains(&info.hash);
+        let (order, _) = sorted(kind, changes.into_values().filter(stands).collect());
+        let mut chains = Chains::new(kind);
+        Self { kind, changes: order.into_iter().filter(|(info, _)| chains.admit(info).is_ok()).collect() }
+    }
+
+    /// Of which kind the document is.
+    #[must_use]
+    pub fn kind(&self) -> DocumentKind {
+        self.kind
     }
 
     /// The changes, causes before effects.
@@ -163,8 +191,9 @@ impl Chains {
     }
 }
 
-/// Causes before effects; of those that could come next the one with the least hash.
-fn sorted(kind: DocumentKind, changes: Vec<Bundled>) -> Result<Vec<Bundled>, ChangeFault> {
+/// Causes before effects; of those that could come next the one with the least hash. And how many changes build on what is not
+/// there.
+fn sorted(kind: DocumentKind, changes: Vec<Bundled>) -> (Vec<Bundled>, usize) {
     let genesis = kind::genesis_hash(kind).0;
     let mut all: BTreeMap<ChangeHash, Bundled> = changes.into_iter().map(|change| (change.0.hash, change)).collect();
     let (mut unmet, mut children) = (BTreeMap::new(), BTreeMap::<ChangeHash, Vec<ChangeHash>>::new());
@@ -181,13 +210,12 @@ fn sorted(kind: DocumentKind, changes: Vec<Bundled>) -> Result<Vec<Bundled>, Cha
     while let Some(hash) = ready.pop_first() {
         order.extend(all.remove(&hash));
         for child in children.get(&hash).into_iter().flatten() {
-            let unmet = unmet.get_mut(child).ok_or(ChangeFault::Dependency)?;
+            let unmet = unmet.get_mut(child).expect("every change has its number");
             *unmet -= 1;
             if *unmet == 0 {
                 ready.insert(*child);
             }
         }
     }
-    // Whoever builds on what is not there is never reached.
-    if all.is_empty() { Ok(order) } else { Err(ChangeFault::Dependency) }
+    (order, all.len())
 }

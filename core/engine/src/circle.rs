@@ -19,6 +19,7 @@ use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod access;
+mod bundles;
 mod documents;
 mod evidence;
 mod expiry;
@@ -39,6 +40,7 @@ mod trees;
 
 use held::{Awaits, Held};
 
+pub use bundles::Bundling;
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
@@ -99,6 +101,7 @@ pub(crate) struct Circle {
     seen: retention::Seen,
     ratchet: expiry::Ratchet,
     mending: roster::Mending,
+    bundles: bundles::Bundles,
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
 }
@@ -173,6 +176,7 @@ impl Circle {
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
             mending: roster::Mending::Unknown,
+            bundles: bundles::Bundles::default(),
             recovery: None,
         };
         circle.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), desk);
@@ -190,14 +194,15 @@ impl Circle {
         self.acknowledge(desk)?;
         self.retain(desk)?;
         self.rotate(online, desk)?;
-        self.expire(desk)
+        self.expire(desk)?;
+        self.tend_bundles(online, desk)
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).chain([self.bundles.due_at_ms()]).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -423,7 +428,7 @@ impl Circle {
 
     /// Whether an entry that somebody has should be asked for.
     pub(crate) fn wants(&self, id: &EntryId) -> bool {
-        !self.refused.contains_key(id)
+        !self.refused.contains_key(id) && !self.is_covered(id)
     }
 
     pub(crate) fn status(&self) -> CircleStatus {

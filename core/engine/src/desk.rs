@@ -15,6 +15,8 @@ pub(crate) struct Desk {
     pub(crate) entropy: Entropy,
     pub(crate) now_ms: u64,
     pub(crate) store: View,
+    /// When entries are bundled.
+    pub(crate) bundling: crate::Bundling,
     /// What has to become durable.
     pub(crate) batch: Batch,
     /// What the application is told.

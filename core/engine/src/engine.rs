@@ -394,6 +394,7 @@ impl Engine {
             entropy,
             now_ms,
             store: View::new(store),
+            bundling: crate::Bundling::default(),
             batch: Batch::default(),
             events: Vec::new(),
             published: Vec::new(),
@@ -480,6 +481,12 @@ impl Engine {
         self.wants.expire(now_ms);
         self.expire_verifications();
         self.finish();
+    }
+
+    /// Has entries be bundled at other times than by default.
+    pub fn set_bundling(&mut self, bundling: crate::Bundling) {
+        self.desk.bundling = bundling;
+        self.circles.values_mut().for_each(Circle::stir_bundles);
     }
 
     /// Who this device is.

@@ -5,6 +5,7 @@
 
 mod audits;
 mod branches;
+mod bundles;
 mod direct;
 mod entries;
 mod expiry;

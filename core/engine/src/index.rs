@@ -53,6 +53,17 @@ impl EntryIndex {
         self.items.binary_search(&item(hour, id)).is_ok()
     }
 
+    /// Entries from a place on, up to an hour, in order: at most so many.
+    pub(crate) fn page(&self, from: (u32, EntryId), until_hour: u32, most: usize) -> Vec<(u32, EntryId)> {
+        let from = item(from.0, from.1);
+        let start = self.items.partition_point(|item| *item < from);
+        let entries = self.items[start..].iter().map_while(|item| {
+            let hour = u32::try_from(item.timestamp).ok().filter(|hour| *hour <= until_hour)?;
+            Some((hour, EntryId::from_bytes(item.id.to_bytes())))
+        });
+        entries.take(most).collect()
+    }
+
     /// The first message of the side that begins.
     pub(crate) fn begin(&self) -> Vec<u8> {
         self.negentropy().initiate().expect("a fresh instance over a sorted index can begin")

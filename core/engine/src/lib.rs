@@ -43,8 +43,9 @@ pub use account::{
     ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
 };
 pub use circle::{
-    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
-    PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, RivalActs, SILENT_EPOCHS_MAX, SetAsideChange, WELCOME_LEAD_MAX,
+    Bundling, CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX,
+    LEARNED_KEYS_MAX, PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, REMIND_BEFORE_MS, RivalActs, SILENT_EPOCHS_MAX, SetAsideChange,
+    WELCOME_LEAD_MAX,
 };
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;

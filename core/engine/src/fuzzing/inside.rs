@@ -44,6 +44,8 @@ pub enum What {
     Keys(Vec<(EpochId, KeyId)>),
     /// Changes to a document.
     Changes,
+    /// A bundle.
+    Bundle,
     /// A Welcome.
     Welcome,
     /// A plea of a device in that epoch for so many keys.
@@ -82,6 +84,11 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
         },
         Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(named).flatten().collect()),
         Body::Changes(_) => What::Changes,
+        Body::Bundle(_) => {
+            // It names nobody: whoever has it could have made it.
+            author = Some(engine.identity().device());
+            What::Bundle
+        }
         Body::Welcome(_) => What::Welcome,
         Body::Plea(plea) => What::Plea(epoch_id(&plea.epoch)?, plea.tags.len()),
         _ => What::Other,
