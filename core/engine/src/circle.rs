@@ -40,7 +40,7 @@ mod trees;
 
 use held::{Awaits, Held};
 
-pub use bundles::Bundling;
+pub use bundles::{Bundling, FalseBundle};
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;

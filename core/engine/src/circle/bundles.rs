@@ -20,6 +20,9 @@ use crate::circle::judge::Verdict;
 mod choose;
 mod gather;
 mod proof;
+mod rogue;
+
+pub use rogue::FalseBundle;
 
 /// The most entries that a bundle covers and that are remembered, so that they are not asked for again and again.
 const COVERED_ENTRIES_MAX: usize = 16_384;

@@ -32,21 +32,28 @@ enum Next {
 }
 
 /// The entries of one document, as far as they were found.
-struct Job {
+pub(super) struct Job {
     name: Name,
     /// Where to go on.
     from: (u32, EntryId),
     until_hour: u32,
     found: Vec<Found>,
-    changes: BTreeMap<ChangeHash, Bundled>,
+    pub(super) changes: BTreeMap<ChangeHash, Bundled>,
 }
 
 /// An entry that brought changes.
-struct Found {
+pub(super) struct Found {
     envelope: EntryId,
-    said: Said,
+    pub(super) said: Said,
     /// Whether the entry can be made again from what it said.
     proves: bool,
+}
+
+impl Job {
+    pub(super) fn of(name: Name, record: &local::DocumentRecord) -> Self {
+        let from = (record.oldest_hour, EntryId::from_bytes([0; 32]));
+        Self { name, from, until_hour: record.newest_hour, found: Vec::new(), changes: BTreeMap::new() }
+    }
 }
 
 impl Gathering {
@@ -93,15 +100,8 @@ impl Circle {
 
     /// A document whose entries are to be gathered now; else when to look again.
     fn look_for_work(&self, online: &[DeviceId], desk: &Desk) -> (Option<Job>, Option<u64>) {
-        let job = |name: &Name, record: &local::DocumentRecord| Job {
-            name: *name,
-            from: (record.oldest_hour, EntryId::from_bytes([0; 32])),
-            until_hour: record.newest_hour,
-            found: Vec::new(),
-            changes: BTreeMap::new(),
-        };
         if let Some((name, record)) = self.documents.iter().find(|(_, record)| record.sweep) {
-            return (Some(job(name, record)), None);
+            return (Some(Job::of(*name, record)), None);
         }
         if !self.is_shared() || self.group.is_apart() || !self.is_member(&desk.me()) {
             return (None, None);
@@ -117,7 +117,7 @@ impl Circle {
             }
             let at_ms = self.settled_ms(&name, record, online, desk);
             if at_ms <= desk.now_ms {
-                return (Some(job(&name, record)), None);
+                return (Some(Job::of(name, record)), None);
             }
             next = Some(next.map_or(at_ms, |next| next.min(at_ms)));
         }
@@ -167,7 +167,7 @@ impl Circle {
     }
 
     /// What an entry says of the document, if it is about it and says nothing else.
-    fn find(&self, id: &EntryId, job: &mut Job, desk: &Desk) -> Result<Option<Found>, EngineError> {
+    pub(super) fn find(&self, id: &EntryId, job: &mut Job, desk: &Desk) -> Result<Option<Found>, EngineError> {
         if self.held.contains(id) || self.is_bundle(id) {
             return Ok(None);
         }
