@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod aead;
+mod catchup;
 mod documents;
 mod harness;
 mod membership;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 const USAGE: &str = "\
-Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|curve]...
+Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [aead|documents|store|membership|log|catchup|curve]...
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
             "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()),
             "--devices" => devices = arguments.next().and_then(|number| number.parse().ok()),
             "--data" => data = arguments.next().map_or(data, PathBuf::from),
-            "aead" | "documents" | "store" | "membership" | "log" | "curve" => wanted.push(argument),
+            "aead" | "documents" | "store" | "membership" | "log" | "catchup" | "curve" => wanted.push(argument),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -76,6 +77,9 @@ fn main() -> ExitCode {
     }
     if wants("log") {
         groups.extend(membership::logs(scale));
+    }
+    if wants("catchup") {
+        groups.extend(catchup::groups(scale, &data));
     }
     // Takes minutes: only who asks for it gets it.
     if wanted.iter().any(|wanted| wanted == "curve") {

@@ -104,6 +104,11 @@ impl Device {
         cost
     }
 
+    /// Gives back what its store does not use.
+    pub fn compact(&self) {
+        self.store.store().compact().expect(ROOM);
+    }
+
     /// Bytes of its store on disk.
     pub fn disk_bytes(&self) -> u64 {
         self.store.store().size_bytes().expect(ROOM)

@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) refusals: RefusalCounts,
     /// How the log of some circle says that this device is called from now on.
     pub(crate) renamed: Option<String>,
+    /// Bytes of entries that went because a bundle covers them.
+    pub(crate) freed_bytes: u64,
     /// Whether something was erased that must not be found in what the store left behind.
     pub(crate) erased: bool,
 }

@@ -96,6 +96,9 @@ pub enum Output {
     ///
     /// [`Store::compact`]: https://docs.rs/clave
     Compact,
+    /// So many bytes are not needed any more, because a bundle holds what they said: the store may be compacted when they come
+    /// to much of it. Nothing has to be overwritten.
+    Freed(u64),
     /// Tell the application.
     Event(Event),
 }
@@ -404,6 +407,7 @@ impl Engine {
             marks: Vec::new(),
             refusals: RefusalCounts::new(),
             renamed: None,
+            freed_bytes: 0,
             erased: false,
         };
         let mut engine = Self {
@@ -549,6 +553,9 @@ impl Engine {
         self.end_joins();
         if std::mem::take(&mut self.desk.erased) {
             self.outbox.push(Output::Compact);
+        }
+        if let freed @ 1.. = std::mem::take(&mut self.desk.freed_bytes) {
+            self.outbox.push(Output::Freed(freed));
         }
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));

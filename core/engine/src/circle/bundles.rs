@@ -180,6 +180,7 @@ impl Circle {
         self.forget_expiry(envelope);
         desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()));
         desk.relayed.retain(|(_, id)| *id != envelope.id);
+        desk.freed_bytes += envelope.bytes.len() as u64;
         self.bundles.ids.remove(&envelope.id);
         self.bundles.note_covered(envelope.id);
     }
@@ -216,7 +217,7 @@ impl Circle {
     }
 
     /// The changes of a document that stand in bundles only.
-    pub(super) fn unread_changes(&self, name: &Name, desk: &Desk) -> Result<Vec<Vec<u8>>, EngineError> {
+    pub(crate) fn unread_changes(&self, name: &Name, desk: &Desk) -> Result<Vec<Vec<u8>>, EngineError> {
         let mut changes = Vec::new();
         for id in self.documents.get(name).iter().flat_map(|record| &record.unread) {
             let id = EntryId::try_from(id.as_slice()).map_err(|_| EngineError::Damaged)?;
@@ -234,32 +235,44 @@ impl Circle {
         }
     }
 
-    /// Takes up a bundle that is sound and stored: it takes the place of those that it includes. Which of its changes are to be
-    /// applied to the document if that is loaded: all, or none if they are known.
+    /// Takes up a bundle that is sound and stored: it takes the place of those that it includes. Returns what is to be applied to
+    /// the document if that is loaded.
     pub(super) fn adopt(
         &mut self,
         name: Name,
         arrived: Arrived,
         desk: &mut Desk,
     ) -> Result<Vec<(ChangeInfo, Vec<u8>)>, EngineError> {
-        let Arrived { id, hour, oldest_hour, bundle } = arrived;
+        // Whether all of it is here already is not known: of an author's changes the last may have come without those before.
+        let bundle = self.file_bundle(name, &arrived, true, desk)?.then_some(arrived.bundle);
+        Ok(bundle.map(Bundle::into_changes).unwrap_or_default())
+    }
+
+    /// Whether it stays.
+    fn file_bundle(
+        &mut self,
+        name: Name,
+        arrived: &Arrived,
+        mut is_unread: bool,
+        desk: &mut Desk,
+    ) -> Result<bool, EngineError> {
+        let Arrived { id, hour, oldest_hour, ref bundle } = *arrived;
         let hashes: Hashes = Arc::new(bundle.hashes().into_iter().collect());
         let known = self.documents.get(&name);
         // Before entries were bundled nobody noted how old the oldest is, or how many there are.
         let (is_new, uncounted) = (known.is_none(), known.is_some_and(|record| record.oldest_hour == 0));
         let mut record = known.cloned().unwrap_or_default();
         let mut stay = Vec::new();
-        let mut is_unread = false;
         for before in std::mem::take(&mut record.bundles) {
             let other = EntryId::try_from(before.as_slice()).map_err(|_| EngineError::Damaged)?;
             if other == id {
-                return Ok(Vec::new());
+                return Ok(false);
             }
             // One that is not here any more expired.
             let Some(theirs) = self.hashes_of(&other, desk)? else { continue };
             if includes(&theirs, &hashes) && (theirs.len() > hashes.len() || other < id) {
                 self.drop_by_id(&id, desk)?;
-                return Ok(Vec::new());
+                return Ok(false);
             }
             if includes(&hashes, &theirs) {
                 is_unread |= record.unread.contains(&before);
@@ -269,7 +282,6 @@ impl Circle {
                 stay.push(before);
             }
         }
-        is_unread |= !self.has_all(&name, &bundle, desk)?;
         stay.push(id.as_bytes().to_vec());
         record.bundles = stay;
         if is_unread {
@@ -283,7 +295,7 @@ impl Circle {
         self.bundles.ids.insert(id, name);
         self.bundles.remember(id, hashes);
         self.bundles.gathering.stir();
-        Ok(if is_unread { bundle.into_changes() } else { Vec::new() })
+        Ok(true)
     }
 
     /// Has entries be looked for that a bundle covers: they came together with it.
@@ -293,18 +305,6 @@ impl Circle {
             desk.put(documents::record_key(self.id, name.0, name.1), record.encode_to_vec());
             self.bundles.gathering.stir();
         }
-    }
-
-    /// Whether every change of a bundle came before: each actor's last one says so of all of them.
-    fn has_all(&self, name: &Name, bundle: &Bundle, desk: &Desk) -> Result<bool, EngineError> {
-        for place in bundle.tips().into_values() {
-            let info = &bundle.changes()[place].0;
-            let last = self.last_written(name, &info.actor, desk)?;
-            if !last.is_some_and(|last| last.seq == info.seq && last.hash == info.hash) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

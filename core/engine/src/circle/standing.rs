@@ -74,23 +74,14 @@ impl Circle {
             }
         }
         for (actor, info) in last {
-            if self.last_written(&document, &actor, desk)?.is_none_or(|record| record.seq < info.seq) {
-                let key = author_key(self.id, &document, &actor);
+            let suffix = [&actor.as_bytes()[16..], document.0.as_bytes(), &[document.1.number()]].concat();
+            let key = Key::new(Keyspace::Authors, author_scope(self.id, &actor.device_prefix()), suffix);
+            let record = desk.store.read(&key)?.map(|bytes| local::Author::decode(bytes.as_slice())).transpose()?;
+            if record.is_none_or(|record| record.seq < info.seq) {
                 desk.put(key, local::Author { seq: info.seq, hash: info.hash.to_vec() }.encode_to_vec());
             }
         }
         Ok(())
-    }
-
-    /// The last change of one author in one document.
-    pub(super) fn last_written(
-        &self,
-        document: &(DocumentId, DocumentKind),
-        actor: &Actor,
-        desk: &Desk,
-    ) -> Result<Option<local::Author>, EngineError> {
-        let record = desk.store.read(&author_key(self.id, document, actor))?;
-        Ok(record.map(|bytes| local::Author::decode(bytes.as_slice())).transpose()?)
     }
 
     /// Where a device wrote, as all of its actors.
@@ -172,11 +163,6 @@ impl Circle {
         }
         Ok(documents)
     }
-}
-
-fn author_key(circle: CircleId, (document, kind): &(DocumentId, DocumentKind), actor: &Actor) -> Key {
-    let suffix = [&actor.as_bytes()[16..], document.as_bytes(), &[kind.number()]].concat();
-    Key::new(Keyspace::Authors, author_scope(circle, &actor.device_prefix()), suffix)
 }
 
 pub(super) fn author_scope(circle: CircleId, device_prefix: &[u8; 16]) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use clave_crdt::DocumentKind;
 use clave_crypto::{ContentKey, DeviceId, EpochId, KeyId};
 use prost::Message as _;
 
@@ -9,7 +10,7 @@ use crate::entry::{Body, Envelope};
 use crate::group::epoch_id;
 use crate::membership::{Log, Operation};
 use crate::proto::{entry, local};
-use crate::{CircleId, Engine, EntryId, Keyspace, OperationId, StoreRead};
+use crate::{CircleId, DocumentId, Engine, EntryId, Keyspace, OperationId, StoreRead};
 
 /// An entry that a member can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +144,13 @@ pub fn is_early(engine: &Engine, circle: CircleId, epoch: &EpochId) -> bool {
 #[must_use]
 pub fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
     crate::entry::direct_tag(circle, device)
+}
+
+/// The changes of a document that are stored in bundles only.
+#[must_use]
+pub fn bundled(engine: &Engine, circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<Vec<u8>> {
+    let changes = engine.circles.get(&circle).map(|circle| circle.unread_changes(&(document, kind), &engine.desk));
+    changes.and_then(Result::ok).unwrap_or_default()
 }
 
 /// The membership log of a circle.

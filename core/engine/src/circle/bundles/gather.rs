@@ -268,7 +268,9 @@ impl Circle {
         self.keep(&envelope, desk);
         // Others may have made the same: they are asked whether they lack it.
         desk.relayed.push((self.id, envelope.id));
-        self.adopt(name, Arrived { id: envelope.id, hour, oldest_hour, bundle }, desk)?;
+        let made = Arrived { id: envelope.id, hour, oldest_hour, bundle };
+        // What came by entries of their own is filed; what came by bundles is, or still unread.
+        self.file_bundle(name, &made, false, desk)?;
         self.drop_covered(&mut job, desk)?;
         if let Some(record) = self.documents.get_mut(&name) {
             record.loose = job.found.iter().map(|found| found.said.changes.len() as u64).sum();
