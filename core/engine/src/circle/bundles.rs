@@ -159,7 +159,11 @@ impl Circle {
     /// Whether changes are all in one of the document's bundles. If that cannot be read, they are not.
     pub(super) fn covers(&mut self, name: &Name, changes: &[(ChangeInfo, Vec<u8>)], desk: &Desk) -> bool {
         let bundles = self.documents.get(name).map(|record| record.bundles.clone()).unwrap_or_default();
-        !changes.is_empty()
+        // Who wrote what is in a bundle was noted, up to the last change. So most that comes late need not be looked up.
+        let mut all = changes.iter();
+        !bundles.is_empty()
+            && !changes.is_empty()
+            && !all.any(|(info, _)| self.is_later(name, info, desk))
             && bundles.iter().filter_map(|id| EntryId::try_from(id.as_slice()).ok()).any(|id| {
                 let hashes = self.hashes_of(&id, desk).ok().flatten();
                 hashes.is_some_and(|hashes| changes.iter().all(|(info, _)| hashes.binary_search(&info.hash).is_ok()))

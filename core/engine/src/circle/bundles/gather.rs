@@ -37,6 +37,8 @@ pub(super) struct Job {
     /// Where to go on.
     from: (u32, EntryId),
     until_hour: u32,
+    /// Whether a bundle is to be made of them.
+    makes: bool,
     found: Vec<Found>,
     pub(super) changes: BTreeMap<ChangeHash, Bundled>,
 }
@@ -50,9 +52,10 @@ pub(super) struct Found {
 }
 
 impl Job {
-    pub(super) fn of(name: Name, record: &local::DocumentRecord) -> Self {
+    pub(super) fn of(name: Name, record: &local::DocumentRecord, makes: bool) -> Self {
         let from = (record.oldest_hour, EntryId::from_bytes([0; 32]));
-        Self { name, from, until_hour: record.newest_hour, found: Vec::new(), changes: BTreeMap::new() }
+        let until_hour = record.newest_hour;
+        Self { name, from, until_hour, makes, found: Vec::new(), changes: BTreeMap::new() }
     }
 }
 
@@ -101,7 +104,7 @@ impl Circle {
     /// A document whose entries are to be gathered now; else when to look again.
     fn look_for_work(&self, online: &[DeviceId], desk: &Desk) -> (Option<Job>, Option<u64>) {
         if let Some((name, record)) = self.documents.iter().find(|(_, record)| record.sweep) {
-            return (Some(Job::of(*name, record)), None);
+            return (Some(Job::of(*name, record, false)), None);
         }
         if !self.is_shared() || self.group.is_apart() || !self.is_member(&desk.me()) {
             return (None, None);
@@ -117,7 +120,7 @@ impl Circle {
             }
             let at_ms = self.settled_ms(&name, record, online, desk);
             if at_ms <= desk.now_ms {
-                return (Some(Job::of(name, record)), None);
+                return (Some(Job::of(name, record, true)), None);
             }
             next = Some(next.map_or(at_ms, |next| next.min(at_ms)));
         }
@@ -207,8 +210,12 @@ impl Circle {
         record.oldest_hour = record.oldest_hour.max(1);
         desk.put(documents::record_key(self.id, name.0, name.1), record.encode_to_vec());
         let threshold = if record.bundles.is_empty() { desk.bundling.changes_min } else { desk.bundling.changes_again };
-        if loose >= threshold.max(1) && !self.make_bundle(job, desk)? {
+        if job.makes && loose >= threshold.max(1) {
+            // Unless it works out, it is tried again when there is more.
             self.bundles.gathering.failed.insert(name, loose);
+            if self.make_bundle(job, desk)? {
+                self.bundles.gathering.failed.remove(&name);
+            }
         }
         Ok(())
     }
