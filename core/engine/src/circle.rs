@@ -187,6 +187,11 @@ impl Circle {
     /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        let tended = self.tend_keys(online, desk);
+        tended.and(self.tend_bundles(online, desk))
+    }
+
+    fn tend_keys(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
         self.publish_x_wing(desk)?;
         self.answer_pleas(desk)?;
@@ -194,8 +199,7 @@ impl Circle {
         self.acknowledge(desk)?;
         self.retain(desk)?;
         self.rotate(online, desk)?;
-        self.expire(desk)?;
-        self.tend_bundles(online, desk)
+        self.expire(desk)
     }
 
     /// When [`tend`](Self::tend) is due again, by what is known now.

@@ -10,6 +10,8 @@ use super::*;
 const STEP_ENTRIES: usize = 64;
 /// The most changes that are gathered of one document.
 const CHANGES_MAX: usize = clave_crdt::BUNDLE_CHANGES_MAX;
+/// How long to wait after something could not be read or sealed, in milliseconds.
+const AGAIN_MS: u64 = 60_000;
 /// How long each further device in line waits for the one before it to make a bundle, in milliseconds.
 const TURN_MS: u64 = 2_000;
 
@@ -90,6 +92,14 @@ impl Circle {
         if self.bundles.due_at_ms().is_none_or(|at_ms| at_ms > desk.now_ms) {
             return Ok(());
         }
+        let done = self.gather_or_look(online, desk);
+        if done.is_err() {
+            self.bundles.gathering.next = Next::At(desk.now_ms + AGAIN_MS);
+        }
+        done
+    }
+
+    fn gather_or_look(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         match self.bundles.gathering.job.take() {
             Some(job) => self.gather(job, desk),
             None => {
