@@ -89,7 +89,7 @@ fuzz TARGET *FLAGS="--sanitizer none":
 
 # Comparisons, medians with their spread; writes target/bench.json. `--quick` only shows that they run.
 bench *FLAGS="":
-    cd bench && cargo run --release --quiet -- --data {{ CARGO_TARGET_DIR }} --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
+    cd bench && cargo run --release --quiet -- --data {{ CARGO_TARGET_DIR }} --traces {{ data }} --json {{ CARGO_TARGET_DIR }}/bench.json {{ FLAGS }}
 
 # That the benches run; measures nothing.
 bench-smoke:
@@ -132,6 +132,17 @@ trace:
 # Kills a writing device at random moments; what was acknowledged must be there.
 kill9 TIMES="100":
     scripts/kill9.sh {{ TIMES }}
+
+# Fills small file systems under a whole device. Needs root.
+disk-full:
+    scripts/disk-full.sh
+
+# Cuts the power under both stores, and under sled without fsync, which has to fail: what was acknowledged must be there.
+# `just power-cut 1000` is the full run. Needs root and loop devices; scripts/power-cut.py says what stands in for the disk, and
+# what that leaves out.
+power-cut CUTS="20" *FLAGS="":
+    cargo build --release --quiet -p clave --example power_cut
+    scripts/power-cut.py --program "$CARGO_TARGET_DIR/release/examples/power_cut" --cuts {{ CUTS }} {{ FLAGS }}
 
 # Two devices in two network namespaces find each other by mDNS. Needs root and iproute2.
 mdns:

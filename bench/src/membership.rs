@@ -6,11 +6,11 @@
 //! packages only. Times are of all processors together.
 
 mod bare;
-mod cost;
+pub mod cost;
 mod log;
-mod ours;
+pub mod ours;
 mod parts;
-mod team;
+pub mod team;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -10,7 +10,7 @@ use clave::StoreKind;
 mod account;
 mod people;
 
-pub(crate) use account::{AccountCommand, Recovery};
+pub(crate) use account::{AccountCommand, Backup, Recovery, Restore};
 pub(crate) use people::{
     Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName,
     SetAside, SetAsideCommand, Verify,
@@ -68,9 +68,30 @@ pub(crate) enum Command {
         after_help = "Example:\n  clave account export account.clave\n  clave init --restore account.clave"
     )]
     Account(AccountCommand),
+    /// Make a backup that only your recovery phrase opens: encrypted, read back, the older ones kept beside it
+    #[command(
+        after_help = "Example:\n  clave backup /media/usb/clave.backup\n\nWorks while `clave run` does. Every night: put \
+                            it into cron or a systemd timer, with --phrase-file."
+    )]
+    Backup(Backup),
+    /// Come back from a backup, in a data directory with nothing in it
+    #[command(
+        after_help = "Example:\n  clave restore /media/usb/clave.backup --dir ~/clave\n\nThis becomes a new device of yours. \
+                            It reads at once, and writes as soon as it has met a member of each space."
+    )]
+    Restore(Restore),
+    /// Write everything that this device can read in open formats: Automerge, Markdown, .ics, plain files, JSON
+    #[command(
+        after_help = "Example:\n  clave export ~/clave-open\n\nIn clear: whoever can read the directory can read it. Once \
+                            more into the same directory, it goes on where it was, and brings it up to date."
+    )]
+    Export(Export),
     /// Say who you are on this device
     #[command(after_help = "Example:\n  clave whoami")]
     Whoami,
+    /// Show all circles at a glance: what was said last, and what you have not read
+    #[command(after_help = "Example:\n  clave inbox\n  clave chat read --circle Budget")]
+    Inbox,
     /// Found, list and look at spaces (teams)
     #[command(subcommand, after_help = "Example:\n  clave space new \"Café Kollektiv\"")]
     Space(SpaceCommand),
@@ -110,6 +131,13 @@ pub(crate) enum Command {
     /// Talk
     #[command(subcommand, after_help = "Example:\n  clave chat send 你好 👋")]
     Chat(ChatCommand),
+    /// Find messages, notes, events and files of the space, or of a circle, by their words
+    #[command(
+        after_help = "Example:\n  clave search 发布会\n  clave search budget \"annual report\" --from Bob --since 2026-10-01\n  \
+                            clave search agenda --kind note --circle Budget\n\nAll words have to be there. Put in quotation \
+                            marks, they have to stand together; the shell needs a second pair: '\"annual report\"'"
+    )]
+    Search(Search),
     /// Write notes together
     #[command(subcommand, after_help = "Example:\n  clave note edit \"Weekly meeting\"")]
     Note(NoteCommand),
@@ -125,6 +153,12 @@ pub(crate) enum Command {
     /// Say how this device is doing: addresses, who is connected, spaces, bytes
     #[command(after_help = "Example:\n  clave status --json")]
     Status,
+    /// Look through the data directory of this device, which may not open any more, and mend it
+    #[command(
+        after_help = "Example:\n  clave doctor\n  clave doctor --repair\n\nExit code 0 if nothing is wrong (any more), \
+                            1 if something is."
+    )]
+    Doctor(Doctor),
     /// Keep this device online until ctrl-c
     #[command(after_help = "Example:\n  clave run --listen /ip4/0.0.0.0/tcp/4001\n\nOther commands in the same data \
                             directory talk to it. It takes the same port again the next time.")]
@@ -174,6 +208,22 @@ pub(crate) struct Init {
     /// Which store to keep things in: redb or sled
     #[arg(long, default_value_t, value_name = "KIND")]
     pub(crate) store: StoreKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A directory that is empty or does not exist yet, or one with an earlier export
+    pub(crate) directory: PathBuf,
+    /// Fetch the content of files that is not on this device, and wait so long for each: 30s, 5m
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub(crate) wait: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Take out records that are damaged, having copied them into a file, and make again what can be made from the others
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -235,6 +285,51 @@ pub(crate) struct Join {
     pub(crate) timeout: Duration,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// The words
+    #[arg(required = true, num_args = 1..)]
+    pub(crate) words: Vec<String>,
+    /// By this person only: a name, or the beginning of an id
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) from: Option<String>,
+    /// Of this kind only; can be given several times
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) kind: Vec<FoundKind>,
+    /// Not before this day or moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// Up to this day, or before this moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<String>,
+    /// How many at most
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
+    pub(crate) count: usize,
+    /// Show ids
+    #[arg(long)]
+    pub(crate) ids: bool,
+}
+
+/// What can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FoundKind {
+    Message,
+    Note,
+    Event,
+    File,
+}
+
+impl FoundKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Note => "note",
+            Self::Event => "event",
+            Self::File => "file",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChatCommand {
     /// Send a message
@@ -269,6 +364,12 @@ pub(crate) enum ChatCommand {
         /// Show ids
         #[arg(long)]
         ids: bool,
+    },
+    /// Say that you have read everything, or everything up to a message; your other devices hear of it
+    #[command(after_help = "Example:\n  clave chat read\n  clave chat read 0rhq7f")]
+    Read {
+        /// The last you have read, by the beginning of its id
+        message: Option<String>,
     },
     /// Change a message of yours
     #[command(after_help = "Example:\n  clave chat edit last Lunch at one?")]
@@ -406,6 +507,37 @@ pub(crate) enum FileCommand {
     Rm {
         /// What
         path: String,
+    },
+    /// List every content that a file had
+    #[command(after_help = "Example:\n  clave file versions /plans/plan.pdf")]
+    Versions {
+        /// The file
+        path: String,
+    },
+    /// Make an earlier content of a file its newest
+    #[command(after_help = "Example:\n  clave file restore /plans/plan.pdf 2")]
+    Restore {
+        /// The file
+        path: String,
+        /// Which: its number in `clave file versions`, where 1 is the newest
+        number: usize,
+    },
+    /// Show what files take on this device
+    #[command(after_help = "Example:\n  clave file usage")]
+    Usage,
+    /// Limit what files may take on this device; what is here already stays
+    #[command(after_help = "Example:\n  clave file quota 2000000000\n  clave file quota none")]
+    Quota {
+        /// Bytes, or `none`
+        bytes: String,
+    },
+    /// Remove content that no version of any file has had for a day
+    #[command(after_help = "Example:\n  clave file gc\n  clave file gc --versions 3")]
+    Gc {
+        /// Keep only so many of the newest versions of each file on this device. Others may be fetched again from whoever has
+        /// them, and are lost if nobody does
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        versions: Option<u32>,
     },
 }
 

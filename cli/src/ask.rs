@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::place::{self, Place};
 use crate::progress::Bar;
 use crate::reply::Reply;
-use crate::request::{About, Ask, Condition, NewEvent, Request};
+use crate::request::{About, Ask, Condition, NewEvent, Request, Search};
 use crate::screen::Screen;
 use crate::session::Session;
 use crate::show::{Show, show};
@@ -58,6 +58,7 @@ pub(crate) async fn ask(place: &Place, about: About, command: Command, screen: &
         Command::Account(AccountCommand::NewPhrase { phrase_file }) => {
             return account::new_phrase(place, phrase_file, screen).await;
         }
+        Command::Backup(backup) => return account::back_up(place, backup, screen).await,
         Command::Cal(CalCommand::Export { output }) => return export_calendar(place, about, output, screen).await,
         Command::Note(NoteCommand::Edit { note }) => return edit_note(place, about, note, screen).await,
         Command::Note(NoteCommand::Export { note, output }) => {
@@ -120,6 +121,13 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             Ask::BeginAnew,
             "It is yours again. The devices that were lost are revoked, and its keys have changed.",
         ),
+        Command::Export(export) => {
+            let ask = Ask::OpenExport {
+                directory: place::absolute(&export.directory)?,
+                wait_ms: millis(export.wait.unwrap_or_default()),
+            };
+            Question { progress: Some("Writing files"), ..Question::new(ask) }
+        }
         Command::Status => Question::new(Ask::Status),
         Command::Circle(command) => people::circle(command, about),
         Command::Dm(dm) => people::direct(dm)?,
@@ -133,6 +141,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             let show = Show { founded: true, ..Show::default() };
             Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
         }
+        Command::Inbox => Question::new(Ask::Inbox),
         Command::Space(SpaceCommand::List) => Question::new(Ask::SpaceList),
         Command::Space(SpaceCommand::Show) => Question::new(Ask::SpaceShow),
         Command::Space(SpaceCommand::Leave) => {
@@ -172,11 +181,15 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
             )
         },
         Command::Chat(command) => chat(command)?,
+        Command::Search(search) => self::search(search)?,
         Command::Note(command) => note(command)?,
         Command::Cal(command) => calendar(command)?,
         Command::File(command) => file(command)?,
         Command::Init(_)
         | Command::Account(AccountCommand::Export { .. } | AccountCommand::NewPhrase { .. })
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Doctor(_)
         | Command::Run(_)
         | Command::Stop
         | Command::Demo(_)
@@ -199,6 +212,7 @@ fn chat(command: ChatCommand) -> Result<Question, Failure> {
         ChatCommand::History { count, before, ids } => {
             Question { show: Show { ids, ..Show::default() }, ..Question::new(Ask::ChatHistory { count, before }) }
         }
+        ChatCommand::Read { message } => said(Ask::ChatRead { message }, "Read."),
         ChatCommand::Edit { message, text: words } => {
             said(Ask::ChatEdit { message, body: text(&words)? }, "Changed. Others see that it was edited.")
         }
@@ -209,6 +223,21 @@ fn chat(command: ChatCommand) -> Result<Question, Failure> {
         ChatCommand::React { message, reaction, remove } => {
             said(Ask::ChatReact { message, reaction, present: !remove }, if remove { "Taken away." } else { "Added." })
         }
+    })
+}
+
+fn search(search: args::Search) -> Result<Question, Failure> {
+    let moment = |text: Option<String>, is_end| text.map(|text| when::bound(&text, is_end)).transpose();
+    Ok(Question {
+        show: Show { ids: search.ids, ..Show::default() },
+        ..Question::new(Ask::Search(Search {
+            text: search.words.join(" "),
+            from: search.from,
+            kinds: search.kind.iter().map(|kind| kind.name().to_owned()).collect(),
+            since_ms: moment(search.since, false)?,
+            until_ms: moment(search.until, true)?,
+            count: search.count,
+        }))
     })
 }
 
@@ -288,6 +317,16 @@ fn file(command: FileCommand) -> Result<Question, Failure> {
         }
         FileCommand::Mv { from, to } => Question::new(Ask::FileMove { from, to }),
         FileCommand::Rm { path } => said(Ask::FileRemove { path }, "It is in the trash, for everybody."),
+        FileCommand::Versions { path } => Question::new(Ask::FileVersions { path }),
+        FileCommand::Restore { path, number } => Question::new(Ask::FileRestore { path, version: number }),
+        FileCommand::Usage => Question::new(Ask::FileUsage),
+        FileCommand::Quota { bytes } => {
+            let number = || bytes.parse().map_err(|_| Failure::usage("a quota is a number of bytes, or `none`"));
+            Question::new(Ask::FileQuota { bytes: if bytes == "none" { None } else { Some(number()?) } })
+        }
+        FileCommand::Gc { versions } => {
+            Question::new(Ask::FileCollect { versions: versions.map(|versions| versions as usize) })
+        }
     })
 }
 

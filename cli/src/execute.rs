@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clave::{ChangeHash, Event, InviteLink, Node, Scope, Space, Suite};
+use clave::{BackupPlan, ChangeHash, Event, InviteLink, Node, Scope, Space, Suite};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::{Code, Failure};
@@ -22,6 +22,7 @@ mod device;
 mod file;
 mod note;
 mod people;
+mod search;
 mod space;
 mod verify;
 mod wait;
@@ -33,6 +34,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Status => return space::status(node).await,
         Ask::Stop => return Err(Failure::not_found("no node is running here")),
         Ask::SpaceNew { name, post_quantum } => return space::create(node, name, *post_quantum).await,
+        Ask::Inbox => return chat::inbox(node).await,
         Ask::SpaceList => return Ok(Reply::Spaces { spaces: space::list(node).await? }),
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
@@ -40,6 +42,13 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         }
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
+        }
+        Ask::Backup { file, phrase, with_files, keep } => {
+            let plan = BackupPlan { with_files: *with_files, keep: *keep };
+            return account::back_up(node, file, phrase, plan, out).await;
+        }
+        Ask::OpenExport { directory, wait_ms } => {
+            return account::open_export(node, directory, Duration::from_millis(*wait_ms), out).await;
         }
         Ask::PhraseCheck { phrase } => return account::check_phrase(node, phrase).await,
         Ask::PhraseChange { former, next } => return account::change_phrase(node, former, next).await,
@@ -111,9 +120,12 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::ChatSend { body, reply_to } => chat::send(node, circle, body, reply_to.as_deref()).await,
         Ask::ChatHistory { count, before } => chat::history(circle, *count, before.as_deref()).await,
         Ask::ChatTail { count } => chat::tail(node, &place, *count, out).await,
+        Ask::ChatRead { message } => chat::read(circle, message.as_deref()).await,
         Ask::ChatEdit { message, body } => chat::edit(circle, message, body).await,
         Ask::ChatWithdraw { message } => chat::withdraw(circle, message).await,
         Ask::ChatReact { message, reaction, present } => chat::react(circle, message, reaction, *present).await,
+
+        Ask::Search(asked) => search::search(&place, request.about.circle.is_some(), asked, out).await,
 
         Ask::NoteNew { title, markdown } => note::create(circle, title, markdown).await,
         Ask::NoteList => note::list(circle).await,
@@ -134,8 +146,15 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::FileMkdir { path } => file::mkdir(circle, path).await,
         Ask::FileMove { from, to } => file::rename(circle, from, to).await,
         Ask::FileRemove { path } => file::remove(circle, path).await,
+        Ask::FileVersions { path } => file::versions(circle, path).await,
+        Ask::FileRestore { path, version } => file::restore(circle, path, *version).await,
+        Ask::FileUsage => file::usage(circle).await,
+        Ask::FileQuota { bytes } => file::set_quota(circle, *bytes).await,
+        Ask::FileCollect { versions } => file::collect(circle, *versions).await,
 
         Ask::AccountExport { .. }
+        | Ask::Backup { .. }
+        | Ask::OpenExport { .. }
         | Ask::PhraseCheck { .. }
         | Ask::PhraseChange { .. }
         | Ask::DeviceLink { .. }
@@ -147,6 +166,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         | Ask::Stop
         | Ask::SpaceNew { .. }
         | Ask::SpaceList
+        | Ask::Inbox
         | Ask::Join { .. }
         | Ask::Wait(_) => {
             unreachable!("answered above")

@@ -139,6 +139,9 @@ impl From<Error> for Failure {
                 ),
                 None => "wait until it is done, or end it".to_owned(),
             }),
+            Error::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                failure.hint("the disk is full: free some space, then try again; nothing that was there is changed")
+            }
             Error::Vault(CryptoError::PassphraseNeeded) => {
                 failure.hint("set CLAVE_PASSPHRASE, or run this in a terminal to be asked for it")
             }
@@ -153,7 +156,8 @@ fn code_of(error: &Error) -> Code {
         Error::Vault(CryptoError::WrongPassphrase | CryptoError::PassphraseNeeded)
         | Error::Link(_)
         | Error::Account(_)
-        | Error::IdentityExists => Code::Refused,
+        | Error::IdentityExists
+        | Error::NotEmpty(_) => Code::Refused,
         Error::Store(StoreError::Busy { .. }) => Code::Busy,
         Error::Join(JoinError::Busy) | Error::Linking(LinkingError::Busy) | Error::Unreachable(_) => Code::Unreachable,
         Error::Join(_) | Error::Linking(_) | Error::NotLinked => Code::Refused,
@@ -167,7 +171,7 @@ fn code_of(error: &Error) -> Code {
             | EngineError::NotAlone
             | EngineError::NoKeyPackage(_)
             | EngineError::OtherPhrase => Code::Refused,
-            EngineError::Name(_) => Code::Usage,
+            EngineError::Name(_) | EngineError::Search(_) => Code::Usage,
             EngineError::Document(CrdtError::NotFound(_)) => Code::NotFound,
             EngineError::Document(CrdtError::NotAuthor) => Code::Refused,
             EngineError::Document(CrdtError::NameTaken | CrdtError::TooLarge { .. } | CrdtError::Invalid(_)) => {

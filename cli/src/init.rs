@@ -36,7 +36,7 @@ pub(crate) async fn init(place: &Place, init: Init, screen: &Screen) -> Result<(
     let device = device_name(&init)?;
     let unlock = unlock(&init, screen)?;
     place.create()?;
-    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
+    let config = NodeConfig { store: init.store, unlock, ..NodeConfig::new(&place.directory) };
     let (node, phrase) = Box::pin(Node::create_with_phrase(config, &name, &device)).await?;
     let profile = Profile::from(node.profile());
     node.shutdown().await;
@@ -56,7 +56,7 @@ async fn come_back(place: &Place, init: &Init, from: recovery::Source<'_>, scree
     let phrase = recovery::read_phrase(init.recovery.phrase_file.as_deref())?;
     let unlock = unlock(init, screen)?;
     place.create()?;
-    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: None };
+    let config = NodeConfig { store: init.store, unlock, ..NodeConfig::new(&place.directory) };
     recovery::come_back(config, &phrase, from, &device, screen).await
 }
 
@@ -68,7 +68,7 @@ async fn link(place: &Place, init: &Init, code: &str, screen: &Screen) -> Result
     let unlock = unlock(init, screen)?;
     place.create()?;
     let network = NetworkConfig { listen: crate::run::listen_addresses(&place.directory), ..NetworkConfig::default() };
-    let config = NodeConfig { directory: place.directory.clone(), store: init.store, unlock, network: Some(network) };
+    let config = NodeConfig { store: init.store, unlock, network: Some(network), ..NodeConfig::new(&place.directory) };
     let tell = |step| {
         if let LinkProgress::AwaitsConfirmation { person_name, sas } = step {
             // Beside the answer, which scripts read.

@@ -15,6 +15,7 @@ mod args;
 mod ask;
 mod audit;
 mod demo;
+mod doctor;
 mod edit;
 mod execute;
 mod failure;
@@ -68,7 +69,9 @@ async fn run_command(cli: Cli, screen: &Screen) -> Result<ExitCode, Failure> {
     let place = Place::new(cli.global.dir.clone());
     match cli.command {
         Command::Init(init) => init::init(&place?, init, screen).await?,
+        Command::Restore(restore) => init::init(&place?, restore.into(), screen).await?,
         Command::Run(run) => run::run(&place?, run, screen).await?,
+        Command::Doctor(examine) => return doctor::doctor(place?, examine, screen).await,
         Command::Demo(demo) => return demo::demo(demo, cli.global.dir, screen).await,
         Command::Note(args::NoteCommand::Replay { trace, keep }) => {
             return replay::command(&trace, keep, cli.global.dir, screen).await;

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use clave::{CryptoError, Error, NetworkConfig, Node, NodeConfig, StoreKind, Unlock};
+use clave::{CryptoError, Error, Examination, NetworkConfig, Node, NodeConfig, StoreKind, Unlock};
 use zeroize::Zeroizing;
 
 use crate::failure::{Code, Failure};
@@ -31,18 +31,26 @@ impl Place {
     pub(crate) async fn open(&self, network: Option<NetworkConfig>) -> Result<Node, Error> {
         match Box::pin(Node::open(self.config(Unlock::WithoutPassphrase, network.clone()))).await {
             Err(Error::Vault(CryptoError::PassphraseNeeded)) => {
-                let passphrase = match passphrase_variable() {
-                    Some(passphrase) => passphrase,
-                    None => ask_passphrase("Passphrase: ").ok_or(Error::Vault(CryptoError::PassphraseNeeded))?,
-                };
-                Box::pin(Node::open(self.config(Unlock::Passphrase(passphrase), network))).await
+                let unlock = Unlock::Passphrase(known_passphrase()?);
+                Box::pin(Node::open(self.config(unlock, network))).await
             }
             node => node,
         }
     }
 
+    /// Looks through the store, and asks for the passphrase if there is one. Blocks.
+    pub(crate) fn examine(&self, repair: bool, mut progress: impl FnMut(u64)) -> Result<Examination, Error> {
+        match clave::examine(&self.config(Unlock::WithoutPassphrase, None), repair, &mut progress) {
+            Err(Error::Vault(CryptoError::PassphraseNeeded)) => {
+                let unlock = Unlock::Passphrase(known_passphrase()?);
+                clave::examine(&self.config(unlock, None), repair, progress)
+            }
+            examination => examination,
+        }
+    }
+
     fn config(&self, unlock: Unlock, network: Option<NetworkConfig>) -> NodeConfig {
-        NodeConfig { directory: self.directory.clone(), store: StoreKind::default(), unlock, network }
+        NodeConfig { store: StoreKind::default(), unlock, network, ..NodeConfig::new(&self.directory) }
     }
 
     /// Makes the directory, for its owner's eyes only.
@@ -53,6 +61,12 @@ impl Place {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&self.directory).map_err(|error| Failure::file(&self.directory, &error))
     }
+}
+
+/// The passphrase of a vault that has one.
+fn known_passphrase() -> Result<Zeroizing<String>, Error> {
+    let asked = || ask_passphrase("Passphrase: ");
+    passphrase_variable().or_else(asked).ok_or(Error::Vault(CryptoError::PassphraseNeeded))
 }
 
 /// The passphrase from the environment.

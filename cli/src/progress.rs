@@ -31,3 +31,32 @@ impl Drop for Bar {
         self.0.finish_and_clear();
     }
 }
+
+/// How many of something were seen, where nobody knows how many there are. Shown only in a terminal.
+#[derive(Clone)]
+pub(crate) struct Count(ProgressBar);
+
+impl Count {
+    /// A count of what `what` says.
+    pub(crate) fn new(what: &str, json: bool) -> Self {
+        if json {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {pos} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.set_message(what.to_owned());
+        Self(bar)
+    }
+
+    pub(crate) fn set(&self, seen: u64) {
+        self.0.set_position(seen);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -3,8 +3,10 @@
 use clave::{Author, DocumentHeads, DocumentKind, InvitationInfo, InvitationState, Member, Message};
 use serde::{Deserialize, Serialize};
 
+mod inbox;
 mod people;
 
+pub(crate) use inbox::Conversation;
 pub(crate) use people::{
     Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
     Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
@@ -19,6 +21,10 @@ pub(crate) enum Reply {
     Status(Status),
     Spaces {
         spaces: Vec<Space>,
+    },
+    /// All circles, those first in which something was said last.
+    Inbox {
+        items: Vec<Conversation>,
     },
     Space(SpaceDetail),
     Circles {
@@ -85,6 +91,11 @@ pub(crate) enum Reply {
     Gone {
         id: String,
     },
+    Found {
+        found: Vec<Found>,
+        /// Whether there is more.
+        more: bool,
+    },
     Note(Note),
     Notes {
         notes: Vec<NoteTitle>,
@@ -109,6 +120,21 @@ pub(crate) enum Reply {
         path: String,
         files: Vec<File>,
     },
+    /// The newest first.
+    FileVersions {
+        versions: Vec<FileVersion>,
+    },
+    FileUsage {
+        chunks: u64,
+        bytes: u64,
+        quota_bytes: Option<u64>,
+    },
+    FileCollected {
+        removed_chunks: u64,
+        removed_bytes: u64,
+        condemned_chunks: u64,
+        condemned_bytes: u64,
+    },
     Running(Running),
     Exported {
         file: String,
@@ -116,7 +142,21 @@ pub(crate) enum Reply {
         records: u64,
         with_files: bool,
     },
+    OpenExported(OpenExported),
     Restored(Restored),
+}
+
+/// What an export in open formats wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenExported {
+    pub(crate) directory: String,
+    pub(crate) circles: u64,
+    pub(crate) messages: u64,
+    pub(crate) notes: u64,
+    pub(crate) events: u64,
+    pub(crate) files: u64,
+    pub(crate) documents: u64,
+    pub(crate) missing: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -331,6 +371,26 @@ impl From<Message> for Chat {
     }
 }
 
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// `message`, `note`, `event` or `file`.
+    pub(crate) kind: String,
+    /// Of a message or a file, its own; of a note, the note's; of an event, its UID.
+    pub(crate) id: String,
+    /// The circle's name, if it is not everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) circle: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) author: Option<Writer>,
+    pub(crate) time_ms: u64,
+    pub(crate) snippet: String,
+    /// Where in the snippet the words are: first byte, and the one behind the last.
+    pub(crate) matches: Vec<(usize, usize)>,
+    pub(crate) cut_before: bool,
+    pub(crate) cut_behind: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Note {
     pub(crate) id: String,
@@ -411,6 +471,16 @@ impl From<clave::ImportReport> for Imported {
             problems: report.problems.into_iter().map(problem).collect(),
         }
     }
+}
+
+/// One content of a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FileVersion {
+    pub(crate) bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_ms: Option<u64>,
+    /// BLAKE3 of the content, hexadecimal.
+    pub(crate) blake3: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

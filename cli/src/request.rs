@@ -55,6 +55,7 @@ pub(crate) enum Ask {
         post_quantum: bool,
     },
     SpaceList,
+    Inbox,
     SpaceShow,
 
     CircleNew {
@@ -142,6 +143,18 @@ pub(crate) enum Ask {
         phrase: Secret,
         with_files: bool,
     },
+    /// The same as a backup, which keeps the older ones.
+    Backup {
+        file: PathBuf,
+        phrase: Secret,
+        with_files: bool,
+        keep: u32,
+    },
+    /// Writes everything that can be read in open formats.
+    OpenExport {
+        directory: PathBuf,
+        wait_ms: u64,
+    },
     /// Whether this is the person's recovery phrase.
     PhraseCheck {
         phrase: Secret,
@@ -184,6 +197,9 @@ pub(crate) enum Ask {
     ChatTail {
         count: usize,
     },
+    ChatRead {
+        message: Option<String>,
+    },
     ChatEdit {
         message: String,
         body: String,
@@ -196,6 +212,8 @@ pub(crate) enum Ask {
         reaction: String,
         present: bool,
     },
+
+    Search(Search),
 
     NoteNew {
         title: String,
@@ -257,6 +275,21 @@ pub(crate) enum Ask {
     },
     FileRemove {
         path: String,
+    },
+    FileVersions {
+        path: String,
+    },
+    /// 1 is the newest.
+    FileRestore {
+        path: String,
+        version: usize,
+    },
+    FileUsage,
+    FileQuota {
+        bytes: Option<u64>,
+    },
+    FileCollect {
+        versions: Option<usize>,
     },
 }
 
@@ -340,6 +373,18 @@ pub(crate) struct Condition {
     pub(crate) contains: Option<BTreeMap<String, Heads>>,
 }
 
+/// What is searched for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Search {
+    pub(crate) text: String,
+    pub(crate) from: Option<String>,
+    /// `message`, `note`, `event`, `file`; all, if there is none.
+    pub(crate) kinds: Vec<String>,
+    pub(crate) since_ms: Option<u64>,
+    pub(crate) until_ms: Option<u64>,
+    pub(crate) count: usize,
+}
+
 /// What a request needs of the network when no `clave run` is there to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
@@ -364,6 +409,7 @@ impl Ask {
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.
             Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,
+            Self::OpenExport { wait_ms, .. } if *wait_ms > 0 => Network::Online,
             _ => Network::Offline,
         }
     }
@@ -386,6 +432,8 @@ impl Ask {
                 | Self::InviteList
                 | Self::ChatHistory { .. }
                 | Self::ChatTail { .. }
+                | Self::Search(_)
+                | Self::ChatRead { .. }
                 | Self::NoteList
                 | Self::NoteShow { .. }
                 | Self::NoteText { .. }
@@ -393,6 +441,10 @@ impl Ask {
                 | Self::CalExport
                 | Self::FileList { .. }
                 | Self::FileGet { .. }
+                | Self::FileVersions { .. }
+                | Self::FileUsage
+                | Self::FileQuota { .. }
+                | Self::FileCollect { .. }
         )
     }
 }

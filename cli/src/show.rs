@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 mod audit;
+mod inbox;
 mod people;
 mod recovery;
 
@@ -58,6 +59,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         ],
         Reply::Status(status) => self::status(status),
         Reply::Spaces { spaces } => self::spaces(spaces, how),
+        Reply::Inbox { items } => inbox::inbox(items),
         Reply::Space(space) => self::space(space),
         Reply::Members { members, evidence } => {
             let evidence = audit::evidence(evidence);
@@ -103,6 +105,13 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Messages { messages } => messages.iter().flat_map(|message| chat(message, how)).collect(),
         Reply::Message(message) => chat(message, how),
         Reply::Gone { .. } => Vec::new(),
+        Reply::Found { found, .. } if found.is_empty() => {
+            vec!["Nothing here has these words. Try fewer, or the beginning of one.".to_owned()]
+        }
+        Reply::Found { found, more } => {
+            let more = more.then(|| dim("There is more: give further words, or a greater --count."));
+            found.iter().flat_map(|found| self::found(found, how)).chain(more).collect()
+        }
         Reply::Note(note) if how.created => vec![
             format!("The note “{}” is there.", line(&note.title)),
             format!("Next: clave note edit {}", quoted(&note.title)),
@@ -126,10 +135,32 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         }
         Reply::Files { files, .. } if files.is_empty() => vec!["This folder is empty.".to_owned()],
         Reply::Files { files, .. } => self::files(files),
+        Reply::FileVersions { versions } => self::versions(versions),
+        Reply::FileUsage { chunks, bytes, quota_bytes } => {
+            let quota = quota_bytes.map(|quota| format!(", at most {}", self::bytes(quota))).unwrap_or_default();
+            vec![format!("{} in {chunks} chunks{quota}", self::bytes(*bytes))]
+        }
+        Reply::FileCollected { removed_chunks, removed_bytes, condemned_chunks, condemned_bytes } => {
+            let mut lines = vec![format!("Removed {} in {removed_chunks} chunks.", bytes(*removed_bytes))];
+            if *condemned_chunks > 0 {
+                let bytes = bytes(*condemned_bytes);
+                lines.push(format!("{bytes} in {condemned_chunks} chunks follow if nothing needs them within a day."));
+            }
+            lines
+        }
         Reply::Exported { file, bytes, records, with_files } => recovery::exported(file, *bytes, *records, *with_files),
+        Reply::OpenExported(exported) => recovery::open_exported(exported),
         Reply::Restored(restored) => recovery::restored(restored),
         Reply::Running(running) => vec![format!("online as process {}", running.pid)],
     }
+}
+
+fn versions(versions: &[reply::FileVersion]) -> Vec<String> {
+    let row = |(number, version): (usize, &reply::FileVersion)| {
+        let when = version.modified_ms.map(moment).unwrap_or_default();
+        vec![(number + 1).to_string(), bytes(version.bytes), when]
+    };
+    table(&versions.iter().enumerate().map(row).collect::<Vec<_>>())
 }
 
 fn status(status: &reply::Status) -> Vec<String> {
@@ -371,6 +402,28 @@ fn chat(message: &reply::Chat, how: &Show) -> Vec<String> {
     }
     if how.ids {
         words.push(format!("{indent}{}", dim(head(&message.id, MESSAGE_ID_CHARS))));
+    }
+    words
+}
+
+/// A result: when, who or what, where; and the text with its words in bold.
+fn found(found: &reply::Found, how: &Show) -> Vec<String> {
+    let who = found.author.as_ref().map_or(found.kind.as_str(), |author| author.name.as_str());
+    let place = found.circle.as_ref().map(|circle| dim(&format!(" in {}", line(circle)))).unwrap_or_default();
+    let (mut text, mut at) = (String::new(), 0);
+    for (from, to) in &found.matches {
+        let parts = (found.snippet.get(at..*from), found.snippet.get(*from..*to));
+        let (Some(before), Some(word)) = parts else { break };
+        text.push_str(&line(before));
+        text.push_str(&bold(&line(word)));
+        at = *to;
+    }
+    text.push_str(&line(found.snippet.get(at..).unwrap_or_default()));
+    let cut = |is_cut| if is_cut { "…" } else { "" };
+    let text = format!("{}{text}{}", cut(found.cut_before), cut(found.cut_behind));
+    let mut words = vec![format!("{}  {}{place}  {text}", dim(&moment(found.time_ms)), bold(&line(who)))];
+    if how.ids {
+        words.push(format!("    {}", dim(&line(&found.id))));
     }
     words
 }

@@ -85,6 +85,29 @@ fn until_in(text: &str, zone: &str, now_ms: u64) -> Result<u64, Failure> {
     Ok(end_ms)
 }
 
+/// A day or a moment, in Unix milliseconds: the beginning of a day, or its end.
+pub(crate) fn bound(text: &str, is_end: bool) -> Result<u64, Failure> {
+    bound_in(text, is_end, &zone_name())
+}
+
+fn bound_in(text: &str, is_end: bool, zone: &str) -> Result<u64, Failure> {
+    let time = if let Ok(date) = text.parse::<Date>()
+        && !text.contains([':', 'T', ' '])
+    {
+        let day = if is_end { date.tomorrow() } else { Ok(date) };
+        day.and_then(|day| day.in_tz(zone))
+    } else if text.contains('[') {
+        text.parse()
+    } else {
+        text.parse::<DateTime>().and_then(|local| local.in_tz(zone))
+    };
+    let time_ms = time.ok().and_then(|time| u64::try_from(time.timestamp().as_millisecond()).ok());
+    time_ms.ok_or_else(|| {
+        Failure::usage(format!("“{text}” is not a date or a time"))
+            .hint("write 2026-11-23, \"2026-11-23 14:00\" or 2026-11-23T14:00[Asia/Tokyo]")
+    })
+}
+
 /// A recurrence rule, or the word for one.
 pub(crate) fn rule(text: &str) -> String {
     match text {
@@ -106,6 +129,16 @@ mod tests {
         assert_eq!(until("2026-11-28T08:00[Asia/Tokyo]").unwrap(), 1_795_820_400_000);
         assert!(until("2020-01-01").unwrap_err().message.contains("has passed"));
         assert!(until("Friday").unwrap_err().hint.unwrap().contains("to the end of that day"));
+    }
+
+    #[test]
+    fn a_search_ends_with_a_day_or_at_a_moment() {
+        let bound = |text: &str, is_end| bound_in(text, is_end, "Europe/Berlin");
+        assert_eq!(bound("2026-11-28", false).unwrap(), 1_795_820_400_000);
+        assert_eq!(bound("2026-11-27", true).unwrap(), 1_795_820_400_000);
+        assert_eq!(bound("2026-11-28 00:00", true).unwrap(), 1_795_820_400_000);
+        assert_eq!(bound("2026-11-28T08:00[Asia/Tokyo]", false).unwrap(), 1_795_820_400_000);
+        assert!(bound("yesterday", false).unwrap_err().hint.unwrap().contains("2026-11-23"));
     }
 
     #[test]

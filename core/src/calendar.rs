@@ -60,13 +60,14 @@ impl Calendar {
         self.view(|calendar| Ok(calendar.events())).await
     }
 
-    /// What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (IANA name).
+    /// What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (IANA name). Up to
+    /// [`PAGED_DAYS_MAX`](crate::PAGED_DAYS_MAX) days are told without loading the calendar.
     ///
     /// # Errors
     /// If the zone is not known.
     pub async fn agenda(&self, from_ms: i64, to_ms: i64, zone: &str) -> Result<Agenda, Error> {
-        let zone = zone.to_owned();
-        self.view(move |calendar| calendar.agenda(from_ms, to_ms, &zone)).await
+        let (circle, calendar, zone) = (self.circle.id, self.document(), zone.to_owned());
+        self.circle.node.read(move |engine| engine.agenda(circle, calendar, (from_ms, to_ms), &zone)).await
     }
 
     /// Adds an event.

@@ -198,25 +198,14 @@ impl Circle {
         Calendar::new(self.clone())
     }
 
-    /// The notes, by title.
+    /// The notes, by title. Loads only those that changed since they were last asked for.
     ///
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn notes(&self) -> Result<Vec<NoteInfo>, Error> {
         let id = self.id;
-        let mut notes = self
-            .node
-            .read(move |engine| {
-                let mut notes = Vec::new();
-                for document in engine.documents(id)? {
-                    if document.kind == DocumentKind::Note {
-                        let note = engine.document(id, document.id, document.kind)?;
-                        notes.push(NoteInfo { id: document.id, title: note.note()?.title() });
-                    }
-                }
-                Ok(notes)
-            })
-            .await?;
+        let titles = self.node.read(move |engine| engine.titles(id)).await?;
+        let mut notes: Vec<NoteInfo> = titles.into_iter().map(|(id, title)| NoteInfo { id, title }).collect();
         notes.sort_by(|a, b| (&a.title, a.id).cmp(&(&b.title, b.id)));
         Ok(notes)
     }
@@ -243,7 +232,8 @@ impl Circle {
     /// # Errors
     /// [`Error::NotFound`] if it is not here, or not here yet.
     pub async fn note(&self, note: DocumentId) -> Result<Note, Error> {
-        let known = self.documents().await?.iter().any(|known| known.id == note && known.kind == DocumentKind::Note);
+        let id = self.id;
+        let known = self.node.read(move |engine| engine.has_document(id, note, DocumentKind::Note)).await?;
         if known { Ok(Note::new(self.clone(), note)) } else { Err(Error::NotFound("note")) }
     }
 

@@ -61,6 +61,9 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A directory that is to be written into holds something else.
+    #[error("{0} is not empty: name a directory that is, or does not exist yet, or one with an earlier export")]
+    NotEmpty(String),
     /// What arrived is not what was meant.
     #[error("the file's content is damaged and was not written: {0}")]
     Content(Refusal),
@@ -79,6 +82,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the file that was read.
+    pub(crate) fn of_file(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::File { source, .. } => Self::File { path: path.display().to_string(), source },
+            other => other,
+        }
+    }
+
     /// Whether the same call may work later, without anything being changed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -113,6 +124,7 @@ impl Error {
             Self::Engine(error) => engine_code(error),
             Self::NotFound(_) => "not_found",
             Self::File { .. } => "file",
+            Self::NotEmpty(_) => "argument.not_empty",
             Self::Content(_) => "content",
             Self::Account(error) => account_code(*error),
             Self::Phrase(_) => "recovery.phrase",
@@ -198,9 +210,11 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Document(CrdtError::NameTaken) => "argument.name_taken",
         EngineError::Malformed | EngineError::Document(CrdtError::Invalid(_)) => "argument.invalid",
         EngineError::Document(CrdtError::WrongKind { .. }) => "argument.kind",
-        EngineError::Store(ReadError::Damaged) | EngineError::Damaged => "store.damaged",
+        EngineError::Store(ReadError::Damaged) | EngineError::Damaged | EngineError::IndexDamaged => "store.damaged",
         EngineError::Store(_) => "store.io",
+        EngineError::Search(_) => "argument.search",
         EngineError::WriteFailed => "store.write_failed",
+        EngineError::QuotaReached { .. } => "quota",
         EngineError::Rejoining => "recovery.rejoining",
         EngineError::NotAlone => "recovery.not_alone",
         EngineError::NoKeyPackage(_) => "circle.no_key_package",

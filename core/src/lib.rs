@@ -39,31 +39,40 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[doc(hidden)]
+pub mod benching;
 mod calendar;
 mod circle;
 mod device;
 mod diff;
+mod doctor;
 mod drive;
 mod error;
+mod inbox;
 mod node;
 mod note;
+mod open_export;
 mod recovery;
+mod search;
 mod space;
 mod store;
 mod timeline;
+mod unfinished;
 mod verification;
 
 pub use calendar::Calendar;
 pub use circle::{Circle, Departure, DocumentHeads, Member, MemberDevice, NoteInfo, SetAsideDocument};
 pub use clave_engine::{
-    Access, AccountError, AccountHead, CircleId, CircleInfo, CircleStatus, DeviceAccess, DocumentId, EngineError,
-    Event, Evidence, InvitationId, InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange,
-    KeyStanding, LinkCode, LinkError, LinkingError, OperationId, OwnDevice, Party, PersonAccess, Reading, Refusal,
-    RefusalCounts, RivalActs, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, CircleReport, CircleStatus,
+    Collected, DeviceAccess, DocumentId, EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId,
+    InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError,
+    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PersonAccess, Preview,
+    PreviewMessage, Reading, Refusal, RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification,
+    VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
-        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence, Problem,
-        Tree,
+        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
+        PAGED_DAYS_MAX, Problem, Tree, Version, VersionId,
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
     membership::{
@@ -73,11 +82,15 @@ pub use clave_engine::{
     verify_key_chain,
 };
 pub use diff::ListDiff;
-pub use drive::{Drive, Progress};
+pub use doctor::{Examination, ExaminedCircle, Repair, examine};
+pub use drive::{Drive, NewFile, Progress};
 pub use error::Error;
+pub use inbox::InboxItem;
 pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
 pub use note::{Note, NoteSnapshot};
-pub use recovery::AccountExported;
+pub use open_export::OpenExported;
+pub use recovery::{AccountExported, BackupPlan};
+pub use search::{Found, Search, SearchResults};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelineUpdates};
 

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use clave_engine::crypto::{DeviceId, Mls, Suite};
-use clave_engine::{Engine, Event, FetchId, Identity, InvitationId, InviteLink, SpaceId};
+use clave_engine::{
+    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
+    StoreRead as _,
+};
 use clave_transport::{Config, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -16,14 +20,17 @@ mod config;
 mod dialer;
 mod driver;
 mod linking;
+mod small_files;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
 pub(crate) use driver::now_ms;
-use driver::{Command, Driver, Input};
+use driver::{Command, Driver, Input, Run};
 pub use linking::{LINK_VALID, LinkProgress};
 pub use vault::Unlock;
-pub(crate) use vault::{create as vault_of, seed_entropy};
+pub(crate) use vault::{create as vault_of, open as open_vault, seed_entropy};
 
 /// Events that a subscriber may be behind by; after that it is told that it missed some.
 const EVENTS_MAX: usize = 4_096;
@@ -46,6 +53,8 @@ struct Inner {
     addresses: watch::Receiver<Vec<String>>,
     transport: Option<Transport>,
     store: std::sync::Weak<SealedStore>,
+    /// Files up to so many bytes are fetched as they appear; 0: none.
+    small_file_bytes_max: AtomicU64,
 }
 
 impl Node {
@@ -89,7 +98,16 @@ impl Node {
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (listening, addresses) = watch::channel(Vec::new());
         let store_handle = Arc::downgrade(&store);
-        let inner = Inner { profile, inputs, events: events.clone(), addresses, transport, store: store_handle };
+        let budget_bytes = config.memory_budget_bytes;
+        let inner = Inner {
+            profile,
+            inputs,
+            events: events.clone(),
+            addresses,
+            transport,
+            store: store_handle,
+            small_file_bytes_max: AtomicU64::new(0),
+        };
         let runtime = tokio::runtime::Handle::current();
         let (opened, result) = oneshot::channel();
         std::thread::Builder::new()
@@ -99,7 +117,8 @@ impl Node {
                 let told = driver::Told { events, listening, profile: known_as };
                 let driver = open_driver(identity, store, network, commands, told);
                 match driver {
-                    Ok(driver) => {
+                    Ok(mut driver) => {
+                        driver.engine.set_memory_budget(budget_bytes);
                         let _ = opened.send(Ok(()));
                         runtime.block_on(driver.run());
                     }
@@ -110,7 +129,9 @@ impl Node {
             })
             .map_err(|error| Error::Store(error.into()))?;
         result.await.map_err(|_| Error::Stopped)??;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        tokio::spawn(small_files::watch(Arc::downgrade(&inner), inner.events.subscribe()));
+        Ok(Self { inner })
     }
 
     /// Who this device is.
@@ -216,7 +237,7 @@ impl Node {
     pub async fn status(&self) -> Result<NodeStatus, Error> {
         let (refusals, online) = self.read(|engine| Ok((engine.refusals().clone(), engine.online()))).await?;
         let store_bytes = match self.inner.store.upgrade() {
-            Some(store) => store.store().size_bytes()?,
+            Some(store) => store.size_bytes()?,
             None => return Err(Error::Stopped),
         };
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
@@ -241,6 +262,12 @@ impl Node {
         Ok(status)
     }
 
+    /// From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be read
+    /// offline; 0, as at the start: of none. A host sets it when it knows what its network costs. What is under way goes on.
+    pub fn fetch_small_files(&self, bytes_max: u64) {
+        self.inner.small_file_bytes_max.store(bytes_max, Relaxed);
+    }
+
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
     pub async fn network_changed(&self) {
         let _ = self.inner.inputs.send(Input::NetworkChanged).await;
@@ -253,6 +280,20 @@ impl Node {
         if self.inner.inputs.send(Input::Stop(stopped)).await.is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// A sealed chunk that is durable here, read on the caller's thread.
+    pub(crate) fn stored_chunk(&self, circle: CircleId, id: ChunkId) -> Result<Option<Vec<u8>>, Error> {
+        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
+        let key = Key::new(Keyspace::Chunks, circle.as_bytes(), id.as_bytes());
+        Ok(store.read(&key).map_err(clave_engine::EngineError::from)?)
+    }
+
+    /// Gives the space of removed chunks back to the file system.
+    pub(crate) async fn reclaim_chunks(&self) -> Result<u64, Error> {
+        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
+        let reclaimed = tokio::task::spawn_blocking(move || store.reclaim_chunks()).await;
+        Ok(reclaimed.map_err(|_| Error::Stopped)??)
     }
 
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {
@@ -270,8 +311,8 @@ impl Node {
     ) -> Result<T, Error> {
         let (answer, result) = oneshot::channel();
         let (durable, written) = oneshot::channel();
-        let run = Box::new(move |engine: &mut Engine, now_ms| {
-            let _ = answer.send(run(engine, now_ms));
+        let run: Run = Box::new(move |engine, now_ms| {
+            let _ = answer.send(engine.map_err(Error::from).and_then(|engine| Ok(run(engine, now_ms)?)));
         });
         self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
         let result = result.await.map_err(|_| Error::Stopped)??;
@@ -286,11 +327,11 @@ impl Node {
     ) -> Result<T, Error> {
         let (answer, result) = oneshot::channel();
         let (durable, _) = oneshot::channel();
-        let run = Box::new(move |engine: &mut Engine, _| {
-            let _ = answer.send(read(engine));
+        let run: Run = Box::new(move |engine, _| {
+            let _ = answer.send(engine.map_err(Error::from).and_then(|engine| Ok(read(engine)?)));
         });
         self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
-        Ok(result.await.map_err(|_| Error::Stopped)??)
+        result.await.map_err(|_| Error::Stopped)?
     }
 }
 
@@ -304,7 +345,11 @@ impl Drop for Joining<'_> {
     fn drop(&mut self) {
         let invitation = self.invitation;
         let (durable, _) = oneshot::channel();
-        let run = Box::new(move |engine: &mut Engine, _| engine.cancel_join(invitation));
+        let run: Run = Box::new(move |engine, _| {
+            if let Ok(engine) = engine {
+                engine.cancel_join(invitation);
+            }
+        });
         // If there is no room the attempt goes on; it ends with the node at the latest.
         let _ = self.node.inner.inputs.try_send(Input::Command(Command { run, durable }));
     }
@@ -342,6 +387,7 @@ fn open_driver(
         connected: Default::default(),
         waiting: Default::default(),
         compaction: compaction::Compaction::default(),
+        failures: 0,
         sent: driver::sent_queue(),
     })
 }

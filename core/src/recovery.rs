@@ -6,18 +6,30 @@
 //! says when that is over. It is a device of its own: it takes over neither the key nor the name in any document of the one
 //! that was lost, which should be revoked.
 
-use std::fs::{self, File};
-use std::io::{BufReader, BufWriter};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
 use clave_engine::crypto::RecoveryPhrase;
-use clave_engine::{AccountHead, AccountReader, AccountWriter, Batch, CircleId, ExportError, Identity, Keyspace};
+use clave_engine::{
+    ACCOUNT_MAGIC, AccountHead, AccountReader, AccountWriter, Batch, CircleId, ExportError, Identity, Keyspace,
+};
 
 use crate::node::{seed_entropy, vault_of};
-use crate::{Error, Node, NodeConfig, SealedStore};
+use crate::unfinished::Unfinished;
+use crate::{Error, Node, NodeConfig, Progress, SealedStore};
 
 /// Bytes that one write of a restore holds, as far as whole pieces allow.
 const WRITE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a backup holds, and how many of those before it are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupPlan {
+    /// Whether the content of files is in it, as far as it is here.
+    pub with_files: bool,
+    /// How many older ones are kept beside it.
+    pub keep: u32,
+}
 
 /// An export that was made and read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +91,35 @@ impl Node {
         phrase: &RecoveryPhrase,
         with_files: bool,
     ) -> Result<AccountExported, Error> {
+        self.write_account(path, phrase, with_files, 0, |_| {}).await
+    }
+
+    /// Makes a backup: an [export of the account](Self::export_account) with the content of files, unless `plan` says
+    /// otherwise. Backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `plan` says, and
+    /// move only once the new one is complete and read back. How far it is, is told in bytes written, and of about how many.
+    /// Dropping the future cancels it, and leaves all as it was.
+    ///
+    /// # Errors
+    /// Those of [`export_account`](Self::export_account); or if what is at `path` is no backup.
+    pub async fn back_up(
+        &self,
+        path: &Path,
+        phrase: &RecoveryPhrase,
+        plan: BackupPlan,
+        progress: impl FnMut(Progress),
+    ) -> Result<AccountExported, Error> {
+        expect_backup(path)?;
+        self.write_account(path, phrase, plan.with_files, plan.keep, progress).await
+    }
+
+    async fn write_account(
+        &self,
+        path: &Path,
+        phrase: &RecoveryPhrase,
+        with_files: bool,
+        keep: u32,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<AccountExported, Error> {
         let words = phrase.words();
         let begin = move |engine: &mut clave_engine::Engine, now_ms| {
             // Compared where the identity is.
@@ -88,9 +129,10 @@ impl Node {
         };
         let (head, mut export) = self.command(begin).await?;
         let unfinished = Unfinished::beside(path)?;
-        let file = BufWriter::new(unfinished.create()?);
+        let file = BufWriter::new(unfinished.create_private()?);
         let failed = |error| unfinished.failed(error);
         let mut writer = AccountWriter::new(file, phrase, (&head, &export), seed_entropy()?).map_err(failed)?;
+        let mut far = Progress { done_bytes: 0, total_bytes: self.status().await?.store_bytes };
         loop {
             let more = self
                 .read(move |engine| {
@@ -101,17 +143,21 @@ impl Node {
             export = more.0;
             let Some(records) = more.1 else { break };
             for record in records {
+                far.done_bytes += record.1.len() as u64;
                 writer.add(record).map_err(failed)?;
             }
+            far.total_bytes = far.total_bytes.max(far.done_bytes);
+            progress(far);
         }
         let (records, file) = writer.finish().map_err(failed)?;
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
         drop(file);
-        let (read, read_back) = read_through(&unfinished.path, phrase)?;
+        let (read, read_back) = read_through(unfinished.path(), phrase)?;
         if (&read, read_back) != (&head, records) {
             return Err(clave_engine::AccountError::Damaged.into());
         }
+        rotate(path, keep)?;
         let bytes = unfinished.finish(path)?;
         Ok(AccountExported { bytes, records, head })
     }
@@ -212,6 +258,35 @@ impl Node {
     }
 }
 
+/// Whether nothing is at `path`, or a backup.
+fn expect_backup(path: &Path) -> Result<(), Error> {
+    let mut begins = [0; ACCOUNT_MAGIC.len()];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut begins)) {
+        Ok(()) if begins == *ACCOUNT_MAGIC => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(in_file(path, error.into())),
+        _ => Err(clave_engine::AccountError::NotAnExport.into()),
+    }
+}
+
+/// Makes room at `path`: what is there becomes number 1, that number 2, and so on; the last goes.
+fn rotate(path: &Path, keep: u32) -> Result<(), Error> {
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        PathBuf::from(name)
+    };
+    for number in (0..keep).rev() {
+        match std::fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(in_file(path, error.into())),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads an export to its end, and checks all of it.
 fn read_through(path: &Path, phrase: &RecoveryPhrase) -> Result<(AccountHead, u64), Error> {
     let mut reader = open(path, phrase)?;
@@ -252,49 +327,5 @@ fn in_file(path: &Path, error: ExportError) -> Error {
         ExportError::Account(error) => Error::Account(error),
         ExportError::Io(source) => Error::File { path: path.display().to_string(), source },
         other => Error::File { path: path.display().to_string(), source: std::io::Error::other(other) },
-    }
-}
-
-/// A file that is being written beside the place where it will be. What is not finished is removed.
-struct Unfinished {
-    path: PathBuf,
-}
-
-impl Unfinished {
-    fn beside(path: &Path) -> Result<Self, Error> {
-        let named = |source| Error::File { path: path.display().to_string(), source };
-        let mut name = path.file_name().ok_or_else(|| named(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
-        name.push(".clave-part");
-        Ok(Self { path: path.with_file_name(name) })
-    }
-
-    fn create(&self) -> Result<File, Error> {
-        let mut options = File::options();
-        options.create(true).truncate(true).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.path).map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, source: std::io::Error) -> Error {
-        Error::File { path: self.path.display().to_string(), source }
-    }
-
-    /// Puts it in its place. How long it is.
-    fn finish(self, path: &Path) -> Result<u64, Error> {
-        let bytes = fs::metadata(&self.path).map_err(|error| self.failed(error))?.len();
-        fs::rename(&self.path, path).map_err(|error| self.failed(error))?;
-        #[cfg(unix)]
-        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| self.failed(error))?;
-        }
-        Ok(bytes)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // It is gone if it was put in its place.
-        let _ = fs::remove_file(&self.path);
     }
 }

@@ -13,6 +13,8 @@ mod error;
 mod failing;
 mod gate;
 mod memory;
+mod migration;
+mod packs;
 mod redb;
 mod sealed;
 mod sled;
@@ -30,6 +32,7 @@ pub use failing::{FailingStore, Fault};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use sealed::SealedStore;
+pub(crate) use sealed::{HIDDEN_BYTES, Readable};
 pub use sled::SledStore;
 pub use writer::{WRITER_BATCHES_MAX, WRITER_COMMIT_BYTES_MAX, Writer};
 
@@ -177,6 +180,16 @@ pub fn open_store(directory: &Path, kind: StoreKind) -> Result<Arc<dyn Store>, S
         StoreKind::Redb => Arc::new(RedbStore::open(directory)?),
         StoreKind::Sled => Arc::new(SledStore::open(directory)?),
     })
+}
+
+/// Brings the store in `directory`, which is open, from the format that an earlier version wrote to this version's. Where a
+/// step fails, nothing is lost, and the next call goes on from there.
+///
+/// # Errors
+/// What the disk has to say.
+pub(crate) fn migrate(directory: &Path, store: &SealedStore) -> Result<(), StoreError> {
+    let (found, kind) = directory::read_format(directory)?;
+    migration::migrate(store, found, migration::STEPS, |reached| directory::write_next_format(directory, reached, kind))
 }
 
 /// The last write to each key, by table and key.

@@ -1,13 +1,11 @@
 //! The chat of a circle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use clave_engine::crdt::{
-    Actor, Attachment, CLOCK_SKEW_MS_MAX, CrdtError, DocumentKind, Draft, Message as Stored, MessageId,
-};
+use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Membership;
-use clave_engine::{DocumentId, Engine, EngineError, Event, SpaceId};
+use clave_engine::{Engine, EngineError, Event, Segment, SpaceId};
 use tokio::sync::broadcast;
 
 use crate::diff::{ListDiff, diff};
@@ -132,22 +130,13 @@ impl Timeline {
         self.circle.node.read(move |engine| newest(engine, id, before, count)).await
     }
 
-    /// How many messages there are.
+    /// How many messages there are, withdrawn ones among them. Loads only what changed since it was last asked for.
     ///
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn len(&self) -> Result<usize, Error> {
         let id = self.circle.id;
-        self.circle
-            .node
-            .read(move |engine| {
-                let mut count = 0;
-                for (_, segment) in segments(engine, id)? {
-                    count += engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.len();
-                }
-                Ok(count)
-            })
-            .await
+        self.circle.node.read(move |engine| engine.message_count(id)).await
     }
 
     /// Whether there is no message yet.
@@ -228,34 +217,51 @@ impl TimelineUpdates {
     }
 }
 
-/// The segments that this device can read, with the time before which all their messages were sent, oldest first.
-fn segments(engine: &Engine, id: SpaceId) -> Result<Vec<(u64, DocumentId)>, EngineError> {
-    let chats = engine.documents(id)?.into_iter().filter(|document| document.kind == DocumentKind::Timeline);
-    // A message may be dated a little ahead of its author's clock.
-    let until = |hour: u32| (u64::from(hour) + 1) * 3_600_000 + CLOCK_SKEW_MS_MAX;
-    let mut segments: Vec<_> = chats.map(|document| (until(document.newest_hour), document.id)).collect();
-    segments.sort_unstable();
+/// The segments that this device can read, by the last message that may be in them, newest first.
+fn segments(engine: &Engine, id: SpaceId) -> Result<Vec<Segment>, EngineError> {
+    let mut segments = engine.segments(id)?;
+    segments.sort_by_key(|segment| std::cmp::Reverse((until_ms(segment), segment.id)));
     Ok(segments)
 }
 
+/// When the last message of a segment was sent at the latest, and one millisecond.
+fn until_ms(segment: &Segment) -> u64 {
+    segment.messages.map_or(segment.until_ms, |(_, last, _)| last.sent_ms() + 1)
+}
+
 fn post(engine: &mut Engine, id: SpaceId, draft: &Draft, now_ms: u64) -> Result<MessageId, EngineError> {
-    let known: BTreeSet<DocumentId> = segments(engine, id)?.into_iter().map(|(_, segment)| segment).collect();
-    // The first that nobody has written to, or the one before it if there is room.
-    let mut number = 0;
-    while known.contains(&engine.segment(id, number + 1, now_ms)?) {
-        number += 1;
-    }
+    let mut number =
+        last_number(|number| engine.has_document(id, engine.segment(id, number, now_ms)?, DocumentKind::Timeline))?;
+    let mut former = None;
     loop {
         let segment = engine.segment(id, number, now_ms)?;
         let random = engine.random();
         let posted = engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
-            document.timeline()?.post(now_ms, random, draft)
+            document.timeline()?.post_behind(former, now_ms, random, draft)
         });
         match posted {
-            Err(EngineError::Document(CrdtError::SegmentFull)) => number += 1,
+            Err(EngineError::Document(CrdtError::SegmentFull)) => {
+                let full = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?;
+                former = full.newest(1).first().map(|message| message.id);
+                number += 1;
+            }
             posted => return posted,
         }
     }
+}
+
+/// A number that is known, or 0, and is followed by one that is not. Looks at few, however many there are.
+fn last_number(is_known: impl Fn(u32) -> Result<bool, EngineError>) -> Result<u32, EngineError> {
+    let mut step = 1;
+    while is_known(step)? {
+        step = step.saturating_mul(2);
+    }
+    let (mut known, mut unknown) = (step / 2, step);
+    while unknown - known > 1 {
+        let middle = known + (unknown - known) / 2;
+        if is_known(middle)? { known = middle } else { unknown = middle }
+    }
+    Ok(known)
 }
 
 /// Runs `edit` on the segment that holds a message.
@@ -266,7 +272,11 @@ fn in_segment_of(
     now_ms: u64,
     edit: impl FnOnce(&mut clave_engine::crdt::Timeline<'_>) -> Result<(), CrdtError>,
 ) -> Result<(), EngineError> {
-    for (_, segment) in segments(engine, id)?.into_iter().rev() {
+    let may_hold = |segment: &Segment| match segment.messages {
+        Some((first, last, _)) => (first..=last).contains(&message),
+        None => message.sent_ms() < segment.until_ms,
+    };
+    for Segment { id: segment, .. } in segments(engine, id)?.into_iter().filter(may_hold) {
         if engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.message(&message).is_some() {
             let people = People::of(engine, id)?;
             return engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
@@ -287,11 +297,16 @@ fn newest(
     let people = People::of(engine, id)?;
     let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
     let mut messages = Vec::new();
-    for (until_ms, segment) in segments(engine, id)?.into_iter().rev() {
-        if messages.len() >= count && oldest(&messages).is_some_and(|oldest| oldest.sent_ms() >= until_ms) {
+    let is_later = |segment: &Segment| match (segment.messages, before) {
+        (Some((first, ..)), Some(before)) => first >= before,
+        _ => false,
+    };
+    for segment in segments(engine, id)?.into_iter().filter(|segment| !is_later(segment)) {
+        if messages.len() >= count && oldest(&messages).is_some_and(|oldest| oldest.sent_ms() >= until_ms(&segment)) {
             break;
         }
-        let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
+        let document = engine.document(id, segment.id, DocumentKind::Timeline)?;
+        let timeline = document.timeline()?.with_persons(&same_person);
         messages.extend(match &before {
             None => timeline.newest(count),
             Some(before) => timeline.newest_before(before, count),
@@ -306,12 +321,12 @@ fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Messa
     let people = People::of(engine, id)?;
     let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
     let mut messages = Vec::new();
-    for (until_ms, segment) in segments(engine, id)?.into_iter().rev() {
-        if first.sent_ms() >= until_ms {
+    for segment in segments(engine, id)? {
+        if first.sent_ms() >= until_ms(&segment) {
             break;
         }
-        let timeline = engine.document(id, segment, DocumentKind::Timeline)?.timeline()?.with_persons(&same_person);
-        messages.extend(timeline.messages(first..));
+        let document = engine.document(id, segment.id, DocumentKind::Timeline)?;
+        messages.extend(document.timeline()?.with_persons(&same_person).messages(first..));
     }
     Ok(people.shown(messages))
 }
@@ -321,7 +336,7 @@ fn oldest(messages: &[Stored]) -> Option<MessageId> {
 }
 
 /// Names for actors.
-struct People {
+pub(crate) struct People {
     membership: Membership,
     /// Whose the devices were that are out, and how those are called.
     former: BTreeMap<DeviceId, (PersonId, String)>,
@@ -329,7 +344,7 @@ struct People {
 }
 
 impl People {
-    fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
+    pub(crate) fn of(engine: &Engine, id: SpaceId) -> Result<Self, EngineError> {
         let membership = engine.membership(id)?.clone();
         let mut former = BTreeMap::new();
         for device in membership.former_devices.keys().chain(membership.devices_set_aside.keys()) {
@@ -354,7 +369,7 @@ impl People {
         self.membership.person_of(device).or_else(|| self.former.get(&device).map(|(person, _)| *person))
     }
 
-    fn author(&self, actor: &Actor) -> Author {
+    pub(crate) fn author(&self, actor: &Actor) -> Author {
         let device = self.device(actor);
         let person = device.and_then(|device| self.person(device));
         let (known, former) = (

@@ -14,6 +14,7 @@ mod event;
 mod fields;
 mod import;
 mod lines;
+mod pages;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use agenda::{Agenda, EXPANSION_MAX, Occurrence};
 pub use event::{Attendee, Event, EventDraft, EventPatch};
 use fields::{Fields, SEPARATOR};
 use lines::{Component, Rest};
+pub use pages::{AgendaPage, PAGED_DAYS_MAX, agenda_of_pages};
 use store::{OTHERS, PROPERTIES, ZONES};
 pub use time::EventTime;
 

@@ -23,6 +23,7 @@ use crate::{CrdtError, Document, DocumentKind};
 
 mod name;
 mod record;
+mod references;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -259,8 +260,7 @@ impl Drive<'_> {
     }
 
     fn free(&self, folder: NodeId, name: &str) -> Result<(), CrdtError> {
-        let is_taken = self.state.children(folder).any(|(_, entry)| entry.name == name);
-        if is_taken { Err(CrdtError::NameTaken) } else { Ok(()) }
+        if self.state.has_named(folder, name) { Err(CrdtError::NameTaken) } else { Ok(()) }
     }
 
     fn place(&mut self, node: NodeId, parent: Option<NodeId>, name: Option<&str>) -> Result<(), CrdtError> {

@@ -108,6 +108,12 @@ pub(crate) fn genesis_object(kind: DocumentKind, key: &str) -> ObjId {
     objects.get(&(kind, key)).expect("asked only for what the genesis of the kind holds").clone()
 }
 
+/// The maps that a kind starts with.
+pub(crate) fn genesis_maps(kind: DocumentKind) -> impl Iterator<Item = ObjId> {
+    let maps = genesis_objects(kind).iter().filter(|(_, object)| *object == ObjType::Map);
+    maps.map(move |(key, _)| genesis_object(kind, key))
+}
+
 /// How positions in a text are counted: Unicode code points.
 pub(crate) const TEXT_ENCODING: TextEncoding = TextEncoding::UnicodeCodePoint;
 

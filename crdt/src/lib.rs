@@ -53,8 +53,8 @@ mod timeline;
 pub use actor::Actor;
 pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_CHANGES_MAX, Bundle, Bundled};
 pub use calendar::{
-    Agenda, Attendee, Calendar, EXPANSION_MAX, Event, EventDraft, EventPatch, EventTime, ICS_BYTES_MAX, ImportReport,
-    Occurrence, Problem,
+    Agenda, AgendaPage, Attendee, Calendar, EXPANSION_MAX, Event, EventDraft, EventPatch, EventTime, ICS_BYTES_MAX,
+    ImportReport, Occurrence, PAGED_DAYS_MAX, Problem, agenda_of_pages,
 };
 pub use change::{CHANGE_BYTES_MAX, CHANGE_DEPENDENCIES_MAX, ChangeFault, ChangeHash, ChangeInfo, inspect_change};
 pub use document::{Applied, Document, Equivocation};

@@ -114,18 +114,39 @@ impl<'a> Timeline<'a> {
     ///
     /// [`CrdtError::SegmentFull`], or [`CrdtError::TooLarge`] past [`MESSAGE_BYTES_MAX`].
     pub fn post(&mut self, now_ms: u64, random: [u8; 6], draft: &Draft) -> Result<MessageId, CrdtError> {
+        self.post_behind(None, now_ms, random, draft)
+    }
+
+    /// The same, and also behind a message of another segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Self::post).
+    pub fn post_behind(
+        &mut self,
+        other: Option<MessageId>,
+        now_ms: u64,
+        random: [u8; 6],
+        draft: &Draft,
+    ) -> Result<MessageId, CrdtError> {
         if self.is_full() {
             return Err(CrdtError::SegmentFull);
         }
-        let id = MessageId::new(self.after_seen(now_ms), random, self.document.actor());
+        let author = self.document.actor();
+        let other = other.filter(|other| other.sent_ms() < now_ms.saturating_add(CLOCK_SKEW_MS_MAX));
+        let id = match self.last_seen(now_ms).max(other) {
+            Some(last) if last.sent_ms() >= now_ms => last.successor(random, author),
+            _ => MessageId::new(now_ms, random, author),
+        };
         self.put(message_key(&id), Wire::from_draft(draft).encode_with(&[])?)?;
         Ok(id)
     }
 
-    fn after_seen(&self, now_ms: u64) -> u64 {
+    /// The last message that is dated now, or a little ahead of this clock.
+    fn last_seen(&self, now_ms: u64) -> Option<MessageId> {
         let at = |ms| message_key(&MessageId::new(ms, [0; 6], Actor::GENESIS));
         let ahead = self.automerge().map_range(ROOT, at(now_ms)..at(now_ms.saturating_add(CLOCK_SKEW_MS_MAX)));
-        ahead.last().and_then(|item| message_id(&item.key)).map_or(now_ms, |newest| newest.sent_ms() + 1)
+        ahead.last().and_then(|item| message_id(&item.key))
     }
 
     /// Replaces what one's own message says.

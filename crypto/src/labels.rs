@@ -82,6 +82,10 @@ pub enum HashContext {
     LinkId,
     /// The pre-shared key of a link between devices, from its secret. As secret as that.
     LinkKey,
+    /// The name of a part of a view, from the document and the part.
+    ViewPage,
+    /// A person's devices, as one of them told the others something.
+    OwnDevices,
 }
 
 impl HashContext {
@@ -101,6 +105,8 @@ impl HashContext {
             Self::DirectTag => "clave/1 hash direct-tag",
             Self::LinkId => "clave/1 hash link-id",
             Self::LinkKey => "clave/1 hash link-key",
+            Self::ViewPage => "clave/1 hash view-page",
+            Self::OwnDevices => "clave/1 hash own-devices",
         }
     }
 }

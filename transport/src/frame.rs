@@ -13,6 +13,9 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 /// Memory for a frame grows by so much as its bytes arrive: a claimed length alone costs us nothing.
 const READ_STEP_BYTES: usize = 64 * 1024;
 
+/// Room for so many bytes is set aside at once, so that what arrives need not be moved.
+const RESERVED_BYTES_MAX: usize = 1024 * 1024;
+
 /// Why no frame could be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReadFailure {
@@ -39,7 +42,8 @@ where
     if length > FRAME_BYTES_MAX {
         return Err(ReadFailure::TooLong);
     }
-    let mut bytes = Vec::new();
+    // Room that nothing is written to takes no memory.
+    let mut bytes = Vec::with_capacity(length.min(RESERVED_BYTES_MAX));
     while bytes.len() < length {
         let start = bytes.len();
         bytes.resize(length.min(start + READ_STEP_BYTES), 0);

@@ -30,7 +30,7 @@ pub struct Device {
     /// The part of its cost that is writing: sealing, and the store's own work.
     write_cpu: Duration,
     seed: [u8; 32],
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Device {
@@ -40,9 +40,7 @@ impl Device {
             Identity::generate(&person.name, "phone", &mut Entropy::from_seed(person.seed)).expect("a plain name");
         assert!(identity.device() == person.device.id(), "the keys are those of the roster");
         let folder = tempfile::tempdir_in(data).expect(ROOM);
-        let store = open_store(&folder.path().join("store"), StoreKind::Redb).expect(ROOM);
-        let vault = VaultKey::generate(&mut Entropy::from_seed(person.seed));
-        let store = Arc::new(SealedStore::new(store, vault, Entropy::from_seed(person.seed)));
+        let store = open_sealed(&folder.path().join("store"), person.seed);
         store.write(vec![identity.to_batch()]).expect(ROOM);
         let engine = open(&store, person.seed, now_ms);
         let (cost, written, entries) = (Cost::default(), BTreeMap::new(), Vec::new());
@@ -55,7 +53,7 @@ impl Device {
             entries,
             write_cpu: Duration::ZERO,
             seed: person.seed,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -109,6 +107,22 @@ impl Device {
         self.store.store().compact().expect(ROOM);
     }
 
+    /// Has somebody look at its store while it is closed: in which folder it is, and under which seed.
+    pub fn while_closed<T>(&mut self, now_ms: u64, look: impl FnOnce(&Path, [u8; 32]) -> T) -> T {
+        let spare = open_sealed(&self.folder.path().join("spare"), self.seed);
+        let identity = Identity::load(&*self.store).expect(ROOM).expect("it was written");
+        spare.write(vec![identity.to_batch()]).expect(ROOM);
+        self.engine = open(&spare, self.seed, now_ms);
+        self.store = spare;
+        let place = self.folder.path().join("store");
+        let result = look(&place, self.seed);
+        self.store = open_sealed(&place, self.seed);
+        self.engine = open(&self.store, self.seed, now_ms + 1);
+        std::fs::remove_dir_all(self.folder.path().join("spare")).expect(ROOM);
+        self.handle(now_ms, |_| ());
+        result
+    }
+
     /// Bytes of its store on disk.
     pub fn disk_bytes(&self) -> u64 {
         self.store.store().size_bytes().expect(ROOM)
@@ -132,7 +146,15 @@ fn count(batch: &Batch, written: &mut BTreeMap<Keyspace, usize>, entries: &mut V
     }
 }
 
-fn open(store: &Arc<SealedStore>, seed: [u8; 32], now_ms: u64) -> Engine {
+/// The store that a device of that seed has in a folder.
+pub fn open_sealed(folder: &Path, seed: [u8; 32]) -> Arc<SealedStore> {
+    let store = open_store(folder, StoreKind::Redb).expect(ROOM);
+    let vault = VaultKey::generate(&mut Entropy::from_seed(seed));
+    Arc::new(SealedStore::new(store, vault, Entropy::from_seed(seed)))
+}
+
+/// The engine over it.
+pub fn open(store: &Arc<SealedStore>, seed: [u8; 32], now_ms: u64) -> Engine {
     let identity = Identity::load(&**store).expect(ROOM).expect("it was written");
     // Another seed for each opening: nothing that was drawn before is drawn again.
     let mut hasher = blake3::Hasher::new();
@@ -147,6 +169,8 @@ pub struct Network {
     pub circle: CircleId,
     pub now_ms: u64,
     wire: VecDeque<(usize, usize, Channel, Vec<u8>)>,
+    /// Frames on the sync channel since this was last taken, by the number of their kind, and their bytes.
+    pub kinds: BTreeMap<u8, (usize, usize)>,
     /// Bytes from one to another since this was last taken.
     pub sent: BTreeMap<(usize, usize), usize>,
     /// The entries that each operation made when it was last done, by size.
@@ -155,7 +179,15 @@ pub struct Network {
 
 impl Network {
     pub fn new(devices: Vec<Device>, circle: CircleId, now_ms: u64) -> Self {
-        Self { devices, circle, now_ms, wire: VecDeque::new(), sent: BTreeMap::new(), entries: BTreeMap::new() }
+        Self {
+            devices,
+            circle,
+            now_ms,
+            wire: VecDeque::new(),
+            sent: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
     }
 
     /// Cuts a connection, and what is on its way over it.
@@ -194,6 +226,9 @@ impl Network {
         while let Some(next) = self.wire.iter().position(|(from, to, channel, _)| may(*from, *to, *channel)) {
             let (from, to, channel, frame) = self.wire.remove(next).expect("it was found");
             *self.sent.entry((from, to)).or_default() += frame.len();
+            // The first byte of a frame is the tag of its only field.
+            let kind = self.kinds.entry(frame.first().map_or(0, |tag| tag >> 3)).or_default();
+            *kind = (kind.0 + 1, kind.1 + frame.len());
             let id = self.devices[from].id;
             self.handle(to, |engine, now_ms| engine.handle_frame(id, channel, &frame, now_ms));
         }
@@ -218,6 +253,7 @@ impl Network {
     /// Forgets what was counted so far.
     pub fn reset(&mut self) {
         self.sent.clear();
+        self.kinds.clear();
         for device in &mut self.devices {
             device.take_cost();
         }

@@ -52,3 +52,46 @@ pub(crate) struct Recovery {
     #[arg(long, value_name = "FILE", requires = "recovery")]
     pub(crate) phrase_file: Option<PathBuf>,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Where to; the backups that were there before are kept as FILE.1 (the newest), FILE.2, …
+    pub(crate) file: PathBuf,
+    /// How many older ones to keep
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(..=99))]
+    pub(crate) keep: u32,
+    /// Leave the content of files out: after a restore they are fetched from others
+    #[arg(long)]
+    pub(crate) without_files: bool,
+    /// Read the recovery phrase from this file instead of the standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) phrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// How you call this device (asked for if missing)
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Read the recovery phrase from this file instead of the standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) phrase_file: Option<PathBuf>,
+    /// Go without a passphrase: whoever can read the data directory can read everything
+    #[arg(long)]
+    pub(crate) no_passphrase: bool,
+    /// Which store to keep things in: redb or sled
+    #[arg(long, default_value_t, value_name = "KIND")]
+    pub(crate) store: clave::StoreKind,
+}
+
+/// A restore is a beginning.
+impl From<Restore> for super::Init {
+    fn from(restore: Restore) -> Self {
+        let Restore { file, device, phrase_file, no_passphrase, store } = restore;
+        let recovery = Recovery { restore: Some(file), recover: false, phrase_file };
+        let timeout = std::time::Duration::ZERO;
+        Self { name: None, device, link: None, at: Vec::new(), timeout, recovery, no_passphrase, store }
+    }
+}

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clave::Node;
 
+use crate::args::Backup;
 use crate::failure::Failure;
 use crate::place::{self, Place};
+use crate::progress::Bar;
 use crate::recovery;
 use crate::request::{Ask, Network, Request, Secret};
 use crate::screen::Screen;
 use crate::session::Session;
 use crate::show::{Show, show};
+use crate::wire::Line;
 
 pub(super) async fn export(
     place: &Place,
@@ -28,6 +31,28 @@ pub(super) async fn export(
         let phrase = reading.await.map_err(Failure::failed)??;
         let ask = Ask::AccountExport { file, phrase: Secret::new(&phrase.words()), with_files };
         session.call(&Request::new(ask), |_| Ok(())).await
+    };
+    let reply = asked.await;
+    session.close().await;
+    show(&reply?, &Show::default(), screen)
+}
+
+pub(super) async fn back_up(place: &Place, backup: Backup, screen: &Screen) -> Result<(), Failure> {
+    let Backup { file, keep, without_files, phrase_file } = backup;
+    let file = place::absolute(&file)?;
+    let mut session = Session::open(place, Network::Offline).await?;
+    let asked = async {
+        let reading = tokio::task::spawn_blocking(move || recovery::read_phrase(phrase_file.as_deref()));
+        let phrase = reading.await.map_err(Failure::failed)??;
+        let ask = Ask::Backup { file, phrase: Secret::new(&phrase.words()), with_files: !without_files, keep };
+        let bar = Bar::new("Backing up", screen.json);
+        let progress = |line| {
+            if let Line::Progress { done_bytes, total_bytes } = line {
+                bar.set(done_bytes, total_bytes);
+            }
+            Ok(())
+        };
+        session.call(&Request::new(ask), progress).await
     };
     let reply = asked.await;
     session.close().await;

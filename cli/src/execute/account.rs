@@ -1,13 +1,15 @@
 //! A person's account: its export, and the state after a restore.
 
 use std::path::Path;
+use std::time::Duration;
 
-use clave::{Circle, Node, RecoveryPhrase};
+use clave::{BackupPlan, Circle, Node, RecoveryPhrase};
 
 use super::{circle::Place, device};
 use crate::failure::Failure;
 use crate::reply::{self, Reply};
 use crate::request::Secret;
+use crate::wire::Out;
 
 pub(super) async fn export(node: &Node, file: &Path, phrase: &Secret, with_files: bool) -> Result<Reply, Failure> {
     let phrase = RecoveryPhrase::parse(phrase.words())?;
@@ -18,6 +20,33 @@ pub(super) async fn export(node: &Node, file: &Path, phrase: &Secret, with_files
         records: exported.records,
         with_files,
     })
+}
+
+pub(super) async fn back_up(
+    node: &Node,
+    file: &Path,
+    phrase: &Secret,
+    plan: BackupPlan,
+    out: &Out,
+) -> Result<Reply, Failure> {
+    let phrase = RecoveryPhrase::parse(phrase.words())?;
+    let made = node.back_up(file, &phrase, plan, |progress| out.progress(progress)).await?;
+    let (file, with_files) = (file.display().to_string(), plan.with_files);
+    Ok(Reply::Exported { file, bytes: made.bytes, records: made.records, with_files })
+}
+
+pub(super) async fn open_export(node: &Node, directory: &Path, wait: Duration, out: &Out) -> Result<Reply, Failure> {
+    let done = node.export_open(directory, wait, |progress| out.progress(progress)).await?;
+    Ok(Reply::OpenExported(reply::OpenExported {
+        directory: directory.display().to_string(),
+        circles: done.circles,
+        messages: done.messages,
+        notes: done.notes,
+        events: done.events,
+        files: done.files + done.kept_files,
+        documents: done.documents,
+        missing: done.missing.iter().map(|path| path.display().to_string()).collect(),
+    }))
 }
 
 pub(super) async fn check_phrase(node: &Node, phrase: &Secret) -> Result<Reply, Failure> {

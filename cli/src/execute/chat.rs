@@ -1,5 +1,6 @@
 //! The chat.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use clave::{Circle, Draft, Event, ListDiff, Message, MessageId, Node};
@@ -7,7 +8,7 @@ use clave::{Circle, Draft, Event, ListDiff, Message, MessageId, Node};
 use super::circle::{Place, departed};
 use super::{next_event, pick};
 use crate::failure::{Code, Failure};
-use crate::reply::{Chat, Reply};
+use crate::reply::{Chat, Conversation, Reply};
 use crate::wire::Out;
 
 /// How many of the newest messages are looked through for the beginning of an id.
@@ -73,6 +74,22 @@ pub(super) async fn tail(node: &Node, place: &Place, count: usize, out: &Out) ->
             }
         }
     }
+}
+
+pub(super) async fn inbox(node: &Node) -> Result<Reply, Failure> {
+    let items = node.inbox().await?;
+    let spaces: BTreeMap<_, _> = items.iter().map(|item| (item.circle.id, item.circle.name.clone())).collect();
+    let items = items.into_iter().map(|item| Conversation::of(item, &spaces)).collect();
+    Ok(Reply::Inbox { items })
+}
+
+pub(super) async fn read(circle: &Circle, message: Option<&str>) -> Result<Reply, Failure> {
+    let up_to = match message {
+        Some(asked) => Some(find(circle, asked).await?),
+        None => None,
+    };
+    circle.mark_read(up_to).await?;
+    Ok(Reply::Done)
 }
 
 pub(super) async fn edit(circle: &Circle, message: &str, body: &str) -> Result<Reply, Failure> {

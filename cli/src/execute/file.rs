@@ -11,6 +11,12 @@ use crate::wire::Out;
 pub(super) async fn add(circle: &Circle, source: &Path, folder: &str, name: &str, out: &Out) -> Result<Reply, Failure> {
     let drive = circle.drive();
     let parent = resolve(&drive.tree().await?, folder)?;
+    if source.is_dir() {
+        drive.add_folder(source, parent, name, |progress: Progress| out.progress(progress)).await?;
+        let tree = drive.tree().await?;
+        let id = tree.list(parent)?.into_iter().find(|node| node.name == name).map(|node| node.id);
+        return one(&tree, id.ok_or_else(|| Failure::not_found("the folder was removed meanwhile"))?);
+    }
     let id = drive.add(source, parent, name, |progress: Progress| out.progress(progress)).await?;
     one(&drive.tree().await?, id)
 }
@@ -28,9 +34,10 @@ pub(super) async fn get(circle: &Circle, path: &str, destination: &Path, out: &O
     let tree = drive.tree().await?;
     let id = resolve(&tree, path)?;
     if id.is_folder() {
-        return Err(
-            Failure::usage(format!("{path} is a folder")).hint("get its files one by one: `clave file ls` lists them")
-        );
+        drive.get_folder(id, destination, |progress: Progress| out.progress(progress)).await?;
+        let path = tree.path(id).unwrap_or_default();
+        let files = tree.list(id)?.into_iter().map(|node| file(&tree, node)).collect();
+        return if id == NodeId::ROOT { Ok(Reply::Files { path, files }) } else { one(&tree, id) };
     }
     drive.get(id, destination, |progress: Progress| out.progress(progress)).await?;
     one(&tree, id)
@@ -74,6 +81,48 @@ pub(super) async fn remove(circle: &Circle, path: &str) -> Result<Reply, Failure
     }
     drive.edit(move |drive, _| drive.trash(node)).await?;
     Ok(Reply::Done)
+}
+
+pub(super) async fn versions(circle: &Circle, path: &str) -> Result<Reply, Failure> {
+    let drive = circle.drive();
+    let versions = drive.versions(resolve(&drive.tree().await?, path)?).await?;
+    let shown = |version: clave::Version| reply::FileVersion {
+        bytes: version.file.bytes,
+        modified_ms: Some(version.file.modified_ms).filter(|ms| *ms > 0),
+        blake3: hex(version.file.blake3),
+    };
+    Ok(Reply::FileVersions { versions: versions.into_iter().map(shown).collect() })
+}
+
+pub(super) async fn restore(circle: &Circle, path: &str, version: usize) -> Result<Reply, Failure> {
+    let drive = circle.drive();
+    let node = resolve(&drive.tree().await?, path)?;
+    let versions = drive.versions(node).await?;
+    let version = version.checked_sub(1).and_then(|index| versions.get(index));
+    let version = version
+        .ok_or_else(|| Failure::not_found("the file has no such version").hint("`clave file versions` lists them"))?;
+    drive.restore_version(node, &version.file).await?;
+    one(&drive.tree().await?, node)
+}
+
+pub(super) async fn usage(circle: &Circle) -> Result<Reply, Failure> {
+    let usage = circle.drive().usage().await?;
+    Ok(Reply::FileUsage { chunks: usage.chunks, bytes: usage.bytes, quota_bytes: usage.quota_bytes })
+}
+
+pub(super) async fn set_quota(circle: &Circle, bytes: Option<u64>) -> Result<Reply, Failure> {
+    circle.drive().set_quota(bytes).await?;
+    usage(circle).await
+}
+
+pub(super) async fn collect(circle: &Circle, versions: Option<usize>) -> Result<Reply, Failure> {
+    let collected = circle.drive().collect(versions).await?;
+    Ok(Reply::FileCollected {
+        removed_chunks: collected.removed.chunks,
+        removed_bytes: collected.removed.bytes,
+        condemned_chunks: collected.condemned.chunks,
+        condemned_bytes: collected.condemned.bytes,
+    })
 }
 
 /// A path in the drive, with or without the slash at its beginning.

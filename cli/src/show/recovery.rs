@@ -1,7 +1,7 @@
 //! The export of an account and the way back, in words.
 
 use super::{bytes, line, people, quoted};
-use crate::reply::{Rejoining, Restored};
+use crate::reply::{OpenExported, Rejoining, Restored};
 
 pub(super) fn exported(file: &str, size: u64, records: u64, with_files: bool) -> Vec<String> {
     let files = match with_files {
@@ -13,6 +13,20 @@ pub(super) fn exported(file: &str, size: u64, records: u64, with_files: bool) ->
         files.to_owned(),
         "Only your recovery phrase opens it: clave init --restore FILE".to_owned(),
     ]
+}
+
+pub(super) fn open_exported(exported: &OpenExported) -> Vec<String> {
+    let OpenExported { directory, circles, messages, notes, events, files, documents, missing } = exported;
+    let mut words = vec![
+        format!("{}: {circles} spaces and circles, in clear.", line(directory)),
+        format!("{messages} messages, {notes} notes, {events} events, {files} files, {documents} Automerge files."),
+    ];
+    if !missing.is_empty() {
+        words.push("Not on this device, and so not there yet:".to_owned());
+        words.extend(missing.iter().map(|path| format!("  {}", line(path))));
+        words.push("Next: the same again with --wait 1m, while somebody who has them is online.".to_owned());
+    }
+    words
 }
 
 pub(super) fn restored(restored: &Restored) -> Vec<String> {

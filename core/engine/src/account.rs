@@ -19,7 +19,9 @@ use crate::{Key, Keyspace};
 /// The version of the format that this build writes, and the newest that it reads.
 pub const ACCOUNT_VERSION: u16 = 1;
 
-const MAGIC: &[u8; 8] = b"CLAVEACC";
+/// How an export begins.
+pub const ACCOUNT_MAGIC: &[u8; 8] = b"CLAVEACC";
+
 const ID_BYTES: usize = 16;
 /// Magic, version, id, and what shows whether a phrase is the right one.
 const HEAD_BYTES: usize = 8 + 2 + ID_BYTES + 16;
@@ -30,7 +32,7 @@ const SEALED_BYTES_MAX: usize = 272 * 1024 * 1024;
 
 /// What an export may hold. Not the device's key nor its checkpoints, so that no device and no leaf is ever there twice; nor
 /// what belongs to conversations that end with the device.
-const KEYSPACES: [Keyspace; 13] = [
+const KEYSPACES: [Keyspace; 14] = [
     Keyspace::Circles,
     Keyspace::Entries,
     Keyspace::Held,
@@ -44,6 +46,7 @@ const KEYSPACES: [Keyspace; 13] = [
     Keyspace::Authors,
     Keyspace::Addresses,
     Keyspace::Marks,
+    Keyspace::Reads,
 ];
 
 /// Why an export cannot be read.
@@ -123,7 +126,7 @@ impl<W: Write> AccountWriter<W> {
         mut entropy: Entropy,
     ) -> io::Result<Self> {
         let (key, id) = (phrase.export_key(), entropy.bytes());
-        out.write_all(MAGIC)?;
+        out.write_all(ACCOUNT_MAGIC)?;
         out.write_all(&ACCOUNT_VERSION.to_be_bytes())?;
         out.write_all(&id)?;
         out.write_all(&key.hide(&id))?;
@@ -200,10 +203,10 @@ impl<R: Read> AccountReader<R> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(AccountError::NotAnExport.into()),
             read => read?,
         }
-        let (magic, rest) = clear.split_at(MAGIC.len());
+        let (magic, rest) = clear.split_at(ACCOUNT_MAGIC.len());
         let (version, rest) = rest.split_at(2);
         let (id, check) = rest.split_at(ID_BYTES);
-        if magic != MAGIC {
+        if magic != ACCOUNT_MAGIC {
             return Err(AccountError::NotAnExport.into());
         }
         let version = u16::from_be_bytes(version.try_into().expect("two bytes were split off"));
@@ -319,7 +322,7 @@ impl<R: Read> AccountReader<R> {
 
 /// What a chunk is bound to.
 fn place(id: &[u8; ID_BYTES], chunk: u64, last: bool) -> Vec<u8> {
-    [MAGIC.as_slice(), &ACCOUNT_VERSION.to_be_bytes(), id, &chunk.to_be_bytes(), &[u8::from(last)]].concat()
+    [ACCOUNT_MAGIC.as_slice(), &ACCOUNT_VERSION.to_be_bytes(), id, &chunk.to_be_bytes(), &[u8::from(last)]].concat()
 }
 
 fn read_head(head: proto::Head) -> Option<(AccountHead, PersonKey)> {

@@ -10,9 +10,9 @@ use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, Ros
 use prost::Message as _;
 
 use crate::desk::Desk;
-use crate::entry::{Body, Envelope, direct_tag};
+use crate::entry::{Body, Envelope, direct_tag, is_guide};
 use crate::group::{Entered, Group, Keyring, epoch_id};
-use crate::index::EntryIndex;
+use crate::index::{EntryIndex, Failure};
 use crate::membership::{Action, DeviceStanding, Insertion, Log, Operation};
 use crate::mutation::{Rule, off};
 use crate::proto::{entry as proto, local};
@@ -20,7 +20,7 @@ use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key
 
 mod access;
 mod bundles;
-mod documents;
+pub(crate) mod documents;
 mod evidence;
 mod expiry;
 mod grants;
@@ -32,11 +32,14 @@ mod open;
 mod outer;
 mod plea;
 mod recover;
+mod resident;
 mod retention;
 mod roster;
+mod searching;
 mod segments;
 mod standing;
 mod trees;
+mod views;
 
 use held::{Awaits, Held};
 
@@ -45,10 +48,14 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub(crate) use open::causes_first;
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 pub(crate) use recover::Return;
+pub use resident::MEMORY_BUDGET_BYTES;
 pub use retention::{CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, SILENT_EPOCHS_MAX};
 pub use roster::WELCOME_LEAD_MAX;
+pub use views::{PREVIEW_CHARS_MAX, Preview, PreviewMessage, Segment};
+pub(crate) use views::{id_of, read_key};
 
 /// The most refused entries of one circle that are remembered.
 const REFUSED_ENTRIES_MAX: usize = 16_384;
@@ -70,8 +77,6 @@ pub(crate) struct Circle {
     keys: Keyring,
     /// The keys of what lasts: one from each content key, and those that were handed over without theirs.
     lasting: Keyring,
-    /// The lasting keys with which something here is sealed: the others need lead nowhere.
-    used_lasting: BTreeSet<KeyId>,
     /// The devices that the log knows, by the tag of entries that are sealed to them alone.
     direct: BTreeMap<KeyId, DeviceId>,
     pub(crate) index: EntryIndex,
@@ -88,6 +93,7 @@ pub(crate) struct Circle {
     loaded: BTreeMap<(DocumentId, DocumentKind), documents::Loaded>,
     /// Changes of loaded documents that are stored and not applied yet: all at once, when somebody looks.
     arrived: BTreeMap<(DocumentId, DocumentKind), documents::Arrived>,
+    views: views::Views,
     /// Whose writing counts, as the application was last told.
     standings: standing::Standings,
     /// When this device may mend the roster, if its head differs from the log.
@@ -132,6 +138,7 @@ impl Circle {
         circle.log = log;
         circle.learn_direct_tags(None);
         circle.begin_standings();
+        circle.begin_reading(desk)?;
         let (welcomed, head) = (circle.group.head().epoch, circle.head_key());
         let (under, lasting) = (head.key_id(), head.lasting().key_id());
         for (epoch, key) in keys.into_iter().filter(|(epoch, _)| *epoch != welcomed) {
@@ -156,9 +163,8 @@ impl Circle {
             group: Group::new(checkpoint, cites, desk.now_ms),
             keys: Keyring::default(),
             lasting: Keyring::default(),
-            used_lasting: BTreeSet::new(),
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
-            index: EntryIndex::default(),
+            index: EntryIndex::open(id, desk)?,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
             released: Vec::new(),
@@ -166,6 +172,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            views: views::Views::default(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
             trees: trees::Trees::default(),
@@ -251,19 +258,29 @@ impl Circle {
 
     fn publish_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.keys.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let guides = is_guide(&body);
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-        self.publish_sealed(envelope, desk)
+        self.publish_sealed(envelope, guides, desk)
     }
 
     fn publish_lasting_under(&mut self, epoch: EpochId, body: Body, desk: &mut Desk) -> Result<EntryId, EngineError> {
         let key = self.lasting.of_epoch(&epoch).expect("every epoch this device was in has its key in the ring");
+        let guides = is_guide(&body);
         let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
-        self.publish_sealed(envelope, desk)
+        self.publish_sealed(envelope, guides, desk)
     }
 
-    fn publish_sealed(&mut self, envelope: Result<Envelope, Refusal>, desk: &mut Desk) -> Result<EntryId, EngineError> {
+    fn publish_sealed(
+        &mut self,
+        envelope: Result<Envelope, Refusal>,
+        guides: bool,
+        desk: &mut Desk,
+    ) -> Result<EntryId, EngineError> {
         let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
+        if guides {
+            self.note_guide(&envelope, desk);
+        }
         self.note_seen(desk.me(), &envelope.tag, desk);
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
@@ -286,7 +303,7 @@ impl Circle {
             // It published a key to which nothing can be sealed.
             _ => EngineError::NoSuchDevice,
         })?;
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
         desk.published.push((self.id, envelope.id));
         Ok(envelope.id)
     }
@@ -361,13 +378,45 @@ impl Circle {
         self.ring(id).held(id).map(|held| held.epoch)
     }
 
-    fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        self.index.insert(envelope.hour, envelope.id);
+    pub(crate) fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         self.note_expiry(envelope);
-        if envelope.tag.is_lasting() && self.used_lasting.insert(envelope.tag) {
+        desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
+        if envelope.tag.is_lasting() && !self.index.uses_lasting(&envelope.tag) {
             self.mending = roster::Mending::Unknown;
         }
-        desk.put(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()), envelope.bytes.clone());
+        self.index.insert(envelope, desk).inspect_err(|error| self.note_damage(error, desk))
+    }
+
+    fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) {
+        if let Err(error) = self.index.note_guide(envelope, desk) {
+            self.note_damage(&error, desk);
+        }
+    }
+
+    /// The index could not be read, or did not follow: has it made anew as this input ends.
+    pub(crate) fn note_damage(&self, error: &EngineError, desk: &mut Desk) {
+        tracing::error!(circle = %self.id.short(), %error, "the index of entries is not in order");
+        desk.damaged.insert(self.id);
+    }
+
+    /// What a step of reconciliation came to; none if the index could not be read.
+    pub(crate) fn unless_damaged<T>(&self, step: Result<T, Failure>, desk: &mut Desk) -> Result<Option<T>, Refusal> {
+        match step {
+            Ok(done) => Ok(Some(done)),
+            Err(Failure::Peer(refusal)) => Err(refusal),
+            Err(Failure::Own(error)) => {
+                self.note_damage(&error, desk);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the index anew from the entries; gives how many there are, and whether it was in order.
+    pub(crate) fn rebuild_index(&mut self, desk: &mut Desk) -> Result<(usize, bool), EngineError> {
+        let index = EntryIndex::rebuild(self.id, desk)?;
+        let agreed = index.agrees_with(&self.index);
+        self.index = index;
+        Ok((self.index.len(), agreed))
     }
 
     /// The sealed bytes of an entry.
@@ -404,12 +453,12 @@ impl Circle {
     /// Takes in a key that was handed over.
     fn learn_key(&mut self, epoch: EpochId, key: ContentKey, source: Source, after: Vec<OperationId>, desk: &mut Desk) {
         let id = key.key_id();
-        if !id.is_lasting() && self.is_over(&epoch, desk.now_ms) && !self.held.waits_for(&Awaits::Key(id)) {
+        if !id.is_lasting() && self.is_over(&epoch, desk.now_ms) && !self.held.waits_for_key(id) {
             // It was erased here, or would be at once.
             return;
         }
         // What an entry waits for is always taken: nobody makes the true key of an entry be passed over by false ones.
-        let is_waited_for = self.held.waits_for(&Awaits::Key(id));
+        let is_waited_for = self.held.waits_for_key(id);
         let ring = self.ring(&id);
         if !is_waited_for && ring.held(&id).is_none() && ring.learned() >= LEARNED_KEYS_MAX {
             return;
@@ -467,6 +516,10 @@ impl Circle {
                         self.learn_direct_tags(Some(id));
                         self.learn_own_name(id, desk);
                     }
+                    if let Err(error) = self.follow_owners(&operations, desk) {
+                        tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
+                        self.make_all_stale(desk);
+                    }
                 }
                 desk.put(Key::new(Keyspace::Operations, self.id.as_bytes(), id.as_bytes()), bytes);
                 desk.events.push(Event::MembershipChanged { circle: self.id });
@@ -475,6 +528,8 @@ impl Circle {
                 }
                 if let Err(error) = self.follow_standings(desk) {
                     // The documents follow all the same when they are next looked at; the application is not told.
+                    self.mark_all_unsearched(desk);
+                    self.make_all_stale(desk);
                     tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
                 }
                 self.choose_head(desk);

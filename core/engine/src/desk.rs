@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement};
+use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement, PersonId};
 
+use crate::index::{Pages, Shelf};
 use crate::{Batch, CircleId, EntryId, Event, Key, Keyspace, ReadError, Refusal, RefusalCounts, StoreRead};
 
 /// Tools in, effects out. One per engine; [`Engine`](crate::Engine) empties it after each input.
@@ -17,6 +18,8 @@ pub(crate) struct Desk {
     pub(crate) store: View,
     /// When entries are bundled.
     pub(crate) bundling: crate::Bundling,
+    /// Of the indexes of all circles.
+    pub(crate) pages: Pages,
     /// What has to become durable.
     pub(crate) batch: Batch,
     /// What the application is told.
@@ -31,11 +34,21 @@ pub(crate) struct Desk {
     pub(crate) introduced: Vec<Introduced>,
     /// Whose keys this person compared, as another device of theirs says, and in which circle.
     pub(crate) marks: Vec<(CircleId, crate::proto::entry::Marks)>,
+    /// How far this person has read, as another device of theirs says.
+    pub(crate) reads: Vec<crate::proto::entry::Reads>,
+    /// Whose device this is, once it is somebody's.
+    pub(crate) person: Option<PersonId>,
+    /// Bytes of loaded documents that are kept.
+    pub(crate) memory_budget_bytes: usize,
+    /// Counts uses of documents.
+    pub(crate) uses: u64,
     pub(crate) refusals: RefusalCounts,
     /// How the log of some circle says that this device is called from now on.
     pub(crate) renamed: Option<String>,
     /// Bytes of entries that went because a bundle covers them.
     pub(crate) freed_bytes: u64,
+    /// Circles whose index is found damaged.
+    pub(crate) damaged: BTreeSet<CircleId>,
     /// Whether something was erased that must not be found in what the store left behind.
     pub(crate) erased: bool,
 }
@@ -59,6 +72,21 @@ impl Desk {
         self.device.id()
     }
 
+    /// The pages of all indexes.
+    pub(crate) fn shelf(&mut self) -> Shelf<'_> {
+        Shelf::new(&mut self.pages, &self.store)
+    }
+
+    /// Puts the pages that were changed into the batch: each once, however often it was changed.
+    pub(crate) fn file_pages(&mut self) {
+        for (key, page) in self.pages.take_changed() {
+            match page {
+                Some(page) => self.put(key, page),
+                None => self.remove(key),
+            }
+        }
+    }
+
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         tracing::warn!(%refusal, "refused");
         *self.refusals.entry(refusal).or_default() += 1;
@@ -67,6 +95,22 @@ impl Desk {
     pub(crate) fn put(&mut self, key: Key, value: Vec<u8>) {
         self.store.overlay(key.clone(), Some(value.clone()));
         self.batch.put(key, value);
+    }
+
+    /// The same for the chunk of a file, of which no second copy is kept: it can be read once it is durable.
+    pub(crate) fn put_chunk(&mut self, key: Key, chunk: Vec<u8>) {
+        self.store.overlay(key.clone(), Some(Vec::new()));
+        self.batch.put(key, chunk);
+    }
+
+    /// Bytes of chunks of a circle in the batch that is being made.
+    pub(crate) fn chunk_bytes_unwritten(&self, circle: CircleId) -> u64 {
+        let chunks = self
+            .batch
+            .writes
+            .iter()
+            .filter(|(key, _)| key.keyspace == Keyspace::Chunks && key.scope == circle.as_bytes());
+        chunks.map(|(_, chunk)| chunk.as_ref().map_or(0, Vec::len) as u64).sum()
     }
 
     pub(crate) fn remove(&mut self, key: Key) {
@@ -115,9 +159,28 @@ impl View {
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
         match self.unwritten.get(key) {
+            Some((Some(value), _)) if is_elsewhere(key, value) => self.durable.read(key),
             Some((value, _)) => Ok(value.clone()),
             None => self.durable.read(key),
         }
+    }
+
+    /// Whether there is a value, durable or on its way.
+    pub(crate) fn contains(&self, key: &Key) -> Result<bool, ReadError> {
+        match self.unwritten.get(key) {
+            Some((value, _)) => Ok(value.is_some()),
+            None => self.durable.contains(key),
+        }
+    }
+
+    /// The sizes of the durable records of a scope, in bytes, by suffix.
+    pub(crate) fn sizes(&self, keyspace: Keyspace, scope: &[u8]) -> Result<BTreeMap<Vec<u8>, u64>, ReadError> {
+        let mut sizes = BTreeMap::new();
+        self.durable.scan_sizes(keyspace, scope, &mut |suffix, bytes| {
+            sizes.insert(suffix.to_vec(), bytes);
+            true
+        })?;
+        Ok(sizes)
     }
 
     /// All records of a scope, in order of suffix.
@@ -132,12 +195,18 @@ impl View {
                 break;
             }
             match value {
+                Some(value) if is_elsewhere(key, value) => None,
                 Some(value) => records.insert(key.suffix.clone(), value.clone()),
                 None => records.remove(&key.suffix),
             };
         }
         Ok(records)
     }
+}
+
+/// Whether this stands for a chunk that is on its way and not kept here: see [`Desk::put_chunk`].
+fn is_elsewhere(key: &Key, value: &[u8]) -> bool {
+    key.keyspace == Keyspace::Chunks && value.is_empty()
 }
 
 impl View {
@@ -155,6 +224,24 @@ impl View {
             };
         }
         Ok(suffixes)
+    }
+
+    /// Whether there is any record in a scope.
+    pub(crate) fn has_any(&self, keyspace: Keyspace, scope: &[u8]) -> Result<bool, ReadError> {
+        let mut any = self.unwritten_of(keyspace, scope).any(|(_, value)| value.is_some());
+        if !any {
+            self.durable.scan_suffixes(keyspace, scope, &[], &mut |suffix| {
+                any = !self.unwritten.contains_key(&Key::new(keyspace, scope, suffix));
+                !any
+            })?;
+        }
+        Ok(any)
+    }
+
+    fn unwritten_of(&self, keyspace: Keyspace, scope: &[u8]) -> impl Iterator<Item = (&Key, &Option<Vec<u8>>)> {
+        let records = self.unwritten.range(Key::new(keyspace, scope, [])..);
+        let records = records.take_while(move |(key, _)| key.keyspace == keyspace && key.scope == scope);
+        records.map(|(key, (value, _))| (key, value))
     }
 
     /// The records of a scope from a suffix on, in order, until they come to so many bytes; and where the next ones begin,
@@ -182,6 +269,7 @@ impl View {
                 break;
             }
             match value {
+                Some(value) if is_elsewhere(key, value) => None,
                 Some(value) => records.insert(key.suffix.clone(), value.clone()),
                 None => records.remove(&key.suffix),
             };

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod circles;
+pub(crate) mod collect;
 mod commands;
 mod export;
 pub(crate) mod farewell;
@@ -26,13 +27,18 @@ mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
+mod reads;
 pub(crate) mod recover;
+mod search;
+pub(crate) mod serve;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;
+mod views;
 mod wants;
 
 pub use circles::CircleInfo;
+pub use collect::{CONDEMNED_MS, ChunkUsage, Collected};
 pub use commands::CircleStatus;
 pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
@@ -203,6 +209,11 @@ pub enum Event {
         /// How far it is.
         step: verify::VerificationStep,
     },
+    /// This person read on, here or on another device of theirs.
+    ReadChanged {
+        /// In which circle.
+        circle: CircleId,
+    },
     /// Both sides said that they see the same: this person is verified here from now on.
     PersonVerified {
         /// The circle in which the two met.
@@ -286,15 +297,16 @@ pub enum Event {
         fetch: FetchId,
         /// Bytes that are here.
         done_bytes: u64,
-        /// Bytes in all; 0 until the manifest is here.
+        /// Bytes in all.
         total_bytes: u64,
     },
-    /// A file's manifest is not what its drive says: it cannot be fetched from anybody.
+    /// What could be fetched is here, but the manifest of a file is not what its drive says: that one cannot be fetched
+    /// from anybody.
     FetchFailed {
         /// Which fetch.
         fetch: FetchId,
     },
-    /// Every chunk of a file is here.
+    /// Every chunk of the files is here.
     Fetched {
         /// Which fetch.
         fetch: FetchId,
@@ -329,8 +341,10 @@ pub struct Engine {
     addresses: BTreeMap<DeviceId, Vec<String>>,
     joins: join::Joins,
     fetches: fetch::Fetches,
+    chunk_counts: collect::ChunkCounts,
     wants: wants::Wants,
     verifications: verify::Verifications,
+    reads: reads::Reads,
     outbox: Outbox,
 }
 
@@ -398,6 +412,7 @@ impl Engine {
             now_ms,
             store: View::new(store),
             bundling: crate::Bundling::default(),
+            pages: crate::index::Pages::default(),
             batch: Batch::default(),
             events: Vec::new(),
             published: Vec::new(),
@@ -405,9 +420,14 @@ impl Engine {
             introducing: Vec::new(),
             introduced: Vec::new(),
             marks: Vec::new(),
+            reads: Vec::new(),
+            person: identity.person(),
+            memory_budget_bytes: crate::circle::MEMORY_BUDGET_BYTES,
+            uses: 0,
             refusals: RefusalCounts::new(),
             renamed: None,
             freed_bytes: 0,
+            damaged: std::collections::BTreeSet::new(),
             erased: false,
         };
         let mut engine = Self {
@@ -420,8 +440,10 @@ impl Engine {
             addresses: BTreeMap::new(),
             joins: join::Joins::default(),
             fetches: fetch::Fetches::default(),
+            chunk_counts: collect::ChunkCounts::default(),
             wants: wants::Wants::default(),
             verifications: verify::Verifications::default(),
+            reads: reads::Reads::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -431,6 +453,7 @@ impl Engine {
         engine.load_addresses()?;
         engine.load_answers()?;
         engine.load_links()?;
+        engine.reads.stir(now_ms);
         crate::key_packages::prune(&mut engine.desk)?;
         engine.finish();
         Ok(engine)
@@ -444,13 +467,16 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let repairs = self.circles.values().filter_map(Circle::wake_at_ms);
+        let repairs = self.circles.values().flat_map(|circle| [circle.wake_at_ms(), circle.follow_at_ms()]).flatten();
         let others = [
             self.next_reconcile_ms(),
             self.next_retry_ms(),
+            self.next_introduction_ms(),
             self.wants.next_deadline_ms(),
+            self.fetches.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
             self.next_asking_ms(),
+            self.reads.due_at_ms(),
         ];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -483,7 +509,10 @@ impl Engine {
         self.reconcile_when_due();
         self.retry_when_due();
         self.wants.expire(now_ms);
+        self.fetches.expire(now_ms);
         self.expire_verifications();
+        self.follow_when_due();
+        self.tell_reads();
         self.finish();
     }
 
@@ -530,14 +559,17 @@ impl Engine {
             self.outbox.staged.clear();
             return;
         }
+        self.desk.person = self.identity.person();
         self.take_introductions();
         self.take_marks();
+        self.take_reads();
         self.follow_spaces();
         self.care_for_own_devices();
         self.care_for_recovery();
         self.follow_own_name();
         self.watch_grants();
         self.repair_rosters();
+        self.introduce_anew();
         self.introduce();
         // Before anything else is said to who just came in: it would refuse that.
         self.pump_joins();
@@ -548,9 +580,16 @@ impl Engine {
         self.spread();
         self.pump();
         self.pump_wants();
+        while self.resume_reconciling() {
+            self.pump_wants();
+        }
         self.pump_fetches();
         self.pump_chunks();
         self.end_joins();
+        self.mend_indexes();
+        self.desk.file_pages();
+        self.care_for_reads();
+        self.make_room(None);
         if std::mem::take(&mut self.desk.erased) {
             self.outbox.push(Output::Compact);
         }
@@ -561,6 +600,15 @@ impl Engine {
             self.outbox.push(Output::Event(event));
         }
         self.outbox.close(std::mem::take(&mut self.desk.batch));
+    }
+
+    /// Makes the indexes anew that were found damaged.
+    fn mend_indexes(&mut self) {
+        for id in std::mem::take(&mut self.desk.damaged) {
+            if let Some(Err(error)) = self.circles.get_mut(&id).map(|circle| circle.rebuild_index(&mut self.desk)) {
+                tracing::error!(circle = %id.short(), %error, "the index of entries could not be made anew");
+            }
+        }
     }
 
     fn watch_grants(&mut self) {

@@ -143,6 +143,11 @@ impl Envelope {
         Self::of_parts(hour, tag, salt, ciphertext.map_err(|_| Refusal::Malformed)?)
     }
 
+    /// Something that looks like an entry and that nobody can open.
+    pub(crate) fn filler(hour: u32, tag: KeyId, bytes: &[u8; 256 + 16]) -> Self {
+        Self::of_parts(hour, tag, Salt::default(), bytes.to_vec()).expect("it is small")
+    }
+
     fn of_parts(hour: u32, tag: KeyId, salt: Salt, ciphertext: Vec<u8>) -> Result<Self, Refusal> {
         let envelope = proto::Envelope {
             version: ENVELOPE_VERSION,
@@ -187,6 +192,11 @@ impl Envelope {
 pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
     let tag = hash(HashContext::DirectTag, &[circle.as_bytes().as_slice(), device.as_bytes()].concat());
     KeyId::of_hash(&tag, false)
+}
+
+/// Whether others mean nothing without such an entry: they come first.
+pub(crate) fn is_guide(body: &Body) -> bool {
+    matches!(body, Body::Operation(_) | Body::Commit(_) | Body::Keys(_))
 }
 
 /// Whether a body holds its authors' signatures itself.

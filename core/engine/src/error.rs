@@ -67,9 +67,25 @@ pub enum EngineError {
     /// The caller wants to write more at once than one entry holds.
     #[error("this is too much for one change: split it into smaller pieces")]
     TooLarge,
+    /// The chunks of a circle would take more than they may on this device.
+    #[error(
+        "the files of this circle take {used_bytes} bytes on this device and would take {more_bytes} more, over the quota of \
+         {quota_bytes}: raise the quota, or remove what is no longer needed"
+    )]
+    QuotaReached {
+        /// What they take.
+        used_bytes: u64,
+        /// What was to be added at least.
+        more_bytes: u64,
+        /// What they may take.
+        quota_bytes: u64,
+    },
     /// The edit itself was refused; the document is as it was.
     #[error(transparent)]
     Document(#[from] CrdtError),
+    /// There is nothing to search for, or too much.
+    #[error(transparent)]
+    Search(#[from] crate::SearchError),
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] ReadError),
@@ -81,6 +97,11 @@ pub enum EngineError {
         "the store holds a damaged record; put back a copy of the data directory, or begin in a new one and join again"
     )]
     Damaged,
+    /// The index of a circle's entries lacks a page or holds one that makes no sense. The entries themselves are whole.
+    #[error(
+        "the index of a space's entries is damaged; close and open again, or run `clave doctor`, and it is made anew"
+    )]
+    IndexDamaged,
     /// A cryptographic operation failed on our own data.
     #[error("a cryptographic operation failed: {0}")]
     Crypto(#[from] CryptoError),

@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use clave_crypto::{ChunkKey, HashContext, hash, open_chunk, seal_chunk};
-use fastcdc::v2020::StreamCDC;
+use fastcdc::v2020::FastCDC;
 use prost::Message as _;
 use zeroize::Zeroizing;
 
@@ -17,6 +17,10 @@ use crate::{ChunkId, Refusal};
 pub const CHUNK_BYTES: (usize, usize, usize) = (64 * 1024, 256 * 1024, 1024 * 1024);
 /// The greatest sealed chunk, in bytes. A manifest may be larger than a chunk of content.
 pub const SEALED_CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Content of at most so many bytes stands in the manifest itself.
+pub const SMALL_CONTENT_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of content that are read ahead.
+const CUTTER_BYTES: usize = 8 * 1024 * 1024;
 /// The most chunks a manifest may name.
 const MANIFEST_CHUNKS_MAX: usize = 50_000;
 
@@ -40,6 +44,14 @@ pub struct SealedChunk {
     pub id: ChunkId,
     /// Ciphertext.
     pub sealed: Vec<u8>,
+}
+
+/// What a manifest says: where the content is, or the content itself if it is small.
+pub enum Manifest {
+    /// The chunks, in order.
+    Chunks(Vec<ChunkRef>),
+    /// The content: at most [`SMALL_CONTENT_BYTES_MAX`] bytes.
+    Content(Vec<u8>),
 }
 
 /// What a manifest says of one chunk.
@@ -67,6 +79,7 @@ pub enum SealError {
 ///
 /// `keep` is told the bytes of content read so far, for progress; it returns `false` to cancel, and then the result is
 /// `None`. The same content under the same secret gives the same chunks, so what is there already need not be kept.
+/// Whoever has threads to spare does the same with a [`Cutter`], [`seal_piece`] and a [`ManifestWriter`].
 ///
 /// # Errors
 /// If the source fails or is too large.
@@ -75,30 +88,127 @@ pub fn seal_content(
     source: impl Read,
     mut keep: impl FnMut(SealedChunk, u64) -> bool,
 ) -> Result<Option<FileContent>, SealError> {
-    let (least, usual, greatest) = CHUNK_BYTES;
-    let mut hasher = blake3::Hasher::new();
-    let mut chunks = Vec::new();
-    let mut bytes = 0;
-    for piece in StreamCDC::new(source, least, usual, greatest) {
-        let piece = piece.map_err(|error| SealError::Source(error.into()))?.data;
-        hasher.update(&piece);
-        bytes += piece.len() as u64;
-        let (key, sealed) = seal_chunk(convergence_secret, &piece);
-        let chunk = SealedChunk { id: chunk_id(&sealed), sealed };
-        let length = u32::try_from(piece.len()).expect("a chunk is at most a mebibyte");
-        chunks.push(proto::ChunkRef { id: chunk.id.as_bytes().to_vec(), key: key.as_bytes().to_vec(), bytes: length });
-        if chunks.len() > MANIFEST_CHUNKS_MAX {
-            return Err(SealError::TooLarge);
-        }
-        if !keep(chunk, bytes) {
-            return Ok(None);
+    let (mut cutter, mut manifest) = (Cutter::new(source), ManifestWriter::default());
+    while let Some(piece) = cutter.next_piece()? {
+        if cutter.is_small() {
+            manifest.put_content(piece);
+        } else {
+            let (chunk, named) = seal_piece(convergence_secret, &piece);
+            manifest.push(named)?;
+            if !keep(chunk, cutter.bytes()) {
+                return Ok(None);
+            }
         }
     }
-    let content_hash = *hasher.finalize().as_bytes();
-    let manifest = proto::Manifest { chunks, content_hash: content_hash.to_vec() }.encode_to_vec();
-    let (key, sealed) = seal_chunk(convergence_secret, &manifest);
-    let content = FileContent { manifest: chunk_id(&sealed), manifest_key: **key.as_bytes(), bytes, content_hash };
-    Ok(keep(SealedChunk { id: content.manifest, sealed }, bytes).then_some(content))
+    let (content, chunk) = manifest.finish(convergence_secret, cutter.content_hash(), cutter.bytes());
+    Ok(keep(chunk, content.bytes).then_some(content))
+}
+
+/// Cuts content into pieces, at places that follow from the content alone.
+pub struct Cutter<R> {
+    source: R,
+    /// What was read and not handed out begins at `start`.
+    buffer: Vec<u8>,
+    start: usize,
+    ended: bool,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<R: Read> Cutter<R> {
+    /// Cuts what `source` gives until its end.
+    pub fn new(source: R) -> Self {
+        Self { source, buffer: Vec::new(), start: 0, ended: false, hasher: blake3::Hasher::new(), bytes: 0 }
+    }
+
+    /// The next piece; none when that was all.
+    ///
+    /// # Errors
+    /// If the source fails.
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, SealError> {
+        let (least, usual, greatest) = CHUNK_BYTES;
+        if !self.ended && self.buffer.len() - self.start < greatest {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            let room = (CUTTER_BYTES - self.buffer.len()) as u64;
+            self.ended = ((&mut self.source).take(room).read_to_end(&mut self.buffer)? as u64) < room;
+        }
+        let rest = &self.buffer[self.start..];
+        let Some(cut) = FastCDC::new(rest, least, usual, greatest).next() else { return Ok(None) };
+        let piece = rest[..cut.length].to_vec();
+        self.hasher.update(&piece);
+        self.start += piece.len();
+        self.bytes += piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    /// Bytes of content that were handed out so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the piece that was handed out is all there is, and small enough to stand in the manifest.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.ended && self.start == self.buffer.len() && self.bytes <= SMALL_CONTENT_BYTES_MAX as u64
+    }
+
+    /// BLAKE3 of what was handed out.
+    #[must_use]
+    pub fn content_hash(&self) -> [u8; 32] {
+        *self.hasher.finalize().as_bytes()
+    }
+}
+
+/// Seals one piece of content; the second is for the manifest.
+#[must_use]
+pub fn seal_piece(convergence_secret: &[u8; 32], piece: &[u8]) -> (SealedChunk, ChunkRef) {
+    let (key, sealed) = seal_chunk(convergence_secret, piece);
+    let chunk = SealedChunk { id: chunk_id(&sealed), sealed };
+    let named =
+        ChunkRef { id: chunk.id, key, bytes: u32::try_from(piece.len()).expect("a piece is at most a mebibyte") };
+    (chunk, named)
+}
+
+/// Gathers what a manifest says.
+#[derive(Default)]
+pub struct ManifestWriter(proto::Manifest);
+
+impl ManifestWriter {
+    /// Adds the next chunk.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub fn push(&mut self, chunk: ChunkRef) -> Result<(), SealError> {
+        if self.0.chunks.len() == MANIFEST_CHUNKS_MAX {
+            return Err(SealError::TooLarge);
+        }
+        let (id, key) = (chunk.id.as_bytes().to_vec(), chunk.key.as_bytes().to_vec());
+        self.0.chunks.push(proto::ChunkRef { id, key, bytes: chunk.bytes });
+        Ok(())
+    }
+
+    /// Puts all of the content into the manifest: at most [`SMALL_CONTENT_BYTES_MAX`] bytes.
+    pub fn put_content(&mut self, content: Vec<u8>) {
+        debug_assert!(content.len() <= SMALL_CONTENT_BYTES_MAX);
+        self.0.content = content;
+    }
+
+    /// Seals the manifest.
+    #[must_use]
+    pub fn finish(
+        mut self,
+        convergence_secret: &[u8; 32],
+        content_hash: [u8; 32],
+        bytes: u64,
+    ) -> (FileContent, SealedChunk) {
+        self.0.content_hash = content_hash.to_vec();
+        let (key, sealed) = seal_chunk(convergence_secret, &self.0.encode_to_vec());
+        let manifest = chunk_id(&sealed);
+        let content = FileContent { manifest, manifest_key: **key.as_bytes(), bytes, content_hash };
+        (content, SealedChunk { id: manifest, sealed })
+    }
 }
 
 /// The name of a sealed chunk.
@@ -111,23 +221,49 @@ impl FileContent {
     ///
     /// # Errors
     /// If it does not open, is malformed, or is another file's.
-    pub fn open_manifest(&self, sealed: &[u8]) -> Result<Vec<ChunkRef>, Refusal> {
+    pub fn open_manifest(&self, sealed: &[u8]) -> Result<Manifest, Refusal> {
         let key = ChunkKey::from_bytes(Zeroizing::new(self.manifest_key));
         let manifest = open_chunk(&key, sealed).map_err(|_| Refusal::BadChunk)?;
         let manifest = proto::Manifest::decode(manifest.as_slice()).map_err(|_| Refusal::BadChunk)?;
         let total: u64 = manifest.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
-        if manifest.content_hash != self.content_hash || total != self.bytes {
+        if manifest.content_hash != self.content_hash || total + manifest.content.len() as u64 != self.bytes {
             return Err(Refusal::BadChunk);
         }
-        if manifest.chunks.len() > MANIFEST_CHUNKS_MAX {
+        if manifest.chunks.len() > MANIFEST_CHUNKS_MAX || manifest.content.len() > SMALL_CONTENT_BYTES_MAX {
             return Err(Refusal::Oversized);
+        }
+        if manifest.chunks.is_empty() {
+            let is_it = *blake3::hash(&manifest.content).as_bytes() == self.content_hash;
+            return if is_it { Ok(Manifest::Content(manifest.content)) } else { Err(Refusal::BadChunk) };
+        }
+        if !manifest.content.is_empty() {
+            return Err(Refusal::BadChunk);
         }
         let read = |chunk: proto::ChunkRef| {
             let key = Zeroizing::new(<[u8; 32]>::try_from(chunk.key.as_slice()).ok()?);
             let id = ChunkId::try_from(chunk.id.as_slice()).ok()?;
             Some(ChunkRef { id, key: ChunkKey::from_bytes(key), bytes: chunk.bytes })
         };
-        manifest.chunks.into_iter().map(|chunk| read(chunk).ok_or(Refusal::BadChunk)).collect()
+        let chunks: Option<_> = manifest.chunks.into_iter().map(read).collect();
+        chunks.map(Manifest::Chunks).ok_or(Refusal::BadChunk)
+    }
+
+    /// What the sealed manifest takes at most if it is well made, in bytes.
+    pub(crate) fn manifest_bytes(&self) -> u64 {
+        let least = CHUNK_BYTES.0 as u64;
+        let small = if self.bytes <= SMALL_CONTENT_BYTES_MAX as u64 { self.bytes } else { self.bytes / least * 80 };
+        (small + 256).min(SEALED_CHUNK_BYTES_MAX as u64)
+    }
+}
+
+impl Manifest {
+    /// The chunks it names.
+    #[must_use]
+    pub fn into_chunks(self) -> Vec<ChunkRef> {
+        match self {
+            Self::Chunks(chunks) => chunks,
+            Self::Content(_) => Vec::new(),
+        }
     }
 }
 
@@ -165,15 +301,38 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_again() {
-        for size in [0, 1, 100_000, 3_000_000] {
+        for size in [0, 1, SMALL_CONTENT_BYTES_MAX, SMALL_CONTENT_BYTES_MAX + 1, 100_000, 3_000_000, 20_000_000] {
             let content = content(size);
             let (file, kept) = seal(&content);
-            let chunks = file.open_manifest(&kept[&file.manifest]).expect("its own manifest");
-            let opened: Vec<u8> =
-                chunks.iter().flat_map(|chunk| chunk.open(&kept[&chunk.id]).expect("its own chunk")).collect();
+            let opened: Vec<u8> = match file.open_manifest(&kept[&file.manifest]).expect("its own manifest") {
+                Manifest::Content(content) => content,
+                Manifest::Chunks(chunks) => {
+                    chunks.iter().flat_map(|chunk| chunk.open(&kept[&chunk.id]).expect("its own chunk")).collect()
+                }
+            };
             assert_eq!(opened, content);
             assert_eq!(file.content_hash, *blake3::hash(&content).as_bytes());
         }
+    }
+
+    #[test]
+    fn small_content_is_one_chunk() {
+        let (file, kept) = seal(&content(SMALL_CONTENT_BYTES_MAX));
+        assert_eq!(kept.keys().collect::<Vec<_>>(), [&file.manifest]);
+        assert!(kept[&file.manifest].len() as u64 <= file.manifest_bytes() * 9 / 8);
+    }
+
+    #[test]
+    fn pieces_are_those_of_a_cutter_that_sees_everything() {
+        let content = content(20_000_000);
+        let (least, usual, greatest) = CHUNK_BYTES;
+        let lengths = FastCDC::new(&content, least, usual, greatest).map(|cut| cut.length);
+        // A source that gives little at a time.
+        let mut cutter = Cutter::new(std::io::BufReader::with_capacity(1_000, content.as_slice()));
+        for length in lengths {
+            assert_eq!(cutter.next_piece().expect("memory does not fail").map(|piece| piece.len()), Some(length));
+        }
+        assert!(cutter.next_piece().expect("memory does not fail").is_none());
     }
 
     #[test]

@@ -103,6 +103,10 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 marks: vec![entry::Marked { person: vec![1; 32], at_ms: 2, by: 1, name: "Zoë".to_owned() }],
             }),
         ),
+        (
+            "entry.reads",
+            Body::Reads(entry::Reads { reads: vec![entry::ReadTo { circle: vec![1; 32], message: vec![2; 36] }] }),
+        ),
         ("entry.welcome", Body::Welcome(entry::Welcome { message: vec![2; 3], operations: vec![vec![3; 32]] })),
         (
             "entry.plea",
@@ -176,6 +180,7 @@ fn entries(made: &mut Made) {
 fn frames(made: &mut Made) {
     use frame::frame::Body;
     let of = || circle().as_bytes().to_vec();
+    let chunks = [Some(vec![5; 3]), None].map(|sealed| frame::Chunk { id: vec![4; 32], sealed }).into();
     let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), "/ip6/::1/tcp/1".to_owned()];
     let devices = vec![frame::DeviceAddresses { device: vec![1; 32], addresses }];
     for (name, body) in [
@@ -194,8 +199,7 @@ fn frames(made: &mut Made) {
         ("frame.have", Body::Have(frame::EntryIds { circle: of(), ids: vec![1; 64] })),
         ("frame.want", Body::Want(frame::EntryIds { circle: of(), ids: vec![2; 32] })),
         ("frame.want-chunks", Body::WantChunks(frame::ChunkIds { circle: of(), ids: vec![3; 32] })),
-        ("frame.chunk", Body::Chunk(frame::Chunk { circle: of(), id: vec![4; 32], sealed: Some(vec![5; 3]) })),
-        ("frame.chunk.absent", Body::Chunk(frame::Chunk { circle: of(), id: vec![4; 32], sealed: None })),
+        ("frame.chunks", Body::Chunks(frame::Chunks { circle: of(), chunks })),
     ] {
         made.message(name, &frame::Frame { body: Some(body) });
     }
@@ -271,6 +275,7 @@ fn links(made: &mut Made) {
         suites: vec![1],
         recovery: vec![4; 96],
         marks: vec![5; 3],
+        reads: vec![6; 3],
     };
     for (name, body) in [
         ("link.refused", Answer::Refused(4)),
@@ -374,7 +379,9 @@ fn operations(made: &mut Made) {
 
 fn files(made: &mut Made) {
     let chunks = vec![file::ChunkRef { id: vec![1; 32], key: vec![2; 32], bytes: 300 }];
-    made.message("file.manifest", &file::Manifest { chunks, content_hash: vec![3; 32] });
+    made.message("file.manifest", &file::Manifest { chunks, content_hash: vec![3; 32], content: Vec::new() });
+    let small = file::Manifest { chunks: Vec::new(), content_hash: vec![3; 32], content: vec![4; 3] };
+    made.message("file.manifest.small", &small);
     let mut content = vec![0; 1_500_000];
     entropy().fill(&mut content);
     let mut ids = Vec::new();
@@ -452,6 +459,18 @@ fn records(made: &mut Made) {
     made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
     let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };
     made.message("local.plea-package", &package);
+    let chat = local::ChatView {
+        messages: 2_000,
+        first: vec![1; 36],
+        last: vec![2; 36],
+        unread: 3,
+        mentions: 1,
+        newest: vec![2; 36],
+        text: "会议记录".to_owned(),
+    };
+    let view = local::View { heads: vec![vec![1; 32]], chat: Some(chat), title: "Zoë".to_owned() };
+    made.message("local.view", &view);
+    made.message("local.read-mark", &local::ReadMark { message: vec![1; 36], told: vec![2; 32] });
     made.message("local.addresses", &local::Addresses { addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()] });
     let invitation = local::Invitation {
         circle: vec![1; 32],
@@ -477,6 +496,7 @@ fn records(made: &mut Made) {
         addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()],
     };
     made.message("local.taken-link", &taken);
+    made.bytes("search.index", &crate::search::golden_records());
     let identity = Identity::generate("Alice", "phone", &mut entropy()).expect("plain names");
     let (key, record) = identity.to_batch().writes.remove(0);
     made.bytes("local.identity", &record.expect("it is put"));
@@ -500,6 +520,9 @@ fn every_format_is_what_it_was() {
     operations(&mut made);
     files(&mut made);
     records(&mut made);
+    let [leaf, inner] = crate::index::tests::golden_pages();
+    made.bytes("index.leaf", &leaf);
+    made.bytes("index.inner", &inner);
     if std::env::var_os("CLAVE_WRITE_GOLDEN").is_some() {
         let text: String = made.0.iter().map(|(name, text)| format!("{name} {text}\n")).collect();
         #[expect(clippy::disallowed_methods, reason = "a person asked a test to write its own fixture")]

@@ -1,170 +1,248 @@
-//! Which entries of a circle are here, in the order that set reconciliation walks them.
+//! Which entries of a circle are here, in the order that set reconciliation walks them: a tree in the store, of which memory
+//! holds a few pages.
+//!
+//! The entries are the truth and this follows from them, in the same batch: if it is missing or damaged it is made anew from
+//! them, see [`EntryIndex::rebuild`].
 
-use negentropy::{Bound, Id, Item, Negentropy, NegentropyStorageBase};
+use std::collections::BTreeMap;
 
-use crate::{EntryId, Refusal};
+use clave_crypto::KeyId;
+
+use crate::desk::Desk;
+use crate::entry::Envelope;
+use crate::{CircleId, EngineError, EntryId, Key, Keyspace};
+
+mod message;
+mod page;
+mod pages;
+mod reconcile;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tree;
+
+use page::Place;
+use pages::TreeName;
+use tree::Tree;
+
+pub(crate) use tree::Cut;
+
+pub(crate) use pages::{Pages, Shelf};
+pub(crate) use reconcile::Failure;
 
 /// The greatest reconciliation message, in bytes.
-const RECONCILE_BYTES_MAX: u64 = 256 * 1024;
+pub(crate) const RECONCILE_BYTES_MAX: usize = 256 * 1024;
+/// Entries that one step of reconciliation has this side offer, about; what else there is comes with the next step.
+pub(crate) const OFFERED_IDS_MAX: usize = 8_192;
+/// The most guides that are offered ahead of all else.
+const GUIDES_MAX: u64 = 8_192;
+/// Bytes of entries that are read at a time while an index is made anew.
+const REBUILD_BYTES: usize = 4 * 1024 * 1024;
 
-/// A sorted set of (hour, id).
-#[derive(Clone, Debug, Default)]
+/// The entries of a circle by (hour, id), and how many are sealed with each lasting key.
+#[derive(Debug)]
 pub(crate) struct EntryIndex {
-    items: Vec<Item>,
+    circle: CircleId,
+    entries: Tree,
+    /// Of these, as far as is known here, those without which others mean nothing: operations, commits and keys.
+    guides: Tree,
+    lasting: BTreeMap<KeyId, u64>,
 }
 
 /// What a step of reconciliation brought to light on the side that began.
 #[derive(Debug, Default)]
 pub(crate) struct Difference {
-    /// Entries that the other side lacks.
+    /// Entries that the other side lacks, the newest first.
     pub(crate) have: Vec<EntryId>,
-    /// Entries that are missing here.
+    /// Entries that are missing here, or most likely so, about the newest first.
     pub(crate) need: Vec<EntryId>,
     /// The next message, unless the two sides are through.
     pub(crate) reply: Option<Vec<u8>>,
+    /// From where on the other side lacks much, if it does.
+    pub(crate) much_since: Option<Cut>,
+}
+
+/// What the side says that did not begin.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) message: Vec<u8>,
+    /// From where on the other side lacks much, if it does.
+    pub(crate) much_since: Option<Cut>,
+}
+
+fn entries_of(circle: CircleId) -> TreeName {
+    TreeName { circle, kind: 0 }
+}
+
+fn guides_of(circle: CircleId) -> TreeName {
+    TreeName { circle, kind: 1 }
+}
+
+fn lasting_key(circle: CircleId, key: &KeyId) -> Key {
+    Key::new(Keyspace::LastingUses, circle.as_bytes(), key.as_bytes())
 }
 
 impl EntryIndex {
-    pub(crate) fn from_unsorted(entries: impl IntoIterator<Item = (u32, EntryId)>) -> Self {
-        let mut items: Vec<Item> = entries.into_iter().map(|(hour, id)| item(hour, id)).collect();
-        items.sort_unstable();
-        items.dedup();
-        Self { items }
+    /// The index of a circle: as it stands in the store, or made anew if that was written before there was one, or has lost it.
+    pub(crate) fn open(circle: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
+        let trees = [entries_of, guides_of].map(|name| Tree::open(name(circle), &mut desk.shelf()));
+        let [entries, guides] = trees;
+        let guides = guides.map(|guides| guides.unwrap_or(Tree::empty(guides_of(circle))));
+        match entries.and_then(|entries| Ok((entries, guides?))) {
+            Ok((Some(entries), guides)) => {
+                let mut lasting = BTreeMap::new();
+                for (suffix, count) in desk.store.all(Keyspace::LastingUses, circle.as_bytes())? {
+                    let key = KeyId::try_from(suffix.as_slice()).map_err(|_| EngineError::IndexDamaged)?;
+                    let count = count.as_slice().try_into().map_err(|_| EngineError::IndexDamaged)?;
+                    lasting.insert(key, u64::from_be_bytes(count));
+                }
+                return Ok(Self { circle, entries, guides, lasting });
+            }
+            Ok((None, guides)) if !desk.store.has_any(Keyspace::Entries, circle.as_bytes())? => {
+                return Ok(Self { circle, entries: Tree::empty(entries_of(circle)), guides, lasting: BTreeMap::new() });
+            }
+            Ok((None, _)) => tracing::info!(circle = %circle.short(), "the index of entries is made"),
+            Err(error @ EngineError::Store(crate::ReadError::Unreadable)) => return Err(error),
+            Err(error) => tracing::warn!(circle = %circle.short(), %error, "the index of entries is made anew"),
+        }
+        Self::rebuild(circle, desk)
+    }
+
+    /// Makes the index anew from the entries, reading each once. Of the guides only the commits are found again: what others
+    /// are shows when an entry is opened, and is not needed but to be quicker.
+    pub(crate) fn rebuild(circle: CircleId, desk: &mut Desk) -> Result<Self, EngineError> {
+        let (mut places, mut guides, mut lasting) = (Vec::new(), Vec::new(), BTreeMap::<KeyId, u64>::new());
+        let commits = desk.store.suffixes(Keyspace::KeyChanges, circle.as_bytes())?;
+        let mut from = Some(Vec::new());
+        while let Some(start) = from {
+            let (records, next) = desk.store.page(Keyspace::Entries, circle.as_bytes(), &start, REBUILD_BYTES)?;
+            for (suffix, bytes) in records {
+                let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
+                let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
+                places.push(Place { hour: envelope.hour, id });
+                if commits.contains(&suffix) {
+                    guides.push(Place { hour: envelope.hour, id });
+                }
+                if envelope.tag.is_lasting() {
+                    *lasting.entry(envelope.tag).or_default() += 1;
+                }
+            }
+            from = next;
+        }
+        places.sort_unstable();
+        guides.sort_unstable();
+        let entries = Tree::build(entries_of(circle), &places, &mut desk.shelf())?;
+        let guides = Tree::build(guides_of(circle), &guides, &mut desk.shelf())?;
+        for suffix in desk.store.suffixes(Keyspace::LastingUses, circle.as_bytes())? {
+            desk.remove(Key::new(Keyspace::LastingUses, circle.as_bytes(), suffix));
+        }
+        for (key, count) in &lasting {
+            desk.put(lasting_key(circle, key), count.to_be_bytes().to_vec());
+        }
+        Ok(Self { circle, entries, guides, lasting })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
+        usize::try_from(self.entries.total().count).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn insert(&mut self, hour: u32, id: EntryId) {
-        let item = item(hour, id);
-        if let Err(place) = self.items.binary_search(&item) {
-            self.items.insert(place, item);
+    /// Whether both hold the same, by their own account.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        self.entries.total() == other.entries.total() && self.lasting == other.lasting
+    }
+
+    /// Takes an entry in; nothing happens if it is there.
+    pub(crate) fn insert(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+        let place = Place { hour: envelope.hour, id: envelope.id };
+        if self.entries.insert(place, &mut desk.shelf())? && envelope.tag.is_lasting() {
+            let count = self.lasting.entry(envelope.tag).or_default();
+            *count += 1;
+            desk.put(lasting_key(self.circle, &envelope.tag), count.to_be_bytes().to_vec());
         }
+        Ok(())
     }
 
-    pub(crate) fn remove(&mut self, hour: u32, id: EntryId) {
-        if let Ok(place) = self.items.binary_search(&item(hour, id)) {
-            self.items.remove(place);
-        }
+    /// Takes out an entry that is sealed with a key that does not last.
+    pub(crate) fn remove_fleeting(&mut self, hour: u32, id: EntryId, desk: &mut Desk) -> Result<(), EngineError> {
+        self.guides.remove(&Place { hour, id }, &mut desk.shelf())?;
+        self.entries.remove(&Place { hour, id }, &mut desk.shelf()).map(drop)
     }
 
-    pub(crate) fn contains(&self, hour: u32, id: EntryId) -> bool {
-        self.items.binary_search(&item(hour, id)).is_ok()
-    }
-
-    /// Entries from a place on, up to an hour, in order: at most so many.
-    pub(crate) fn page(&self, from: (u32, EntryId), until_hour: u32, most: usize) -> Vec<(u32, EntryId)> {
-        let from = item(from.0, from.1);
-        let start = self.items.partition_point(|item| *item < from);
-        let entries = self.items[start..].iter().map_while(|item| {
-            let hour = u32::try_from(item.timestamp).ok().filter(|hour| *hour <= until_hour)?;
-            Some((hour, EntryId::from_bytes(item.id.to_bytes())))
-        });
-        entries.take(most).collect()
-    }
-
-    /// The first message of the side that begins.
-    pub(crate) fn begin(&self) -> Vec<u8> {
-        self.negentropy().initiate().expect("a fresh instance over a sorted index can begin")
-    }
-
-    /// The answer of the other side.
-    pub(crate) fn answer(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
-        self.negentropy().reconcile(message).map_err(|_| Refusal::Malformed)
-    }
-
-    /// The beginner's reading of an answer.
-    pub(crate) fn proceed(&self, message: &[u8]) -> Result<Difference, Refusal> {
-        let mut negentropy = self.negentropy();
-        negentropy.set_initiator();
-        let (mut have, mut need) = (Vec::new(), Vec::new());
-        let reply = negentropy.reconcile_with_ids(message, &mut have, &mut need).map_err(|_| Refusal::Malformed)?;
-        // The library collects what is needed from a hash set; a seed must replay a run exactly.
-        need.sort_unstable();
-        let ids = |ids: Vec<Id>| ids.into_iter().map(|id| EntryId::from_bytes(id.to_bytes())).collect();
-        Ok(Difference { have: ids(have), need: ids(need), reply })
-    }
-
-    fn negentropy(&self) -> Negentropy<'_, Self> {
-        Negentropy::borrowed(self, RECONCILE_BYTES_MAX).expect("the frame limit is above the library's least")
-    }
-}
-
-fn item(hour: u32, id: EntryId) -> Item {
-    Item::with_timestamp_and_id(u64::from(hour), Id::from_byte_array(*id.as_bytes()))
-}
-
-impl NegentropyStorageBase for EntryIndex {
-    fn size(&self) -> Result<usize, negentropy::Error> {
-        Ok(self.items.len())
-    }
-
-    fn get_item(&self, i: usize) -> Result<Option<Item>, negentropy::Error> {
-        Ok(self.items.get(i).copied())
-    }
-
-    fn iterate(
-        &self,
-        begin: usize,
-        end: usize,
-        visit: &mut dyn FnMut(Item, usize) -> Result<bool, negentropy::Error>,
-    ) -> Result<(), negentropy::Error> {
-        let items = self.items.get(begin..end).ok_or(negentropy::Error::BadRange)?;
-        for (offset, item) in items.iter().enumerate() {
-            if !visit(*item, begin + offset)? {
-                break;
+    /// Takes out any entry.
+    pub(crate) fn remove(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+        let place = Place { hour: envelope.hour, id: envelope.id };
+        self.guides.remove(&place, &mut desk.shelf())?;
+        if self.entries.remove(&place, &mut desk.shelf())?
+            && let Some(count) = self.lasting.get_mut(&envelope.tag)
+        {
+            *count = count.saturating_sub(1);
+            let (key, count) = (lasting_key(self.circle, &envelope.tag), *count);
+            if count == 0 {
+                self.lasting.remove(&envelope.tag);
+                desk.remove(key);
+            } else {
+                desk.put(key, count.to_be_bytes().to_vec());
             }
         }
         Ok(())
     }
 
-    fn find_lower_bound(&self, first: usize, last: usize, bound: &Bound) -> usize {
-        first + self.items[first..last].partition_point(|item| *item < bound.item)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(n: u32) -> EntryId {
-        EntryId::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes())
+    pub(crate) fn contains(&self, envelope: &Envelope, desk: &mut Desk) -> Result<bool, EngineError> {
+        self.entries.contains(&Place { hour: envelope.hour, id: envelope.id }, &mut desk.shelf())
     }
 
-    #[test]
-    fn two_sides_learn_exactly_what_each_lacks() {
-        let left = EntryIndex::from_unsorted((0..5_000).map(|n| (n / 100, id(n))));
-        let right = EntryIndex::from_unsorted((200..5_100).filter(|n| n % 1_000 != 7).map(|n| (n / 100, id(n))));
-        let (mut have, mut need) = (Vec::new(), Vec::new());
-        let mut message = left.begin();
-        loop {
-            let answer = right.answer(&message).expect("an honest message");
-            let step = left.proceed(&answer).expect("an honest answer");
-            have.extend(step.have);
-            need.extend(step.need);
-            match step.reply {
-                Some(next) => message = next,
-                None => break,
+    /// Entries from a place on, up to an hour, in order: at most so many.
+    pub(crate) fn page(
+        &self,
+        from: (u32, EntryId),
+        until_hour: u32,
+        most: usize,
+        desk: &mut Desk,
+    ) -> Result<Vec<(u32, EntryId)>, EngineError> {
+        let shelf = &mut desk.shelf();
+        let first = self.entries.before(&Cut::before(&Place { hour: from.0, id: from.1 }), shelf)?.count;
+        let last = self.entries.total().count.min(first.saturating_add(most as u64));
+        let mut page = Vec::new();
+        for rank in first..last {
+            let place = self.entries.at(rank, shelf)?.0;
+            if place.hour > until_hour {
+                break;
             }
+            page.push((place.hour, place.id));
         }
-        have.sort_unstable();
-        need.sort_unstable();
-        let mut lacking: Vec<_> = (0..200).chain([1_007, 2_007, 3_007, 4_007]).map(id).collect();
-        lacking.sort_unstable();
-        let mut missing: Vec<_> = (5_000..5_100).filter(|n| n % 1_000 != 7).map(id).collect();
-        missing.sort_unstable();
-        assert_eq!((have, need), (lacking, missing));
+        Ok(page)
     }
 
-    #[test]
-    fn garbage_is_refused() {
-        let index = EntryIndex::from_unsorted((0..10).map(|n| (1, id(n))));
-        for garbage in [&b""[..], b"\x61", b"\x61\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x61\x01\x00\x02\xff\xff"]
-        {
-            let answer = index.answer(garbage);
-            assert!(answer.is_err() || answer.is_ok_and(|bytes| bytes.len() <= 64), "{garbage:?}");
-        }
-        assert_eq!(index.proceed(b"nonsense").unwrap_err(), Refusal::Malformed);
+    /// Notes that an entry is one without which others mean nothing.
+    pub(crate) fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+        let place = Place { hour: envelope.hour, id: envelope.id };
+        self.guides.insert(place, &mut desk.shelf()).map(drop)
+    }
+
+    /// The guides from a point on, the oldest first, at most [`GUIDES_MAX`].
+    pub(crate) fn guides_since(&self, cut: &Cut, desk: &mut Desk) -> Result<Vec<EntryId>, EngineError> {
+        let shelf = &mut desk.shelf();
+        let first = self.guides.before(cut, shelf)?.count;
+        let last = self.guides.total().count.min(first + GUIDES_MAX);
+        (first..last).map(|rank| Ok(self.guides.at(rank, shelf)?.0.id)).collect()
+    }
+
+    /// Whether something here is sealed with that lasting key.
+    pub(crate) fn uses_lasting(&self, key: &KeyId) -> bool {
+        self.lasting.contains_key(key)
+    }
+
+    /// The first message of the side that begins.
+    pub(crate) fn begin(&self, desk: &mut Desk) -> Result<Vec<u8>, EngineError> {
+        reconcile::begin(&self.entries, &mut desk.shelf())
+    }
+
+    /// The answer of the other side.
+    pub(crate) fn answer(&self, message: &[u8], desk: &mut Desk) -> Result<Answer, Failure> {
+        reconcile::answer(&self.entries, message, &mut desk.shelf())
+    }
+
+    /// The beginner's reading of an answer.
+    pub(crate) fn proceed(&self, message: &[u8], desk: &mut Desk) -> Result<Difference, Failure> {
+        reconcile::proceed(&self.entries, message, &mut desk.shelf())
     }
 }

@@ -51,17 +51,38 @@ pub enum Keyspace {
     Marks = 23,
     /// Parts of checkpoints that epochs share. Scope: circle. Suffix: the part's id.
     Trees = 24,
+    /// Where sealed chunks lie, if they lie beside the database. Scope and suffix: as of chunks. Known to the store only.
+    ChunkPlaces = 34,
+    /// Chunks that nothing refers to. Scope and suffix: as of chunks. Value: since when, in Unix milliseconds, big-endian.
+    Condemned = 35,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
+    /// Pages of the trees over entries. Scope: circle, which tree (1 byte). Suffix: big-endian page number.
+    Index = 26,
+    /// How many entries are sealed with each lasting key. Scope: circle. Suffix: key id. Value: big-endian count (8 bytes).
+    LastingUses = 27,
+    /// The documents from which something follows that was not derived yet. Scope: circle. Suffix: document id, kind. Value:
+    /// empty.
+    Stale = 30,
+    /// What follows from a document. Scope: circle. Suffix: document id, kind.
+    Views = 31,
+    /// What follows from a document and is read in parts. Scope: circle, document id, kind. Suffix: the part's name, hidden.
+    Pages = 32,
+    /// How far this person has read. Suffix: circle.
+    Reads = 33,
     /// Welcomes of devices that were added by this one and not seen since. Scope: circle. Suffix: device id.
     Answers = 21,
     /// Key packages made for joins that are not final. Suffix: invitation id, then circle.
     Requests = 22,
+    /// The search index. Scope: circle, what it is, and what of it. Suffix: numbers, document ids.
+    Search = 28,
+    /// Texts that are shown of what was found. Scope: circle, what it is. Suffix: the last item number of a block.
+    SearchTexts = 29,
 }
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 33] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -85,6 +106,16 @@ impl Keyspace {
         Self::Marks,
         Self::Trees,
         Self::KeyChanges,
+        Self::Index,
+        Self::LastingUses,
+        Self::Search,
+        Self::SearchTexts,
+        Self::Stale,
+        Self::Views,
+        Self::Pages,
+        Self::Reads,
+        Self::ChunkPlaces,
+        Self::Condemned,
     ];
 }
 
@@ -196,4 +227,26 @@ pub trait StoreRead {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), ReadError>;
+
+    /// Whether there is a value at `key`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn contains(&self, key: &Key) -> Result<bool, ReadError> {
+        Ok(self.read(key)?.is_some())
+    }
+
+    /// Calls `visit` with the suffix of each record of a scope, in order, and the bytes of its value, until it returns
+    /// `false`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    fn scan_sizes(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        visit: &mut dyn FnMut(&[u8], u64) -> bool,
+    ) -> Result<(), ReadError> {
+        self.scan(keyspace, scope, &[], &mut |suffix, value| visit(suffix, value.len() as u64))
+    }
 }

@@ -16,6 +16,7 @@ mod held;
 mod history;
 mod rights;
 mod verdicts;
+mod views;
 mod watch;
 
 #[cfg(test)]
@@ -46,6 +47,8 @@ pub enum Check {
     SameEntries,
     /// All members' documents are the same, and read the same.
     SameDocuments,
+    /// What is shown without loading a document is what follows from it.
+    Views,
     /// What a member cannot read, no member can.
     Readable,
     /// What was acknowledged to somebody who is in and always was is there.
@@ -68,7 +71,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -79,6 +82,7 @@ impl Check {
         Self::Leaves,
         Self::SameEntries,
         Self::SameDocuments,
+        Self::Views,
         Self::Readable,
         Self::NothingLost,
         Self::LaterKeys,
@@ -108,6 +112,7 @@ impl fmt::Display for Check {
             Self::Leaves => "leaves follow the roster",
             Self::SameEntries => "same entries",
             Self::SameDocuments => "same documents",
+            Self::Views => "views follow",
             Self::Readable => "readable by all who may",
             Self::NothingLost => "nothing is lost",
             Self::LaterKeys => "no later key for who was removed",
@@ -184,10 +189,11 @@ impl World {
                 faults.push(Check::EverybodyIn.fault(&format!("{name} is in the roster, but not in the circle")));
             }
         }
+        let kept_back = self.kept_back(circle, &members);
         let reference = Reference::of(self, first, circle);
         let mut differences = BTreeMap::<_, Vec<String>>::new();
         for who in &members {
-            for difference in self.compare(circle, &reference, *who) {
+            for difference in self.compare(circle, &reference, *who, &kept_back) {
                 differences.entry(difference).or_default().push(self.device(*who).name.clone());
             }
         }
@@ -196,6 +202,7 @@ impl World {
             faults.push(check.fault(&format!("{}{others}: {what}", names[..names.len().min(3)].join(", "))));
         }
         self.check_verdicts(circle, &members, faults);
+        self.check_views(circle, &members, faults);
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);
@@ -239,7 +246,13 @@ impl World {
     }
 
     /// In what a member differs from another.
-    fn compare(&mut self, circle: CircleId, first: &Reference, who: Who) -> BTreeSet<(Check, String)> {
+    fn compare(
+        &mut self,
+        circle: CircleId,
+        first: &Reference,
+        who: Who,
+        kept_back: &BTreeSet<Vec<u8>>,
+    ) -> BTreeSet<(Check, String)> {
         let mut differences = BTreeSet::new();
         let mut differs = |check: Check, details: String| _ = differences.insert((check, details));
         let own = Reference::of(self, who, circle);
@@ -274,8 +287,10 @@ impl World {
             differs(Check::SameEntries, format!("lacks {count}, has {more} more: {some:?}"));
         }
         let shared = own.log.history() == History::Full;
-        // Otherwise each reads what was written since they came.
-        if shared && own.held != first.held {
+        // Otherwise each reads what was written since they came. Of what is kept back whoever has the key reads operations, keys
+        // and commits.
+        let waiting = |of: &Reference| of.held.difference(kept_back).cloned().collect::<BTreeSet<_>>();
+        if shared && waiting(&own) != waiting(first) {
             differs(Check::SameEntries, format!("{} wait instead of {}", own.held.len(), first.held.len()));
         }
         if !shared {

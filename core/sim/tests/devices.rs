@@ -142,3 +142,57 @@ fn a_lost_device_is_out_everywhere_at_once() -> Result<(), Livelock> {
     }
     Ok(())
 }
+
+#[test]
+fn who_leaves_with_one_device_leaves_with_all_though_nobody_else_is_there() -> Result<(), Livelock> {
+    let mut world = World::new(5);
+    let (alice, bob, team) = team(&mut world)?;
+    let phone = world.link(alice, "Alice's phone");
+    world.settle()?;
+    let person = world.device(alice).person;
+    let circle = world.input(bob, |engine, now| engine.create_circle(team, "Board", Scope::Nested, &[person], now));
+    let circle = circle.expect("a member may found one");
+    world.settle()?;
+    assert!([alice, phone].iter().all(|who| world.circles(*who).contains(&circle)), "they were not brought in");
+    world.isolate(bob);
+    world.pass(5_000);
+    world.remove(phone, circle, alice).expect("anybody may leave");
+    world.settle()?;
+    for who in [alice, phone] {
+        assert!(world.device(who).events.contains(&Event::Removed { circle }), "it was not told");
+    }
+    world.heal();
+    world.settle()?;
+    assert_eq!(world.faults(circle), NO_FAULTS);
+    Ok(())
+}
+
+#[test]
+fn a_device_whose_link_broke_off_is_introduced_by_others() -> Result<(), Livelock> {
+    let mut reached = 0;
+    for seed in 300..320 {
+        let mut world = World::new(seed);
+        let (alice, bob, team) = team(&mut world)?;
+        let person = world.device(alice).person;
+        let circle = world.input(bob, |engine, now| engine.create_circle(team, "Board", Scope::Nested, &[person], now));
+        let circle = circle.expect("a member may found one");
+        world.post(bob, circle, "你好");
+        world.settle()?;
+        let tablet = world.link(bob, "Bob's tablet");
+        let device = world.device(tablet).id;
+        // Bob's phone is gone as soon as anybody knows that it brought his tablet in.
+        while !world.engine(alice).membership(circle).expect("she is in").devices.contains_key(&device) {
+            world.pass(1);
+        }
+        world.lose(bob);
+        if world.circles(tablet).contains(&circle) || !world.circles(tablet).contains(&team) {
+            continue;
+        }
+        reached += 1;
+        world.settle()?;
+        assert_eq!(world.messages(tablet, circle), ["你好"], "seed {seed}");
+        assert_eq!(world.faults(circle), NO_FAULTS, "seed {seed}");
+    }
+    assert!(reached > 0, "no link broke off where it was to");
+    Ok(())
+}

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clave_engine::RefusalCounts;
 use clave_engine::crypto::{DeviceId, PersonId};
+use clave_engine::{MEMORY_BUDGET_BYTES, RefusalCounts};
 
 use super::Unlock;
 use crate::StoreKind;
@@ -19,6 +19,8 @@ pub struct NodeConfig {
     pub unlock: Unlock,
     /// How to reach others; `None` works offline.
     pub network: Option<NetworkConfig>,
+    /// Bytes of documents that are kept in memory, about. The one in use is kept however large it is.
+    pub memory_budget_bytes: usize,
 }
 
 /// How a device reaches others.
@@ -55,7 +57,14 @@ impl NodeConfig {
             store: StoreKind::default(),
             unlock: Unlock::WithoutPassphrase,
             network: None,
+            memory_budget_bytes: MEMORY_BUDGET_BYTES,
         }
+    }
+
+    /// Keeping so many bytes of documents in memory, about.
+    #[must_use]
+    pub fn within(self, memory_budget_bytes: usize) -> Self {
+        Self { memory_budget_bytes, ..self }
     }
 
     /// With this network.

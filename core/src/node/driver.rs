@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clave_engine::crypto::{DeviceId, Mls};
-use clave_engine::{Channel, Engine, Event, Identity, IoId, Output};
+use clave_engine::{Channel, Engine, EngineError, Event, Identity, IoId, Output, ReadError};
 use clave_transport::{self as transport, Events, PeerKey, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -23,8 +23,8 @@ const SENT_QUEUED_MAX: usize = 1_024;
 /// The longest the engine sleeps, so that a clock that was set is noticed.
 const SLEEP_MS_MAX: u64 = 5_000;
 
-/// Something to run on the engine's thread, with the time in Unix milliseconds.
-pub(super) type Run = Box<dyn FnOnce(&mut Engine, u64) + Send>;
+/// Something to run on the engine's thread, with the time in Unix milliseconds; or why there is no engine to run it on.
+pub(super) type Run = Box<dyn FnOnce(Result<&mut Engine, StoreError>, u64) + Send>;
 
 /// The two ends of the queue that reports which frames left.
 type SentQueue = (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>);
@@ -62,6 +62,8 @@ pub(super) struct Driver {
     /// Commands whose writes are on their way, in order.
     pub(super) waiting: VecDeque<(IoId, oneshot::Sender<Result<(), StoreError>>)>,
     pub(super) compaction: Compaction,
+    /// How many writes failed: each time the engine is another one.
+    pub(super) failures: u64,
     pub(super) sent: SentQueue,
 }
 
@@ -86,7 +88,8 @@ impl Driver {
             self.take_outputs().await;
             self.dial().await;
             self.compaction.tend(&self.store, now_ms()).await;
-            let wake_ms = [self.engine.poll_timeout(), self.dialer.next_ms(), self.compaction.next_ms()];
+            let due_ms = self.engine.poll_timeout().filter(|_| !self.engine.has_failed());
+            let wake_ms = [due_ms, self.dialer.next_ms(), self.compaction.next_ms()];
             let wake_ms = wake_ms.into_iter().flatten().min();
             let sleep_ms = wake_ms.map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms()).min(SLEEP_MS_MAX));
             let network = async {
@@ -96,7 +99,7 @@ impl Driver {
                 }
             };
             tokio::select! {
-                Some((io, result)) = self.writer.next() => self.written(io, result),
+                Some((io, result)) = self.writer.next() => self.written(io, result).await,
                 Some((peer, channel)) = self.sent.1.recv() => self.engine.handle_sent(peer, channel, now_ms()),
                 Some(event) = network => self.network_event(event),
                 input = self.inputs.recv() => match input {
@@ -111,13 +114,22 @@ impl Driver {
                     }
                     None => return self.stop().await,
                 },
-                () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => self.engine.handle_tick(now_ms()),
+                () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => {
+                    if self.return_to_disk().is_ok() {
+                        self.engine.handle_tick(now_ms());
+                    }
+                }
             }
         }
     }
 
     fn command(&mut self, command: Command) {
-        (command.run)(&mut self.engine, now_ms());
+        if let Err(error) = self.return_to_disk() {
+            (command.run)(Err(error.clone()), now_ms());
+            let _ = command.durable.send(Err(error));
+            return;
+        }
+        (command.run)(Ok(&mut self.engine), now_ms());
         match self.engine.last_write() {
             Some(io) => self.waiting.push_back((io, command.durable)),
             None => {
@@ -126,7 +138,7 @@ impl Driver {
         }
     }
 
-    fn written(&mut self, io: IoId, result: Result<(), StoreError>) {
+    async fn written(&mut self, io: IoId, result: Result<(), StoreError>) {
         match result {
             Ok(()) => {
                 self.engine.handle_written(io, true);
@@ -135,47 +147,70 @@ impl Driver {
                     let _ = durable.send(Ok(()));
                 }
             }
-            Err(error) => self.write_failed(&error),
+            Err(error) => self.write_failed(io, &error).await,
         }
     }
 
     /// Goes back to what is on disk: nobody was shown more than that.
-    fn write_failed(&mut self, error: &StoreError) {
+    async fn write_failed(&mut self, io: IoId, error: &StoreError) {
+        self.engine.handle_written(io, false);
+        // What was submitted after it fails as well: the engine that comes next hears of none of it.
+        while self.writer.outstanding() > 0 && self.writer.next().await.is_some() {}
+        self.writer.go_on();
+        self.failures += 1;
         tracing::error!(%error, "a write failed; going back to what is on disk");
         for (_, durable) in self.waiting.drain(..) {
             let _ = durable.send(Err(error.clone()));
         }
-        match self.reopened() {
-            Ok(engine) => {
-                self.engine = engine;
-                let now = now_ms();
-                if let Some((transport, _)) = &self.network {
-                    self.engine.handle_addresses(addresses_of(transport), now);
-                }
-                for peer in self.connected.keys() {
-                    self.engine.handle_connected(*peer, now);
-                }
-            }
-            Err(error) => tracing::error!(%error, "the store could not be read back; commands fail until it can"),
+        let _ = self.return_to_disk();
+    }
+
+    /// Opens the engine anew, if a write failed. A disk that is full may not even let its store be opened: then the next
+    /// command, or the next tick, tries again, and until then there is nothing that could be shown.
+    fn return_to_disk(&mut self) -> Result<(), StoreError> {
+        if !self.engine.has_failed() {
+            return Ok(());
         }
+        // The engine says no more than that it could not read. The store says why, and may have mended itself by that.
+        let reopened = match self.reopened() {
+            Err(_) => self.store.store().get(0, &[]).and_then(|_| self.reopened().map_err(unreadable)),
+            Ok(engine) => Ok(engine),
+        };
+        self.engine = reopened.inspect_err(|error| {
+            tracing::error!(%error, "the store could not be read back; commands fail until it can");
+        })?;
+        let now = now_ms();
+        if let Some((transport, _)) = &self.network {
+            self.engine.handle_addresses(addresses_of(transport), now);
+        }
+        for peer in self.connected.keys() {
+            self.engine.handle_connected(*peer, now);
+        }
+        Ok(())
     }
 
     fn reopened(&self) -> Result<Engine, Error> {
         let identity = Identity::load(&*self.store)?.ok_or(Error::NoIdentity)?;
-        Ok(Engine::open(identity, Box::new(Mls), self.store.clone(), seed_entropy()?, now_ms())?)
+        let mut engine = Engine::open(identity, Box::new(Mls), self.store.clone(), seed_entropy()?, now_ms())?;
+        engine.set_memory_budget(self.engine.memory_budget());
+        Ok(engine)
     }
 
     async fn take_outputs(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Write { io, batch } => {
+                    let failures = self.failures;
                     while !self.writer.has_room() {
                         if let Some((done, result)) = self.writer.next().await {
-                            self.written(done, result);
+                            self.written(done, result).await;
                         }
                     }
-                    let submitted = self.writer.submit(io, batch);
-                    debug_assert!(submitted.is_ok(), "there was room");
+                    // If a write failed while this one waited for room, it is of an engine that is no more.
+                    if self.failures == failures {
+                        let submitted = self.writer.submit(io, batch);
+                        debug_assert!(submitted.is_ok(), "there was room");
+                    }
                 }
                 Output::Send { peer, channel, frame } => self.send(peer, channel, frame),
                 Output::Permit(device) => {
@@ -274,7 +309,7 @@ impl Driver {
     async fn stop(&mut self) {
         while self.writer.outstanding() > 0 {
             match self.writer.next().await {
-                Some((io, result)) => self.written(io, result),
+                Some((io, result)) => self.written(io, result).await,
                 None => break,
             }
             self.take_outputs().await;
@@ -284,6 +319,15 @@ impl Driver {
         if let Some((transport, _)) = self.network.take() {
             transport.shutdown().await;
         }
+    }
+}
+
+/// Why an engine could not be opened, as far as its store is concerned.
+fn unreadable(error: Error) -> StoreError {
+    match error {
+        Error::Store(error) => error,
+        Error::Engine(EngineError::Store(ReadError::Unreadable)) => StoreError::Io(std::io::ErrorKind::Other),
+        _ => StoreError::Damaged,
     }
 }
 

@@ -9,6 +9,7 @@ use clave_engine::crypto::{Entropy, PassphraseParams, VaultKey, WrappedVaultKey}
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::NodeConfig;
+use crate::store::migrate;
 use crate::{Error, SealedStore, StoreError, open_store};
 
 /// What opens the vault.
@@ -20,6 +21,11 @@ pub enum Unlock {
 }
 
 const VAULT_FILE: &str = "vault";
+
+/// Where the chunks of files lie.
+fn chunks(directory: &Path) -> PathBuf {
+    directory.join("chunks")
+}
 
 /// Makes the vault of a new directory, or opens the one that is there.
 pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
@@ -36,11 +42,11 @@ pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     };
     let store = open_store(&config.directory, config.store)?;
     write_vault(&config.directory, &wrapped.to_bytes())?;
-    Ok(Arc::new(SealedStore::new(store, key, entropy)))
+    Ok(Arc::new(SealedStore::new(store, key, entropy).with_chunks(&chunks(&config.directory))?))
 }
 
 /// Opens the vault of an existing directory.
-pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
+pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     if !exists(&config.directory) {
         return Err(Error::NoIdentity);
     }
@@ -55,7 +61,9 @@ pub(super) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
         Unlock::WithoutPassphrase => wrapped.unlock(None)?,
         Unlock::Passphrase(passphrase) => wrapped.unlock(Some(passphrase))?,
     };
-    Ok(Arc::new(SealedStore::new(store, key, seed_entropy()?)))
+    let store = SealedStore::new(store, key, seed_entropy()?).with_chunks(&chunks(&config.directory))?;
+    migrate(&config.directory, &store)?;
+    Ok(Arc::new(store))
 }
 
 pub(super) fn exists(directory: &Path) -> bool {

@@ -8,16 +8,20 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use super::migration::STEPS;
 use super::{StoreError, StoreKind};
 
 /// The format version that this build writes, and the newest that it reads. See `docs/storage-format.md`.
-pub const STORE_FORMAT: u32 = 1;
+///
+/// It follows from the steps that lead here from format 1; what is written is older until they are taken.
+pub const STORE_FORMAT: u32 = 1 + STEPS.len() as u32;
 
 const LOCK_FILE: &str = "lock";
 const HOLDER_FILE: &str = "holder";
 const STORE_DIRECTORY: &str = "store";
 const UNFINISHED_DIRECTORY: &str = "store.new";
 const FORMAT_FILE: &str = "format";
+const UNFINISHED_FORMAT_FILE: &str = "format.new";
 
 /// Sole use of a data directory, until dropped or until the process ends, however it ends.
 ///
@@ -108,7 +112,7 @@ pub(super) fn take_store(
         remove_directory(&unfinished)?;
         fs::create_dir(&unfinished)?;
         create(&unfinished)?;
-        write_format(&unfinished, kind)?;
+        write_format(&unfinished.join(FORMAT_FILE), STORE_FORMAT, kind)?;
         sync_directory(&unfinished)?;
         fs::rename(&unfinished, &store)?;
         sync_directory(directory)?;
@@ -119,15 +123,33 @@ pub(super) fn take_store(
     Ok((lock, store))
 }
 
-fn write_format(store: &Path, kind: StoreKind) -> Result<(), StoreError> {
-    let path = store.join(FORMAT_FILE);
-    fs::write(&path, format!("clave store\nformat {STORE_FORMAT}\nkind {kind}\n"))?;
+fn write_format(path: &Path, format: u32, kind: StoreKind) -> Result<(), StoreError> {
+    fs::write(path, format!("clave store\nformat {format}\nkind {kind}\n"))?;
     File::options().write(true).open(path)?.sync_all()?;
     Ok(())
 }
 
+/// Puts another version record in the place of the one of a store: as a whole, or not at all.
+pub(super) fn write_next_format(directory: &Path, format: u32, kind: StoreKind) -> Result<(), StoreError> {
+    let store = directory.join(STORE_DIRECTORY);
+    let unfinished = store.join(UNFINISHED_FORMAT_FILE);
+    write_format(&unfinished, format, kind)?;
+    fs::rename(unfinished, store.join(FORMAT_FILE))?;
+    sync_directory(&store)
+}
+
 fn check_format(store: &Path, asked: StoreKind) -> Result<(), StoreError> {
-    let text = match fs::read_to_string(store.join(FORMAT_FILE)) {
+    let (_, found) = parse_format(&store.join(FORMAT_FILE))?;
+    if found == asked { Ok(()) } else { Err(StoreError::WrongKind { found, asked }) }
+}
+
+/// The format and the kind of the store in a data directory.
+pub(super) fn read_format(directory: &Path) -> Result<(u32, StoreKind), StoreError> {
+    parse_format(&directory.join(STORE_DIRECTORY).join(FORMAT_FILE))
+}
+
+fn parse_format(path: &Path) -> Result<(u32, StoreKind), StoreError> {
+    let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
             return Err(StoreError::Damaged);
@@ -144,11 +166,10 @@ fn check_format(store: &Path, asked: StoreKind) -> Result<(), StoreError> {
     if found > STORE_FORMAT {
         return Err(StoreError::TooNew { found, supported: STORE_FORMAT });
     }
-    let found: StoreKind = field("kind ")?.parse().map_err(|_| StoreError::Damaged)?;
-    if found != asked {
-        return Err(StoreError::WrongKind { found, asked });
+    if found == 0 {
+        return Err(StoreError::Damaged);
     }
-    Ok(())
+    Ok((found, field("kind ")?.parse().map_err(|_| StoreError::Damaged)?))
 }
 
 pub(super) fn remove_directory(path: &Path) -> Result<(), StoreError> {

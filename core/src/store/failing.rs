@@ -1,6 +1,7 @@
 //! A store that fails when told to, for tests.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{RawBatch, Store, StoreError};
@@ -15,19 +16,22 @@ pub enum Fault {
     Flush,
     /// The disk is full: nothing is applied.
     OutOfSpace,
+    /// The disk is full, and the backend closed itself over it and cannot be opened: nothing is applied, nothing read.
+    Closed,
 }
 
 /// Passes everything on to another store, and fails writes on countdown.
 pub struct FailingStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Option<(u32, Fault)>>,
+    closed: AtomicBool,
 }
 
 impl FailingStore {
     /// Puts itself in front of `inner`. Nothing fails yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, plan: Mutex::new(None) }
+        Self { inner, plan: Mutex::new(None), closed: AtomicBool::new(false) }
     }
 
     /// Lets `applies` more calls of [`Store::apply`] through and fails each one after them, until
@@ -39,6 +43,14 @@ impl FailingStore {
     /// Fails no more.
     pub fn mend(&self) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.closed.store(false, Ordering::Release);
+    }
+
+    fn readable(&self) -> Result<(), StoreError> {
+        match *self.plan.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((0, Fault::Closed)) if self.closed.load(Ordering::Acquire) => Err(StoreError::OutOfSpace),
+            _ => Ok(()),
+        }
     }
 
     fn due(&self) -> Option<Fault> {
@@ -54,6 +66,7 @@ impl FailingStore {
 
 impl Store for FailingStore {
     fn get(&self, table: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.readable()?;
         self.inner.get(table, key)
     }
 
@@ -64,6 +77,7 @@ impl Store for FailingStore {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
+        self.readable()?;
         self.inner.scan(table, prefix, from, visit)
     }
 
@@ -71,6 +85,10 @@ impl Store for FailingStore {
         match self.due() {
             None => self.inner.apply(batches),
             Some(Fault::Write) => Err(StoreError::Io(io::ErrorKind::Other)),
+            Some(Fault::Closed) => {
+                self.closed.store(true, Ordering::Release);
+                Err(StoreError::OutOfSpace)
+            }
             Some(Fault::OutOfSpace) => Err(StoreError::OutOfSpace),
             Some(Fault::Flush) => {
                 self.inner.apply(batches)?;

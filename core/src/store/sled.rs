@@ -142,9 +142,26 @@ fn wait_for_release(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// sled begins a snapshot of its own under a name that it takes for a whole one when it opens, and then calls the database
+/// corrupt: as after a full disk, or a kill at that moment. The log has all that is in it.
+fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Database {
     fn open(path: &Path) -> Result<Self, StoreError> {
         wait_for_release(path)?;
+        remove_unfinished_snapshots(path)?;
         let db = open_guarded(|| {
             Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open().map_err(failure)
         })?;
@@ -395,6 +412,21 @@ mod tests {
         assert_eq!(put(Some(3)), 3 + 1);
         assert_eq!(put(Some(4 * PIECE_BYTES)), 3 + 5);
         assert_eq!(put(None), 3);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_finished_is_no_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        let mut batch = RawBatch::default();
+        batch.put(1, *b"key", *b"value");
+        store.apply(&[batch]).unwrap();
+        drop(store);
+        let unfinished = directory.path().join("store/sled/snap.00000000000FFFFF.generating");
+        fs::write(&unfinished, b"").unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        assert_eq!(store.get(1, b"key").unwrap().unwrap(), b"value");
+        assert!(!unfinished.exists());
     }
 
     #[test]

@@ -13,13 +13,14 @@ use super::{SealedStore, StoreError};
 pub const WRITER_BATCHES_MAX: usize = 256;
 
 /// The bytes after which a commit takes no further batch. One batch may be larger.
-pub const WRITER_COMMIT_BYTES_MAX: usize = 4 << 20;
+pub const WRITER_COMMIT_BYTES_MAX: usize = 8 << 20;
 
 /// Commits batches on a thread of its own and tells, by the caller's id, when each one is durable.
 ///
 /// While the disk is busy batches queue up, and the next commit takes them all: the busier the store, the cheaper
-/// each batch. Batches are committed in the order of [`submit`](Self::submit); if a commit fails, all of its batches
-/// fail with the same error, none is applied in part, and the batches after them are tried all the same.
+/// each batch. Batches are committed in the order of [`submit`](Self::submit). If a commit fails, all of its batches fail with
+/// the same error, none is applied in part, and so do the batches after them, untried, since they may build on what is not
+/// there: until [`go_on`](Self::go_on).
 ///
 /// One task drives it: `submit` while there [is room](Self::has_room), await [`next`](Self::next) in between.
 /// Neither channel can then be full when something is to be put in, so nothing ever waits for anything else.
@@ -50,10 +51,18 @@ pub const WRITER_COMMIT_BYTES_MAX: usize = 4 << 20;
 /// # }
 /// ```
 pub struct Writer<Id> {
-    queue: Option<mpsc::Sender<(Id, Batch)>>,
+    queue: Option<mpsc::Sender<Queued<Id>>>,
+    /// Counts the failures that the owner knows of.
+    age: u64,
     done: mpsc::Receiver<(Id, Result<(), StoreError>)>,
     outstanding: usize,
     thread: Option<JoinHandle<()>>,
+}
+
+struct Queued<Id> {
+    id: Id,
+    age: u64,
+    batch: Batch,
 }
 
 impl<Id: Send + 'static> Writer<Id> {
@@ -66,7 +75,7 @@ impl<Id: Send + 'static> Writer<Id> {
         let (reports, done) = mpsc::channel(WRITER_BATCHES_MAX);
         let thread =
             thread::Builder::new().name("clave-writer".to_owned()).spawn(move || run(&store, batches, &reports))?;
-        Ok(Self { queue: Some(queue), done, outstanding: 0, thread: Some(thread) })
+        Ok(Self { queue: Some(queue), age: 0, done, outstanding: 0, thread: Some(thread) })
     }
 
     /// Whether [`submit`](Self::submit) will take a batch.
@@ -90,9 +99,18 @@ impl<Id: Send + 'static> Writer<Id> {
             return Err((id, batch));
         }
         let queue = self.queue.as_ref().expect("open until dropped");
-        queue.try_send((id, batch)).map_err(mpsc::error::TrySendError::into_inner)?;
+        let queued = Queued { id, age: self.age, batch };
+        queue.try_send(queued).map_err(|error| {
+            let Queued { id, batch, .. } = error.into_inner();
+            (id, batch)
+        })?;
         self.outstanding += 1;
         Ok(())
+    }
+
+    /// Has batches be tried again after one failed: those that are submitted from now on.
+    pub fn go_on(&mut self) {
+        self.age += 1;
     }
 
     /// Waits for the next batch to be durable, or to have failed. Pends while nothing is outstanding, and returns
@@ -126,22 +144,34 @@ impl<Id> fmt::Debug for Writer<Id> {
 
 fn run<Id>(
     store: &SealedStore,
-    mut queue: mpsc::Receiver<(Id, Batch)>,
+    mut queue: mpsc::Receiver<Queued<Id>>,
     reports: &mpsc::Sender<(Id, Result<(), StoreError>)>,
 ) {
-    while let Some(first) = queue.blocking_recv() {
+    // What failed, and the batches of which age fail with it.
+    let mut failed: Option<(u64, StoreError)> = None;
+    // Taken from the queue, and too young for the commit that was being gathered.
+    let mut left = None;
+    while let Some(first) = left.take().or_else(|| queue.blocking_recv()) {
+        let age = first.age;
         let (mut ids, mut batches, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = Some(first);
-        while let Some((id, batch)) = next {
+        while let Some(Queued { id, batch, .. }) = next {
             bytes += batch_bytes(&batch);
             ids.push(id);
             batches.push(batch);
             next = if bytes < WRITER_COMMIT_BYTES_MAX { queue.try_recv().ok() } else { None };
+            left = next.take_if(|next| next.age != age);
         }
-        let result = store.write(batches);
+        let result = match &failed {
+            Some((of, error)) if *of == age => Err(error.clone()),
+            _ => store.write(batches),
+        };
         match &result {
             Ok(()) => tracing::debug!(batches = ids.len(), bytes, "committed"),
-            Err(error) => tracing::warn!(batches = ids.len(), bytes, %error, "commit failed"),
+            Err(error) => {
+                tracing::warn!(batches = ids.len(), bytes, %error, "commit failed");
+                failed = Some((age, error.clone()));
+            }
         }
         for id in ids {
             // Fails only when the receiver is closed, because the writer is being dropped.

@@ -385,6 +385,12 @@ fn a_failing_store_keeps_the_old_state(fixture: &Fixture) {
     assert!(failing.apply(&new).is_err());
     assert_eq!(records(&failing, 1, b"", b""), [(b"b".to_vec(), b"new".to_vec())]);
 
+    // A backend that closed itself can be read again once there is room.
+    failing.fail_after(0, Fault::Closed);
+    assert_eq!(failing.apply(&new), Err(StoreError::OutOfSpace));
+    assert_eq!(failing.get(1, b"b"), Err(StoreError::OutOfSpace));
+    assert_eq!(failing.scan(1, b"", b"", &mut |_, _| true), Err(StoreError::OutOfSpace));
+
     failing.mend();
     failing.apply(&new).unwrap();
     assert_eq!(failing.get(1, b"b").unwrap().unwrap(), b"new");

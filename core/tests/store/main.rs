@@ -8,5 +8,7 @@ mod fixture;
 #[cfg(unix)]
 mod full;
 mod kill;
+mod packs;
 mod sealed;
+mod workload;
 mod writer;

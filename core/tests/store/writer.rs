@@ -107,7 +107,7 @@ async fn what_waits_is_committed_together_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_those_ids_and_the_next_ones_are_tried() {
+async fn what_follows_a_failed_batch_fails_with_it_until_told_to_go_on() {
     let failing = Arc::new(FailingStore::new(Arc::new(MemoryStore::new())));
     let store = sealed(failing.clone());
     let mut writer = Writer::spawn(Arc::clone(&store)).unwrap();
@@ -116,12 +116,19 @@ async fn a_full_disk_fails_those_ids_and_the_next_ones_are_tried() {
     failing.fail_after(0, Fault::OutOfSpace);
     writer.submit("full", numbered(2)).unwrap();
     assert_eq!(writer.next().await.unwrap(), ("full", Err(StoreError::OutOfSpace)));
-    assert_eq!(store.read(&key(2)).unwrap(), None);
-    assert_eq!(store.read(&Key::new(Keyspace::Meta, "", "last")).unwrap().unwrap(), 1_usize.to_be_bytes());
+    // There is room again, and this may build on what is not there.
     failing.mend();
-    writer.submit("after", numbered(3)).unwrap();
+    writer.submit("built on it", numbered(3)).unwrap();
+    assert_eq!(writer.next().await.unwrap(), ("built on it", Err(StoreError::OutOfSpace)));
+    assert_eq!((store.read(&key(2)).unwrap(), store.read(&key(3)).unwrap()), (None, None));
+    assert_eq!(store.read(&Key::new(Keyspace::Meta, "", "last")).unwrap().unwrap(), 1_usize.to_be_bytes());
+    // Those before the word and those after it may be in the queue at the same time.
+    writer.submit("still", numbered(4)).unwrap();
+    writer.go_on();
+    writer.submit("after", numbered(5)).unwrap();
+    assert_eq!(writer.next().await.unwrap(), ("still", Err(StoreError::OutOfSpace)));
     assert_eq!(writer.next().await.unwrap(), ("after", Ok(())));
-    assert!(store.read(&key(3)).unwrap().is_some());
+    assert!(store.read(&key(4)).unwrap().is_none() && store.read(&key(5)).unwrap().is_some());
 }
 
 #[tokio::test]

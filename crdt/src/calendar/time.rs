@@ -120,6 +120,12 @@ impl EventTime {
         matches!(self, Self::Date(_))
     }
 
+    /// About when that is, in Unix milliseconds: in UTC, if it does not say in which zone, or in none that is known.
+    #[must_use]
+    pub fn about_ms(&self) -> i64 {
+        Zones { named: BTreeMap::new(), here: Tz::UTC }.instant_ms(self)
+    }
+
     /// The wall clock.
     pub(super) fn local(&self) -> NaiveDateTime {
         match self {

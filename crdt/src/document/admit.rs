@@ -91,6 +91,7 @@ impl Document {
         });
         let is_sound = given_back.flatten() == Some(changes.iter().map(Change::hash).collect());
         if is_sound {
+            self.content_bytes += changes.iter().map(|change| change.raw_bytes().len()).sum::<usize>();
             self.refresh_heads();
         } else {
             self.doc = before;

@@ -5,7 +5,7 @@
 //! that builds on it.
 
 use automerge::legacy::{Key, ObjectId, Op, OpType};
-use automerge::{Change, ExpandedChange};
+use automerge::{Change, ExpandedChange, ScalarValue};
 
 use crate::{ChangeFault, DocumentKind, drive, timeline};
 
@@ -43,6 +43,18 @@ fn marks_are_paired(operations: &[Op]) -> bool {
 /// The keys of the root that a change writes to.
 pub(super) fn root_keys(change: &Change) -> Vec<String> {
     ExpandedChange::from(change).operations.iter().filter_map(root_key).map(str::to_owned).collect()
+}
+
+/// The bytes that a change puts under keys of the root that start with a prefix.
+pub(super) fn root_values(change: &Change, prefix: &str) -> Vec<Vec<u8>> {
+    let operations = ExpandedChange::from(change).operations;
+    let bytes = |op: &Op| match &op.action {
+        OpType::Put(ScalarValue::Bytes(bytes)) if root_key(op).is_some_and(|key| key.starts_with(prefix)) => {
+            Some(bytes.clone())
+        }
+        _ => None,
+    };
+    operations.iter().filter_map(bytes).collect()
 }
 
 fn root_key(op: &Op) -> Option<&str> {

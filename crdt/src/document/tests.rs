@@ -344,3 +344,19 @@ fn a_mark_has_a_begin_and_an_end() {
     assert_eq!(Document::load(DocumentKind::Note, actor(4), None, &kept).unwrap().heads(), carol.heads());
     assert!(alice.apply(&[good]).unwrap().changed && alice.save().is_ok());
 }
+
+#[test]
+fn what_a_document_takes_grows_with_what_is_in_it() {
+    let actor = Actor::new([1; 32], [0; 4], 0);
+    let mut document = Document::new(DocumentKind::Timeline, actor);
+    let empty = document.resident_bytes();
+    let draft = crate::Draft::text("长".repeat(10_000));
+    for n in 0..10 {
+        document.timeline().unwrap().post(n, [0; 6], &draft).unwrap();
+        document.commit(0);
+    }
+    assert!(document.resident_bytes() > empty + 10 * 30_000);
+    let loaded =
+        Document::load(DocumentKind::Timeline, actor, Some(&document.save().unwrap()), &[] as &[&[u8]]).unwrap();
+    assert!(loaded.resident_bytes() > empty + 10 * 30_000);
+}

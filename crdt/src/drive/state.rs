@@ -15,6 +15,8 @@ use super::{Version, name};
 pub(super) struct State {
     nodes: BTreeMap<NodeId, Entry>,
     children: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// What lies in each folder, by its name.
+    named: BTreeMap<NodeId, BTreeMap<String, BTreeSet<NodeId>>>,
 }
 
 /// What is known about one node.
@@ -67,8 +69,8 @@ impl State {
                 if let Some(parent) = placement.parent().filter(|parent| self.may_lie_in(node, *parent)) {
                     self.place(node, parent);
                 }
-                if let (Ok(name), Some(entry)) = (name::normal(&placement.name), self.nodes.get_mut(&node)) {
-                    entry.name = name;
+                if let Ok(name) = name::normal(&placement.name) {
+                    self.rename(node, name);
                 }
             }
             Said::Content(file, replaces) => {
@@ -94,6 +96,11 @@ impl State {
     pub(super) fn children(&self, folder: NodeId) -> impl Iterator<Item = (NodeId, &Entry)> {
         let children = self.children.get(&folder).into_iter().flatten();
         children.filter_map(|child| Some((*child, self.nodes.get(child)?)))
+    }
+
+    /// Whether something in a folder has this name.
+    pub(super) fn has_named(&self, folder: NodeId, name: &str) -> bool {
+        self.named.get(&folder).is_some_and(|names| names.contains_key(name))
     }
 
     /// Whether the node could be moved there: the target is a known folder, and not the node itself or within it.
@@ -123,8 +130,34 @@ impl State {
             versions: Vec::new(),
             replaced: BTreeSet::new(),
         };
+        self.file(node, NodeId::TRASH, entry.name.clone());
         self.nodes.insert(node, entry);
-        self.children.entry(NodeId::TRASH).or_default().insert(node);
+    }
+
+    fn file(&mut self, node: NodeId, folder: NodeId, name: String) {
+        self.children.entry(folder).or_default().insert(node);
+        self.named.entry(folder).or_default().entry(name).or_default().insert(node);
+    }
+
+    fn unfile(&mut self, node: NodeId, folder: NodeId, name: &str) {
+        if let Some(siblings) = self.children.get_mut(&folder) {
+            siblings.remove(&node);
+        }
+        if let Some(names) = self.named.get_mut(&folder)
+            && let Some(same) = names.get_mut(name)
+        {
+            same.remove(&node);
+            if same.is_empty() {
+                names.remove(name);
+            }
+        }
+    }
+
+    fn rename(&mut self, node: NodeId, name: String) {
+        let Some(entry) = self.nodes.get_mut(&node) else { return };
+        let (folder, before) = (entry.parent, std::mem::replace(&mut entry.name, name.clone()));
+        self.unfile(node, folder, &before);
+        self.file(node, folder, name);
     }
 
     fn place(&mut self, node: NodeId, parent: NodeId) {
@@ -135,10 +168,9 @@ impl State {
         } else if before != NodeId::TRASH {
             entry.trashed_from = Some(before);
         }
-        if let Some(siblings) = self.children.get_mut(&before) {
-            siblings.remove(&node);
-        }
-        self.children.entry(parent).or_default().insert(node);
+        let name = entry.name.clone();
+        self.unfile(node, before, &name);
+        self.file(node, parent, name);
     }
 }
 

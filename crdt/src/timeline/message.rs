@@ -34,6 +34,19 @@ impl MessageId {
         Self(bytes)
     }
 
+    /// An id behind this one, dated the same: however many messages come in one millisecond, their dates stay true.
+    pub(super) fn successor(&self, random: [u8; 6], author: Actor) -> Self {
+        let within = u64::from_be_bytes([[0; 2].as_slice(), &self.0[6..12]].concat().try_into().expect("8 bytes"));
+        // Room for sixteen million and more.
+        let step = 1 + u64::from(u32::from_be_bytes([0, random[0], random[1], random[2]]));
+        let next = within + step;
+        match next.to_be_bytes() {
+            [0, 0, rest @ ..] => Self::new(self.sent_ms(), rest, author),
+            // From the beginning of the next.
+            _ => Self::new(self.sent_ms() + 1, [0, 0, random[2], random[3], random[4], random[5]], author),
+        }
+    }
+
     /// Wraps raw bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {

@@ -347,3 +347,20 @@ fn a_message_comes_behind_what_its_author_has_seen() {
     let earlier = bob.timeline().unwrap().post(NOON - 2 * CLOCK_SKEW_MS_MAX, [0; 6], &Draft::text("?")).unwrap();
     assert_eq!(earlier.sent_ms(), NOON - 2 * CLOCK_SKEW_MS_MAX);
 }
+
+#[test]
+fn a_burst_is_in_order_and_dated_truly_across_segments() {
+    let (mut first, mut second) = (document(1), document(1));
+    let mut ids = Vec::new();
+    for number in 0..500_u32 {
+        let random = [255, 255, 255, number.to_be_bytes()[2], number.to_be_bytes()[3], 0];
+        ids.push(first.timeline().unwrap().post(1_000, random, &Draft::text("早")).unwrap());
+    }
+    ids.push(second.timeline().unwrap().post_behind(ids.last().copied(), 1_000, [0; 6], &Draft::text("晚")).unwrap());
+    // A segment that somebody far ahead wrote to does not count.
+    let ahead = MessageId::new(2_000_000_000_000, [0; 6], actor(2));
+    ids.push(second.timeline().unwrap().post_behind(Some(ahead), 1_001, [0; 6], &Draft::text("later")).unwrap());
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    let dates: Vec<u64> = ids.iter().map(MessageId::sent_ms).collect();
+    assert!(dates.iter().all(|ms| *ms <= 1_001), "a millisecond has room for all");
+}

@@ -171,28 +171,30 @@ impl Circle {
     }
 
     /// Lets go of an entry that a bundle covers, as though the bundle had come first.
-    pub(super) fn pass_over(&mut self, envelope: &Envelope, desk: &mut Desk) {
+    pub(super) fn pass_over(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         if self.held.remove(&envelope.id) {
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
-            self.drop_entry(envelope, desk);
+            self.drop_entry(envelope, desk)?;
         }
         self.bundles.note_covered(envelope.id);
+        Ok(())
     }
 
-    fn drop_entry(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        self.index.remove(envelope.hour, envelope.id);
+    fn drop_entry(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+        self.index.remove(envelope, desk)?;
         self.forget_expiry(envelope);
         desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), envelope.id.as_bytes()));
         desk.relayed.retain(|(_, id)| *id != envelope.id);
         desk.freed_bytes += envelope.bytes.len() as u64;
         self.bundles.ids.remove(&envelope.id);
         self.bundles.note_covered(envelope.id);
+        Ok(())
     }
 
     fn drop_by_id(&mut self, id: &EntryId, desk: &mut Desk) -> Result<(), EngineError> {
         let bytes = self.envelope(id, desk)?;
         if let Some(envelope) = bytes.and_then(|bytes| Envelope::decode(bytes).ok()) {
-            self.drop_entry(&envelope, desk);
+            self.drop_entry(&envelope, desk)?;
         }
         Ok(())
     }

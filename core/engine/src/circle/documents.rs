@@ -17,16 +17,26 @@ const ARRIVED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A document that somebody looked at.
 pub(super) struct Loaded {
-    document: Document,
+    pub(super) document: Document,
+    /// Of a segment of the chat, once something was derived from it.
+    pub(super) tally: Option<views::Tally>,
+    /// When it was used last, in uses of documents.
+    pub(super) used: u64,
     /// How many operations the log had when it was last reviewed.
     reviewed_at: usize,
+}
+
+impl Loaded {
+    pub(super) fn document_mut(&mut self) -> &mut Document {
+        &mut self.document
+    }
 }
 
 /// Changes that wait to be applied.
 #[derive(Default)]
 pub(super) struct Arrived {
     changes: Vec<Vec<u8>>,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Whether one is by somebody who is not in standing.
     to_review: bool,
 }
@@ -66,6 +76,11 @@ impl Circle {
         self.documents.iter().map(info).collect()
     }
 
+    /// Whether anybody wrote to a document.
+    pub(crate) fn has_document(&self, id: DocumentId, kind: DocumentKind) -> bool {
+        self.documents.contains_key(&(id, kind))
+    }
+
     /// The document as the membership has it, loaded if it is not yet; an empty one of `kind` if nobody wrote to it so
     /// far.
     pub(crate) fn document(
@@ -82,10 +97,13 @@ impl Circle {
         }
         if !self.loaded.contains_key(&name) {
             let document = self.load(id, kind, actor, desk)?;
-            self.loaded.insert(name, Loaded { document, reviewed_at: 0 });
+            self.loaded.insert(name, Loaded { document, tally: None, used: 0, reviewed_at: 0 });
             self.arrived.remove(&name);
         }
+        self.make_room(&name, desk);
+        desk.uses += 1;
         let loaded = self.loaded.get_mut(&name).expect("it was loaded above");
+        loaded.used = desk.uses;
         let arrived = self.arrived.remove(&name).unwrap_or_default();
         if !arrived.changes.is_empty() {
             loaded.document.apply(&arrived.changes)?;
@@ -281,6 +299,8 @@ impl Circle {
         }
         desk.put(record_key(self.id, id, kind), record.encode_to_vec());
         self.note_loose(&(id, kind), is_new, desk);
+        self.mark_unsearched((id, kind), desk);
+        self.make_stale((id, kind), false, desk);
     }
 
     /// Takes in changes from others. They are stored now, and applied when somebody next asks for the document, all that
@@ -352,15 +372,15 @@ pub(super) fn lasts(kind: DocumentKind) -> bool {
     kind != DocumentKind::Timeline
 }
 
-pub(super) fn kind_of(number: u32) -> Option<DocumentKind> {
+pub(crate) fn kind_of(number: u32) -> Option<DocumentKind> {
     DocumentKind::from_number(u8::try_from(number).ok()?)
 }
 
-pub(super) fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
+pub(crate) fn scope(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<u8> {
     [circle.as_bytes().as_slice(), document.as_bytes(), &[kind.number()]].concat()
 }
 
-pub(super) fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+pub(crate) fn record_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
     Key::new(Keyspace::Documents, circle.as_bytes(), [document.as_bytes().as_slice(), &[kind.number()]].concat())
 }
 
@@ -369,6 +389,6 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-pub(super) fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
+pub(crate) fn snapshot_key(circle: CircleId, document: DocumentId, kind: DocumentKind) -> Key {
     Key::new(Keyspace::Snapshots, scope(circle, document, kind), [])
 }

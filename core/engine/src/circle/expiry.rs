@@ -203,10 +203,13 @@ impl Circle {
 
     fn expire_entries(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
         let mut gone = Vec::new();
-        let over = |circle: &Self, hour| circle.has_expired_by(hour, desk.now_ms);
+        let now_ms = desk.now_ms;
+        let over = |circle: &Self, hour| circle.has_expired_by(hour, now_ms);
         while let Some((hour, id)) = self.ratchet.fleeting.first().copied().filter(|(hour, _)| over(self, *hour)) {
             self.ratchet.fleeting.remove(&(hour, id));
-            self.index.remove(hour, id);
+            if let Err(error) = self.index.remove_fleeting(hour, id, desk) {
+                self.note_damage(&error, desk);
+            }
             gone.push(id);
         }
         for id in &gone {
@@ -239,6 +242,8 @@ impl Circle {
             let (id, kind) = *name;
             self.unload(name);
             self.documents.remove(name);
+            self.forget_searched(*name, desk)?;
+            self.forget_view(*name, desk)?;
             desk.remove(record_key(self.id, id, kind));
             desk.remove_if_there(snapshot_key(self.id, id, kind))?;
             for suffix in desk.store.all(Keyspace::Changes, &scope(self.id, id, kind))?.into_keys() {

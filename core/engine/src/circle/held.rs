@@ -16,6 +16,8 @@ pub const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) enum Awaits {
     /// The key it is sealed with.
     Key(KeyId),
+    /// For changes: that the key it is sealed with may be handed on.
+    FreeKey(KeyId),
     /// The operation that added its author.
     Author(DeviceId),
     /// For a commit: something that it follows.
@@ -56,21 +58,28 @@ impl Held {
 
     /// Whether anything waits for a key.
     pub(super) fn lacks_keys(&self) -> bool {
-        self.by_cause.keys().next().is_some_and(|awaits| matches!(awaits, Awaits::Key(_)))
+        self.lacked().next().is_some()
+    }
+
+    fn lacked(&self) -> impl Iterator<Item = KeyId> {
+        // These are the first of all that is waited for.
+        self.by_cause.keys().map_while(|awaits| match awaits {
+            Awaits::Key(tag) | Awaits::FreeKey(tag) => Some(*tag),
+            _ => None,
+        })
+    }
+
+    /// Whether anything waits for that key.
+    pub(super) fn waits_for_key(&self, tag: KeyId) -> bool {
+        [Awaits::Key(tag), Awaits::FreeKey(tag)].iter().any(|awaits| self.by_cause.contains_key(awaits))
     }
 
     /// Keys that something waits for: at most so many, those behind `after` first.
     pub(super) fn lacking(&self, after: Option<KeyId>, most: usize) -> Vec<KeyId> {
-        let key = |awaits: &Awaits| if let Awaits::Key(tag) = awaits { Some(*tag) } else { None };
-        let all = || self.by_cause.keys().map_while(key);
-        let behind = all().filter(|tag| after.is_none_or(|after| *tag > after));
-        let before = all().filter(|tag| after.is_some_and(|after| *tag <= after));
-        behind.chain(before).take(most).collect()
-    }
-
-    /// Whether anything waits for that.
-    pub(super) fn waits_for(&self, awaits: &Awaits) -> bool {
-        self.by_cause.contains_key(awaits)
+        let all: BTreeSet<KeyId> = self.lacked().collect();
+        let behind = all.iter().filter(|tag| after.is_none_or(|after| **tag > after));
+        let before = all.iter().filter(|tag| after.is_some_and(|after| **tag <= after));
+        behind.chain(before).take(most).copied().collect()
     }
 
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {

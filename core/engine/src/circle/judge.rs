@@ -41,7 +41,7 @@ impl Circle {
         let mut queue = Vec::with_capacity(envelopes.len());
         for bytes in envelopes {
             match Envelope::decode(bytes) {
-                Ok(envelope) if self.index.contains(envelope.hour, envelope.id) => {}
+                Ok(envelope) if self.is_here(&envelope, desk)? => {}
                 Ok(envelope) if !envelope.tag.is_lasting() && self.has_expired_by(envelope.hour, desk.now_ms) => {
                     self.refuse_expired(envelope.id, desk)
                 }
@@ -67,14 +67,14 @@ impl Circle {
             let mut waiting = Vec::new();
             for envelope in queue {
                 match self.judge(&envelope, &mut changes, desk) {
-                    Ok(Verdict::Done) => self.release(&envelope, desk),
-                    Ok(Verdict::Covered) => self.pass_over(&envelope, desk),
+                    Ok(Verdict::Done) => result = result.and(self.release(&envelope, desk)),
+                    Ok(Verdict::Covered) => result = result.and(self.pass_over(&envelope, desk)),
                     Ok(Verdict::Wait(awaits)) => waiting.push((envelope, awaits)),
                     Err(refusal) => self.drop_refused(&envelope, refusal, desk),
                 }
             }
             for (envelope, awaits) in waiting {
-                self.hold(&envelope, awaits, peer, desk);
+                result = result.and(self.hold(&envelope, awaits, peer, desk));
             }
             queue = match self.unlocked(desk) {
                 Ok(unlocked) => unlocked,
@@ -89,44 +89,58 @@ impl Circle {
         result.and(applied)
     }
 
-    fn release(&mut self, envelope: &Envelope, desk: &mut Desk) {
-        if self.held.remove(&envelope.id) {
-            desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
-        } else if !self.index.contains(envelope.hour, envelope.id) {
-            self.keep(envelope, desk);
-            desk.relayed.push((self.id, envelope.id));
-        }
+    fn is_here(&self, envelope: &Envelope, desk: &mut Desk) -> Result<bool, EngineError> {
+        self.index.contains(envelope, desk).inspect_err(|error| self.note_damage(error, desk))
     }
 
-    fn hold(&mut self, envelope: &Envelope, awaits: Awaits, peer: DeviceId, desk: &mut Desk) {
+    fn release(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
+        if self.held.remove(&envelope.id) {
+            desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
+        } else if !self.is_here(envelope, desk).unwrap_or(false) {
+            desk.relayed.push((self.id, envelope.id));
+            return self.keep(envelope, desk);
+        }
+        Ok(())
+    }
+
+    fn hold(
+        &mut self,
+        envelope: &Envelope,
+        awaits: Awaits,
+        peer: DeviceId,
+        desk: &mut Desk,
+    ) -> Result<(), EngineError> {
         if self.held.contains(&envelope.id) {
-            return self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
+            self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
+            return Ok(());
         }
         while !self.held.has_room_for(envelope.bytes.len()) {
             match self.held.makes_room_for(Some(peer)) {
-                Some(id) => self.let_go(id, desk),
-                None => return desk.refuse(Refusal::TooManyHeld),
+                Some(id) => self.let_go(id, desk)?,
+                None => {
+                    desk.refuse(Refusal::TooManyHeld);
+                    return Ok(());
+                }
             }
         }
         self.held.insert(envelope.id, awaits, envelope.bytes.len(), Some(peer));
-        self.keep(envelope, desk);
         desk.put(
             Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()),
             envelope.tag.as_bytes().to_vec(),
         );
         desk.relayed.push((self.id, envelope.id));
+        self.keep(envelope, desk)
     }
 
     /// Forgets an entry that waits, as though it had never come: it may come again.
-    fn let_go(&mut self, id: EntryId, desk: &mut Desk) {
+    fn let_go(&mut self, id: EntryId, desk: &mut Desk) -> Result<(), EngineError> {
         self.held.remove(&id);
         desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), id.as_bytes()));
         let envelope = self.envelope(&id, desk).ok().flatten().and_then(|bytes| Envelope::decode(bytes).ok());
-        if let Some(envelope) = envelope {
-            self.index.remove(envelope.hour, id);
-            self.forget_expiry(&envelope);
-        }
         desk.remove(Key::new(Keyspace::Entries, self.id.as_bytes(), id.as_bytes()));
+        let Some(envelope) = envelope else { return Ok(()) };
+        self.forget_expiry(&envelope);
+        self.index.remove(&envelope, desk).inspect_err(|error| self.note_damage(error, desk))
     }
 
     fn drop_refused(&mut self, envelope: &Envelope, refusal: Refusal, desk: &mut Desk) {
@@ -152,6 +166,7 @@ impl Circle {
     pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
         let mut ready = self.held.ready(|awaits| match awaits {
             Awaits::Key(tag) => self.content_key(tag).is_some() || self.direct.contains_key(tag),
+            Awaits::FreeKey(tag) => self.is_free(tag),
             Awaits::Author(device) => self.log.membership().device_standing(*device) != DeviceStanding::Unknown,
             Awaits::Operation(id) => self.log.operation(id).is_some(),
             Awaits::Space(commit) => self.is_space_known(commit),
@@ -197,7 +212,11 @@ impl Circle {
         {
             return Ok(Verdict::Wait(Awaits::Author(author)));
         }
+        let guides = is_guide(&opened.body);
         let verdict = self.take(envelope, opened, changes, desk)?;
+        if guides && matches!(verdict, Verdict::Done) {
+            self.note_guide(envelope, desk);
+        }
         let is_done = matches!(verdict, Verdict::Done | Verdict::Covered);
         if let Some(author) = author.filter(|author| is_done && self.is_member(author)) {
             self.note_seen(author, &envelope.tag, desk);
@@ -233,6 +252,10 @@ impl Circle {
                 Ok(verdict)
             }
             (Body::Keys(bundle), _) => self.judge_keys(Source::Under(envelope.tag), &bundle, desk),
+            // Others may never have that key: whoever builds on what they cannot read is not read either.
+            (Body::Changes(_), Some(_)) if !self.is_free(&envelope.tag) => {
+                Ok(Verdict::Wait(Awaits::FreeKey(envelope.tag)))
+            }
             (Body::Changes(body), Some(author)) => self.judge_changes(author, envelope, body, changes, desk),
             (Body::Bundle(body), _) => self.judge_bundle(envelope, &body, changes),
             // That its author wrote it under this key is all that it says.
@@ -259,7 +282,7 @@ impl Circle {
                 Ok(Verdict::Done)
             }
             Body::Plea(plea) => self.judge_plea(author, &plea, desk),
-            Body::Marks(marks) => {
+            Body::Marks(_) | Body::Reads(_) => {
                 let membership = self.log.membership();
                 if membership.device_standing(author) == DeviceStanding::Unknown {
                     return Ok(Verdict::Wait(Awaits::Author(author)));
@@ -268,7 +291,11 @@ impl Circle {
                 if person(author).is_none() || person(author) != person(desk.me()) {
                     return Err(Refusal::NotAllowed);
                 }
-                desk.marks.push((self.id, marks));
+                match opened.body {
+                    Body::Marks(marks) => desk.marks.push((self.id, marks)),
+                    Body::Reads(reads) => desk.reads.push(reads),
+                    _ => {}
+                }
                 Ok(Verdict::Done)
             }
             Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Bundle(_) | Body::Acknowledge(_) => {
@@ -349,6 +376,9 @@ impl Circle {
             None => return Ok(Verdict::Wait(Awaits::Space(id))),
             Some(false) => return Err(Refusal::UnjustifiedCommit),
             Some(true) => {}
+        }
+        for device in renewed.iter().copied() {
+            self.pleas.renewed(device, desk.now_ms);
         }
         let checkpoint = processed.checkpoint;
         if !absent.is_empty() {

@@ -32,14 +32,13 @@ impl Circle {
             }
         }
         let (group, trees, recovery) = open_group(id, desk)?;
-        let (index, used_lasting) = open_index(scope, desk)?;
+        let index = EntryIndex::open(id, desk)?;
         let mut circle = Self {
             id,
             log,
             group,
             keys,
             lasting,
-            used_lasting,
             direct: BTreeMap::from([(direct_tag(id, &desk.me()), desk.me())]),
             index,
             held: Held::default(),
@@ -49,6 +48,7 @@ impl Circle {
             documents: BTreeMap::new(),
             loaded: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            views: views::Views::default(),
             standings: standing::Standings::default(),
             repair_at_ms: None,
             trees,
@@ -85,6 +85,8 @@ impl Circle {
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
         circle.open_bundles()?;
+        circle.open_searching(desk)?;
+        circle.open_views(desk)?;
         circle.begin_standings();
         circle.choose_head(desk);
         Ok(circle)
@@ -93,11 +95,16 @@ impl Circle {
 
 /// The operations of a circle, causes before effects: the log lets only so many wait for their causes.
 fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineError> {
-    let mut waiting = BTreeMap::new();
+    let mut operations = BTreeMap::new();
     for record in desk.store.all(Keyspace::Operations, scope)?.into_values() {
         let operation = Operation::decode(&record).map_err(|_| EngineError::Damaged)?;
-        waiting.insert(operation.id(), operation);
+        operations.insert(operation.id(), operation);
     }
+    Ok(causes_first(operations))
+}
+
+/// Sorts operations so that each stands behind those of them that it names.
+pub(crate) fn causes_first(mut waiting: BTreeMap<OperationId, Operation>) -> Vec<Operation> {
     let mut sorted = Vec::with_capacity(waiting.len());
     while let Some((id, _)) = waiting.first_key_value() {
         let mut path = vec![*id];
@@ -112,7 +119,7 @@ fn open_operations(scope: &[u8], desk: &Desk) -> Result<Vec<Operation>, EngineEr
             }
         }
     }
-    Ok(sorted)
+    sorted
 }
 
 /// The epochs; and, if this device stands apart, the entry by which it asks to be let in.
@@ -150,18 +157,6 @@ fn open_group(circle: CircleId, desk: &Desk) -> Result<(Group, trees::Trees, Opt
     }
     let (apart, recovery) = standing;
     Ok((Group::restore(nodes, apart).ok_or(EngineError::Damaged)?, trees, recovery))
-}
-
-/// The entries, and the lasting keys that some are sealed with.
-fn open_index(scope: &[u8], desk: &Desk) -> Result<(EntryIndex, BTreeSet<KeyId>), EngineError> {
-    let (mut entries, mut lasting) = (Vec::new(), BTreeSet::new());
-    for (suffix, bytes) in desk.store.all(Keyspace::Entries, scope)? {
-        let id = EntryId::try_from(suffix.as_slice()).map_err(|_| EngineError::Damaged)?;
-        let envelope = Envelope::decode(bytes).map_err(|_| EngineError::Damaged)?;
-        entries.push((envelope.hour, id));
-        lasting.extend(Some(envelope.tag).filter(KeyId::is_lasting));
-    }
-    Ok((EntryIndex::from_unsorted(entries), lasting))
 }
 
 fn operations(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, EngineError> {

@@ -194,7 +194,7 @@ impl Circle {
     }
 
     /// Whether a device hears of this circle through the space, when it is added.
-    pub(super) fn is_introduced(&self, device: &DeviceId) -> bool {
+    pub(crate) fn is_introduced(&self, device: &DeviceId) -> bool {
         self.surroundings.outer.as_ref().is_some_and(|outer| outer.current.contains(device))
     }
 
@@ -285,12 +285,21 @@ impl Circle {
     }
 
     /// Publishes operations that came by a farewell: what this device does from now on cites them, and nobody could follow
-    /// who does not have them.
+    /// who does not have them. If it is out it keeps them for when it comes back: whoever told it may be gone by then.
     fn pass_on(&mut self, operations: Vec<Operation>, desk: &mut Desk) -> Result<(), EngineError> {
         let head = self.group.head().epoch;
         for operation in operations {
-            if self.is_member(&desk.me()) && self.log.operation(&operation.id()).is_some() {
-                self.publish_under(head, Body::Operation(operation.encode()), desk)?;
+            if self.log.operation(&operation.id()).is_none() {
+                continue;
+            }
+            let body = Body::Operation(operation.encode());
+            if self.is_member(&desk.me()) {
+                self.publish_under(head, body, desk)?;
+            } else if let Some(key) = self.keys.of_epoch(&head) {
+                let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
+                let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
+                self.keep(&envelope, desk)?;
+                self.note_guide(&envelope, desk);
             }
         }
         Ok(())

@@ -61,6 +61,8 @@ pub(super) struct Pleas {
     asking: BTreeMap<DeviceId, proto::Plea>,
     /// Since when how many pleas of each member were answered.
     answered: BTreeMap<DeviceId, (u64, u32)>,
+    /// When each device that was given a new leaf may be introduced anew, and how long that was from the last time.
+    introduced: BTreeMap<DeviceId, (u64, u64)>,
 }
 
 /// What this device and others lack, each in one hash.
@@ -130,6 +132,14 @@ impl Pleas {
         self.astray.insert(parent);
     }
 
+    /// A device was given a new leaf, by whomever. Returns when it may be introduced anew.
+    pub(super) fn renewed(&mut self, device: DeviceId, now_ms: u64) -> u64 {
+        let wait_ms = self.introduced.get(&device).map_or(PLEA_AGAIN_MS, |(_, last_ms)| last_ms * 2);
+        let again = (now_ms + wait_ms.min(PLEA_AGAIN_MS_MAX), wait_ms.min(PLEA_AGAIN_MS_MAX));
+        self.introduced.insert(device, again);
+        again.0
+    }
+
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
         let (since_ms, count) = self.answered.entry(device).or_insert((now_ms, 0));
         if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
@@ -171,6 +181,24 @@ impl Circle {
     /// Whether one more new leaf may be made for a device that asks for it.
     pub(crate) fn may_renew(&mut self, device: DeviceId, now_ms: u64) -> bool {
         self.pleas.may_answer(device, now_ms)
+    }
+
+    /// Gives a device that does not know of this circle a new leaf, and has it introduced, unless that was done lately. Returns
+    /// when it may be done again.
+    pub(crate) fn introduce_anew(
+        &mut self,
+        device: DeviceId,
+        package: &[u8],
+        desk: &mut Desk,
+    ) -> Result<u64, EngineError> {
+        let again_ms = self.pleas.introduced.get(&device).map_or(0, |(again_ms, _)| *again_ms);
+        if again_ms > desk.now_ms {
+            return Ok(again_ms);
+        }
+        if self.is_of_use(package, device, desk) && self.may_renew(device, desk.now_ms) {
+            self.commit(self.difference_with(device, package, desk), None, desk)?;
+        }
+        Ok(self.pleas.renewed(device, desk.now_ms))
     }
 
     /// Asks a member for what has been missing for a while, if there is one who was not asked lately.

@@ -106,7 +106,7 @@ impl Circle {
         self.hand_over(before, desk)?;
         let hands_over = self.hands_over_lasting() && !off(Rule::KeyOfParent);
         let before = parent.and_then(|parent| self.lasting.of_epoch(&parent)).map(ContentKey::key_id);
-        let before = before.filter(|id| hands_over && self.used_lasting.contains(id));
+        let before = before.filter(|id| hands_over && self.index.uses_lasting(id));
         self.hand_over_lasting(before.into_iter().collect(), desk)?;
         Ok(output.welcome)
     }
@@ -157,7 +157,7 @@ impl Circle {
         let mut ids = self.lasting.out_of_reach(line());
         ids.extend(self.lasting.unlinked(line()));
         let may_hand_over = |id: &KeyId| self.lasting.held(id).is_some_and(|held| self.may_hand_over(held));
-        ids.retain(|id| self.used_lasting.contains(id) && may_hand_over(id));
+        ids.retain(|id| self.index.uses_lasting(id) && may_hand_over(id));
         ids
     }
 
@@ -182,6 +182,16 @@ impl Circle {
     /// of whom the key must be kept.
     pub(super) fn may_hand_over(&self, held: &crate::group::Held) -> bool {
         off(Rule::KeysAfterOperations) || held.after.iter().all(|id| self.log.operation(id).is_some())
+    }
+
+    /// Whether a key is here and may be handed on.
+    pub(super) fn is_free(&self, id: &KeyId) -> bool {
+        self.ring(id).held(id).is_some_and(|held| self.may_hand_over(held))
+    }
+
+    /// What whoever handed this device a key knew and this device does not; none if the key is not here.
+    pub(crate) fn unknown_of_giver(&self, id: &KeyId) -> Option<Vec<OperationId>> {
+        self.ring(id).held(id).map(|held| self.not_here(held.after.clone()))
     }
 
     /// Publishes keys under the head, so that those who were not where they come from can read what is sealed with them.

@@ -151,7 +151,23 @@ impl Circle {
         }
         self.standings = now;
         for (document, kind) in documents {
+            self.mark_unsearched((document, kind), desk);
+            self.make_stale((document, kind), false, desk);
             desk.events.push(Event::DocumentChanged { circle: self.id, document, kind });
+        }
+        Ok(())
+    }
+
+    /// After operations that bring devices in: whose these are may have been taken for somebody else's. (Nobody's entries are
+    /// judged before their device is known, so this is about devices that two operations bring in.)
+    pub(super) fn follow_owners(&mut self, operations: &[OperationId], desk: &mut Desk) -> Result<(), EngineError> {
+        let operations = operations.iter().filter_map(|id| self.log.operation(id));
+        let devices: Vec<DeviceId> =
+            operations.flat_map(|operation| operation.action().introduces().1).map(|entry| entry.device()).collect();
+        for device in devices {
+            for written in self.written_by(&device, desk)? {
+                self.make_stale(written.document, true, desk);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use clave_crypto::{PersonId, Suite};
+use clave_crypto::{HashContext, PersonId, Suite, hash};
 
 use super::*;
 use crate::Refusal;
@@ -24,6 +24,12 @@ const PEOPLE_AT_ONCE_MAX: usize = 1_024;
 const ENACT_QUIET_MS: u64 = 1_000;
 /// How long each further one waits for the one before it, in milliseconds.
 const ENACT_STEP_MS: u64 = 5_000;
+
+/// How long a device has to be silent about a circle that it is in before it is introduced to it anew, in milliseconds: what it
+/// needs may be on its way.
+pub(super) const INTRODUCE_QUIET_MS: u64 = 60_000;
+/// How long each further one who could introduce it waits for the one before it, in milliseconds.
+const INTRODUCE_STEP_MS: u64 = 10_000;
 
 /// A circle, as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +129,15 @@ impl Engine {
         }
         let of_space = |circle: &&Circle| circle.log.membership().parent == Some(space);
         Ok(self.circles.values().filter(of_space).map(|circle| self.info(circle, space)).collect())
+    }
+
+    /// A circle, as a list shows it: that of everybody in a space, too.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn circle_info(&self, circle: CircleId) -> Result<CircleInfo, EngineError> {
+        let known = self.circles.get(&circle).ok_or(EngineError::NoSuchCircle)?;
+        Ok(self.info(known, known.log.membership().parent.unwrap_or(circle)))
     }
 
     /// The space that a circle belongs to: itself, if it is a root.
@@ -289,6 +304,64 @@ impl Engine {
         for (id, points) in known {
             self.circles.get_mut(&id).expect("it was there above").look_back(points, &mut self.desk);
         }
+    }
+
+    /// When the next device is to be introduced anew to a circle, at the earliest.
+    pub(super) fn next_introduction_ms(&self) -> Option<u64> {
+        self.peers.values().flat_map(|peer| peer.overlooked.values()).map(|(due_ms, _)| *due_ms).min()
+    }
+
+    /// Introduces connected devices anew to circles that they are in and do not name: whoever brought them in broke off half
+    /// way, and may be gone. One does of those who meet the device, and ever more rarely.
+    pub(super) fn introduce_anew(&mut self) {
+        let now_ms = self.desk.now_ms;
+        let mut due = Vec::new();
+        for (device, peer) in &self.peers {
+            let overlooked = peer.overlooked.iter().filter(|(_, (due_ms, _))| *due_ms <= now_ms);
+            due.extend(overlooked.map(|(circle, (_, is_my_turn))| (*device, *circle, *is_my_turn)));
+        }
+        for (device, circle, is_my_turn) in due {
+            let (again_ms, is_my_turn) = match self.turn_to_introduce(device, circle) {
+                Some(place) if place > 0 && !is_my_turn => (now_ms + place * INTRODUCE_STEP_MS, true),
+                Some(_) => (self.introduce_one_anew(device, circle), false),
+                None => (now_ms + INTRODUCE_QUIET_MS, false),
+            };
+            if let Some(peer) = self.peers.get_mut(&device) {
+                peer.overlooked.insert(circle, (again_ms, is_my_turn));
+            }
+        }
+    }
+
+    /// How many come before this device in introducing another to a circle; none if it cannot.
+    fn turn_to_introduce(&self, device: DeviceId, id: CircleId) -> Option<u64> {
+        let (circle, me) = (self.circles.get(&id)?, self.desk.me());
+        // It asks for its circles one by one just now.
+        let is_linking = self.joins.answering.keys().any(|(peer, _)| *peer == device);
+        if !circle.is_member(&me) || circle.is_apart() || !circle.is_introduced(&device) || is_linking {
+            return None;
+        }
+        let place =
+            |one: &DeviceId| hash(HashContext::RepairOrder, &[device.as_bytes().as_slice(), one.as_bytes()].concat());
+        let others = self.ready_peers_that(|peer| peer.circles.contains(&id));
+        let before = others.into_iter().filter(|one| circle.is_member(one) && place(one) < place(&me)).count();
+        Some(before as u64)
+    }
+
+    /// Gives a device a new leaf by what the space knows of it, as what it offered to whoever brought it in may be gone. Returns
+    /// when that may be done again.
+    fn introduce_one_anew(&mut self, device: DeviceId, id: CircleId) -> u64 {
+        let offered = || {
+            let membership = self.circles.get(&id)?.log.membership();
+            let (person, space) = (membership.devices.get(&device)?.person, membership.parent?);
+            let mut entries = self.circles.get(&space)?.device_entries(person, membership.suite);
+            entries.find(|entry| entry.device() == device)?.key_packages.last_resort
+        };
+        let again_ms = self.desk.now_ms + INTRODUCE_QUIET_MS;
+        let (Some(package), Some(circle)) = (offered(), self.circles.get_mut(&id)) else { return again_ms };
+        circle.introduce_anew(device, &package, &mut self.desk).unwrap_or_else(|error| {
+            tracing::error!(circle = %id.short(), %error, "a device could not be introduced anew");
+            again_ms
+        })
     }
 
     /// Sends what was prepared for devices that a commit added: the log, a Welcome, the keys they may have.

@@ -85,6 +85,16 @@ impl Engine {
         Ok(self.circle(circle)?.log.membership())
     }
 
+    /// Whether this very device founded a circle.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn is_founder(&self, circle: CircleId) -> Result<bool, EngineError> {
+        let genesis = crate::OperationId::from_bytes(*circle.as_bytes());
+        let genesis = self.circle(circle)?.log.operation(&genesis);
+        Ok(genesis.is_some_and(|genesis| genesis.author() == self.desk.me()))
+    }
+
     /// A circle in numbers.
     ///
     /// # Errors
@@ -141,8 +151,22 @@ impl Engine {
         document: DocumentId,
         kind: DocumentKind,
     ) -> Result<&mut Document, EngineError> {
+        self.make_room(Some((circle, document, kind)));
         let (circle, desk) = self.circle_mut(circle)?;
         circle.document(document, kind, desk)
+    }
+
+    /// Whether anybody wrote to a document.
+    ///
+    /// # Errors
+    /// If this device is not in the circle.
+    pub fn has_document(
+        &self,
+        circle: CircleId,
+        document: DocumentId,
+        kind: DocumentKind,
+    ) -> Result<bool, EngineError> {
+        Ok(self.circle(circle)?.has_document(document, kind))
     }
 
     /// Command: lets `edit` change a document. What it changed becomes one entry; if it fails, nothing changed. A large
@@ -163,6 +187,19 @@ impl Engine {
         let result = circle.edit(document, kind, desk, edit);
         self.finish();
         result
+    }
+
+    /// Command: makes the index of a circle's entries anew from the entries, reading each once. Gives how many there are, and
+    /// whether the index was in order. Nothing else changes; an engine does the same by itself when it comes upon damage.
+    ///
+    /// # Errors
+    /// If this device is not in the circle, or the store cannot be read or holds a damaged entry.
+    pub fn rebuild_indexes(&mut self, circle: CircleId, now_ms: u64) -> Result<(usize, bool), EngineError> {
+        self.begin(now_ms)?;
+        let (circle, desk) = self.circle_mut(circle)?;
+        let rebuilt = circle.rebuild_index(desk);
+        self.finish();
+        rebuilt
     }
 
     /// What is not shown of a document: changes whose author was removed meanwhile, or was never in, which the removal

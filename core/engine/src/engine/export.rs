@@ -78,7 +78,10 @@ impl Engine {
             }
             steps.push_back(Step::LateEntries(*id));
         }
-        steps.extend([Keyspace::Addresses, Keyspace::Marks].map(|keyspace| Step::Records(keyspace, vec![], vec![])));
+        steps.extend(
+            [Keyspace::Addresses, Keyspace::Marks, Keyspace::Reads]
+                .map(|keyspace| Step::Records(keyspace, vec![], vec![])),
+        );
         Ok((head, AccountExport { steps, entries: BTreeSet::new(), person_seed }))
     }
 

@@ -4,7 +4,7 @@
 //! Whoever is in a circle and meets such a device hands it, over the join channel, the operations that put it out and what
 //! they follow: signed by their authors, and all of them from before its end there, when it could read them anyway. It
 //! takes them in like any others, and its own log tells it. Whoever is out and meets a device that does not know hands it
-//! the same.
+//! the same, also if that device is out as well.
 //!
 //! It can be told wrongly, by somebody who does not know yet that the removal is void, as when two remove each other and
 //! each side hears of one removal first. Neither side would take anything from the other on any other channel. So whoever
@@ -46,14 +46,17 @@ impl Engine {
                     answers.push((*device, circle.id, said));
                     continue;
                 }
+                let standing = circle.log.membership().device_standing(*device);
                 let out = if circle.is_member(&me) {
                     circle.ends_of(device)
-                } else if peer.circles.contains(&circle.id) && circle.is_member(device) {
+                } else if !peer.circles.contains(&circle.id) || standing == DeviceStanding::Unknown {
+                    continue;
+                } else if circle.is_member(device) {
                     circle.ends_of(&me)
                 } else {
-                    continue;
+                    // Both are out, and those who are in may be gone: a person left by one of their devices.
+                    circle.ends_of(device)
                 };
-                let standing = circle.log.membership().device_standing(*device);
                 if standing == DeviceStanding::Unknown && peer.circles.contains(&circle.id) {
                     // It says that it is in: let it show that.
                     if peer.presented.insert(circle.id) {

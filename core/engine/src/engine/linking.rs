@@ -206,6 +206,7 @@ impl Engine {
             circles: circles.into_iter().map(|circle| circle.id.as_bytes().to_vec()).collect(),
             recovery: self.identity.recovery().map(write_certificate).unwrap_or_default(),
             marks: self.marks_to_tell(),
+            reads: self.reads_to_tell(),
         };
         say(talk, LinkAnswer::Granted(granted));
         Door::Link(LinkStage::Serving)

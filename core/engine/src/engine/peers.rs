@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 
+use super::circles::INTRODUCE_QUIET_MS;
 use super::*;
 use crate::mutation::{Rule, off};
 use crate::proto::frame as proto;
@@ -38,10 +39,17 @@ pub(super) struct Peer {
     pub(super) circles: BTreeSet<CircleId>,
     /// The circles that were named to it; none before the first hello.
     told: Option<BTreeSet<CircleId>>,
+    /// The circles of spaces that it is in, by the log, and did not name: when it may be introduced to each anew, and whether
+    /// those who come before this device had their time.
+    pub(super) overlooked: BTreeMap<CircleId, (u64, bool)>,
     /// Whether nothing has happened since it was last looked at what is shared with it.
     settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
+    /// Steps of reconciliation that wait until what it offered has been asked for.
+    pub(super) postponed: BTreeMap<CircleId, proto::Reconcile>,
+    /// Until when it is not offered again what guides through the entries of a circle.
+    pub(super) guided: BTreeMap<CircleId, u64>,
     /// Entries to send, in order.
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
@@ -241,12 +249,12 @@ impl Engine {
         }
         match body {
             Body::Hello(hello) => self.take_hello(peer, hello),
-            Body::Reconcile(step) => self.take_reconcile(peer, &step),
+            Body::Reconcile(step) => self.take_reconcile(peer, step),
             Body::Entries(entries) => self.take_entries(peer, entries),
             Body::Have(ids) => self.take_have(peer, &ids),
             Body::Want(ids) => self.take_want(peer, &ids),
             Body::WantChunks(ids) => self.take_want_chunks(peer, &ids),
-            Body::Chunk(chunk) => self.take_chunk(peer, chunk),
+            Body::Chunks(chunks) => self.take_chunks(peer, chunks),
             Body::Verify(step) => self.take_verify(peer, &step),
         }
     }
@@ -259,7 +267,11 @@ impl Engine {
         }
         // Who speaks of a circle knows it, whatever became of its hello.
         if let Some(link) = self.peers.get_mut(&peer).filter(|link| link.ready) {
-            link.settled &= !link.circles.insert(id);
+            let is_news = link.circles.insert(id);
+            link.settled &= !is_news;
+            if is_news {
+                self.fetches.look_again();
+            }
         }
         Ok(id)
     }
@@ -318,6 +330,13 @@ impl Engine {
         let peer = self.peers.get_mut(&device).expect("only connected peers are ready");
         peer.settled = true;
         let is_news = peer.told.as_ref() != Some(&shared);
+        peer.overlooked.retain(|circle, _| shared.contains(circle) && !peer.circles.contains(circle));
+        for circle in shared.difference(&peer.circles) {
+            let of_space = self.circles[circle].log.membership().parent.is_some();
+            if of_space {
+                peer.overlooked.entry(*circle).or_insert((self.desk.now_ms + INTRODUCE_QUIET_MS, false));
+            }
+        }
         peer.begun.retain(|circle| shared.contains(circle) && peer.circles.contains(circle));
         let begun = peer.begun.clone();
         let ready: BTreeSet<CircleId> = shared.intersection(&peer.circles).copied().collect();
@@ -433,6 +452,7 @@ impl Engine {
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
         (link.circles, link.settled, link.looked_for_farewells) = (circles, false, false);
+        self.fetches.look_again();
         // What is shared is reconciled as this input ends.
         Ok(())
     }
@@ -484,7 +504,7 @@ fn frame_kind(frame: &proto::Frame) -> &'static str {
         Some(Body::Have(_)) => "have",
         Some(Body::Want(_)) => "want",
         Some(Body::WantChunks(_)) => "want chunks",
-        Some(Body::Chunk(_)) => "chunk",
+        Some(Body::Chunks(_)) => "chunks",
         Some(Body::Verify(_)) => "verify",
     }
 }

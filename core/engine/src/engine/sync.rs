@@ -6,7 +6,7 @@ use super::peers::Peer;
 use super::*;
 use crate::Refusal;
 use crate::entry::entry_id;
-use crate::index::Difference;
+use crate::index::{Cut, Difference, RECONCILE_BYTES_MAX};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 
@@ -17,7 +17,9 @@ const FRAMES_IN_FLIGHT_MAX: usize = 4;
 /// Ids or entries per frame.
 pub(crate) const IDS_MAX: usize = 8_192;
 /// Entries that may be queued for one peer. Beyond it the next reconciliation finds what is left.
-const QUEUED_ENTRIES_MAX: usize = 1_000_000;
+const QUEUED_ENTRIES_MAX: usize = 65_536;
+/// Bytes of reconciliation messages of one peer that may wait until what is known to be missing has come.
+const POSTPONED_BYTES_MAX: usize = 1024 * 1024;
 /// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
 const RECONCILE_EVERY_MS: u64 = 60_000;
 
@@ -35,27 +37,75 @@ impl Engine {
         peer.begun.insert(circle);
         peer.next_reconcile_ms = now_ms + RECONCILE_EVERY_MS;
         if self.desk.me() < device {
-            let message = self.circles[&circle].index.begin();
-            self.send_reconcile(device, circle, true, message);
+            let known = self.circles.get_mut(&circle).expect("only what is shared is reconciled");
+            match known.index.begin(&mut self.desk) {
+                Ok(message) => self.send_reconcile(device, circle, true, message),
+                Err(error) => known.note_damage(&error, &mut self.desk),
+            }
         }
     }
 
-    pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: &proto::Reconcile) -> Result<(), Refusal> {
+    pub(super) fn take_reconcile(&mut self, peer: DeviceId, step: proto::Reconcile) -> Result<(), Refusal> {
         let circle = self.shared(peer, &step.circle)?;
         self.seen_in(circle, peer);
         let known = self.circles.get_mut(&circle).expect("shared() found it");
         known.compare_heads(peer, &step.operations)?;
         known.note_lacks(peer, step.lacks.clone(), self.desk.now_ms)?;
-        let index = &self.circles[&circle].index;
-        if step.initiator {
-            let message = index.answer(&step.message)?;
-            self.send_reconcile(peer, circle, false, message);
-            return Ok(());
+        if step.message.len() > RECONCILE_BYTES_MAX {
+            return Err(Refusal::Oversized);
         }
-        if peer < self.desk.me() {
+        if !step.initiator && peer < self.desk.me() {
             return Err(Refusal::Unexpected);
         }
-        let mut difference = index.proceed(&step.message)?;
+        if self.wants.has_much_to_ask(&peer) {
+            self.postpone(peer, circle, step);
+            return Ok(());
+        }
+        self.step(peer, circle, &step)
+    }
+
+    /// Keeps a step for when less is left to ask of that peer. What is too much is dropped: the next comparison finds it.
+    fn postpone(&mut self, peer: DeviceId, circle: CircleId, step: proto::Reconcile) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        link.postponed.remove(&circle);
+        let waiting: usize = link.postponed.values().map(|step| step.message.len()).sum();
+        if waiting + step.message.len() <= POSTPONED_BYTES_MAX {
+            link.postponed.insert(circle, step);
+        }
+    }
+
+    /// Goes on with what was postponed, and says whether there was anything to go on with.
+    pub(super) fn resume_reconciling(&mut self) -> bool {
+        let mut any = false;
+        for peer in self.ready_peers_that(|peer| !peer.postponed.is_empty()) {
+            while !self.wants.has_much_to_ask(&peer)
+                && let Some((circle, step)) = self.peers.get_mut(&peer).and_then(|link| link.postponed.pop_first())
+            {
+                any = true;
+                // Who has left meanwhile is told nothing more.
+                if self.speaks_of(&peer, &circle)
+                    && let Err(refusal) = self.step(peer, circle, &step)
+                {
+                    self.desk.refuse(refusal);
+                }
+            }
+        }
+        any
+    }
+
+    fn step(&mut self, peer: DeviceId, circle: CircleId, step: &proto::Reconcile) -> Result<(), Refusal> {
+        let Some(known) = self.circles.get_mut(&circle) else { return Ok(()) };
+        if step.initiator {
+            let answer = known.index.answer(&step.message, &mut self.desk);
+            if let Some(answer) = known.unless_damaged(answer, &mut self.desk)? {
+                self.guide(peer, circle, answer.much_since);
+                self.send_reconcile(peer, circle, false, answer.message);
+            }
+            return Ok(());
+        }
+        let difference = known.index.proceed(&step.message, &mut self.desk);
+        let Some(mut difference) = known.unless_damaged(difference, &mut self.desk)? else { return Ok(()) };
+        self.guide(peer, circle, std::mem::take(&mut difference.much_since));
         let is_put_off = self.bundles_first(peer, circle, &mut difference);
         for ids in difference.have.chunks(IDS_MAX) {
             // Others may offer it the same: it asks one of them.
@@ -97,6 +147,24 @@ impl Engine {
             return std::mem::take(is_put_off);
         }
         false
+    }
+
+    /// Offers a peer that lacks much what the rest means nothing without, ahead of it: the newest come first otherwise, and
+    /// would have to wait for it.
+    fn guide(&mut self, peer: DeviceId, circle: CircleId, since: Option<Cut>) {
+        let now_ms = self.desk.now_ms;
+        let (Some(since), Some(link)) = (since, self.peers.get_mut(&peer)) else { return };
+        let guided = link.guided.entry(circle).or_default();
+        if *guided > now_ms {
+            return;
+        }
+        *guided = now_ms + RECONCILE_EVERY_MS;
+        let Some(known) = self.circles.get_mut(&circle) else { return };
+        match known.index.guides_since(&since, &mut self.desk) {
+            Ok(ids) if ids.is_empty() => {}
+            Ok(ids) => self.send(peer, Channel::Sync, Body::Have(join_ids(circle, &ids))),
+            Err(error) => known.note_damage(&error, &mut self.desk),
+        }
     }
 
     fn send_reconcile(&mut self, peer: DeviceId, circle: CircleId, initiator: bool, message: Vec<u8>) {

@@ -332,6 +332,7 @@ impl Engine {
             }
         }
         self.take_linked_marks(&granted.marks);
+        self.take_linked_reads(&granted.reads);
         let linking = self.joins.linking.as_mut()?;
         linking.circles = circles.len();
         linking.wanted = circles.into_iter().rev().filter(|(circle, _)| !self.circles.contains_key(circle)).collect();

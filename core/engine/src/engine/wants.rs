@@ -11,7 +11,9 @@ use crate::proto::frame::frame::Body;
 /// Entries that are asked of one peer at a time.
 const ASKED_ENTRIES_MAX: usize = 1_024;
 /// Entries that one peer may offer. Beyond it the next reconciliation finds what is left.
-const OFFERED_ENTRIES_MAX: usize = 1_000_000;
+const OFFERED_ENTRIES_MAX: usize = 65_536;
+/// With more offers of a peer than that, nothing further is compared with it.
+const MUCH_TO_ASK: usize = 4_096;
 /// How long an entry is waited for before another peer is asked for it, in milliseconds.
 const ASKED_MS_MAX: u64 = 60_000;
 
@@ -40,6 +42,11 @@ impl Wants {
         let offered = &mut self.peers.entry(peer).or_default().offered;
         let room = OFFERED_ENTRIES_MAX.saturating_sub(offered.len());
         offered.extend(ids.into_iter().take(room).map(|id| (circle, id)));
+    }
+
+    /// Whether a peer has offered so much that there is no hurry to hear of more.
+    pub(super) fn has_much_to_ask(&self, peer: &DeviceId) -> bool {
+        self.peers.get(peer).is_some_and(|source| source.offered.len() > MUCH_TO_ASK)
     }
 
     /// Notes that an entry came, from whomever.

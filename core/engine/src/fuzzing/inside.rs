@@ -104,6 +104,13 @@ fn named(key: &entry::ContentKey) -> Option<BTreeSet<(EpochId, KeyId)>> {
     Some([key.key_id(), key.lasting().key_id()].map(|id| (epoch, id)).into())
 }
 
+/// The operations that whoever gave a member a key had and the member has not: before they are here, it may not hand the key
+/// on. None if the key is not here.
+#[must_use]
+pub fn unknown_of_giver(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<Vec<OperationId>> {
+    engine.circles.get(&circle)?.unknown_of_giver(tag)
+}
+
 /// The devices of the epoch that a key belongs to, if the member is in it.
 #[must_use]
 pub fn leaves_under(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<Vec<DeviceId>> {
@@ -187,4 +194,16 @@ pub fn epochs(store: &dyn StoreRead, circle: CircleId) -> Vec<(EpochId, Option<E
     };
     let _ = store.scan(Keyspace::Checkpoints, circle.as_bytes(), &[], read);
     epochs
+}
+
+/// The documents of a circle of which something else is stored than follows from them.
+///
+/// # Errors
+/// If this device is not in the circle, or the store cannot be read.
+pub fn misderived(
+    engine: &mut Engine,
+    circle: CircleId,
+) -> Result<Vec<(DocumentId, DocumentKind)>, crate::EngineError> {
+    let (circle, desk) = engine.circle_mut(circle)?;
+    circle.misderived(desk)
 }

@@ -265,3 +265,35 @@ fn who_is_brought_back_by_somebody_who_is_out_hears_so_on_the_connections_that_t
     rig.settle();
     rig.honest_exchange_of(circle, &[ALICE, BOB]);
 }
+
+/// Whoever told Bob that he is out, and how he came back, is gone before anybody else heard of it.
+#[test]
+fn what_put_somebody_out_reaches_others_by_them_once_they_are_back() {
+    let (mut rig, circle) = Rig::mls_team(&["Alice", "Bob", "Carol"]);
+    let membership = rig.devices[ALICE].engine.membership(circle).expect("a member");
+    let person = membership.person_of(rig.devices[BOB].id).expect("a member");
+    let newcomer = membership.person_entry(person).expect("he is in");
+    let log = |rig: &Rig, who: usize| -> Vec<Vec<u8>> {
+        rig.devices[who].engine.circles[&circle].log.operations().map(Operation::encode).collect()
+    };
+    for (one, other) in [(ALICE, BOB), (ALICE, CAROL), (BOB, CAROL)] {
+        rig.disconnect(one, other);
+    }
+    let alice = rig.devices[ALICE].id;
+    rig.listen(BOB, ALICE);
+    remove(&mut rig, ALICE, circle, BOB);
+    let told = farewell(circle, log(&rig, ALICE));
+    rig.frame(ALICE, BOB, Channel::Join, &told);
+    rig.drain(BOB);
+    assert!(was_told(&rig, BOB, circle));
+    rig.act(ALICE, circle, Action::AddPerson { newcomer, role: Role::Member });
+    let told = farewell(circle, log(&rig, ALICE));
+    rig.frame(ALICE, BOB, Channel::Join, &told);
+    rig.drain(BOB);
+    let now_ms = rig.now_ms;
+    rig.devices[BOB].engine.handle_disconnected(alice, now_ms);
+    rig.connect(BOB, CAROL);
+    rig.settle();
+    assert_eq!(log(&rig, BOB), log(&rig, ALICE));
+    assert_eq!(log(&rig, CAROL), log(&rig, ALICE));
+}

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::rig::*;
-use crate::engine::fetch::{CHUNKS_QUEUED_MAX, CHUNKS_SENT_MAX};
 use crate::engine::peers::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, HELLO_DEVICES_MAX, UNREAD_FRAMES_MAX};
+use crate::engine::serve::{CHUNK_FRAMES_SENT_MAX, CHUNKS_QUEUED_MAX};
 use crate::engine::sync::IDS_MAX;
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
@@ -40,7 +40,7 @@ fn about(circle: Vec<u8>) -> Vec<(Channel, Body)> {
         (Channel::Sync, Body::Have(ids())),
         (Channel::Sync, Body::Want(ids())),
         (Channel::Bulk, Body::WantChunks(proto::ChunkIds { circle: circle.clone(), ids: vec![1; 32] })),
-        (Channel::Bulk, Body::Chunk(proto::Chunk { circle: circle.clone(), id: vec![1; 32], sealed: None })),
+        (Channel::Bulk, chunk_frame(circle.clone(), vec![1; 32], None)),
     ]
 }
 
@@ -217,12 +217,18 @@ fn a_wellformed_reconciliation_of_lies_costs_a_bounded_answer() {
     rig.honest_exchange(circle);
 }
 
+/// What a device begins a reconciliation with.
+fn first_message(rig: &mut Rig, who: usize, circle: CircleId) -> Vec<u8> {
+    let engine = &mut rig.devices[who].engine;
+    engine.circles[&circle].index.begin(&mut engine.desk).expect("memory can be read")
+}
+
 #[test]
 fn an_answer_to_a_reconciliation_that_one_never_begins_is_refused() {
     let (mut rig, circle) = Rig::pair();
     // Of two, the one with the lesser id begins.
     let (lesser, greater) = if rig.devices[ALICE].id < rig.devices[BOB].id { (ALICE, BOB) } else { (BOB, ALICE) };
-    let message = rig.devices[lesser].engine.circles[&circle].index.begin();
+    let message = first_message(&mut rig, lesser, circle);
     let step = proto::Reconcile { circle: bytes(circle), initiator: false, message, ..proto::Reconcile::default() };
     rig.refuses(greater, Refusal::Unexpected, |rig| rig.say(lesser, greater, Channel::Sync, Body::Reconcile(step)));
     rig.honest_exchange(circle);
@@ -319,7 +325,7 @@ fn stalled(rig: &mut Rig, who: usize) -> usize {
 fn who_reads_nothing_is_answered_only_so_often() {
     let (mut rig, circle) = Rig::pair();
     let mut frames = 0;
-    let message = rig.devices[BOB].engine.circles[&circle].index.begin();
+    let message = first_message(&mut rig, BOB, circle);
     for _ in 0..4 * UNREAD_FRAMES_MAX {
         let step = proto::Reconcile {
             circle: bytes(circle),
@@ -349,7 +355,7 @@ fn share(rig: &mut Rig, circle: CircleId, bytes: usize) -> FileContent {
     rig.entropy.fill(&mut content);
     let (engine, now_ms) = (&mut rig.devices[BOB].engine, rig.now_ms);
     let file = seal_content(&[9; 32], content.as_slice(), |chunk, _| {
-        engine.put_chunk(circle, chunk, now_ms).expect("a member may");
+        engine.put_chunks(circle, [chunk], now_ms).expect("a member may");
         true
     });
     rig.settle();
@@ -358,11 +364,15 @@ fn share(rig: &mut Rig, circle: CircleId, bytes: usize) -> FileContent {
 
 fn fetch(rig: &mut Rig, circle: CircleId, file: &FileContent) -> FetchId {
     let now_ms = rig.now_ms;
-    rig.devices[ALICE].engine.fetch(circle, file.clone(), now_ms).expect("a member may")
+    rig.devices[ALICE].engine.fetch(circle, [file.clone()], now_ms).expect("a member may")
 }
 
 fn chunk(circle: CircleId, id: ChunkId, sealed: Option<Vec<u8>>) -> Body {
-    Body::Chunk(proto::Chunk { circle: bytes(circle), id: id.as_bytes().to_vec(), sealed })
+    chunk_frame(bytes(circle), id.as_bytes().to_vec(), sealed)
+}
+
+fn chunk_frame(circle: Vec<u8>, id: Vec<u8>, sealed: Option<Vec<u8>>) -> Body {
+    Body::Chunks(proto::Chunks { circle, chunks: vec![proto::Chunk { id, sealed }] })
 }
 
 #[test]
@@ -434,10 +444,10 @@ fn a_chunk_of_one_circle_is_not_given_to_who_is_only_in_another() {
     rig.refuses(BOB, Refusal::NotAMember, |rig| rig.say(CAROL, BOB, Channel::Bulk, want(bytes(secret))));
     rig.say(CAROL, BOB, Channel::Bulk, want(bytes(circle)));
     let answer = rig.drain(BOB).pop().expect("it says that it has none");
-    let Some(Body::Chunk(chunk)) = proto::Frame::decode(answer.frame.as_slice()).expect("its own frame").body else {
+    let Some(Body::Chunks(chunks)) = proto::Frame::decode(answer.frame.as_slice()).expect("its own frame").body else {
         panic!("another answer")
     };
-    assert_eq!(chunk.sealed, None);
+    assert_eq!(chunks.chunks[0].sealed, None);
 }
 
 #[test]
@@ -451,7 +461,7 @@ fn who_asks_for_chunks_and_reads_none_gets_few() {
         rig.say(ALICE, BOB, Channel::Bulk, Body::WantChunks(want));
         frames += stalled(&mut rig, BOB);
     }
-    assert_eq!(frames, CHUNKS_SENT_MAX);
+    assert_eq!(frames, CHUNK_FRAMES_SENT_MAX);
     assert!(rig.refusals(BOB)[&Refusal::TooManyHeld] as usize > 90 - CHUNKS_QUEUED_MAX / CHUNKS_IN_FLIGHT_MAX);
     rig.disconnect(ALICE, BOB);
     rig.connect(ALICE, BOB);

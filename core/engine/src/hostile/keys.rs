@@ -4,8 +4,9 @@ use clave_crypto::ContentKey;
 
 use super::entries::*;
 use super::rig::*;
-use crate::Refusal;
+use crate::entry::Body;
 use crate::proto::entry as proto;
+use crate::{Keyspace, Refusal};
 
 #[test]
 fn a_key_bundle_never_redirects_what_an_honest_member_seals_under() {
@@ -112,4 +113,44 @@ fn the_key_of_what_waits_is_taken_however_many_false_ones_there_are() {
     assert_eq!(held(&rig, ALICE, circle), 1);
     rig.give(BOB, ALICE, circle, vec![entry]);
     assert_eq!(held(&rig, ALICE, circle), 0);
+}
+
+#[test]
+fn what_is_sealed_with_a_key_that_is_not_to_be_handed_on_waits() {
+    let (mut rig, circle) = Rig::team(&["Alice", "Bob", "Carol"]);
+    rig.disconnect(ALICE, BOB);
+    rig.disconnect(ALICE, CAROL);
+    rig.renew(BOB, circle);
+    let before = rig.entry_ids(BOB, circle);
+    rig.post(BOB, circle, "你好");
+    let posted = rig.entry_ids(BOB, circle).into_iter().find(|id| !before.contains(id)).expect("he said something");
+    let posted = rig.stored(BOB, Keyspace::Entries, circle, posted.as_bytes());
+    let key = rig.head_key(BOB, circle);
+    let of = |operations| {
+        let keys = vec![proto::ContentKey { epoch: vec![1; 32], key: key.as_bytes().to_vec(), lasting: false }];
+        Body::Keys(proto::KeyBundle { keys, operations, given: Vec::new(), log: Vec::new() })
+    };
+    let waits = |rig: &Rig| rig.devices[ALICE].engine.status(circle).expect("a member").held;
+    // Whoever gave her the key knew of something that is not here: others may never have that key.
+    let entry = rig.seal_direct(BOB, ALICE, circle, of(vec![vec![8; 32]]));
+    rig.listen(ALICE, BOB);
+    rig.give(BOB, ALICE, circle, vec![posted, entry]);
+    rig.drain(ALICE);
+    assert_eq!((rig.messages(ALICE, circle), waits(&rig)), (Vec::new(), 1));
+    rig.reopen(ALICE);
+    assert_eq!((rig.messages(ALICE, circle), waits(&rig)), (Vec::new(), 1));
+    // She asks for it as for any that is not here.
+    let known = rig.entry_ids(ALICE, circle).len();
+    rig.listen(ALICE, CAROL);
+    for _ in 0..9 {
+        rig.settle();
+    }
+    assert!(rig.entry_ids(ALICE, circle).len() > known);
+    let operations = rig.devices[BOB].engine.circles[&circle].log.heads();
+    let operations = operations.iter().map(|id| id.as_bytes().to_vec()).collect();
+    let entry = rig.seal_direct(BOB, ALICE, circle, of(operations));
+    rig.listen(ALICE, BOB);
+    rig.give(BOB, ALICE, circle, vec![entry]);
+    rig.drain(ALICE);
+    assert_eq!((rig.messages(ALICE, circle), waits(&rig)), (vec!["你好".to_owned()], 0));
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clave_engine::crypto::KeyId;
+use clave_engine::crypto::{DeviceId, KeyId};
 use clave_engine::fuzzing::inside;
-use clave_engine::{CircleId, EntryId, Key, Keyspace, StoreRead};
+use clave_engine::membership::Operation;
+use clave_engine::{CircleId, EntryId, Key, Keyspace, OperationId, StoreRead};
 
+use super::rights::admits;
 use super::{Check, Findings};
 use crate::{Who, World};
 
@@ -18,6 +20,7 @@ impl World {
             world.device(who).disk.read(&key).expect("memory can be read").is_some()
         };
         let shared = members.first().is_none_or(|who| self.is_shared(*who, circle));
+        let known = self.known(circle, members);
         let (mut unreadable, mut withheld) = (BTreeSet::new(), BTreeSet::new());
         let mut faults = BTreeMap::<String, BTreeSet<EntryId>>::new();
         for who in members {
@@ -44,9 +47,13 @@ impl World {
                     withheld.insert(id);
                 } else if !shared {
                     unreadable.insert(id);
-                } else if let Some(reader) = members.iter().find(|who| has_key(self, **who, tag.as_bytes())) {
-                    if self.cites_what_rogues_keep(circle, *reader, &envelope) {
-                        withheld.insert(id);
+                } else if let Some(reader) = members.iter().find(|who| self.is_free(**who, circle, &tag, &known)) {
+                    let author = self.cites_what_no_member_has(circle, *reader, &envelope, &known);
+                    // Whoever is in and cites an operation has it.
+                    let outside = |author: &DeviceId| !members.iter().any(|who| self.device(*who).id == *author);
+                    if let Some(author) = author.filter(outside) {
+                        let by_rogue = self.who(&author).is_some_and(|who| self.rogues.is_one(who));
+                        let _ = if by_rogue { withheld.insert(id) } else { unreadable.insert(id) };
                         continue;
                     }
                     let what = format!("{name}: holds entries whose key {} has", self.device(*reader).name);
@@ -55,6 +62,8 @@ impl World {
                     unreadable.insert(id);
                 } else if self.is_for_whom_rogues_know(circle, &tag) {
                     withheld.insert(id);
+                } else if self.is_for_whom_others_know(circle, members, &tag) {
+                    unreadable.insert(id);
                 } else {
                     let what = format!("{name}: holds entries whose key nobody ever had");
                     faults.entry(what).or_default().insert(entry);
@@ -67,14 +76,72 @@ impl World {
         (findings.unreadable, findings.withheld) = (unreadable.len(), withheld.len());
     }
 
-    /// Whether an entry is a commit by a rogue that cites an operation which a member has not: one that only rogues can read.
-    fn cites_what_rogues_keep(&mut self, circle: CircleId, member: Who, envelope: &[u8]) -> bool {
-        let engine = self.engine(member);
-        let Some(entry) = inside::open(engine, circle, envelope) else { return false };
-        let inside::What::Commit { operations, .. } = entry.what else { return false };
-        let log = inside::log(engine, circle).expect("a member");
-        let lacks = operations.iter().any(|id| log.operation(id).is_none());
-        lacks && self.who(&entry.author).is_some_and(|who| self.rogues.is_one(who))
+    /// Who made a commit that cites an operation which no member has, as only rogues, or devices that are out or lost, can read
+    /// it; none if an entry is no such commit.
+    fn cites_what_no_member_has(
+        &mut self,
+        circle: CircleId,
+        member: Who,
+        envelope: &[u8],
+        known: &BTreeSet<OperationId>,
+    ) -> Option<DeviceId> {
+        let entry = inside::open(self.engine(member), circle, envelope)?;
+        let inside::What::Commit { operations, .. } = entry.what else { return None };
+        operations.iter().any(|id| !known.contains(id)).then_some(entry.author)
+    }
+
+    /// All operations that some member has.
+    fn known(&mut self, circle: CircleId, members: &[Who]) -> BTreeSet<OperationId> {
+        let mut known = BTreeSet::new();
+        for who in members {
+            let log = inside::log(self.engine(*who), circle).expect("a member");
+            known.extend(log.operations().map(Operation::id));
+        }
+        known
+    }
+
+    /// Whether a device has a key and may hand it on, if it has what any member has: rule E29.
+    fn is_free(&mut self, who: Who, circle: CircleId, tag: &KeyId, known: &BTreeSet<OperationId>) -> bool {
+        let unknown = inside::unknown_of_giver(self.engine(who), circle, tag);
+        unknown.is_some_and(|unknown| unknown.iter().all(|id| known.contains(id)))
+    }
+
+    /// Whether a tag is that of a device which an operation on somebody's disk names that no member has: its author told those
+    /// alone who are out or lost by now, and what they sent to that device waits with all others.
+    fn is_for_whom_others_know(&self, circle: CircleId, members: &[Who], tag: &KeyId) -> bool {
+        let mut found = false;
+        let take = &mut |_: &[u8], bytes: Vec<u8>| {
+            let named = Operation::decode(&bytes).map(|operation| admits(&operation)).unwrap_or_default();
+            found |= named.iter().any(|device| inside::direct_tag(circle, device) == *tag);
+            true
+        };
+        for who in self.everyone().filter(|who| !members.contains(who)) {
+            let disk = &self.device(who).disk;
+            disk.scan(Keyspace::Operations, circle.as_bytes(), &[], take).expect("memory can be read");
+        }
+        found
+    }
+
+    /// The entries of a member that wait for a key which some member has and may not hand on, as whoever gave it knew what no
+    /// member knows (rule E39).
+    pub(super) fn kept_back(&mut self, circle: CircleId, members: &[Who]) -> BTreeSet<Vec<u8>> {
+        let (mut tags, known) = (BTreeSet::new(), self.known(circle, members));
+        for who in members {
+            let keys = inside::content_keys(&*self.device(*who).disk, circle);
+            tags.extend(keys.into_iter().map(|(tag, ..)| tag).filter(|tag| !self.is_free(*who, circle, tag, &known)));
+        }
+        let mut kept_back = BTreeSet::new();
+        for who in members {
+            let take = &mut |id: &[u8], tag: Vec<u8>| {
+                if KeyId::try_from(tag.as_slice()).is_ok_and(|tag| tags.contains(&tag)) {
+                    kept_back.insert(id.to_vec());
+                }
+                true
+            };
+            let disk = &self.device(*who).disk;
+            disk.scan(Keyspace::Held, circle.as_bytes(), &[], take).expect("memory can be read");
+        }
+        kept_back
     }
 
     /// Whether a tag is that of a device which a rogue's log has: if it waits with others, they do not know of the device, as

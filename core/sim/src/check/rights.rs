@@ -133,12 +133,14 @@ impl World {
         let all = self.all_operations(circle, first);
         let void: BTreeSet<OperationId> = all.membership().set_aside.iter().map(|aside| aside.operation).collect();
         let returns = |id: DeviceId, heads: &[OperationId], past: &BTreeSet<OperationId>| {
-            let brings_in = |by: OperationId| {
-                let seen = all.membership_at(&[heads, &[by]].concat());
-                !void.contains(&by) || seen.is_some_and(|seen| seen.devices.contains_key(&id))
+            let is_in_beside = |other: OperationId| {
+                let seen = all.membership_at(&[heads, &[other]].concat());
+                seen.is_some_and(|seen| seen.devices.contains_key(&id))
             };
-            let mut later = all.operations().filter(|later| !past.contains(&later.id()) && admits(later).contains(&id));
-            later.any(|later| brings_in(later.id()))
+            let later = || all.operations().filter(|later| !past.contains(&later.id()));
+            let (brings_in, others): (Vec<_>, Vec<_>) = later().partition(|later| admits(later).contains(&id));
+            let stands = |by: &&Operation| !void.contains(&by.id());
+            brings_in.iter().any(stands) || brings_in.iter().chain(&others).any(|other| is_in_beside(other.id()))
         };
         let mut at_heads = BTreeMap::new();
         let mut found = BTreeSet::new();

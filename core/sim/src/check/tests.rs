@@ -10,6 +10,7 @@ use super::*;
 use crate::world::people::chat;
 use crate::{Agreement, Livelock, Network, Written};
 
+mod held;
 mod lies;
 
 /// Alice, Bob and Carol, who wrote something each, and of whom none sits on another epoch than the others.
@@ -143,7 +144,16 @@ fn a_document_that_lacks_a_change_is_found() {
     let (suffix, _) = records(&world, bob, Keyspace::Changes, &scope).pop().expect("three posted");
     write(&world, bob, Key::new(Keyspace::Changes, &*scope, suffix), None);
     reopen(&mut world, bob);
-    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments]));
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments, Check::Views]));
+}
+
+#[test]
+fn a_view_that_does_not_follow_from_its_document_is_found() {
+    let (mut world, [_, bob, _], team) = team();
+    let (suffix, _) = records(&world, bob, Keyspace::Views, team.as_bytes()).pop().expect("three posted");
+    write(&world, bob, Key::new(Keyspace::Views, team.as_bytes(), suffix), Some(Vec::new()));
+    reopen(&mut world, bob);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::Views]));
 }
 
 #[test]
@@ -215,6 +225,65 @@ fn whom_somebody_brought_back_before_they_heard_of_their_own_removal_may_have_wh
         }
     }
     assert_eq!(failing(&mut world, team), BTreeSet::from([Check::LaterKeys]));
+}
+
+/// Carol brings Dave back, and Bob removes Carol at the same time. Alice has removed Bob, which nobody of them knows.
+fn removed_by_who_was_removed() -> (World, [Who; 5], CircleId) {
+    let (mut world, [alice, bob, carol], team) = team();
+    let [dave, erin] = [world.dave(), world.add("Erin")];
+    for newcomer in [dave, erin] {
+        world.invite(alice, team, newcomer);
+        world.settle().expect("nobody is busy");
+    }
+    world.set_role(alice, team, bob, Role::Owner).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    world.remove(alice, team, dave).expect("an owner may");
+    world.settle().expect("nobody is busy");
+    world.partition(&[(alice, 1), (bob, 2), (carol, 3), (erin, 3), (dave, 4)]);
+    world.pass(5_000);
+    world.remove(alice, team, bob).expect("an owner may");
+    world.bring_back(carol, team, dave).expect("a member may");
+    world.remove(bob, team, carol).expect("he knows of nothing");
+    world.pass(5_000);
+    world.partition(&[(alice, 1), (bob, 2), (carol, 3), (erin, 2), (dave, 4)]);
+    world.pass(30_000);
+    (world, [alice, bob, carol, dave, erin], team)
+}
+
+/// Bob's commits cite both what brought Dave back and what set that aside. What counts is what came of it once Bob's removal
+/// of Carol was void itself.
+#[test]
+fn who_was_brought_back_by_what_counts_again_may_have_what_others_had() {
+    let (mut world, [alice, bob, _, dave, erin], team) = removed_by_who_was_removed();
+    let device = world.device(dave).id;
+    let log = inside::log(world.engine(erin), team).expect("a member");
+    let admission = |operation: &&Operation| rights::admits(operation).contains(&device);
+    assert_eq!(log.operations().filter(admission).count(), 2);
+    assert!(!log.membership().devices.contains_key(&device));
+    let head = world.engine(erin).status(team).expect("a member").key;
+    world.partition(&[(alice, 1), (bob, 2), (dave, 1), (erin, 1)]);
+    world.pass(60_000);
+    world.heal();
+    world.settle().expect("nobody is busy");
+    assert!(world.members(team).contains(&dave));
+    let keys = records(&world, dave, Keyspace::ContentKeys, team.as_bytes());
+    assert!(keys.iter().any(|(suffix, _)| suffix == head.as_bytes()));
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+}
+
+#[test]
+fn who_is_out_is_told_without_what_came_later() {
+    let (mut world, [_, bob, carol, dave, erin], team) = removed_by_who_was_removed();
+    let [by, person] = [world.device(bob).id, world.device(dave).id];
+    let of = world.device(carol).person;
+    let log = inside::log(world.engine(erin), team).expect("a member");
+    let removes = |operation: &&Operation| {
+        operation.author() == by && matches!(operation.action(), Action::RevokePerson { person, .. } if *person == of)
+    };
+    let removal = log.operations().find(removes).expect("she heard of it").id();
+    // What removed Dave is older; that it counts again is new.
+    assert!(watch::is_out(log, person, &BTreeSet::new()));
+    assert!(!watch::is_out(log, person, &BTreeSet::from([removal])));
 }
 
 #[test]

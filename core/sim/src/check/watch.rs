@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clave_engine::crypto::{DeviceId, EpochId};
 use clave_engine::fuzzing::inside::{self, What};
-use clave_engine::membership::{DeviceStanding, Person, Right, Scope};
+use clave_engine::membership::{DeviceStanding, Log, Person, Right, Scope};
 use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace, OperationId};
 
 use super::Check;
@@ -23,6 +23,24 @@ pub(crate) struct Watch {
 fn later(batch: &Batch, place: usize) -> BTreeSet<OperationId> {
     let later = batch.writes[place..].iter().filter(|(key, _)| key.keyspace == Keyspace::Operations);
     later.filter_map(|(key, _)| OperationId::try_from(key.suffix.as_slice()).ok()).collect()
+}
+
+/// Whether a device is out by a log without some operations and what follows them. One that was set aside then may count
+/// again since, and have removed it long before: nobody could have gone by that.
+pub(super) fn is_out(log: &Log, device: DeviceId, without: &BTreeSet<OperationId>) -> bool {
+    let mut beyond = without.clone();
+    let mut heads = BTreeSet::new();
+    // Parents come first.
+    for operation in log.operations() {
+        if beyond.contains(&operation.id()) || operation.parents().iter().any(|parent| beyond.contains(parent)) {
+            beyond.insert(operation.id());
+        } else {
+            operation.parents().iter().for_each(|parent| _ = heads.remove(parent));
+            heads.insert(operation.id());
+        }
+    }
+    let seen = log.membership_at(&Vec::from_iter(heads));
+    seen.is_some_and(|seen| matches!(seen.device_standing(device), DeviceStanding::Removed { .. }))
 }
 
 impl World {
@@ -87,14 +105,20 @@ impl World {
                 let what = format!("{name} enters {epoch:?} by the Welcome of somebody who is out");
                 let later = later(batch, 0);
                 let log = inside::log(self.engine(who), circle).expect("it enters an epoch of it");
-                let standing = log.membership().device_standing(author);
-                let is_out = matches!(standing, DeviceStanding::Removed { by } if !later.contains(&by));
+                let is_out = is_out(log, author, &later) && is_out(log, author, &BTreeSet::new());
                 let is_here = |id: &OperationId| log.operation(id).is_some() && !later.contains(id);
                 (is_out && cites.iter().all(is_here)).then_some(what)
             }
             _ => None,
         };
-        self.watch.slips.extend(slip.map(|what| Check::Lies.fault(&what)));
+        if let Some(what) = slip {
+            self.slip(Check::Lies, &what);
+        }
+    }
+
+    fn slip(&mut self, check: Check, what: &str) {
+        self.explain(format_args!("slip {what}"));
+        self.watch.slips.push(check.fault(&what));
     }
 
     /// Whether a device seals keys to one that is out, and whose `entry` says so once it is opened there.
@@ -105,14 +129,14 @@ impl World {
         let Some(entry) = inside::open(self.engine(to), circle, bytes) else { return };
         let recipient = self.device(to).id;
         let engine = self.engine(who);
-        let membership = engine.membership(circle).expect("it writes an entry of it");
-        let is_out = match membership.device_standing(recipient) {
-            DeviceStanding::Removed { by } => !later.contains(&by),
+        let log = inside::log(engine, circle).expect("it writes an entry of it");
+        let is_out = match log.membership().device_standing(recipient) {
+            DeviceStanding::Removed { .. } => is_out(log, recipient, later),
             standing => matches!(standing, DeviceStanding::SetAside { .. }),
         };
         if entry.author == engine.identity().device() && is_out && matches!(entry.what, What::Keys(_)) {
             let what = format!("{} sealed {:?} to {}", self.device(who).name, entry.what, self.device(to).name);
-            self.watch.slips.push(Check::SendGate.fault(&what));
+            self.slip(Check::SendGate, &what);
         }
     }
 
@@ -133,7 +157,7 @@ impl World {
         };
         if early.is_some_and(|epoch| inside::is_early(engine, circle, &epoch)) {
             let what = format!("{} sealed {:?} before it knew who is in", self.device(who).name, entry.what);
-            return self.watch.slips.push(Check::SendGate.fault(&what));
+            return self.slip(Check::SendGate, &what);
         }
         // Operations, commits and Welcomes go to those who are to learn of them; what people write does not.
         if !matches!(entry.what, What::Changes | What::Bundle | What::Keys(_)) {
@@ -143,17 +167,19 @@ impl World {
         let leaves = inside::leaves_under(engine, circle, &entry.tag).unwrap_or_default();
         // Out of the space is out of what is nested in it.
         let space = membership.parent.filter(|_| membership.scope == Scope::Nested);
-        let space = space.and_then(|space| engine.membership(space).ok());
+        let space = space.and_then(|space| inside::log(engine, space));
         let is_over = |guest: &&Person| guest.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
         let over: BTreeSet<DeviceId> =
             membership.people.values().filter(is_over).flat_map(|guest| guest.devices.iter().copied()).collect();
         let may_end = entry.what == What::Changes && membership.may(entry.author, Right::EndGrant);
         let is_out = |leaf: &&DeviceId| {
-            [Some(membership), space].into_iter().flatten().any(|log| match log.device_standing(**leaf) {
-                DeviceStanding::Removed { by } => !later.contains(&by),
-                // By its own clock, which is all that it can go by.
-                DeviceStanding::Current => may_end && over.contains(*leaf),
-                standing => matches!(standing, DeviceStanding::SetAside { .. }),
+            [inside::log(engine, circle), space].into_iter().flatten().any(|log| {
+                match log.membership().device_standing(**leaf) {
+                    DeviceStanding::Removed { .. } => is_out(log, **leaf, later),
+                    // By its own clock, which is all that it can go by.
+                    DeviceStanding::Current => may_end && over.contains(*leaf),
+                    standing => matches!(standing, DeviceStanding::SetAside { .. }),
+                }
             })
         };
         // Who learns of their own removal and writes on is heard by nobody.
@@ -161,7 +187,7 @@ impl World {
         if membership.devices.contains_key(&entry.author) {
             let name = self.who(&leaf).map_or_else(|| leaf.short(), |leaf| self.device(leaf).name.clone());
             let what = format!("{} sealed {:?} for {name}", self.device(who).name, entry.what);
-            self.watch.slips.push(Check::SendGate.fault(&what));
+            self.slip(Check::SendGate, &what);
         }
     }
 }

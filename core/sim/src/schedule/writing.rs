@@ -21,6 +21,11 @@ impl Run {
         let text = self.world.fresh_text(who);
         // Somebody who was just removed may not write any more.
         let _ = self.world.try_post(who, self.circle, &text);
+        // Drawn from what was said, so that the schedules are as they were.
+        if text.bytes().fold(0_u8, u8::wrapping_add).is_multiple_of(4) {
+            let circle = self.circle;
+            let _ = self.world.input(who, |engine, now| engine.mark_read(circle, None, now));
+        }
     }
 
     fn splice(&mut self, who: Who) {

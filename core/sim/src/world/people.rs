@@ -4,7 +4,9 @@ use clave_engine::crdt::{DocumentKind, Draft, FileVersion, NodeId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::fuzzing::inside;
 use clave_engine::membership::{Action, PersonEntry, Role};
-use clave_engine::{CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, seal_content};
+use clave_engine::{
+    CircleId, DocumentId, EngineError, FetchId, FileContent, InvitationId, InviteLink, Manifest, seal_content,
+};
 
 use super::World;
 use crate::plan::name;
@@ -245,7 +247,7 @@ impl World {
     /// Adds a file to the drive, its content with it.
     ///
     /// # Errors
-    /// Those of [`Engine::edit`](clave_engine::Engine::edit) and [`Engine::put_chunk`](clave_engine::Engine::put_chunk).
+    /// Those of [`Engine::edit`](clave_engine::Engine::edit) and [`Engine::put_chunks`](clave_engine::Engine::put_chunks).
     pub fn add_file(
         &mut self,
         who: Who,
@@ -260,7 +262,7 @@ impl World {
         });
         let file = file.expect("memory does not fail").expect("nobody cancelled");
         for chunk in chunks {
-            self.input(who, |engine, now| engine.put_chunk(circle, chunk, now))?;
+            self.input(who, |engine, now| engine.put_chunks(circle, [chunk], now))?;
         }
         let version = FileVersion {
             manifest: *file.manifest.as_bytes(),
@@ -293,7 +295,7 @@ impl World {
     /// # Errors
     /// Those of [`Engine::fetch`](clave_engine::Engine::fetch).
     pub fn fetch(&mut self, who: Who, circle: CircleId, file: &FileContent) -> Result<FetchId, EngineError> {
-        self.input(who, |engine, now| engine.fetch(circle, file.clone(), now))
+        self.input(who, |engine, now| engine.fetch(circle, [file.clone()], now))
     }
 
     /// The content of a file, as far as it is here.
@@ -301,7 +303,11 @@ impl World {
         let engine = self.engine(who);
         let manifest = engine.chunk(circle, file.manifest).expect("the disk can be read")?;
         let mut content = Vec::new();
-        for chunk in file.open_manifest(&manifest).expect("it is what was asked for") {
+        let chunks = match file.open_manifest(&manifest).expect("it is what was asked for") {
+            Manifest::Content(content) => return Some(content),
+            Manifest::Chunks(chunks) => chunks,
+        };
+        for chunk in chunks {
             let sealed = engine.chunk(circle, chunk.id).expect("the disk can be read")?;
             content.extend(chunk.open(&sealed).expect("it is what was asked for"));
         }

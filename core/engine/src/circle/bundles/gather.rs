@@ -163,7 +163,7 @@ impl Circle {
 
     /// Looks at the next entries.
     fn gather(&mut self, mut job: Job, desk: &mut Desk) -> Result<(), EngineError> {
-        let page = self.index.page(job.from, job.until_hour, STEP_ENTRIES);
+        let page = self.index.page(job.from, job.until_hour, STEP_ENTRIES, desk)?;
         for (_, id) in &page {
             if let Some(found) = self.find(id, &mut job, desk)? {
                 job.found.push(found);
@@ -279,10 +279,10 @@ impl Circle {
             // It is too large for an entry.
             return Ok(false);
         };
-        if self.index.contains(envelope.hour, envelope.id) {
+        if self.index.contains(&envelope, desk)? {
             return Ok(false);
         }
-        self.keep(&envelope, desk);
+        self.keep(&envelope, desk)?;
         // Others may have made the same: they are asked whether they lack it.
         desk.relayed.push((self.id, envelope.id));
         let made = Arrived { id: envelope.id, hour, oldest_hour, bundle };

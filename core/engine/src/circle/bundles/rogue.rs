@@ -26,11 +26,12 @@ impl FalseBundle {
 
 impl Circle {
     /// A bundle of the first segment of the chat, as far as its entries are here, with something wrong with it.
-    pub(crate) fn false_bundle(&self, how: FalseBundle, desk: &Desk) -> Option<Envelope> {
+    pub(crate) fn false_bundle(&self, how: FalseBundle, desk: &mut Desk) -> Option<Envelope> {
         let name = (DocumentId::well_known(self.id, DocumentKind::Timeline, 0), DocumentKind::Timeline);
         let mut job = Job::of(name, self.documents.get(&name)?, false);
         let mut found = Vec::new();
-        for (_, id) in self.index.page((0, EntryId::from_bytes([0; 32])), u32::MAX, usize::MAX) {
+        let all = self.index.page((0, EntryId::from_bytes([0; 32])), u32::MAX, usize::MAX, desk).ok()?;
+        for (_, id) in all {
             found.extend(self.find(&id, &mut job, desk).ok()?);
         }
         if how == FalseBundle::Partial {
