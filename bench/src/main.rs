@@ -10,8 +10,8 @@ mod files;
 mod harness;
 mod index;
 mod membership;
-mod search;
 mod open_space;
+mod search;
 mod store;
 mod typing;
 
@@ -35,9 +35,9 @@ Prints for each contestant the median, the quartiles, and the ratio to the first
   --traces FOLDER where automerge-paper.json.gz lies, for `typing`
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "aead", "documents", "store", "membership", "log", "live", "stream", "search", "curve", "open", "reconcile", "typing",
-    "open-space", "file-1g", "file-256m", "files-small",
+    "open-space", "file-1g", "file-256m", "files-small", "catchup",
 ];
 
 /// How much is measured.

@@ -265,13 +265,12 @@ fn a_bundle_that_leaves_some_out_hides_nothing() {
     for (actor, tip) in some.tips() {
         let hash = some.changes()[tip].0.hash;
         let said = rig.entry_ids(BOB, circle).into_iter().filter_map(|id| opened(&rig, BOB, circle, &id));
+        let brings = |changes: &proto::Changes| {
+            changes.changes.iter().any(|bytes| inspect_change(bytes).is_ok_and(|info| info.hash == hash))
+        };
+        let mut said = said;
         let (envelope, signed, _) = said
-            .filter(|(_, _, body)| {
-                matches!(body, Body::Changes(changes) if changes.changes.iter().any(|bytes| {
-                    inspect_change(bytes).is_ok_and(|info| info.hash == hash)
-                }))
-            })
-            .next()
+            .find(|(_, _, body)| matches!(body, Body::Changes(changes) if brings(changes)))
             .expect("Bob has all of it");
         let author = proto::Entry::decode(signed.entry.as_slice()).expect("it was checked").author;
         assert!(actor.belongs_to(author.as_slice().try_into().expect("32 bytes")));
