@@ -329,6 +329,10 @@ impl Circle {
                 self.record(id, kind, &bytes, (oldest_hour, newest_hour), desk);
                 self.sweep_if(&name, is_bundled, desk);
             }
+            if !bundled.is_empty() {
+                self.mark_unsearched(name, desk);
+                self.make_stale(name, false, desk);
+            }
             changes.extend(bundled);
             let (infos, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
             // The changes are filed as done: they have to take effect whatever becomes of the note.
