@@ -3,14 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod aead;
+mod catchup;
 mod chat;
 mod documents;
 mod files;
 mod harness;
 mod index;
 mod membership;
-mod search;
 mod open_space;
+mod search;
 mod store;
 mod typing;
 
@@ -23,7 +24,7 @@ const USAGE: &str = "\
 Usage: clave-bench [--quick] [--json FILE] [--data FOLDER] [NAME]...
 
 Names: aead documents store membership log live stream search; and, only if asked for, as they take minutes: curve open
-       reconcile typing open-space file-1g file-256m files-small.
+       reconcile catchup typing open-space file-1g file-256m files-small.
 
 Prints for each contestant the median, the quartiles, and the ratio to the first one of its group.
 
@@ -34,9 +35,9 @@ Prints for each contestant the median, the quartiles, and the ratio to the first
   --traces FOLDER where automerge-paper.json.gz lies, for `typing`
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "aead", "documents", "store", "membership", "log", "live", "stream", "search", "curve", "open", "reconcile", "typing",
-    "open-space", "file-1g", "file-256m", "files-small",
+    "open-space", "file-1g", "file-256m", "files-small", "catchup",
 ];
 
 /// How much is measured.
@@ -118,6 +119,9 @@ fn main() -> ExitCode {
     }
     // These take minutes: only who asks for them gets them; and all of them run with `--quick`.
     let asked = |name: &str| wanted.iter().any(|wanted| wanted == name) || quick && wanted.is_empty();
+    if asked("catchup") {
+        groups.extend(catchup::groups(scale, &data));
+    }
     if wanted.iter().any(|wanted| wanted == "curve") {
         groups.extend(membership::curve(scale, &data));
     }

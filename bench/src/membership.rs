@@ -23,10 +23,12 @@ use serde_json::{Value, json};
 use crate::Scale;
 use crate::harness::{Spread, human};
 use cost::Cost;
-use ours::{Device, Network};
-use team::{Person, Team, Tree};
+use ours::Network;
 
-const START_MS: u64 = 1_790_000_000_000;
+pub use ours::Device;
+pub use team::{Person, Team, Tree};
+
+pub const START_MS: u64 = 1_790_000_000_000;
 const DAY_MS: u64 = 86_400_000;
 
 const ALICE: usize = 0;

@@ -78,10 +78,26 @@ pub fn inspect_change(bytes: &[u8]) -> Result<ChangeInfo, CrdtError> {
     Ok(info(&parse(bytes)?))
 }
 
+/// Where the first four bytes of its hash stand in an encoded change.
+pub(crate) const CHECKSUM: std::ops::Range<usize> = 4..8;
+
 /// Decodes a change and checks all that needs no document.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Change, ChangeFault> {
-    /// Offset of the first four bytes of the hash in the chunk.
-    const CHECKSUM: std::ops::Range<usize> = 4..8;
+    let change = decode(bytes)?;
+    if bytes[CHECKSUM] != change.hash().0[..4] {
+        return Err(ChangeFault::Malformed);
+    }
+    Ok(change)
+}
+
+/// The same for a change that has no checksum yet: puts it in. What is decoded goes on without it.
+pub(crate) fn complete(mut bytes: Vec<u8>) -> Result<(Change, Vec<u8>), ChangeFault> {
+    let change = decode(&bytes)?;
+    bytes[CHECKSUM].copy_from_slice(&change.hash().0[..4]);
+    Ok((change, bytes))
+}
+
+fn decode(bytes: &[u8]) -> Result<Change, ChangeFault> {
     /// Offset of the chunk's type.
     const TYPE: usize = 8;
     /// An uncompressed change.
@@ -99,9 +115,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Change, ChangeFault> {
     }
     let change =
         contained(|| Change::try_from(bytes)).ok_or(ChangeFault::Malformed)?.map_err(|_| ChangeFault::Malformed)?;
-    if bytes[CHECKSUM] != change.hash().0[..4] {
-        return Err(ChangeFault::Malformed);
-    }
     if change.deps().len() > CHANGE_DEPENDENCIES_MAX {
         return Err(ChangeFault::TooLarge);
     }

@@ -84,6 +84,13 @@ pub(crate) fn genesis_hash(kind: DocumentKind) -> ChangeHash {
     hashes[usize::from(kind.number()) - 1]
 }
 
+/// Where the operations of a kind's genesis end.
+pub(crate) fn genesis_operations(kind: DocumentKind) -> u64 {
+    static ENDS: OnceLock<[u64; DocumentKind::ALL.len()]> = OnceLock::new();
+    let end = |kind| genesis_document(kind).get_changes(&[]).first().map_or(0, automerge::Change::max_op);
+    ENDS.get_or_init(|| DocumentKind::ALL.map(end))[usize::from(kind.number()) - 1]
+}
+
 /// The id of an object that a kind starts with. Whatever is done to the root later, the object keeps it.
 pub(crate) fn genesis_object(kind: DocumentKind, key: &str) -> ObjId {
     static OBJECTS: OnceLock<BTreeMap<(DocumentKind, &'static str), ObjId>> = OnceLock::new();

@@ -31,6 +31,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actor;
+mod bundle;
 mod calendar;
 mod change;
 mod contained;
@@ -50,6 +51,7 @@ mod testing;
 mod timeline;
 
 pub use actor::Actor;
+pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_CHANGES_MAX, Bundle, Bundled};
 pub use calendar::{
     Agenda, AgendaPage, Attendee, Calendar, EXPANSION_MAX, Event, EventDraft, EventPatch, EventTime, ICS_BYTES_MAX,
     ImportReport, Occurrence, PAGED_DAYS_MAX, Problem, agenda_of_pages,

@@ -80,7 +80,7 @@ impl Net {
     }
 }
 
-fn shuffle(items: &mut [Vec<u8>], seed: u64) {
+pub(crate) fn shuffle<T>(items: &mut [T], seed: u64) {
     let mut random = seed;
     for end in (1..items.len()).rev() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -126,7 +126,17 @@ impl ContentKey {
     /// it to `aad`. Returns the salt, which is not secret, and the ciphertext.
     #[must_use]
     pub fn seal(&self, entropy: &mut Entropy, aad: &[u8], plaintext: &[u8]) -> (Salt, Vec<u8>) {
-        let salt = kdf::hedged_salt(labels::ENTRY_SALT, &self.key, entropy, aad, plaintext);
+        self.seal_with(kdf::hedged_salt(labels::ENTRY_SALT, &self.key, entropy, aad, plaintext), aad, plaintext)
+    }
+
+    /// The same with a salt that derives from key, `aad` and `plaintext`: whoever seals the same makes the same bytes. Who
+    /// sees two of them learns whether they are equal, and without the key nothing else (as of the synthetic IV of RFC 5297).
+    #[must_use]
+    pub fn seal_alike(&self, aad: &[u8], plaintext: &[u8]) -> (Salt, Vec<u8>) {
+        self.seal_with(kdf::content_salt(labels::ENTRY_SALT_OF_CONTENT, &self.key, aad, plaintext), aad, plaintext)
+    }
+
+    fn seal_with(&self, salt: Salt, aad: &[u8], plaintext: &[u8]) -> (Salt, Vec<u8>) {
         let mut buffer = padding::pad(plaintext);
         aead::seal(&self.entry_key(&salt), aad, &mut buffer, 0);
         (salt, buffer)

@@ -56,9 +56,18 @@ pub(crate) fn hedged_salt<const N: usize>(
     aad: &[u8],
     plaintext: &[u8],
 ) -> [u8; N] {
+    salt_of(label, key, &entropy.bytes::<32>(), aad, plaintext)
+}
+
+/// A salt that says whether two messages are equal, and nothing more: for what all who seal it are to seal alike.
+pub(crate) fn content_salt<const N: usize>(label: &str, key: &[u8; 32], aad: &[u8], plaintext: &[u8]) -> [u8; N] {
+    salt_of(label, key, &[], aad, plaintext)
+}
+
+fn salt_of<const N: usize>(label: &str, key: &[u8; 32], fresh: &[u8], aad: &[u8], plaintext: &[u8]) -> [u8; N] {
     let mut hasher = blake3::Hasher::new_derive_key(label);
     hasher.update(key);
-    hasher.update(&entropy.bytes::<32>());
+    hasher.update(fresh);
     hasher.update(&(aad.len() as u64).to_be_bytes());
     hasher.update(aad);
     hasher.update(plaintext);

@@ -72,6 +72,8 @@ pub enum HashContext {
     AuditKeyChange,
     /// A device's place in the line of those who may mend a roster, from the epoch and the device.
     RepairOrder,
+    /// A device's place in the line of those who may bundle a document, from the document and the device.
+    BundleOrder,
     /// What a device lacks and where it is, from its epoch and the tags of the keys.
     Lacks,
     /// The tag of entries that are sealed to one device, from the circle and the device.
@@ -98,6 +100,7 @@ impl HashContext {
             Self::AuditRecord => "clave/1 hash audit-record",
             Self::AuditKeyChange => "clave/1 hash audit-key-change",
             Self::RepairOrder => "clave/1 hash repair-order",
+            Self::BundleOrder => "clave/1 hash bundle-order",
             Self::Lacks => "clave/1 hash lacks",
             Self::DirectTag => "clave/1 hash direct-tag",
             Self::LinkId => "clave/1 hash link-id",
@@ -143,6 +146,8 @@ pub(crate) const LASTING_KEY: &str = "clave/1 derive lasting-key";
 pub(crate) const LASTING_KEY_ID: &str = "clave/1 derive lasting-key-id";
 /// The salt of one entry.
 pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
+/// The salt of an entry that all who make it make alike.
+pub(crate) const ENTRY_SALT_OF_CONTENT: &str = "clave/1 derive entry-salt-of-content";
 /// The key of one entry (HKDF).
 pub(crate) const ENTRY_KEY: &str = "clave/1 derive entry-key";
 /// The key of one chunk.

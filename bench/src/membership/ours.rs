@@ -102,6 +102,11 @@ impl Device {
         cost
     }
 
+    /// Gives back what its store does not use.
+    pub fn compact(&self) {
+        self.store.store().compact().expect(ROOM);
+    }
+
     /// Has somebody look at its store while it is closed: in which folder it is, and under which seed.
     pub fn while_closed<T>(&mut self, now_ms: u64, look: impl FnOnce(&Path, [u8; 32]) -> T) -> T {
         let spare = open_sealed(&self.folder.path().join("spare"), self.seed);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use clave_crdt::{DocumentKind, MessageId};
-use clave_crypto::{Checkpoint, RosterChange};
+use clave_crypto::{Checkpoint, ContentKey, DeviceKey, Entropy, Export, GroupKeyAgreement as _, Mls, RosterChange};
 
 use crate::circle::Circle;
 use crate::desk::View;
-use crate::entry::Envelope;
+use crate::entry::{Body, Envelope};
 use crate::membership::Log;
+use crate::proto::entry::Changes;
 use crate::search::{self, Change, Index, Item};
 use crate::{Batch, CircleId, DocumentId, Engine, EngineError, ReadError, SearchPage, SearchQuery, StoreRead};
 
@@ -22,6 +23,30 @@ pub fn enter(engine: &mut Engine, log: Log, checkpoint: Checkpoint, now_ms: u64)
     engine.circles.insert(circle.id, circle);
     engine.finish();
     Ok(())
+}
+
+/// The key that entries are sealed with in an epoch.
+///
+/// # Errors
+/// If the checkpoint is not of MLS.
+pub fn content_key(checkpoint: &Checkpoint, circle: CircleId) -> Result<ContentKey, EngineError> {
+    Ok(ContentKey::from_bytes(Mls.export(checkpoint, Export::ContentKey, circle.as_bytes())?))
+}
+
+/// Signs a change of a chat and seals it, as its author's device does.
+#[must_use]
+pub fn seal_change(
+    key: &ContentKey,
+    circle: CircleId,
+    author: &DeviceKey,
+    document: DocumentId,
+    change: Vec<u8>,
+    now_ms: u64,
+    entropy: &mut Entropy,
+) -> Vec<u8> {
+    let kind = DocumentKind::Timeline.number().into();
+    let body = Body::Changes(Changes { document: document.as_bytes().to_vec(), kind, changes: vec![change] });
+    Envelope::seal(circle, author, key, body, now_ms, entropy).expect("a message fits an entry").bytes
 }
 
 /// Has a circle keep entries that nobody can open, of about the size of a short message, in one batch: filed, indexed and

@@ -19,6 +19,7 @@ use crate::proto::{entry as proto, local};
 use crate::{CircleId, CircleStatus, DocumentId, EngineError, EntryId, Event, Key, Keyspace, OperationId, Refusal};
 
 mod access;
+mod bundles;
 pub(crate) mod documents;
 mod evidence;
 mod expiry;
@@ -42,6 +43,7 @@ mod views;
 
 use held::{Awaits, Held};
 
+pub use bundles::{Bundling, FalseBundle};
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
@@ -105,6 +107,7 @@ pub(crate) struct Circle {
     seen: retention::Seen,
     ratchet: expiry::Ratchet,
     mending: roster::Mending,
+    bundles: bundles::Bundles,
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
 }
@@ -180,6 +183,7 @@ impl Circle {
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
             mending: roster::Mending::Unknown,
+            bundles: bundles::Bundles::default(),
             recovery: None,
         };
         circle.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), desk);
@@ -190,6 +194,11 @@ impl Circle {
     /// Does what is due: mends the roster, asks for what is missing. `online` are the devices that are connected, this one
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
+        let tended = self.tend_keys(online, desk);
+        tended.and(self.tend_bundles(online, desk))
+    }
+
+    fn tend_keys(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         self.repair(online, desk)?;
         self.publish_x_wing(desk)?;
         self.answer_pleas(desk)?;
@@ -204,7 +213,7 @@ impl Circle {
     pub(crate) fn wake_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).chain([self.bundles.due_at_ms()]).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -472,7 +481,7 @@ impl Circle {
 
     /// Whether an entry that somebody has should be asked for.
     pub(crate) fn wants(&self, id: &EntryId) -> bool {
-        !self.refused.contains_key(id)
+        !self.refused.contains_key(id) && !self.is_covered(id)
     }
 
     pub(crate) fn status(&self) -> CircleStatus {

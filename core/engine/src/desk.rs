@@ -16,6 +16,8 @@ pub(crate) struct Desk {
     pub(crate) entropy: Entropy,
     pub(crate) now_ms: u64,
     pub(crate) store: View,
+    /// When entries are bundled.
+    pub(crate) bundling: crate::Bundling,
     /// Of the indexes of all circles.
     pub(crate) pages: Pages,
     /// What has to become durable.
@@ -43,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) refusals: RefusalCounts,
     /// How the log of some circle says that this device is called from now on.
     pub(crate) renamed: Option<String>,
+    /// Bytes of entries that went because a bundle covers them.
+    pub(crate) freed_bytes: u64,
     /// Circles whose index is found damaged.
     pub(crate) damaged: BTreeSet<CircleId>,
     /// Whether something was erased that must not be found in what the store left behind.

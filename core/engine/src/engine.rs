@@ -102,6 +102,9 @@ pub enum Output {
     ///
     /// [`Store::compact`]: https://docs.rs/clave
     Compact,
+    /// So many bytes are not needed any more, because a bundle holds what they said: the store may be compacted when they come
+    /// to much of it. Nothing has to be overwritten.
+    Freed(u64),
     /// Tell the application.
     Event(Event),
 }
@@ -408,6 +411,7 @@ impl Engine {
             entropy,
             now_ms,
             store: View::new(store),
+            bundling: crate::Bundling::default(),
             pages: crate::index::Pages::default(),
             batch: Batch::default(),
             events: Vec::new(),
@@ -422,6 +426,7 @@ impl Engine {
             uses: 0,
             refusals: RefusalCounts::new(),
             renamed: None,
+            freed_bytes: 0,
             damaged: std::collections::BTreeSet::new(),
             erased: false,
         };
@@ -511,6 +516,12 @@ impl Engine {
         self.finish();
     }
 
+    /// Has entries be bundled at other times than by default.
+    pub fn set_bundling(&mut self, bundling: crate::Bundling) {
+        self.desk.bundling = bundling;
+        self.circles.values_mut().for_each(Circle::stir_bundles);
+    }
+
     /// Who this device is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -581,6 +592,9 @@ impl Engine {
         self.make_room(None);
         if std::mem::take(&mut self.desk.erased) {
             self.outbox.push(Output::Compact);
+        }
+        if let freed @ 1.. = std::mem::take(&mut self.desk.freed_bytes) {
+            self.outbox.push(Output::Freed(freed));
         }
         for event in std::mem::take(&mut self.desk.events) {
             self.outbox.push(Output::Event(event));

@@ -35,7 +35,7 @@ pub(crate) struct Envelope {
 
 /// An entry whose seal and signature were checked.
 pub(crate) struct Opened {
-    /// Who signed it. None for an operation: that is signed itself, and who sealed it counts for nothing.
+    /// Who signed it. None for an operation or a bundle: what is in them is signed, and who sealed it counts for nothing.
     pub(crate) author: Option<DeviceId>,
     pub(crate) body: Body,
 }
@@ -91,6 +91,14 @@ impl Envelope {
         let (hour, tag) = (hour_of(now_ms), key.key_id());
         let context = context(circle, hour, &tag);
         let (salt, ciphertext) = key.seal(entropy, &context, &sign(device, &context, entry));
+        Self::of_parts(hour, tag, salt, ciphertext)
+    }
+
+    /// Seals a body that names no author, so that all who seal the same under this key make the same envelope.
+    pub(crate) fn seal_alike(circle: CircleId, key: &ContentKey, body: Body, hour: u32) -> Result<Self, Refusal> {
+        let tag = key.key_id();
+        let context = context(circle, hour, &tag);
+        let (salt, ciphertext) = key.seal_alike(&context, &bare(body));
         Self::of_parts(hour, tag, salt, ciphertext)
     }
 
@@ -162,6 +170,13 @@ impl Envelope {
         check_signed(&signed, &context)
     }
 
+    /// What is in the seal of an entry that was believed before: its signature is not checked again.
+    pub(crate) fn reopen(&self, circle: CircleId, key: &ContentKey) -> Result<proto::SignedEntry, Refusal> {
+        let context = context(circle, self.hour, &self.tag);
+        let signed = key.open(&self.salt, &context, &self.ciphertext).map_err(|_| Refusal::BadSeal)?;
+        proto::SignedEntry::decode(signed.as_slice()).map_err(|_| Refusal::Malformed)
+    }
+
     /// The same for an entry that is sealed to this device.
     pub(crate) fn open_direct(&self, circle: CircleId, device: &DeviceKey) -> Result<Opened, Refusal> {
         let context = context(circle, self.hour, &self.tag);
@@ -179,24 +194,40 @@ pub(crate) fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
     KeyId::of_hash(&tag, false)
 }
 
-/// Whether a body holds its author's signature itself.
 /// Whether others mean nothing without such an entry: they come first.
 pub(crate) fn is_guide(body: &Body) -> bool {
     matches!(body, Body::Operation(_) | Body::Commit(_) | Body::Keys(_))
 }
 
+/// Whether a body holds its authors' signatures itself.
 fn is_signed_within(body: &Body) -> bool {
-    matches!(body, Body::Operation(_))
+    matches!(body, Body::Operation(_) | Body::Bundle(_))
 }
 
 /// What goes into the seal.
 fn signed(device: &DeviceKey, context: &[u8], body: Body) -> Vec<u8> {
     if is_signed_within(&body) {
-        let entry = proto::Entry { author: Vec::new(), body: Some(body) }.encode_to_vec();
-        return proto::SignedEntry { entry, signature: Vec::new() }.encode_to_vec();
+        return bare(body);
     }
     let author = device.id().as_bytes().to_vec();
     sign(device, context, proto::Entry { author, body: Some(body) }.encode_to_vec())
+}
+
+fn bare(body: Body) -> Vec<u8> {
+    let entry = proto::Entry { author: Vec::new(), body: Some(body) }.encode_to_vec();
+    proto::SignedEntry { entry, signature: Vec::new() }.encode_to_vec()
+}
+
+/// Checks that a device signed an encoded `Entry` in the context that its envelope had.
+pub(crate) fn check_proof(
+    circle: CircleId,
+    (hour, tag): (u32, &KeyId),
+    author: &DeviceId,
+    entry: &[u8],
+    signature: &Signature,
+) -> Result<(), Refusal> {
+    let context = context(circle, hour, tag);
+    author.verify(Domain::Entry, &[context.as_slice(), entry].concat(), signature).map_err(|_| Refusal::BadSignature)
 }
 
 fn sign(device: &DeviceKey, context: &[u8], entry: Vec<u8>) -> Vec<u8> {

@@ -119,13 +119,29 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 astray: true,
             }),
         ),
+        (
+            "entry.bundle",
+            Body::Bundle(entry::Bundle {
+                document: vec![1; 16],
+                kind: 1,
+                changes: vec![2, 3],
+                proofs: vec![entry::Proof {
+                    author: vec![4; 16],
+                    signature: vec![5; 64],
+                    hour: 6,
+                    tag: 1,
+                    changes: vec![7, 300],
+                }],
+                tags: vec![vec![8; 16], vec![9; 16]],
+            }),
+        ),
         ("entry.acknowledge", Body::Acknowledge(entry::Acknowledge { epoch: vec![1; 32] })),
     ]
 }
 
 fn entries(made: &mut Made) {
     for (name, body) in bodies() {
-        let within = matches!(body, Body::Operation(_));
+        let within = matches!(body, Body::Operation(_) | Body::Bundle(_));
         let author = if within { Vec::new() } else { device().id().as_bytes().to_vec() };
         made.message(name, &entry::Entry { author, body: Some(body) });
     }
@@ -428,7 +444,17 @@ fn records(made: &mut Made) {
     made.message("local.content-key", &key);
     made.message(
         "local.document",
-        &local::DocumentRecord { next_change: 300, set_aside: 3, waiting: 2, newest_hour: 497_222 },
+        &local::DocumentRecord {
+            next_change: 300,
+            set_aside: 3,
+            waiting: 2,
+            newest_hour: 497_222,
+            oldest_hour: 497_200,
+            bundles: vec![vec![1; 32]],
+            unread: vec![vec![1; 32]],
+            loose: 7,
+            sweep: true,
+        },
     );
     made.message("local.author", &local::Author { seq: 300, hash: vec![4; 32] });
     let package = local::PleaPackage { public: vec![1; 3], reference: vec![2; 32], used: true };

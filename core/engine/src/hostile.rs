@@ -5,6 +5,7 @@
 
 mod audits;
 mod branches;
+mod bundles;
 mod chunks;
 mod direct;
 mod entries;

@@ -190,6 +190,28 @@ impl EntryIndex {
         self.entries.contains(&Place { hour: envelope.hour, id: envelope.id }, &mut desk.shelf())
     }
 
+    /// Entries from a place on, up to an hour, in order: at most so many.
+    pub(crate) fn page(
+        &self,
+        from: (u32, EntryId),
+        until_hour: u32,
+        most: usize,
+        desk: &mut Desk,
+    ) -> Result<Vec<(u32, EntryId)>, EngineError> {
+        let shelf = &mut desk.shelf();
+        let first = self.entries.before(&Cut::before(&Place { hour: from.0, id: from.1 }), shelf)?.count;
+        let last = self.entries.total().count.min(first.saturating_add(most as u64));
+        let mut page = Vec::new();
+        for rank in first..last {
+            let place = self.entries.at(rank, shelf)?.0;
+            if place.hour > until_hour {
+                break;
+            }
+            page.push((place.hour, place.id));
+        }
+        Ok(page)
+    }
+
     /// Notes that an entry is one without which others mean nothing.
     pub(crate) fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         let place = Place { hour: envelope.hour, id: envelope.id };

@@ -45,9 +45,9 @@ pub use account::{
     ACCOUNT_MAGIC, ACCOUNT_VERSION, AccountError, AccountHead, AccountReader, AccountRecord, AccountWriter, ExportError,
 };
 pub use circle::{
-    CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX, LEARNED_KEYS_MAX,
-    MEMORY_BUDGET_BYTES, PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, PREVIEW_CHARS_MAX, Preview, PreviewMessage, REMIND_BEFORE_MS,
-    RivalActs, SILENT_EPOCHS_MAX, Segment, SetAsideChange, WELCOME_LEAD_MAX,
+    Bundling, CHECKPOINT_MS_MAX, CHECKPOINTS_DEEP, DocumentInfo, Evidence, HELD_BYTES_MAX, HELD_ENTRIES_MAX,
+    LEARNED_KEYS_MAX, MEMORY_BUDGET_BYTES, PLEA_ANSWERS_MAX, PLEA_KEYS_MAX, PREVIEW_CHARS_MAX, Preview, PreviewMessage,
+    REMIND_BEFORE_MS, RivalActs, SILENT_EPOCHS_MAX, Segment, SetAsideChange, WELCOME_LEAD_MAX,
 };
 pub use clave_crdt as crdt;
 pub use clave_crypto as crypto;

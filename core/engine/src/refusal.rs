@@ -55,6 +55,9 @@ pub enum Refusal {
     /// Sealed with a lasting key what must not last, or with another what must.
     #[error("sealed with a key of the wrong kind")]
     WrongKey,
+    /// A bundle that holds a change whose author is not proven by it.
+    #[error("a bundle of more than its authors signed")]
+    Unproven,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,

@@ -32,6 +32,7 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --no-papers      let people write only messages and files, no notes and calendars
   --strays         add people of the log alone, who write any operation from any point of it
   --history        let who comes read nothing from before they came (policy since_joining)
+  --bundles        bundle the entries of the chat early and often
   --guests         give guests dates that are about to pass, and write as they do
   --skip N,N,…     leave out these seeds
   --until-failure  stop at the first seed that fails
@@ -71,6 +72,7 @@ pub struct Arguments {
     strays: bool,
     guests: bool,
     history: bool,
+    bundles: bool,
     crash_at: Option<(usize, u64)>,
     trace: bool,
 }
@@ -125,6 +127,7 @@ impl Arguments {
                 "--no-papers" => arguments.no_papers = true,
                 "--strays" => arguments.strays = true,
                 "--guests" => arguments.guests = true,
+                "--bundles" => arguments.bundles = true,
                 "--history" => arguments.history = true,
                 "--until-failure" => arguments.until_failure = true,
                 "--skip" => {
@@ -162,6 +165,7 @@ impl Arguments {
             strays: self.strays,
             guests: self.guests,
             history: self.history,
+            bundles: self.bundles,
             crash_at: self.crash_at,
             trace: self.trace,
             ..plan
@@ -200,6 +204,7 @@ impl fmt::Display for Plan {
             (self.strays, " --strays"),
             (self.guests, " --guests"),
             (self.history, " --history"),
+            (self.bundles, " --bundles"),
             (self.trace, " --trace"),
         ];
         flags.iter().filter(|(given, _)| *given).try_for_each(|(_, flag)| f.write_str(flag))
@@ -226,6 +231,7 @@ mod tests {
                 strays: true,
                 guests: true,
                 history: true,
+                bundles: true,
                 trace: true,
                 crash_at: Some((3, 17)),
                 ..plan.with_mix(Mix::Calm)

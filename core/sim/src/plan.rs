@@ -80,6 +80,8 @@ pub struct Plan {
     pub history: bool,
     /// Whether guests are given dates that are about to pass, and somebody writes as they do.
     pub guests: bool,
+    /// Whether entries are bundled early and often.
+    pub bundles: bool,
     /// Whether frames come twice and out of order.
     pub disorder: bool,
     /// Crashes the device of that number when so many of its writes are durable, before it hears of the last.
@@ -128,6 +130,7 @@ impl Plan {
             strays: false,
             history: false,
             guests: false,
+            bundles: false,
             disorder,
             crash_at: None,
             trace: false,

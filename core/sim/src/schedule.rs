@@ -88,6 +88,9 @@ impl Run {
             network = Network { duplicate_permille: 30, overtake_permille: 30, ..network };
         }
         let mut world = World::with(plan.seed, plan.agreement, network).of_suite(plan.suite);
+        if plan.bundles {
+            world = world.with_bundles();
+        }
         if plan.trace {
             world.keep_trace();
         }
@@ -176,7 +179,9 @@ impl Run {
         if let Some(rogue) = self.world.random.pick(&rogues)
             && self.world.random.permille(500)
         {
-            let any = self.world.random.pick(&Attack::ALL).expect("there are some");
+            // Those against bundles only where there are some.
+            let attacks = if self.plan.bundles { &Attack::ALL[..] } else { &Attack::ALL[..Attack::ALL.len() - 1] };
+            let any = self.world.random.pick(attacks).expect("there are some");
             self.world.attack(rogue, self.circle, self.plan.attack.unwrap_or(any));
         }
         if self.plan.papers && self.world.random.permille(300) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crypto::{DeviceId, Entropy, GroupKeyAgreement, Mls, SealedSecret, Suite};
-use clave_engine::{Channel, CircleId, Engine, Event, IoId, JoinError, Output};
+use clave_engine::{Bundling, Channel, CircleId, Engine, Event, IoId, JoinError, Output};
 
 use crate::check::Watch;
 use crate::{Device, Random, Trace, Who, Written};
@@ -85,6 +85,8 @@ pub struct World {
     agreement: Agreement,
     /// Of the spaces that are founded.
     pub(crate) suite: Suite,
+    /// When devices bundle entries, if not by default.
+    pub(crate) bundling: Option<Bundling>,
     pub(crate) random: Random,
     queue: BTreeMap<(u64, u64), Happening>,
     scheduled: u64,
@@ -133,6 +135,7 @@ impl World {
             now_ms: BEGINNING_MS,
             agreement,
             suite: Suite::default(),
+            bundling: None,
             random: Random::new(seed),
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -163,6 +166,13 @@ impl World {
     #[must_use]
     pub fn of_suite(self, suite: Suite) -> Self {
         Self { suite, ..self }
+    }
+
+    /// The same world, in which entries of the chat are bundled early and often.
+    #[must_use]
+    pub fn with_bundles(self) -> Self {
+        let early = Bundling { settled_hours: 0, closed_only: false, changes_min: 4, changes_again: 6, at_once_max: 2 };
+        Self { bundling: Some(early), ..self }
     }
 
     /// A new device, of a new person.
@@ -372,6 +382,9 @@ impl World {
         let (seed, now_ms, agreement) = (self.random.seed(), self.now_ms, self.agreement);
         self.note(format_args!("open {}", who.0), &[]);
         self.devices[who.0].open(agreement, Entropy::from_seed(seed), now_ms);
+        if let Some(bundling) = self.bundling {
+            self.engine(who).set_bundling(bundling);
+        }
         self.take_outputs(who);
         self.connect_all();
     }

@@ -1,4 +1,4 @@
-//! When the store is compacted: after something was erased, and at most once a day.
+//! When the store is compacted: after something was erased, or when a third of it is free; and at most once a day.
 
 use std::sync::Arc;
 
@@ -10,11 +10,15 @@ use crate::{SealedStore, StoreError};
 const EVERY_MS: u64 = 86_400_000;
 /// How long after one that had to give way to a reader, or failed, in milliseconds.
 const AGAIN_MS: u64 = 60_000;
+/// What part of the store has to be free to be given back.
+const FREE_PART: u64 = 3;
 
 /// Compactions that are due and under way.
 #[derive(Default)]
 pub(super) struct Compaction {
     wanted: bool,
+    /// Bytes that were freed since the last one. Some may be in use again.
+    freed_bytes: u64,
     not_before_ms: u64,
     running: Option<JoinHandle<Result<bool, StoreError>>>,
 }
@@ -23,6 +27,12 @@ impl Compaction {
     /// Something was erased that must not be found in what the store left behind.
     pub(super) fn want(&mut self) {
         self.wanted = true;
+    }
+
+    /// So many bytes of a store of so many are not needed any more.
+    pub(super) fn freed(&mut self, bytes: u64, of_bytes: u64) {
+        self.freed_bytes = self.freed_bytes.saturating_add(bytes);
+        self.wanted |= self.freed_bytes.saturating_mul(FREE_PART) >= of_bytes;
     }
 
     /// When there is something to do.
@@ -37,7 +47,7 @@ impl Compaction {
         }
         if self.next_ms().is_some_and(|at_ms| at_ms <= now_ms) {
             let store = store.clone();
-            self.wanted = false;
+            (self.wanted, self.freed_bytes) = (false, 0);
             self.running = Some(tokio::task::spawn_blocking(move || store.store().compact()));
         }
     }
@@ -62,6 +72,15 @@ mod tests {
 
     use super::*;
     use crate::RedbStore;
+
+    #[test]
+    fn the_store_is_compacted_when_a_third_of_it_is_free() {
+        let mut compaction = Compaction::default();
+        compaction.freed(20, 100);
+        assert_eq!(compaction.next_ms(), None);
+        compaction.freed(20, 100);
+        assert_eq!(compaction.next_ms(), Some(0));
+    }
 
     #[tokio::test]
     async fn the_store_is_compacted_when_something_was_erased_and_once_a_day() {

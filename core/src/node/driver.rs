@@ -228,6 +228,10 @@ impl Driver {
                 Output::Addresses { device, addresses } => self.dialer.learn(device, addresses, now_ms()),
                 Output::Seek(seek) => self.dialer.seek(seek, now_ms()),
                 Output::Compact => self.compaction.want(),
+                Output::Freed(bytes) => match self.store.store().size_bytes() {
+                    Ok(size) => self.compaction.freed(bytes, size),
+                    Err(error) => tracing::warn!(%error, "the size of the store is not known"),
+                },
                 Output::Event(event) => {
                     if matches!(event, Event::Linked { .. } | Event::Renamed { .. }) {
                         self.told.profile.send_replace(profile_of(self.engine.identity()));

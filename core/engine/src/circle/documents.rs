@@ -149,7 +149,8 @@ impl Circle {
     ) -> Result<Document, EngineError> {
         let snapshot = desk.store.read(&snapshot_key(self.id, id, kind))?;
         let records = desk.store.all(Keyspace::Changes, &scope(self.id, id, kind))?;
-        let changes: Vec<Vec<u8>> = records.values().cloned().collect();
+        let mut changes = self.unread_changes(&(id, kind), desk)?;
+        changes.extend(records.values().cloned());
         let mut document = Document::load(kind, actor, snapshot.as_deref(), &[] as &[Vec<u8>])?;
         let applied = document.apply(&changes)?;
         if !applied.refused.is_empty() {
@@ -160,6 +161,7 @@ impl Circle {
             for suffix in records.into_keys() {
                 desk.remove(Key::new(Keyspace::Changes, scope(self.id, id, kind), suffix));
             }
+            self.note_read(&(id, kind), desk);
         }
         Ok(document)
     }
@@ -266,7 +268,7 @@ impl Circle {
                 self.publish(Body::Changes(body), desk)?;
             }
             let hour = crate::entry::hour_of(desk.now_ms);
-            self.record(id, kind, piece, hour, desk);
+            self.record(id, kind, piece, (hour, hour), desk);
             self.note_authors((id, kind), &infos, desk)?;
         }
         if !changes.is_empty() {
@@ -276,15 +278,27 @@ impl Circle {
     }
 
     /// Writes changes behind those a document already has.
-    fn record(&mut self, id: DocumentId, kind: DocumentKind, changes: &[Vec<u8>], hour: u32, desk: &mut Desk) {
+    fn record(
+        &mut self,
+        id: DocumentId,
+        kind: DocumentKind,
+        changes: &[Vec<u8>],
+        (oldest_hour, newest_hour): (u32, u32),
+        desk: &mut Desk,
+    ) {
+        let is_new = !self.documents.contains_key(&(id, kind));
         let record = self.documents.entry((id, kind)).or_default();
-        record.newest_hour = record.newest_hour.max(hour);
+        record.newest_hour = record.newest_hour.max(newest_hour);
+        // What is not known of those before stays unknown.
+        record.oldest_hour = if is_new { oldest_hour } else { record.oldest_hour.min(oldest_hour) };
+        record.loose += changes.len() as u64;
         for change in changes {
             let key = Key::new(Keyspace::Changes, scope(self.id, id, kind), record.next_change.to_be_bytes());
             desk.put(key, change.clone());
             record.next_change += 1;
         }
         desk.put(record_key(self.id, id, kind), record.encode_to_vec());
+        self.note_loose(&(id, kind), is_new, desk);
         self.mark_unsearched((id, kind), desk);
         self.make_stale((id, kind), false, desk);
     }
@@ -293,14 +307,34 @@ impl Circle {
     /// came by then in one call: a call costs as much as hundreds of changes.
     pub(super) fn apply(&mut self, changes: ChangesByDocument, desk: &mut Desk) -> Result<(), EngineError> {
         let mut result = Ok(());
-        for (name, judge::Arriving { changes, newest_hour }) in changes {
+        for (name, judge::Arriving { mut changes, newest_hour, oldest_hour, bundles }) in changes {
             let (id, kind) = name;
             if self.is_over_segment(&name, desk.now_ms) {
                 // What it builds on is erased.
                 continue;
             }
+            let mut bundled = Vec::new();
+            let is_bundled = !bundles.is_empty();
+            for bundle in bundles {
+                match self.adopt(name, bundle, desk) {
+                    Ok(changes) => bundled.extend(changes),
+                    Err(error) => result = result.and(Err(error)),
+                }
+            }
+            if is_bundled && bundled.is_empty() && changes.is_empty() {
+                continue;
+            }
+            if !changes.is_empty() || !is_bundled {
+                let bytes: Vec<Vec<u8>> = changes.iter().map(|(_, bytes)| bytes.clone()).collect();
+                self.record(id, kind, &bytes, (oldest_hour, newest_hour), desk);
+                self.sweep_if(&name, is_bundled, desk);
+            }
+            if !bundled.is_empty() {
+                self.mark_unsearched(name, desk);
+                self.make_stale(name, false, desk);
+            }
+            changes.extend(bundled);
             let (infos, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-            self.record(id, kind, &changes, newest_hour, desk);
             // The changes are filed as done: they have to take effect whatever becomes of the note.
             result = result.and(self.note_authors(name, &infos, desk));
             if self.loaded.contains_key(&name) {

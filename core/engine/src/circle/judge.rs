@@ -14,6 +14,8 @@ pub(super) type ChangesByDocument = BTreeMap<(DocumentId, DocumentKind), Arrivin
 pub(super) struct Arriving {
     pub(super) changes: Vec<(ChangeInfo, Vec<u8>)>,
     pub(super) newest_hour: u32,
+    pub(super) oldest_hour: u32,
+    pub(super) bundles: Vec<bundles::Arrived>,
 }
 
 /// The most operations that a commit may name as what it follows.
@@ -22,6 +24,8 @@ const COMMIT_OPERATIONS_MAX: usize = 4_096;
 pub(super) enum Verdict {
     /// It took effect.
     Done,
+    /// What it says is in a bundle that is here.
+    Covered,
     /// It means nothing until something else has arrived.
     Wait(Awaits),
 }
@@ -42,6 +46,7 @@ impl Circle {
                     self.refuse_expired(envelope.id, desk)
                 }
                 Ok(envelope) if self.refused.contains_key(&envelope.id) => desk.refuse(self.refused[&envelope.id]),
+                Ok(envelope) if self.is_covered(&envelope.id) => {}
                 Ok(envelope) => queue.push(envelope),
                 Err(refusal) => desk.refuse(refusal),
             }
@@ -63,6 +68,7 @@ impl Circle {
             for envelope in queue {
                 match self.judge(&envelope, &mut changes, desk) {
                     Ok(Verdict::Done) => result = result.and(self.release(&envelope, desk)),
+                    Ok(Verdict::Covered) => result = result.and(self.pass_over(&envelope, desk)),
                     Ok(Verdict::Wait(awaits)) => waiting.push((envelope, awaits)),
                     Err(refusal) => self.drop_refused(&envelope, refusal, desk),
                 }
@@ -211,7 +217,8 @@ impl Circle {
         if guides && matches!(verdict, Verdict::Done) {
             self.note_guide(envelope, desk);
         }
-        if let Some(author) = author.filter(|author| matches!(verdict, Verdict::Done) && self.is_member(author)) {
+        let is_done = matches!(verdict, Verdict::Done | Verdict::Covered);
+        if let Some(author) = author.filter(|author| is_done && self.is_member(author)) {
             self.note_seen(author, &envelope.tag, desk);
         }
         Ok(verdict)
@@ -249,7 +256,8 @@ impl Circle {
             (Body::Changes(_), Some(_)) if !self.is_free(&envelope.tag) => {
                 Ok(Verdict::Wait(Awaits::FreeKey(envelope.tag)))
             }
-            (Body::Changes(body), Some(author)) => self.judge_changes(author, envelope, body, changes),
+            (Body::Changes(body), Some(author)) => self.judge_changes(author, envelope, body, changes, desk),
+            (Body::Bundle(body), _) => self.judge_bundle(envelope, &body, changes),
             // That its author wrote it under this key is all that it says.
             (Body::Acknowledge(_), _) => Ok(Verdict::Done),
             // It says nothing to anybody but the device that it is for.
@@ -290,7 +298,9 @@ impl Circle {
                 }
                 Ok(Verdict::Done)
             }
-            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Acknowledge(_) => Err(Refusal::Unexpected),
+            Body::Operation(_) | Body::Commit(_) | Body::Changes(_) | Body::Bundle(_) | Body::Acknowledge(_) => {
+                Err(Refusal::Unexpected)
+            }
         }
     }
 
@@ -437,11 +447,12 @@ impl Circle {
     }
 
     fn judge_changes(
-        &self,
+        &mut self,
         author: DeviceId,
         envelope: &Envelope,
         body: proto::Changes,
         changes: &mut ChangesByDocument,
+        desk: &Desk,
     ) -> Result<Verdict, Refusal> {
         let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
         let Some(kind) = documents::kind_of(body.kind) else { return Ok(Verdict::Wait(Awaits::Opening)) };
@@ -456,9 +467,14 @@ impl Circle {
             }
             read.push((info, change));
         }
+        if self.covers(&(document, kind), &read, desk) {
+            return Ok(Verdict::Covered);
+        }
         let arriving = changes.entry((document, kind)).or_default();
-        arriving.changes.extend(read);
+        arriving.oldest_hour =
+            if arriving.changes.is_empty() { envelope.hour } else { arriving.oldest_hour.min(envelope.hour) };
         arriving.newest_hour = arriving.newest_hour.max(envelope.hour);
+        arriving.changes.extend(read);
         Ok(Verdict::Done)
     }
 }

@@ -59,6 +59,7 @@ impl Circle {
             seen: retention::Seen::default(),
             ratchet: expiry::Ratchet::default(),
             mending: roster::Mending::Unknown,
+            bundles: bundles::Bundles::default(),
             recovery,
         };
         circle.learn_direct_tags(None);
@@ -83,6 +84,7 @@ impl Circle {
             let kind = DocumentKind::from_number(*kind).ok_or(EngineError::Damaged)?;
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
+        circle.open_bundles()?;
         circle.open_searching(desk)?;
         circle.open_views(desk)?;
         circle.begin_standings();

@@ -74,14 +74,20 @@ impl Circle {
             }
         }
         for (actor, info) in last {
-            let suffix = [&actor.as_bytes()[16..], document.0.as_bytes(), &[document.1.number()]].concat();
-            let key = Key::new(Keyspace::Authors, author_scope(self.id, &actor.device_prefix()), suffix);
+            let key = author_key(self.id, &document, &actor);
             let record = desk.store.read(&key)?.map(|bytes| local::Author::decode(bytes.as_slice())).transpose()?;
             if record.is_none_or(|record| record.seq < info.seq) {
                 desk.put(key, local::Author { seq: info.seq, hash: info.hash.to_vec() }.encode_to_vec());
             }
         }
         Ok(())
+    }
+
+    /// Whether a change comes behind all that is stored of its author in that document.
+    pub(super) fn is_later(&self, document: &(DocumentId, DocumentKind), change: &ChangeInfo, desk: &Desk) -> bool {
+        let record = desk.store.read(&author_key(self.id, document, &change.actor)).ok().flatten();
+        let record = record.and_then(|bytes| local::Author::decode(bytes.as_slice()).ok());
+        record.is_none_or(|record| record.seq < change.seq)
     }
 
     /// Where a device wrote, as all of its actors.
@@ -179,6 +185,11 @@ impl Circle {
         }
         Ok(documents)
     }
+}
+
+fn author_key(circle: CircleId, (document, kind): &(DocumentId, DocumentKind), actor: &Actor) -> Key {
+    let suffix = [&actor.as_bytes()[16..], document.as_bytes(), &[kind.number()]].concat();
+    Key::new(Keyspace::Authors, author_scope(circle, &actor.device_prefix()), suffix)
 }
 
 pub(super) fn author_scope(circle: CircleId, device_prefix: &[u8; 16]) -> Vec<u8> {

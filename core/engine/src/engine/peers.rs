@@ -59,6 +59,9 @@ pub(super) struct Peer {
     pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
     pub(super) bulk_in_flight: usize,
     pub(super) next_reconcile_ms: u64,
+    /// The circles in which something was put off because a bundle is on its way, how often in a row, and whether that was in
+    /// the comparison that goes on.
+    pub(super) put_off: BTreeMap<CircleId, (u32, bool)>,
     /// When to begin anew after frames were lost.
     retry_at_ms: Option<u64>,
     /// How often that was since the peer last said anything.

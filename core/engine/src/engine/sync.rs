@@ -6,7 +6,7 @@ use super::peers::Peer;
 use super::*;
 use crate::Refusal;
 use crate::entry::entry_id;
-use crate::index::{Cut, RECONCILE_BYTES_MAX};
+use crate::index::{Cut, Difference, RECONCILE_BYTES_MAX};
 use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 
@@ -22,6 +22,11 @@ const QUEUED_ENTRIES_MAX: usize = 65_536;
 const POSTPONED_BYTES_MAX: usize = 1024 * 1024;
 /// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
 const RECONCILE_EVERY_MS: u64 = 60_000;
+
+/// How long two devices wait before they compare again because a bundle is on its way, in milliseconds.
+const PUT_OFF_MS: u64 = 1_000;
+/// How often they do so in a row.
+const PUT_OFF_MAX: u32 = 3;
 
 impl Engine {
     /// Begins to reconcile one circle with one peer. Of two devices the one with the lesser id does; for the other
@@ -99,8 +104,9 @@ impl Engine {
             return Ok(());
         }
         let difference = known.index.proceed(&step.message, &mut self.desk);
-        let Some(difference) = known.unless_damaged(difference, &mut self.desk)? else { return Ok(()) };
-        self.guide(peer, circle, difference.much_since);
+        let Some(mut difference) = known.unless_damaged(difference, &mut self.desk)? else { return Ok(()) };
+        self.guide(peer, circle, std::mem::take(&mut difference.much_since));
+        let is_put_off = self.bundles_first(peer, circle, &mut difference);
         for ids in difference.have.chunks(IDS_MAX) {
             // Others may offer it the same: it asks one of them.
             self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
@@ -108,9 +114,39 @@ impl Engine {
         self.wants.offer(peer, circle, difference.need);
         match difference.reply {
             Some(message) => self.send_reconcile(peer, circle, true, message),
+            None if is_put_off => {}
             None => self.desk.events.push(Event::Reconciled { device: peer, circle }),
         }
         Ok(())
+    }
+
+    /// Puts off what may be covered by a bundle that is on its way one way or the other: the two compare again once it is there.
+    /// Whether anything was put off.
+    fn bundles_first(&mut self, peer: DeviceId, circle: CircleId, difference: &mut Difference) -> bool {
+        let (known, most) = (&self.circles[&circle], self.desk.bundling.at_once_max);
+        let (mut have, rest): (Vec<_>, Vec<_>) = difference.have.iter().partition(|id| known.is_bundle(id));
+        let gives_bundles = !have.is_empty();
+        have.extend(rest);
+        difference.have = have;
+        let peer = self.peers.get_mut(&peer).expect("it is being reconciled with");
+        let (times, is_put_off) = peer.put_off.entry(circle).or_default();
+        let asks_later = gives_bundles && difference.need.len() > most;
+        // What is missing here may be a bundle. Which it is shows when it is there.
+        let offers_later = !gives_bundles && !difference.need.is_empty() && difference.have.len() > most;
+        if *times < PUT_OFF_MAX && (asks_later || offers_later) {
+            *is_put_off = true;
+            peer.next_reconcile_ms = self.desk.now_ms + PUT_OFF_MS;
+            if asks_later {
+                difference.need.clear();
+            } else {
+                difference.have.clear();
+            }
+        }
+        if difference.reply.is_none() {
+            *times = if *is_put_off { *times + 1 } else { 0 };
+            return std::mem::take(is_put_off);
+        }
+        false
     }
 
     /// Offers a peer that lacks much what the rest means nothing without, ahead of it: the newest come first otherwise, and

@@ -45,6 +45,8 @@ pub enum What {
     Keys(Vec<(EpochId, KeyId)>),
     /// Changes to a document.
     Changes,
+    /// A bundle.
+    Bundle,
     /// A Welcome.
     Welcome,
     /// A plea of a device in that epoch for so many keys.
@@ -83,6 +85,11 @@ pub fn open(engine: &Engine, circle: CircleId, envelope: &[u8]) -> Option<Inside
         },
         Body::Keys(bundle) => What::Keys(bundle.keys.iter().filter_map(named).flatten().collect()),
         Body::Changes(_) => What::Changes,
+        Body::Bundle(_) => {
+            // It names nobody: whoever has it could have made it.
+            author = Some(engine.identity().device());
+            What::Bundle
+        }
         Body::Welcome(_) => What::Welcome,
         Body::Plea(plea) => What::Plea(epoch_id(&plea.epoch)?, plea.tags.len()),
         _ => What::Other,
@@ -144,6 +151,13 @@ pub fn is_early(engine: &Engine, circle: CircleId, epoch: &EpochId) -> bool {
 #[must_use]
 pub fn direct_tag(circle: CircleId, device: &DeviceId) -> KeyId {
     crate::entry::direct_tag(circle, device)
+}
+
+/// The changes of a document that are stored in bundles only.
+#[must_use]
+pub fn bundled(engine: &Engine, circle: CircleId, document: DocumentId, kind: DocumentKind) -> Vec<Vec<u8>> {
+    let changes = engine.circles.get(&circle).map(|circle| circle.unread_changes(&(document, kind), &engine.desk));
+    changes.and_then(Result::ok).unwrap_or_default()
 }
 
 /// The membership log of a circle.

@@ -6,6 +6,7 @@ use clave_crypto::{
 use prost::Message as _;
 
 use crate::circle::Circle;
+pub use crate::circle::FalseBundle;
 use crate::entry::{Body, Envelope};
 use crate::proto::{entry, frame};
 use crate::{CircleId, DocumentId, Engine, EntryId, OperationId};
@@ -250,6 +251,13 @@ pub fn commit(
     let (adds, removes) = (change.add.iter().filter_map(device_of).collect(), change.remove.clone());
     let (checkpoint, message, welcome) = (output.checkpoint, output.message, output.welcome);
     Some(Committed { checkpoint, key, message, welcome, adds, removes })
+}
+
+/// A bundle of the chat with something wrong with it; none if there is too little to bundle.
+#[must_use]
+pub fn false_bundle(engine: &mut Engine, circle: CircleId, how: FalseBundle) -> Option<Sealed> {
+    let (circle, desk) = engine.circle_mut(circle).ok()?;
+    circle.false_bundle(how, desk).map(sealed)
 }
 
 /// A sync frame with entries.

@@ -58,6 +58,9 @@ impl World {
                 true
             };
             disk.scan(Keyspace::Changes, &scope, &[], read).expect("memory can be read");
+            for change in inside::bundled(self.engine(who), circle, info.id, info.kind) {
+                changes.extend(inspect_change(&change).ok().map(|info| (info.hash, info)));
+            }
             let counts = |hash: &ChangeHash| {
                 let actor = changes[hash].actor;
                 stands(verdicts, &actor.device_prefix(), &actor.stay()) || verdicts.kept_changes.contains(hash)

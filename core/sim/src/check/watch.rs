@@ -152,7 +152,7 @@ impl World {
         }
         let early = match entry.what {
             What::Commit { parent, .. } => Some(parent),
-            What::Changes | What::Keys(_) => inside::epoch_under(engine, circle, &entry.tag),
+            What::Changes | What::Bundle | What::Keys(_) => inside::epoch_under(engine, circle, &entry.tag),
             _ => None,
         };
         if early.is_some_and(|epoch| inside::is_early(engine, circle, &epoch)) {
@@ -160,7 +160,7 @@ impl World {
             return self.slip(Check::SendGate, &what);
         }
         // Operations, commits and Welcomes go to those who are to learn of them; what people write does not.
-        if !matches!(entry.what, What::Changes | What::Keys(_)) {
+        if !matches!(entry.what, What::Changes | What::Bundle | What::Keys(_)) {
             return;
         }
         let membership = engine.membership(circle).expect("it opened an entry of it");

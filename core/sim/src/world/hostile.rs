@@ -121,11 +121,13 @@ pub enum Attack {
     Oversize,
     /// Bytes.
     Garbage,
+    /// Bundles that hold more than they prove, or less than there is.
+    FalseBundle,
 }
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ForgedAuthor,
         Self::ForeignActor,
         Self::BackdatedOperation,
@@ -149,6 +151,7 @@ impl Attack {
         Self::HeldFlood,
         Self::Oversize,
         Self::Garbage,
+        Self::FalseBundle,
     ];
 }
 
@@ -237,6 +240,7 @@ impl Act<'_> {
             Attack::HeldFlood => self.held_flood(),
             Attack::Oversize => self.oversize(),
             Attack::Garbage => self.garbage(),
+            Attack::FalseBundle => self.false_bundle(),
         }
     }
 

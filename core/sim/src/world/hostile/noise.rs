@@ -1,7 +1,7 @@
 //! Keys, entries and frames that mean nothing.
 
 use clave_engine::crypto::{ContentKey, EpochId};
-use clave_engine::fuzzing::rogue::Said;
+use clave_engine::fuzzing::rogue::{self, FalseBundle, Said};
 use clave_engine::membership::{Action, Operation};
 use clave_engine::{Channel, FRAME_BYTES_MAX, OperationId};
 
@@ -14,6 +14,14 @@ impl Act<'_> {
         keys.push((EpochId::from_bytes(self.entropy.bytes()), self.entropy.bytes()));
         let entry = self.seal_somehow(Said::Keys(keys));
         self.give_all([entry]);
+    }
+
+    pub(super) fn false_bundle(&mut self) {
+        let (who, circle) = (self.who, self.circle);
+        for how in FalseBundle::ALL {
+            let entry = rogue::false_bundle(self.world.engine(who), circle, how);
+            self.give_all([entry]);
+        }
     }
 
     pub(super) fn held_flood(&mut self) {
