@@ -15,7 +15,7 @@ fn small(seed: u64, devices: usize, mix: Mix) -> Plan {
 
 #[test]
 fn everybody_ends_with_the_same_whatever_is_bundled_meanwhile() {
-    for seed in 0..8 {
+    for seed in 0..3 {
         for mix in [Mix::Calm, Mix::Admins, Mix::Life] {
             ends_well(small(seed, 6, mix));
         }
