@@ -20,10 +20,12 @@ use crate::Scale;
 use crate::harness::{Spread, human};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Sends that an application has under way at once.
+/// Sends that an application has under way at once. Those that wait together travel in one entry.
 const IN_FLIGHT: usize = 256;
 /// Changes that a receiver takes in with one call, as frames bring them.
 const PER_CALL: usize = 100;
+/// How often a receiver looks at what came: each look applies that.
+const LOOKS: Duration = Duration::from_millis(20);
 const ENDS: &str = "both ends are in this process";
 const ROOM: &str = "the disk has room and takes writes";
 
@@ -74,12 +76,11 @@ impl Pair {
         }
         let (his, total) = (self.his.timeline(), timeline.len().await.expect(ENDS));
         while his.len().await.expect(ENDS) < total {
-            // Whatever happens there, look again, but not all the time.
+            // Whatever happens there, look again, but no more often than people see.
             let _ = tokio::time::timeout(PATIENCE, updates.recv()).await.expect(ENDS);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOKS).await;
         }
-        let took = started.elapsed();
-        took
+        started.elapsed()
     }
 
     async fn part(self) {
@@ -213,6 +214,7 @@ async fn one_way(rounds: usize) -> Spread {
     far.permit(near.key());
     near.permit(far.key());
     far.connect(Some(near.key()), vec![address]).await.expect(ENDS);
+    while !matches!(near_hears.next().await.expect(ENDS), Heard::Connected { .. }) {}
     let echo = tokio::spawn(echo(far.clone(), far_hears, near.key()));
     let mut samples = Vec::with_capacity(rounds);
     for _ in 0..=rounds {
