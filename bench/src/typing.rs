@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use automerge::transaction::Transactable as _;
 use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc as _, TextEncoding};
-use clave_engine::{DocumentId, SpaceId};
 use clave_engine::crdt::DocumentKind;
+use clave_engine::{DocumentId, SpaceId};
 use clave_sim::{Agreement, Network, Who, World};
 use serde_json::{Value, json};
 
@@ -49,7 +49,9 @@ pub fn groups(scale: Scale, traces: Option<&Path>) -> Vec<Value> {
     }
     let edits: usize = bursts.iter().map(Vec::len).sum();
     println!("\n{edits} edits of a note, typed in bursts of {BURST} on one device and followed live on another");
-    println!("  in parts: automerge alone, both documents; two engines; of these, what the typist waits for, per burst");
+    println!(
+        "  in parts: automerge alone, both documents; two engines; of these, what the typist waits for, per burst"
+    );
     let (mut bare, mut ours) = (Bare::new(), Ours::new());
     let (mut totals, mut ratios) = ([0.0; 3], Vec::new());
     for part in bursts.chunks(bursts.len().div_ceil(PARTS)) {
