@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clave::{DocumentKind, Draft, NetworkConfig, Node, NodeConfig, RawBatch, Space, StoreKind, open_store};
+use clave::{DocumentKind, Draft, NetworkConfig, Node, NodeConfig, RawBatch, Space, Store, StoreKind, open_store};
 use clave_crdt::{Actor, Document};
 use clave_crypto::{ContentKey, DeviceKey, Domain, Entropy, Signature};
 use clave_transport::{Channel, Config, Event as Heard, Events, PeerKey, Transport};
@@ -20,10 +21,12 @@ use crate::Scale;
 use crate::harness::{Spread, human};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Sends that an application has under way at once.
+/// Sends that an application has under way at once. Those that wait together travel in one entry.
 const IN_FLIGHT: usize = 256;
 /// Changes that a receiver takes in with one call, as frames bring them.
 const PER_CALL: usize = 100;
+/// How often a receiver looks at what came: each look applies that.
+const LOOKS: Duration = Duration::from_millis(20);
 const ENDS: &str = "both ends are in this process";
 const ROOM: &str = "the disk has room and takes writes";
 
@@ -74,12 +77,11 @@ impl Pair {
         }
         let (his, total) = (self.his.timeline(), timeline.len().await.expect(ENDS));
         while his.len().await.expect(ENDS) < total {
-            // Whatever happens there, look again, but not all the time.
+            // Whatever happens there, look again, but no more often than people see.
             let _ = tokio::time::timeout(PATIENCE, updates.recv()).await.expect(ENDS);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOKS).await;
         }
-        let took = started.elapsed();
-        took
+        started.elapsed()
     }
 
     async fn part(self) {
@@ -96,135 +98,144 @@ fn text(number: usize) -> String {
 pub fn live(scale: Scale, data: &Path) -> Vec<Value> {
     let runtime = Runtime::new().expect("threads can be started");
     let (filled, rounds) = (scale.of(100_000, 200) as usize, scale.of(400, 20) as usize);
-    let parts = runtime.block_on(parts(rounds, data));
-    let whole = runtime.block_on(async {
-        let pair = Pair::meet(data).await;
-        pair.fill(0, filled).await;
-        let (timeline, mut events) = (pair.hers.timeline(), pair.bob.events());
-        let mut samples = Vec::with_capacity(rounds);
-        for round in 0..rounds {
-            while events.try_recv().is_ok() {}
-            let started = Instant::now();
-            let heard = async {
-                loop {
-                    match events.recv().await.expect(ENDS) {
-                        clave::Event::DocumentChanged { kind: DocumentKind::Timeline, .. } => break,
-                        _ => {}
-                    }
-                }
-            };
-            let (sent, ()) = tokio::join!(timeline.send(text(filled + round)), heard);
-            sent.expect(ROOM);
-            samples.push(started.elapsed().as_secs_f64());
-            // People do not type faster.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let newest = pair.his.timeline().history(1, None).await.expect(ENDS);
-        assert_eq!(newest[0].body, text(filled + rounds - 1));
-        pair.part().await;
-        Spread::of(samples)
-    });
+    let (samples, parts) = runtime.block_on(messages(filled, rounds, data));
+    let sums: Vec<f64> = parts.iter().map(|parts| parts.iter().sum()).collect();
+    let (whole, sum) = (Spread::of(samples), Spread::of(sums));
     println!(
         "\na live message in a channel of {filled}, from `send` to the event at the other device, durable on both"
     );
-    let sum: f64 = parts
-        .iter()
-        .map(|(name, times, spread)| {
-            println!(
-                "  {times} × {name:33} {:>10}  ({} to {})",
-                human(spread.median),
-                human(spread.low),
-                human(spread.high)
-            );
-            *times as f64 * spread.median
-        })
-        .sum();
-    println!("  {:37} {:>10}", "sum of the parts", human(sum));
-    println!(
-        "  {:37} {:>10}  ({} to {})   ×{:.2} of the sum (bar: 2)",
-        "the message",
-        human(whole.median),
-        human(whole.low),
-        human(whole.high),
-        whole.median / sum
-    );
-    let parts: Vec<Value> = parts
-        .iter()
-        .map(|(name, times, spread)| json!({ "part": name, "times": times, "seconds": spread.json() }))
-        .collect();
+    let line = |name: &str, spread: &Spread, rest: &str| {
+        let (median, low, high) = (human(spread.median), human(spread.low), human(spread.high));
+        println!("  {name:37} {median:>10}  ({low} to {high}){rest}");
+    };
+    let of_part = |index: usize| Spread::of(parts.iter().map(|parts| parts[index]).collect());
+    let spreads: Vec<(&str, Spread)> = PARTS.iter().enumerate().map(|(at, name)| (*name, of_part(at))).collect();
+    for (name, spread) in &spreads {
+        line(name, spread, "");
+    }
+    line("all of them in a row", &sum, "");
+    let ratio = whole.median / sum.median;
+    line("the message", &whole, &format!("   ×{ratio:.2} of its parts (bar: 2)"));
+    let parts: Vec<Value> =
+        spreads.iter().map(|(name, spread)| json!({ "part": name, "seconds": spread.json() })).collect();
     vec![json!({ "name": format!("live message in a channel of {filled}"), "rounds": rounds, "parts": parts,
-        "sum_seconds": sum, "seconds": whole.json(), "ratio": whole.median / sum })]
+        "sum_seconds": sum.json(), "seconds": whole.json(), "ratio": ratio })]
 }
 
-/// What a message cannot do without, each alone, and how often.
-async fn parts(rounds: usize, data: &Path) -> Vec<(&'static str, u32, Spread)> {
-    let mut entropy = Entropy::from_seed([5; 32]);
-    let device = DeviceKey::generate(&mut entropy);
-    let key = ContentKey::from_bytes(Zeroizing::new([6; 32]));
-    let message = vec![7; 300];
-    let (salt, sealed) = key.seal(&mut entropy, b"context", &message);
-    let signature = device.sign(Domain::Entry, &message);
-    let folder = tempfile::tempdir_in(data).expect(ROOM);
-    let store = open_store(folder.path(), StoreKind::Redb).expect(ROOM);
-    let mut counter = 0_u64;
-    // The envelope, the change and the document's record.
-    let mut write = || {
-        counter += 1;
+/// The time of each message, and of what it is made of right behind it, for the disk is not as fast at all times.
+async fn messages(filled: usize, rounds: usize, data: &Path) -> (Vec<f64>, Vec<[f64; PARTS.len()]>) {
+    let pair = Pair::meet(data).await;
+    pair.fill(0, filled).await;
+    let mut parts = Parts::new(data).await;
+    // The first opens the streams.
+    parts.round().await;
+    let (timeline, mut events) = (pair.hers.timeline(), pair.bob.events());
+    let (mut samples, mut alone) = (Vec::with_capacity(rounds), Vec::with_capacity(rounds));
+    for round in 0..rounds {
+        while events.try_recv().is_ok() {}
+        let started = Instant::now();
+        let heard = async {
+            let is_heard = |event: &clave::Event| {
+                matches!(event, clave::Event::DocumentChanged { kind: DocumentKind::Timeline, .. })
+            };
+            while !is_heard(&events.recv().await.expect(ENDS)) {}
+        };
+        let (sent, ()) = tokio::join!(timeline.send(text(filled + round)), heard);
+        sent.expect(ROOM);
+        samples.push(started.elapsed().as_secs_f64());
+        // People do not type faster.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        alone.push(parts.round().await);
+    }
+    let newest = pair.his.timeline().history(1, None).await.expect(ENDS);
+    assert_eq!(newest[0].body, text(filled + rounds - 1));
+    parts.end().await;
+    pair.part().await;
+    (samples, alone)
+}
+
+/// What a message cannot do without.
+const PARTS: [&str; 6] = ["sign", "seal", "two durable writes", "one way over libp2p", "verify", "open"];
+
+/// Does each part alone.
+struct Parts {
+    entropy: Entropy,
+    device: DeviceKey,
+    key: ContentKey,
+    store: Arc<dyn Store>,
+    writes: u64,
+    near: Transport,
+    near_hears: Events,
+    far: Transport,
+    echo: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Parts {
+    async fn new(data: &Path) -> Self {
+        let mut entropy = Entropy::from_seed([5; 32]);
+        let device = DeviceKey::generate(&mut entropy);
+        let key = ContentKey::from_bytes(Zeroizing::new([6; 32]));
+        let folder = tempfile::tempdir_in(data).expect(ROOM);
+        let store = open_store(folder.path(), StoreKind::Redb).expect(ROOM);
+        let listening =
+            Config { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")], ..Config::new([1; 32]) };
+        let (near, mut near_hears) = Transport::start(listening).expect(ENDS);
+        let (far, far_hears) = Transport::start(Config { listen: vec![], ..Config::new([2; 32]) }).expect(ENDS);
+        let address = loop {
+            if let Heard::Listening { address } = near_hears.next().await.expect(ENDS) {
+                break address;
+            }
+        };
+        far.permit(near.key());
+        near.permit(far.key());
+        far.connect(Some(near.key()), vec![address]).await.expect(ENDS);
+        while !matches!(near_hears.next().await.expect(ENDS), Heard::Connected { .. }) {}
+        let echo = tokio::spawn(echo(far.clone(), far_hears, near.key()));
+        Self { entropy, device, key, store, writes: 0, near, near_hears, far, echo, _folder: folder }
+    }
+
+    async fn round(&mut self) -> [f64; PARTS.len()] {
+        let message = vec![7; 300];
+        let (sign, signature) = timed(|| self.device.sign(Domain::Entry, &message));
+        let (seal, (salt, sealed)) = timed(|| self.key.seal(&mut self.entropy, b"context", &message));
+        let (write, ()) = timed(|| self.write());
+        let one_way = self.one_way().await;
+        let (again, ()) = timed(|| self.write());
+        let (verify, ()) =
+            timed(|| self.device.id().verify(Domain::Entry, &message, &signature).expect("it was just signed"));
+        let (open, _) = timed(|| black_box(self.key.open(&salt, b"context", &sealed).expect("it was just sealed")));
+        [sign, seal, write + again, one_way, verify, open]
+    }
+
+    /// The envelope, the change and the document's record.
+    fn write(&mut self) {
+        self.writes += 1;
         let mut batch = RawBatch::default();
         for (table, bytes) in [(2, 600), (9, 350), (7, 60)] {
-            batch.put(table, blake3::hash(&counter.to_be_bytes()).as_bytes()[..16].to_vec(), vec![8; bytes]);
+            batch.put(table, blake3::hash(&self.writes.to_be_bytes()).as_bytes()[..16].to_vec(), vec![8; bytes]);
         }
-        store.apply(&[batch]).expect(ROOM);
-    };
-    vec![
-        ("sign", 1, sampled(rounds, || _ = black_box(device.sign(Domain::Entry, &message)))),
-        ("seal", 1, sampled(rounds, || _ = black_box(key.seal(&mut entropy, b"context", &message)))),
-        ("durable write", 2, sampled(rounds, &mut write)),
-        ("one way over libp2p", 1, one_way(rounds).await),
-        ("verify", 1, sampled(rounds, || device.id().verify(Domain::Entry, &message, &signature).expect("it is hers"))),
-        ("open", 1, sampled(rounds, || _ = black_box(key.open(&salt, b"context", &sealed).expect("sealed above")))),
-    ]
-}
-
-fn sampled(rounds: usize, mut work: impl FnMut()) -> Spread {
-    work();
-    Spread::of(
-        (0..rounds)
-            .map(|_| {
-                let started = Instant::now();
-                work();
-                started.elapsed().as_secs_f64()
-            })
-            .collect(),
-    )
-}
-
-/// Half of there and back, with frames of the size of a message.
-async fn one_way(rounds: usize) -> Spread {
-    let listening =
-        Config { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")], ..Config::new([1; 32]) };
-    let (near, mut near_hears) = Transport::start(listening).expect(ENDS);
-    let (far, far_hears) = Transport::start(Config { listen: vec![], ..Config::new([2; 32]) }).expect(ENDS);
-    let address = loop {
-        if let Heard::Listening { address } = near_hears.next().await.expect(ENDS) {
-            break address;
-        }
-    };
-    far.permit(near.key());
-    near.permit(far.key());
-    far.connect(Some(near.key()), vec![address]).await.expect(ENDS);
-    let echo = tokio::spawn(echo(far.clone(), far_hears, near.key()));
-    let mut samples = Vec::with_capacity(rounds);
-    for _ in 0..=rounds {
-        let started = Instant::now();
-        near.send(far.key(), Channel::Sync, vec![9; 700]).await.expect(ENDS);
-        while !matches!(near_hears.next().await.expect(ENDS), Heard::Frame { .. }) {}
-        samples.push(started.elapsed().as_secs_f64() / 2.0);
+        self.store.apply(&[batch]).expect(ROOM);
     }
-    tokio::join!(near.shutdown(), far.shutdown());
-    echo.await.expect(ENDS);
-    // The first opened the streams.
-    Spread::of(samples.split_off(1))
+
+    /// Half of there and back, with frames of the size of a message.
+    async fn one_way(&mut self) -> f64 {
+        let started = Instant::now();
+        self.near.send(self.far.key(), Channel::Sync, vec![9; 700]).await.expect(ENDS);
+        while !matches!(self.near_hears.next().await.expect(ENDS), Heard::Frame { .. }) {}
+        started.elapsed().as_secs_f64() / 2.0
+    }
+
+    async fn end(self) {
+        tokio::join!(self.near.shutdown(), self.far.shutdown());
+        self.echo.await.expect(ENDS);
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let started = Instant::now();
+    let result = work();
+    (started.elapsed().as_secs_f64(), result)
 }
 
 async fn echo(from: Transport, mut heard: Events, to: PeerKey) {

@@ -6,19 +6,21 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use automerge::transaction::Transactable as _;
-use automerge::{ActorId, AutoCommit, Change, ObjType, ROOT, ReadDoc as _, TextEncoding};
-use clave_engine::DocumentId;
+use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc as _, TextEncoding};
 use clave_engine::crdt::DocumentKind;
-use clave_sim::{Agreement, Network, World};
+use clave_engine::{DocumentId, SpaceId};
+use clave_sim::{Agreement, Network, Who, World};
 use serde_json::{Value, json};
 
 use crate::Scale;
-use crate::harness::{Spread, human};
+use crate::harness::human;
 
 const SOUND: &str = "the edit is sound";
 /// Edits that become one change, as a typist's do.
 const BURST: usize = 100;
 const FILE: &str = "automerge-paper.json.gz";
+/// The trace is measured in so many parts: what a burst costs grows with the note.
+const PARTS: usize = 8;
 
 type Edit = (usize, usize, String);
 
@@ -43,99 +45,130 @@ pub fn groups(scale: Scale, traces: Option<&Path>) -> Vec<Value> {
     };
     if scale.quick {
         bursts.truncate(20);
-        end = bare(&bursts).1;
+        end.clear();
     }
     let edits: usize = bursts.iter().map(Vec::len).sum();
-    let rounds = scale.rounds.min(5);
     println!("\n{edits} edits of a note, typed in bursts of {BURST} on one device and followed live on another");
-    let (mut alone, mut ours, mut typist, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let (first, (second, local, text)) = if round % 2 == 0 {
-            let first = bare(&bursts).0;
-            (first, engines(&bursts))
-        } else {
-            let second = engines(&bursts);
-            (bare(&bursts).0, second)
-        };
-        assert!(text == end, "the follower has what was typed");
-        alone.push(first.as_secs_f64());
-        ours.push(second.as_secs_f64());
-        typist.push(local.as_secs_f64() / bursts.len() as f64);
-        ratios.push(second.as_secs_f64() / first.as_secs_f64());
+    println!(
+        "  in parts: automerge alone, both documents; two engines; of these, what the typist waits for, per burst"
+    );
+    let (mut bare, mut ours) = (Bare::new(), Ours::new());
+    let (mut totals, mut ratios) = ([0.0; 3], Vec::new());
+    for part in bursts.chunks(bursts.len().div_ceil(PARTS)) {
+        let mut took = [Duration::ZERO; 3];
+        for (number, burst) in part.iter().enumerate() {
+            // In turn, burst by burst: what disturbs the machine disturbs both.
+            let ((whole, local), alone) = if number % 2 == 0 {
+                let alone = bare.burst(burst);
+                (ours.burst(burst), alone)
+            } else {
+                (ours.burst(burst), bare.burst(burst))
+            };
+            took.iter_mut().zip([alone, whole, local]).for_each(|(sum, took)| *sum += took);
+        }
+        let seconds = took.map(|took| took.as_secs_f64());
+        totals.iter_mut().zip(seconds).for_each(|(total, part)| *total += part);
+        ratios.push(seconds[1] / seconds[0]);
+        let per_burst = |index: usize| human(seconds[index] / part.len() as f64);
+        let ratio = seconds[1] / seconds[0];
+        println!("  {:>10} {:>10} {:>10}   ×{ratio:.2}", per_burst(0), per_burst(1), per_burst(2));
     }
-    let (alone, ours, typist, ratio) = (Spread::of(alone), Spread::of(ours), Spread::of(typist), Spread::of(ratios));
-    println!(
-        "  automerge, both documents          {:>10}  ({} to {})",
-        human(alone.median),
-        human(alone.low),
-        human(alone.high)
-    );
-    println!(
-        "  two engines                        {:>10}  ({} to {})   ×{:.2} ({:.2} to {:.2}; bar 1.5)",
-        human(ours.median),
-        human(ours.low),
-        human(ours.high),
-        ratio.median,
-        ratio.low,
-        ratio.high
-    );
-    println!("  of that, the typist waits          {:>10} /burst", human(typist.median));
+    totals[1] += ours.settle().as_secs_f64();
+    let (text, copy) = (ours.text(), bare.text());
+    assert!(text == copy && (scale.quick || text == end), "the followers have what was typed");
+    let ratio = totals[1] / totals[0];
+    println!("  all of it: {} and {}   ×{ratio:.2} (bar: 1.5)", human(totals[0]), human(totals[1]));
     vec![json!({
-        "name": "typing", "edits": edits, "rounds": rounds, "automerge_seconds": alone.json(), "engines_seconds": ours.json(),
-        "typist_seconds_per_burst": typist.json(), "ratio": ratio.json(), "bar": 1.5,
+        "name": "typing", "edits": edits, "automerge_seconds": totals[0], "engines_seconds": totals[1],
+        "typist_seconds_per_burst": totals[2] / bursts.len() as f64, "ratio": ratio, "ratio_of_parts": ratios, "bar": 1.5,
     })]
 }
 
 /// Automerge alone: local edits into one document, each burst's change into another.
-fn bare(bursts: &[Vec<Edit>]) -> (Duration, String) {
-    let started = Instant::now();
-    let mut typist = AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from([1; 24]));
-    let text = typist.put_object(ROOT, "text", ObjType::Text).expect(SOUND);
-    typist.commit();
-    let mut follower = typist.fork().with_actor(ActorId::from([2; 24]));
-    for burst in bursts {
-        for (position, delete, insert) in burst {
-            typist.splice_text(&text, *position, isize::try_from(*delete).expect("small"), insert).expect(SOUND);
-        }
-        let Some(hash) = typist.commit() else { continue };
-        let change = typist.get_change_by_hash(&hash).expect("it was just made");
-        let change = Change::from_bytes(change.raw_bytes().to_vec()).expect("it was just made");
-        follower.apply_changes([change]).expect(SOUND);
-        std::hint::black_box(follower.get_heads());
-    }
-    let took = started.elapsed();
-    (took, follower.text(&text).expect("it is a text"))
+struct Bare {
+    typist: AutoCommit,
+    follower: AutoCommit,
+    text: ObjId,
 }
 
-/// Two engines, the wire between them and stores in memory: the time of all of it, of the typist's edits among that, and what
-/// the follower has in the end.
-fn engines(bursts: &[Vec<Edit>]) -> (Duration, Duration, String) {
-    let mut world =
-        World::with(1, Agreement::Mls, Network { latency_ms: (1, 5), slow_permille: 0, ..Network::default() });
-    let (alice, bob) = (world.alice(), world.bob());
-    let team = world.create_space(alice, "Team");
-    world.invite(alice, team, bob);
-    world.settle().expect("nobody is busy");
-    let note = DocumentId::from_bytes([7; 16]);
-    let (started, mut local) = (Instant::now(), Duration::ZERO);
-    for burst in bursts {
+impl Bare {
+    fn new() -> Self {
+        let mut typist =
+            AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from([1; 24]));
+        let text = typist.put_object(ROOT, "text", ObjType::Text).expect(SOUND);
+        typist.commit();
+        let follower = typist.fork().with_actor(ActorId::from([2; 24]));
+        Self { typist, follower, text }
+    }
+
+    fn burst(&mut self, burst: &[Edit]) -> Duration {
+        let started = Instant::now();
+        for (position, delete, insert) in burst {
+            let delete = isize::try_from(*delete).expect("small");
+            self.typist.splice_text(&self.text, *position, delete, insert).expect(SOUND);
+        }
+        if let Some(hash) = self.typist.commit() {
+            let change = self.typist.get_change_by_hash(&hash).expect("it was just made");
+            let change = Change::from_bytes(change.raw_bytes().to_vec()).expect("it was just made");
+            self.follower.apply_changes([change]).expect(SOUND);
+        }
+        std::hint::black_box(self.follower.get_heads());
+        started.elapsed()
+    }
+
+    fn text(&self) -> String {
+        self.follower.text(&self.text).expect("it is a text")
+    }
+}
+
+/// Two engines, the wire between them and stores in memory.
+struct Ours {
+    world: World,
+    alice: Who,
+    bob: Who,
+    team: SpaceId,
+    note: DocumentId,
+}
+
+impl Ours {
+    fn new() -> Self {
+        let mut world =
+            World::with(1, Agreement::Mls, Network { latency_ms: (1, 5), slow_permille: 0, ..Network::default() });
+        let (alice, bob) = (world.alice(), world.bob());
+        let team = world.create_space(alice, "Team");
+        world.invite(alice, team, bob);
+        world.settle().expect("nobody is busy");
+        Self { world, alice, bob, team, note: DocumentId::from_bytes([7; 16]) }
+    }
+
+    /// The time of all of it, and of the typist's part.
+    fn burst(&mut self, burst: &[Edit]) -> (Duration, Duration) {
+        let (team, note) = (self.team, self.note);
         let splices: Vec<(usize, usize, &str)> =
             burst.iter().map(|(at, delete, insert)| (*at, *delete, insert.as_str())).collect();
-        let edit = Instant::now();
-        world
-            .input(alice, |engine, now| {
+        let started = Instant::now();
+        self.world
+            .input(self.alice, |engine, now| {
                 engine.edit(team, note, DocumentKind::Note, now, |document, _| document.note()?.splice_many(&splices))
             })
             .expect(SOUND);
-        local += edit.elapsed();
-        world.pass(100);
+        let local = started.elapsed();
+        self.world.pass(100);
         // Whoever follows looks at each burst.
-        let heads = world.engine(bob).document(team, note, DocumentKind::Note).expect("it is there").heads();
-        std::hint::black_box(heads);
+        let document = self.world.engine(self.bob).document(team, note, DocumentKind::Note).expect("it is there");
+        std::hint::black_box(document.heads());
+        (started.elapsed(), local)
     }
-    world.pass(5_000);
-    let took = started.elapsed();
-    let document = world.engine(bob).document(team, note, DocumentKind::Note).expect("it is there");
-    let text = document.note().expect("a note").text().expect("a text");
-    (took, local, text)
+
+    /// What follows from it after a while.
+    fn settle(&mut self) -> Duration {
+        let started = Instant::now();
+        self.world.pass(5_000);
+        started.elapsed()
+    }
+
+    fn text(&mut self) -> String {
+        let document = self.world.engine(self.bob).document(self.team, self.note, DocumentKind::Note);
+        document.expect("it is there").note().expect("a note").text().expect("a text")
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use clave_engine::crdt::{Draft, MessageId};
 use clave_engine::crypto::{DeviceId, Mls, Suite};
 use clave_engine::{
     ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
@@ -20,6 +21,7 @@ mod config;
 mod dialer;
 mod driver;
 mod linking;
+mod posts;
 mod small_files;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
 pub use linking::{LINK_VALID, LinkProgress};
+use posts::Post;
 pub use vault::Unlock;
 pub(crate) use vault::{create as vault_of, open as open_vault, seed_entropy};
 
@@ -318,6 +321,17 @@ impl Node {
         let result = result.await.map_err(|_| Error::Stopped)??;
         written.await.map_err(|_| Error::Stopped)??;
         Ok(result)
+    }
+
+    /// Posts a message, in one entry with those that wait to be posted when it is its turn; returns when it is durable.
+    pub(crate) async fn post(&self, circle: SpaceId, draft: Draft) -> Result<MessageId, Error> {
+        let (posted, result) = oneshot::channel();
+        let (durable, written) = oneshot::channel();
+        let post = Post { circle, draft, posted, durable };
+        self.inner.inputs.send(Input::Post(post)).await.map_err(|_| Error::Stopped)?;
+        let id = result.await.map_err(|_| Error::Stopped)??;
+        written.await.map_err(|_| Error::Stopped)??;
+        Ok(id)
     }
 
     /// Runs on the engine's thread; returns at once.

@@ -64,7 +64,7 @@ impl Timeline {
     }
 
     /// Posts a message of plain text. Returns once it is durable here; it is sent to whoever is connected, and to the
-    /// others when they are.
+    /// others when they are. Messages that wait at the same time travel in one entry.
     ///
     /// # Errors
     /// If it is too long, or the disk refuses.
@@ -77,8 +77,7 @@ impl Timeline {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn post(&self, draft: Draft) -> Result<MessageId, Error> {
-        let id = self.circle.id;
-        self.circle.node.command(move |engine, now| post(engine, id, &draft, now)).await
+        self.circle.node.post(self.circle.id, draft).await
     }
 
     /// Changes a message of one's own.
@@ -229,15 +228,28 @@ fn until_ms(segment: &Segment) -> u64 {
     segment.messages.map_or(segment.until_ms, |(_, last, _)| last.sent_ms() + 1)
 }
 
-fn post(engine: &mut Engine, id: SpaceId, draft: &Draft, now_ms: u64) -> Result<MessageId, EngineError> {
+/// Posts messages in one change: as many as the segment has room for, at least the first. If it fails, none is posted.
+pub(crate) fn post(
+    engine: &mut Engine,
+    id: SpaceId,
+    drafts: &[&Draft],
+    now_ms: u64,
+) -> Result<Vec<MessageId>, EngineError> {
     let mut number =
         last_number(|number| engine.has_document(id, engine.segment(id, number, now_ms)?, DocumentKind::Timeline))?;
     let mut former = None;
     loop {
         let segment = engine.segment(id, number, now_ms)?;
-        let random = engine.random();
+        let random: Vec<[u8; 6]> = drafts.iter().map(|_| engine.random()).collect();
         let posted = engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
-            document.timeline()?.post_behind(former, now_ms, random, draft)
+            let mut posted = Vec::with_capacity(drafts.len());
+            for (draft, random) in drafts.iter().zip(random) {
+                match document.timeline()?.post_behind(former, now_ms, random, draft) {
+                    Err(CrdtError::SegmentFull) if !posted.is_empty() => break,
+                    id => posted.push(id?),
+                }
+            }
+            Ok(posted)
         });
         match posted {
             Err(EngineError::Document(CrdtError::SegmentFull)) => {

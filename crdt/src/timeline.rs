@@ -213,8 +213,9 @@ impl<'a> Timeline<'a> {
     /// Whether it is time for a new segment.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        // The root holds at least as many keys as there are messages, and counting those is cheap.
-        self.automerge().length(ROOT) >= SEGMENT_MESSAGES_MAX && self.len() >= SEGMENT_MESSAGES_MAX
+        // There are at least as many operations as messages, and those need not be counted.
+        let operations = usize::try_from(self.automerge().stats().num_ops).unwrap_or(usize::MAX);
+        operations >= SEGMENT_MESSAGES_MAX && self.len() >= SEGMENT_MESSAGES_MAX
     }
 
     /// The message with this id.

@@ -16,7 +16,7 @@ impl Random {
     }
 
     pub fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
     fn share(&mut self) -> f64 {
@@ -100,7 +100,7 @@ fn latin_word(rank: u32, random: &mut Random) -> String {
     // The more often a word is used, the shorter it is.
     let letters = 2 + u64::from(rank.max(1).ilog2()) / 3 + random.below(5);
     let letter = |place: u64| {
-        let of = if place % 2 == 0 { CONSONANTS } else { VOWELS };
+        let of = if place.is_multiple_of(2) { CONSONANTS } else { VOWELS };
         of[random.below(of.len() as u64) as usize] as char
     };
     (0..letters).map(letter).collect()

@@ -11,11 +11,14 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::compaction::Compaction;
 use super::dialer::Dialer;
+use super::posts::{self, Post};
 use super::{Profile, profile_of, seed_entropy};
 use crate::{Error, SealedStore, StoreError, Writer};
 
 /// Commands that may wait for the engine.
 pub(super) const COMMANDS_MAX: usize = 256;
+/// Messages that are posted together, if so many wait.
+const POSTS_TOGETHER_MAX: usize = 64;
 /// Frames that may wait for one peer on one channel. What does not fit is dropped; reconciliation finds it again.
 const FRAMES_QUEUED_MAX: usize = 256;
 /// Frames the engine is told were sent that may wait for it.
@@ -29,15 +32,19 @@ pub(super) type Run = Box<dyn FnOnce(Result<&mut Engine, StoreError>, u64) + Sen
 /// The two ends of the queue that reports which frames left.
 type SentQueue = (mpsc::Sender<(DeviceId, Channel)>, mpsc::Receiver<(DeviceId, Channel)>);
 
+/// Hears once what somebody did is durable.
+pub(super) type Durable = oneshot::Sender<Result<(), StoreError>>;
+
 /// What a command is: it runs on the engine's thread, and its caller hears once its effects are durable.
 pub(super) struct Command {
     pub(super) run: Run,
-    pub(super) durable: oneshot::Sender<Result<(), StoreError>>,
+    pub(super) durable: Durable,
 }
 
 /// What reaches the driver from a [`Node`](crate::Node).
 pub(super) enum Input {
     Command(Command),
+    Post(Post),
     NetworkChanged,
     Stop(oneshot::Sender<()>),
 }
@@ -60,7 +67,7 @@ pub(super) struct Driver {
     pub(super) dialer: Dialer,
     pub(super) connected: BTreeMap<DeviceId, Links>,
     /// Commands whose writes are on their way, in order.
-    pub(super) waiting: VecDeque<(IoId, oneshot::Sender<Result<(), StoreError>>)>,
+    pub(super) waiting: VecDeque<(IoId, Durable)>,
     pub(super) compaction: Compaction,
     /// How many writes failed: each time the engine is another one.
     pub(super) failures: u64,
@@ -84,6 +91,8 @@ pub(crate) fn now_ms() -> u64 {
 impl Driver {
     /// Runs until it is stopped or every handle is gone.
     pub(super) async fn run(mut self) {
+        // Was taken from the queue to see whether it goes with what was before it.
+        let mut next = None;
         loop {
             self.take_outputs().await;
             self.dial().await;
@@ -102,8 +111,9 @@ impl Driver {
                 Some((io, result)) = self.writer.next() => self.written(io, result).await,
                 Some((peer, channel)) = self.sent.1.recv() => self.engine.handle_sent(peer, channel, now_ms()),
                 Some(event) = network => self.network_event(event),
-                input = self.inputs.recv() => match input {
+                input = async { if next.is_some() { next.take() } else { self.inputs.recv().await } } => match input {
                     Some(Input::Command(command)) => self.command(command),
+                    Some(Input::Post(post)) => next = self.post(post),
                     Some(Input::NetworkChanged) => self.dialer.network_changed(now_ms()),
                     Some(Input::Stop(stopped)) => {
                         self.stop().await;
@@ -130,11 +140,36 @@ impl Driver {
             return;
         }
         (command.run)(Ok(&mut self.engine), now_ms());
-        match self.engine.last_write() {
-            Some(io) => self.waiting.push_back((io, command.durable)),
-            None => {
-                let _ = command.durable.send(Ok(()));
+        self.tell_when_durable(command.durable);
+    }
+
+    /// Posts a message and those that wait right behind it. Gives the input behind them, if that was taken.
+    fn post(&mut self, first: Post) -> Option<Input> {
+        let (mut together, mut next) = (vec![first], None);
+        while together.len() < POSTS_TOGETHER_MAX {
+            match self.inputs.try_recv().ok() {
+                Some(Input::Post(post)) => together.push(post),
+                other => {
+                    next = other;
+                    break;
+                }
             }
+        }
+        let waiting = match self.return_to_disk() {
+            Ok(()) => posts::run(together, Ok(&mut self.engine)),
+            Err(error) => posts::run(together, Err(error)),
+        };
+        for durable in waiting {
+            self.tell_when_durable(durable);
+        }
+        next
+    }
+
+    /// Whoever did something hears of it once everything until now is durable.
+    fn tell_when_durable(&mut self, durable: Durable) {
+        match self.engine.last_write() {
+            Some(io) => self.waiting.push_back((io, durable)),
+            None => _ = durable.send(Ok(())),
         }
     }
 
