@@ -71,7 +71,7 @@ fn write_on(store: &dyn Store, last: u64) -> io::Result<()> {
 struct InPacks(SealedStore);
 
 /// A collection follows each batch whose number is a multiple of this and ends a commit.
-const COLLECTED_EVERY: u64 = 40;
+const COLLECTED_EVERY: u64 = 4;
 
 impl InPacks {
     fn open(directory: &Path) -> Result<Self, StoreError> {
