@@ -169,6 +169,7 @@ impl SealedStore {
 
     /// Which chunks have a place outside its pack, by their keys on disk, and the packs in which no chunk is, with their
     /// sizes. What does not authenticate is passed over.
+    #[allow(clippy::type_complexity)]
     pub(crate) fn examine_packs(&self) -> Result<(Vec<Vec<u8>>, BTreeMap<u64, u64>), StoreError> {
         let Some(packs) = &self.packs else { return Ok(Default::default()) };
         let all = packs.all()?;
