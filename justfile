@@ -137,7 +137,7 @@ kill9 TIMES="100":
 disk-full:
     scripts/disk-full.sh
 
-# Cuts the power under both stores, and under sled without fsync, which has to fail: what was acknowledged must be there.
+# Cuts the power under both stores, and under chunks in packs, and under sled without fsync, which has to fail: what was acknowledged must be there.
 # `just power-cut 1000` is the full run. Needs root and loop devices; scripts/power-cut.py says what stands in for the disk, and
 # what that leaves out.
 power-cut CUTS="20" *FLAGS="":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cuts the power under a store, again and again: what it called durable must be there afterwards, and it must open.
 
-    scripts/power-cut.py --program PROGRAM [--cuts N] [--seed N] [redb sled bare-sled]
+    scripts/power-cut.py --program PROGRAM [--cuts N] [--seed N] [redb packs sled bare-sled]
 
 Two file systems stand in each other: *inside* one ext4 (the device's) is on a loop device whose backing file lies on another
 ext4 (*below*, the disk with its volatile cache), which is on a loop device of its own. A cut shuts down the one below with
@@ -12,6 +12,8 @@ writes are there and earlier ones are not. Then both are mounted again, and the 
 
 Not covered: a disk that acknowledges a flush and does not do it; a sector that is torn (loop devices write whole
 pages); file systems other than ext4; a cut while `mkfs` or the mount is at work.
+
+`packs` is redb with chunks of files in packs beside it, and collections that copy and remove packs.
 
 The control (bare-sled) must fail: if it does not, this proves nothing and the exit code is 1.
 """
@@ -245,7 +247,7 @@ def main():
     parser.add_argument("--cuts", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--program", type=pathlib.Path, required=True, help="the example `power_cut`, built")
-    parser.add_argument("kinds", nargs="*", default=["redb", "sled", CONTROL])
+    parser.add_argument("kinds", nargs="*", default=["redb", "packs", "sled", CONTROL])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clave-power-cut-") as scratch:
         first = pathlib.Path(scratch) / "probe"

@@ -56,6 +56,8 @@ struct Report<'a> {
     identity: bool,
     /// Records that do not authenticate, by keyspace.
     damaged: Vec<Damaged>,
+    /// Packs of chunks in which nothing is in use.
+    unused_packs: Vec<UnusedPack>,
     circles: Vec<Circle<'a>>,
     /// Why the device does not open.
     unopened: Option<String>,
@@ -66,6 +68,12 @@ struct Report<'a> {
 struct Damaged {
     keyspace: String,
     records: u64,
+}
+
+#[derive(Serialize)]
+struct UnusedPack {
+    pack: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -100,6 +108,11 @@ fn report(examination: &Examination) -> Report<'_> {
             .damaged
             .iter()
             .map(|(keyspace, records)| Damaged { keyspace: format!("{keyspace:?}"), records: *records })
+            .collect(),
+        unused_packs: examination
+            .unused_packs
+            .iter()
+            .map(|(pack, bytes)| UnusedPack { pack: *pack, bytes: *bytes })
             .collect(),
         circles: examination.circles.iter().map(|circle| row(circle.id.to_string(), &circle.report)).collect(),
         unopened: examination.unopened.as_ref().map(ToString::to_string),
@@ -166,6 +179,10 @@ fn words(report: &Report<'_>, repair: bool) -> Vec<String> {
             damaged.keyspace, damaged.records
         ));
     }
+    words.extend(report.unused_packs.iter().map(|unused| {
+        let (pack, bytes) = (unused.pack, text::bytes(unused.bytes));
+        format!("chunks/{pack:08}.pack: nothing in it is in use; `clave file gc` gives its {bytes} back")
+    }));
     if let Some(repaired) = &report.repaired {
         words.push(format!("Mended: {} records taken out, {} made again.", repaired.removed, repaired.restored));
         words.extend(repaired.copies.iter().map(|path| format!("What was taken out is copied to {path}.")));

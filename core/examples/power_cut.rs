@@ -1,8 +1,9 @@
 //! The process under which `scripts/power-cut.py` cuts the power: opens a store, checks that it has all that was
 //! acknowledged and nothing by half, and writes on until it is killed.
 //!
-//! `power_cut DIRECTORY redb|sled|bare-sled ACKNOWLEDGED` prints `OPEN n` (the last batch that is there) or `WRONG why`, then
-//! `ACK n` for each commit that the store called durable. `bare-sled` is the control: sled with its own `flush` and no fsync.
+//! `power_cut DIRECTORY redb|sled|packs|bare-sled ACKNOWLEDGED` prints `OPEN n` (the last batch that is there) or `WRONG why`, then
+//! `ACK n` for each commit that the store called durable. `packs` is redb with every record a chunk
+//! in a pack beside it, and collections in between. `bare-sled` is the control: sled with its own `flush` and no fsync.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // What it prints is what it is for.
@@ -13,7 +14,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clave::{RawBatch, Store, StoreError, StoreKind, open_store};
+use clave::{RawBatch, SealedStore, Store, StoreError, StoreKind, open_store};
+use clave_engine::crypto::{Entropy, VaultKey};
+use clave_engine::{Batch, Key, Keyspace, ReadError, StoreRead as _};
 
 #[path = "../tests/store/workload.rs"]
 mod workload;
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let directory = Path::new(directory);
     let store = match kind.as_str() {
         "bare-sled" => BareSled::open(directory).map(|store| Arc::new(store) as Arc<dyn Store>),
+        "packs" => InPacks::open(directory).map(|store| Arc::new(store) as Arc<dyn Store>),
         kind => match kind.parse::<StoreKind>() {
             Ok(kind) => open_store(directory, kind),
             Err(_) => return usage(),
@@ -46,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    println!("power_cut DIRECTORY redb|sled|bare-sled ACKNOWLEDGED");
+    println!("power_cut DIRECTORY redb|sled|packs|bare-sled ACKNOWLEDGED");
     ExitCode::from(2)
 }
 
@@ -60,6 +64,73 @@ fn write_on(store: &dyn Store, last: u64) -> io::Result<()> {
         store.apply(&batches).map_err(io::Error::other)?;
         writeln!(out, "ACK {}", next - 1)?;
         out.flush()?;
+    }
+}
+
+/// Chunks in packs: the table of batches is chunks, the counter is a record in the same commit.
+struct InPacks(SealedStore);
+
+/// A collection follows each batch whose number is a multiple of this and ends a commit.
+const COLLECTED_EVERY: u64 = 4;
+
+impl InPacks {
+    fn open(directory: &Path) -> Result<Self, StoreError> {
+        let entropy = || Entropy::from_seed([7; 32]);
+        let vault = VaultKey::generate(&mut entropy());
+        let store = SealedStore::new(open_store(directory, StoreKind::Redb)?, vault, entropy());
+        store.with_chunks(&directory.join("chunks")).map(Self)
+    }
+
+    fn key(table: u8, key: &[u8]) -> Key {
+        let keyspace = if table == workload::BATCHES { Keyspace::Chunks } else { Keyspace::Meta };
+        Key::new(keyspace, [], key)
+    }
+}
+
+fn unread(error: ReadError) -> StoreError {
+    match error {
+        ReadError::Damaged => StoreError::Damaged,
+        _ => StoreError::Io(io::ErrorKind::Other),
+    }
+}
+
+impl Store for InPacks {
+    fn get(&self, table: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.read(&Self::key(table, key)).map_err(unread)
+    }
+
+    fn scan(
+        &self,
+        table: u8,
+        prefix: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let keyspace = Self::key(table, prefix).keyspace;
+        self.0.scan(keyspace, &[], from, &mut |suffix, value| visit(suffix, &value)).map_err(unread)
+    }
+
+    fn apply(&self, batches: &[RawBatch]) -> Result<(), StoreError> {
+        let mut sealed = Batch::default();
+        for write in batches.iter().flat_map(|batch| &batch.writes) {
+            match &write.value {
+                Some(value) => sealed.put(Self::key(write.table, &write.key), value.clone()),
+                None => sealed.remove(Self::key(write.table, &write.key)),
+            }
+        }
+        self.0.write(vec![sealed])?;
+        if workload::last_batch(self).is_ok_and(|last| last.is_multiple_of(COLLECTED_EVERY)) {
+            self.0.reclaim_chunks()?;
+        }
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn size_bytes(&self) -> Result<u64, StoreError> {
+        self.0.size_bytes()
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Examination {
     pub store_bytes: u64,
     /// How many records of each kind do not authenticate: altered, or written under another key.
     pub damaged: BTreeMap<Keyspace, u64>,
+    /// Packs in which no chunk of a file is any more, by number, with their sizes in bytes. Nothing is wrong with them: the next
+    /// [collection](crate::Drive::collect) removes them.
+    pub unused_packs: BTreeMap<u64, u64>,
     /// Circle by circle.
     pub circles: Vec<ExaminedCircle>,
     /// Whether there is an identity, which nothing else can make again.
@@ -98,8 +101,9 @@ pub fn examine(config: &NodeConfig, repair: bool, mut progress: impl FnMut(u64))
     }
     Ok(Examination {
         records: found.records,
-        store_bytes: store.store().size_bytes()?,
+        store_bytes: store.size_bytes()?,
         damaged,
+        unused_packs: found.unused_packs,
         circles: found.circles.into_iter().map(|(id, report)| ExaminedCircle { id, report }).collect(),
         identity: found.identity,
         unopened,
@@ -114,6 +118,7 @@ const ROUNDS_MAX: usize = 3;
 struct Found {
     records: u64,
     damaged_records: Vec<(Keyspace, Vec<u8>)>,
+    unused_packs: BTreeMap<u64, u64>,
     circles: Vec<(CircleId, CircleReport)>,
     identity: bool,
 }
@@ -132,13 +137,15 @@ fn look(store: &SealedStore, progress: &mut impl FnMut(u64)) -> Result<Found, Er
             true
         })?;
     }
+    let (lost, unused_packs) = store.examine_packs()?;
+    damaged_records.extend(lost.into_iter().map(|on_disk| (Keyspace::Chunks, on_disk)));
     let readable = Readable::new(store);
     let mut circles = Vec::new();
     for id in circles_of(store, &damaged_records)? {
         circles.push((id, inspect_circle(&readable, id, progress)?));
     }
     let identity = Identity::load(&readable).is_ok_and(|identity| identity.is_some());
-    Ok(Found { records, damaged_records, circles, identity })
+    Ok(Found { records, damaged_records, unused_packs, circles, identity })
 }
 
 /// The circles, also those whose record is damaged: what it says is that it is there.
@@ -173,12 +180,12 @@ fn mend(directory: &Path, store: &SealedStore, found: &Found, done: &mut Repair)
             Keyspace::Meta => continue,
             _ => {}
         }
-        out.push((*keyspace, on_disk.clone()));
+        out.push((store.table_of(*keyspace), on_disk.clone()));
     }
     for (_, report) in &found.circles {
         batch.extend(report.repair.clone());
         let removed = report.repair.writes.iter().filter(|(_, value)| value.is_none());
-        out.extend(removed.map(|(key, _)| (key.keyspace, store.disk_key(key))));
+        out.extend(removed.map(|(key, _)| (store.table_of(key.keyspace), store.disk_key(key))));
     }
     if out.is_empty() && batch.is_empty() {
         return Ok(());

@@ -1,6 +1,6 @@
 //! A store in which something was altered: what the doctor says of it, what it mends, and what is there afterwards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clave::{
@@ -18,7 +18,7 @@ const CHECKPOINTS: u8 = 4;
 const OPERATIONS: u8 = 6;
 const DOCUMENTS: u8 = 7;
 const CHANGES: u8 = 9;
-const CHUNKS: u8 = 10;
+const PLACES: u8 = 34;
 
 fn config(directory: &Path) -> NodeConfig {
     NodeConfig::new(directory)
@@ -174,78 +174,171 @@ async fn a_document_whose_snapshot_is_altered_is_made_again() {
     node.shutdown().await;
 }
 
+fn pack(directory: &Path) -> PathBuf {
+    directory.join("chunks/00000000.pack")
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(SAFETY, future).await.expect("it takes far less than a minute")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_out_comes_again_from_others() {
-    let scratch = tempfile::tempdir().expect("a temporary directory");
-    let file = scratch.path().join("file");
-    std::fs::write(&file, vec![9; 200_000]).expect("there is room");
-    let network =
-        || NetworkConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], mdns: false, ..NetworkConfig::default() };
-    let directory = |name: &str| scratch.path().join(name);
-    let online = |name: &str| config(&directory(name)).online(network());
-    let alice = Node::create(online("Alice"), "Alice", "phone").await.expect("a new directory");
-    let bob = Node::create(online("Bob"), "Bob", "phone").await.expect("a new directory");
-    within(alice.listening()).await.expect("it runs");
-    let hers = alice.create_space("Team").await.expect("a space");
-    let link = hers.invite(Duration::from_secs(3600)).await.expect("an invitation");
-    let his = within(bob.join(&link, SAFETY)).await.expect("the link is good");
-    let until = async |space: &Space, count: usize| {
+/// Alice, and Bob who has all of her messages and her file.
+struct Two {
+    scratch: tempfile::TempDir,
+    alice: Node,
+    hers: Space,
+    file: NodeId,
+}
+
+const FILE: &str = "计划.bin";
+const CONTENT: [u8; 200_000] = [9; 200_000];
+
+impl Two {
+    async fn meet() -> Self {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let source = scratch.path().join("file");
+        std::fs::write(&source, CONTENT).expect("there is room");
+        let alice = Node::create(online(&scratch.path().join("Alice")), "Alice", "phone").await;
+        let alice = alice.expect("a new directory");
+        let bob = Node::create(online(&scratch.path().join("Bob")), "Bob", "phone").await.expect("a new directory");
+        within(alice.listening()).await.expect("it runs");
+        let hers = alice.create_space("Team").await.expect("a space");
+        let link = hers.invite(Duration::from_secs(3600)).await.expect("an invitation");
+        let his = within(bob.join(&link, SAFETY)).await.expect("the link is good");
+        for n in 0..10 {
+            hers.timeline().send(format!("你好 {n}")).await.expect("a message");
+        }
+        let file = hers.drive().add(&source, NodeId::ROOT, FILE, |_| {}).await.expect("a small file");
+        until(&his, 10).await;
+        let two = Self { scratch, alice, hers, file };
         within(async {
-            while bodies(space).await.len() < count {
+            while his.drive().file(file).await.is_err() {
                 tokio::task::yield_now().await;
             }
         })
         .await;
-    };
-    for n in 0..10 {
-        hers.timeline().send(format!("你好 {n}")).await.expect("a message");
+        two.fetch(&his).await;
+        bob.shutdown().await;
+        two
     }
-    let node = hers.drive().add(&file, NodeId::ROOT, "计划.bin", |_| {}).await.expect("a small file");
-    until(&his, 10).await;
-    let target = directory("copy");
+
+    fn bobs(&self) -> PathBuf {
+        self.scratch.path().join("Bob")
+    }
+
+    async fn fetch(&self, his: &Space) {
+        let target = self.scratch.path().join("copy");
+        within(his.drive().get(self.file, &target, |_| {})).await.expect("Alice has it");
+        assert_eq!(std::fs::read(&target).expect("it is there"), CONTENT);
+        std::fs::remove_file(&target).expect("it is there");
+    }
+}
+
+fn online(directory: &Path) -> NodeConfig {
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+    config(directory).online(NetworkConfig { listen, mdns: false, ..NetworkConfig::default() })
+}
+
+async fn until(space: &Space, count: usize) {
     within(async {
-        while his.drive().get(node, &target, |_| {}).await.is_err() {
+        while bodies(space).await.len() < count {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    bob.shutdown().await;
-    drop((his, bob));
+}
 
-    let bobs = directory("Bob");
-    let (entries, chunks) = (records(&bobs, ENTRIES), records(&bobs, CHUNKS));
-    for (table, records) in [(ENTRIES, &entries), (CHUNKS, &chunks)] {
-        for (key, value) in records {
-            put(&bobs, table, key, &altered(value));
-        }
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_out_comes_again_from_others() {
+    let two = Two::meet().await;
+    let bobs = two.bobs();
+    let entries = records(&bobs, ENTRIES);
+    for (key, value) in &entries {
+        put(&bobs, ENTRIES, key, &altered(value));
     }
     let found = look(&bobs);
     assert_eq!(found.damaged.values().sum::<u64>(), entries.len() as u64);
-    let findings: Vec<_> = found.circles.iter().flat_map(|circle| &circle.report.findings).collect();
-    assert!(findings.len() >= chunks.len(), "{findings:?}");
+    let whole = std::fs::read(pack(&bobs)).expect("it is there");
+    std::fs::write(pack(&bobs), altered(&whole)).expect("there is room");
     let mended = mend(&bobs);
     assert!(mended.is_sound(), "{mended:?}");
-    assert!(records(&bobs, ENTRIES).is_empty() && records(&bobs, CHUNKS).is_empty());
+    assert!(records(&bobs, ENTRIES).is_empty());
 
-    let bob = Node::open(online("Bob")).await.expect("it is whole");
+    let bob = Node::open(online(&bobs)).await.expect("it is whole");
     let his = bob.spaces().await.expect("it runs").remove(0);
     assert_eq!(bodies(&his).await.len(), 10, "what the entries led to is here");
-    std::fs::remove_file(&target).expect("it is there");
-    within(his.drive().get(node, &target, |_| {})).await.expect("Alice has it");
-    assert_eq!(std::fs::read(&target).expect("it is there"), vec![9; 200_000]);
-    hers.timeline().send("later").await.expect("a message");
+    two.fetch(&his).await;
+    two.hers.timeline().send("later").await.expect("a message");
     until(&his, 11).await;
     bob.shutdown().await;
-    alice.shutdown().await;
+    two.alice.shutdown().await;
     let again = records(&bobs, ENTRIES);
     let missing: Vec<_> = entries.iter().filter(|(key, _)| !again.iter().any(|(again, _)| again == key)).collect();
     assert_eq!(missing.len(), 0, "of {} entries, the others came again", entries.len());
     let after = look(&bobs);
     assert!(after.is_sound(), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_are_damaged_are_taken_out_and_fetched_again() {
+    let two = Two::meet().await;
+    let bobs = two.bobs();
+    let places = records(&bobs, PLACES).len();
+    assert!(places >= 2 && look(&bobs).is_sound());
+    let damage: [(&str, &dyn Fn()); 4] = [
+        ("bytes", &|| {
+            let whole = std::fs::read(pack(&bobs)).expect("it is there");
+            std::fs::write(pack(&bobs), whole.iter().map(|byte| byte ^ 0x40).collect::<Vec<_>>())
+                .expect("there is room");
+        }),
+        ("a pack cut short", &|| {
+            let file = std::fs::File::options().write(true).open(pack(&bobs)).expect("it is there");
+            file.set_len(3).expect("there is room");
+        }),
+        ("a lost pack", &|| std::fs::remove_file(pack(&bobs)).expect("it is there")),
+        ("places", &|| {
+            for (key, value) in records(&bobs, PLACES) {
+                put(&bobs, PLACES, &key, &altered(&value));
+            }
+        }),
+    ];
+    for (what, damage) in damage {
+        damage();
+        let found = look(&bobs);
+        let findings: usize = found.circles.iter().map(|circle| circle.report.findings.len()).sum();
+        assert_eq!(found.damaged.values().sum::<u64>() as usize + findings, places, "{what}: {found:?}");
+        let mended = mend(&bobs);
+        assert!(mended.is_sound(), "{what}: {mended:?}");
+        assert_eq!(mended.repaired.expect("it did something").removed as usize, places, "{what}");
+        assert!(records(&bobs, PLACES).is_empty(), "{what}");
+        let bob = Node::open(online(&bobs)).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let his = bob.spaces().await.expect("it runs").remove(0);
+        two.fetch(&his).await;
+        bob.shutdown().await;
+        drop((his, bob));
+        assert_eq!(records(&bobs, PLACES).len(), places, "{what}");
+        let after = look(&bobs);
+        assert!(after.is_sound() && after.unused_packs.is_empty(), "{what}: {after:?}");
+    }
+    two.alice.shutdown().await;
+}
+
+#[tokio::test]
+async fn packs_that_nobody_refers_to_are_said_and_a_collection_removes_them() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let (directory, file) = (scratch.path().join("device"), scratch.path().join("file"));
+    std::fs::write(&file, vec![7; 100_000]).expect("there is room");
+    filled(&directory, &file).await;
+    let unused = directory.join("chunks/00000007.pack");
+    std::fs::write(&unused, [1; 5_000]).expect("there is room");
+    let found = mend(&directory);
+    assert!(found.is_sound() && found.repaired.is_none(), "{found:?}");
+    assert_eq!(found.unused_packs.into_iter().collect::<Vec<_>>(), [(7, 5_000)]);
+    let node = Node::open(config(&directory)).await.expect("it is whole");
+    node.spaces().await.expect("it runs")[0].drive().collect(None).await.expect("there is room");
+    node.shutdown().await;
+    assert!(!unused.exists());
+    assert!(look(&directory).unused_packs.is_empty());
 }
 
 #[tokio::test]

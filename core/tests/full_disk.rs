@@ -25,8 +25,8 @@ const DISK_VARIABLE: &str = "CLAVE_TEST_FULL_DISK";
 const STEP_BYTES: u64 = 12 << 10;
 const STEPS: u64 = 24;
 /// What a person does at most before there is room again.
-const ACTS_MAX: u32 = 12;
-const FILE_BYTES: usize = 90_000;
+const ACTS_MAX: u32 = 24;
+const FILE_BYTES: usize = 250_000;
 const SAFETY: Duration = Duration::from_secs(120);
 
 #[test]

@@ -101,6 +101,18 @@ fn the_doctor_says_what_is_there_and_its_exit_code_whether_it_is_whole() {
     let report = zoe.json(&["doctor", "--repair"]);
     assert_eq!((&report["sound"], &report["repaired"]), (&true.into(), &serde_json::Value::Null));
     assert!(report["circles"][0]["chunks"].as_u64().unwrap() > 0);
+    let pack = zoe.directory().join("chunks/00000000.pack");
+    let chunks = fs::read(&pack).unwrap();
+    fs::write(zoe.directory().join("chunks/00000009.pack"), [1; 3_000]).unwrap();
+    fs::write(&pack, &chunks[..10]).unwrap();
+    let found = zoe.output(&["doctor"]);
+    assert_eq!(found.status.code(), Some(1), "{found:?}");
+    let report = zoe.json(&["doctor", "--repair"]);
+    assert_eq!((&report["sound"], report["repaired"]["removed"].as_u64() > Some(0)), (&true.into(), true));
+    let unused = report["unused_packs"].as_array().unwrap();
+    assert!(unused.contains(&serde_json::json!({ "pack": 9, "bytes": 3_000 })), "{unused:?}");
+    let said = zoe.ok(&["doctor"]);
+    assert!(said.contains("chunks/00000009.pack: nothing in it is in use; `clave file gc` gives its"), "{said}");
     let running = zoe.run();
     let failed = zoe.fails(&["doctor"]);
     assert_eq!(failed.exit, 6);

@@ -4,13 +4,13 @@
 //! The entries are the truth and this follows from them, in the same batch: if it is missing or damaged it is made anew from
 //! them, see [`EntryIndex::rebuild`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clave_crypto::KeyId;
 
 use crate::desk::Desk;
 use crate::entry::Envelope;
-use crate::{CircleId, EngineError, EntryId, Key, Keyspace};
+use crate::{CircleId, EngineError, EntryId, Key, Keyspace, ReadError, StoreRead};
 
 mod message;
 mod page;
@@ -20,7 +20,7 @@ mod reconcile;
 pub(crate) mod tests;
 mod tree;
 
-use page::Place;
+use page::{Body, Page, Place};
 use pages::TreeName;
 use tree::Tree;
 
@@ -79,6 +79,33 @@ fn guides_of(circle: CircleId) -> TreeName {
 
 fn lasting_key(circle: CircleId, key: &KeyId) -> Key {
     Key::new(Keyspace::LastingUses, circle.as_bytes(), key.as_bytes())
+}
+
+/// The index of a circle as it is in the store, whoever is at work there: the entries that it has, and its records. `None` if it
+/// cannot be read.
+pub(crate) fn stored(
+    store: &dyn StoreRead,
+    circle: CircleId,
+) -> Result<(Option<BTreeSet<EntryId>>, Vec<Key>), ReadError> {
+    let (mut ids, mut records) = (Some(BTreeSet::new()), Vec::new());
+    for name in [entries_of(circle), guides_of(circle)] {
+        store.scan(Keyspace::Index, &name.scope(), &[], &mut |suffix, page| {
+            records.push(Key::new(Keyspace::Index, name.scope(), suffix));
+            match Page::decode(&page).map(|page| page.body) {
+                Ok(Body::Leaf(places)) if name == entries_of(circle) => {
+                    ids.iter_mut().for_each(|ids| ids.extend(places.iter().map(|place| place.id)));
+                }
+                Ok(_) => {}
+                Err(_) => ids = None,
+            }
+            true
+        })?;
+    }
+    store.scan_suffixes(Keyspace::LastingUses, circle.as_bytes(), &[], &mut |suffix| {
+        records.push(Key::new(Keyspace::LastingUses, circle.as_bytes(), suffix));
+        true
+    })?;
+    Ok((ids, records))
 }
 
 impl EntryIndex {

@@ -34,6 +34,8 @@ pub enum Fault {
     NoEntry,
     /// An entry says it, and it is not here.
     Missing,
+    /// It has other entries than are here.
+    OtherEntries,
 }
 
 impl fmt::Display for Fault {
@@ -44,6 +46,7 @@ impl fmt::Display for Fault {
             Self::NotInLog => "does not fit into the log",
             Self::NoEntry => "names an entry that is not here",
             Self::Missing => "is missing, though an entry has it",
+            Self::OtherEntries => "has other entries than are here",
         })
     }
 }
@@ -97,11 +100,11 @@ pub fn inspect_circle(
     let keys = inspector.content_keys()?;
     let told = inspector.entries(&keys)?;
     inspector.followers(&told.ids)?;
+    inspector.index(&told.ids)?;
     inspector.operations(&told.operations)?;
     inspector.checkpoints()?;
     inspector.documents(&keys, &told.changes)?;
     inspector.chunks()?;
-    // An index that is kept in the store is compared with the entries, and made anew from them, here.
     Ok(inspector.report)
 }
 
@@ -214,6 +217,17 @@ impl Inspector<'_> {
                 Ok(_) => Err(Fault::NoEntry),
                 Err(_) => Err(Fault::Malformed),
             })?;
+        }
+        Ok(())
+    }
+
+    /// The index of entries. One that is not there is made when the device is opened; one that names what is not here keeps
+    /// others from sending it.
+    fn index(&mut self, entries: &BTreeSet<EntryId>) -> Result<(), ReadError> {
+        let (indexed, records) = crate::index::stored(self.store, self.circle)?;
+        if let Some(first) = records.first().filter(|_| indexed.as_ref() != Some(entries)) {
+            self.report.findings.push(Finding { key: first.clone(), fault: Fault::OtherEntries });
+            records.into_iter().for_each(|key| self.report.repair.remove(key));
         }
         Ok(())
     }

@@ -122,6 +122,11 @@ impl SealedStore {
 }
 
 impl SealedStore {
+    /// The keyspace in whose table a record of this keyspace is: chunks in packs have only their places in the database.
+    pub(crate) fn table_of(&self, keyspace: Keyspace) -> Keyspace {
+        self.packs_of(keyspace).map_or(keyspace, |_| Keyspace::ChunkPlaces)
+    }
+
     /// Whether a record, as it is on disk, is one that was written there under this key. Chunks are not sealed: they always are.
     pub(crate) fn authenticates(&self, keyspace: Keyspace, on_disk: &[u8], value: &[u8]) -> bool {
         on_disk.len() >= HIDDEN_BYTES && self.opened(keyspace, on_disk, value).is_ok()
@@ -153,13 +158,22 @@ impl StoreRead for Readable<'_> {
         visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
     ) -> Result<(), ReadError> {
         let prefix = self.0.hidden(keyspace, scope);
-        Ok(self.0.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| match self
-            .0
-            .opened(keyspace, on_disk, value)
-        {
-            Ok(value) => visit(&on_disk[HIDDEN_BYTES..], value),
-            Err(_) => true,
-        })?)
+        let mut outcome = Ok(());
+        self.0.store.scan(self.0.table_of(keyspace) as u8, &prefix, from, &mut |on_disk, value| {
+            let opened = match self.0.packs_of(keyspace) {
+                Some(packs) => self.0.chunk(packs, on_disk).map_err(ReadError::from),
+                None => self.0.opened(keyspace, on_disk, value).map(Some),
+            };
+            match opened {
+                Ok(Some(value)) => visit(&on_disk[HIDDEN_BYTES..], value),
+                Ok(None) | Err(ReadError::Damaged) => true,
+                Err(error) => {
+                    outcome = Err(error);
+                    false
+                }
+            }
+        })?;
+        outcome
     }
 
     fn scan_suffixes(

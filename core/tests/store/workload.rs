@@ -4,7 +4,7 @@
 use clave::{RawBatch, Store};
 
 /// The records of batch `n`, in a table of their own, beside the counter that every batch overwrites.
-const BATCHES: u8 = 1;
+pub(crate) const BATCHES: u8 = 1;
 const COUNTER: u8 = 2;
 const RECORDS_A_BATCH: u8 = 12;
 /// Each batch removes the records of the batch this much before it.

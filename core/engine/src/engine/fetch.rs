@@ -13,9 +13,9 @@ use crate::{Key, Refusal};
 /// Chunks that are asked of one peer at a time.
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 512;
 /// Bytes of chunks that are asked of one peer at a time, as far as sizes are known.
-const PEER_BYTES_MAX: u64 = 24 * 1024 * 1024;
+const PEER_BYTES_MAX: u64 = 36 * 1024 * 1024;
 /// Bytes of chunks that are asked of all peers together at a time, likewise.
-const FETCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const FETCH_BYTES_MAX: u64 = 40 * 1024 * 1024;
 /// A peer that owes chunks and gives none for so long is asked for nothing more for as long again if others have them.
 const STALL_MS_MAX: u64 = 10_000;
 /// How long a peer that said it lacks a chunk, or gave a wrong one, is not asked for it again, in milliseconds.

@@ -9,7 +9,7 @@ use crate::proto::frame as proto;
 use crate::proto::frame::frame::Body;
 
 /// Frames of chunks that may be on their way to one peer before no more are read for it.
-pub(crate) const CHUNK_FRAMES_SENT_MAX: usize = 4;
+pub(crate) const CHUNK_FRAMES_SENT_MAX: usize = 16;
 /// Chunks that a peer may wait for. An honest one has asked for [`CHUNKS_IN_FLIGHT_MAX`] at most, and again for as many
 /// after an interruption that was not noticed here.
 pub(crate) const CHUNKS_QUEUED_MAX: usize = 4 * CHUNKS_IN_FLIGHT_MAX;

@@ -59,8 +59,11 @@ impl SealedStore {
         loop {
             let Some(place) = self.place(on_disk)? else { return Ok(None) };
             match packs.read(place) {
-                // Its pack was emptied between the two: it is elsewhere by now.
-                Err(StoreError::Io(io::ErrorKind::NotFound)) if known != Some(place) => known = Some(place),
+                // Its pack was emptied between the two: it is elsewhere by now. If it is not, its pack was lost.
+                Err(StoreError::Io(io::ErrorKind::NotFound)) if known == Some(place) => {
+                    return Err(StoreError::Damaged);
+                }
+                Err(StoreError::Io(io::ErrorKind::NotFound)) => known = Some(place),
                 chunk => return chunk.map(Some),
             }
         }
@@ -162,6 +165,26 @@ impl SealedStore {
             packs.remove(&appending, pack)?;
         }
         Ok(before.saturating_sub(packs.size_bytes()?))
+    }
+
+    /// Which chunks have a place outside its pack, by their keys on disk, and the packs in which no chunk is, with their
+    /// sizes. What does not authenticate is passed over.
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn examine_packs(&self) -> Result<(Vec<Vec<u8>>, BTreeMap<u64, u64>), StoreError> {
+        let Some(packs) = &self.packs else { return Ok(Default::default()) };
+        let all = packs.all()?;
+        let (mut lost, mut unused) = (Vec::new(), all.clone());
+        self.store.scan(PLACES, &[], &[], &mut |on_disk, value| {
+            if let Ok(place) = self.opened_place(on_disk, value) {
+                let end = place.offset.checked_add(place.bytes.into());
+                if end.is_none_or(|end| all.get(&place.pack).is_none_or(|size| end > *size)) {
+                    lost.push(on_disk.to_vec());
+                }
+                unused.remove(&place.pack);
+            }
+            true
+        })?;
+        Ok((lost, unused))
     }
 
     /// How many bytes of each pack are in use, and all places in one of them.
