@@ -5,8 +5,8 @@ use crate::search;
 use crate::{SearchPage, SearchQuery};
 
 impl Engine {
-    /// Command: brings the search index of these circles a step further: reads one document that changed since it was last
-    /// read, or merges. How much is left to do; at 0 everything that is here can be found.
+    /// Command: reads one document of these circles that changed since it was last read, or merges what was read. How many such
+    /// documents are left; at 0 everything that is here can be found. It comes to that by itself too, when it is quiet.
     ///
     /// A step takes some milliseconds, as long as it takes to load a document of that size. What is there is searched meanwhile.
     ///
@@ -17,7 +17,7 @@ impl Engine {
         let mut left = Ok(0);
         for id in circles {
             let (circle, desk) = self.circle_mut(*id)?;
-            left = circle.index_next(desk);
+            left = circle.follow_next(desk);
             if !matches!(left, Ok(0)) {
                 break;
             }
@@ -30,12 +30,23 @@ impl Engine {
     /// Loads no document.
     ///
     /// # Errors
-    /// If there is nothing to search for, this device is not in one of the circles, or the store cannot be read.
-    pub fn search(&self, query: &SearchQuery, now_ms: u64) -> Result<SearchPage, EngineError> {
+    /// If there is nothing to search for, this device is not in one of the circles, or the store cannot be read. If an index is
+    /// damaged, it is made anew from the next [`index_next`](Self::index_next) on.
+    pub fn search(&mut self, query: &SearchQuery, now_ms: u64) -> Result<SearchPage, EngineError> {
         if query.circles.iter().any(|circle| !self.circles.contains_key(circle)) {
             return Err(EngineError::NoSuchCircle);
         }
-        search::run(query, now_ms, &self.desk.store)
+        let page = search::run(query, now_ms, &self.desk.store);
+        if matches!(page, Err(EngineError::Store(crate::ReadError::Damaged))) {
+            self.begin(now_ms)?;
+            for id in &query.circles {
+                let (circle, desk) = self.circle_mut(*id)?;
+                circle.begin_index_anew(desk)?;
+            }
+            self.finish();
+            return Err(EngineError::SearchIndexDamaged);
+        }
+        page
     }
 
     /// The devices that a person has or had in a circle, as a [`SearchQuery`] names them.
@@ -112,7 +123,7 @@ mod tests {
             self.settle();
         }
 
-        fn found(&self, text: &str) -> BTreeSet<MessageId> {
+        fn found(&mut self, text: &str) -> BTreeSet<MessageId> {
             let query = SearchQuery { count: 100, ..SearchQuery::new(text, self.engine.circles()) };
             let hits = self.engine.search(&query, NOW_MS).expect("it reads").hits;
             hits.into_iter().map(|hit| MessageId::from_bytes(hit.id.try_into().expect("a message"))).collect()
@@ -206,7 +217,7 @@ mod tests {
 
     #[test]
     fn circles_that_are_not_known_are_not_searched() {
-        let rig = Rig::new(usize::MAX);
+        let mut rig = Rig::new(usize::MAX);
         let query = SearchQuery::new("x", [CircleId::from_bytes([7; 32])]);
         assert!(matches!(rig.engine.search(&query, NOW_MS), Err(EngineError::NoSuchCircle)));
     }
