@@ -123,6 +123,15 @@ mod tests {
             self.settle();
         }
 
+        /// Lets a second go by in which nobody does anything.
+        fn quiet(&mut self) {
+            let due_at_ms = NOW_MS + 1_000;
+            while self.engine.poll_timeout().is_some_and(|at_ms| at_ms <= due_at_ms) {
+                self.engine.handle_tick(due_at_ms);
+                self.settle();
+            }
+        }
+
         fn found(&mut self, text: &str) -> BTreeSet<MessageId> {
             let query = SearchQuery { count: 100, ..SearchQuery::new(text, self.engine.circles()) };
             let hits = self.engine.search(&query, NOW_MS).expect("it reads").hits;
@@ -191,6 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_withdrawn_leaves_the_index_when_it_is_quiet_without_a_query() {
+        let mut rig = Rig::new(usize::MAX);
+        let circle = rig.engine.create_space("Café", NOW_MS).expect("it founds");
+        rig.settle();
+        let mut id = None;
+        rig.change(circle, 0, |timeline| {
+            id = timeline.post(NOW_MS, [1; 6], &Draft::text("机密 xyzzy")).ok();
+        });
+        rig.quiet();
+        assert_eq!(rig.found("xyzzy").len(), 1);
+        let in_index = |rig: &Rig| {
+            let of_index = |key: &Key| matches!(key.keyspace, Keyspace::Search | Keyspace::SearchTexts);
+            let content = rig.memory.content().into_iter().filter(|(key, _)| of_index(key));
+            content.filter(|(_, value)| value.windows(5).any(|bytes| bytes == b"xyzzy")).count()
+        };
+        assert_eq!(in_index(&rig), 1);
+        rig.change(circle, 0, |timeline| timeline.withdraw(&id.expect("it was sent")).expect("it is one's own"));
+        rig.quiet();
+        assert_eq!((in_index(&rig), rig.found("xyzzy").len()), (0, 0));
+    }
+
+    #[test]
     fn an_index_that_is_lost_or_damaged_is_made_anew() {
         let mut rig = Rig::new(usize::MAX);
         story(&mut rig);
@@ -200,17 +231,20 @@ mod tests {
         for damaged in [None, Some(vec![0xff; 3])] {
             let mut batch = Batch::default();
             for key in rig.memory.content().into_keys().filter(of_index) {
-                let is_key_of_document = key.suffix.len() == 17;
                 match &damaged {
-                    // Whoever reads names of documents reads no value.
-                    Some(bytes) if !is_key_of_document => batch.put(key, bytes.clone()),
-                    _ => batch.remove(key),
+                    Some(bytes) => batch.put(key, bytes.clone()),
+                    None => batch.remove(key),
                 }
             }
             rig.memory.write(&batch);
             rig.engine = Rig::open(&rig.memory);
             rig.settle();
             rig.index(&circles);
+            if damaged.is_some() {
+                let query = SearchQuery::new("meeting", [circle]);
+                assert!(matches!(rig.engine.search(&query, NOW_MS), Err(EngineError::SearchIndexDamaged)));
+                rig.index(&circles);
+            }
             assert_eq!(rig.found("meeting"), expected);
         }
     }
