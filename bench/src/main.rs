@@ -36,8 +36,23 @@ Prints for each contestant the median, the quartiles, and the ratio to the first
   --data FOLDER   where the stores lie (default: the working directory); the disk under it decides what they cost";
 
 const NAMES: [&str; 17] = [
-    "aead", "documents", "store", "membership", "log", "live", "stream", "search", "curve", "open", "reconcile", "typing",
-    "open-space", "file-1g", "file-256m", "files-small", "catchup",
+    "aead",
+    "documents",
+    "store",
+    "membership",
+    "log",
+    "live",
+    "stream",
+    "search",
+    "curve",
+    "open",
+    "reconcile",
+    "typing",
+    "open-space",
+    "file-1g",
+    "file-256m",
+    "files-small",
+    "catchup",
 ];
 
 /// How much is measured.
