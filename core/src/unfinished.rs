@@ -15,7 +15,8 @@ impl Unfinished {
     /// For a file that is to be at `destination`.
     pub(crate) fn beside(destination: &Path) -> Result<Self, Error> {
         let named = |source| Error::File { path: destination.display().to_string(), source };
-        let mut name = destination.file_name().ok_or_else(|| named(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
+        let mut name =
+            destination.file_name().ok_or_else(|| named(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
         name.push(".clave-part");
         Ok(Self { path: destination.with_file_name(name), destination: destination.to_owned() })
     }
