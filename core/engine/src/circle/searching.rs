@@ -29,9 +29,9 @@ impl Searched {
     }
 
     /// For checks: whether the index has all of it, and nothing else of the document.
-    pub(super) fn is_in(self, name: Name, circle: CircleId, desk: &Desk) -> Result<bool, EngineError> {
+    pub(super) fn is_in(&self, name: Name, circle: CircleId, desk: &Desk) -> Result<bool, EngineError> {
         let Self::All(items) = self else { return Ok(false) };
-        Ok(Index::open(circle, &desk.store)?.is_like(name, &items)?)
+        Ok(Index::open(circle, &desk.store)?.is_like(name, items)?)
     }
 }
 
