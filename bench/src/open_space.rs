@@ -2,7 +2,7 @@
 //!
 //! Each opening is a process of its own, so that its memory is its own. What is measured is a follower's device: another one
 //! wrote everything. (The writer puts many changes into an entry, to be done in minutes; the documents are as they would be if
-//! each message had come by itself.)
+//! each message had come by itself. What is more than [`WRITTEN`] messages are copies of a segment that is read to its end.)
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,16 +10,20 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clave::benching::command;
-use clave::{DocumentKind, Draft, Error, MessageId, NetworkConfig, Node, NodeConfig};
+use clave::{CircleId, DocumentId, DocumentKind, Draft, Error, MessageId, NetworkConfig, Node, NodeConfig};
 use clave_engine::crdt::SEGMENT_MESSAGES_MAX;
 use serde_json::{Value, json};
 
 use crate::Scale;
 use crate::harness::{Spread, human};
 
+mod copies;
+
 /// Names the folder of the device that a child process opens.
 pub const CHILD: &str = "CLAVE_BENCH_OPEN_SPACE";
 
+/// Messages that are written and followed, at most; and with `--quick`.
+const WRITTEN: (u32, u32) = (10_000, 3_000);
 /// Messages that are written at once.
 const AT_ONCE: usize = 500;
 /// Messages that are unread when the space is opened.
@@ -40,13 +44,16 @@ fn config(folder: &Path, name: &str) -> NodeConfig {
 
 pub fn groups(scale: Scale, data: &Path) -> Vec<Value> {
     let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
-    let sizes = [scale.of(10_000, 500), scale.of(1_000_000, 3_000)];
+    let written = scale.of(WRITTEN.0, WRITTEN.1);
+    let sizes = [scale.of(10_000, 500), scale.of(1_000_000, 5_000)];
     let folder = tempfile::tempdir_in(data).expect(WORKS);
     let mut devices = Vec::new();
     for size in sizes {
         let folder = folder.path().join(size.to_string());
         let started = Instant::now();
-        runtime.block_on(build(&folder, size as usize)).expect(WORKS);
+        let (circle, oldest) = runtime.block_on(build(&folder, size.min(written) as usize)).expect(WORKS);
+        let copied = (size - size.min(written)) / SEGMENT_MESSAGES_MAX as u32;
+        copies::of_segment(&folder.join("bob"), circle, oldest, copied);
         eprintln!("  {size} messages were written and followed in {}", human(started.elapsed().as_secs_f64()));
         devices.push(folder.join("bob"));
     }
@@ -96,8 +103,8 @@ fn report(sizes: &[u32], seen: &[Vec<Value>]) -> Value {
     json!({ "name": "open-space", "results": results, "ratio": ratio("seconds"), "views_ratio": ratio("views_seconds"), "more_mb": more_mb })
 }
 
-/// Two devices, of which one writes and the other follows, until both have everything.
-async fn build(folder: &Path, messages: usize) -> Result<(), Error> {
+/// Two devices, of which one writes and the other follows, until both have everything. The oldest segment of the chat.
+async fn build(folder: &Path, messages: usize) -> Result<(CircleId, DocumentId), Error> {
     let ada = Node::create(config(folder, "ada"), "Ada", "Laptop").await?;
     let bob = Node::create(config(folder, "bob"), "Bob", "Phone").await?;
     ada.listening().await?;
@@ -144,8 +151,10 @@ async fn build(folder: &Path, messages: usize) -> Result<(), Error> {
     followed.mark_read(posted.iter().rev().nth(UNREAD).copied()).await?;
     assert_eq!(followed.preview().await?.unread, UNREAD.min(messages));
     ada.shutdown().await;
+    let mut segments = command(&bob, move |engine, _| engine.segments(id)).await?;
+    segments.sort_by_key(|segment| segment.messages);
     bob.shutdown().await;
-    Ok(())
+    Ok((id, segments.first().ok_or(Error::NotFound("chat"))?.id))
 }
 
 /// A thousand events of the last years, and some that recur.

@@ -210,7 +210,10 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Document(CrdtError::NameTaken) => "argument.name_taken",
         EngineError::Malformed | EngineError::Document(CrdtError::Invalid(_)) => "argument.invalid",
         EngineError::Document(CrdtError::WrongKind { .. }) => "argument.kind",
-        EngineError::Store(ReadError::Damaged) | EngineError::Damaged | EngineError::IndexDamaged => "store.damaged",
+        EngineError::Store(ReadError::Damaged)
+        | EngineError::Damaged
+        | EngineError::IndexDamaged
+        | EngineError::SearchIndexDamaged => "store.damaged",
         EngineError::Store(_) => "store.io",
         EngineError::Search(_) => "argument.search",
         EngineError::WriteFailed => "store.write_failed",

@@ -340,7 +340,6 @@ fn message_text(message: &Message) -> String {
 
 /// A text that is written piece by piece.
 struct Text {
-    path: PathBuf,
     unfinished: Unfinished,
     file: BufWriter<File>,
 }
@@ -349,7 +348,7 @@ impl Text {
     fn begin(path: &Path) -> Result<Self, Error> {
         let unfinished = Unfinished::beside(path)?;
         let file = BufWriter::new(unfinished.create()?);
-        Ok(Self { path: path.to_owned(), unfinished, file })
+        Ok(Self { unfinished, file })
     }
 
     fn add(&mut self, text: &str) -> Result<(), Error> {
@@ -357,9 +356,9 @@ impl Text {
     }
 
     fn finish(self) -> Result<(), Error> {
-        let Self { path, unfinished, file } = self;
+        let Self { unfinished, file } = self;
         file.into_inner().map_err(|error| unfinished.failed(error.into_error()))?;
-        unfinished.finish(&path).map(drop)
+        unfinished.finish().map(drop)
     }
 }
 
@@ -367,7 +366,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let unfinished = Unfinished::beside(path)?;
     let mut file = unfinished.create()?;
     file.write_all(bytes).map_err(|error| unfinished.failed(error))?;
-    unfinished.finish(path).map(drop)
+    unfinished.finish().map(drop)
 }
 
 fn create(folder: &Path) -> Result<(), Error> {

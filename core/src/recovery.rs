@@ -158,7 +158,7 @@ impl Node {
             return Err(clave_engine::AccountError::Damaged.into());
         }
         rotate(path, keep)?;
-        let bytes = unfinished.finish(path)?;
+        let bytes = unfinished.finish()?;
         Ok(AccountExported { bytes, records, head })
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use clave_engine::crdt::{Actor, DocumentKind, MessageId};
 use clave_engine::crypto::PersonId;
-use clave_engine::{CircleId, DocumentId, Engine, SearchCursor, SearchQuery};
+use clave_engine::{CircleId, DocumentId, Engine, EngineError, SearchCursor, SearchQuery};
 
 use crate::node::now_ms;
 use crate::timeline::{Author, People};
@@ -111,15 +111,21 @@ pub struct SearchResults {
 }
 
 impl Space {
-    /// Searches in all circles of the space that this device is in or was in, after reading what is new since the last search.
-    /// That takes a while the first time: to show how far it is, call [`index_next`](Self::index_next) until it is done.
+    /// Searches in all circles of the space that this device is in or was in, after reading what changed and was not read yet.
+    /// That takes a while after a long absence: to show how far it is, call [`index_next`](Self::index_next) until it is done.
     ///
     /// # Errors
     /// If there is nothing to search for, or the store cannot be read or written.
     pub async fn search(&self, search: &Search) -> Result<SearchResults, Error> {
         let circles = self.search_circles().await?;
         while self.index_next(&circles).await? > 0 {}
-        self.search_in(&circles, search).await
+        match self.search_in(&circles, search).await {
+            Err(Error::Engine(EngineError::SearchIndexDamaged)) => {
+                while self.index_next(&circles).await? > 0 {}
+                self.search_in(&circles, search).await
+            }
+            found => found,
+        }
     }
 
     /// Everybody, and the circles of this space that this device is in or was in.
@@ -131,8 +137,8 @@ impl Space {
         Ok(std::iter::once(self.id()).chain(circles).collect())
     }
 
-    /// Reads one document that changed since it was last read for searching, or does some other bounded work of some milliseconds.
-    /// How much is left to do, about as many calls; at 0 all that is here can be found.
+    /// Reads one document that changed since it was last read, or does some other bounded work of some milliseconds. How many such
+    /// documents are left; at 0 all that is here can be found. It comes to that by itself too, when nothing came for a second.
     ///
     /// # Errors
     /// If the store cannot be read or written.
@@ -151,7 +157,7 @@ impl Space {
     }
 }
 
-fn run(engine: &Engine, circles: &[CircleId], search: Search) -> Result<SearchResults, clave_engine::EngineError> {
+fn run(engine: &mut Engine, circles: &[CircleId], search: Search) -> Result<SearchResults, EngineError> {
     let devices = match search.person {
         None => None,
         Some(person) => {

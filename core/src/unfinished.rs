@@ -8,15 +8,17 @@ use crate::Error;
 /// A file that is being written beside the place where it will be. What is not finished is removed.
 pub(crate) struct Unfinished {
     path: PathBuf,
+    destination: PathBuf,
 }
 
 impl Unfinished {
-    /// For a file that is to be at `path`.
-    pub(crate) fn beside(path: &Path) -> Result<Self, Error> {
-        let named = |source| Error::File { path: path.display().to_string(), source };
-        let mut name = path.file_name().ok_or_else(|| named(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
+    /// For a file that is to be at `destination`.
+    pub(crate) fn beside(destination: &Path) -> Result<Self, Error> {
+        let named = |source| Error::File { path: destination.display().to_string(), source };
+        let mut name =
+            destination.file_name().ok_or_else(|| named(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
         name.push(".clave-part");
-        Ok(Self { path: path.with_file_name(name) })
+        Ok(Self { path: destination.with_file_name(name), destination: destination.to_owned() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -37,23 +39,28 @@ impl Unfinished {
         options.open(&self.path).map_err(|error| self.failed(error))
     }
 
-    /// A failure of the disk, with the name of this file.
+    /// A failure of the disk, with the name that the file is to have.
     pub(crate) fn failed(&self, source: std::io::Error) -> Error {
-        Error::File { path: self.path.display().to_string(), source }
+        Error::File { path: self.destination.display().to_string(), source }
     }
 
     /// Makes it durable and puts it in its place. How long it is.
-    pub(crate) fn finish(self, path: &Path) -> Result<u64, Error> {
+    pub(crate) fn finish(self) -> Result<u64, Error> {
         let file = File::open(&self.path).map_err(|error| self.failed(error))?;
         file.sync_all().map_err(|error| self.failed(error))?;
         let bytes = file.metadata().map_err(|error| self.failed(error))?.len();
         drop(file);
-        fs::rename(&self.path, path).map_err(|error| self.failed(error))?;
+        self.place()?;
         #[cfg(unix)]
-        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(directory) = self.destination.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| self.failed(error))?;
         }
         Ok(bytes)
+    }
+
+    /// Puts one that is durable already in its place.
+    pub(crate) fn place(&self) -> Result<(), Error> {
+        fs::rename(&self.path, &self.destination).map_err(|error| self.failed(error))
     }
 }
 

@@ -528,7 +528,6 @@ impl Circle {
                 }
                 if let Err(error) = self.follow_standings(desk) {
                     // The documents follow all the same when they are next looked at; the application is not told.
-                    self.mark_all_unsearched(desk);
                     self.make_all_stale(desk);
                     tracing::error!(circle = %self.id.short(), %error, "who wrote where could not be read");
                 }

@@ -79,12 +79,8 @@ impl Desk {
 
     /// Puts the pages that were changed into the batch: each once, however often it was changed.
     pub(crate) fn file_pages(&mut self) {
-        for (key, page) in self.pages.take_changed() {
-            match page {
-                Some(page) => self.put(key, page),
-                None => self.remove(key),
-            }
-        }
+        let pages = self.pages.take_changed();
+        self.put_all(pages);
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
@@ -116,6 +112,16 @@ impl Desk {
     pub(crate) fn remove(&mut self, key: Key) {
         self.store.overlay(key.clone(), None);
         self.batch.remove(key);
+    }
+
+    /// Puts what has a value, and removes what has none.
+    pub(crate) fn put_all(&mut self, writes: impl IntoIterator<Item = (Key, Option<Vec<u8>>)>) {
+        for (key, value) in writes {
+            match value {
+                Some(value) => self.put(key, value),
+                None => self.remove(key),
+            }
+        }
     }
 
     /// The same for what may not be there, without writing anything then.

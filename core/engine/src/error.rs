@@ -102,6 +102,9 @@ pub enum EngineError {
         "the index of a space's entries is damaged; close and open again, or run `clave doctor`, and it is made anew"
     )]
     IndexDamaged,
+    /// What was searched is damaged. It is dropped, and made anew from the documents.
+    #[error("the search index was damaged and is being made anew; search again")]
+    SearchIndexDamaged,
     /// A cryptographic operation failed on our own data.
     #[error("a cryptographic operation failed: {0}")]
     Crypto(#[from] CryptoError),

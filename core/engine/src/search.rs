@@ -34,7 +34,7 @@ mod update;
 mod words;
 
 pub(crate) use query::run;
-pub(crate) use shelf::{Staged, clear, dirty_key, documents};
+pub(crate) use shelf::{clear, has_documents};
 #[cfg(test)]
 pub(crate) use tests::golden_records;
 pub(crate) use update::Index;

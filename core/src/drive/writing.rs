@@ -1,6 +1,6 @@
 //! Writes files to disk while their chunks arrive.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -10,6 +10,7 @@ use clave_engine::{ChunkId, FileContent, Manifest, Refusal};
 
 use super::getting::{Arrivals, ChunkSource, Phase};
 use crate::Error;
+use crate::unfinished::Unfinished;
 
 /// Pieces of content that wait to be hashed, of at most a mebibyte each.
 const PIECES_QUEUED_MAX: usize = 4;
@@ -26,29 +27,29 @@ pub(super) struct WrittenFile {
 }
 
 /// A file that is not under its name yet. Removed when it is dropped.
-struct Unfinished {
-    file: Option<File>,
-    path: PathBuf,
-    destination: PathBuf,
+struct Writing {
+    // Closed before it is removed.
+    file: File,
+    unfinished: Unfinished,
 }
 
 /// Writes each file as its chunks come; each appears under its name once it is complete, checked and durable. Blocks.
 pub(super) fn write_files(files: Vec<WrittenFile>, source: &ChunkSource, arrivals: &Arrivals) -> Result<(), Error> {
-    let mut unfinished = Vec::new();
+    let mut written = Vec::new();
     for file in &files {
-        unfinished.push(write_file(file, source, arrivals)?);
-        if unfinished.len() == FILES_SYNCED_MAX {
-            finish(std::mem::take(&mut unfinished))?;
+        written.push(write_file(file, source, arrivals)?);
+        if written.len() == FILES_SYNCED_MAX {
+            finish(std::mem::take(&mut written))?;
         }
     }
-    finish(unfinished)
+    finish(written)
 }
 
-fn write_file(file: &WrittenFile, source: &ChunkSource, arrivals: &Arrivals) -> Result<Unfinished, Error> {
+fn write_file(file: &WrittenFile, source: &ChunkSource, arrivals: &Arrivals) -> Result<Writing, Error> {
     let manifest = chunk(file.content.manifest, source, arrivals)?;
-    let mut unfinished = Unfinished::create(&file.destination)?;
+    let mut writing = Writing::begin(&file.destination)?;
     match file.content.open_manifest(&manifest).map_err(Error::Content)? {
-        Manifest::Content(content) => unfinished.write(&content)?,
+        Manifest::Content(content) => writing.write(&content)?,
         Manifest::Chunks(chunks) => {
             let hash = thread::scope(|scope| {
                 let (pieces, hashed) = mpsc::sync_channel::<Vec<u8>>(PIECES_QUEUED_MAX);
@@ -61,7 +62,7 @@ fn write_file(file: &WrittenFile, source: &ChunkSource, arrivals: &Arrivals) -> 
                 });
                 for named in chunks {
                     let piece = named.open(&chunk(named.id, source, arrivals)?).map_err(Error::Content)?;
-                    unfinished.write(&piece)?;
+                    writing.write(&piece)?;
                     // It ends only after this.
                     let _ = pieces.send(piece);
                 }
@@ -73,7 +74,7 @@ fn write_file(file: &WrittenFile, source: &ChunkSource, arrivals: &Arrivals) -> 
             }
         }
     }
-    Ok(unfinished)
+    Ok(writing)
 }
 
 /// A chunk, once it is here.
@@ -92,21 +93,20 @@ fn chunk(id: ChunkId, source: &ChunkSource, arrivals: &Arrivals) -> Result<Vec<u
 }
 
 /// Makes files durable and gives them their names.
-fn finish(files: Vec<Unfinished>) -> Result<(), Error> {
+fn finish(files: Vec<Writing>) -> Result<(), Error> {
     sync_all(&files)?;
-    files.into_iter().try_for_each(Unfinished::finish)
+    files.into_iter().try_for_each(Writing::place)
 }
 
 /// One sync of a file system costs less than one for each of many files.
 #[cfg(target_os = "linux")]
-fn sync_all(files: &[Unfinished]) -> Result<(), Error> {
+fn sync_all(files: &[Writing]) -> Result<(), Error> {
     use std::os::linux::fs::MetadataExt as _;
     if files.len() < FILES_SYNCED_APART {
-        return files.iter().try_for_each(Unfinished::sync);
+        return files.iter().try_for_each(Writing::sync);
     }
     let mut synced = std::collections::BTreeSet::new();
-    for unfinished in files {
-        let Some(file) = &unfinished.file else { continue };
+    for Writing { file, unfinished } in files {
         let device = file.metadata().map_err(|error| unfinished.failed(error))?.st_dev();
         if synced.insert(device) {
             rustix::fs::syncfs(file).map_err(|error| unfinished.failed(error.into()))?;
@@ -116,48 +116,30 @@ fn sync_all(files: &[Unfinished]) -> Result<(), Error> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync_all(files: &[Unfinished]) -> Result<(), Error> {
-    files.iter().try_for_each(Unfinished::sync)
+fn sync_all(files: &[Writing]) -> Result<(), Error> {
+    files.iter().try_for_each(Writing::sync)
 }
 
-impl Unfinished {
-    fn create(destination: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::File { path: destination.display().to_string(), source };
-        let name = destination.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
-        let mut name = name.to_owned();
-        name.push(".clave-part");
-        let path = destination.with_file_name(name);
-        let file = File::create(&path).map_err(failed)?;
-        Ok(Self { file: Some(file), path, destination: destination.to_owned() })
-    }
-
-    fn failed(&self, source: std::io::Error) -> Error {
-        Error::File { path: self.destination.display().to_string(), source }
+impl Writing {
+    fn begin(destination: &Path) -> Result<Self, Error> {
+        let unfinished = Unfinished::beside(destination)?;
+        let file = unfinished.create()?;
+        Ok(Self { file, unfinished })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
-        written.map_err(|error| self.failed(error))
+        self.file.write_all(bytes).map_err(|error| self.unfinished.failed(error))
     }
 
     fn sync(&self) -> Result<(), Error> {
-        self.file.as_ref().map_or(Ok(()), File::sync_all).map_err(|error| self.failed(error))
+        self.file.sync_all().map_err(|error| self.unfinished.failed(error))
     }
 
-    fn finish(mut self) -> Result<(), Error> {
-        self.file = None;
-        let renamed = fs::rename(&self.path, &self.destination).map_err(|error| self.failed(error));
-        if renamed.is_ok() {
-            self.path.clear();
-        }
-        renamed
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = fs::remove_file(&self.path);
-        }
+    /// Gives one that is durable its name.
+    fn place(self) -> Result<(), Error> {
+        let Self { file, unfinished } = self;
+        // Windows renames no file that is open.
+        drop(file);
+        unfinished.place()
     }
 }

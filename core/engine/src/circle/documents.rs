@@ -26,12 +26,6 @@ pub(super) struct Loaded {
     reviewed_at: usize,
 }
 
-impl Loaded {
-    pub(super) fn document_mut(&mut self) -> &mut Document {
-        &mut self.document
-    }
-}
-
 /// Changes that wait to be applied.
 #[derive(Default)]
 pub(super) struct Arrived {
@@ -299,7 +293,6 @@ impl Circle {
         }
         desk.put(record_key(self.id, id, kind), record.encode_to_vec());
         self.note_loose(&(id, kind), is_new, desk);
-        self.mark_unsearched((id, kind), desk);
         self.make_stale((id, kind), false, desk);
     }
 
@@ -330,7 +323,6 @@ impl Circle {
                 self.sweep_if(&name, is_bundled, desk);
             }
             if !bundled.is_empty() {
-                self.mark_unsearched(name, desk);
                 self.make_stale(name, false, desk);
             }
             changes.extend(bundled);

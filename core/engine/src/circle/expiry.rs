@@ -242,7 +242,6 @@ impl Circle {
             let (id, kind) = *name;
             self.unload(name);
             self.documents.remove(name);
-            self.forget_searched(*name, desk)?;
             self.forget_view(*name, desk)?;
             desk.remove(record_key(self.id, id, kind));
             desk.remove_if_there(snapshot_key(self.id, id, kind))?;

@@ -85,7 +85,6 @@ impl Circle {
             circle.documents.insert((id, kind), local::DocumentRecord::decode(record.as_slice())?);
         }
         circle.open_bundles()?;
-        circle.open_searching(desk)?;
         circle.open_views(desk)?;
         circle.begin_standings();
         circle.choose_head(desk);

@@ -1,141 +1,103 @@
-//! Which documents are to be read for the search index, and what of them can be found.
-//!
-//! Whatever may make a document look different marks it, in the batch that does so. A later step reads one of those that are
-//! marked and brings the index to what it says, in one batch with the removal of the mark. So it is known what is to be read, after a
-//! crash too, and a document that takes in a thousand changes is read once.
+//! What of a document can be found, and keeping the search index like the documents, behind the mark of views.
 
 use clave_crdt::{Actor, CrdtError, Event as CalendarEvent};
 
+use super::views::{Followed, Name, People, Touched};
 use super::*;
+use crate::ReadError;
 use crate::entry::HOUR_MS;
-use crate::search::{self, Index, Item, Staged};
-
-type Name = (DocumentId, DocumentKind);
+use crate::search::{self, Change, Index, Item};
 
 /// Where blocks of a note begin, and where images are.
 const OBJECT: char = '\u{fffc}';
 
+/// What of a document can be found now.
+pub(super) enum Searched {
+    /// All of it.
+    All(Vec<Item>),
+    /// What was touched.
+    Touched(Vec<Change>),
+}
+
+impl Searched {
+    /// Takes it into the index.
+    pub(super) fn take_in(self, name: Name, index: &mut Index<'_>) -> Result<(), ReadError> {
+        match self {
+            Self::All(items) => index.replace(name, items),
+            Self::Touched(changes) => index.update(name, changes),
+        }
+    }
+
+    /// For checks: whether the index has all of it, and nothing else of the document.
+    pub(super) fn is_in(&self, name: Name, circle: CircleId, desk: &Desk) -> Result<bool, EngineError> {
+        let Self::All(items) = self else { return Ok(false) };
+        Ok(Index::open(circle, &desk.store)?.is_like(name, items)?)
+    }
+}
+
 impl Circle {
-    /// Notes that a document may say something else.
-    pub(super) fn mark_unsearched(&self, name: Name, desk: &mut Desk) {
-        desk.put(search::dirty_key(self.id, &name), Vec::new());
-    }
-
-    /// When it cannot be told which documents say something else.
-    pub(super) fn mark_all_unsearched(&self, desk: &mut Desk) {
-        self.documents.keys().for_each(|name| self.mark_unsearched(*name, desk));
-    }
-
-    /// Marks documents that were never read: they are from an import, or from before there was an index.
-    pub(super) fn open_searching(&self, desk: &mut Desk) -> Result<(), EngineError> {
-        let [known, marked] = search::documents(self.id, &desk.store)?;
-        for name in self.documents.keys().filter(|name| !known.contains(name) && !marked.contains(name)) {
-            self.mark_unsearched(*name, desk);
-        }
-        Ok(())
-    }
-
     /// Takes a document that is gone out of the index.
-    pub(super) fn forget_searched(&self, name: Name, desk: &mut Desk) -> Result<(), EngineError> {
-        self.write_index(desk, |index| {
-            index.forget(name)?;
-            index.unmark(&name)
-        })
+    pub(super) fn forget_searched(&mut self, name: Name, desk: &mut Desk) -> Result<(), EngineError> {
+        self.write_index(desk, |index| index.forget(name)).map(drop)
     }
 
-    /// Reads a marked document, or merges what was read before. How much there is left to do: documents, and one more if there
-    /// is something to merge.
-    pub(crate) fn index_next(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
-        let [_, marked] = search::documents(self.id, &desk.store)?;
-        let Some(name) = marked.first().copied() else {
-            let mut more = false;
-            self.write_index(desk, |index| {
-                more = index.step()?;
-                Ok(())
-            })?;
-            // If it was damaged, everything is to be read again.
-            let [_, marked] = search::documents(self.id, &desk.store)?;
-            return Ok(usize::from(more).max(marked.len()));
-        };
-        if !self.documents.contains_key(&name) {
-            self.forget_searched(name, desk)?;
-            return Ok(marked.len());
-        }
-        let items = self.items(name, desk)?;
-        self.write_index(desk, |index| {
-            index.replace(name, items)?;
-            index.unmark(&name)?;
-            index.step().map(drop)
-        })?;
-        Ok(marked.len())
+    /// Merges segments, one step.
+    pub(super) fn merge_index(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        self.write_index(desk, |index| index.step().map(drop)).map(drop)
     }
 
-    /// Changes the index. If it is damaged, begins it anew.
-    fn write_index(
-        &self,
+    /// Changes the index. Whether it could; if it is damaged, it is begun anew.
+    pub(super) fn write_index(
+        &mut self,
         desk: &mut Desk,
-        change: impl FnOnce(&mut Index<'_>) -> Result<(), crate::ReadError>,
-    ) -> Result<(), EngineError> {
-        let staged = Index::open(self.id, &desk.store).and_then(|mut index| {
+        change: impl FnOnce(&mut Index<'_>) -> Result<(), ReadError>,
+    ) -> Result<bool, EngineError> {
+        let written = Index::open(self.id, &desk.store).and_then(|mut index| {
             change(&mut index)?;
             index.finish()
         });
-        match staged {
-            Ok(staged) => write(staged, desk),
-            Err(crate::ReadError::Damaged) => {
-                tracing::error!(circle = %self.id.short(), "the search index is damaged; it is made anew");
-                write(search::clear(self.id, &desk.store)?, desk);
-                self.mark_all_unsearched(desk);
+        match written {
+            Ok((staged, more)) => {
+                self.views.merging = more;
+                desk.put_all(staged);
+                Ok(true)
             }
-            Err(error) => return Err(error.into()),
+            Err(ReadError::Damaged) => self.begin_index_anew(desk).map(|()| false),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Drops a damaged index. It is made anew as the documents are derived from.
+    pub(crate) fn begin_index_anew(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        tracing::error!(circle = %self.id.short(), "the search index is damaged; it is made anew");
+        desk.put_all(search::clear(self.id, &desk.store)?);
+        self.views.merging = false;
+        self.make_all_stale(desk);
         Ok(())
     }
-
-    /// What can be found of a document.
-    fn items(&mut self, name: Name, desk: &mut Desk) -> Result<Vec<Item>, EngineError> {
-        let (id, kind) = name;
-        let time_ms = self.documents.get(&name).map_or(0, |record| u64::from(record.newest_hour) * HOUR_MS);
-        self.document(id, kind, desk)?;
-        let Self { loaded, log, .. } = self;
-        let Some(loaded) = loaded.get_mut(&name) else { return Ok(Vec::new()) };
-        let document = loaded.document_mut();
-        match kind {
-            DocumentKind::Timeline => messages(document, log),
-            DocumentKind::Note => {
-                let note = document.note()?;
-                let text = format!("{}\n{}", note.title(), note.text()?.replace(OBJECT, "\n"));
-                Ok(vec![Item { id: Vec::new(), author: Actor::GENESIS, time_ms, text: text.trim().to_owned() }])
-            }
-            DocumentKind::Calendar => Ok(document.calendar()?.events().into_iter().map(event).collect()),
-            DocumentKind::Drive => Ok(files(document)?),
-            _ => Ok(Vec::new()),
-        }
-    }
 }
 
-fn write(staged: Staged, desk: &mut Desk) {
-    for (key, value) in staged {
-        match value {
-            Some(value) => desk.put(key, value),
-            None => desk.remove(key),
+/// What of a document can be found, as far as it is to be derived anew.
+pub(super) fn searched(followed: &mut Followed<'_>) -> Result<Searched, EngineError> {
+    let Followed { name, document, touched, people, newest_hour } = followed;
+    Ok(Searched::All(match (name.1, touched) {
+        (DocumentKind::Timeline, touched) => return messages(document, touched, *people),
+        (DocumentKind::Note, _) => {
+            let note = document.note()?;
+            let text = format!("{}\n{}", note.title(), note.text()?.replace(OBJECT, "\n"));
+            let time_ms = u64::from(*newest_hour) * HOUR_MS;
+            vec![Item { id: Vec::new(), author: Actor::GENESIS, time_ms, text: text.trim().to_owned() }]
         }
-    }
+        (DocumentKind::Calendar, _) => document.calendar()?.events().into_iter().map(event).collect(),
+        (DocumentKind::Drive, _) => files(document)?,
+        _ => Vec::new(),
+    }))
 }
 
-/// Messages that were not withdrawn, with the names of files that are attached to them.
-fn messages(document: &mut Document, log: &Log) -> Result<Vec<Item>, EngineError> {
-    let person = |actor: &Actor| {
-        let bound = |rest: u8| {
-            let mut bytes = [rest; 32];
-            bytes[..16].copy_from_slice(&actor.device_prefix());
-            DeviceId::from_bytes(bytes)
-        };
-        let (device, _) = log.membership().stays.range(bound(0)..=bound(u8::MAX)).next()?;
-        log.person_of(*device)
-    };
-    let same_person = |a: &Actor, b: &Actor| a.same_author(b) || person(a).is_some_and(|own| person(b) == Some(own));
-    let messages = document.timeline()?.with_persons(&same_person).messages(..);
+/// Messages with the names of files that are attached to them. Of withdrawn ones there is no text left, and so nothing to find.
+fn messages(document: &mut Document, touched: &Touched, people: People<'_>) -> Result<Searched, EngineError> {
+    let same_person = |a: &Actor, b: &Actor| people.same_person(a, b);
+    let timeline = document.timeline()?.with_persons(&same_person);
     let item = |message: clave_crdt::Message| {
         let names = message.attachments.iter().map(|file| file.name.as_str());
         let text = std::iter::once(message.body.as_str()).chain(names).collect::<Vec<_>>().join("\n");
@@ -143,7 +105,16 @@ fn messages(document: &mut Document, log: &Log) -> Result<Vec<Item>, EngineError
         let author = message.altered_by.unwrap_or(message.author);
         Item { id: message.id.as_bytes().to_vec(), author, time_ms: message.sent_ms, text: text.trim().to_owned() }
     };
-    Ok(messages.into_iter().map(item).collect())
+    Ok(match touched {
+        Touched::All => Searched::All(timeline.messages(..).into_iter().map(item).collect()),
+        Touched::Messages(ids) => {
+            let change = |id: &clave_crdt::MessageId| match timeline.message(id) {
+                Some(message) => Change::Put(item(message)),
+                None => Change::Remove(id.as_bytes().to_vec()),
+            };
+            Searched::Touched(ids.iter().map(change).collect())
+        }
+    })
 }
 
 /// An event with all that is said of it, at the time when it first begins.

@@ -151,7 +151,6 @@ impl Circle {
         }
         self.standings = now;
         for (document, kind) in documents {
-            self.mark_unsearched((document, kind), desk);
             self.make_stale((document, kind), false, desk);
             desk.events.push(Event::DocumentChanged { circle: self.id, document, kind });
         }

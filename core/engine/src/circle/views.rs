@@ -5,14 +5,14 @@
 //! a document that takes in a thousand changes is derived once. What is derived is a function of the document as it is shown
 //! (what is set aside left out), of whose the devices are, and of how far this person has read.
 //!
-//! Besides the records here, a further projection (an index, say) is fed by [`Followed`]: one call for each document that
-//! is derived, in the same batch.
+//! The search index follows by the same mark, in the same batch (`searching.rs`).
 
 use clave_crdt::{Actor, ChangeHash, MessageId};
 use clave_crypto::{HashContext, PersonId, hash};
 
 use super::documents::{record_key, scope};
 use super::*;
+use crate::search;
 
 mod chat;
 mod reading;
@@ -40,6 +40,8 @@ pub(super) struct Views {
     /// Since when there are some, and when the next is due, in Unix milliseconds.
     since_ms: Option<u64>,
     due_at_ms: Option<u64>,
+    /// Whether the search index has segments to merge, as far as that was looked at since the circle was opened.
+    pub(super) merging: bool,
     /// How far this person has read.
     read: Option<MessageId>,
 }
@@ -62,6 +64,8 @@ pub(crate) struct Followed<'a> {
     pub(crate) document: &'a mut Document,
     pub(crate) touched: Touched,
     pub(crate) people: People<'a>,
+    /// When it was written to last, in hours since 1970.
+    pub(crate) newest_hour: u32,
 }
 
 /// Whose devices are, as the log has it.
@@ -114,20 +118,40 @@ impl Circle {
         self.views.due_at_ms
     }
 
-    /// Derives from one of the stale documents, the one that was written to last, if it is time. Whether there was one.
-    pub(crate) fn follow_when_due(&mut self, desk: &mut Desk) -> bool {
+    /// Goes one step, if it is time.
+    pub(crate) fn follow_when_due(&mut self, desk: &mut Desk) {
         if self.views.due_at_ms.is_none_or(|due_at_ms| desk.now_ms < due_at_ms) {
-            return false;
+            return;
         }
-        let Some(name) = self.next_stale(|_| true) else {
-            (self.views.since_ms, self.views.due_at_ms) = (None, None);
-            return false;
-        };
-        if let Err(error) = self.follow(name, desk) {
-            tracing::error!(circle = %self.id.short(), document = %name.0.short(), %error, "a view was not derived");
-            self.views.due_at_ms = Some(desk.now_ms + FOLLOW_RETRY_MS);
+        match self.follow_step(desk) {
+            Ok(true) => {}
+            Ok(false) => (self.views.since_ms, self.views.due_at_ms) = (None, None),
+            Err(error) => {
+                tracing::error!(circle = %self.id.short(), %error, "a view was not derived");
+                self.views.due_at_ms = Some(desk.now_ms + FOLLOW_RETRY_MS);
+            }
         }
-        true
+    }
+
+    /// Goes one step, if there are stale documents. How many there are then.
+    pub(crate) fn follow_next(&mut self, desk: &mut Desk) -> Result<usize, EngineError> {
+        if !self.views.stale.is_empty() {
+            self.follow_step(desk)?;
+        }
+        Ok(self.views.stale.len())
+    }
+
+    /// Merges segments of the search index, so that a catch-up does not leave hundreds of them; or else derives from the stale
+    /// document that was written to last. Whether there was anything to do.
+    fn follow_step(&mut self, desk: &mut Desk) -> Result<bool, EngineError> {
+        if self.views.merging {
+            self.merge_index(desk)?;
+        } else if let Some(name) = self.next_stale(|_| true) {
+            self.follow(name, desk)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Derives from stale documents of these kinds, at most so many, those that were written to last first. Whether all are
@@ -165,9 +189,15 @@ impl Circle {
             _ => Touched::All,
         };
         let people = People { log: &self.log, me: desk.person };
-        let mut followed = Followed { name, document: &mut loaded.document, touched, people };
+        let newest_hour = self.documents.get(&name).map_or(0, |record| record.newest_hour);
+        let mut followed = Followed { name, document: &mut loaded.document, touched, people, newest_hour };
         let tally = loaded.tally.get_or_insert_default();
         let (view, pages) = derived(self.id, &mut followed, tally, self.views.read)?;
+        let searched = searching::searched(&mut followed)?;
+        if !self.write_index(desk, |index| searched.take_in(name, index))? {
+            // Everything is stale now, this one too.
+            return Ok(());
+        }
         self.put_pages(name, pages, desk)?;
         desk.put(view_key(self.id, name), view.encode_to_vec());
         desk.remove(stale_key(self.id, name));
@@ -202,13 +232,15 @@ impl Circle {
             self.document(name.0, name.1, desk)?;
             let people = People { log: &self.log, me: desk.person };
             let document = &mut self.loaded.get_mut(&name).expect("it was loaded above").document;
-            let mut followed = Followed { name, document, touched: Touched::All, people };
+            let newest_hour = self.documents.get(&name).map_or(0, |record| record.newest_hour);
+            let mut followed = Followed { name, document, touched: Touched::All, people, newest_hour };
             let (view, pages) = derived(self.id, &mut followed, &mut Tally::default(), self.views.read)?;
+            let is_searched = searching::searched(&mut followed)?.is_in(name, self.id, desk)?;
             let stored = desk.store.read(&view_key(self.id, name))?;
             let is_stored = stored == Some(view.encode_to_vec()) && self.views.of.get(&name) == Some(&view);
             let is_marked = desk.store.read(&stale_key(self.id, name))?.is_some();
             let stored = desk.store.all(Keyspace::Pages, &scope(self.id, name.0, name.1))?;
-            if !is_stored || is_marked || stored != pages {
+            if !is_stored || !is_searched || is_marked || stored != pages {
                 wrong.push(name);
             }
         }
@@ -225,11 +257,12 @@ impl Circle {
         if self.views.stale.remove(&name).is_some() {
             desk.remove(stale_key(self.id, name));
         }
+        self.forget_searched(name, desk)?;
         self.put_pages(name, BTreeMap::new(), desk)
     }
 
     /// Reads the views back. A document that has none yet is stale: it is from an import, or an older version's.
-    pub(super) fn open_views(&mut self, desk: &Desk) -> Result<(), EngineError> {
+    pub(super) fn open_views(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         for (suffix, record) in desk.store.all(Keyspace::Views, self.id.as_bytes())? {
             self.views.of.insert(name_of(&suffix)?, local::View::decode(record.as_slice())?);
         }
@@ -243,6 +276,9 @@ impl Circle {
         }
         if !self.views.stale.is_empty() {
             (self.views.since_ms, self.views.due_at_ms) = (Some(desk.now_ms), Some(desk.now_ms + FOLLOW_QUIET_MS));
+        }
+        if !self.views.of.is_empty() && !search::has_documents(self.id, &desk.store)? {
+            self.make_all_stale(desk);
         }
         self.views.read = self.stored_read(desk)?;
         Ok(())

@@ -5,8 +5,8 @@ use crate::search;
 use crate::{SearchPage, SearchQuery};
 
 impl Engine {
-    /// Command: brings the search index of these circles a step further: reads one document that changed since it was last
-    /// read, or merges. How much is left to do; at 0 everything that is here can be found.
+    /// Command: reads one document of these circles that changed since it was last read, or merges what was read. How many such
+    /// documents are left; at 0 everything that is here can be found. It comes to that by itself too, when it is quiet.
     ///
     /// A step takes some milliseconds, as long as it takes to load a document of that size. What is there is searched meanwhile.
     ///
@@ -17,7 +17,7 @@ impl Engine {
         let mut left = Ok(0);
         for id in circles {
             let (circle, desk) = self.circle_mut(*id)?;
-            left = circle.index_next(desk);
+            left = circle.follow_next(desk);
             if !matches!(left, Ok(0)) {
                 break;
             }
@@ -30,12 +30,23 @@ impl Engine {
     /// Loads no document.
     ///
     /// # Errors
-    /// If there is nothing to search for, this device is not in one of the circles, or the store cannot be read.
-    pub fn search(&self, query: &SearchQuery, now_ms: u64) -> Result<SearchPage, EngineError> {
+    /// If there is nothing to search for, this device is not in one of the circles, or the store cannot be read. If an index is
+    /// damaged, it is made anew from the next [`index_next`](Self::index_next) on.
+    pub fn search(&mut self, query: &SearchQuery, now_ms: u64) -> Result<SearchPage, EngineError> {
         if query.circles.iter().any(|circle| !self.circles.contains_key(circle)) {
             return Err(EngineError::NoSuchCircle);
         }
-        search::run(query, now_ms, &self.desk.store)
+        let page = search::run(query, now_ms, &self.desk.store);
+        if matches!(page, Err(EngineError::Store(crate::ReadError::Damaged))) {
+            self.begin(now_ms)?;
+            for id in &query.circles {
+                let (circle, desk) = self.circle_mut(*id)?;
+                circle.begin_index_anew(desk)?;
+            }
+            self.finish();
+            return Err(EngineError::SearchIndexDamaged);
+        }
+        page
     }
 
     /// The devices that a person has or had in a circle, as a [`SearchQuery`] names them.
@@ -112,7 +123,16 @@ mod tests {
             self.settle();
         }
 
-        fn found(&self, text: &str) -> BTreeSet<MessageId> {
+        /// Lets a second go by in which nobody does anything.
+        fn quiet(&mut self) {
+            let due_at_ms = NOW_MS + 1_000;
+            while self.engine.poll_timeout().is_some_and(|at_ms| at_ms <= due_at_ms) {
+                self.engine.handle_tick(due_at_ms);
+                self.settle();
+            }
+        }
+
+        fn found(&mut self, text: &str) -> BTreeSet<MessageId> {
             let query = SearchQuery { count: 100, ..SearchQuery::new(text, self.engine.circles()) };
             let hits = self.engine.search(&query, NOW_MS).expect("it reads").hits;
             hits.into_iter().map(|hit| MessageId::from_bytes(hit.id.try_into().expect("a message"))).collect()
@@ -180,6 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_withdrawn_leaves_the_index_when_it_is_quiet_without_a_query() {
+        let mut rig = Rig::new(usize::MAX);
+        let circle = rig.engine.create_space("Café", NOW_MS).expect("it founds");
+        rig.settle();
+        let mut id = None;
+        rig.change(circle, 0, |timeline| {
+            id = timeline.post(NOW_MS, [1; 6], &Draft::text("机密 xyzzy")).ok();
+        });
+        rig.quiet();
+        assert_eq!(rig.found("xyzzy").len(), 1);
+        let in_index = |rig: &Rig| {
+            let of_index = |key: &Key| matches!(key.keyspace, Keyspace::Search | Keyspace::SearchTexts);
+            let content = rig.memory.content().into_iter().filter(|(key, _)| of_index(key));
+            content.filter(|(_, value)| value.windows(5).any(|bytes| bytes == b"xyzzy")).count()
+        };
+        assert_eq!(in_index(&rig), 1);
+        rig.change(circle, 0, |timeline| timeline.withdraw(&id.expect("it was sent")).expect("it is one's own"));
+        rig.quiet();
+        assert_eq!((in_index(&rig), rig.found("xyzzy").len()), (0, 0));
+    }
+
+    #[test]
     fn an_index_that_is_lost_or_damaged_is_made_anew() {
         let mut rig = Rig::new(usize::MAX);
         story(&mut rig);
@@ -189,24 +231,27 @@ mod tests {
         for damaged in [None, Some(vec![0xff; 3])] {
             let mut batch = Batch::default();
             for key in rig.memory.content().into_keys().filter(of_index) {
-                let is_key_of_document = key.suffix.len() == 17;
                 match &damaged {
-                    // Whoever reads names of documents reads no value.
-                    Some(bytes) if !is_key_of_document => batch.put(key, bytes.clone()),
-                    _ => batch.remove(key),
+                    Some(bytes) => batch.put(key, bytes.clone()),
+                    None => batch.remove(key),
                 }
             }
             rig.memory.write(&batch);
             rig.engine = Rig::open(&rig.memory);
             rig.settle();
             rig.index(&circles);
+            if damaged.is_some() {
+                let query = SearchQuery::new("meeting", [circle]);
+                assert!(matches!(rig.engine.search(&query, NOW_MS), Err(EngineError::SearchIndexDamaged)));
+                rig.index(&circles);
+            }
             assert_eq!(rig.found("meeting"), expected);
         }
     }
 
     #[test]
     fn circles_that_are_not_known_are_not_searched() {
-        let rig = Rig::new(usize::MAX);
+        let mut rig = Rig::new(usize::MAX);
         let query = SearchQuery::new("x", [CircleId::from_bytes([7; 32])]);
         assert!(matches!(rig.engine.search(&query, NOW_MS), Err(EngineError::NoSuchCircle)));
     }

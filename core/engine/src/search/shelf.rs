@@ -1,6 +1,6 @@
 //! Where the index of a circle stands in the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use clave_crdt::DocumentKind;
 use prost::Message;
@@ -74,11 +74,6 @@ pub(super) fn tail_key(circle: CircleId) -> Key {
 
 pub(super) fn texts_key(circle: CircleId, last: u32) -> Key {
     Key::new(Keyspace::SearchTexts, scope(circle, b'x', &[]), last.to_be_bytes())
-}
-
-/// A document that changed since it was last read.
-pub(crate) fn dirty_key(circle: CircleId, place: &Place) -> Key {
-    key(circle, b'q', place_bytes(place))
 }
 
 pub(super) fn place_bytes((id, kind): &Place) -> Vec<u8> {
@@ -201,16 +196,12 @@ fn number_of(suffix: &[u8]) -> Result<u32, ReadError> {
     Ok(u32::from_be_bytes(suffix.try_into().map_err(|_| ReadError::Damaged)?))
 }
 
-/// The documents that are in the index, and those that changed since they were last read.
-pub(crate) fn documents(circle: CircleId, view: &View) -> Result<[BTreeSet<Place>; 2], ReadError> {
-    let places = |what| {
-        let suffixes = view.suffixes(Keyspace::Search, &scope(circle, what, &[]))?;
-        suffixes.iter().map(|suffix| place_of(suffix).ok_or(ReadError::Damaged)).collect::<Result<BTreeSet<_>, _>>()
-    };
-    Ok([places(b'd')?, places(b'q')?])
+/// Whether any document was taken into the index.
+pub(crate) fn has_documents(circle: CircleId, view: &View) -> Result<bool, ReadError> {
+    view.has_any(Keyspace::Search, &scope(circle, b'd', &[]))
 }
 
-/// Removes all of a circle's index, whatever state it is in. What documents changed stays.
+/// Removes all of a circle's index, whatever state it is in.
 pub(crate) fn clear(circle: CircleId, view: &View) -> Result<Staged, ReadError> {
     let mut staged = Staged::new();
     let segments = view.suffixes(Keyspace::Search, &scope(circle, b'i', &[]))?;

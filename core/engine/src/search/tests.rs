@@ -53,7 +53,7 @@ impl Desk {
     fn write<T>(&mut self, circle: CircleId, write: impl FnOnce(&mut Index<'_>) -> T) -> T {
         let mut index = Index::open(circle, &self.view).expect("it reads");
         let result = write(&mut index);
-        let writes = index.finish().expect("it reads").into_iter().collect();
+        let writes = index.finish().expect("it reads").0.into_iter().collect();
         self.memory.write(&Batch { writes });
         result
     }

@@ -146,9 +146,16 @@ impl<'a> Index<'a> {
         self.update(place, changes.collect())
     }
 
-    /// Notes that the index of a document is like the document.
-    pub(crate) fn unmark(&mut self, place: &Place) -> Result<(), ReadError> {
-        self.pen.remove_if_there(shelf::dirty_key(self.circle, place))
+    /// Whether these items are in the index as they are, and nothing else of the document.
+    pub(crate) fn is_like(&mut self, place: Place, items: &[Item]) -> Result<bool, ReadError> {
+        let mut known = self.known(&place)?;
+        for item in items.iter().filter(|item| !item.text.trim().is_empty()) {
+            let Some(number) = known.remove(&item.id) else { return Ok(false) };
+            if !self.stands(number, item)? {
+                return Ok(false);
+            }
+        }
+        Ok(known.is_empty())
     }
 
     /// Takes out all of a document that is no more.
@@ -167,8 +174,8 @@ impl<'a> Index<'a> {
         Ok(merge::is_due(&self.manifest))
     }
 
-    /// Everything that is to be written, in one batch.
-    pub(crate) fn finish(mut self) -> Result<Staged, ReadError> {
+    /// Everything that is to be written, in one batch; and whether there is anything to merge then.
+    pub(crate) fn finish(mut self) -> Result<(Staged, bool), ReadError> {
         let circle = self.circle;
         let building = std::mem::take(&mut self.building);
         if building.items > 0 {
@@ -206,7 +213,7 @@ impl<'a> Index<'a> {
         if self.manifest != self.stored.0 {
             self.pen.put(shelf::manifest_key(circle), self.manifest.encode_to_vec());
         }
-        Ok(self.pen.finish())
+        Ok((self.pen.finish(), merge::is_due(&self.manifest)))
     }
 
     fn shelf(&self) -> Shelf<'_> {
