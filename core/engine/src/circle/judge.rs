@@ -287,9 +287,15 @@ impl Circle {
                 if membership.device_standing(author) == DeviceStanding::Unknown {
                     return Ok(Verdict::Wait(Awaits::Author(author)));
                 }
-                let person = |device: DeviceId| membership.devices.get(&device).map(|known| known.person);
-                if person(author).is_none() || person(author) != person(desk.me()) {
+                if desk.person.is_none() || self.log.person_of(author) != desk.person {
                     return Err(Refusal::NotAllowed);
+                }
+                // It was said while both were in, perhaps: whoever hears it later files it, too, and it has no effect.
+                let is_in = |device: &DeviceId| {
+                    membership.devices.get(device).is_some_and(|known| Some(known.person) == desk.person)
+                };
+                if !is_in(&author) || !is_in(&desk.me()) {
+                    return Ok(Verdict::Done);
                 }
                 match opened.body {
                     Body::Marks(marks) => desk.marks.push((self.id, marks)),
