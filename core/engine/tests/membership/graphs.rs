@@ -63,6 +63,24 @@ struct Step {
     kept: Option<usize>,
 }
 
+impl Step {
+    #[allow(clippy::type_complexity)]
+    fn of(
+        (actor, device, what, target, role, clock_ms, backdated, kept): (
+            usize,
+            usize,
+            u8,
+            usize,
+            Role,
+            u64,
+            Option<usize>,
+            Option<usize>,
+        ),
+    ) -> Self {
+        Self { actor, device, what, target, role, clock_ms, backdated, kept }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Script {
     roles: Vec<Role>,
@@ -84,16 +102,7 @@ fn script(steps: usize) -> impl Strategy<Value = Script> {
     (3..=PEOPLE, any::<u64>()).prop_flat_map(move |(people, shuffle)| {
         let sometimes = || prop_oneof![3 => Just(None), 1 => any::<usize>().prop_map(Some)];
         let step = (0..people, 0..3_usize, 0..26_u8, 0..people, role(), any::<u64>(), sometimes(), sometimes());
-        let step = step.prop_map(|(actor, device, what, target, role, clock_ms, backdated, kept)| Step {
-            actor,
-            device,
-            what,
-            target,
-            role,
-            clock_ms,
-            backdated,
-            kept,
-        });
+        let step = step.prop_map(Step::of);
         let roles = proptest::collection::vec(role(), people - 1);
         (roles, proptest::collection::vec(step, 1..steps)).prop_map(move |(roles, steps)| Script {
             roles,
@@ -110,16 +119,7 @@ fn quarrel(steps: usize) -> impl Strategy<Value = Script> {
         let what = proptest::sample::select(&[0_u8, 4, 8, 8, 11, 11, 12, 13, 17, 20, 20, 20][..]);
         let role = prop_oneof![4 => Just(Role::Owner), 1 => Just(Role::Admin), 1 => Just(Role::Bot)];
         let step = (0..people, 0..3_usize, what, 0..people, role, any::<u64>(), sometimes(), sometimes());
-        let step = step.prop_map(|(actor, device, what, target, role, clock_ms, backdated, kept)| Step {
-            actor,
-            device,
-            what,
-            target,
-            role,
-            clock_ms,
-            backdated,
-            kept,
-        });
+        let step = step.prop_map(Step::of);
         proptest::collection::vec(step, 1..steps).prop_map(move |steps| Script {
             roles: vec![Role::Owner; people - 1],
             steps,
