@@ -191,7 +191,7 @@ struct Two {
 }
 
 const FILE: &str = "计划.bin";
-const CONTENT: [u8; 200_000] = [9; 200_000];
+static CONTENT: [u8; 200_000] = [9; 200_000];
 
 impl Two {
     async fn meet() -> Self {

@@ -121,10 +121,38 @@ impl SealedStore {
     }
 }
 
+/// Takes a suffix and what became of its record; says whether to go on.
+type VisitOpened<'a> = dyn FnMut(&[u8], Result<Vec<u8>, ReadError>) -> Result<bool, ReadError> + 'a;
+
 impl SealedStore {
     /// The keyspace in whose table a record of this keyspace is: chunks in packs have only their places in the database.
     pub(crate) fn table_of(&self, keyspace: Keyspace) -> Keyspace {
         self.packs_of(keyspace).map_or(keyspace, |_| Keyspace::ChunkPlaces)
+    }
+
+    /// Opens the records of a scope in turn.
+    fn scan_opened(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        from: &[u8],
+        visit: &mut VisitOpened<'_>,
+    ) -> Result<(), ReadError> {
+        let prefix = self.hidden(keyspace, scope);
+        let mut outcome = Ok(());
+        self.store.scan(self.table_of(keyspace) as u8, &prefix, from, &mut |on_disk, value| {
+            let opened = match self.packs_of(keyspace) {
+                Some(packs) => self.chunk(packs, on_disk).map_err(ReadError::from).transpose(),
+                None => Some(self.opened(keyspace, on_disk, value)),
+            };
+            // A chunk that was removed since the scan began is passed over.
+            let goes_on = opened.map_or(Ok(true), |opened| visit(&on_disk[HIDDEN_BYTES..], opened));
+            goes_on.unwrap_or_else(|error| {
+                outcome = Err(error);
+                false
+            })
+        })?;
+        outcome
     }
 
     /// Whether a record, as it is on disk, is one that was written there under this key. Chunks are not sealed: they always are.
@@ -157,23 +185,10 @@ impl StoreRead for Readable<'_> {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
     ) -> Result<(), ReadError> {
-        let prefix = self.0.hidden(keyspace, scope);
-        let mut outcome = Ok(());
-        self.0.store.scan(self.0.table_of(keyspace) as u8, &prefix, from, &mut |on_disk, value| {
-            let opened = match self.0.packs_of(keyspace) {
-                Some(packs) => self.0.chunk(packs, on_disk).map_err(ReadError::from),
-                None => self.0.opened(keyspace, on_disk, value).map(Some),
-            };
-            match opened {
-                Ok(Some(value)) => visit(&on_disk[HIDDEN_BYTES..], value),
-                Ok(None) | Err(ReadError::Damaged) => true,
-                Err(error) => {
-                    outcome = Err(error);
-                    false
-                }
-            }
-        })?;
-        outcome
+        self.0.scan_opened(keyspace, scope, from, &mut |suffix, opened| match opened {
+            Err(ReadError::Damaged) => Ok(true),
+            opened => Ok(visit(suffix, opened?)),
+        })
     }
 
     fn scan_suffixes(
@@ -206,21 +221,7 @@ impl StoreRead for SealedStore {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
     ) -> Result<(), ReadError> {
-        if let Some(packs) = self.packs_of(keyspace) {
-            return Ok(self.scan_chunks(packs, scope, from, visit)?);
-        }
-        let prefix = self.hidden(keyspace, scope);
-        let mut outcome = Ok(());
-        self.store.scan(keyspace as u8, &prefix, from, &mut |on_disk, value| match self
-            .opened(keyspace, on_disk, value)
-        {
-            Ok(value) => visit(&on_disk[HIDDEN_BYTES..], value),
-            Err(error) => {
-                outcome = Err(error);
-                false
-            }
-        })?;
-        outcome
+        self.scan_opened(keyspace, scope, from, &mut |suffix, opened| Ok(visit(suffix, opened?)))
     }
 
     fn scan_suffixes(

@@ -87,26 +87,6 @@ impl SealedStore {
         outcome
     }
 
-    pub(super) fn scan_chunks(
-        &self,
-        packs: &Packs,
-        scope: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], Vec<u8>) -> bool,
-    ) -> Result<(), StoreError> {
-        let mut outcome = Ok(());
-        let prefix = self.hidden(Keyspace::Chunks, scope);
-        self.scan_places(scope, from, &mut |suffix, _| match self.chunk(packs, &[&prefix, suffix].concat()) {
-            Ok(Some(chunk)) => visit(suffix, chunk),
-            Ok(None) => true,
-            Err(error) => {
-                outcome = Err(error);
-                false
-            }
-        })?;
-        outcome
-    }
-
     /// Moves chunks that lie in the database to packs.
     pub(super) fn move_chunks_out(&self) -> Result<(), StoreError> {
         let Some(packs) = &self.packs else { return Ok(()) };
