@@ -24,10 +24,11 @@ ANYTHING = None
 ARROWS = {
     "clave-crypto": set(),
     "clave-crdt": set(),
-    "clave-engine": {"clave-crypto", "clave-crdt"},
+    "clave-mailbox": set(),
+    "clave-engine": {"clave-crypto", "clave-crdt", "clave-mailbox"},
     "clave-transport": set(),
     "clave": {"clave-engine", "clave-transport"},
-    "clave-relay": {"clave-transport"},
+    "clave-relay": {"clave-transport", "clave-mailbox"},
     "clave-bridge": {"clave"},
     "clave-ffi": {"clave"},
     "clave-cli": {"clave"},
@@ -45,6 +46,7 @@ TREE_BANS = {
     "clave-crypto": (IO_CRATES, "a pure room does no I/O"),
     "clave-crdt": (IO_CRATES, "a pure room does no I/O"),
     "clave-engine": (IO_CRATES, "a pure room does no I/O"),
+    "clave-mailbox": (IO_CRATES, "a pure room does no I/O"),
     "clave-relay": (
         ["openmls", "openmls_*", "automerge", "clave", "clave-crypto", "clave-crdt", "clave-engine"],
         "the relay is blind: it must not even link code that decrypts or reads",

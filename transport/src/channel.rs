@@ -14,11 +14,16 @@ pub enum Channel {
     Join = 1,
     /// Big bodies, so that a file does not hold up a message. For permitted peers.
     Bulk = 2,
+    /// What a device and a relay say to each other about mailboxes. A device opens it to relays that it permits.
+    Mailbox = 3,
 }
 
 impl Channel {
     /// All channels, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Sync, Self::Join, Self::Bulk];
+    pub const ALL: [Self; Self::COUNT] = [Self::Sync, Self::Join, Self::Bulk, Self::Mailbox];
+
+    /// How many there are.
+    pub const COUNT: usize = 4;
 
     /// The name of its protocol on the wire.
     pub const fn protocol(self) -> &'static str {
@@ -26,6 +31,7 @@ impl Channel {
             Self::Sync => "/clave/sync/1",
             Self::Join => "/clave/join/1",
             Self::Bulk => "/clave/bulk/1",
+            Self::Mailbox => "/clave/mailbox/1",
         }
     }
 

@@ -160,7 +160,7 @@ pub(crate) struct Queued {
 #[derive(Clone)]
 pub(crate) struct EventSink {
     queue: mpsc::Sender<Queued>,
-    frames: [Room; 3],
+    frames: [Room; Channel::COUNT],
     notices: Room,
 }
 

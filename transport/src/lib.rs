@@ -8,7 +8,7 @@
 //! # How to drive it
 //!
 //! [`Transport::start`] gives a handle, for commands, and [`Events`], which one task takes. A pair of devices has
-//! three [`Channel`]s. What is sent on one arrives in order, and no channel waits for another.
+//! four [`Channel`]s. What is sent on one arrives in order, and no channel waits for another.
 //!
 //! ```
 //! use clave_transport::{Channel, Config, Event, Events, Transport};

@@ -83,7 +83,7 @@ pub struct Stats {
     /// What was refused.
     pub refusals: Refusals,
     /// Bytes of received frames that wait for the owner, by channel number. An empty frame counts as 1 KiB.
-    pub inbound_waiting_bytes: [usize; 3],
+    pub inbound_waiting_bytes: [usize; Channel::COUNT],
 }
 
 /// A connected peer.
@@ -105,7 +105,7 @@ pub struct PeerInfo {
     /// Frames received.
     pub received_frames: u64,
     /// Bytes of frames that wait to be sent, by channel number. An empty frame counts as 1 KiB.
-    pub outbound_waiting_bytes: [usize; 3],
+    pub outbound_waiting_bytes: [usize; Channel::COUNT],
 }
 
 impl PeerInfo {
@@ -257,23 +257,23 @@ impl RefusalCounters {
 /// A connected peer, from its first connection to its last.
 pub(crate) struct Peer {
     pub(crate) key: PeerKey,
-    pub(crate) outboxes: [Outbox; 3],
+    pub(crate) outboxes: [Outbox; Channel::COUNT],
     connections: Mutex<BTreeMap<ConnectionId, ConnectionInfo>>,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
     pub(crate) sent_frames: AtomicU64,
     pub(crate) received_frames: AtomicU64,
     /// By channel: an `Interrupted` waits to be taken already.
-    pub(crate) interruptions: [Arc<AtomicBool>; 3],
+    pub(crate) interruptions: [Arc<AtomicBool>; Channel::COUNT],
 }
 
 impl Peer {
     /// The peer, and where the frames for it come out, by channel.
-    pub(crate) fn new(key: PeerKey, outbound_bytes_max: usize) -> (Self, [mpsc::Receiver<Outgoing>; 3]) {
-        let [sync, join, bulk] = Channel::ALL.map(|_| Outbox::new(outbound_bytes_max));
+    pub(crate) fn new(key: PeerKey, outbound_bytes_max: usize) -> (Self, [mpsc::Receiver<Outgoing>; Channel::COUNT]) {
+        let [sync, join, bulk, mailbox] = Channel::ALL.map(|_| Outbox::new(outbound_bytes_max));
         let peer = Self {
             key,
-            outboxes: [sync.0, join.0, bulk.0],
+            outboxes: [sync.0, join.0, bulk.0, mailbox.0],
             connections: Mutex::default(),
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
@@ -281,7 +281,7 @@ impl Peer {
             received_frames: AtomicU64::new(0),
             interruptions: Default::default(),
         };
-        (peer, [sync.1, join.1, bulk.1])
+        (peer, [sync.1, join.1, bulk.1, mailbox.1])
     }
 
     pub(crate) fn connections(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, ConnectionInfo>> {

@@ -1,6 +1,6 @@
 //! A session: everything between the first and the last connection with one peer.
 //!
-//! Six tasks, a writer and a reader for each channel, and one that announces. Each direction of a channel has a
+//! Eight tasks, a writer and a reader for each channel, and one that announces. Each direction of a channel has a
 //! stream of its own, opened by whoever writes: so two who begin at the same time do not collide. A writer that
 //! ends a stream on purpose closes it and waits for [`RECEIPT`], which the reader sends after it has handed over
 //! the last frame; only then does the writer go on with another stream. So a reader who is offered a new stream may
@@ -45,7 +45,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// The driver's hold on a session.
 pub(crate) struct Session {
     pub(crate) peer: Arc<Peer>,
-    inlets: [Arc<Inlet>; 3],
+    inlets: [Arc<Inlet>; Channel::COUNT],
     direct: watch::Sender<bool>,
     /// No more frames are taken; what is queued is sent.
     closing: CancellationToken,
