@@ -26,8 +26,8 @@ async fn ten_thousand_frames_keep_their_order_both_ways_on_all_channels_at_once(
             }));
         }
         receivers.push(tokio::spawn(async move {
-            let mut expected = [0; 3];
-            while expected != [FRAMES; 3] {
+            let mut expected = [0; Channel::COUNT];
+            while expected != [FRAMES; Channel::COUNT] {
                 let (peer, channel, bytes) = device.frame().await;
                 let number = &mut expected[channel as usize];
                 assert_eq!((peer, &bytes), (other, &numbered(channel, *number)));
@@ -44,7 +44,7 @@ async fn ten_thousand_frames_keep_their_order_both_ways_on_all_channels_at_once(
     let bytes: usize = Channel::ALL.iter().flat_map(|c| (0..FRAMES).map(|n| numbered(*c, n).len())).sum();
     for (device, other) in [(&alice, keys[1]), (&bob, keys[0])] {
         let info = device.transport.peer(&other).unwrap();
-        assert_eq!(info.received_frames, 3 * u64::from(FRAMES));
+        assert_eq!(info.received_frames, Channel::COUNT as u64 * u64::from(FRAMES));
         assert_eq!(info.received_bytes, bytes as u64);
     }
 }

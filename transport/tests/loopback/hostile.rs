@@ -87,7 +87,7 @@ async fn garbage_lengths_end_the_stream_are_counted_and_cost_nothing() {
     assert_eq!(mallory.write(Channel::Sync, &too_long).await, []);
     assert_eq!(mallory.write(Channel::Join, &[0xff; 4096]).await, []);
     assert_eq!(mallory.write(Channel::Bulk, b"GET / HTTP/1.1\r\n\r\n").await, []);
-    assert_eq!((refused(&bob).oversize, bob.transport.stats().inbound_waiting_bytes), (3, [0; 3]));
+    assert_eq!((refused(&bob).oversize, bob.transport.stats().inbound_waiting_bytes), (3, [0; Channel::COUNT]));
     // A frame before the garbage counts, and a new stream is as good as the first.
     let mut wire = vec![0, 0, 0, 2, 7, 8];
     wire.extend(too_long);
@@ -130,7 +130,7 @@ async fn half_a_frame_holds_up_nobody_else() {
     other.write_all(&[0, 0, 0, 1, 3]).await.unwrap();
     other.flush().await.unwrap();
     assert_eq!(bob.frame().await, (key, Channel::Sync, vec![3]));
-    assert_eq!(bob.transport.stats().inbound_waiting_bytes, [0; 3]);
+    assert_eq!(bob.transport.stats().inbound_waiting_bytes, [0; Channel::COUNT]);
 }
 
 /// Only the newest stream of a channel is read, so many of them cost no more than one.
