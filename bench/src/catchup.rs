@@ -67,18 +67,25 @@ impl Chat {
             (Vec::new(), Vec::new(), START_MS - u64::from(segments) * HOUR_MS);
         for number in 0..segments {
             let id = DocumentId::well_known(team.circle(), DocumentKind::Timeline, number);
-            let mut document = Document::new(DocumentKind::Timeline, actors[0]);
+            // Each author's own copy, and how many of the changes it has.
+            let mut copies: Vec<(Document, usize)> =
+                actors.iter().map(|actor| (Document::new(DocumentKind::Timeline, *actor), 0)).collect();
+            let mut changes = Vec::new();
             for _ in 0..per_segment {
                 let who = usize::from(u16::from_be_bytes(entropy.bytes())) % authors;
                 at_ms += u64::from(u16::from_be_bytes(entropy.bytes())) * HOUR_MS / u64::from(per_segment) / 40_000;
-                let mut own = document.fork(actors[who]).expect(SOUND);
+                let (own, seen) = &mut copies[who];
+                own.apply(&changes[*seen..]).expect(SOUND);
                 let draft = Draft::text(text(&mut entropy));
                 own.timeline().expect(SOUND).post(at_ms, entropy.bytes(), &draft).expect(SOUND);
                 let change = own.commit(at_ms).expect("something was posted");
-                document.apply(std::slice::from_ref(&change)).expect(SOUND);
                 let device = &people[2 + who].device;
-                entries.push(benching::seal_change(&key, team.circle(), device, id, change, at_ms, &mut entropy));
+                entries.push(benching::seal_change(&key, team.circle(), device, id, change.clone(), at_ms, &mut entropy));
+                changes.push(change);
+                *seen = changes.len();
             }
+            let (mut document, seen) = copies.swap_remove(0);
+            document.apply(&changes[seen..]).expect(SOUND);
             documents.push(document.save().expect(SOUND));
         }
         Self { people, team, segments, messages: segments * per_segment, documents, entries }
@@ -222,8 +229,11 @@ fn open_all(chat: &Chat, device: &mut Device) -> (Duration, usize) {
 
 pub fn groups(scale: Scale, data: &Path) -> Vec<Value> {
     let (authors, segments, per_segment) = (scale.of(50, 5) as usize, scale.of(50, 4), scale.of(2_000, 200));
+    let started = Instant::now();
     let chat = Chat::new(authors, segments, per_segment);
+    println!("  (made in {})", human(started.elapsed().as_secs_f64()));
     let mut server = chat.server(data);
+    println!("  (taken in after {})", human(started.elapsed().as_secs_f64()));
     let disk_before = server.disk_bytes();
     let loose = catch_up(&chat, &mut server, data);
     let bundling = chat.bundle(&mut server);

@@ -37,6 +37,9 @@
 //!    never frees whom a senior's has hit.
 //! 4. If a verdict may have changed, judge again from the first operation that was hit. Back to 2, until all
 //!    revocations that stand are decided; judge all a last time, for the reasons.
+//! 5. If no owner with a device is left after all, since what a revocation that is void now had brought with it was counted
+//!    on, the one that was carried out last is void too, and all is decided anew without it. With none carried out the
+//!    founder is an owner, so this ends.
 //!
 //! What was set aside takes along what depends on it for its authority, because judging asks for operations that
 //! *stand*: the invitee of an admission that is set aside was never in, nor was whom they invited.

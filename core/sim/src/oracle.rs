@@ -51,6 +51,8 @@ struct Oracle<'a> {
     /// Carried out, with what was known of them when they were.
     carried: BTreeMap<OperationId, Info>,
     rejected: Ids,
+    /// Void, since they would leave no owner in the end.
+    undone: Ids,
 }
 
 /// Evaluates operations that are given parents first.
@@ -61,6 +63,7 @@ pub(crate) fn evaluate(operations: &[Operation]) -> Outcome {
         depth: BTreeMap::new(),
         carried: BTreeMap::new(),
         rejected: Ids::new(),
+        undone: Ids::new(),
     };
     for operation in operations {
         let mut past = Ids::new();
@@ -103,25 +106,11 @@ fn introduces(action: &Action) -> (Option<(PersonId, Role)>, Vec<&DeviceEntry>) 
 impl Oracle<'_> {
     fn run(&mut self) -> Outcome {
         loop {
-            let standing = self.standing();
-            let next = standing
-                .iter()
-                .filter(|(id, info)| {
-                    info.cut.is_some() && !self.carried.contains_key(*id) && !self.rejected.contains(*id)
-                })
-                .min_by_key(|(id, info)| (info.precedence, **id));
-            let Some((id, info)) = next else { break };
-            let (id, info) = (*id, *info);
-            if self.is_overruled(id, &info, &standing) {
-                self.rejected.insert(id);
-                continue;
-            }
-            let had_owner = self.has_owner(&standing);
-            self.carried.insert(id, info);
-            if had_owner && !self.has_owner(&self.standing()) {
-                self.carried.remove(&id);
-                self.rejected.insert(id);
-            }
+            let last = self.decide_all();
+            let Some(last) = last.filter(|_| !self.has_owner(&self.standing())) else { break };
+            self.undone.insert(last);
+            self.carried.clear();
+            self.rejected.clear();
         }
         let standing = self.standing();
         let state = self.state(&standing, &standing.keys().copied().collect());
@@ -132,6 +121,34 @@ impl Oracle<'_> {
             stays: self.stays(&standing),
             kept_changes: self.kept_changes(&standing),
             void: self.operations.keys().filter(|id| !standing.contains_key(*id)).copied().collect(),
+        }
+    }
+
+    /// Decides all revocations; gives the one that was carried out last.
+    fn decide_all(&mut self) -> Option<OperationId> {
+        let mut last = None;
+        loop {
+            let standing = self.standing();
+            let next = standing
+                .iter()
+                .filter(|(id, info)| {
+                    info.cut.is_some() && !self.carried.contains_key(*id) && !self.rejected.contains(*id)
+                })
+                .min_by_key(|(id, info)| (info.precedence, **id));
+            let Some((id, info)) = next else { return last };
+            let (id, info) = (*id, *info);
+            if self.undone.contains(&id) || self.is_overruled(id, &info, &standing) {
+                self.rejected.insert(id);
+                continue;
+            }
+            let had_owner = self.has_owner(&standing);
+            self.carried.insert(id, info);
+            if had_owner && !self.has_owner(&self.standing()) {
+                self.carried.remove(&id);
+                self.rejected.insert(id);
+            } else {
+                last = Some(id);
+            }
         }
     }
 

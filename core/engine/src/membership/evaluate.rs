@@ -91,19 +91,40 @@ type Queue = BTreeSet<(Precedence, OperationId, usize)>;
 impl Evaluation {
     /// Evaluates the operations in `universe`.
     pub(crate) fn new(graph: &Graph, universe: Past) -> Self {
+        let mut undone = BTreeSet::new();
+        loop {
+            let (evaluation, last) = Self::without(graph, universe.clone(), &undone);
+            // What was void in the end may have been what let earlier decisions leave an owner.
+            let without_owner = || !evaluation.has_owner(graph, &View::of(&evaluation.universe), None, None);
+            match last.filter(|_| !off(Rule::LastOwnerMeanwhile) && without_owner()) {
+                Some(last) => undone.insert(last),
+                None => return evaluation,
+            };
+        }
+    }
+
+    /// Evaluates as though some revocations would leave no owner. Gives the one that was carried out last, too.
+    fn without(graph: &Graph, universe: Past, undone: &BTreeSet<usize>) -> (Self, Option<usize>) {
         let verdicts = vec![Verdict::Outside; graph.len()];
         let mut evaluation =
             Self { universe, verdicts, decided: BTreeMap::new(), cuts: Cuts::default(), undisturbed: true };
         evaluation.judge_from(graph, 0);
-        let mut queue = evaluation.undecided(graph);
+        let (mut queue, mut last) = (evaluation.undecided(graph), None);
         while let Some((_, _, revocation)) = queue.pop_first() {
-            if evaluation.decide(graph, revocation) {
+            let disturbs = if undone.contains(&revocation) {
+                evaluation.reject(graph, revocation, Reason::LastOwner);
+                true
+            } else {
+                evaluation.decide(graph, revocation)
+            };
+            last = Some(revocation).filter(|_| evaluation.decided[&revocation]).or(last);
+            if disturbs {
                 queue = evaluation.undecided(graph);
             }
         }
         // What stands is final. Why something else does not may have been found out too early to name the revocation.
         evaluation.judge_from(graph, if off(Rule::RestsOnSetAside) { graph.len() } else { 0 });
-        evaluation
+        (evaluation, last)
     }
 
     /// Takes in the newest operation of the graph. `false`: it may change the verdict on others; evaluate anew.

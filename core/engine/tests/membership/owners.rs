@@ -132,3 +132,32 @@ fn an_heir_whose_promotion_is_set_aside_leaves_the_owner_in() {
     let newcomer = add(&circle.stranger("Eve"), Role::Member);
     assert_eq!(carol.log.may_do(carol.device_id(), &newcomer), Ok(()));
 }
+
+#[test]
+fn a_readmission_that_comes_to_nothing_takes_no_last_owner_with_it() {
+    let (mut circle, mut alice) = alice();
+    let mut bob = circle.joins("Bob", Role::Owner, &mut alice);
+    let mut judy = circle.joins("Judy", Role::Admin, &mut alice);
+    let paul = circle.joins("Paul", Role::Member, &mut alice);
+    meet(&mut [&mut alice, &mut bob, &mut judy]);
+    // Judy removes Paul and brings him in again with another device, while Alice makes him an owner: so the removal is
+    // void, and the admission with it. Paul has his first device only.
+    judy.does(remove(&paul));
+    let phone = paul.device_id();
+    let tablet = Peer { device: circle.stranger("Paul").device, ..paul };
+    let again = judy.does(add(&tablet, Role::Member));
+    alice.does(set_role(&tablet, Role::Owner));
+    bob.hears(&alice);
+    // That one Bob revokes, and leaves; and so does Alice. Each by itself left somebody.
+    let bob_revokes = bob.does(Action::RevokeDevice { device: phone, keep_heads: vec![], keep_changes: vec![] });
+    let bob_leaves = bob.does(remove(&bob));
+    let alice_leaves = alice.does(remove(&alice));
+    meet(&mut [&mut alice, &mut bob, &mut judy]);
+    assert_eq!(judy.reason(again), Some(Reason::AlreadyThere));
+    let [bob_revokes, bob_leaves, alice_leaves] = [bob_revokes, bob_leaves, alice_leaves].map(|id| judy.reason(id));
+    assert_eq!(alice_leaves, None);
+    assert!([bob_revokes, bob_leaves].contains(&Some(Reason::LastOwner)), "{bob_revokes:?} {bob_leaves:?}");
+    let membership = judy.log.membership();
+    let owner = |person| membership.people.get(&person).is_some_and(|person| person.role == Role::Owner);
+    assert!(membership.devices.values().any(|device| owner(device.person)));
+}
