@@ -3,11 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::num::NonZero;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clave_crdt::{Actor, Document, DocumentKind, Draft};
-use clave_crypto::{DeviceId, Entropy, Mls};
+use clave_crypto::{ContentKey, DeviceId, Entropy, Mls};
 use clave_engine::fuzzing::rogue;
 use clave_engine::membership::{Insertion, Log};
 use clave_engine::{Bundling, Channel, CircleId, DocumentId, benching};
@@ -51,6 +53,43 @@ fn text(random: &mut Entropy) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A segment as one Automerge document, and its messages as entries.
+type Segment = (Vec<u8>, Vec<Vec<u8>>);
+
+/// What everybody says in an hour, each on a device that has what was said before.
+fn segment(
+    number: u32,
+    segments: u32,
+    messages: u32,
+    circle: CircleId,
+    key: &ContentKey,
+    authors: &[Person],
+    actors: &[Actor],
+) -> Segment {
+    let mut entropy = Entropy::from_seed([5 + number as u8; 32]);
+    let id = DocumentId::well_known(circle, DocumentKind::Timeline, number);
+    let mut at_ms = START_MS - u64::from(segments - number) * HOUR_MS;
+    // Each author's own copy, and how many of the changes it has.
+    let mut copies: Vec<(Document, usize)> =
+        actors.iter().map(|actor| (Document::new(DocumentKind::Timeline, *actor), 0)).collect();
+    let (mut changes, mut entries) = (Vec::<Vec<u8>>::new(), Vec::new());
+    for _ in 0..messages {
+        let who = usize::from(u16::from_be_bytes(entropy.bytes())) % authors.len();
+        at_ms += u64::from(u16::from_be_bytes(entropy.bytes())) * HOUR_MS / u64::from(messages) / 40_000;
+        let (own, seen) = &mut copies[who];
+        own.apply(&changes[*seen..]).expect(SOUND);
+        let draft = Draft::text(text(&mut entropy));
+        own.timeline().expect(SOUND).post(at_ms, entropy.bytes(), &draft).expect(SOUND);
+        let change = own.commit(at_ms).expect("something was posted");
+        entries.push(benching::seal_change(key, circle, &authors[who].device, id, change.clone(), at_ms, &mut entropy));
+        changes.push(change);
+        *seen = changes.len();
+    }
+    let (mut document, seen) = copies.swap_remove(0);
+    document.apply(&changes[seen..]).expect(SOUND);
+    (document.save().expect(SOUND), entries)
+}
+
 impl Chat {
     fn new(authors: usize, segments: u32, per_segment: u32) -> Self {
         let mut entropy = Entropy::from_seed([5; 32]);
@@ -63,31 +102,23 @@ impl Chat {
         };
         let actors: Vec<Actor> = people[2..].iter().map(actor).collect();
         let key = benching::content_key(&team.ours[0], team.circle()).expect(SOUND);
-        let (mut documents, mut entries, mut at_ms) =
-            (Vec::new(), Vec::new(), START_MS - u64::from(segments) * HOUR_MS);
-        for number in 0..segments {
-            let id = DocumentId::well_known(team.circle(), DocumentKind::Timeline, number);
-            // Each author's own copy, and how many of the changes it has.
-            let mut copies: Vec<(Document, usize)> =
-                actors.iter().map(|actor| (Document::new(DocumentKind::Timeline, *actor), 0)).collect();
-            let mut changes = Vec::new();
-            for _ in 0..per_segment {
-                let who = usize::from(u16::from_be_bytes(entropy.bytes())) % authors;
-                at_ms += u64::from(u16::from_be_bytes(entropy.bytes())) * HOUR_MS / u64::from(per_segment) / 40_000;
-                let (own, seen) = &mut copies[who];
-                own.apply(&changes[*seen..]).expect(SOUND);
-                let draft = Draft::text(text(&mut entropy));
-                own.timeline().expect(SOUND).post(at_ms, entropy.bytes(), &draft).expect(SOUND);
-                let change = own.commit(at_ms).expect("something was posted");
-                let device = &people[2 + who].device;
-                entries.push(benching::seal_change(&key, team.circle(), device, id, change.clone(), at_ms, &mut entropy));
-                changes.push(change);
-                *seen = changes.len();
-            }
-            let (mut document, seen) = copies.swap_remove(0);
-            document.apply(&changes[seen..]).expect(SOUND);
-            documents.push(document.save().expect(SOUND));
-        }
+        // One segment knows nothing of the others: as many at a time as there are processors.
+        let workers = thread::available_parallelism().map_or(1, NonZero::get) as u32;
+        let (circle, them, actors, key) = (team.circle(), &people[2..], &actors, &key);
+        let mut made: Vec<(u32, Segment)> = thread::scope(|scope| {
+            let work = |worker| {
+                move || {
+                    let numbers = (worker..segments).step_by(workers as usize);
+                    let make = |number| (number, segment(number, segments, per_segment, circle, key, them, actors));
+                    numbers.map(make).collect::<Vec<_>>()
+                }
+            };
+            let workers: Vec<_> = (0..workers).map(|worker| scope.spawn(work(worker))).collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect(SOUND)).collect()
+        });
+        made.sort_by_key(|(number, _)| *number);
+        let (documents, entries): (_, Vec<_>) = made.into_iter().map(|(_, segment)| segment).unzip();
+        let entries = entries.concat();
         Self { people, team, segments, messages: segments * per_segment, documents, entries }
     }
 
@@ -192,7 +223,7 @@ fn catch_up(chat: &Chat, server: &mut Device, data: &Path) -> Caught {
     let address = listener.local_addr().expect(WIRE);
     let (mut device, wanted) = (chat.newcomer(data), entries_of(server, circle));
     let (host, id) = (server.id, device.id);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let serving = scope.spawn(move || serve(server, listener.accept().expect(WIRE).0, id));
         let started = Instant::now();
         let mut stream = TcpStream::connect(address).expect(WIRE);

@@ -62,7 +62,13 @@ impl Samod {
             let finding = self.documents.iter().map(|(id, changes)| {
                 let repo = repo.clone();
                 async move {
-                    let handle = repo.find(id.clone()).await.expect(WORKS).expect("the other side has it");
+                    // It is not found as long as this side does not know yet that they are connected.
+                    let handle = loop {
+                        match repo.find(id.clone()).await.expect(WORKS) {
+                            Some(handle) => break handle,
+                            None => tokio::time::sleep(Duration::from_millis(1)).await,
+                        }
+                    };
                     while handle.with_document(|document| document.get_changes_meta(&[]).len()) < *changes {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
