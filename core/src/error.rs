@@ -76,6 +76,9 @@ pub enum Error {
     /// It was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The node is paused.
+    #[error("the node is paused: resume it, then try again")]
+    Paused,
     /// The node was shut down.
     #[error("the node was shut down: open it again")]
     Stopped,
@@ -95,7 +98,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
-            Self::Unreachable(_) | Self::NotFound(_) => true,
+            Self::Unreachable(_) | Self::NotFound(_) | Self::Paused => true,
             Self::Join(error) => *error == JoinError::Busy,
             Self::Linking(error) => *error == LinkingError::Busy,
             Self::Engine(error) => matches!(error, EngineError::WriteFailed | EngineError::Rejoining),
@@ -129,6 +132,7 @@ impl Error {
             Self::Account(error) => account_code(*error),
             Self::Phrase(_) => "recovery.phrase",
             Self::Cancelled => "cancelled",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }
@@ -284,6 +288,7 @@ mod tests {
             (EngineError::MayNotInvite.into(), "not_allowed"),
             (ReadError::Unreadable.into(), "store.io"),
             (EngineError::Crypto(CryptoError::BadCiphertext).into(), "internal"),
+            (Error::Paused, "paused"),
             (Error::Stopped, "stopped"),
         ] {
             assert_eq!(error.code(), code);

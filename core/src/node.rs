@@ -12,24 +12,30 @@ use clave_engine::{
     StoreRead as _,
 };
 use clave_transport::{Config, Transport};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, Writer};
+pub(crate) use lifecycle::Happenings;
 
+mod catching;
 mod compaction;
 mod config;
 mod dialer;
 mod driver;
+mod lifecycle;
 mod linking;
 mod posts;
 mod small_files;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod vault;
 
+pub use catching::CaughtUp;
 pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
+use lifecycle::{Leaving, Phase};
 pub use linking::{LINK_VALID, LinkProgress};
 use posts::Post;
 pub use vault::Unlock;
@@ -49,13 +55,14 @@ pub struct Node {
 }
 
 struct Inner {
+    home: lifecycle::Home,
     /// Not known before a device that is to be linked is.
-    profile: watch::Receiver<Option<Profile>>,
-    inputs: mpsc::Sender<Input>,
+    profile: watch::Sender<Option<Profile>>,
     events: broadcast::Sender<Event>,
-    addresses: watch::Receiver<Vec<String>>,
-    transport: Option<Transport>,
-    store: std::sync::Weak<SealedStore>,
+    addresses: watch::Sender<Vec<String>>,
+    phase: watch::Sender<Phase>,
+    /// What is about to end; held by whoever has the node pause, resume or stop.
+    leaving: Mutex<Option<Leaving>>,
     /// Files up to so many bytes are fetched as they appear; 0: none.
     small_file_bytes_max: AtomicU64,
 }
@@ -91,49 +98,16 @@ impl Node {
     }
 
     pub(crate) async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
-        let (known_as, profile) = watch::channel(profile_of(&identity));
-        let network = match &config.network {
-            Some(network) => Some(Transport::start(transport_config(network, &identity)?)?),
-            None => None,
-        };
-        let transport = network.as_ref().map(|(transport, _)| transport.clone());
-        let (inputs, commands) = mpsc::channel(driver::COMMANDS_MAX);
-        let (events, _) = broadcast::channel(EVENTS_MAX);
-        let (listening, addresses) = watch::channel(Vec::new());
-        let store_handle = Arc::downgrade(&store);
-        let budget_bytes = config.memory_budget_bytes;
-        let inner = Inner {
-            profile,
-            inputs,
-            events: events.clone(),
-            addresses,
-            transport,
-            store: store_handle,
+        let inner = Arc::new(Inner {
+            home: lifecycle::Home::of(config, &store),
+            profile: watch::Sender::new(profile_of(&identity)),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            addresses: watch::Sender::new(Vec::new()),
+            phase: watch::Sender::new(Phase::Paused),
+            leaving: Mutex::default(),
             small_file_bytes_max: AtomicU64::new(0),
-        };
-        let runtime = tokio::runtime::Handle::current();
-        let (opened, result) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("clave-engine".to_owned())
-            .spawn(move || {
-                // Opening and document work take as long as they take: on this thread, nobody else's.
-                let told = driver::Told { events, listening, profile: known_as };
-                let driver = open_driver(identity, store, network, commands, told);
-                match driver {
-                    Ok(mut driver) => {
-                        driver.engine.set_memory_budget(budget_bytes);
-                        let _ = opened.send(Ok(()));
-                        runtime.block_on(driver.run());
-                    }
-                    Err(error) => {
-                        let _ = opened.send(Err(error));
-                    }
-                }
-            })
-            .map_err(|error| Error::Store(error.into()))?;
-        result.await.map_err(|_| Error::Stopped)??;
-        let inner = Arc::new(inner);
-        tokio::spawn(small_files::watch(Arc::downgrade(&inner), inner.events.subscribe()));
+        });
+        lifecycle::run(&inner, identity, store, &mut *inner.leaving.lock().await).await?;
         Ok(Self { inner })
     }
 
@@ -210,6 +184,7 @@ impl Node {
                 }
             }
         };
+        let answer = self.while_running(answer);
         let circle =
             tokio::time::timeout(timeout, answer).await.map_err(|_| Error::Unreachable("the inviter's device"))??;
         drop(joining);
@@ -228,9 +203,12 @@ impl Node {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn listening(&self) -> Result<Vec<String>, Error> {
-        let mut addresses = self.inner.addresses.clone();
-        let known = addresses.wait_for(|addresses| !addresses.is_empty()).await.map_err(|_| Error::Stopped)?;
-        Ok(known.clone())
+        let mut addresses = self.inner.addresses.subscribe();
+        let known = async {
+            let known = addresses.wait_for(|addresses| !addresses.is_empty()).await.map_err(|_| Error::Stopped)?;
+            Ok(known.clone())
+        };
+        self.while_running(known).await
     }
 
     /// What the node is doing.
@@ -239,12 +217,10 @@ impl Node {
     /// [`Error::Stopped`].
     pub async fn status(&self) -> Result<NodeStatus, Error> {
         let (refusals, online) = self.read(|engine| Ok((engine.refusals().clone(), engine.online()))).await?;
-        let store_bytes = match self.inner.store.upgrade() {
-            Some(store) => store.size_bytes()?,
-            None => return Err(Error::Stopped),
-        };
+        let run = self.running()?;
+        let store_bytes = run.store.read(SealedStore::size_bytes).ok_or_else(|| self.gone())??;
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
-        if let Some(transport) = &self.inner.transport {
+        if let Some(transport) = &run.transport {
             status.addresses = driver::addresses_of(transport);
             let stats = transport.stats();
             (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
@@ -273,30 +249,24 @@ impl Node {
 
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
     pub async fn network_changed(&self) {
-        let _ = self.inner.inputs.send(Input::NetworkChanged).await;
-    }
-
-    /// Lets everything become durable, closes all connections, lets go of the data directory. Further calls fail with
-    /// [`Error::Stopped`].
-    pub async fn shutdown(&self) {
-        let (stopped, done) = oneshot::channel();
-        if self.inner.inputs.send(Input::Stop(stopped)).await.is_ok() {
-            let _ = done.await;
+        // A node that is paused dials everybody when it resumes.
+        if let Ok(run) = self.running() {
+            let _ = run.inputs.send(Input::NetworkChanged).await;
         }
     }
 
     /// A sealed chunk that is durable here, read on the caller's thread.
     pub(crate) fn stored_chunk(&self, circle: CircleId, id: ChunkId) -> Result<Option<Vec<u8>>, Error> {
-        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
         let key = Key::new(Keyspace::Chunks, circle.as_bytes(), id.as_bytes());
-        Ok(store.read(&key).map_err(clave_engine::EngineError::from)?)
+        let read = self.running()?.store.read(|store| store.read(&key));
+        Ok(read.ok_or_else(|| self.gone())?.map_err(clave_engine::EngineError::from)?)
     }
 
     /// Gives the space of removed chunks back to the file system.
     pub(crate) async fn reclaim_chunks(&self) -> Result<u64, Error> {
-        let store = self.inner.store.upgrade().ok_or(Error::Stopped)?;
-        let reclaimed = tokio::task::spawn_blocking(move || store.reclaim_chunks()).await;
-        Ok(reclaimed.map_err(|_| Error::Stopped)??)
+        let run = self.running()?;
+        let reclaimed = tokio::task::spawn_blocking(move || run.store.read(SealedStore::reclaim_chunks)).await;
+        Ok(reclaimed.ok().flatten().ok_or_else(|| self.gone())??)
     }
 
     pub(crate) async fn cancel_fetch(&self, fetch: FetchId) {
@@ -317,9 +287,9 @@ impl Node {
         let run: Run = Box::new(move |engine, now_ms| {
             let _ = answer.send(engine.map_err(Error::from).and_then(|engine| Ok(run(engine, now_ms)?)));
         });
-        self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
-        let result = result.await.map_err(|_| Error::Stopped)??;
-        written.await.map_err(|_| Error::Stopped)??;
+        self.running()?.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| self.gone())?;
+        let result = result.await.map_err(|_| self.gone())??;
+        written.await.map_err(|_| self.gone())??;
         Ok(result)
     }
 
@@ -328,9 +298,9 @@ impl Node {
         let (posted, result) = oneshot::channel();
         let (durable, written) = oneshot::channel();
         let post = Post { circle, draft, posted, durable };
-        self.inner.inputs.send(Input::Post(post)).await.map_err(|_| Error::Stopped)?;
-        let id = result.await.map_err(|_| Error::Stopped)??;
-        written.await.map_err(|_| Error::Stopped)??;
+        self.running()?.inputs.send(Input::Post(post)).await.map_err(|_| self.gone())?;
+        let id = result.await.map_err(|_| self.gone())??;
+        written.await.map_err(|_| self.gone())??;
         Ok(id)
     }
 
@@ -344,8 +314,8 @@ impl Node {
         let run: Run = Box::new(move |engine, _| {
             let _ = answer.send(engine.map_err(Error::from).and_then(|engine| Ok(read(engine)?)));
         });
-        self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
-        result.await.map_err(|_| Error::Stopped)?
+        self.running()?.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| self.gone())?;
+        result.await.map_err(|_| self.gone())?
     }
 }
 
@@ -365,7 +335,9 @@ impl Drop for Joining<'_> {
             }
         });
         // If there is no room the attempt goes on; it ends with the node at the latest.
-        let _ = self.node.inner.inputs.try_send(Input::Command(Command { run, durable }));
+        if let Ok(running) = self.node.running() {
+            let _ = running.inputs.try_send(Input::Command(Command { run, durable }));
+        }
     }
 }
 
@@ -401,8 +373,10 @@ fn open_driver(
         connected: Default::default(),
         waiting: Default::default(),
         compaction: compaction::Compaction::default(),
+        catching: Vec::new(),
         failures: 0,
         sent: driver::sent_queue(),
+        forwarding: Default::default(),
     })
 }
 

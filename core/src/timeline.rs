@@ -6,9 +6,9 @@ use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Mess
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Membership;
 use clave_engine::{Engine, EngineError, Event, Segment, SpaceId};
-use tokio::sync::broadcast;
 
 use crate::diff::{ListDiff, diff};
+use crate::node::Happenings;
 use crate::{Circle, Error};
 
 /// The chat of a circle: any number of messages, kept in segments. Which there are, and who can read them, follows from the
@@ -150,21 +150,22 @@ impl Timeline {
     /// [`ListDiff::Reset`] with the `count` newest.
     #[must_use]
     pub fn observe(&self, count: usize) -> TimelineUpdates {
-        let events = self.circle.node.events();
-        TimelineUpdates { timeline: self.clone(), events, count, shown: None }
+        let happenings = self.circle.node.happenings();
+        TimelineUpdates { timeline: self.clone(), happenings, count, shown: None }
     }
 }
 
 /// Steps of an observed timeline; see [`Timeline::observe`].
 pub struct TimelineUpdates {
     timeline: Timeline,
-    events: broadcast::Receiver<Event>,
+    happenings: Happenings,
     count: usize,
     shown: Option<Vec<Message>>,
 }
 
 impl TimelineUpdates {
-    /// The next steps, all that are due in one batch; never empty. Cancel safe.
+    /// The next steps, all that are due in one batch; never empty. Waits while the node is paused, and goes on when it
+    /// runs again. Cancel safe.
     ///
     /// # Errors
     /// [`Error::Stopped`] once the node was shut down.
@@ -182,7 +183,7 @@ impl TimelineUpdates {
                 Some(first) => since(engine, id, first),
                 None => newest(engine, id, None, count),
             };
-            let now = circle.node.read(read).await?;
+            let now = self.happenings.read(async || circle.node.read(read).await).await?;
             let steps = match &self.shown {
                 None => vec![ListDiff::Reset(now.clone())],
                 Some(before) => diff(before, &now, |message| message.id),
@@ -202,17 +203,7 @@ impl TimelineUpdates {
             Event::MembershipChanged { circle } => *circle == id,
             _ => false,
         };
-        loop {
-            match self.events.recv().await {
-                Ok(event) if concerns(&event) => break,
-                Ok(_) => {}
-                // What was missed is read anew.
-                Err(broadcast::error::RecvError::Lagged(_)) => break,
-                Err(broadcast::error::RecvError::Closed) => return Err(Error::Stopped),
-            }
-        }
-        while self.events.try_recv().is_ok() {}
-        Ok(())
+        self.happenings.any(concerns).await
     }
 }
 

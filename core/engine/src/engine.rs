@@ -31,6 +31,7 @@ mod reads;
 pub(crate) mod recover;
 mod search;
 pub(crate) mod serve;
+mod settled;
 pub(crate) mod sync;
 mod taking;
 pub(crate) mod verify;

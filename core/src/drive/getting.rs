@@ -60,7 +60,8 @@ impl Drive {
     /// [`Error::NotFound`]; if what arrived is not what the drive says, or there is no room.
     pub async fn fetch(&self, files: Vec<NodeId>, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
         let contents = self.contents(files).await?;
-        self.fetch_contents(contents, &Arrivals::default(), &mut progress).await
+        let arrivals = Arrivals::default();
+        self.circle.node.while_running(self.fetch_contents(contents, &arrivals, &mut progress)).await
     }
 
     async fn contents(&self, files: Vec<NodeId>) -> Result<Vec<FileContent>, Error> {
@@ -112,7 +113,8 @@ impl Drive {
         let files = files.into_iter().map(|(content, destination)| WrittenFile { content, destination }).collect();
         let mut writing = tokio::task::spawn_blocking(move || write_files(files, &source, &known));
         let fetched = async {
-            let fetched = self.fetch_contents(contents, &arrivals, &mut progress).await;
+            let fetching = self.fetch_contents(contents, &arrivals, &mut progress);
+            let fetched = self.circle.node.while_running(fetching).await;
             arrivals.end(if fetched.is_ok() { Phase::Complete } else { Phase::Cancelled });
             fetched
         };

@@ -20,6 +20,8 @@ pub(super) struct Dialer {
     nearby: BTreeMap<DeviceId, BTreeSet<String>>,
     /// Whether anybody nearby is worth a try, and who was tried for that reason alone.
     seeking: Option<BTreeSet<DeviceId>>,
+    /// Who is being dialled, as far as it is not known yet what came of it.
+    dialled: BTreeSet<DeviceId>,
 }
 
 struct Target {
@@ -43,7 +45,7 @@ impl Dialer {
     pub(super) fn seek(&mut self, seek: bool, now_ms: u64) {
         if !seek {
             for device in self.seeking.take().into_iter().flatten() {
-                self.targets.remove(&device);
+                self.forget(&device);
             }
             return;
         }
@@ -72,6 +74,7 @@ impl Dialer {
 
     /// No longer.
     pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.dialled.remove(device);
         self.targets.remove(device);
     }
 
@@ -101,10 +104,26 @@ impl Dialer {
     }
 
     pub(super) fn connected(&mut self, device: &DeviceId) {
+        self.dialled.remove(device);
         if let Some(target) = self.targets.get_mut(device) {
             target.connected = true;
             target.backoff.reset();
         }
+    }
+
+    /// Nothing came of dialling a device.
+    pub(super) fn failed(&mut self, device: &DeviceId) {
+        self.dialled.remove(device);
+    }
+
+    /// Whether it is not known yet what comes of some attempt.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.dialled.iter().any(|device| self.targets.get(device).is_some_and(|target| !target.connected))
+    }
+
+    /// How many wanted devices are not connected.
+    pub(super) fn unconnected(&self) -> usize {
+        self.targets.values().filter(|target| !target.connected).count()
     }
 
     pub(super) fn disconnected(&mut self, device: &DeviceId, now_ms: u64, random: u64) {
@@ -128,6 +147,7 @@ impl Dialer {
         for (device, target) in &mut self.targets {
             if !target.connected && !target.addresses.is_empty() && target.due_ms <= now_ms {
                 target.due_ms = now_ms + target.backoff.next_ms(random()).max(1);
+                self.dialled.insert(*device);
                 due.push((*device, target.addresses.iter().cloned().collect()));
             }
         }

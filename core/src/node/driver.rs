@@ -8,7 +8,9 @@ use clave_engine::crypto::{DeviceId, Mls};
 use clave_engine::{Channel, Engine, EngineError, Event, Identity, IoId, Output, ReadError};
 use clave_transport::{self as transport, Events, PeerKey, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
+use super::catching::{self, Catching, CaughtUp};
 use super::compaction::Compaction;
 use super::dialer::Dialer;
 use super::posts::{self, Post};
@@ -19,6 +21,8 @@ use crate::{Error, SealedStore, StoreError, Writer};
 pub(super) const COMMANDS_MAX: usize = 256;
 /// Messages that are posted together, if so many wait.
 const POSTS_TOGETHER_MAX: usize = 64;
+/// Calls that may wait at a time for the node to have caught up.
+const CATCHING_MAX: usize = 64;
 /// Frames that may wait for one peer on one channel. What does not fit is dropped; reconciliation finds it again.
 const FRAMES_QUEUED_MAX: usize = 256;
 /// Frames the engine is told were sent that may wait for it.
@@ -46,6 +50,8 @@ pub(super) enum Input {
     Command(Command),
     Post(Post),
     NetworkChanged,
+    /// Until when, in Unix milliseconds.
+    CatchUp(oneshot::Sender<CaughtUp>, u64),
     Stop(oneshot::Sender<()>),
 }
 
@@ -54,6 +60,8 @@ pub(super) struct Told {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) listening: watch::Sender<Vec<String>>,
     pub(super) profile: watch::Sender<Option<Profile>>,
+    /// Whether members nearby may still be found.
+    pub(super) has_mdns: bool,
 }
 
 /// Everything the engine's thread owns.
@@ -69,9 +77,13 @@ pub(super) struct Driver {
     /// Commands whose writes are on their way, in order.
     pub(super) waiting: VecDeque<(IoId, Durable)>,
     pub(super) compaction: Compaction,
+    /// Those who wait for all of it.
+    pub(super) catching: Vec<Catching>,
     /// How many writes failed: each time the engine is another one.
     pub(super) failures: u64,
     pub(super) sent: SentQueue,
+    /// One task for each queue of each peer.
+    pub(super) forwarding: JoinSet<()>,
 }
 
 /// The queues of one connected peer.
@@ -89,8 +101,8 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl Driver {
-    /// Runs until it is stopped or every handle is gone.
-    pub(super) async fn run(mut self) {
+    /// Runs until it is stopped or every handle is gone. Whoever stopped it waits until everything has been let go of.
+    pub(super) async fn run(mut self) -> Option<oneshot::Sender<()>> {
         // Was taken from the queue to see whether it goes with what was before it.
         let mut next = None;
         loop {
@@ -98,7 +110,9 @@ impl Driver {
             self.dial().await;
             self.compaction.tend(&self.store, now_ms()).await;
             let due_ms = self.engine.poll_timeout().filter(|_| !self.engine.has_failed());
-            let wake_ms = [due_ms, self.dialer.next_ms(), self.compaction.next_ms()];
+            let busy = (self.told.has_mdns, self.writer.outstanding() > 0);
+            let caught_up_ms = catching::tend(&mut self.catching, &self.engine, &self.dialer, busy);
+            let wake_ms = [due_ms, self.dialer.next_ms(), self.compaction.next_ms(), caught_up_ms];
             let wake_ms = wake_ms.into_iter().flatten().min();
             let sleep_ms = wake_ms.map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms()).min(SLEEP_MS_MAX));
             let network = async {
@@ -115,14 +129,15 @@ impl Driver {
                     Some(Input::Command(command)) => self.command(command),
                     Some(Input::Post(post)) => next = self.post(post),
                     Some(Input::NetworkChanged) => self.dialer.network_changed(now_ms()),
+                    Some(Input::CatchUp(answer, until_ms)) => self.catch_up(answer, until_ms),
                     Some(Input::Stop(stopped)) => {
                         self.stop().await;
-                        // Whoever waits for this may open the directory at once: let go of it first.
-                        drop(self);
-                        let _ = stopped.send(());
-                        return;
+                        return Some(stopped);
                     }
-                    None => return self.stop().await,
+                    None => {
+                        self.stop().await;
+                        return None;
+                    }
                 },
                 () = tokio::time::sleep(Duration::from_millis(sleep_ms)) => {
                     if self.return_to_disk().is_ok() {
@@ -141,6 +156,17 @@ impl Driver {
         }
         (command.run)(Ok(&mut self.engine), now_ms());
         self.tell_when_durable(command.durable);
+    }
+
+    fn catch_up(&mut self, answer: oneshot::Sender<CaughtUp>, until_ms: u64) {
+        if self.catching.len() < CATCHING_MAX && self.return_to_disk().is_ok() {
+            self.dialer.network_changed(now_ms());
+            self.engine.compare_anew(now_ms());
+            self.catching.push(Catching::new(answer, until_ms));
+        } else {
+            // It is not waited for.
+            let _ = answer.send(CaughtUp::default());
+        }
     }
 
     /// Posts a message and those that wait right behind it. Gives the input behind them, if that was taken.
@@ -271,6 +297,7 @@ impl Driver {
                     if matches!(event, Event::Linked { .. } | Event::Renamed { .. }) {
                         self.told.profile.send_replace(profile_of(self.engine.identity()));
                     }
+                    self.catching.iter_mut().for_each(|catching| catching.note(&event));
                     // Nobody may be listening.
                     let _ = self.told.events.send(event);
                 }
@@ -283,7 +310,8 @@ impl Driver {
         let (Some((transport, _)), Some(links)) = (&self.network, self.connected.get_mut(&peer)) else { return };
         let queue = links.0.entry(channel).or_insert_with(|| {
             let (queue, frames) = mpsc::channel(FRAMES_QUEUED_MAX);
-            tokio::spawn(forward(transport.clone(), peer, channel, frames, self.sent.0.clone()));
+            while self.forwarding.try_join_next().is_some() {}
+            self.forwarding.spawn(forward(transport.clone(), peer, channel, frames, self.sent.0.clone()));
             queue
         });
         if queue.try_send(frame).is_err() {
@@ -312,6 +340,9 @@ impl Driver {
             }
             transport::Event::Interrupted { peer, channel } => {
                 self.engine.handle_interrupted(DeviceId::from_bytes(peer.0), from_transport(channel), now);
+            }
+            transport::Event::DialFailed { peer: Some(peer), .. } => {
+                self.dialer.failed(&DeviceId::from_bytes(peer.0));
             }
             transport::Event::Discovered { peer, addresses } => {
                 let addresses = addresses.iter().map(ToString::to_string).collect();
@@ -354,6 +385,7 @@ impl Driver {
         if let Some((transport, _)) = self.network.take() {
             transport.shutdown().await;
         }
+        self.forwarding.shutdown().await;
     }
 }
 

@@ -124,18 +124,19 @@ impl Node {
                 }
             }
         };
+        let transport = node.running()?.transport.clone();
         let result = tokio::select! {
             result = tokio::time::timeout(timeout, answer) => {
                 result.unwrap_or(Err(Error::Unreachable("your other device")))
             }
-            error = dial_typed(node.inner.transport.as_ref(), code) => Err(error),
+            error = dial_typed(transport.as_ref(), code) => Err(error),
         };
         if let Err(error) = result {
             node.shutdown().await;
             return Err(error);
         }
         // It follows the event that said so.
-        let _ = node.inner.profile.clone().wait_for(Option::is_some).await;
+        let _ = node.inner.profile.subscribe().wait_for(Option::is_some).await;
         Ok(node)
     }
 }

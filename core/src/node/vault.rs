@@ -9,8 +9,9 @@ use clave_engine::crypto::{Entropy, PassphraseParams, VaultKey, WrappedVaultKey}
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::NodeConfig;
+use super::lifecycle::Home;
 use crate::store::migrate;
-use crate::{Error, SealedStore, StoreError, open_store};
+use crate::{Error, SealedStore, Store, StoreError, StoreKind, open_store};
 
 /// What opens the vault.
 pub enum Unlock {
@@ -52,11 +53,7 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     }
     let bytes = Zeroizing::new(fs::read(path(&config.directory)).map_err(StoreError::from)?);
     let wrapped = WrappedVaultKey::from_bytes(&bytes).map_err(|_| StoreError::Damaged)?;
-    let store = match open_store(&config.directory, config.store) {
-        // The directory says which it is.
-        Err(StoreError::WrongKind { found, .. }) => open_store(&config.directory, found)?,
-        store => store?,
-    };
+    let store = open_any(&config.directory, config.store)?;
     let key = match &config.unlock {
         Unlock::WithoutPassphrase => wrapped.unlock(None)?,
         Unlock::Passphrase(passphrase) => wrapped.unlock(Some(passphrase))?,
@@ -64,6 +61,21 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     let store = SealedStore::new(store, key, seed_entropy()?).with_chunks(&chunks(&config.directory))?;
     migrate(&config.directory, &store)?;
     Ok(Arc::new(store))
+}
+
+/// Opens a store of whatever kind the directory says it is.
+fn open_any(directory: &Path, kind: StoreKind) -> Result<Arc<dyn Store>, StoreError> {
+    match open_store(directory, kind) {
+        Err(StoreError::WrongKind { found, .. }) => open_store(directory, found),
+        store => store,
+    }
+}
+
+/// Opens a vault again of which the key is known.
+pub(super) fn reopen(home: &Home) -> Result<Arc<SealedStore>, Error> {
+    let store = open_any(&home.directory, home.store)?;
+    let key = VaultKey::from_bytes(home.vault.as_bytes().clone());
+    Ok(Arc::new(SealedStore::new(store, key, seed_entropy()?).with_chunks(&chunks(&home.directory))?))
 }
 
 pub(super) fn exists(directory: &Path) -> bool {

@@ -67,6 +67,11 @@ impl SealedStore {
         &*self.store
     }
 
+    /// The key, for opening the same store again.
+    pub(crate) fn vault(&self) -> &VaultKey {
+        &self.vault
+    }
+
     /// Seals the batches and commits them, in order, in one atomic commit; returns once it is durable. Blocks.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub(super) struct Peer {
     settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
+    /// Those of them in which a comparison came to its end; or, where the other device begins, in which it was answered.
+    pub(super) compared: BTreeSet<CircleId>,
     /// Steps of reconciliation that wait until what it offered has been asked for.
     pub(super) postponed: BTreeMap<CircleId, proto::Reconcile>,
     /// Until when it is not offered again what guides through the entries of a circle.

@@ -100,6 +100,7 @@ impl Engine {
             if let Some(answer) = known.unless_damaged(answer, &mut self.desk)? {
                 self.guide(peer, circle, answer.much_since);
                 self.send_reconcile(peer, circle, false, answer.message);
+                self.note_compared(peer, circle);
             }
             return Ok(());
         }
@@ -115,9 +116,18 @@ impl Engine {
         match difference.reply {
             Some(message) => self.send_reconcile(peer, circle, true, message),
             None if is_put_off => {}
-            None => self.desk.events.push(Event::Reconciled { device: peer, circle }),
+            None => {
+                self.note_compared(peer, circle);
+                self.desk.events.push(Event::Reconciled { device: peer, circle });
+            }
         }
         Ok(())
+    }
+
+    fn note_compared(&mut self, peer: DeviceId, circle: CircleId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.compared.insert(circle);
+        }
     }
 
     /// Puts off what may be covered by a bundle that is on its way one way or the other: the two compare again once it is there.

@@ -49,6 +49,11 @@ impl Wants {
         self.peers.get(peer).is_some_and(|source| source.offered.len() > MUCH_TO_ASK)
     }
 
+    /// Whether something that a peer has is missing here still.
+    pub(super) fn awaits(&self, peer: &DeviceId) -> bool {
+        self.peers.get(peer).is_some_and(|source| !source.offered.is_empty() || source.on_their_way > 0)
+    }
+
     /// Notes that an entry came, from whomever.
     pub(super) fn arrived(&mut self, id: &EntryId) {
         if let Some(peer) = self.asked.remove(id)

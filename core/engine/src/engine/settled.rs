@@ -1,0 +1,31 @@
+//! Whether this device has what the connected ones have.
+
+use super::*;
+
+impl Engine {
+    /// The connected devices that share something with this one; of each, whether every circle shared with it was compared
+    /// since it connected (or since [`compare_anew`](Self::compare_anew)) and all that it is known to have and this device lacks has come.
+    #[must_use]
+    pub fn settled(&self) -> BTreeMap<DeviceId, bool> {
+        let known = self.peers.iter().filter(|(device, _)| self.permitted.contains(device));
+        let is_settled = |(device, peer): (&DeviceId, &peers::Peer)| {
+            let compared = peer.ready && peer.begun.is_subset(&peer.compared);
+            let idle = peer.postponed.is_empty() && peer.queue.is_empty() && peer.in_flight == 0;
+            (*device, compared && idle && !self.wants.awaits(device))
+        };
+        known.map(is_settled).collect()
+    }
+
+    /// Compares with every connected device again, now. Of two devices the one with the lesser id begins; from the others this
+    /// device waits to hear.
+    pub fn compare_anew(&mut self, now_ms: u64) {
+        self.desk.now_ms = now_ms;
+        let me = self.desk.me();
+        for (_, peer) in self.peers.iter_mut().filter(|(device, _)| me < **device) {
+            peer.compared.clear();
+            peer.next_reconcile_ms = now_ms;
+        }
+        self.reconcile_when_due();
+        self.finish();
+    }
+}
