@@ -1,9 +1,10 @@
 //! All circles at a glance: what was said last, and what is unread.
 
-use clave_engine::CircleInfo;
-use clave_engine::crdt::MessageId;
+use clave_engine::crdt::{DocumentKind, MessageId};
+use clave_engine::{CircleInfo, Event};
 
-use crate::{Circle, Error, Node, Preview};
+use crate::diff::diff_any;
+use crate::{Circle, Error, Happenings, ListDiff, Node, Preview};
 
 /// A circle, as a list of conversations shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,55 @@ impl Node {
             previews.into_iter().map(item).collect()
         })
         .await
+    }
+}
+
+/// Steps of the observed inbox; see [`Node::observe_inbox`].
+pub struct InboxUpdates {
+    node: Node,
+    happenings: Happenings,
+    shown: Option<Vec<InboxItem>>,
+}
+
+impl Node {
+    /// The [inbox](Self::inbox) and everything that happens to it, as steps; the first is [`ListDiff::Reset`].
+    #[must_use]
+    pub fn observe_inbox(&self) -> InboxUpdates {
+        InboxUpdates { node: self.clone(), happenings: self.happenings(), shown: None }
+    }
+}
+
+impl InboxUpdates {
+    /// The next steps, all that are due in one batch; never empty. Waits while the node is paused. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once the node was shut down, or what the disk has to say.
+    pub async fn next(&mut self) -> Result<Vec<ListDiff<InboxItem>>, Error> {
+        let concerns = |event: &Event| match event {
+            Event::DocumentChanged { kind, .. } => *kind == DocumentKind::Timeline,
+            Event::MembershipChanged { .. }
+            | Event::ReadChanged { .. }
+            | Event::Joined { .. }
+            | Event::CircleJoined { .. }
+            | Event::CircleLinked { .. }
+            | Event::Removed { .. } => true,
+            _ => false,
+        };
+        loop {
+            if self.shown.is_some() {
+                self.happenings.any(concerns).await?;
+            }
+            let node = self.node.clone();
+            let now = self.happenings.read(async || node.inbox().await).await?;
+            let steps = match &self.shown {
+                None => vec![ListDiff::Reset(now.clone())],
+                Some(before) => diff_any(before, &now, |item| item.circle.id),
+            };
+            self.shown = Some(now);
+            if !steps.is_empty() {
+                return Ok(steps);
+            }
+        }
     }
 }
 

@@ -43,6 +43,7 @@ struct Readme;
 pub mod benching;
 mod calendar;
 mod circle;
+mod debugging;
 mod device;
 mod diff;
 mod doctor;
@@ -70,8 +71,8 @@ pub use clave_engine::{
     PreviewMessage, Reading, Refusal, RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification,
     VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
-        Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
-        EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
+        Agenda, Attachment, Attendee, ChangeHash, CrdtError, Cursor, DocumentKind, Draft, Event as CalendarEvent,
+        EventDraft, EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
         PAGED_DAYS_MAX, Problem, Tree, Version, VersionId,
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
@@ -85,16 +86,17 @@ pub use diff::ListDiff;
 pub use doctor::{Examination, ExaminedCircle, Repair, examine};
 pub use drive::{Drive, NewFile, Progress};
 pub use error::Error;
-pub use inbox::InboxItem;
+pub use inbox::{InboxItem, InboxUpdates};
 pub use node::{
-    CaughtUp, LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock,
+    CaughtUp, Happenings, LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile,
+    Unlock,
 };
-pub use note::{Note, NoteSnapshot};
+pub use note::{Note, NoteSnapshot, NoteUpdates};
 pub use open_export::OpenExported;
 pub use recovery::{AccountExported, BackupPlan};
 pub use search::{Found, Search, SearchResults};
 pub use space::Space;
-pub use timeline::{Author, Message, Timeline, TimelineUpdates};
+pub use timeline::{Author, Message, Timeline, TimelinePages, TimelineUpdates};
 
 pub use store::{
     DirectoryLock, FailingStore, Fault, KEY_BYTES_MAX, MemoryStore, RawBatch, RawWrite, RedbStore, STORE_FORMAT,

@@ -15,7 +15,6 @@ use clave_transport::{Config, Transport};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, Writer};
-pub(crate) use lifecycle::Happenings;
 
 mod catching;
 mod compaction;
@@ -35,6 +34,7 @@ pub use catching::CaughtUp;
 pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
+pub use lifecycle::Happenings;
 use lifecycle::{Leaving, Phase};
 pub use linking::{LINK_VALID, LinkProgress};
 use posts::Post;

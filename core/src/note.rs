@@ -1,9 +1,9 @@
 //! A note: rich text that several people write at once.
 
-use clave_engine::DocumentId;
-use clave_engine::crdt::{ChangeHash, DocumentKind};
+use clave_engine::crdt::{ChangeHash, Cursor, DocumentKind};
+use clave_engine::{DocumentId, Event};
 
-use crate::{Circle, Error};
+use crate::{Circle, Error, Happenings};
 
 /// A note of a circle. Cheap to clone.
 #[derive(Clone)]
@@ -17,8 +17,10 @@ pub struct Note {
 pub struct NoteSnapshot {
     /// Its title.
     pub title: String,
-    /// Its text.
+    /// What it says, as Markdown.
     pub markdown: String,
+    /// The bare text that positions count in, in code points; U+FFFC where a block begins.
+    pub text: String,
     /// Which moment.
     pub heads: Vec<ChangeHash>,
 }
@@ -46,7 +48,7 @@ impl Note {
                 let document = engine.document(circle, id, DocumentKind::Note)?;
                 let heads = document.heads();
                 let note = document.note()?;
-                Ok(NoteSnapshot { title: note.title(), markdown: note.markdown()?, heads })
+                Ok(NoteSnapshot { title: note.title(), markdown: note.markdown()?, text: note.text()?, heads })
             })
             .await
     }
@@ -156,6 +158,43 @@ impl Note {
             .await
     }
 
+    /// Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at the end stays
+    /// at the end.
+    ///
+    /// # Errors
+    /// If a position is beyond the end.
+    pub async fn cursors(&self, positions: Vec<usize>) -> Result<Vec<Cursor>, Error> {
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle
+            .node
+            .read(move |engine| {
+                let note = engine.document(circle, id, DocumentKind::Note)?.note()?;
+                Ok(positions.into_iter().map(|position| note.cursor(position)).collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    /// Where cursors are now. One whose character was deleted is at what came next.
+    ///
+    /// # Errors
+    /// If one is not of this note.
+    pub async fn positions(&self, cursors: Vec<Cursor>) -> Result<Vec<usize>, Error> {
+        let (circle, id) = (self.circle.id, self.id);
+        self.circle
+            .node
+            .read(move |engine| {
+                let note = engine.document(circle, id, DocumentKind::Note)?.note()?;
+                Ok(cursors.iter().map(|cursor| note.position(cursor)).collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    /// The note as it is, and again each time it changed, whoever did it.
+    #[must_use]
+    pub fn observe(&self) -> NoteUpdates {
+        NoteUpdates { note: self.clone(), happenings: self.circle.node.happenings(), shown: None }
+    }
+
     /// Whether the note contains all of these changes.
     ///
     /// # Errors
@@ -169,5 +208,40 @@ impl Note {
                 Ok(heads.iter().all(|hash| document.contains(hash)))
             })
             .await
+    }
+}
+
+/// States of an observed note; see [`Note::observe`].
+pub struct NoteUpdates {
+    note: Note,
+    happenings: Happenings,
+    shown: Option<Vec<ChangeHash>>,
+}
+
+impl NoteUpdates {
+    /// The next state; one at the beginning, then one each time the note has changed. Who is slow misses states, never the
+    /// last. Waits while the node is paused. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once the node was shut down, or what the disk has to say.
+    pub async fn next(&mut self) -> Result<NoteSnapshot, Error> {
+        let (circle, id) = (self.note.circle.id, self.note.id);
+        let concerns = |event: &Event| match event {
+            Event::DocumentChanged { circle: of, document, .. } => (*of, *document) == (circle, id),
+            // What somebody wrote may count no longer.
+            Event::MembershipChanged { circle: of } => *of == circle,
+            _ => false,
+        };
+        loop {
+            if self.shown.is_some() {
+                self.happenings.any(concerns).await?;
+            }
+            let note = self.note.clone();
+            let now = self.happenings.read(async || note.snapshot().await).await?;
+            if self.shown.as_ref() != Some(&now.heads) {
+                self.shown = Some(now.heads.clone());
+                return Ok(now);
+            }
+        }
     }
 }

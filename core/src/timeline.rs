@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Membership;
-use clave_engine::{Engine, EngineError, Event, Segment, SpaceId};
+use clave_engine::{Engine, EngineError, Segment, SpaceId};
 
-use crate::diff::{ListDiff, diff};
-use crate::node::Happenings;
 use crate::{Circle, Error};
+
+mod updates;
+
+pub use updates::{TimelinePages, TimelineUpdates};
 
 /// The chat of a circle: any number of messages, kept in segments. Which there are, and who can read them, follows from the
 /// history policy; they are shown as one list.
@@ -147,63 +149,17 @@ impl Timeline {
     }
 
     /// The newest messages and everything that happens to them and after them, as steps. The first step is
-    /// [`ListDiff::Reset`] with the `count` newest.
+    /// [`ListDiff::Reset`](crate::ListDiff::Reset) with the `count` newest. [`TimelineUpdates::pages`] shows more.
     #[must_use]
     pub fn observe(&self, count: usize) -> TimelineUpdates {
-        let happenings = self.circle.node.happenings();
-        TimelineUpdates { timeline: self.clone(), happenings, count, shown: None }
-    }
-}
-
-/// Steps of an observed timeline; see [`Timeline::observe`].
-pub struct TimelineUpdates {
-    timeline: Timeline,
-    happenings: Happenings,
-    count: usize,
-    shown: Option<Vec<Message>>,
-}
-
-impl TimelineUpdates {
-    /// The next steps, all that are due in one batch; never empty. Waits while the node is paused, and goes on when it
-    /// runs again. Cancel safe.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`] once the node was shut down.
-    pub async fn next(&mut self) -> Result<Vec<ListDiff<Message>>, Error> {
-        loop {
-            if self.shown.is_some() {
-                self.wait().await?;
-            }
-            let circle = &self.timeline.circle;
-            let (id, count) = (circle.id, self.count);
-            // While there is room, messages that arrive late may go before the first one shown.
-            let full = self.shown.as_ref().filter(|shown| shown.len() >= count);
-            let first = full.and_then(|shown| shown.first()).map(|message| message.id);
-            let read = move |engine: &mut Engine| match first {
-                Some(first) => since(engine, id, first),
-                None => newest(engine, id, None, count),
-            };
-            let now = self.happenings.read(async || circle.node.read(read).await).await?;
-            let steps = match &self.shown {
-                None => vec![ListDiff::Reset(now.clone())],
-                Some(before) => diff(before, &now, |message| message.id),
-            };
-            self.shown = Some(now);
-            if !steps.is_empty() {
-                return Ok(steps);
-            }
-        }
+        TimelineUpdates::new(self.clone(), count, None)
     }
 
-    /// Until something in this timeline may have changed; everything that has by then counts as one change.
-    async fn wait(&mut self) -> Result<(), Error> {
-        let id = self.timeline.circle.id;
-        let concerns = |event: &Event| match event {
-            Event::DocumentChanged { circle, kind, .. } => *circle == id && *kind == DocumentKind::Timeline,
-            Event::MembershipChanged { circle } => *circle == id,
-            _ => false,
-        };
-        self.happenings.any(concerns).await
+    /// As [`observe`](Self::observe), beginning somewhere else: at `message`, or what comes behind it, with up to `count`
+    /// messages before it and up to `count` from it on.
+    #[must_use]
+    pub fn observe_around(&self, message: MessageId, count: usize) -> TimelineUpdates {
+        TimelineUpdates::new(self.clone(), count, Some(message))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Pausing, resuming, catching up: what a phone asks of a node, looked at from outside its process where that counts.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test is one, too")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;

@@ -214,14 +214,15 @@ impl Node {
         if matches!(*phase, Phase::Stopped) { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// What happens from now on, over pauses.
-    pub(crate) fn happenings(&self) -> Happenings {
+    /// Everything that happens from now on, over pauses, until the node is shut down.
+    #[must_use]
+    pub fn happenings(&self) -> Happenings {
         Happenings { node: self.clone(), events: self.events(), phase: self.inner.phase.subscribe() }
     }
 }
 
-/// Everything that happens, until the node is shut down.
-pub(crate) struct Happenings {
+/// Everything that happens to a node; see [`Node::happenings`].
+pub struct Happenings {
     node: Node,
     events: broadcast::Receiver<Event>,
     phase: watch::Receiver<Phase>,
@@ -233,7 +234,7 @@ impl Happenings {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         tokio::select! {
             biased;
             changed = self.phase.changed() => {

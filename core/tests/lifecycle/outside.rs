@@ -1,5 +1,7 @@
 //! What another process sees of one that is paused: its open files, locks, sockets and threads, as the system tells.
 
+#![allow(clippy::print_stdout, reason = "the two processes talk by it")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
