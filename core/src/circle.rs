@@ -74,6 +74,17 @@ pub struct DocumentHeads {
     pub heads: Vec<[u8; 32]>,
 }
 
+impl Node {
+    /// A circle by its id, of whatever space: what a notification names.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if this device is not in it, or not yet.
+    pub async fn circle(&self, id: CircleId) -> Result<Circle, Error> {
+        let known = self.read(move |engine| Ok(engine.circles().any(|circle| circle == id))).await?;
+        if known { Ok(Circle::new(self.clone(), id)) } else { Err(Error::NotFound("circle")) }
+    }
+}
+
 impl Circle {
     pub(crate) fn new(node: Node, id: CircleId) -> Self {
         Self { node, id }

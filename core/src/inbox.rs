@@ -78,7 +78,7 @@ impl InboxUpdates {
                 self.happenings.any(concerns).await?;
             }
             let node = self.node.clone();
-            let now = self.happenings.read(async || node.inbox().await).await?;
+            let now = self.happenings.read(|| node.inbox()).await?;
             let steps = match &self.shown {
                 None => vec![ListDiff::Reset(now.clone())],
                 Some(before) => diff_any(before, &now, |item| item.circle.id),

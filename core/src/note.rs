@@ -237,7 +237,7 @@ impl NoteUpdates {
                 self.happenings.any(concerns).await?;
             }
             let note = self.note.clone();
-            let now = self.happenings.read(async || note.snapshot().await).await?;
+            let now = self.happenings.read(|| note.snapshot()).await?;
             if self.shown.as_ref() != Some(&now.heads) {
                 self.shown = Some(now.heads.clone());
                 return Ok(now);

@@ -114,7 +114,8 @@ async fn what_waits_ends_with_the_pause_and_can_be_asked_again() {
     let mut offline = Node::create(NodeConfig::new(directory.path().join("off")), "Off", "line").await.unwrap();
     let (joined, listening, ()) = tokio::join!(bob.join(&link, SAFETY), offline.listening(), async {
         // Both are under way once each node has answered something asked after them.
-        (bob.spaces().await.unwrap(), offline.spaces().await.unwrap());
+        bob.spaces().await.unwrap();
+        offline.spaces().await.unwrap();
         bob.pause().await.unwrap();
         offline.pause().await.unwrap();
     });

@@ -48,6 +48,16 @@ pub enum ClaveError {
         /// More about it.
         detail: ErrorDetail,
     },
+    /// A device could not be linked.
+    Linking {
+        /// More about it.
+        detail: ErrorDetail,
+    },
+    /// A recovery phrase or an export is not what it should be, or this device waits to be let in again.
+    Recovery {
+        /// More about it.
+        detail: ErrorDetail,
+    },
     /// Nobody answered in time.
     Unreachable {
         /// More about it.
@@ -80,6 +90,11 @@ pub enum ClaveError {
     },
     /// It was cancelled.
     Cancelled {
+        /// More about it.
+        detail: ErrorDetail,
+    },
+    /// The node is paused: resume it.
+    Paused {
         /// More about it.
         detail: ErrorDetail,
     },
@@ -125,6 +140,8 @@ impl ClaveError {
             | Self::Network { detail }
             | Self::Link { detail }
             | Self::Invitation { detail }
+            | Self::Linking { detail }
+            | Self::Recovery { detail }
             | Self::Unreachable { detail }
             | Self::NotFound { detail }
             | Self::NotAllowed { detail }
@@ -132,6 +149,7 @@ impl ClaveError {
             | Self::File { detail }
             | Self::Content { detail }
             | Self::Cancelled { detail }
+            | Self::Paused { detail }
             | Self::Stopped { detail }
             | Self::Internal { detail } => detail,
         }
@@ -145,13 +163,16 @@ impl ClaveError {
             "network" => Self::Network { detail },
             "link" => Self::Link { detail },
             "invitation" => Self::Invitation { detail },
+            "linking" => Self::Linking { detail },
+            "recovery" => Self::Recovery { detail },
             "unreachable" => Self::Unreachable { detail },
             "not_found" => Self::NotFound { detail },
             "not_allowed" => Self::NotAllowed { detail },
-            "argument" => Self::Argument { detail },
+            "argument" | "verification" | "circle" | "quota" => Self::Argument { detail },
             "file" => Self::File { detail },
             "content" => Self::Content { detail },
             "cancelled" => Self::Cancelled { detail },
+            "paused" => Self::Paused { detail },
             "stopped" => Self::Stopped { detail },
             _ => Self::Internal { detail },
         }
@@ -224,7 +245,10 @@ mod tests {
             (clave::Error::Unreachable("the device"), "Unreachable"),
             (clave::Error::NotFound("note"), "NotFound"),
             (clave::Error::Cancelled, "Cancelled"),
+            (clave::Error::Paused, "Paused"),
             (clave::Error::Stopped, "Stopped"),
+            (clave::Error::Linking(clave::LinkingError::Used), "Linking"),
+            (clave::Error::Account(clave::AccountError::CutShort), "Recovery"),
             (clave::Error::Content(clave::Refusal::BadChunk), "Content"),
             (clave::Error::File { path: "x".to_owned(), source: io::ErrorKind::NotFound.into() }, "File"),
         ] {

@@ -1,13 +1,14 @@
 //! Clave for Kotlin, Swift and Python: [UniFFI](https://mozilla.github.io/uniffi-rs/) objects over the `clave` library.
 //!
-//! Owns how things cross the language boundary, and nothing else: live handles are objects ([`Node`], [`Space`],
-//! [`Timeline`], [`Subscription`]), snapshots are records, ids are strings, lists are observed as batches of
-//! [`TimelineDiff`]s of which the first is always `Reset`, errors are a [`ClaveError`] with a stable code. What any of
-//! it means is `clave`'s business; a method here converts, calls, converts back.
+//! Owns how things cross the language boundary, and nothing else: live handles are objects ([`Node`], [`Space`], [`Circle`],
+//! [`Timeline`], [`Note`], [`Calendar`], [`Drive`], [`Transfer`], [`Subscription`]), snapshots are records, ids are strings, lists are
+//! observed as batches of steps ([`TimelineDiff`], [`InboxDiff`]) of which the first ever is `Reset`, everything else as one
+//! stream of [`Change`]s, errors are a [`ClaveError`] with a stable code. What any of it means is `clave`'s business; a method
+//! here converts, calls, converts back.
 //!
 //! **Threads.** Each node brings its own (a tokio runtime of two workers, and what `clave` starts). An async function
 //! does its work there, never on the thread that awaits it, so an app may call it from its user interface's thread.
-//! [`Node::shutdown`] returns when the data directory is free; those threads have then ended or do so at once.
+//! [`Node::pause`] and [`Node::shutdown`] return when the data directory is free and those threads have ended.
 //!
 //! **Calling out.** Listeners are called from a thread of the node's that holds no lock and that nothing else waits
 //! for: a listener may block, and may call back in.
@@ -34,22 +35,50 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
+mod audit;
+mod calendar;
+mod circle;
+mod convert;
+mod devices;
+mod drive;
 mod error;
+mod inbox;
+mod lifecycle;
 mod node;
+mod note;
+mod observer;
+mod people;
+mod recovery;
+mod search;
 mod session;
 mod space;
 mod timeline;
+mod transfer;
+mod verification;
 
+pub use about::{BuildInfo, Examination, build_info, examine, version};
+pub use audit::{AuditRecord, Evidence, SetAsideDocument};
+pub use calendar::{Agenda, Attendee, Calendar, CalendarEvent, EventPatch, ImportReport, Occurrence};
+pub use circle::{Circle, CircleInfo, CircleStatus, NoteInfo};
+pub use devices::{LinkCode, LinkListener, LinkProgress, OwnDevice};
+pub use drive::{Drive, DriveUsage, FileEntry, FileVersion};
 pub use error::{ClaveError, ErrorDetail};
+pub use inbox::{Change, ChangeListener, InboxDiff, InboxItem, InboxListener, Preview, PreviewMessage};
+pub use lifecycle::CaughtUp;
 pub use node::{NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, node_exists};
-pub use space::{Member, MemberDevice, Role, Space};
-pub use timeline::{Author, Message, Reaction, Subscription, Timeline, TimelineDiff, TimelineListener};
+pub use note::{Note, NoteListener, NoteSnapshot, Splice};
+pub use observer::Subscription;
+pub use people::{
+    Access, DeviceAccess, Invitation, InvitationState, Member, MemberDevice, PersonAccess, Reading, Role,
+};
+pub use recovery::draw_phrase;
+pub use search::{DocumentKind, Found, Match, Search, SearchCursor, SearchResults};
+pub use space::{Scope, Space};
+pub use timeline::{
+    Attachment, Author, Draft, Message, ObservedTimeline, Reaction, Timeline, TimelineDiff, TimelineListener,
+};
+pub use transfer::{Progress, Transfer};
+pub use verification::{OpenVerification, Verification, VerificationStep};
 
 uniffi::setup_scaffolding!("clave");
-
-/// The version of this library.
-#[uniffi::export]
-#[must_use]
-pub fn version() -> String {
-    env!("CARGO_PKG_VERSION").to_owned()
-}

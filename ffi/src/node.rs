@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clave::{NetworkConfig, NodeConfig, Unlock};
 
+use crate::convert::parse;
 use crate::session::Session;
-use crate::{ClaveError, Space};
+use crate::{Circle, ClaveError, Space};
 
 /// Where a device keeps its things, how it is unlocked, and how it reaches others.
 #[derive(Clone, uniffi::Record)]
@@ -21,6 +22,9 @@ pub struct NodeOptions {
     /// How to reach others; nothing works offline.
     #[uniffi(default = None)]
     pub network: Option<NetworkOptions>,
+    /// Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
+    #[uniffi(default = None)]
+    pub memory_budget_bytes: Option<u64>,
 }
 
 /// How a device reaches others.
@@ -44,7 +48,7 @@ impl NodeOptions {
     /// A device in `directory`, without passphrase, offline.
     #[must_use]
     pub fn new(directory: impl Into<String>) -> Self {
-        Self { directory: directory.into(), passphrase: None, network: None }
+        Self { directory: directory.into(), passphrase: None, network: None, memory_budget_bytes: None }
     }
 }
 
@@ -57,7 +61,10 @@ impl Default for NetworkOptions {
 
 impl From<NodeOptions> for NodeConfig {
     fn from(options: NodeOptions) -> Self {
-        let config = Self::new(options.directory);
+        let mut config = Self::new(options.directory);
+        if let Some(bytes) = options.memory_budget_bytes {
+            config.memory_budget_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
         let unlock = options.passphrase.map_or(Unlock::WithoutPassphrase, |text| Unlock::Passphrase(text.into()));
         Self { unlock, network: options.network.map(NetworkConfig::from), ..config }
     }
@@ -123,7 +130,7 @@ pub struct NodeStatus {
 /// A call that is cancelled was done as a whole or not at all.
 #[derive(uniffi::Object)]
 pub struct Node {
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
 }
 
 /// Whether there is a device in this directory: then open it, else create one.
@@ -192,7 +199,7 @@ impl Node {
     /// # Errors
     /// [`ClaveError::NotFound`].
     pub async fn space(&self, id: String) -> Result<Space, ClaveError> {
-        let id = id.parse().map_err(|_| ClaveError::not_an_id("space"))?;
+        let id = parse(&id, "space")?;
         let node = self.session.node().clone();
         let space = self.session.run(async move { node.space(id).await }).await?;
         Ok(Space::new(self.session.clone(), space))
@@ -229,6 +236,32 @@ impl Node {
         Ok(self.session.run(async move { node.status().await }).await?.into())
     }
 
+    /// A circle by its id, of whatever space: what a notification names.
+    ///
+    /// # Errors
+    /// [`ClaveError::NotFound`].
+    pub async fn circle(&self, id: String) -> Result<Circle, ClaveError> {
+        let id = parse(&id, "circle")?;
+        let node = self.session.node().clone();
+        let circle = self.session.run(async move { node.circle(id).await }).await?;
+        Ok(Circle::new(self.session.clone(), circle))
+    }
+
+    /// From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+    /// read offline; 0, as at the start: of none.
+    pub fn fetch_small_files(&self, bytes_max: u64) {
+        self.session.node().fetch_small_files(bytes_max);
+    }
+
+    /// Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+    ///
+    /// # Errors
+    /// [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+    pub async fn debug_dump(&self) -> Result<String, ClaveError> {
+        let node = self.session.node().clone();
+        self.session.run(async move { node.debug_dump().await }).await
+    }
+
     /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
     pub async fn network_changed(&self) {
         let node = self.session.node().clone();
@@ -238,13 +271,6 @@ impl Node {
         };
         // A node that was shut down has no network to change.
         let _ = self.session.run(changed).await;
-    }
-
-    /// Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-    /// returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-    /// listener, which it would wait for.
-    pub async fn shutdown(&self) {
-        self.session.shutdown().await;
     }
 }
 

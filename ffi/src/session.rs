@@ -4,33 +4,72 @@
 //! polls futures on the thread that awaits them, so that a passphrase would be checked on a user interface's thread.
 
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::ClaveError;
+use crate::observer::Observers;
 
 /// Threads that work at the same time. A phone has few cores to spare, and documents have a thread of their own.
 const WORKERS: usize = 2;
 
-/// How long shutting down waits for a listener that does not return.
+/// How long pausing and shutting down wait for a listener that does not return.
 const LISTENERS_END: Duration = Duration::from_secs(1);
 
-/// A node, with its threads around it from before it opens until it has let go of everything. Every handle holds it;
-/// when the last is gone, the node shuts down by itself.
+/// A node, with its threads around it. Every handle holds it; when the last is gone, the node shuts down by itself.
 pub(crate) struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     node: clave::Node,
-    handle: Handle,
+    standing: RwLock<Standing>,
+    /// Held for as long as a turn takes, on a thread of its own.
     threads: Mutex<Option<Threads>>,
-    stopped: watch::Sender<bool>,
+    observers: Observers,
+}
+
+/// Where calls go.
+#[derive(Clone)]
+enum Standing {
+    Running(Handle),
+    Paused,
+    Stopped,
+}
+
+/// What a node is made to do next.
+#[derive(Clone, Copy)]
+enum Turn {
+    Pause,
+    Resume,
+    Stop,
 }
 
 /// A runtime that may be dropped anywhere.
 struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> Result<Self, ClaveError> {
+        let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("clave").enable_all().build();
+        Ok(Self(Some(runtime.map_err(|error| ClaveError::no_threads(&error))?)))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("it is taken by those who own it only")
+    }
+
+    /// Ends all threads. Not to be called on one of them.
+    fn end(mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(LISTENERS_END);
+        }
+    }
+}
 
 impl Drop for Threads {
     fn drop(&mut self) {
@@ -45,24 +84,40 @@ impl Session {
     pub(crate) async fn open(
         opening: impl Future<Output = Result<clave::Node, clave::Error>> + Send + 'static,
     ) -> Result<Arc<Self>, ClaveError> {
-        let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("clave").enable_all().build();
-        let runtime = runtime.map_err(|error| ClaveError::no_threads(&error))?;
-        let (handle, threads) = (runtime.handle().clone(), Threads(Some(runtime)));
+        let threads = Threads::start()?;
+        let handle = threads.runtime().handle().clone();
         let opened = handle.clone().spawn(async move {
             let threads = threads;
             let node = opening.await?;
-            let (threads, stopped) = (Mutex::new(Some(threads)), watch::Sender::new(false));
-            Ok(Arc::new(Self { node, handle, threads, stopped }))
+            let (standing, threads) = (RwLock::new(Standing::Running(handle)), Mutex::new(Some(threads)));
+            let inner = Inner { node, standing, threads, observers: Observers::default() };
+            Ok(Arc::new(Self { inner: Arc::new(inner) }))
         });
-        Ok(opened.await.unwrap_or_else(|error| Err(ended(error)))?)
+        Ok(opened.await.unwrap_or_else(|error| Err(panicked(error).unwrap_or(clave::Error::Stopped)))?)
     }
 
     pub(crate) fn node(&self) -> &clave::Node {
-        &self.node
+        &self.inner.node
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
+    pub(crate) fn observers(&self) -> &Observers {
+        &self.inner.observers
+    }
+
+    /// Where tasks go; nowhere while the node is paused or stopped.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        match self.inner.standing() {
+            Standing::Running(handle) => Some(handle),
+            _ => None,
+        }
+    }
+
+    /// Why there is nowhere to go.
+    pub(crate) fn closed(&self) -> clave::Error {
+        match self.inner.standing() {
+            Standing::Stopped => clave::Error::Stopped,
+            _ => clave::Error::Paused,
+        }
     }
 
     /// Does work on the node's threads. If the caller goes away, the work is cancelled.
@@ -70,44 +125,117 @@ impl Session {
         &self,
         work: impl Future<Output = Result<T, clave::Error>> + Send + 'static,
     ) -> Result<T, ClaveError> {
+        let handle = self.handle().ok_or_else(|| self.closed())?;
         let mut tasks = JoinSet::new();
-        tasks.spawn_on(work, &self.handle);
+        tasks.spawn_on(work, &handle);
         let result = tasks.join_next().await.expect("a task was spawned on the line above");
-        Ok(result.unwrap_or_else(|error| Err(ended(error)))?)
+        Ok(result.unwrap_or_else(|error| Err(panicked(error).unwrap_or_else(|| self.closed())))?)
     }
 
-    /// Returns when the node and the runtime have shut down. Once begun it goes on, whoever waits for it.
+    /// Returns when nothing of the node runs any more. Once begun it goes on, whoever waits for it.
+    pub(crate) async fn pause(&self) -> Result<(), ClaveError> {
+        self.turn(Turn::Pause).await
+    }
+
+    /// Starts threads, and the node on them.
+    pub(crate) async fn resume(&self) -> Result<(), ClaveError> {
+        self.turn(Turn::Resume).await
+    }
+
+    /// Returns when the node and its threads have ended. Once begun it goes on, whoever waits for it.
     pub(crate) async fn shutdown(&self) {
-        self.begin_shutdown();
-        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+        if let Err(error) = self.turn(Turn::Stop).await {
+            tracing::error!(%error, "the node could not be shut down in order");
+        }
     }
 
-    fn begin_shutdown(&self) {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut threads) = threads else { return };
-        let (node, stopped) = (self.node.clone(), self.stopped.clone());
+    async fn turn(&self, turn: Turn) -> Result<(), ClaveError> {
+        let (done, result) = oneshot::channel();
+        let inner = self.inner.clone();
         // Not on the threads that are to end.
-        thread::spawn(move || {
-            if let Some(runtime) = threads.0.take() {
-                runtime.block_on(node.shutdown());
-                drop(node);
-                runtime.shutdown_timeout(LISTENERS_END);
-            }
-            stopped.send_replace(true);
+        let turning = thread::Builder::new().name("clave-turn".to_owned()).spawn(move || {
+            let result = inner.turn(turn);
+            drop(inner);
+            let _ = done.send(result);
         });
+        let turning = turning.map_err(|error| ClaveError::no_threads(&error))?;
+        let result = result.await;
+        // It has said its last word.
+        match (turning.join(), result) {
+            (Ok(()), Ok(result)) => result,
+            (Err(panic), _) => resume_unwind(panic),
+            (Ok(()), Err(_)) => Err(clave::Error::Stopped.into()),
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.begin_shutdown();
+        let inner = self.inner.clone();
+        thread::spawn(move || inner.turn(Turn::Stop));
     }
 }
 
-/// Why work came to no end of its own: the node stopped; or it panicked, and so does whoever waits for it.
-fn ended(error: JoinError) -> clave::Error {
-    match error.try_into_panic() {
-        Ok(panic) => resume_unwind(panic),
-        Err(_) => clave::Error::Stopped,
+impl Inner {
+    fn standing(&self) -> Standing {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn stand(&self, standing: Standing) {
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    fn turn(&self, turn: Turn) -> Result<(), ClaveError> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        match (turn, self.standing()) {
+            (Turn::Stop, _) => self.end(threads, Standing::Stopped),
+            (_, Standing::Stopped) => return Err(clave::Error::Stopped.into()),
+            (Turn::Resume, Standing::Paused) => return self.begin(threads),
+            (Turn::Pause, Standing::Running(_)) => self.end(threads, Standing::Paused),
+            (Turn::Resume, Standing::Running(_)) | (Turn::Pause, Standing::Paused) => {}
+        }
+        Ok(())
+    }
+
+    /// Has the node pause or stop, and ends its threads.
+    fn end(&self, mut threads: MutexGuard<'_, Option<Threads>>, next: Standing) {
+        let is_over = matches!(next, Standing::Stopped);
+        self.stand(next);
+        if let Some(threads) = threads.take() {
+            threads.runtime().block_on(async {
+                // They may call back in: that fails by now, and returns.
+                self.observers.rest(LISTENERS_END).await;
+                if is_over {
+                    self.node.shutdown().await;
+                } else if let Err(error) = self.node.pause().await {
+                    tracing::error!(%error, "the node did not pause");
+                }
+            });
+            threads.end();
+        }
+        if is_over {
+            self.observers.end();
+        }
+    }
+
+    fn begin(&self, mut threads: MutexGuard<'_, Option<Threads>>) -> Result<(), ClaveError> {
+        let started = Threads::start()?;
+        if let Err(error) = started.runtime().block_on(self.node.resume()) {
+            started.end();
+            return Err(error.into());
+        }
+        let handle = started.runtime().handle().clone();
+        *threads = Some(started);
+        self.stand(Standing::Running(handle.clone()));
+        self.observers.go_on(&handle);
+        Ok(())
+    }
+}
+
+/// Whoever waits for work that panicked does so, too; what else ends work before its end is no error of its own.
+pub(crate) fn panicked(error: JoinError) -> Option<clave::Error> {
+    if let Ok(panic) = error.try_into_panic() {
+        resume_unwind(panic);
+    }
+    None
 }

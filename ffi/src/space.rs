@@ -3,57 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::convert::{parse, parse_all};
 use crate::session::Session;
-use crate::{ClaveError, Timeline};
+use crate::{Circle, CircleInfo, ClaveError, Member, Timeline};
 
-/// A space this device is in.
+/// A space this device is in: the circle of everybody in it, and the circles inside.
 #[derive(uniffi::Object)]
 pub struct Space {
-    session: Arc<Session>,
-    space: clave::Space,
+    pub(crate) session: Arc<Session>,
+    pub(crate) space: clave::Space,
 }
 
-/// What somebody is in a space.
+/// Who can be in a circle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum Role {
-    /// Answers to other owners only.
-    Owner,
-    /// Runs the space day by day: people below admins, names, policies.
-    Admin,
-    /// Takes part and, unless the policy says otherwise, invites.
-    Member,
-    /// A program: a bridge to another system.
-    Bot,
-    /// Takes part for a while, invites nobody.
-    Guest,
-    /// A role that this version does not know.
-    Unknown,
-}
-
-/// Somebody in a space.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct Member {
-    /// The id of the person.
-    pub person: String,
-    /// How they are called.
-    pub name: String,
-    /// What they may do.
-    pub role: Role,
-    /// Their devices.
-    pub devices: Vec<MemberDevice>,
-    /// Whether it is the person this device belongs to.
-    pub is_me: bool,
-}
-
-/// A device of a member.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct MemberDevice {
-    /// The id of the device.
-    pub device: String,
-    /// What its person calls it.
-    pub name: String,
-    /// Whether it is connected now (or is this one).
-    pub online: bool,
+pub enum Scope {
+    /// Whoever is also in the space.
+    Nested,
+    /// Everybody: for people from outside the space.
+    Isolated,
 }
 
 impl Space {
@@ -70,23 +37,32 @@ impl Space {
         self.space.id().to_string()
     }
 
+    /// The circle of everybody in the space: its chat, notes, files, calendar, people.
+    #[must_use]
+    pub fn everybody(&self) -> Circle {
+        Circle::new(self.session.clone(), self.space.everybody().clone())
+    }
+
+    /// The chat of everybody.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        self.everybody().timeline()
+    }
+
     /// Its name.
     ///
     /// # Errors
-    /// [`ClaveError::Stopped`].
+    /// [`ClaveError::Paused`], [`ClaveError::Stopped`].
     pub async fn name(&self) -> Result<String, ClaveError> {
-        let space = self.space.clone();
-        self.session.run(async move { space.name().await }).await
+        self.everybody().name().await
     }
 
     /// Who is in it, owners first, then by name.
     ///
     /// # Errors
-    /// [`ClaveError::Stopped`].
+    /// [`ClaveError::Paused`], [`ClaveError::Stopped`].
     pub async fn members(&self) -> Result<Vec<Member>, ClaveError> {
-        let space = self.space.clone();
-        let members = self.session.run(async move { space.members().await }).await?;
-        Ok(members.into_iter().map(Member::from).collect())
+        self.everybody().members().await
     }
 
     /// Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
@@ -95,44 +71,63 @@ impl Space {
     /// # Errors
     /// [`ClaveError::NotAllowed`] if this person may not invite.
     pub async fn invite(&self, valid: Duration) -> Result<String, ClaveError> {
+        self.everybody().invite(valid).await
+    }
+
+    /// The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+    ///
+    /// # Errors
+    /// [`ClaveError::Paused`], [`ClaveError::Stopped`].
+    pub async fn circles(&self) -> Result<Vec<CircleInfo>, ClaveError> {
         let space = self.space.clone();
-        Ok(self.session.run(async move { space.invite(valid).await }).await?.to_string())
+        let circles = self.session.run(async move { space.circles().await }).await?;
+        Ok(circles.into_iter().map(CircleInfo::from).collect())
     }
 
-    /// The chat.
-    #[must_use]
-    pub fn timeline(&self) -> Timeline {
-        Timeline::new(self.session.clone(), self.space.timeline())
+    /// A circle of this space by its id.
+    ///
+    /// # Errors
+    /// [`ClaveError::NotFound`] if this device is not in it, or not yet.
+    pub async fn circle(&self, id: String) -> Result<Circle, ClaveError> {
+        let (space, id) = (self.space.clone(), parse(&id, "circle")?);
+        let circle = self.session.run(async move { space.circle(id).await }).await?;
+        Ok(Circle::new(self.session.clone(), circle))
+    }
+
+    /// Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+    /// it.
+    ///
+    /// # Errors
+    /// If the name cannot be used, somebody is not in the space, or this person may not invite.
+    #[uniffi::method(default(scope = None))]
+    pub async fn create_circle(
+        &self,
+        name: String,
+        people: Vec<String>,
+        scope: Option<Scope>,
+    ) -> Result<Circle, ClaveError> {
+        let (space, people) = (self.space.clone(), parse_all(&people, "person")?);
+        let scope = scope.unwrap_or(Scope::Nested).into();
+        let circle = self.session.run(async move { space.create_circle(&name, &people, scope).await }).await?;
+        Ok(Circle::new(self.session.clone(), circle))
+    }
+
+    /// The chat of two with somebody of this space: the one there is, or a new one.
+    ///
+    /// # Errors
+    /// If they are not in the space.
+    pub async fn direct_chat(&self, person: String) -> Result<Circle, ClaveError> {
+        let (space, person) = (self.space.clone(), parse(&person, "person")?);
+        let circle = self.session.run(async move { space.direct_chat(person).await }).await?;
+        Ok(Circle::new(self.session.clone(), circle))
     }
 }
 
-impl From<clave::Member> for Member {
-    fn from(member: clave::Member) -> Self {
-        Self {
-            person: member.person.to_string(),
-            name: member.name,
-            role: member.role.into(),
-            devices: member.devices.into_iter().map(MemberDevice::from).collect(),
-            is_me: member.is_me,
-        }
-    }
-}
-
-impl From<clave::MemberDevice> for MemberDevice {
-    fn from(device: clave::MemberDevice) -> Self {
-        Self { device: device.device.to_string(), name: device.name, online: device.online }
-    }
-}
-
-impl From<clave::Role> for Role {
-    fn from(role: clave::Role) -> Self {
-        match role {
-            clave::Role::Owner => Self::Owner,
-            clave::Role::Admin => Self::Admin,
-            clave::Role::Member => Self::Member,
-            clave::Role::Bot => Self::Bot,
-            clave::Role::Guest => Self::Guest,
-            _ => Self::Unknown,
+impl From<Scope> for clave::Scope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Nested => Self::Nested,
+            Scope::Isolated => Self::Isolated,
         }
     }
 }

@@ -1,15 +1,15 @@
-//! The chat of a space, and how to watch it.
+//! The chat of a circle, and how to watch it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use clave::{ListDiff, TimelineUpdates};
-use tokio::sync::{oneshot, watch};
-use tokio::task::spawn_blocking;
 
-use crate::ClaveError;
+use crate::convert::{count, parse, parse_all, parse_if, size};
+use crate::observer::{Observers, Source};
 use crate::session::Session;
+use crate::{ClaveError, Subscription};
 
-/// The chat of a space.
+/// The chat of a circle.
 #[derive(uniffi::Object)]
 pub struct Timeline {
     session: Arc<Session>,
@@ -61,6 +61,35 @@ pub struct Message {
     pub altered_by: Option<Author>,
     /// Reactions.
     pub reactions: Vec<Reaction>,
+    /// Files of the circle's drive.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that belongs to a message.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Attachment {
+    /// The id of the file in the drive.
+    pub file: String,
+    /// Its name when it was attached.
+    pub name: String,
+    /// Its size when it was attached, in bytes.
+    pub bytes: u64,
+}
+
+/// A message that is to be posted.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Draft {
+    /// Plain text, with Markdown's conventions.
+    pub body: String,
+    /// The id of the message it answers.
+    #[uniffi(default = None)]
+    pub reply_to: Option<String>,
+    /// The ids of people named in it.
+    #[uniffi(default = [])]
+    pub mentions: Vec<String>,
+    /// Files of the circle's drive.
+    #[uniffi(default = [])]
+    pub attachments: Vec<Attachment>,
 }
 
 /// One step from the former state of an observed list of messages to the next.
@@ -109,25 +138,41 @@ pub trait TimelineListener: Send + Sync {
     fn on_update(&self, diffs: Vec<TimelineDiff>) -> Result<(), ClaveError>;
 }
 
-/// A listener at work. Keep it: when it is let go of, the listener is not called any more.
+/// Has an observed timeline show more.
 #[derive(uniffi::Object)]
-pub struct Subscription {
-    /// Dropping it is what cancels.
-    running: Mutex<Option<oneshot::Sender<()>>>,
-    finished: watch::Receiver<Option<Result<(), ClaveError>>>,
-    _session: Arc<Session>,
+pub struct ObservedTimeline {
+    subscription: Arc<Subscription>,
+    session: Arc<Session>,
+    pages: clave::TimelinePages,
+}
+
+impl Source for TimelineUpdates {
+    type Batch = Vec<ListDiff<clave::Message>>;
+
+    async fn next(&mut self) -> Result<Self::Batch, clave::Error> {
+        TimelineUpdates::next(self).await
+    }
 }
 
 impl Timeline {
     pub(crate) fn new(session: Arc<Session>, timeline: clave::Timeline) -> Self {
         Self { session, timeline }
     }
+
+    fn watch(&self, updates: TimelineUpdates, listener: Arc<dyn TimelineListener>) -> ObservedTimeline {
+        let pages = updates.pages();
+        let tell = move |steps: Vec<ListDiff<clave::Message>>| {
+            listener.on_update(steps.into_iter().map(TimelineDiff::from).collect())
+        };
+        let subscription = Arc::new(Observers::begin(&self.session, updates, tell));
+        ObservedTimeline { subscription, session: self.session.clone(), pages }
+    }
 }
 
 #[uniffi::export]
 impl Timeline {
     /// Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-    /// and to the others when they are.
+    /// and to the others when they are. Observers are told at that moment.
     ///
     /// # Errors
     /// If it is too long, or the disk refuses.
@@ -136,38 +181,108 @@ impl Timeline {
         Ok(self.session.run(async move { timeline.send(body).await }).await?.to_string())
     }
 
+    /// Posts a message with all that may belong to it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+    pub async fn post(&self, draft: Draft) -> Result<String, ClaveError> {
+        let (timeline, draft) = (self.timeline.clone(), draft.known()?);
+        Ok(self.session.run(async move { timeline.post(draft).await }).await?.to_string())
+    }
+
+    /// Changes a message of one's own.
+    ///
+    /// # Errors
+    /// If it is somebody else's, or was withdrawn.
+    pub async fn edit(&self, message: String, body: String) -> Result<(), ClaveError> {
+        let (timeline, message) = (self.timeline.clone(), parse(&message, "message")?);
+        self.session.run(async move { timeline.edit(message, body).await }).await
+    }
+
+    /// Takes a message of one's own back. That there was one stays visible.
+    ///
+    /// # Errors
+    /// If it is somebody else's.
+    pub async fn withdraw(&self, message: String) -> Result<(), ClaveError> {
+        let (timeline, message) = (self.timeline.clone(), parse(&message, "message")?);
+        self.session.run(async move { timeline.withdraw(message).await }).await
+    }
+
+    /// Adds a reaction, or takes it away.
+    ///
+    /// # Errors
+    /// If there is no such message, or the reaction is none.
+    pub async fn react(&self, message: String, reaction: String, present: bool) -> Result<(), ClaveError> {
+        let (timeline, message) = (self.timeline.clone(), parse(&message, "message")?);
+        self.session.run(async move { timeline.react(message, &reaction, present).await }).await
+    }
+
     /// The newest messages, oldest first; of those before the message `before`, if that is given.
     ///
     /// # Errors
-    /// [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+    /// [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
     #[uniffi::method(default(before = None))]
     pub async fn history(&self, count: u32, before: Option<String>) -> Result<Vec<Message>, ClaveError> {
-        let before = before.map(|id| id.parse().map_err(|_| ClaveError::not_an_id("message"))).transpose()?;
-        let (timeline, count) = (self.timeline.clone(), usize::try_from(count).unwrap_or(usize::MAX));
-        let messages = self.session.run(async move { timeline.history(count, before).await }).await?;
+        let (timeline, before) = (self.timeline.clone(), parse_if(before.as_ref(), "message")?);
+        let messages = self.session.run(async move { timeline.history(size(count), before).await }).await?;
         Ok(messages.into_iter().map(Message::from).collect())
+    }
+
+    /// How many messages there are, withdrawn ones among them.
+    ///
+    /// # Errors
+    /// [`ClaveError::Paused`], [`ClaveError::Stopped`].
+    pub async fn message_count(&self) -> Result<u32, ClaveError> {
+        let timeline = self.timeline.clone();
+        Ok(count(self.session.run(async move { timeline.len().await }).await?))
     }
 
     /// Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
     /// subscription is cancelled or the node is shut down.
     #[must_use]
-    pub fn observe(&self, count: u32, listener: Arc<dyn TimelineListener>) -> Subscription {
-        let updates = self.timeline.observe(usize::try_from(count).unwrap_or(usize::MAX));
-        let (running, cancelled) = oneshot::channel();
-        let (ended, finished) = watch::channel(None);
-        self.session.handle().spawn(async move {
-            let result = tell(updates, listener, cancelled).await;
-            ended.send_replace(Some(result));
-        });
-        Subscription { running: Mutex::new(Some(running)), finished, _session: self.session.clone() }
+    pub fn observe(&self, count: u32, listener: Arc<dyn TimelineListener>) -> ObservedTimeline {
+        self.watch(self.timeline.observe(size(count)), listener)
+    }
+
+    /// The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+    /// `count` from it on.
+    ///
+    /// # Errors
+    /// [`ClaveError::Argument`] if `message` is no id.
+    pub fn observe_around(
+        &self,
+        message: String,
+        count: u32,
+        listener: Arc<dyn TimelineListener>,
+    ) -> Result<ObservedTimeline, ClaveError> {
+        Ok(self.watch(self.timeline.observe_around(parse(&message, "message")?, size(count)), listener))
     }
 }
 
 #[uniffi::export]
-impl Subscription {
+impl ObservedTimeline {
+    /// Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+    /// of them like of everything else. Not to be waited for in the listener.
+    ///
+    /// # Errors
+    /// [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
+    pub async fn earlier(&self, count: u32) -> Result<bool, ClaveError> {
+        let pages = self.pages.clone();
+        self.session.run(async move { pages.earlier(size(count)).await }).await
+    }
+
+    /// The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
+    ///
+    /// # Errors
+    /// As [`earlier`](Self::earlier).
+    pub async fn later(&self, count: u32) -> Result<bool, ClaveError> {
+        let pages = self.pages.clone();
+        self.session.run(async move { pages.later(size(count)).await }).await
+    }
+
     /// Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
     pub fn cancel(&self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.subscription.cancel();
     }
 
     /// Returns when the listener is not called any more: it was cancelled, or the node was shut down.
@@ -175,44 +290,41 @@ impl Subscription {
     /// # Errors
     /// [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
     pub async fn finished(&self) -> Result<(), ClaveError> {
-        let mut finished = self.finished.clone();
-        // It is closed without a word if the node's threads ended first.
-        finished.wait_for(Option::is_some).await.map_or(Ok(()), |end| end.clone().unwrap_or(Ok(())))
+        self.subscription.finished().await
     }
 }
 
-/// Calls the listener until it is over. Nothing is locked while it is called, and no worker waits for it.
-async fn tell(
-    mut updates: TimelineUpdates,
-    listener: Arc<dyn TimelineListener>,
-    mut cancelled: oneshot::Receiver<()>,
-) -> Result<(), ClaveError> {
-    loop {
-        let steps = tokio::select! {
-            biased;
-            _ = &mut cancelled => return Ok(()),
-            steps = updates.next() => match steps {
-                Err(clave::Error::Stopped) => return Ok(()),
-                steps => steps?,
-            },
+impl Draft {
+    fn known(self) -> Result<clave::Draft, ClaveError> {
+        let attachment = |attachment: &Attachment| {
+            let node = parse(&attachment.file, "file")?;
+            Ok(clave::Attachment { node, name: attachment.name.clone(), bytes: attachment.bytes })
         };
-        let diffs = steps.into_iter().map(TimelineDiff::from).collect();
-        let listener = listener.clone();
-        let heard = spawn_blocking(move || listener.on_update(diffs)).await;
-        heard.unwrap_or_else(|panic| Err(ClaveError::listener_failed(&panic.to_string())))?;
+        let mentions: Vec<clave::PersonId> = parse_all(&self.mentions, "person")?;
+        Ok(clave::Draft {
+            reply_to: parse_if(self.reply_to.as_ref(), "message")?,
+            mentions: mentions.iter().map(|person| *person.as_bytes()).collect(),
+            attachments: self.attachments.iter().map(attachment).collect::<Result<_, ClaveError>>()?,
+            body: self.body,
+        })
+    }
+}
+
+impl From<clave::Attachment> for Attachment {
+    fn from(attachment: clave::Attachment) -> Self {
+        Self { file: attachment.node.to_string(), name: attachment.name, bytes: attachment.bytes }
     }
 }
 
 impl From<ListDiff<clave::Message>> for TimelineDiff {
     fn from(step: ListDiff<clave::Message>) -> Self {
         let messages = |items: Vec<clave::Message>| items.into_iter().map(Message::from).collect();
-        let place = |index| u32::try_from(index).expect("nobody shows four thousand million messages");
         match step {
             ListDiff::Reset(items) => Self::Reset { items: messages(items) },
             ListDiff::Append(items) => Self::Append { items: messages(items) },
-            ListDiff::Insert { index, item } => Self::Insert { index: place(index), item: item.into() },
-            ListDiff::Set { index, item } => Self::Set { index: place(index), item: item.into() },
-            ListDiff::Remove { index } => Self::Remove { index: place(index) },
+            ListDiff::Insert { index, item } => Self::Insert { index: count(index), item: item.into() },
+            ListDiff::Set { index, item } => Self::Set { index: count(index), item: item.into() },
+            ListDiff::Remove { index } => Self::Remove { index: count(index) },
         }
     }
 }
@@ -234,6 +346,7 @@ impl From<clave::Message> for Message {
             withdrawn: message.withdrawn,
             altered_by: message.altered_by.map(Author::from),
             reactions: message.reactions.into_iter().map(reaction).collect(),
+            attachments: message.attachments.into_iter().map(Attachment::from).collect(),
         }
     }
 }

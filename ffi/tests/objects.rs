@@ -170,3 +170,47 @@ async fn opening_can_be_given_up() {
         tokio::time::timeout(SAFETY, reopened).await.expect("it lets go of the directory");
     }
 }
+
+#[tokio::test]
+async fn subscriptions_and_handles_outlive_a_pause_and_transfers_say_that_they_ended() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let node = create(online(&directory, "alice"), "Alice").await;
+    let space = node.create_space("Team".to_owned()).await.expect("a space");
+    let timeline = space.timeline();
+    let (heard, cancelled) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+    let kept = timeline.observe(10, heard.clone());
+    let ended = timeline.observe(10, cancelled.clone());
+    heard.until(|told| !told.is_empty()).await;
+    cancelled.until(|told| !told.is_empty()).await;
+    timeline.send("before".to_owned()).await.expect("a message");
+    heard.until(|told| told.len() == 2).await;
+
+    for round in 0..3 {
+        node.pause().await.expect("it runs");
+        assert!(node.is_paused());
+        let paused = timeline.send("no".to_owned()).await.expect_err("it is paused");
+        assert_eq!((paused.code().as_str(), paused.is_retryable()), ("paused", true));
+        let transfer = space.everybody().drive().add("/x".to_owned(), "x".to_owned(), None).expect("it is well formed");
+        assert_eq!(transfer.finished().await.expect_err("it is paused").code(), "paused");
+        if round == 0 {
+            ended.cancel();
+            assert_eq!(ended.finished().await, Ok(()), "cancelling works while paused");
+        }
+        // Another process could have it now, so this one can.
+        let again = Node::open(options(&directory, "alice")).await.expect("nobody has it");
+        let busy = node.resume().await.expect_err("somebody has it");
+        assert_eq!((busy.code().as_str(), busy.is_retryable()), ("store.busy", true));
+        again.shutdown().await;
+        node.resume().await.expect("nobody has it");
+        timeline.send(format!("round {round}")).await.expect("a message");
+        heard.until(|told| told.len() == 3 + round).await;
+    }
+    let told = heard.until(|_| true).await;
+    assert_eq!(told.iter().filter(|step| matches!(step, TimelineDiff::Reset { .. })).count(), 1, "{told:?}");
+    let caught_up = node.catch_up(SAFETY).await.expect("it runs");
+    assert_eq!((caught_up.completed, caught_up.reached), (true, 0));
+    node.pause().await.expect("it runs");
+    node.shutdown().await;
+    assert_eq!(kept.finished().await, Ok(()), "it ends with the node, paused or not");
+    assert_eq!(node.resume().await.expect_err("it is over").code(), "stopped");
+}

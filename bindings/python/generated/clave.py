@@ -525,21 +525,193 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
+    if lib.uniffi_clave_ffi_checksum_func_build_info() != 49117:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_func_draw_phrase() != 31413:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_func_examine() != 63973:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_func_node_exists() != 24804:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_func_version() != 30735:
+    if lib.uniffi_clave_ffi_checksum_func_version() != 45461:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_add() != 38634:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_agenda() != 29115:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_events() != 32786:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_export_ics() != 56789:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_import_ics() != 41598:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_remove() != 6783:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_reply() != 29011:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_calendar_update() != 20608:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_changelistener_on_change() != 39126:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_access() != 24287:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_add() != 2225:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_audit() != 31974:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_begin_verification() != 55486:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_calendar() != 13722:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_create_note() != 16847:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_drive() != 12937:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_evidence() != 49818:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_grant() != 6170:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_id() != 31188:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_invitations() != 39709:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_invite() != 63494:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_keep() != 31454:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_leave() != 49611:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_mark_read() != 29208:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_mark_verified() != 28473:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_members() != 37801:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_name() != 16310:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_note() != 41623:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_notes() != 3593:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_policies() != 35035:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_preview() != 31696:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_remove() != 3383:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_revoke_device() != 44024:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_revoke_invitation() != 12529:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_set_aside() != 5107:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_set_policy() != 35190:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_set_role() != 28916:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_space() != 58707:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_status() != 62031:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_timeline() != 43207:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_add() != 39911:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_add_folder() != 6875:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_create_folder() != 59553:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_entries() != 48538:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_fetch() != 44803:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_get() != 43025:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_get_version() != 51957:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_move_to() != 11184:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_rename() != 10749:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_resolve() != 20648:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_restore() != 30362:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_restore_version() != 45993:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_set_quota() != 11161:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_trash() != 2727:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_usage() != 36117:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_versions() != 35135:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox() != 566:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_linklistener_on_progress() != 62457:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_accept_verification() != 56171:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_back_up() != 26361:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_begin_anew() != 50977:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_cancel_link() != 36630:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_cancel_verification() != 11371:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_catch_up() != 25415:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_change_phrase() != 1369:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_check_phrase() != 40672:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_circle() != 61939:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_confirm_link() != 5684:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_confirm_verification() != 59963:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_create_space() != 55699:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_debug_dump() != 56811:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_devices() != 36383:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_fetch_small_files() != 46608:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_inbox() != 62326:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_is_paused() != 61992:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_join() != 16467:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_link_device() != 48122:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_listening() != 9617:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_network_changed() != 3709:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_observe() != 2598:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_observe_inbox() != 362:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_pause() != 13906:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_profile() != 30451:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_node_shutdown() != 19108:
+    if lib.uniffi_clave_ffi_checksum_method_node_rejoining() != 10321:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_rename_device() != 57296:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_resume() != 58931:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_revoke_device() != 20688:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_safety_number() != 61992:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_shutdown() != 64548:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_space() != 29125:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -547,31 +719,99 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_status() != 64307:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_verifications() != 27371:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_constructor_node_create() != 62307:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_constructor_node_create_with_phrase() != 57447:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_constructor_node_link() != 62479:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_constructor_node_open() != 29268:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_constructor_node_restore_account() != 13315:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_append_markdown() != 16543:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_cursors() != 54487:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_edit() != 1918:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_edit_markdown() != 6041:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_id() != 12129:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_observe() != 18229:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_positions() != 1359:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_set_title() != 30877:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_snapshot() != 5156:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_notelistener_on_note() != 5535:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_observedtimeline_cancel() != 17395:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_observedtimeline_earlier() != 10655:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_observedtimeline_finished() != 46123:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_observedtimeline_later() != 31489:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_circle() != 26120:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_circles() != 42773:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_create_circle() != 63737:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_direct_chat() != 13934:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_everybody() != 39766:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_id() != 30236:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_invite() != 23369:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_space_members() != 8856:
+    if lib.uniffi_clave_ffi_checksum_method_space_members() != 46295:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_space_name() != 11139:
+    if lib.uniffi_clave_ffi_checksum_method_space_name() != 60337:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_space_timeline() != 23551:
+    if lib.uniffi_clave_ffi_checksum_method_space_search() != 54207:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_subscription_cancel() != 45123:
+    if lib.uniffi_clave_ffi_checksum_method_space_timeline() != 51788:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_subscription_finished() != 56826:
+    if lib.uniffi_clave_ffi_checksum_method_subscription_cancel() != 33101:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_timeline_history() != 64619:
+    if lib.uniffi_clave_ffi_checksum_method_subscription_finished() != 4271:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_timeline_observe() != 53941:
+    if lib.uniffi_clave_ffi_checksum_method_timeline_edit() != 6665:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_timeline_send() != 59361:
+    if lib.uniffi_clave_ffi_checksum_method_timeline_history() != 40137:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_message_count() != 2973:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_observe() != 31625:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_observe_around() != 13624:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_post() != 13198:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_react() != 6197:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_send() != 12869:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_withdraw() != 48355:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_timelinelistener_on_update() != 30595:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_transfer_cancel() != 24749:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_transfer_finished() != 35678:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_transfer_progress() != 27843:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_transfer_progress_after() != 33844:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
 
 # A ctypes library to expose the extern-C FFI definitions.
@@ -602,27 +842,285 @@ _UniffiLib.ffi_clave_ffi_rustbuffer_reserve.restype = _UniffiRustBuffer
 _UniffiLib.ffi_clave_ffi_uniffi_contract_version.argtypes = (
 )
 _UniffiLib.ffi_clave_ffi_uniffi_contract_version.restype = ctypes.c_uint32
+_UniffiLib.uniffi_clave_ffi_checksum_func_build_info.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_func_build_info.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_func_draw_phrase.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_func_draw_phrase.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_func_examine.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_func_examine.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_func_node_exists.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_func_node_exists.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_func_version.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_add.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_add.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_agenda.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_agenda.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_events.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_events.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_export_ics.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_export_ics.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_import_ics.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_import_ics.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_remove.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_remove.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_reply.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_reply.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_update.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_calendar_update.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_changelistener_on_change.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_changelistener_on_change.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_access.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_access.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_add.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_add.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_audit.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_audit.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_begin_verification.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_begin_verification.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_calendar.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_calendar.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_create_note.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_create_note.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_drive.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_drive.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_evidence.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_evidence.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_grant.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_grant.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_id.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_id.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_invitations.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_invitations.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_invite.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_invite.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_keep.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_keep.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_leave.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_leave.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_mark_read.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_mark_read.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_mark_verified.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_mark_verified.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_members.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_members.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_name.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_name.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_note.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_note.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_notes.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_notes.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_policies.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_policies.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_preview.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_preview.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_remove.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_remove.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_revoke_device.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_revoke_device.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_revoke_invitation.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_revoke_invitation.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_aside.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_aside.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_policy.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_policy.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_role.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_role.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_space.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_space.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_status.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_status.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_timeline.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_timeline.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_add.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_add.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_add_folder.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_add_folder.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_create_folder.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_create_folder.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_entries.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_entries.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_fetch.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_fetch.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_version.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_version.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_move_to.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_move_to.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_rename.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_rename.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_resolve.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_resolve.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_restore.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_restore.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_restore_version.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_restore_version.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_set_quota.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_set_quota.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_trash.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_trash.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_usage.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_usage.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_versions.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_versions.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_linklistener_on_progress.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_linklistener_on_progress.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_accept_verification.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_accept_verification.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_back_up.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_back_up.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_begin_anew.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_begin_anew.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_link.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_link.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_verification.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_verification.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_catch_up.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_catch_up.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_change_phrase.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_change_phrase.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_check_phrase.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_check_phrase.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_circle.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_circle.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_confirm_link.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_confirm_link.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_confirm_verification.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_confirm_verification.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_create_space.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_create_space.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_debug_dump.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_debug_dump.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_devices.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_devices.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_fetch_small_files.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_fetch_small_files.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_inbox.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_inbox.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_is_paused.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_is_paused.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_join.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_join.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_link_device.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_link_device.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_listening.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_listening.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_network_changed.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_network_changed.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_observe.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_observe.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_observe_inbox.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_observe_inbox.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_pause.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_pause.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_profile.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_profile.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_rejoining.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_rejoining.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_rename_device.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_rename_device.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_resume.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_resume.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_revoke_device.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_revoke_device.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_safety_number.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_safety_number.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_shutdown.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_shutdown.restype = ctypes.c_uint16
@@ -635,12 +1133,81 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_node_spaces.restype = ctypes.c_uint1
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_status.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_status.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_verifications.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_verifications.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_constructor_node_create.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_constructor_node_create.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_node_create_with_phrase.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_node_create_with_phrase.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_node_link.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_node_link.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_constructor_node_open.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_constructor_node_open.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_node_restore_account.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_node_restore_account.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_append_markdown.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_append_markdown.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_cursors.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_cursors.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_edit.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_edit.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_edit_markdown.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_edit_markdown.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_id.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_id.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_observe.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_observe.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_positions.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_positions.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_set_title.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_set_title.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_snapshot.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_snapshot.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_notelistener_on_note.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_notelistener_on_note.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_cancel.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_cancel.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_earlier.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_earlier.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_finished.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_finished.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_later.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_later.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_circle.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_circle.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_circles.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_circles.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_create_circle.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_create_circle.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_direct_chat.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_direct_chat.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_everybody.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_everybody.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_id.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_id.restype = ctypes.c_uint16
@@ -653,6 +1220,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_space_members.restype = ctypes.c_uin
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_name.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_name.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_search.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_search.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_timeline.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_timeline.restype = ctypes.c_uint16
@@ -662,18 +1232,61 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_subscription_cancel.restype = ctypes
 _UniffiLib.uniffi_clave_ffi_checksum_method_subscription_finished.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_subscription_finished.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_edit.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_edit.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_history.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_history.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_message_count.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_message_count.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe_around.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe_around.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_post.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_post.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_react.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_react.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_send.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_send.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_withdraw.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_withdraw.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timelinelistener_on_update.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timelinelistener_on_update.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_cancel.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_cancel.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_finished.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_finished.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_progress.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_progress.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_progress_after.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_transfer_progress_after.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_fn_func_build_info.argtypes = (
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_func_build_info.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_func_draw_phrase.argtypes = (
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_func_draw_phrase.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_func_examine.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_func_examine.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_func_node_exists.argtypes = (
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -683,17 +1296,413 @@ _UniffiLib.uniffi_clave_ffi_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_func_version.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_add.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_add.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_agenda.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_agenda.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_events.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_events.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_export_ics.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_export_ics.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_import_ics.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_import_ics.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_remove.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_remove.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_reply.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_reply.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_update.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_calendar_update.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_changelistener_on_change.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_changelistener_on_change.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_access.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_access.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_add.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_add.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_audit.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_audit.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_begin_verification.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_begin_verification.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_calendar.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_calendar.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_create_note.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_create_note.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_drive.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_drive.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_evidence.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_evidence.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_grant.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_grant.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_id.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_id.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_invitations.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_invitations.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_invite.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_invite.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_keep.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_keep.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_leave.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_leave.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_read.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_read.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_verified.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_verified.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_members.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_members.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_name.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_name.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_note.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_note.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_notes.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_notes.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_policies.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_policies.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_preview.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_preview.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_remove.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_remove.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_device.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_invitation.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_invitation.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_aside.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_aside.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_policy.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_policy.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_role.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_role.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_space.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_space.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_status.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_status.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_timeline.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_timeline.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_add.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_add.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_create_folder.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_create_folder.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_entries.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_entries.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_fetch.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_fetch.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_move_to.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_move_to.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_rename.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_rename.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_resolve.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_resolve.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_restore.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_restore.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_restore_version.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_restore_version.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_set_quota.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_set_quota.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_trash.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_trash.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_usage.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_usage.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_versions.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_versions.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_inboxlistener_on_inbox.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_inboxlistener_on_inbox.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_linklistener_on_progress.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_linklistener_on_progress.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_node_accept_verification.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_accept_verification.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_back_up.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+    ctypes.c_uint32,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_back_up.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_begin_anew.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_begin_anew.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_link.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_link.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_verification.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_verification.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_catch_up.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_catch_up.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_change_phrase.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_change_phrase.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_check_phrase.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_check_phrase.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_circle.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_circle.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_link.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_link.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_verification.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_verification.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_create_space.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_create_space.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_debug_dump.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_debug_dump.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_devices.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_devices.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_fetch_small_files.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_fetch_small_files.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_node_inbox.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_inbox.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_is_paused.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_is_paused.restype = ctypes.c_int8
 _UniffiLib.uniffi_clave_ffi_fn_method_node_join.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_join.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_link_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_link_device.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_listening.argtypes = (
     ctypes.c_uint64,
 )
@@ -702,11 +1711,51 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_network_changed.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_network_changed.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_observe.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_observe.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_observe_inbox.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_observe_inbox.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_pause.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_pause.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_profile.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_profile.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_node_rejoining.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_rejoining.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_rename_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_rename_device.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_resume.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_resume.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_revoke_device.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_revoke_device.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_safety_number.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_safety_number.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_shutdown.argtypes = (
     ctypes.c_uint64,
 )
@@ -724,16 +1773,140 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_status.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_status.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_verifications.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_verifications.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_constructor_node_create.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_constructor_node_create.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_constructor_node_create_with_phrase.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_constructor_node_create_with_phrase.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_constructor_node_link.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_constructor_node_link.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_constructor_node_open.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_constructor_node_open.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_constructor_node_restore_account.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_constructor_node_restore_account.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_append_markdown.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_append_markdown.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_cursors.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_cursors.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_edit.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_edit.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_edit_markdown.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_edit_markdown.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_id.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_id.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_note_observe.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_observe.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_positions.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_positions.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_set_title.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_set_title.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_snapshot.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_snapshot.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_notelistener_on_note.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_notelistener_on_note.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_cancel.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_cancel.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_earlier.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint32,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_earlier.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_finished.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_finished.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_later.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint32,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_later.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_circle.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_circle.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_circles.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_circles.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_direct_chat.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_direct_chat.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_everybody.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_everybody.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_id.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -752,6 +1925,11 @@ _UniffiLib.uniffi_clave_ffi_fn_method_space_name.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_space_name.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_search.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_search.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_timeline.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -766,12 +1944,22 @@ _UniffiLib.uniffi_clave_ffi_fn_method_subscription_finished.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_subscription_finished.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_edit.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_edit.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_history.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint32,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_history.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_message_count.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_message_count.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint32,
@@ -779,17 +1967,61 @@ _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_around.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_uint32,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_around.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_post.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_post.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_react.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_react.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_send.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_withdraw.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_withdraw.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timelinelistener_on_update.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timelinelistener_on_update.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_cancel.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_cancel.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_finished.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_finished.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress_after.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress_after.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_code.argtypes = (
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -810,6 +2042,66 @@ _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display.argtypes =
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_clone_calendar.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_calendar.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_calendar.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_calendar.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_changelistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_changelistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_changelistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_changelistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_circle.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_circle.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_circle.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_circle.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_drive.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_drive.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_drive.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_drive.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_inboxlistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_inboxlistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_inboxlistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_inboxlistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_linklistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_linklistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_linklistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_linklistener.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_clone_node.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -820,6 +2112,46 @@ _UniffiLib.uniffi_clave_ffi_fn_free_node.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_free_node.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_note.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_note.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_note.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_note.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_notelistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_notelistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_notelistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_notelistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_observedtimeline.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_observedtimeline.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_observedtimeline.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_observedtimeline.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_searchcursor.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_searchcursor.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_searchcursor.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_searchcursor.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_clone_space.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -860,6 +2192,84 @@ _UniffiLib.uniffi_clave_ffi_fn_free_timelinelistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_free_timelinelistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_transfer.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_transfer.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_transfer.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_transfer.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_CHANGE_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_CHANGE_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_CHANGE_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveChangeListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_CHANGE_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_CHANGE_LISTENER),
+        ("on_change", _UNIFFI_CALLBACK_INTERFACE_CLAVE_CHANGE_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_changelistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveChangeListener),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_changelistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_INBOX_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_INBOX_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_INBOX_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveInboxListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_INBOX_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_INBOX_LISTENER),
+        ("on_inbox", _UNIFFI_CALLBACK_INTERFACE_CLAVE_INBOX_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveInboxListener),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_LINK_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_LINK_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_LINK_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveLinkListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_LINK_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_LINK_LISTENER),
+        ("on_progress", _UNIFFI_CALLBACK_INTERFACE_CLAVE_LINK_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_linklistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveLinkListener),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_linklistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_NOTE_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_NOTE_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_NOTE_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveNoteListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_NOTE_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_NOTE_LISTENER),
+        ("on_note", _UNIFFI_CALLBACK_INTERFACE_CLAVE_NOTE_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_notelistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveNoteListener),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_notelistener.restype = None
 _UNIFFI_CALLBACK_INTERFACE_CLAVE_TIMELINE_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -1178,6 +2588,27 @@ async def _uniffi_rust_call_async(rust_future, ffi_poll, ffi_complete, ffi_free,
 # Public interface members begin here.
 
 
+class _UniffiFfiConverterBoolean:
+    @classmethod
+    def check_lower(cls, value):
+        return not not value
+
+    @classmethod
+    def lower(cls, value):
+        return 1 if value else 0
+
+    @staticmethod
+    def lift(value):
+        return value != 0
+
+    @classmethod
+    def read(cls, buf):
+        return cls.lift(buf.read_u8())
+
+    @classmethod
+    def write(cls, value, buf):
+        buf.write_u8(value)
+
 class _UniffiFfiConverterString:
     @staticmethod
     def check_lower(value):
@@ -1210,148 +2641,6 @@ class _UniffiFfiConverterString:
             builder.write(value.encode("utf-8"))
             return builder.finalize()
 
-class _UniffiFfiConverterOptionalString(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterString.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterString.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterString.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
-
-class _UniffiFfiConverterBoolean:
-    @classmethod
-    def check_lower(cls, value):
-        return not not value
-
-    @classmethod
-    def lower(cls, value):
-        return 1 if value else 0
-
-    @staticmethod
-    def lift(value):
-        return value != 0
-
-    @classmethod
-    def read(cls, buf):
-        return cls.lift(buf.read_u8())
-
-    @classmethod
-    def write(cls, value, buf):
-        buf.write_u8(value)
-
-@dataclass
-class Author:
-    """
-    Who wrote something.
-"""
-    def __init__(self, *, person:typing.Optional[str], device:typing.Optional[str], name:str, is_me:bool):
-        self.person = person
-        self.device = device
-        self.name = name
-        self.is_me = is_me
-
-
-
-
-    def __str__(self):
-        return "Author(person={}, device={}, name={}, is_me={})".format(self.person, self.device, self.name, self.is_me)
-    def __eq__(self, other):
-        if self.person != other.person:
-            return False
-        if self.device != other.device:
-            return False
-        if self.name != other.name:
-            return False
-        if self.is_me != other.is_me:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeAuthor(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Author(
-            person=_UniffiFfiConverterOptionalString.read(buf),
-            device=_UniffiFfiConverterOptionalString.read(buf),
-            name=_UniffiFfiConverterString.read(buf),
-            is_me=_UniffiFfiConverterBoolean.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterOptionalString.check_lower(value.person)
-        _UniffiFfiConverterOptionalString.check_lower(value.device)
-        _UniffiFfiConverterString.check_lower(value.name)
-        _UniffiFfiConverterBoolean.check_lower(value.is_me)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterOptionalString.write(value.person, buf)
-        _UniffiFfiConverterOptionalString.write(value.device, buf)
-        _UniffiFfiConverterString.write(value.name, buf)
-        _UniffiFfiConverterBoolean.write(value.is_me, buf)
-
-@dataclass
-class ErrorDetail:
-    """
-    What there is to know about an error.
-"""
-    def __init__(self, *, code:str, reason:str, is_retryable:bool):
-        self.code = code
-        self.reason = reason
-        self.is_retryable = is_retryable
-
-
-
-
-    def __str__(self):
-        return "ErrorDetail(code={}, reason={}, is_retryable={})".format(self.code, self.reason, self.is_retryable)
-    def __eq__(self, other):
-        if self.code != other.code:
-            return False
-        if self.reason != other.reason:
-            return False
-        if self.is_retryable != other.is_retryable:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeErrorDetail(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return ErrorDetail(
-            code=_UniffiFfiConverterString.read(buf),
-            reason=_UniffiFfiConverterString.read(buf),
-            is_retryable=_UniffiFfiConverterBoolean.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterString.check_lower(value.code)
-        _UniffiFfiConverterString.check_lower(value.reason)
-        _UniffiFfiConverterBoolean.check_lower(value.is_retryable)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterString.write(value.code, buf)
-        _UniffiFfiConverterString.write(value.reason, buf)
-        _UniffiFfiConverterBoolean.write(value.is_retryable, buf)
-
 
 
 
@@ -1359,7 +2648,7 @@ class _UniffiFfiConverterTypeErrorDetail(_UniffiConverterRustBuffer):
 
 class Role(enum.Enum):
     """
-    What somebody is in a space.
+    What somebody is in a circle.
 """
 
     OWNER = 0
@@ -1369,7 +2658,7 @@ class Role(enum.Enum):
 
     ADMIN = 1
     """
-    Runs the space day by day: people below admins, names, policies.
+    Runs the circle day by day: people below admins, names, policies.
 """
 
     MEMBER = 2
@@ -1445,6 +2734,2536 @@ class _UniffiFfiConverterTypeRole(_UniffiConverterRustBuffer):
 
 
 
+class _UniffiFfiConverterOptionalTypeRole(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeRole.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeRole.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeRole.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalString(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterString.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterString.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterString.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterUInt64(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "u64"
+    VALUE_MIN = 0
+    VALUE_MAX = 2**64
+
+    @staticmethod
+    def read(buf):
+        return buf.read_u64()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_u64(value)
+
+
+
+
+
+
+class Reading:
+    """
+    Until when something can be read.
+"""
+    def __init__(self):
+        raise RuntimeError("Reading cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class NOW:
+        """
+        Reads what is written now.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Reading.NOW()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Reading):
+                return NotImplemented
+            if not other.is_NOW():
+                return False
+            return True
+
+    @dataclass
+    class UNTIL:
+        """
+        Reads what is written until a date.
+"""
+
+        def __init__(self, time_ms:int):
+            self.time_ms = time_ms
+
+            """
+        Unix milliseconds.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Reading.UNTIL(time_ms={})".format(self.time_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Reading):
+                return NotImplemented
+            if not other.is_UNTIL():
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            return True
+
+    @dataclass
+    class SOON:
+        """
+        Is in, and the keys have not reached the device yet.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Reading.SOON()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Reading):
+                return NotImplemented
+            if not other.is_SOON():
+                return False
+            return True
+
+    @dataclass
+    class STOPPING:
+        """
+        Was removed, and still has the keys that are in use: nothing is sealed with them any more, new ones come first.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Reading.STOPPING()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Reading):
+                return NotImplemented
+            if not other.is_STOPPING():
+                return False
+            return True
+
+    @dataclass
+    class ENDED:
+        """
+        Keeps what it had, and gets nothing more.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Reading.ENDED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Reading):
+                return NotImplemented
+            if not other.is_ENDED():
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_NOW(self) -> bool:
+        return isinstance(self, Reading.NOW)
+    def is_now(self) -> bool:
+        return isinstance(self, Reading.NOW)
+    def is_UNTIL(self) -> bool:
+        return isinstance(self, Reading.UNTIL)
+    def is_until(self) -> bool:
+        return isinstance(self, Reading.UNTIL)
+    def is_SOON(self) -> bool:
+        return isinstance(self, Reading.SOON)
+    def is_soon(self) -> bool:
+        return isinstance(self, Reading.SOON)
+    def is_STOPPING(self) -> bool:
+        return isinstance(self, Reading.STOPPING)
+    def is_stopping(self) -> bool:
+        return isinstance(self, Reading.STOPPING)
+    def is_ENDED(self) -> bool:
+        return isinstance(self, Reading.ENDED)
+    def is_ended(self) -> bool:
+        return isinstance(self, Reading.ENDED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Reading.NOW = type("Reading.NOW", (Reading.NOW, Reading,), {})  # type: ignore
+Reading.UNTIL = type("Reading.UNTIL", (Reading.UNTIL, Reading,), {})  # type: ignore
+Reading.SOON = type("Reading.SOON", (Reading.SOON, Reading,), {})  # type: ignore
+Reading.STOPPING = type("Reading.STOPPING", (Reading.STOPPING, Reading,), {})  # type: ignore
+Reading.ENDED = type("Reading.ENDED", (Reading.ENDED, Reading,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeReading(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Reading.NOW(
+            )
+        if variant == 2:
+            return Reading.UNTIL(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 3:
+            return Reading.SOON(
+            )
+        if variant == 4:
+            return Reading.STOPPING(
+            )
+        if variant == 5:
+            return Reading.ENDED(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_NOW():
+            return
+        if value.is_UNTIL():
+            _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+            return
+        if value.is_SOON():
+            return
+        if value.is_STOPPING():
+            return
+        if value.is_ENDED():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_NOW():
+            buf.write_i32(1)
+        if value.is_UNTIL():
+            buf.write_i32(2)
+            _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        if value.is_SOON():
+            buf.write_i32(3)
+        if value.is_STOPPING():
+            buf.write_i32(4)
+        if value.is_ENDED():
+            buf.write_i32(5)
+
+
+
+@dataclass
+class DeviceAccess:
+    """
+    What a device can read.
+"""
+    def __init__(self, *, device:str, name:str, reading:Reading, confirmed:bool):
+        self.device = device
+        self.name = name
+        self.reading = reading
+        self.confirmed = confirmed
+
+
+
+
+    def __str__(self):
+        return "DeviceAccess(device={}, name={}, reading={}, confirmed={})".format(self.device, self.name, self.reading, self.confirmed)
+    def __eq__(self, other):
+        if self.device != other.device:
+            return False
+        if self.name != other.name:
+            return False
+        if self.reading != other.reading:
+            return False
+        if self.confirmed != other.confirmed:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeDeviceAccess(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return DeviceAccess(
+            device=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            reading=_UniffiFfiConverterTypeReading.read(buf),
+            confirmed=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterTypeReading.check_lower(value.reading)
+        _UniffiFfiConverterBoolean.check_lower(value.confirmed)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterTypeReading.write(value.reading, buf)
+        _UniffiFfiConverterBoolean.write(value.confirmed, buf)
+
+class _UniffiFfiConverterSequenceTypeDeviceAccess(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeDeviceAccess.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeDeviceAccess.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeDeviceAccess.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class PersonAccess:
+    """
+    What somebody can read.
+"""
+    def __init__(self, *, person:str, name:str, role:typing.Optional[Role], removed:typing.Optional[str], devices:typing.List[DeviceAccess]):
+        self.person = person
+        self.name = name
+        self.role = role
+        self.removed = removed
+        self.devices = devices
+
+
+
+
+    def __str__(self):
+        return "PersonAccess(person={}, name={}, role={}, removed={}, devices={})".format(self.person, self.name, self.role, self.removed, self.devices)
+    def __eq__(self, other):
+        if self.person != other.person:
+            return False
+        if self.name != other.name:
+            return False
+        if self.role != other.role:
+            return False
+        if self.removed != other.removed:
+            return False
+        if self.devices != other.devices:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePersonAccess(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PersonAccess(
+            person=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            role=_UniffiFfiConverterOptionalTypeRole.read(buf),
+            removed=_UniffiFfiConverterOptionalString.read(buf),
+            devices=_UniffiFfiConverterSequenceTypeDeviceAccess.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.person)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterOptionalTypeRole.check_lower(value.role)
+        _UniffiFfiConverterOptionalString.check_lower(value.removed)
+        _UniffiFfiConverterSequenceTypeDeviceAccess.check_lower(value.devices)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.person, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterOptionalTypeRole.write(value.role, buf)
+        _UniffiFfiConverterOptionalString.write(value.removed, buf)
+        _UniffiFfiConverterSequenceTypeDeviceAccess.write(value.devices, buf)
+
+class _UniffiFfiConverterSequenceTypePersonAccess(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePersonAccess.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePersonAccess.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePersonAccess.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Access:
+    """
+    Who can read what is written in a circle now.
+"""
+    def __init__(self, *, rotated:bool, history:str, people:typing.List[PersonAccess]):
+        self.rotated = rotated
+        self.history = history
+        self.people = people
+
+
+
+
+    def __str__(self):
+        return "Access(rotated={}, history={}, people={})".format(self.rotated, self.history, self.people)
+    def __eq__(self, other):
+        if self.rotated != other.rotated:
+            return False
+        if self.history != other.history:
+            return False
+        if self.people != other.people:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAccess(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Access(
+            rotated=_UniffiFfiConverterBoolean.read(buf),
+            history=_UniffiFfiConverterString.read(buf),
+            people=_UniffiFfiConverterSequenceTypePersonAccess.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterBoolean.check_lower(value.rotated)
+        _UniffiFfiConverterString.check_lower(value.history)
+        _UniffiFfiConverterSequenceTypePersonAccess.check_lower(value.people)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterBoolean.write(value.rotated, buf)
+        _UniffiFfiConverterString.write(value.history, buf)
+        _UniffiFfiConverterSequenceTypePersonAccess.write(value.people, buf)
+
+class _UniffiFfiConverterInt64(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "i64"
+    VALUE_MIN = -2**63
+    VALUE_MAX = 2**63
+
+    @staticmethod
+    def read(buf):
+        return buf.read_i64()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_i64(value)
+
+@dataclass
+class Occurrence:
+    """
+    An event, once.
+"""
+    def __init__(self, *, uid:str, recurrence_id:typing.Optional[str], summary:str, start_ms:int, end_ms:int, all_day:bool, location:str, status:str):
+        self.uid = uid
+        self.recurrence_id = recurrence_id
+        self.summary = summary
+        self.start_ms = start_ms
+        self.end_ms = end_ms
+        self.all_day = all_day
+        self.location = location
+        self.status = status
+
+
+
+
+    def __str__(self):
+        return "Occurrence(uid={}, recurrence_id={}, summary={}, start_ms={}, end_ms={}, all_day={}, location={}, status={})".format(self.uid, self.recurrence_id, self.summary, self.start_ms, self.end_ms, self.all_day, self.location, self.status)
+    def __eq__(self, other):
+        if self.uid != other.uid:
+            return False
+        if self.recurrence_id != other.recurrence_id:
+            return False
+        if self.summary != other.summary:
+            return False
+        if self.start_ms != other.start_ms:
+            return False
+        if self.end_ms != other.end_ms:
+            return False
+        if self.all_day != other.all_day:
+            return False
+        if self.location != other.location:
+            return False
+        if self.status != other.status:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeOccurrence(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Occurrence(
+            uid=_UniffiFfiConverterString.read(buf),
+            recurrence_id=_UniffiFfiConverterOptionalString.read(buf),
+            summary=_UniffiFfiConverterString.read(buf),
+            start_ms=_UniffiFfiConverterInt64.read(buf),
+            end_ms=_UniffiFfiConverterInt64.read(buf),
+            all_day=_UniffiFfiConverterBoolean.read(buf),
+            location=_UniffiFfiConverterString.read(buf),
+            status=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.uid)
+        _UniffiFfiConverterOptionalString.check_lower(value.recurrence_id)
+        _UniffiFfiConverterString.check_lower(value.summary)
+        _UniffiFfiConverterInt64.check_lower(value.start_ms)
+        _UniffiFfiConverterInt64.check_lower(value.end_ms)
+        _UniffiFfiConverterBoolean.check_lower(value.all_day)
+        _UniffiFfiConverterString.check_lower(value.location)
+        _UniffiFfiConverterString.check_lower(value.status)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.uid, buf)
+        _UniffiFfiConverterOptionalString.write(value.recurrence_id, buf)
+        _UniffiFfiConverterString.write(value.summary, buf)
+        _UniffiFfiConverterInt64.write(value.start_ms, buf)
+        _UniffiFfiConverterInt64.write(value.end_ms, buf)
+        _UniffiFfiConverterBoolean.write(value.all_day, buf)
+        _UniffiFfiConverterString.write(value.location, buf)
+        _UniffiFfiConverterString.write(value.status, buf)
+
+class _UniffiFfiConverterSequenceTypeOccurrence(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeOccurrence.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeOccurrence.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeOccurrence.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Agenda:
+    """
+    What happens between two instants.
+"""
+    def __init__(self, *, occurrences:typing.List[Occurrence], truncated:bool):
+        self.occurrences = occurrences
+        self.truncated = truncated
+
+
+
+
+    def __str__(self):
+        return "Agenda(occurrences={}, truncated={})".format(self.occurrences, self.truncated)
+    def __eq__(self, other):
+        if self.occurrences != other.occurrences:
+            return False
+        if self.truncated != other.truncated:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAgenda(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Agenda(
+            occurrences=_UniffiFfiConverterSequenceTypeOccurrence.read(buf),
+            truncated=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceTypeOccurrence.check_lower(value.occurrences)
+        _UniffiFfiConverterBoolean.check_lower(value.truncated)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceTypeOccurrence.write(value.occurrences, buf)
+        _UniffiFfiConverterBoolean.write(value.truncated, buf)
+
+@dataclass
+class Attachment:
+    """
+    A file that belongs to a message.
+"""
+    def __init__(self, *, file:str, name:str, bytes:int):
+        self.file = file
+        self.name = name
+        self.bytes = bytes
+
+
+
+
+    def __str__(self):
+        return "Attachment(file={}, name={}, bytes={})".format(self.file, self.name, self.bytes)
+    def __eq__(self, other):
+        if self.file != other.file:
+            return False
+        if self.name != other.name:
+            return False
+        if self.bytes != other.bytes:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAttachment(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Attachment(
+            file=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            bytes=_UniffiFfiConverterUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.file)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterUInt64.check_lower(value.bytes)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.file, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterUInt64.write(value.bytes, buf)
+
+@dataclass
+class Attendee:
+    """
+    Somebody who is asked to come.
+"""
+    def __init__(self, *, address:str, name:str = "", role:str = "", partstat:str = ""):
+        self.address = address
+        self.name = name
+        self.role = role
+        self.partstat = partstat
+
+
+
+
+    def __str__(self):
+        return "Attendee(address={}, name={}, role={}, partstat={})".format(self.address, self.name, self.role, self.partstat)
+    def __eq__(self, other):
+        if self.address != other.address:
+            return False
+        if self.name != other.name:
+            return False
+        if self.role != other.role:
+            return False
+        if self.partstat != other.partstat:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAttendee(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Attendee(
+            address=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            role=_UniffiFfiConverterString.read(buf),
+            partstat=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.address)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.role)
+        _UniffiFfiConverterString.check_lower(value.partstat)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.address, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.role, buf)
+        _UniffiFfiConverterString.write(value.partstat, buf)
+
+@dataclass
+class AuditRecord:
+    """
+    Something that changed who is in and who may what. Each record is chained to the one before by its hash.
+"""
+    def __init__(self, *, sequence:int, time_ms:int, device:str, person_name:str, sentence:str, set_aside:typing.Optional[str], hash:str):
+        self.sequence = sequence
+        self.time_ms = time_ms
+        self.device = device
+        self.person_name = person_name
+        self.sentence = sentence
+        self.set_aside = set_aside
+        self.hash = hash
+
+
+
+
+    def __str__(self):
+        return "AuditRecord(sequence={}, time_ms={}, device={}, person_name={}, sentence={}, set_aside={}, hash={})".format(self.sequence, self.time_ms, self.device, self.person_name, self.sentence, self.set_aside, self.hash)
+    def __eq__(self, other):
+        if self.sequence != other.sequence:
+            return False
+        if self.time_ms != other.time_ms:
+            return False
+        if self.device != other.device:
+            return False
+        if self.person_name != other.person_name:
+            return False
+        if self.sentence != other.sentence:
+            return False
+        if self.set_aside != other.set_aside:
+            return False
+        if self.hash != other.hash:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAuditRecord(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return AuditRecord(
+            sequence=_UniffiFfiConverterUInt64.read(buf),
+            time_ms=_UniffiFfiConverterUInt64.read(buf),
+            device=_UniffiFfiConverterString.read(buf),
+            person_name=_UniffiFfiConverterString.read(buf),
+            sentence=_UniffiFfiConverterString.read(buf),
+            set_aside=_UniffiFfiConverterOptionalString.read(buf),
+            hash=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.sequence)
+        _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.person_name)
+        _UniffiFfiConverterString.check_lower(value.sentence)
+        _UniffiFfiConverterOptionalString.check_lower(value.set_aside)
+        _UniffiFfiConverterString.check_lower(value.hash)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.sequence, buf)
+        _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.person_name, buf)
+        _UniffiFfiConverterString.write(value.sentence, buf)
+        _UniffiFfiConverterOptionalString.write(value.set_aside, buf)
+        _UniffiFfiConverterString.write(value.hash, buf)
+
+@dataclass
+class Author:
+    """
+    Who wrote something.
+"""
+    def __init__(self, *, person:typing.Optional[str], device:typing.Optional[str], name:str, is_me:bool):
+        self.person = person
+        self.device = device
+        self.name = name
+        self.is_me = is_me
+
+
+
+
+    def __str__(self):
+        return "Author(person={}, device={}, name={}, is_me={})".format(self.person, self.device, self.name, self.is_me)
+    def __eq__(self, other):
+        if self.person != other.person:
+            return False
+        if self.device != other.device:
+            return False
+        if self.name != other.name:
+            return False
+        if self.is_me != other.is_me:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAuthor(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Author(
+            person=_UniffiFfiConverterOptionalString.read(buf),
+            device=_UniffiFfiConverterOptionalString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            is_me=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterOptionalString.check_lower(value.person)
+        _UniffiFfiConverterOptionalString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterBoolean.check_lower(value.is_me)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterOptionalString.write(value.person, buf)
+        _UniffiFfiConverterOptionalString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterBoolean.write(value.is_me, buf)
+
+class _UniffiFfiConverterUInt32(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "u32"
+    VALUE_MIN = 0
+    VALUE_MAX = 2**32
+
+    @staticmethod
+    def read(buf):
+        return buf.read_u32()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_u32(value)
+
+@dataclass
+class BuildInfo:
+    """
+    Which library this is.
+"""
+    def __init__(self, *, version:str, git_hash:str, store_format:int):
+        self.version = version
+        self.git_hash = git_hash
+        self.store_format = store_format
+
+
+
+
+    def __str__(self):
+        return "BuildInfo(version={}, git_hash={}, store_format={})".format(self.version, self.git_hash, self.store_format)
+    def __eq__(self, other):
+        if self.version != other.version:
+            return False
+        if self.git_hash != other.git_hash:
+            return False
+        if self.store_format != other.store_format:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeBuildInfo(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return BuildInfo(
+            version=_UniffiFfiConverterString.read(buf),
+            git_hash=_UniffiFfiConverterString.read(buf),
+            store_format=_UniffiFfiConverterUInt32.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.version)
+        _UniffiFfiConverterString.check_lower(value.git_hash)
+        _UniffiFfiConverterUInt32.check_lower(value.store_format)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.version, buf)
+        _UniffiFfiConverterString.write(value.git_hash, buf)
+        _UniffiFfiConverterUInt32.write(value.store_format, buf)
+
+class _UniffiFfiConverterSequenceTypeAttendee(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeAttendee.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeAttendee.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeAttendee.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class CalendarEvent:
+    """
+    An event, or one occurrence of it that differs.
+"""
+    def __init__(self, *, uid:str, recurrence_id:typing.Optional[str], summary:str, description:str, location:str, start:typing.Optional[str], end:typing.Optional[str], rrule:typing.Optional[str], status:str, organizer:typing.Optional[str], attendees:typing.List[Attendee]):
+        self.uid = uid
+        self.recurrence_id = recurrence_id
+        self.summary = summary
+        self.description = description
+        self.location = location
+        self.start = start
+        self.end = end
+        self.rrule = rrule
+        self.status = status
+        self.organizer = organizer
+        self.attendees = attendees
+
+
+
+
+    def __str__(self):
+        return "CalendarEvent(uid={}, recurrence_id={}, summary={}, description={}, location={}, start={}, end={}, rrule={}, status={}, organizer={}, attendees={})".format(self.uid, self.recurrence_id, self.summary, self.description, self.location, self.start, self.end, self.rrule, self.status, self.organizer, self.attendees)
+    def __eq__(self, other):
+        if self.uid != other.uid:
+            return False
+        if self.recurrence_id != other.recurrence_id:
+            return False
+        if self.summary != other.summary:
+            return False
+        if self.description != other.description:
+            return False
+        if self.location != other.location:
+            return False
+        if self.start != other.start:
+            return False
+        if self.end != other.end:
+            return False
+        if self.rrule != other.rrule:
+            return False
+        if self.status != other.status:
+            return False
+        if self.organizer != other.organizer:
+            return False
+        if self.attendees != other.attendees:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeCalendarEvent(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return CalendarEvent(
+            uid=_UniffiFfiConverterString.read(buf),
+            recurrence_id=_UniffiFfiConverterOptionalString.read(buf),
+            summary=_UniffiFfiConverterString.read(buf),
+            description=_UniffiFfiConverterString.read(buf),
+            location=_UniffiFfiConverterString.read(buf),
+            start=_UniffiFfiConverterOptionalString.read(buf),
+            end=_UniffiFfiConverterOptionalString.read(buf),
+            rrule=_UniffiFfiConverterOptionalString.read(buf),
+            status=_UniffiFfiConverterString.read(buf),
+            organizer=_UniffiFfiConverterOptionalString.read(buf),
+            attendees=_UniffiFfiConverterSequenceTypeAttendee.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.uid)
+        _UniffiFfiConverterOptionalString.check_lower(value.recurrence_id)
+        _UniffiFfiConverterString.check_lower(value.summary)
+        _UniffiFfiConverterString.check_lower(value.description)
+        _UniffiFfiConverterString.check_lower(value.location)
+        _UniffiFfiConverterOptionalString.check_lower(value.start)
+        _UniffiFfiConverterOptionalString.check_lower(value.end)
+        _UniffiFfiConverterOptionalString.check_lower(value.rrule)
+        _UniffiFfiConverterString.check_lower(value.status)
+        _UniffiFfiConverterOptionalString.check_lower(value.organizer)
+        _UniffiFfiConverterSequenceTypeAttendee.check_lower(value.attendees)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.uid, buf)
+        _UniffiFfiConverterOptionalString.write(value.recurrence_id, buf)
+        _UniffiFfiConverterString.write(value.summary, buf)
+        _UniffiFfiConverterString.write(value.description, buf)
+        _UniffiFfiConverterString.write(value.location, buf)
+        _UniffiFfiConverterOptionalString.write(value.start, buf)
+        _UniffiFfiConverterOptionalString.write(value.end, buf)
+        _UniffiFfiConverterOptionalString.write(value.rrule, buf)
+        _UniffiFfiConverterString.write(value.status, buf)
+        _UniffiFfiConverterOptionalString.write(value.organizer, buf)
+        _UniffiFfiConverterSequenceTypeAttendee.write(value.attendees, buf)
+
+class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterString.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterString.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterString.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class CaughtUp:
+    """
+    How far catching up came.
+"""
+    def __init__(self, *, completed:bool, reached:int, unreached:int, changed:typing.List[str]):
+        self.completed = completed
+        self.reached = reached
+        self.unreached = unreached
+        self.changed = changed
+
+
+
+
+    def __str__(self):
+        return "CaughtUp(completed={}, reached={}, unreached={}, changed={})".format(self.completed, self.reached, self.unreached, self.changed)
+    def __eq__(self, other):
+        if self.completed != other.completed:
+            return False
+        if self.reached != other.reached:
+            return False
+        if self.unreached != other.unreached:
+            return False
+        if self.changed != other.changed:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeCaughtUp(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return CaughtUp(
+            completed=_UniffiFfiConverterBoolean.read(buf),
+            reached=_UniffiFfiConverterUInt32.read(buf),
+            unreached=_UniffiFfiConverterUInt32.read(buf),
+            changed=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterBoolean.check_lower(value.completed)
+        _UniffiFfiConverterUInt32.check_lower(value.reached)
+        _UniffiFfiConverterUInt32.check_lower(value.unreached)
+        _UniffiFfiConverterSequenceString.check_lower(value.changed)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterBoolean.write(value.completed, buf)
+        _UniffiFfiConverterUInt32.write(value.reached, buf)
+        _UniffiFfiConverterUInt32.write(value.unreached, buf)
+        _UniffiFfiConverterSequenceString.write(value.changed, buf)
+
+@dataclass
+class CircleInfo:
+    """
+    A circle, as a list shows it.
+"""
+    def __init__(self, *, id:str, space:str, name:str, direct:bool, people:int, removed:bool):
+        self.id = id
+        self.space = space
+        self.name = name
+        self.direct = direct
+        self.people = people
+        self.removed = removed
+
+
+
+
+    def __str__(self):
+        return "CircleInfo(id={}, space={}, name={}, direct={}, people={}, removed={})".format(self.id, self.space, self.name, self.direct, self.people, self.removed)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.space != other.space:
+            return False
+        if self.name != other.name:
+            return False
+        if self.direct != other.direct:
+            return False
+        if self.people != other.people:
+            return False
+        if self.removed != other.removed:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeCircleInfo(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return CircleInfo(
+            id=_UniffiFfiConverterString.read(buf),
+            space=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            direct=_UniffiFfiConverterBoolean.read(buf),
+            people=_UniffiFfiConverterUInt32.read(buf),
+            removed=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterString.check_lower(value.space)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterBoolean.check_lower(value.direct)
+        _UniffiFfiConverterUInt32.check_lower(value.people)
+        _UniffiFfiConverterBoolean.check_lower(value.removed)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterString.write(value.space, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterBoolean.write(value.direct, buf)
+        _UniffiFfiConverterUInt32.write(value.people, buf)
+        _UniffiFfiConverterBoolean.write(value.removed, buf)
+
+@dataclass
+class CircleStatus:
+    """
+    Keys and entries of a circle, in numbers.
+"""
+    def __init__(self, *, depth:int, leaves:int, entries:int, held:int, set_aside:int, rejoining:bool):
+        self.depth = depth
+        self.leaves = leaves
+        self.entries = entries
+        self.held = held
+        self.set_aside = set_aside
+        self.rejoining = rejoining
+
+
+
+
+    def __str__(self):
+        return "CircleStatus(depth={}, leaves={}, entries={}, held={}, set_aside={}, rejoining={})".format(self.depth, self.leaves, self.entries, self.held, self.set_aside, self.rejoining)
+    def __eq__(self, other):
+        if self.depth != other.depth:
+            return False
+        if self.leaves != other.leaves:
+            return False
+        if self.entries != other.entries:
+            return False
+        if self.held != other.held:
+            return False
+        if self.set_aside != other.set_aside:
+            return False
+        if self.rejoining != other.rejoining:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeCircleStatus(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return CircleStatus(
+            depth=_UniffiFfiConverterUInt64.read(buf),
+            leaves=_UniffiFfiConverterUInt32.read(buf),
+            entries=_UniffiFfiConverterUInt32.read(buf),
+            held=_UniffiFfiConverterUInt32.read(buf),
+            set_aside=_UniffiFfiConverterUInt32.read(buf),
+            rejoining=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.depth)
+        _UniffiFfiConverterUInt32.check_lower(value.leaves)
+        _UniffiFfiConverterUInt32.check_lower(value.entries)
+        _UniffiFfiConverterUInt32.check_lower(value.held)
+        _UniffiFfiConverterUInt32.check_lower(value.set_aside)
+        _UniffiFfiConverterBoolean.check_lower(value.rejoining)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.depth, buf)
+        _UniffiFfiConverterUInt32.write(value.leaves, buf)
+        _UniffiFfiConverterUInt32.write(value.entries, buf)
+        _UniffiFfiConverterUInt32.write(value.held, buf)
+        _UniffiFfiConverterUInt32.write(value.set_aside, buf)
+        _UniffiFfiConverterBoolean.write(value.rejoining, buf)
+
+class _UniffiFfiConverterSequenceTypeAttachment(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeAttachment.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeAttachment.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeAttachment.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Draft:
+    """
+    A message that is to be posted.
+"""
+    def __init__(self, *, body:str, reply_to:typing.Optional[str] = _DEFAULT, mentions:typing.List[str] = _DEFAULT, attachments:typing.List[Attachment] = _DEFAULT):
+        self.body = body
+        if reply_to is _DEFAULT:
+            self.reply_to = None
+        else:
+            self.reply_to = reply_to
+        if mentions is _DEFAULT:
+            self.mentions = []
+        else:
+            self.mentions = mentions
+        if attachments is _DEFAULT:
+            self.attachments = []
+        else:
+            self.attachments = attachments
+
+
+
+
+    def __str__(self):
+        return "Draft(body={}, reply_to={}, mentions={}, attachments={})".format(self.body, self.reply_to, self.mentions, self.attachments)
+    def __eq__(self, other):
+        if self.body != other.body:
+            return False
+        if self.reply_to != other.reply_to:
+            return False
+        if self.mentions != other.mentions:
+            return False
+        if self.attachments != other.attachments:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeDraft(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Draft(
+            body=_UniffiFfiConverterString.read(buf),
+            reply_to=_UniffiFfiConverterOptionalString.read(buf),
+            mentions=_UniffiFfiConverterSequenceString.read(buf),
+            attachments=_UniffiFfiConverterSequenceTypeAttachment.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.body)
+        _UniffiFfiConverterOptionalString.check_lower(value.reply_to)
+        _UniffiFfiConverterSequenceString.check_lower(value.mentions)
+        _UniffiFfiConverterSequenceTypeAttachment.check_lower(value.attachments)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.body, buf)
+        _UniffiFfiConverterOptionalString.write(value.reply_to, buf)
+        _UniffiFfiConverterSequenceString.write(value.mentions, buf)
+        _UniffiFfiConverterSequenceTypeAttachment.write(value.attachments, buf)
+
+class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterUInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterUInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterUInt64.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class DriveUsage:
+    """
+    What files take on this device.
+"""
+    def __init__(self, *, bytes:int, quota_bytes:typing.Optional[int]):
+        self.bytes = bytes
+        self.quota_bytes = quota_bytes
+
+
+
+
+    def __str__(self):
+        return "DriveUsage(bytes={}, quota_bytes={})".format(self.bytes, self.quota_bytes)
+    def __eq__(self, other):
+        if self.bytes != other.bytes:
+            return False
+        if self.quota_bytes != other.quota_bytes:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeDriveUsage(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return DriveUsage(
+            bytes=_UniffiFfiConverterUInt64.read(buf),
+            quota_bytes=_UniffiFfiConverterOptionalUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.bytes)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.quota_bytes)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.bytes, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.quota_bytes, buf)
+
+@dataclass
+class ErrorDetail:
+    """
+    What there is to know about an error.
+"""
+    def __init__(self, *, code:str, reason:str, is_retryable:bool):
+        self.code = code
+        self.reason = reason
+        self.is_retryable = is_retryable
+
+
+
+
+    def __str__(self):
+        return "ErrorDetail(code={}, reason={}, is_retryable={})".format(self.code, self.reason, self.is_retryable)
+    def __eq__(self, other):
+        if self.code != other.code:
+            return False
+        if self.reason != other.reason:
+            return False
+        if self.is_retryable != other.is_retryable:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeErrorDetail(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return ErrorDetail(
+            code=_UniffiFfiConverterString.read(buf),
+            reason=_UniffiFfiConverterString.read(buf),
+            is_retryable=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.code)
+        _UniffiFfiConverterString.check_lower(value.reason)
+        _UniffiFfiConverterBoolean.check_lower(value.is_retryable)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.code, buf)
+        _UniffiFfiConverterString.write(value.reason, buf)
+        _UniffiFfiConverterBoolean.write(value.is_retryable, buf)
+
+@dataclass
+class EventPatch:
+    """
+    What is to change of an event; what is not named stays.
+"""
+    def __init__(self, *, summary:typing.Optional[str] = _DEFAULT, description:typing.Optional[str] = _DEFAULT, location:typing.Optional[str] = _DEFAULT, start:typing.Optional[str] = _DEFAULT, end:typing.Optional[str] = _DEFAULT, rrule:typing.Optional[str] = _DEFAULT, status:typing.Optional[str] = _DEFAULT, organizer:typing.Optional[str] = _DEFAULT, invite:typing.List[Attendee] = _DEFAULT, uninvite:typing.List[str] = _DEFAULT):
+        if summary is _DEFAULT:
+            self.summary = None
+        else:
+            self.summary = summary
+        if description is _DEFAULT:
+            self.description = None
+        else:
+            self.description = description
+        if location is _DEFAULT:
+            self.location = None
+        else:
+            self.location = location
+        if start is _DEFAULT:
+            self.start = None
+        else:
+            self.start = start
+        if end is _DEFAULT:
+            self.end = None
+        else:
+            self.end = end
+        if rrule is _DEFAULT:
+            self.rrule = None
+        else:
+            self.rrule = rrule
+        if status is _DEFAULT:
+            self.status = None
+        else:
+            self.status = status
+        if organizer is _DEFAULT:
+            self.organizer = None
+        else:
+            self.organizer = organizer
+        if invite is _DEFAULT:
+            self.invite = []
+        else:
+            self.invite = invite
+        if uninvite is _DEFAULT:
+            self.uninvite = []
+        else:
+            self.uninvite = uninvite
+
+
+
+
+    def __str__(self):
+        return "EventPatch(summary={}, description={}, location={}, start={}, end={}, rrule={}, status={}, organizer={}, invite={}, uninvite={})".format(self.summary, self.description, self.location, self.start, self.end, self.rrule, self.status, self.organizer, self.invite, self.uninvite)
+    def __eq__(self, other):
+        if self.summary != other.summary:
+            return False
+        if self.description != other.description:
+            return False
+        if self.location != other.location:
+            return False
+        if self.start != other.start:
+            return False
+        if self.end != other.end:
+            return False
+        if self.rrule != other.rrule:
+            return False
+        if self.status != other.status:
+            return False
+        if self.organizer != other.organizer:
+            return False
+        if self.invite != other.invite:
+            return False
+        if self.uninvite != other.uninvite:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeEventPatch(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return EventPatch(
+            summary=_UniffiFfiConverterOptionalString.read(buf),
+            description=_UniffiFfiConverterOptionalString.read(buf),
+            location=_UniffiFfiConverterOptionalString.read(buf),
+            start=_UniffiFfiConverterOptionalString.read(buf),
+            end=_UniffiFfiConverterOptionalString.read(buf),
+            rrule=_UniffiFfiConverterOptionalString.read(buf),
+            status=_UniffiFfiConverterOptionalString.read(buf),
+            organizer=_UniffiFfiConverterOptionalString.read(buf),
+            invite=_UniffiFfiConverterSequenceTypeAttendee.read(buf),
+            uninvite=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterOptionalString.check_lower(value.summary)
+        _UniffiFfiConverterOptionalString.check_lower(value.description)
+        _UniffiFfiConverterOptionalString.check_lower(value.location)
+        _UniffiFfiConverterOptionalString.check_lower(value.start)
+        _UniffiFfiConverterOptionalString.check_lower(value.end)
+        _UniffiFfiConverterOptionalString.check_lower(value.rrule)
+        _UniffiFfiConverterOptionalString.check_lower(value.status)
+        _UniffiFfiConverterOptionalString.check_lower(value.organizer)
+        _UniffiFfiConverterSequenceTypeAttendee.check_lower(value.invite)
+        _UniffiFfiConverterSequenceString.check_lower(value.uninvite)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterOptionalString.write(value.summary, buf)
+        _UniffiFfiConverterOptionalString.write(value.description, buf)
+        _UniffiFfiConverterOptionalString.write(value.location, buf)
+        _UniffiFfiConverterOptionalString.write(value.start, buf)
+        _UniffiFfiConverterOptionalString.write(value.end, buf)
+        _UniffiFfiConverterOptionalString.write(value.rrule, buf)
+        _UniffiFfiConverterOptionalString.write(value.status, buf)
+        _UniffiFfiConverterOptionalString.write(value.organizer, buf)
+        _UniffiFfiConverterSequenceTypeAttendee.write(value.invite, buf)
+        _UniffiFfiConverterSequenceString.write(value.uninvite, buf)
+
+@dataclass
+class Evidence:
+    """
+    A device that did what no device in order does.
+"""
+    def __init__(self, *, device:str, device_name:str, person_name:str, is_in:bool):
+        self.device = device
+        self.device_name = device_name
+        self.person_name = person_name
+        self.is_in = is_in
+
+
+
+
+    def __str__(self):
+        return "Evidence(device={}, device_name={}, person_name={}, is_in={})".format(self.device, self.device_name, self.person_name, self.is_in)
+    def __eq__(self, other):
+        if self.device != other.device:
+            return False
+        if self.device_name != other.device_name:
+            return False
+        if self.person_name != other.person_name:
+            return False
+        if self.is_in != other.is_in:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeEvidence(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Evidence(
+            device=_UniffiFfiConverterString.read(buf),
+            device_name=_UniffiFfiConverterString.read(buf),
+            person_name=_UniffiFfiConverterString.read(buf),
+            is_in=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.device_name)
+        _UniffiFfiConverterString.check_lower(value.person_name)
+        _UniffiFfiConverterBoolean.check_lower(value.is_in)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.device_name, buf)
+        _UniffiFfiConverterString.write(value.person_name, buf)
+        _UniffiFfiConverterBoolean.write(value.is_in, buf)
+
+@dataclass
+class Examination:
+    """
+    What looking through a data directory found.
+"""
+    def __init__(self, *, is_sound:bool, records:int, store_bytes:int, damaged:int, unopened:typing.Optional[str], removed:typing.Optional[int]):
+        self.is_sound = is_sound
+        self.records = records
+        self.store_bytes = store_bytes
+        self.damaged = damaged
+        self.unopened = unopened
+        self.removed = removed
+
+
+
+
+    def __str__(self):
+        return "Examination(is_sound={}, records={}, store_bytes={}, damaged={}, unopened={}, removed={})".format(self.is_sound, self.records, self.store_bytes, self.damaged, self.unopened, self.removed)
+    def __eq__(self, other):
+        if self.is_sound != other.is_sound:
+            return False
+        if self.records != other.records:
+            return False
+        if self.store_bytes != other.store_bytes:
+            return False
+        if self.damaged != other.damaged:
+            return False
+        if self.unopened != other.unopened:
+            return False
+        if self.removed != other.removed:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeExamination(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Examination(
+            is_sound=_UniffiFfiConverterBoolean.read(buf),
+            records=_UniffiFfiConverterUInt64.read(buf),
+            store_bytes=_UniffiFfiConverterUInt64.read(buf),
+            damaged=_UniffiFfiConverterUInt64.read(buf),
+            unopened=_UniffiFfiConverterOptionalString.read(buf),
+            removed=_UniffiFfiConverterOptionalUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterBoolean.check_lower(value.is_sound)
+        _UniffiFfiConverterUInt64.check_lower(value.records)
+        _UniffiFfiConverterUInt64.check_lower(value.store_bytes)
+        _UniffiFfiConverterUInt64.check_lower(value.damaged)
+        _UniffiFfiConverterOptionalString.check_lower(value.unopened)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.removed)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterBoolean.write(value.is_sound, buf)
+        _UniffiFfiConverterUInt64.write(value.records, buf)
+        _UniffiFfiConverterUInt64.write(value.store_bytes, buf)
+        _UniffiFfiConverterUInt64.write(value.damaged, buf)
+        _UniffiFfiConverterOptionalString.write(value.unopened, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.removed, buf)
+
+@dataclass
+class FileEntry:
+    """
+    A file or a folder.
+"""
+    def __init__(self, *, id:str, name:str, path:str, is_folder:bool, trashed:bool, bytes:int, modified_ms:int, media_type:str, conflicts:int):
+        self.id = id
+        self.name = name
+        self.path = path
+        self.is_folder = is_folder
+        self.trashed = trashed
+        self.bytes = bytes
+        self.modified_ms = modified_ms
+        self.media_type = media_type
+        self.conflicts = conflicts
+
+
+
+
+    def __str__(self):
+        return "FileEntry(id={}, name={}, path={}, is_folder={}, trashed={}, bytes={}, modified_ms={}, media_type={}, conflicts={})".format(self.id, self.name, self.path, self.is_folder, self.trashed, self.bytes, self.modified_ms, self.media_type, self.conflicts)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.name != other.name:
+            return False
+        if self.path != other.path:
+            return False
+        if self.is_folder != other.is_folder:
+            return False
+        if self.trashed != other.trashed:
+            return False
+        if self.bytes != other.bytes:
+            return False
+        if self.modified_ms != other.modified_ms:
+            return False
+        if self.media_type != other.media_type:
+            return False
+        if self.conflicts != other.conflicts:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeFileEntry(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return FileEntry(
+            id=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            path=_UniffiFfiConverterString.read(buf),
+            is_folder=_UniffiFfiConverterBoolean.read(buf),
+            trashed=_UniffiFfiConverterBoolean.read(buf),
+            bytes=_UniffiFfiConverterUInt64.read(buf),
+            modified_ms=_UniffiFfiConverterUInt64.read(buf),
+            media_type=_UniffiFfiConverterString.read(buf),
+            conflicts=_UniffiFfiConverterUInt32.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.path)
+        _UniffiFfiConverterBoolean.check_lower(value.is_folder)
+        _UniffiFfiConverterBoolean.check_lower(value.trashed)
+        _UniffiFfiConverterUInt64.check_lower(value.bytes)
+        _UniffiFfiConverterUInt64.check_lower(value.modified_ms)
+        _UniffiFfiConverterString.check_lower(value.media_type)
+        _UniffiFfiConverterUInt32.check_lower(value.conflicts)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.path, buf)
+        _UniffiFfiConverterBoolean.write(value.is_folder, buf)
+        _UniffiFfiConverterBoolean.write(value.trashed, buf)
+        _UniffiFfiConverterUInt64.write(value.bytes, buf)
+        _UniffiFfiConverterUInt64.write(value.modified_ms, buf)
+        _UniffiFfiConverterString.write(value.media_type, buf)
+        _UniffiFfiConverterUInt32.write(value.conflicts, buf)
+
+@dataclass
+class FileVersion:
+    """
+    One content of a file.
+"""
+    def __init__(self, *, id:str, bytes:int, modified_ms:int, blake3:str):
+        self.id = id
+        self.bytes = bytes
+        self.modified_ms = modified_ms
+        self.blake3 = blake3
+
+
+
+
+    def __str__(self):
+        return "FileVersion(id={}, bytes={}, modified_ms={}, blake3={})".format(self.id, self.bytes, self.modified_ms, self.blake3)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.bytes != other.bytes:
+            return False
+        if self.modified_ms != other.modified_ms:
+            return False
+        if self.blake3 != other.blake3:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeFileVersion(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return FileVersion(
+            id=_UniffiFfiConverterString.read(buf),
+            bytes=_UniffiFfiConverterUInt64.read(buf),
+            modified_ms=_UniffiFfiConverterUInt64.read(buf),
+            blake3=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterUInt64.check_lower(value.bytes)
+        _UniffiFfiConverterUInt64.check_lower(value.modified_ms)
+        _UniffiFfiConverterString.check_lower(value.blake3)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterUInt64.write(value.bytes, buf)
+        _UniffiFfiConverterUInt64.write(value.modified_ms, buf)
+        _UniffiFfiConverterString.write(value.blake3, buf)
+
+
+
+
+
+
+class DocumentKind(enum.Enum):
+    """
+    What kind of document something is in.
+"""
+
+    TIMELINE = 0
+    """
+    A chat.
+"""
+
+    NOTE = 1
+    """
+    A note.
+"""
+
+    CALENDAR = 2
+    """
+    A calendar.
+"""
+
+    DRIVE = 3
+    """
+    Files.
+"""
+
+    UNKNOWN = 4
+    """
+    A kind that this version does not know.
+"""
+
+
+
+class _UniffiFfiConverterTypeDocumentKind(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return DocumentKind.TIMELINE
+        if variant == 2:
+            return DocumentKind.NOTE
+        if variant == 3:
+            return DocumentKind.CALENDAR
+        if variant == 4:
+            return DocumentKind.DRIVE
+        if variant == 5:
+            return DocumentKind.UNKNOWN
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == DocumentKind.TIMELINE:
+            return
+        if value == DocumentKind.NOTE:
+            return
+        if value == DocumentKind.CALENDAR:
+            return
+        if value == DocumentKind.DRIVE:
+            return
+        if value == DocumentKind.UNKNOWN:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == DocumentKind.TIMELINE:
+            buf.write_i32(1)
+        if value == DocumentKind.NOTE:
+            buf.write_i32(2)
+        if value == DocumentKind.CALENDAR:
+            buf.write_i32(3)
+        if value == DocumentKind.DRIVE:
+            buf.write_i32(4)
+        if value == DocumentKind.UNKNOWN:
+            buf.write_i32(5)
+
+
+
+class _UniffiFfiConverterOptionalTypeAuthor(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeAuthor.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeAuthor.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeAuthor.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class Match:
+    """
+    Where a word is, in Unicode code points.
+"""
+    def __init__(self, *, start:int, end:int):
+        self.start = start
+        self.end = end
+
+
+
+
+    def __str__(self):
+        return "Match(start={}, end={})".format(self.start, self.end)
+    def __eq__(self, other):
+        if self.start != other.start:
+            return False
+        if self.end != other.end:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeMatch(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Match(
+            start=_UniffiFfiConverterUInt32.read(buf),
+            end=_UniffiFfiConverterUInt32.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt32.check_lower(value.start)
+        _UniffiFfiConverterUInt32.check_lower(value.end)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt32.write(value.start, buf)
+        _UniffiFfiConverterUInt32.write(value.end, buf)
+
+class _UniffiFfiConverterSequenceTypeMatch(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeMatch.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeMatch.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeMatch.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Found:
+    """
+    Something that was found.
+"""
+    def __init__(self, *, circle:str, document:str, kind:DocumentKind, id:str, author:typing.Optional[Author], time_ms:int, snippet:str, matches:typing.List[Match], cut_before:bool, cut_behind:bool):
+        self.circle = circle
+        self.document = document
+        self.kind = kind
+        self.id = id
+        self.author = author
+        self.time_ms = time_ms
+        self.snippet = snippet
+        self.matches = matches
+        self.cut_before = cut_before
+        self.cut_behind = cut_behind
+
+
+
+
+    def __str__(self):
+        return "Found(circle={}, document={}, kind={}, id={}, author={}, time_ms={}, snippet={}, matches={}, cut_before={}, cut_behind={})".format(self.circle, self.document, self.kind, self.id, self.author, self.time_ms, self.snippet, self.matches, self.cut_before, self.cut_behind)
+    def __eq__(self, other):
+        if self.circle != other.circle:
+            return False
+        if self.document != other.document:
+            return False
+        if self.kind != other.kind:
+            return False
+        if self.id != other.id:
+            return False
+        if self.author != other.author:
+            return False
+        if self.time_ms != other.time_ms:
+            return False
+        if self.snippet != other.snippet:
+            return False
+        if self.matches != other.matches:
+            return False
+        if self.cut_before != other.cut_before:
+            return False
+        if self.cut_behind != other.cut_behind:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeFound(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Found(
+            circle=_UniffiFfiConverterString.read(buf),
+            document=_UniffiFfiConverterString.read(buf),
+            kind=_UniffiFfiConverterTypeDocumentKind.read(buf),
+            id=_UniffiFfiConverterString.read(buf),
+            author=_UniffiFfiConverterOptionalTypeAuthor.read(buf),
+            time_ms=_UniffiFfiConverterUInt64.read(buf),
+            snippet=_UniffiFfiConverterString.read(buf),
+            matches=_UniffiFfiConverterSequenceTypeMatch.read(buf),
+            cut_before=_UniffiFfiConverterBoolean.read(buf),
+            cut_behind=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.circle)
+        _UniffiFfiConverterString.check_lower(value.document)
+        _UniffiFfiConverterTypeDocumentKind.check_lower(value.kind)
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterOptionalTypeAuthor.check_lower(value.author)
+        _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+        _UniffiFfiConverterString.check_lower(value.snippet)
+        _UniffiFfiConverterSequenceTypeMatch.check_lower(value.matches)
+        _UniffiFfiConverterBoolean.check_lower(value.cut_before)
+        _UniffiFfiConverterBoolean.check_lower(value.cut_behind)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.circle, buf)
+        _UniffiFfiConverterString.write(value.document, buf)
+        _UniffiFfiConverterTypeDocumentKind.write(value.kind, buf)
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterOptionalTypeAuthor.write(value.author, buf)
+        _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        _UniffiFfiConverterString.write(value.snippet, buf)
+        _UniffiFfiConverterSequenceTypeMatch.write(value.matches, buf)
+        _UniffiFfiConverterBoolean.write(value.cut_before, buf)
+        _UniffiFfiConverterBoolean.write(value.cut_behind, buf)
+
+@dataclass
+class ImportReport:
+    """
+    What came of iCalendar text.
+"""
+    def __init__(self, *, added:int, updated:int, unchanged:int, problems:typing.List[str]):
+        self.added = added
+        self.updated = updated
+        self.unchanged = unchanged
+        self.problems = problems
+
+
+
+
+    def __str__(self):
+        return "ImportReport(added={}, updated={}, unchanged={}, problems={})".format(self.added, self.updated, self.unchanged, self.problems)
+    def __eq__(self, other):
+        if self.added != other.added:
+            return False
+        if self.updated != other.updated:
+            return False
+        if self.unchanged != other.unchanged:
+            return False
+        if self.problems != other.problems:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeImportReport(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return ImportReport(
+            added=_UniffiFfiConverterUInt32.read(buf),
+            updated=_UniffiFfiConverterUInt32.read(buf),
+            unchanged=_UniffiFfiConverterUInt32.read(buf),
+            problems=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt32.check_lower(value.added)
+        _UniffiFfiConverterUInt32.check_lower(value.updated)
+        _UniffiFfiConverterUInt32.check_lower(value.unchanged)
+        _UniffiFfiConverterSequenceString.check_lower(value.problems)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt32.write(value.added, buf)
+        _UniffiFfiConverterUInt32.write(value.updated, buf)
+        _UniffiFfiConverterUInt32.write(value.unchanged, buf)
+        _UniffiFfiConverterSequenceString.write(value.problems, buf)
+
+@dataclass
+class PreviewMessage:
+    """
+    The beginning of a message.
+"""
+    def __init__(self, *, id:str, name:str, text:str):
+        self.id = id
+        self.name = name
+        self.text = text
+
+
+
+
+    def __str__(self):
+        return "PreviewMessage(id={}, name={}, text={})".format(self.id, self.name, self.text)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.name != other.name:
+            return False
+        if self.text != other.text:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePreviewMessage(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PreviewMessage(
+            id=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.text)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+
+class _UniffiFfiConverterOptionalTypePreviewMessage(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypePreviewMessage.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypePreviewMessage.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypePreviewMessage.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class Preview:
+    """
+    What was said last in a circle, and what is unread.
+"""
+    def __init__(self, *, newest:typing.Optional[PreviewMessage], unread:int, mentions:int, messages:int, current:bool):
+        self.newest = newest
+        self.unread = unread
+        self.mentions = mentions
+        self.messages = messages
+        self.current = current
+
+
+
+
+    def __str__(self):
+        return "Preview(newest={}, unread={}, mentions={}, messages={}, current={})".format(self.newest, self.unread, self.mentions, self.messages, self.current)
+    def __eq__(self, other):
+        if self.newest != other.newest:
+            return False
+        if self.unread != other.unread:
+            return False
+        if self.mentions != other.mentions:
+            return False
+        if self.messages != other.messages:
+            return False
+        if self.current != other.current:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePreview(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Preview(
+            newest=_UniffiFfiConverterOptionalTypePreviewMessage.read(buf),
+            unread=_UniffiFfiConverterUInt32.read(buf),
+            mentions=_UniffiFfiConverterUInt32.read(buf),
+            messages=_UniffiFfiConverterUInt32.read(buf),
+            current=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterOptionalTypePreviewMessage.check_lower(value.newest)
+        _UniffiFfiConverterUInt32.check_lower(value.unread)
+        _UniffiFfiConverterUInt32.check_lower(value.mentions)
+        _UniffiFfiConverterUInt32.check_lower(value.messages)
+        _UniffiFfiConverterBoolean.check_lower(value.current)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterOptionalTypePreviewMessage.write(value.newest, buf)
+        _UniffiFfiConverterUInt32.write(value.unread, buf)
+        _UniffiFfiConverterUInt32.write(value.mentions, buf)
+        _UniffiFfiConverterUInt32.write(value.messages, buf)
+        _UniffiFfiConverterBoolean.write(value.current, buf)
+
+@dataclass
+class InboxItem:
+    """
+    A circle, as a list of conversations shows it.
+"""
+    def __init__(self, *, circle:CircleInfo, preview:Preview):
+        self.circle = circle
+        self.preview = preview
+
+
+
+
+    def __str__(self):
+        return "InboxItem(circle={}, preview={})".format(self.circle, self.preview)
+    def __eq__(self, other):
+        if self.circle != other.circle:
+            return False
+        if self.preview != other.preview:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeInboxItem(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return InboxItem(
+            circle=_UniffiFfiConverterTypeCircleInfo.read(buf),
+            preview=_UniffiFfiConverterTypePreview.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterTypeCircleInfo.check_lower(value.circle)
+        _UniffiFfiConverterTypePreview.check_lower(value.preview)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterTypeCircleInfo.write(value.circle, buf)
+        _UniffiFfiConverterTypePreview.write(value.preview, buf)
+
+
+
+
+
+
+class InvitationState:
+    """
+    What has become of an invitation.
+"""
+    def __init__(self):
+        raise RuntimeError("InvitationState cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class OPEN:
+        """
+        Not taken up.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InvitationState.OPEN()".format()
+        def __eq__(self, other):
+            if not isinstance(other, InvitationState):
+                return NotImplemented
+            if not other.is_OPEN():
+                return False
+            return True
+
+    @dataclass
+    class USED:
+        """
+        Taken up.
+"""
+
+        def __init__(self, device:str):
+            self.device = device
+
+            """
+        By which device.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InvitationState.USED(device={})".format(self.device)
+        def __eq__(self, other):
+            if not isinstance(other, InvitationState):
+                return NotImplemented
+            if not other.is_USED():
+                return False
+            if self.device != other.device:
+                return False
+            return True
+
+    @dataclass
+    class REVOKED:
+        """
+        Taken back.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InvitationState.REVOKED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, InvitationState):
+                return NotImplemented
+            if not other.is_REVOKED():
+                return False
+            return True
+
+    @dataclass
+    class EXPIRED:
+        """
+        Over.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InvitationState.EXPIRED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, InvitationState):
+                return NotImplemented
+            if not other.is_EXPIRED():
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_OPEN(self) -> bool:
+        return isinstance(self, InvitationState.OPEN)
+    def is_open(self) -> bool:
+        return isinstance(self, InvitationState.OPEN)
+    def is_USED(self) -> bool:
+        return isinstance(self, InvitationState.USED)
+    def is_used(self) -> bool:
+        return isinstance(self, InvitationState.USED)
+    def is_REVOKED(self) -> bool:
+        return isinstance(self, InvitationState.REVOKED)
+    def is_revoked(self) -> bool:
+        return isinstance(self, InvitationState.REVOKED)
+    def is_EXPIRED(self) -> bool:
+        return isinstance(self, InvitationState.EXPIRED)
+    def is_expired(self) -> bool:
+        return isinstance(self, InvitationState.EXPIRED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+InvitationState.OPEN = type("InvitationState.OPEN", (InvitationState.OPEN, InvitationState,), {})  # type: ignore
+InvitationState.USED = type("InvitationState.USED", (InvitationState.USED, InvitationState,), {})  # type: ignore
+InvitationState.REVOKED = type("InvitationState.REVOKED", (InvitationState.REVOKED, InvitationState,), {})  # type: ignore
+InvitationState.EXPIRED = type("InvitationState.EXPIRED", (InvitationState.EXPIRED, InvitationState,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeInvitationState(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return InvitationState.OPEN(
+            )
+        if variant == 2:
+            return InvitationState.USED(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 3:
+            return InvitationState.REVOKED(
+            )
+        if variant == 4:
+            return InvitationState.EXPIRED(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_OPEN():
+            return
+        if value.is_USED():
+            _UniffiFfiConverterString.check_lower(value.device)
+            return
+        if value.is_REVOKED():
+            return
+        if value.is_EXPIRED():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_OPEN():
+            buf.write_i32(1)
+        if value.is_USED():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.device, buf)
+        if value.is_REVOKED():
+            buf.write_i32(3)
+        if value.is_EXPIRED():
+            buf.write_i32(4)
+
+
+
+@dataclass
+class Invitation:
+    """
+    An invitation that this device made.
+"""
+    def __init__(self, *, id:str, expires_ms:int, state:InvitationState):
+        self.id = id
+        self.expires_ms = expires_ms
+        self.state = state
+
+
+
+
+    def __str__(self):
+        return "Invitation(id={}, expires_ms={}, state={})".format(self.id, self.expires_ms, self.state)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.expires_ms != other.expires_ms:
+            return False
+        if self.state != other.state:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeInvitation(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Invitation(
+            id=_UniffiFfiConverterString.read(buf),
+            expires_ms=_UniffiFfiConverterUInt64.read(buf),
+            state=_UniffiFfiConverterTypeInvitationState.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterUInt64.check_lower(value.expires_ms)
+        _UniffiFfiConverterTypeInvitationState.check_lower(value.state)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterUInt64.write(value.expires_ms, buf)
+        _UniffiFfiConverterTypeInvitationState.write(value.state, buf)
+
+@dataclass
+class LinkCode:
+    """
+    By which a further device of this person can be linked, once.
+"""
+    def __init__(self, *, id:str, text:str, typed:str):
+        self.id = id
+        self.text = text
+        self.typed = typed
+
+
+
+
+    def __str__(self):
+        return "LinkCode(id={}, text={}, typed={})".format(self.id, self.text, self.typed)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.text != other.text:
+            return False
+        if self.typed != other.typed:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeLinkCode(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return LinkCode(
+            id=_UniffiFfiConverterString.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+            typed=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterString.check_lower(value.text)
+        _UniffiFfiConverterString.check_lower(value.typed)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+        _UniffiFfiConverterString.write(value.typed, buf)
+
 @dataclass
 class MemberDevice:
     """
@@ -1513,23 +5332,224 @@ class _UniffiFfiConverterSequenceTypeMemberDevice(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeMemberDevice.read(buf) for i in range(count)
         ]
 
+
+
+
+
+
+class Verification:
+    """
+    Whether somebody is who they are called, as far as this device knows.
+"""
+    def __init__(self):
+        raise RuntimeError("Verification cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class OWN:
+        """
+        It is the person this device belongs to.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Verification.OWN()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Verification):
+                return NotImplemented
+            if not other.is_OWN():
+                return False
+            return True
+
+    @dataclass
+    class VERIFIED:
+        """
+        Their key was compared on this device.
+"""
+
+        def __init__(self, at_ms:int):
+            self.at_ms = at_ms
+
+            """
+        When, in Unix milliseconds.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Verification.VERIFIED(at_ms={})".format(self.at_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Verification):
+                return NotImplemented
+            if not other.is_VERIFIED():
+                return False
+            if self.at_ms != other.at_ms:
+                return False
+            return True
+
+    @dataclass
+    class UNVERIFIED:
+        """
+        Their key was never compared here.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Verification.UNVERIFIED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Verification):
+                return NotImplemented
+            if not other.is_UNVERIFIED():
+                return False
+            return True
+
+    @dataclass
+    class CHANGED:
+        """
+        They have the name of somebody who was verified here, and another key: compare again.
+"""
+
+        def __init__(self, former:str):
+            self.former = former
+
+            """
+        The id of who was verified under that name.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Verification.CHANGED(former={})".format(self.former)
+        def __eq__(self, other):
+            if not isinstance(other, Verification):
+                return NotImplemented
+            if not other.is_CHANGED():
+                return False
+            if self.former != other.former:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_OWN(self) -> bool:
+        return isinstance(self, Verification.OWN)
+    def is_own(self) -> bool:
+        return isinstance(self, Verification.OWN)
+    def is_VERIFIED(self) -> bool:
+        return isinstance(self, Verification.VERIFIED)
+    def is_verified(self) -> bool:
+        return isinstance(self, Verification.VERIFIED)
+    def is_UNVERIFIED(self) -> bool:
+        return isinstance(self, Verification.UNVERIFIED)
+    def is_unverified(self) -> bool:
+        return isinstance(self, Verification.UNVERIFIED)
+    def is_CHANGED(self) -> bool:
+        return isinstance(self, Verification.CHANGED)
+    def is_changed(self) -> bool:
+        return isinstance(self, Verification.CHANGED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Verification.OWN = type("Verification.OWN", (Verification.OWN, Verification,), {})  # type: ignore
+Verification.VERIFIED = type("Verification.VERIFIED", (Verification.VERIFIED, Verification,), {})  # type: ignore
+Verification.UNVERIFIED = type("Verification.UNVERIFIED", (Verification.UNVERIFIED, Verification,), {})  # type: ignore
+Verification.CHANGED = type("Verification.CHANGED", (Verification.CHANGED, Verification,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeVerification(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Verification.OWN(
+            )
+        if variant == 2:
+            return Verification.VERIFIED(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 3:
+            return Verification.UNVERIFIED(
+            )
+        if variant == 4:
+            return Verification.CHANGED(
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_OWN():
+            return
+        if value.is_VERIFIED():
+            _UniffiFfiConverterUInt64.check_lower(value.at_ms)
+            return
+        if value.is_UNVERIFIED():
+            return
+        if value.is_CHANGED():
+            _UniffiFfiConverterString.check_lower(value.former)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_OWN():
+            buf.write_i32(1)
+        if value.is_VERIFIED():
+            buf.write_i32(2)
+            _UniffiFfiConverterUInt64.write(value.at_ms, buf)
+        if value.is_UNVERIFIED():
+            buf.write_i32(3)
+        if value.is_CHANGED():
+            buf.write_i32(4)
+            _UniffiFfiConverterString.write(value.former, buf)
+
+
+
 @dataclass
 class Member:
     """
-    Somebody in a space.
+    Somebody in a circle.
 """
-    def __init__(self, *, person:str, name:str, role:Role, devices:typing.List[MemberDevice], is_me:bool):
+    def __init__(self, *, person:str, name:str, role:Role, expires_ms:typing.Optional[int], devices:typing.List[MemberDevice], is_me:bool, verification:Verification):
         self.person = person
         self.name = name
         self.role = role
+        self.expires_ms = expires_ms
         self.devices = devices
         self.is_me = is_me
+        self.verification = verification
 
 
 
 
     def __str__(self):
-        return "Member(person={}, name={}, role={}, devices={}, is_me={})".format(self.person, self.name, self.role, self.devices, self.is_me)
+        return "Member(person={}, name={}, role={}, expires_ms={}, devices={}, is_me={}, verification={})".format(self.person, self.name, self.role, self.expires_ms, self.devices, self.is_me, self.verification)
     def __eq__(self, other):
         if self.person != other.person:
             return False
@@ -1537,9 +5557,13 @@ class Member:
             return False
         if self.role != other.role:
             return False
+        if self.expires_ms != other.expires_ms:
+            return False
         if self.devices != other.devices:
             return False
         if self.is_me != other.is_me:
+            return False
+        if self.verification != other.verification:
             return False
         return True
 
@@ -1550,8 +5574,10 @@ class _UniffiFfiConverterTypeMember(_UniffiConverterRustBuffer):
             person=_UniffiFfiConverterString.read(buf),
             name=_UniffiFfiConverterString.read(buf),
             role=_UniffiFfiConverterTypeRole.read(buf),
+            expires_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
             devices=_UniffiFfiConverterSequenceTypeMemberDevice.read(buf),
             is_me=_UniffiFfiConverterBoolean.read(buf),
+            verification=_UniffiFfiConverterTypeVerification.read(buf),
         )
 
     @staticmethod
@@ -1559,77 +5585,20 @@ class _UniffiFfiConverterTypeMember(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.person)
         _UniffiFfiConverterString.check_lower(value.name)
         _UniffiFfiConverterTypeRole.check_lower(value.role)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.expires_ms)
         _UniffiFfiConverterSequenceTypeMemberDevice.check_lower(value.devices)
         _UniffiFfiConverterBoolean.check_lower(value.is_me)
+        _UniffiFfiConverterTypeVerification.check_lower(value.verification)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterString.write(value.person, buf)
         _UniffiFfiConverterString.write(value.name, buf)
         _UniffiFfiConverterTypeRole.write(value.role, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.expires_ms, buf)
         _UniffiFfiConverterSequenceTypeMemberDevice.write(value.devices, buf)
         _UniffiFfiConverterBoolean.write(value.is_me, buf)
-
-class _UniffiFfiConverterUInt64(_UniffiConverterPrimitiveInt):
-    CLASS_NAME = "u64"
-    VALUE_MIN = 0
-    VALUE_MAX = 2**64
-
-    @staticmethod
-    def read(buf):
-        return buf.read_u64()
-
-    @staticmethod
-    def write(value, buf):
-        buf.write_u64(value)
-
-class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterString.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterString.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterString.read(buf) for i in range(count)
-        ]
-
-class _UniffiFfiConverterOptionalTypeAuthor(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterTypeAuthor.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterTypeAuthor.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterTypeAuthor.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
+        _UniffiFfiConverterTypeVerification.write(value.verification, buf)
 
 class _UniffiFfiConverterSequenceTypeAuthor(_UniffiConverterRustBuffer):
     @classmethod
@@ -1721,7 +5690,7 @@ class Message:
     """
     A message.
 """
-    def __init__(self, *, id:str, author:Author, sent_ms:int, body:str, reply_to:typing.Optional[str], mentions:typing.List[str], edited:bool, withdrawn:bool, altered_by:typing.Optional[Author], reactions:typing.List[Reaction]):
+    def __init__(self, *, id:str, author:Author, sent_ms:int, body:str, reply_to:typing.Optional[str], mentions:typing.List[str], edited:bool, withdrawn:bool, altered_by:typing.Optional[Author], reactions:typing.List[Reaction], attachments:typing.List[Attachment]):
         self.id = id
         self.author = author
         self.sent_ms = sent_ms
@@ -1732,12 +5701,13 @@ class Message:
         self.withdrawn = withdrawn
         self.altered_by = altered_by
         self.reactions = reactions
+        self.attachments = attachments
 
 
 
 
     def __str__(self):
-        return "Message(id={}, author={}, sent_ms={}, body={}, reply_to={}, mentions={}, edited={}, withdrawn={}, altered_by={}, reactions={})".format(self.id, self.author, self.sent_ms, self.body, self.reply_to, self.mentions, self.edited, self.withdrawn, self.altered_by, self.reactions)
+        return "Message(id={}, author={}, sent_ms={}, body={}, reply_to={}, mentions={}, edited={}, withdrawn={}, altered_by={}, reactions={}, attachments={})".format(self.id, self.author, self.sent_ms, self.body, self.reply_to, self.mentions, self.edited, self.withdrawn, self.altered_by, self.reactions, self.attachments)
     def __eq__(self, other):
         if self.id != other.id:
             return False
@@ -1759,6 +5729,8 @@ class Message:
             return False
         if self.reactions != other.reactions:
             return False
+        if self.attachments != other.attachments:
+            return False
         return True
 
 class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
@@ -1775,6 +5747,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
             withdrawn=_UniffiFfiConverterBoolean.read(buf),
             altered_by=_UniffiFfiConverterOptionalTypeAuthor.read(buf),
             reactions=_UniffiFfiConverterSequenceTypeReaction.read(buf),
+            attachments=_UniffiFfiConverterSequenceTypeAttachment.read(buf),
         )
 
     @staticmethod
@@ -1789,6 +5762,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.withdrawn)
         _UniffiFfiConverterOptionalTypeAuthor.check_lower(value.altered_by)
         _UniffiFfiConverterSequenceTypeReaction.check_lower(value.reactions)
+        _UniffiFfiConverterSequenceTypeAttachment.check_lower(value.attachments)
 
     @staticmethod
     def write(value, buf):
@@ -1802,6 +5776,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.withdrawn, buf)
         _UniffiFfiConverterOptionalTypeAuthor.write(value.altered_by, buf)
         _UniffiFfiConverterSequenceTypeReaction.write(value.reactions, buf)
+        _UniffiFfiConverterSequenceTypeAttachment.write(value.attachments, buf)
 
 class _UniffiFfiConverterOptionalSequenceString(_UniffiConverterRustBuffer):
     @classmethod
@@ -1915,7 +5890,7 @@ class NodeOptions:
     """
     Where a device keeps its things, how it is unlocked, and how it reaches others.
 """
-    def __init__(self, *, directory:str, passphrase:typing.Optional[str] = _DEFAULT, network:typing.Optional[NetworkOptions] = _DEFAULT):
+    def __init__(self, *, directory:str, passphrase:typing.Optional[str] = _DEFAULT, network:typing.Optional[NetworkOptions] = _DEFAULT, memory_budget_bytes:typing.Optional[int] = _DEFAULT):
         self.directory = directory
         if passphrase is _DEFAULT:
             self.passphrase = None
@@ -1925,18 +5900,24 @@ class NodeOptions:
             self.network = None
         else:
             self.network = network
+        if memory_budget_bytes is _DEFAULT:
+            self.memory_budget_bytes = None
+        else:
+            self.memory_budget_bytes = memory_budget_bytes
 
 
 
 
     def __str__(self):
-        return "NodeOptions(directory={}, passphrase={}, network={})".format(self.directory, self.passphrase, self.network)
+        return "NodeOptions(directory={}, passphrase={}, network={}, memory_budget_bytes={})".format(self.directory, self.passphrase, self.network, self.memory_budget_bytes)
     def __eq__(self, other):
         if self.directory != other.directory:
             return False
         if self.passphrase != other.passphrase:
             return False
         if self.network != other.network:
+            return False
+        if self.memory_budget_bytes != other.memory_budget_bytes:
             return False
         return True
 
@@ -1947,6 +5928,7 @@ class _UniffiFfiConverterTypeNodeOptions(_UniffiConverterRustBuffer):
             directory=_UniffiFfiConverterString.read(buf),
             passphrase=_UniffiFfiConverterOptionalString.read(buf),
             network=_UniffiFfiConverterOptionalTypeNetworkOptions.read(buf),
+            memory_budget_bytes=_UniffiFfiConverterOptionalUInt64.read(buf),
         )
 
     @staticmethod
@@ -1954,12 +5936,14 @@ class _UniffiFfiConverterTypeNodeOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.directory)
         _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
         _UniffiFfiConverterOptionalTypeNetworkOptions.check_lower(value.network)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.memory_budget_bytes)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterString.write(value.directory, buf)
         _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
         _UniffiFfiConverterOptionalTypeNetworkOptions.write(value.network, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.memory_budget_bytes, buf)
 
 # The Duration type.
 Duration = datetime.timedelta
@@ -2193,6 +6177,305 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.store_bytes, buf)
 
 @dataclass
+class NoteInfo:
+    """
+    A note, as a list shows it.
+"""
+    def __init__(self, *, id:str, title:str):
+        self.id = id
+        self.title = title
+
+
+
+
+    def __str__(self):
+        return "NoteInfo(id={}, title={})".format(self.id, self.title)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.title != other.title:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeNoteInfo(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return NoteInfo(
+            id=_UniffiFfiConverterString.read(buf),
+            title=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterString.check_lower(value.title)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterString.write(value.title, buf)
+
+@dataclass
+class NoteSnapshot:
+    """
+    A note as it was at one moment.
+"""
+    def __init__(self, *, title:str, markdown:str, text:str, version:typing.List[str]):
+        self.title = title
+        self.markdown = markdown
+        self.text = text
+        self.version = version
+
+
+
+
+    def __str__(self):
+        return "NoteSnapshot(title={}, markdown={}, text={}, version={})".format(self.title, self.markdown, self.text, self.version)
+    def __eq__(self, other):
+        if self.title != other.title:
+            return False
+        if self.markdown != other.markdown:
+            return False
+        if self.text != other.text:
+            return False
+        if self.version != other.version:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeNoteSnapshot(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return NoteSnapshot(
+            title=_UniffiFfiConverterString.read(buf),
+            markdown=_UniffiFfiConverterString.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+            version=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.title)
+        _UniffiFfiConverterString.check_lower(value.markdown)
+        _UniffiFfiConverterString.check_lower(value.text)
+        _UniffiFfiConverterSequenceString.check_lower(value.version)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.title, buf)
+        _UniffiFfiConverterString.write(value.markdown, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+        _UniffiFfiConverterSequenceString.write(value.version, buf)
+
+
+
+
+
+
+class VerificationStep(enum.Enum):
+    """
+    How far a verification is.
+"""
+
+    REQUESTED = 0
+    """
+    The other side asks: [`Node::accept_verification`] goes on.
+"""
+
+    ASKED = 1
+    """
+    Waiting for the other side to agree.
+"""
+
+    COMPARE = 2
+    """
+    Both see something: is it the same? [`Node::confirm_verification`] or [`Node::cancel_verification`].
+"""
+
+    CONFIRMED = 3
+    """
+    This side said that it is the same; the other has not yet.
+"""
+
+
+
+class _UniffiFfiConverterTypeVerificationStep(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return VerificationStep.REQUESTED
+        if variant == 2:
+            return VerificationStep.ASKED
+        if variant == 3:
+            return VerificationStep.COMPARE
+        if variant == 4:
+            return VerificationStep.CONFIRMED
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == VerificationStep.REQUESTED:
+            return
+        if value == VerificationStep.ASKED:
+            return
+        if value == VerificationStep.COMPARE:
+            return
+        if value == VerificationStep.CONFIRMED:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == VerificationStep.REQUESTED:
+            buf.write_i32(1)
+        if value == VerificationStep.ASKED:
+            buf.write_i32(2)
+        if value == VerificationStep.COMPARE:
+            buf.write_i32(3)
+        if value == VerificationStep.CONFIRMED:
+            buf.write_i32(4)
+
+
+
+class _UniffiFfiConverterUInt16(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "u16"
+    VALUE_MIN = 0
+    VALUE_MAX = 2**16
+
+    @staticmethod
+    def read(buf):
+        return buf.read_u16()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_u16(value)
+
+class _UniffiFfiConverterSequenceUInt16(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterUInt16.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterUInt16.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterUInt16.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class OpenVerification:
+    """
+    A verification that is open.
+"""
+    def __init__(self, *, device:str, step:VerificationStep, pictures:typing.List[str], numbers:typing.List[int]):
+        self.device = device
+        self.step = step
+        self.pictures = pictures
+        self.numbers = numbers
+
+
+
+
+    def __str__(self):
+        return "OpenVerification(device={}, step={}, pictures={}, numbers={})".format(self.device, self.step, self.pictures, self.numbers)
+    def __eq__(self, other):
+        if self.device != other.device:
+            return False
+        if self.step != other.step:
+            return False
+        if self.pictures != other.pictures:
+            return False
+        if self.numbers != other.numbers:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeOpenVerification(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return OpenVerification(
+            device=_UniffiFfiConverterString.read(buf),
+            step=_UniffiFfiConverterTypeVerificationStep.read(buf),
+            pictures=_UniffiFfiConverterSequenceString.read(buf),
+            numbers=_UniffiFfiConverterSequenceUInt16.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterTypeVerificationStep.check_lower(value.step)
+        _UniffiFfiConverterSequenceString.check_lower(value.pictures)
+        _UniffiFfiConverterSequenceUInt16.check_lower(value.numbers)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterTypeVerificationStep.write(value.step, buf)
+        _UniffiFfiConverterSequenceString.write(value.pictures, buf)
+        _UniffiFfiConverterSequenceUInt16.write(value.numbers, buf)
+
+@dataclass
+class OwnDevice:
+    """
+    A device of this person.
+"""
+    def __init__(self, *, device:str, name:str, circles:typing.List[str], online:bool):
+        self.device = device
+        self.name = name
+        self.circles = circles
+        self.online = online
+
+
+
+
+    def __str__(self):
+        return "OwnDevice(device={}, name={}, circles={}, online={})".format(self.device, self.name, self.circles, self.online)
+    def __eq__(self, other):
+        if self.device != other.device:
+            return False
+        if self.name != other.name:
+            return False
+        if self.circles != other.circles:
+            return False
+        if self.online != other.online:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeOwnDevice(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return OwnDevice(
+            device=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            circles=_UniffiFfiConverterSequenceString.read(buf),
+            online=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterSequenceString.check_lower(value.circles)
+        _UniffiFfiConverterBoolean.check_lower(value.online)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterSequenceString.write(value.circles, buf)
+        _UniffiFfiConverterBoolean.write(value.online, buf)
+
+@dataclass
 class Profile:
     """
     Who a device is.
@@ -2242,6 +6525,862 @@ class _UniffiFfiConverterTypeProfile(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.person_name, buf)
         _UniffiFfiConverterString.write(value.device, buf)
         _UniffiFfiConverterString.write(value.device_name, buf)
+
+@dataclass
+class Progress:
+    """
+    How far something is.
+"""
+    def __init__(self, *, done_bytes:int, total_bytes:int):
+        self.done_bytes = done_bytes
+        self.total_bytes = total_bytes
+
+
+
+
+    def __str__(self):
+        return "Progress(done_bytes={}, total_bytes={})".format(self.done_bytes, self.total_bytes)
+    def __eq__(self, other):
+        if self.done_bytes != other.done_bytes:
+            return False
+        if self.total_bytes != other.total_bytes:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Progress(
+            done_bytes=_UniffiFfiConverterUInt64.read(buf),
+            total_bytes=_UniffiFfiConverterUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.done_bytes)
+        _UniffiFfiConverterUInt64.check_lower(value.total_bytes)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.done_bytes, buf)
+        _UniffiFfiConverterUInt64.write(value.total_bytes, buf)
+
+class _UniffiFfiConverterSequenceTypeDocumentKind(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeDocumentKind.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeDocumentKind.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeDocumentKind.read(buf) for i in range(count)
+        ]
+
+
+class SearchCursorProtocol(typing.Protocol):
+    """
+    Where the next page begins.
+"""
+
+    pass
+
+class SearchCursor(SearchCursorProtocol):
+    """
+    Where the next page begins.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_searchcursor, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_searchcursor, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+
+
+
+
+
+class _UniffiFfiConverterTypeSearchCursor:
+    @staticmethod
+    def lift(value: int) -> SearchCursor:
+        return SearchCursor._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: SearchCursor):
+        if not isinstance(value, SearchCursor):
+            raise TypeError("Expected SearchCursor instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: SearchCursor) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> SearchCursor:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: SearchCursor, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeSearchCursor(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeSearchCursor.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeSearchCursor.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeSearchCursor.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class Search:
+    """
+    What to search for.
+"""
+    def __init__(self, *, text:str, typing:bool = False, person:typing.Optional[str] = _DEFAULT, kinds:typing.List[DocumentKind] = _DEFAULT, from_ms:typing.Optional[int] = _DEFAULT, until_ms:typing.Optional[int] = _DEFAULT, count:int = 20, after:typing.Optional[SearchCursor] = _DEFAULT):
+        self.text = text
+        self.typing = typing
+        if person is _DEFAULT:
+            self.person = None
+        else:
+            self.person = person
+        if kinds is _DEFAULT:
+            self.kinds = []
+        else:
+            self.kinds = kinds
+        if from_ms is _DEFAULT:
+            self.from_ms = None
+        else:
+            self.from_ms = from_ms
+        if until_ms is _DEFAULT:
+            self.until_ms = None
+        else:
+            self.until_ms = until_ms
+        self.count = count
+        if after is _DEFAULT:
+            self.after = None
+        else:
+            self.after = after
+
+
+
+
+    def __str__(self):
+        return "Search(text={}, typing={}, person={}, kinds={}, from_ms={}, until_ms={}, count={}, after={})".format(self.text, self.typing, self.person, self.kinds, self.from_ms, self.until_ms, self.count, self.after)
+    def __eq__(self, other):
+        if self.text != other.text:
+            return False
+        if self.typing != other.typing:
+            return False
+        if self.person != other.person:
+            return False
+        if self.kinds != other.kinds:
+            return False
+        if self.from_ms != other.from_ms:
+            return False
+        if self.until_ms != other.until_ms:
+            return False
+        if self.count != other.count:
+            return False
+        if self.after != other.after:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeSearch(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Search(
+            text=_UniffiFfiConverterString.read(buf),
+            typing=_UniffiFfiConverterBoolean.read(buf),
+            person=_UniffiFfiConverterOptionalString.read(buf),
+            kinds=_UniffiFfiConverterSequenceTypeDocumentKind.read(buf),
+            from_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            until_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            count=_UniffiFfiConverterUInt32.read(buf),
+            after=_UniffiFfiConverterOptionalTypeSearchCursor.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.text)
+        _UniffiFfiConverterBoolean.check_lower(value.typing)
+        _UniffiFfiConverterOptionalString.check_lower(value.person)
+        _UniffiFfiConverterSequenceTypeDocumentKind.check_lower(value.kinds)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.from_ms)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.until_ms)
+        _UniffiFfiConverterUInt32.check_lower(value.count)
+        _UniffiFfiConverterOptionalTypeSearchCursor.check_lower(value.after)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.text, buf)
+        _UniffiFfiConverterBoolean.write(value.typing, buf)
+        _UniffiFfiConverterOptionalString.write(value.person, buf)
+        _UniffiFfiConverterSequenceTypeDocumentKind.write(value.kinds, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.from_ms, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.until_ms, buf)
+        _UniffiFfiConverterUInt32.write(value.count, buf)
+        _UniffiFfiConverterOptionalTypeSearchCursor.write(value.after, buf)
+
+class _UniffiFfiConverterSequenceTypeFound(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeFound.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeFound.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeFound.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class SearchResults:
+    """
+    Some of what was found, best first.
+"""
+    def __init__(self, *, found:typing.List[Found], next:typing.Optional[SearchCursor]):
+        self.found = found
+        self.next = next
+
+
+
+
+    def __str__(self):
+        return "SearchResults(found={}, next={})".format(self.found, self.next)
+    def __eq__(self, other):
+        if self.found != other.found:
+            return False
+        if self.next != other.next:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeSearchResults(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return SearchResults(
+            found=_UniffiFfiConverterSequenceTypeFound.read(buf),
+            next=_UniffiFfiConverterOptionalTypeSearchCursor.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceTypeFound.check_lower(value.found)
+        _UniffiFfiConverterOptionalTypeSearchCursor.check_lower(value.next)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceTypeFound.write(value.found, buf)
+        _UniffiFfiConverterOptionalTypeSearchCursor.write(value.next, buf)
+
+@dataclass
+class SetAsideDocument:
+    """
+    Changes of a document that are not shown, because of who wrote them.
+"""
+    def __init__(self, *, document:str, kind:DocumentKind, title:str, authors:typing.List[str], changes:int, reasons:typing.List[str]):
+        self.document = document
+        self.kind = kind
+        self.title = title
+        self.authors = authors
+        self.changes = changes
+        self.reasons = reasons
+
+
+
+
+    def __str__(self):
+        return "SetAsideDocument(document={}, kind={}, title={}, authors={}, changes={}, reasons={})".format(self.document, self.kind, self.title, self.authors, self.changes, self.reasons)
+    def __eq__(self, other):
+        if self.document != other.document:
+            return False
+        if self.kind != other.kind:
+            return False
+        if self.title != other.title:
+            return False
+        if self.authors != other.authors:
+            return False
+        if self.changes != other.changes:
+            return False
+        if self.reasons != other.reasons:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeSetAsideDocument(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return SetAsideDocument(
+            document=_UniffiFfiConverterString.read(buf),
+            kind=_UniffiFfiConverterTypeDocumentKind.read(buf),
+            title=_UniffiFfiConverterString.read(buf),
+            authors=_UniffiFfiConverterSequenceString.read(buf),
+            changes=_UniffiFfiConverterUInt32.read(buf),
+            reasons=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.document)
+        _UniffiFfiConverterTypeDocumentKind.check_lower(value.kind)
+        _UniffiFfiConverterString.check_lower(value.title)
+        _UniffiFfiConverterSequenceString.check_lower(value.authors)
+        _UniffiFfiConverterUInt32.check_lower(value.changes)
+        _UniffiFfiConverterSequenceString.check_lower(value.reasons)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.document, buf)
+        _UniffiFfiConverterTypeDocumentKind.write(value.kind, buf)
+        _UniffiFfiConverterString.write(value.title, buf)
+        _UniffiFfiConverterSequenceString.write(value.authors, buf)
+        _UniffiFfiConverterUInt32.write(value.changes, buf)
+        _UniffiFfiConverterSequenceString.write(value.reasons, buf)
+
+@dataclass
+class Splice:
+    """
+    One edit: at a position, in code points, so many are deleted and a text is inserted.
+"""
+    def __init__(self, *, position:int, delete:int, insert:str):
+        self.position = position
+        self.delete = delete
+        self.insert = insert
+
+
+
+
+    def __str__(self):
+        return "Splice(position={}, delete={}, insert={})".format(self.position, self.delete, self.insert)
+    def __eq__(self, other):
+        if self.position != other.position:
+            return False
+        if self.delete != other.delete:
+            return False
+        if self.insert != other.insert:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeSplice(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Splice(
+            position=_UniffiFfiConverterUInt32.read(buf),
+            delete=_UniffiFfiConverterUInt32.read(buf),
+            insert=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt32.check_lower(value.position)
+        _UniffiFfiConverterUInt32.check_lower(value.delete)
+        _UniffiFfiConverterString.check_lower(value.insert)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt32.write(value.position, buf)
+        _UniffiFfiConverterUInt32.write(value.delete, buf)
+        _UniffiFfiConverterString.write(value.insert, buf)
+
+
+
+
+
+
+class Change:
+    """
+    Something that happened. Ask again for what is shown of it.
+"""
+    def __init__(self):
+        raise RuntimeError("Change cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class EVERYTHING:
+        """
+        Anything may have, as while the node was paused.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.EVERYTHING()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_EVERYTHING():
+                return False
+            return True
+
+    @dataclass
+    class DOCUMENT:
+        """
+        A document changed, here or elsewhere.
+"""
+
+        def __init__(self, circle:str, document:str, kind:DocumentKind):
+            self.circle = circle
+
+            """
+        The id of its circle.
+"""
+
+            self.document = document
+
+            """
+        The id of the document: of a note, its id.
+"""
+
+            self.kind = kind
+
+            """
+        Of which kind.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.DOCUMENT(circle={}, document={}, kind={})".format(self.circle, self.document, self.kind)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_DOCUMENT():
+                return False
+            if self.circle != other.circle:
+                return False
+            if self.document != other.document:
+                return False
+            if self.kind != other.kind:
+                return False
+            return True
+
+    @dataclass
+    class CIRCLE:
+        """
+        People, devices, roles, policies or keys of a circle changed, or this device came into it or is out of it.
+"""
+
+        def __init__(self, circle:str):
+            self.circle = circle
+
+            """
+        The id of the circle.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.CIRCLE(circle={})".format(self.circle)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_CIRCLE():
+                return False
+            if self.circle != other.circle:
+                return False
+            return True
+
+    @dataclass
+    class PRESENCE:
+        """
+        A member's device connected or left.
+"""
+
+        def __init__(self, device:str, online:bool):
+            self.device = device
+
+            """
+        The id of the device.
+"""
+
+            self.online = online
+
+            """
+        Whether it is connected now.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.PRESENCE(device={}, online={})".format(self.device, self.online)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_PRESENCE():
+                return False
+            if self.device != other.device:
+                return False
+            if self.online != other.online:
+                return False
+            return True
+
+    @dataclass
+    class VERIFICATION:
+        """
+        A verification began, came further, succeeded or came to nothing: ask for [`Node::verifications`].
+"""
+
+        def __init__(self, device:typing.Optional[str], person:typing.Optional[str]):
+            self.device = device
+
+            """
+        The id of the other device; of a success, nothing.
+"""
+
+            self.person = person
+
+            """
+        The id of the person who is verified now.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.VERIFICATION(device={}, person={})".format(self.device, self.person)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_VERIFICATION():
+                return False
+            if self.device != other.device:
+                return False
+            if self.person != other.person:
+                return False
+            return True
+
+    @dataclass
+    class LINK_REQUESTED:
+        """
+        A device asks to be linked to this device's person: answer with [`Node::confirm_link`].
+"""
+
+        def __init__(self, link:str, device:str, device_name:str, pictures:typing.List[str]):
+            self.link = link
+
+            """
+        By which code.
+"""
+
+            self.device = device
+
+            """
+        The id of the device that asks.
+"""
+
+            self.device_name = device_name
+
+            """
+        What it is called, by its own account.
+"""
+
+            self.pictures = pictures
+
+            """
+        What it shows as well, unless somebody is between the two.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.LINK_REQUESTED(link={}, device={}, device_name={}, pictures={})".format(self.link, self.device, self.device_name, self.pictures)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_LINK_REQUESTED():
+                return False
+            if self.link != other.link:
+                return False
+            if self.device != other.device:
+                return False
+            if self.device_name != other.device_name:
+                return False
+            if self.pictures != other.pictures:
+                return False
+            return True
+
+    @dataclass
+    class GRANT_ENDS:
+        """
+        A guest's stay ends soon.
+"""
+
+        def __init__(self, circle:str, person:str, expires_ms:int):
+            self.circle = circle
+
+            """
+        The id of the circle.
+"""
+
+            self.person = person
+
+            """
+        The id of the person.
+"""
+
+            self.expires_ms = expires_ms
+
+            """
+        When, in Unix milliseconds.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.GRANT_ENDS(circle={}, person={}, expires_ms={})".format(self.circle, self.person, self.expires_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_GRANT_ENDS():
+                return False
+            if self.circle != other.circle:
+                return False
+            if self.person != other.person:
+                return False
+            if self.expires_ms != other.expires_ms:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_EVERYTHING(self) -> bool:
+        return isinstance(self, Change.EVERYTHING)
+    def is_everything(self) -> bool:
+        return isinstance(self, Change.EVERYTHING)
+    def is_DOCUMENT(self) -> bool:
+        return isinstance(self, Change.DOCUMENT)
+    def is_document(self) -> bool:
+        return isinstance(self, Change.DOCUMENT)
+    def is_CIRCLE(self) -> bool:
+        return isinstance(self, Change.CIRCLE)
+    def is_circle(self) -> bool:
+        return isinstance(self, Change.CIRCLE)
+    def is_PRESENCE(self) -> bool:
+        return isinstance(self, Change.PRESENCE)
+    def is_presence(self) -> bool:
+        return isinstance(self, Change.PRESENCE)
+    def is_VERIFICATION(self) -> bool:
+        return isinstance(self, Change.VERIFICATION)
+    def is_verification(self) -> bool:
+        return isinstance(self, Change.VERIFICATION)
+    def is_LINK_REQUESTED(self) -> bool:
+        return isinstance(self, Change.LINK_REQUESTED)
+    def is_link_requested(self) -> bool:
+        return isinstance(self, Change.LINK_REQUESTED)
+    def is_GRANT_ENDS(self) -> bool:
+        return isinstance(self, Change.GRANT_ENDS)
+    def is_grant_ends(self) -> bool:
+        return isinstance(self, Change.GRANT_ENDS)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Change.EVERYTHING = type("Change.EVERYTHING", (Change.EVERYTHING, Change,), {})  # type: ignore
+Change.DOCUMENT = type("Change.DOCUMENT", (Change.DOCUMENT, Change,), {})  # type: ignore
+Change.CIRCLE = type("Change.CIRCLE", (Change.CIRCLE, Change,), {})  # type: ignore
+Change.PRESENCE = type("Change.PRESENCE", (Change.PRESENCE, Change,), {})  # type: ignore
+Change.VERIFICATION = type("Change.VERIFICATION", (Change.VERIFICATION, Change,), {})  # type: ignore
+Change.LINK_REQUESTED = type("Change.LINK_REQUESTED", (Change.LINK_REQUESTED, Change,), {})  # type: ignore
+Change.GRANT_ENDS = type("Change.GRANT_ENDS", (Change.GRANT_ENDS, Change,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeChange(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Change.EVERYTHING(
+            )
+        if variant == 2:
+            return Change.DOCUMENT(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterTypeDocumentKind.read(buf),
+            )
+        if variant == 3:
+            return Change.CIRCLE(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 4:
+            return Change.PRESENCE(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+            )
+        if variant == 5:
+            return Change.VERIFICATION(
+                _UniffiFfiConverterOptionalString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
+        if variant == 6:
+            return Change.LINK_REQUESTED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 7:
+            return Change.GRANT_ENDS(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_EVERYTHING():
+            return
+        if value.is_DOCUMENT():
+            _UniffiFfiConverterString.check_lower(value.circle)
+            _UniffiFfiConverterString.check_lower(value.document)
+            _UniffiFfiConverterTypeDocumentKind.check_lower(value.kind)
+            return
+        if value.is_CIRCLE():
+            _UniffiFfiConverterString.check_lower(value.circle)
+            return
+        if value.is_PRESENCE():
+            _UniffiFfiConverterString.check_lower(value.device)
+            _UniffiFfiConverterBoolean.check_lower(value.online)
+            return
+        if value.is_VERIFICATION():
+            _UniffiFfiConverterOptionalString.check_lower(value.device)
+            _UniffiFfiConverterOptionalString.check_lower(value.person)
+            return
+        if value.is_LINK_REQUESTED():
+            _UniffiFfiConverterString.check_lower(value.link)
+            _UniffiFfiConverterString.check_lower(value.device)
+            _UniffiFfiConverterString.check_lower(value.device_name)
+            _UniffiFfiConverterSequenceString.check_lower(value.pictures)
+            return
+        if value.is_GRANT_ENDS():
+            _UniffiFfiConverterString.check_lower(value.circle)
+            _UniffiFfiConverterString.check_lower(value.person)
+            _UniffiFfiConverterUInt64.check_lower(value.expires_ms)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_EVERYTHING():
+            buf.write_i32(1)
+        if value.is_DOCUMENT():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.circle, buf)
+            _UniffiFfiConverterString.write(value.document, buf)
+            _UniffiFfiConverterTypeDocumentKind.write(value.kind, buf)
+        if value.is_CIRCLE():
+            buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.circle, buf)
+        if value.is_PRESENCE():
+            buf.write_i32(4)
+            _UniffiFfiConverterString.write(value.device, buf)
+            _UniffiFfiConverterBoolean.write(value.online, buf)
+        if value.is_VERIFICATION():
+            buf.write_i32(5)
+            _UniffiFfiConverterOptionalString.write(value.device, buf)
+            _UniffiFfiConverterOptionalString.write(value.person, buf)
+        if value.is_LINK_REQUESTED():
+            buf.write_i32(6)
+            _UniffiFfiConverterString.write(value.link, buf)
+            _UniffiFfiConverterString.write(value.device, buf)
+            _UniffiFfiConverterString.write(value.device_name, buf)
+            _UniffiFfiConverterSequenceString.write(value.pictures, buf)
+        if value.is_GRANT_ENDS():
+            buf.write_i32(7)
+            _UniffiFfiConverterString.write(value.circle, buf)
+            _UniffiFfiConverterString.write(value.person, buf)
+            _UniffiFfiConverterUInt64.write(value.expires_ms, buf)
+
+
 
 
 
@@ -2618,6 +7757,124 @@ class ClaveError:  # type: ignore
             )
             return _uniffi_lift_return(_uniffi_ffi_result)
     _UniffiTempClaveError.Invitation = Invitation # type: ignore
+    class Linking(_UniffiTempClaveError):
+        """
+        A device could not be linked.
+"""
+
+        def __init__(self, detail):
+            super().__init__(", ".join([
+                "detail={!r}".format(detail),
+            ]))
+            self.detail = detail
+
+        def __repr__(self):
+            return "ClaveError.Linking({})".format(str(self))
+        def code(self, ) -> str:
+            """
+            What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterString.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_code,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+        def is_retryable(self, ) -> bool:
+            """
+            Whether the same call may work later, without anything being changed.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_is_retryable,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+        def reason(self, ) -> str:
+            """
+            What happened and what to do next, for people: one sentence in English.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterString.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_reason,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+    _UniffiTempClaveError.Linking = Linking # type: ignore
+    class Recovery(_UniffiTempClaveError):
+        """
+        A recovery phrase or an export is not what it should be, or this device waits to be let in again.
+"""
+
+        def __init__(self, detail):
+            super().__init__(", ".join([
+                "detail={!r}".format(detail),
+            ]))
+            self.detail = detail
+
+        def __repr__(self):
+            return "ClaveError.Recovery({})".format(str(self))
+        def code(self, ) -> str:
+            """
+            What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterString.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_code,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+        def is_retryable(self, ) -> bool:
+            """
+            Whether the same call may work later, without anything being changed.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_is_retryable,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+        def reason(self, ) -> str:
+            """
+            What happened and what to do next, for people: one sentence in English.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterString.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_reason,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+    _UniffiTempClaveError.Recovery = Recovery # type: ignore
     class Unreachable(_UniffiTempClaveError):
         """
         Nobody answered in time.
@@ -3031,6 +8288,65 @@ class ClaveError:  # type: ignore
             )
             return _uniffi_lift_return(_uniffi_ffi_result)
     _UniffiTempClaveError.Cancelled = Cancelled # type: ignore
+    class Paused(_UniffiTempClaveError):
+        """
+        The node is paused: resume it.
+"""
+
+        def __init__(self, detail):
+            super().__init__(", ".join([
+                "detail={!r}".format(detail),
+            ]))
+            self.detail = detail
+
+        def __repr__(self):
+            return "ClaveError.Paused({})".format(str(self))
+        def code(self, ) -> str:
+            """
+            What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterString.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_code,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+        def is_retryable(self, ) -> bool:
+            """
+            Whether the same call may work later, without anything being changed.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_is_retryable,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+        def reason(self, ) -> str:
+            """
+            What happened and what to do next, for people: one sentence in English.
+"""
+            _uniffi_lowered_args = (
+                _UniffiFfiConverterTypeClaveError.lower(self),
+            )
+            _uniffi_lift_return = _UniffiFfiConverterString.lift
+            _uniffi_error_converter = None
+            _uniffi_ffi_result = _uniffi_rust_call_with_error(
+                _uniffi_error_converter,
+                _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_reason,
+                *_uniffi_lowered_args,
+            )
+            return _uniffi_lift_return(_uniffi_ffi_result)
+    _UniffiTempClaveError.Paused = Paused # type: ignore
     class Stopped(_UniffiTempClaveError):
         """
         The node was shut down.
@@ -3183,38 +8499,50 @@ class _UniffiFfiConverterTypeClaveError(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 7:
-            return ClaveError.Unreachable(
+            return ClaveError.Linking(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 8:
-            return ClaveError.NotFound(
+            return ClaveError.Recovery(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 9:
-            return ClaveError.NotAllowed(
+            return ClaveError.Unreachable(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 10:
-            return ClaveError.Argument(
+            return ClaveError.NotFound(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 11:
-            return ClaveError.File(
+            return ClaveError.NotAllowed(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 12:
-            return ClaveError.Content(
+            return ClaveError.Argument(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 13:
-            return ClaveError.Cancelled(
+            return ClaveError.File(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 14:
-            return ClaveError.Stopped(
+            return ClaveError.Content(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
         if variant == 15:
+            return ClaveError.Cancelled(
+                _UniffiFfiConverterTypeErrorDetail.read(buf),
+            )
+        if variant == 16:
+            return ClaveError.Paused(
+                _UniffiFfiConverterTypeErrorDetail.read(buf),
+            )
+        if variant == 17:
+            return ClaveError.Stopped(
+                _UniffiFfiConverterTypeErrorDetail.read(buf),
+            )
+        if variant == 18:
             return ClaveError.Internal(
                 _UniffiFfiConverterTypeErrorDetail.read(buf),
             )
@@ -3240,6 +8568,12 @@ class _UniffiFfiConverterTypeClaveError(_UniffiConverterRustBuffer):
         if isinstance(value, ClaveError.Invitation):
             _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
             return
+        if isinstance(value, ClaveError.Linking):
+            _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
+            return
+        if isinstance(value, ClaveError.Recovery):
+            _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
+            return
         if isinstance(value, ClaveError.Unreachable):
             _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
             return
@@ -3259,6 +8593,9 @@ class _UniffiFfiConverterTypeClaveError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
             return
         if isinstance(value, ClaveError.Cancelled):
+            _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
+            return
+        if isinstance(value, ClaveError.Paused):
             _UniffiFfiConverterTypeErrorDetail.check_lower(value.detail)
             return
         if isinstance(value, ClaveError.Stopped):
@@ -3288,33 +8625,555 @@ class _UniffiFfiConverterTypeClaveError(_UniffiConverterRustBuffer):
         if isinstance(value, ClaveError.Invitation):
             buf.write_i32(6)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.Unreachable):
+        if isinstance(value, ClaveError.Linking):
             buf.write_i32(7)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.NotFound):
+        if isinstance(value, ClaveError.Recovery):
             buf.write_i32(8)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.NotAllowed):
+        if isinstance(value, ClaveError.Unreachable):
             buf.write_i32(9)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.Argument):
+        if isinstance(value, ClaveError.NotFound):
             buf.write_i32(10)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.File):
+        if isinstance(value, ClaveError.NotAllowed):
             buf.write_i32(11)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.Content):
+        if isinstance(value, ClaveError.Argument):
             buf.write_i32(12)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.Cancelled):
+        if isinstance(value, ClaveError.File):
             buf.write_i32(13)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.Stopped):
+        if isinstance(value, ClaveError.Content):
             buf.write_i32(14)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
-        if isinstance(value, ClaveError.Internal):
+        if isinstance(value, ClaveError.Cancelled):
             buf.write_i32(15)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
+        if isinstance(value, ClaveError.Paused):
+            buf.write_i32(16)
+            _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
+        if isinstance(value, ClaveError.Stopped):
+            buf.write_i32(17)
+            _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
+        if isinstance(value, ClaveError.Internal):
+            buf.write_i32(18)
+            _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
+
+class _UniffiFfiConverterSequenceTypeInboxItem(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeInboxItem.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeInboxItem.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeInboxItem.read(buf) for i in range(count)
+        ]
+
+
+
+
+
+
+class InboxDiff:
+    """
+    One step from the former state of the inbox to the next.
+"""
+    def __init__(self):
+        raise RuntimeError("InboxDiff cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class RESET:
+        """
+        Forget what you have: this is the list.
+"""
+
+        def __init__(self, items:typing.List[InboxItem]):
+            self.items = items
+
+            """
+        All, those first in which something was said last.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InboxDiff.RESET(items={})".format(self.items)
+        def __eq__(self, other):
+            if not isinstance(other, InboxDiff):
+                return NotImplemented
+            if not other.is_RESET():
+                return False
+            if self.items != other.items:
+                return False
+            return True
+
+    @dataclass
+    class APPEND:
+        """
+        Put these behind the last.
+"""
+
+        def __init__(self, items:typing.List[InboxItem]):
+            self.items = items
+
+            """
+        What.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InboxDiff.APPEND(items={})".format(self.items)
+        def __eq__(self, other):
+            if not isinstance(other, InboxDiff):
+                return NotImplemented
+            if not other.is_APPEND():
+                return False
+            if self.items != other.items:
+                return False
+            return True
+
+    @dataclass
+    class INSERT:
+        """
+        Put this before what stands at the index.
+"""
+
+        def __init__(self, index:int, item:InboxItem):
+            self.index = index
+
+            """
+        Where, from 0.
+"""
+
+            self.item = item
+
+            """
+        What.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InboxDiff.INSERT(index={}, item={})".format(self.index, self.item)
+        def __eq__(self, other):
+            if not isinstance(other, InboxDiff):
+                return NotImplemented
+            if not other.is_INSERT():
+                return False
+            if self.index != other.index:
+                return False
+            if self.item != other.item:
+                return False
+            return True
+
+    @dataclass
+    class SET:
+        """
+        Replace what stands at the index.
+"""
+
+        def __init__(self, index:int, item:InboxItem):
+            self.index = index
+
+            """
+        Where, from 0.
+"""
+
+            self.item = item
+
+            """
+        By what.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InboxDiff.SET(index={}, item={})".format(self.index, self.item)
+        def __eq__(self, other):
+            if not isinstance(other, InboxDiff):
+                return NotImplemented
+            if not other.is_SET():
+                return False
+            if self.index != other.index:
+                return False
+            if self.item != other.item:
+                return False
+            return True
+
+    @dataclass
+    class REMOVE:
+        """
+        Take out what stands at the index.
+"""
+
+        def __init__(self, index:int):
+            self.index = index
+
+            """
+        Where, from 0.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "InboxDiff.REMOVE(index={})".format(self.index)
+        def __eq__(self, other):
+            if not isinstance(other, InboxDiff):
+                return NotImplemented
+            if not other.is_REMOVE():
+                return False
+            if self.index != other.index:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_RESET(self) -> bool:
+        return isinstance(self, InboxDiff.RESET)
+    def is_reset(self) -> bool:
+        return isinstance(self, InboxDiff.RESET)
+    def is_APPEND(self) -> bool:
+        return isinstance(self, InboxDiff.APPEND)
+    def is_append(self) -> bool:
+        return isinstance(self, InboxDiff.APPEND)
+    def is_INSERT(self) -> bool:
+        return isinstance(self, InboxDiff.INSERT)
+    def is_insert(self) -> bool:
+        return isinstance(self, InboxDiff.INSERT)
+    def is_SET(self) -> bool:
+        return isinstance(self, InboxDiff.SET)
+    def is_set(self) -> bool:
+        return isinstance(self, InboxDiff.SET)
+    def is_REMOVE(self) -> bool:
+        return isinstance(self, InboxDiff.REMOVE)
+    def is_remove(self) -> bool:
+        return isinstance(self, InboxDiff.REMOVE)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+InboxDiff.RESET = type("InboxDiff.RESET", (InboxDiff.RESET, InboxDiff,), {})  # type: ignore
+InboxDiff.APPEND = type("InboxDiff.APPEND", (InboxDiff.APPEND, InboxDiff,), {})  # type: ignore
+InboxDiff.INSERT = type("InboxDiff.INSERT", (InboxDiff.INSERT, InboxDiff,), {})  # type: ignore
+InboxDiff.SET = type("InboxDiff.SET", (InboxDiff.SET, InboxDiff,), {})  # type: ignore
+InboxDiff.REMOVE = type("InboxDiff.REMOVE", (InboxDiff.REMOVE, InboxDiff,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeInboxDiff(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return InboxDiff.RESET(
+                _UniffiFfiConverterSequenceTypeInboxItem.read(buf),
+            )
+        if variant == 2:
+            return InboxDiff.APPEND(
+                _UniffiFfiConverterSequenceTypeInboxItem.read(buf),
+            )
+        if variant == 3:
+            return InboxDiff.INSERT(
+                _UniffiFfiConverterUInt32.read(buf),
+                _UniffiFfiConverterTypeInboxItem.read(buf),
+            )
+        if variant == 4:
+            return InboxDiff.SET(
+                _UniffiFfiConverterUInt32.read(buf),
+                _UniffiFfiConverterTypeInboxItem.read(buf),
+            )
+        if variant == 5:
+            return InboxDiff.REMOVE(
+                _UniffiFfiConverterUInt32.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_RESET():
+            _UniffiFfiConverterSequenceTypeInboxItem.check_lower(value.items)
+            return
+        if value.is_APPEND():
+            _UniffiFfiConverterSequenceTypeInboxItem.check_lower(value.items)
+            return
+        if value.is_INSERT():
+            _UniffiFfiConverterUInt32.check_lower(value.index)
+            _UniffiFfiConverterTypeInboxItem.check_lower(value.item)
+            return
+        if value.is_SET():
+            _UniffiFfiConverterUInt32.check_lower(value.index)
+            _UniffiFfiConverterTypeInboxItem.check_lower(value.item)
+            return
+        if value.is_REMOVE():
+            _UniffiFfiConverterUInt32.check_lower(value.index)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_RESET():
+            buf.write_i32(1)
+            _UniffiFfiConverterSequenceTypeInboxItem.write(value.items, buf)
+        if value.is_APPEND():
+            buf.write_i32(2)
+            _UniffiFfiConverterSequenceTypeInboxItem.write(value.items, buf)
+        if value.is_INSERT():
+            buf.write_i32(3)
+            _UniffiFfiConverterUInt32.write(value.index, buf)
+            _UniffiFfiConverterTypeInboxItem.write(value.item, buf)
+        if value.is_SET():
+            buf.write_i32(4)
+            _UniffiFfiConverterUInt32.write(value.index, buf)
+            _UniffiFfiConverterTypeInboxItem.write(value.item, buf)
+        if value.is_REMOVE():
+            buf.write_i32(5)
+            _UniffiFfiConverterUInt32.write(value.index, buf)
+
+
+
+
+
+
+
+
+class LinkProgress:
+    """
+    How far linking has come.
+"""
+    def __init__(self):
+        raise RuntimeError("LinkProgress cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class AWAITS_CONFIRMATION:
+        """
+        The other device asks the person whether they want it: show this, so that they can see that it is this device.
+"""
+
+        def __init__(self, person_name:str, pictures:typing.List[str]):
+            self.person_name = person_name
+
+            """
+        Whose device it becomes.
+"""
+
+            self.pictures = pictures
+
+            """
+        What the other device shows as well, unless somebody is between the two.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "LinkProgress.AWAITS_CONFIRMATION(person_name={}, pictures={})".format(self.person_name, self.pictures)
+        def __eq__(self, other):
+            if not isinstance(other, LinkProgress):
+                return NotImplemented
+            if not other.is_AWAITS_CONFIRMATION():
+                return False
+            if self.person_name != other.person_name:
+                return False
+            if self.pictures != other.pictures:
+                return False
+            return True
+
+    @dataclass
+    class RECEIVING:
+        """
+        The device belongs to the person, and their spaces come in.
+"""
+
+        def __init__(self, done_circles:int, total_circles:int):
+            self.done_circles = done_circles
+
+            """
+        Circles that are here.
+"""
+
+            self.total_circles = total_circles
+
+            """
+        Circles in all.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "LinkProgress.RECEIVING(done_circles={}, total_circles={})".format(self.done_circles, self.total_circles)
+        def __eq__(self, other):
+            if not isinstance(other, LinkProgress):
+                return NotImplemented
+            if not other.is_RECEIVING():
+                return False
+            if self.done_circles != other.done_circles:
+                return False
+            if self.total_circles != other.total_circles:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_AWAITS_CONFIRMATION(self) -> bool:
+        return isinstance(self, LinkProgress.AWAITS_CONFIRMATION)
+    def is_awaits_confirmation(self) -> bool:
+        return isinstance(self, LinkProgress.AWAITS_CONFIRMATION)
+    def is_RECEIVING(self) -> bool:
+        return isinstance(self, LinkProgress.RECEIVING)
+    def is_receiving(self) -> bool:
+        return isinstance(self, LinkProgress.RECEIVING)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+LinkProgress.AWAITS_CONFIRMATION = type("LinkProgress.AWAITS_CONFIRMATION", (LinkProgress.AWAITS_CONFIRMATION, LinkProgress,), {})  # type: ignore
+LinkProgress.RECEIVING = type("LinkProgress.RECEIVING", (LinkProgress.RECEIVING, LinkProgress,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeLinkProgress(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return LinkProgress.AWAITS_CONFIRMATION(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 2:
+            return LinkProgress.RECEIVING(
+                _UniffiFfiConverterUInt32.read(buf),
+                _UniffiFfiConverterUInt32.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_AWAITS_CONFIRMATION():
+            _UniffiFfiConverterString.check_lower(value.person_name)
+            _UniffiFfiConverterSequenceString.check_lower(value.pictures)
+            return
+        if value.is_RECEIVING():
+            _UniffiFfiConverterUInt32.check_lower(value.done_circles)
+            _UniffiFfiConverterUInt32.check_lower(value.total_circles)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_AWAITS_CONFIRMATION():
+            buf.write_i32(1)
+            _UniffiFfiConverterString.write(value.person_name, buf)
+            _UniffiFfiConverterSequenceString.write(value.pictures, buf)
+        if value.is_RECEIVING():
+            buf.write_i32(2)
+            _UniffiFfiConverterUInt32.write(value.done_circles, buf)
+            _UniffiFfiConverterUInt32.write(value.total_circles, buf)
+
+
+
+
+
+
+
+
+class Scope(enum.Enum):
+    """
+    Who can be in a circle.
+"""
+
+    NESTED = 0
+    """
+    Whoever is also in the space.
+"""
+
+    ISOLATED = 1
+    """
+    Everybody: for people from outside the space.
+"""
+
+
+
+class _UniffiFfiConverterTypeScope(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Scope.NESTED
+        if variant == 2:
+            return Scope.ISOLATED
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Scope.NESTED:
+            return
+        if value == Scope.ISOLATED:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Scope.NESTED:
+            buf.write_i32(1)
+        if value == Scope.ISOLATED:
+            buf.write_i32(2)
+
+
 
 class _UniffiFfiConverterSequenceTypeMessage(_UniffiConverterRustBuffer):
     @classmethod
@@ -3338,19 +9197,6 @@ class _UniffiFfiConverterSequenceTypeMessage(_UniffiConverterRustBuffer):
         return [
             _UniffiFfiConverterTypeMessage.read(buf) for i in range(count)
         ]
-
-class _UniffiFfiConverterUInt32(_UniffiConverterPrimitiveInt):
-    CLASS_NAME = "u32"
-    VALUE_MIN = 0
-    VALUE_MAX = 2**32
-
-    @staticmethod
-    def read(buf):
-        return buf.read_u32()
-
-    @staticmethod
-    def write(value, buf):
-        buf.write_u32(value)
 
 
 
@@ -3640,6 +9486,2041 @@ class _UniffiFfiConverterTypeTimelineDiff(_UniffiConverterRustBuffer):
 
 
 
+class _UniffiFfiConverterSequenceTypeCalendarEvent(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeCalendarEvent.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeCalendarEvent.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeCalendarEvent.read(buf) for i in range(count)
+        ]
+
+
+class CalendarProtocol(typing.Protocol):
+    """
+    The calendar of a circle. Times are text: `2026-03-29` (a whole day), `2026-03-29T09:00` (wherever one is),
+    `2026-03-29T09:00Z`, or `2026-03-29T09:00[Europe/Berlin]`.
+"""
+
+    async def add(self, uid: str,start: str,patch: EventPatch) -> None:
+        """
+        Adds an event. Choose a UID that nobody else will, a random one.
+
+        # Errors
+        If its UID is taken or a field is not what it should be.
+"""
+        raise NotImplementedError
+    async def agenda(self, from_ms: int,to_ms: int,zone: str) -> Agenda:
+        """
+        What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (an IANA name).
+
+        # Errors
+        If the zone is not known.
+"""
+        raise NotImplementedError
+    async def events(self, ) -> typing.List[CalendarEvent]:
+        """
+        Every event, in order of UID.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def export_ics(self, ) -> str:
+        """
+        The calendar as iCalendar text, with everything that was imported.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def import_ics(self, text: str) -> ImportReport:
+        """
+        Takes in iCalendar text. What cannot be read is named in the report and left out; nothing else fails for it.
+
+        # Errors
+        If it is too large, or the disk refuses.
+"""
+        raise NotImplementedError
+    async def remove(self, uid: str) -> None:
+        """
+        Removes an event with all its occurrences.
+
+        # Errors
+        If there is no such event.
+"""
+        raise NotImplementedError
+    async def reply(self, uid: str,address: str,partstat: str) -> None:
+        """
+        Notes an attendee's answer: `ACCEPTED`, `DECLINED` or `TENTATIVE`.
+
+        # Errors
+        If there is no such event or nobody of this address was asked.
+"""
+        raise NotImplementedError
+    async def update(self, uid: str,patch: EventPatch) -> None:
+        """
+        Changes an event.
+
+        # Errors
+        If there is no such event or a field is not what it should be.
+"""
+        raise NotImplementedError
+
+class Calendar(CalendarProtocol):
+    """
+    The calendar of a circle. Times are text: `2026-03-29` (a whole day), `2026-03-29T09:00` (wherever one is),
+    `2026-03-29T09:00Z`, or `2026-03-29T09:00[Europe/Berlin]`.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_calendar, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_calendar, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    async def add(self, uid: str,start: str,patch: EventPatch) -> None:
+        """
+        Adds an event. Choose a UID that nobody else will, a random one.
+
+        # Errors
+        If its UID is taken or a field is not what it should be.
+"""
+
+        _UniffiFfiConverterString.check_lower(uid)
+
+        _UniffiFfiConverterString.check_lower(start)
+
+        _UniffiFfiConverterTypeEventPatch.check_lower(patch)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(uid),
+            _UniffiFfiConverterString.lower(start),
+            _UniffiFfiConverterTypeEventPatch.lower(patch),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_add(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def agenda(self, from_ms: int,to_ms: int,zone: str) -> Agenda:
+        """
+        What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (an IANA name).
+
+        # Errors
+        If the zone is not known.
+"""
+
+        _UniffiFfiConverterInt64.check_lower(from_ms)
+
+        _UniffiFfiConverterInt64.check_lower(to_ms)
+
+        _UniffiFfiConverterString.check_lower(zone)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterInt64.lower(from_ms),
+            _UniffiFfiConverterInt64.lower(to_ms),
+            _UniffiFfiConverterString.lower(zone),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeAgenda.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_agenda(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def events(self, ) -> typing.List[CalendarEvent]:
+        """
+        Every event, in order of UID.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeCalendarEvent.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_events(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def export_ics(self, ) -> str:
+        """
+        The calendar as iCalendar text, with everything that was imported.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_export_ics(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def import_ics(self, text: str) -> ImportReport:
+        """
+        Takes in iCalendar text. What cannot be read is named in the report and left out; nothing else fails for it.
+
+        # Errors
+        If it is too large, or the disk refuses.
+"""
+
+        _UniffiFfiConverterString.check_lower(text)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(text),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeImportReport.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_import_ics(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def remove(self, uid: str) -> None:
+        """
+        Removes an event with all its occurrences.
+
+        # Errors
+        If there is no such event.
+"""
+
+        _UniffiFfiConverterString.check_lower(uid)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(uid),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_remove(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def reply(self, uid: str,address: str,partstat: str) -> None:
+        """
+        Notes an attendee's answer: `ACCEPTED`, `DECLINED` or `TENTATIVE`.
+
+        # Errors
+        If there is no such event or nobody of this address was asked.
+"""
+
+        _UniffiFfiConverterString.check_lower(uid)
+
+        _UniffiFfiConverterString.check_lower(address)
+
+        _UniffiFfiConverterString.check_lower(partstat)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(uid),
+            _UniffiFfiConverterString.lower(address),
+            _UniffiFfiConverterString.lower(partstat),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_reply(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def update(self, uid: str,patch: EventPatch) -> None:
+        """
+        Changes an event.
+
+        # Errors
+        If there is no such event or a field is not what it should be.
+"""
+
+        _UniffiFfiConverterString.check_lower(uid)
+
+        _UniffiFfiConverterTypeEventPatch.check_lower(patch)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(uid),
+            _UniffiFfiConverterTypeEventPatch.lower(patch),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_calendar_update(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypeCalendar:
+    @staticmethod
+    def lift(value: int) -> Calendar:
+        return Calendar._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Calendar):
+        if not isinstance(value, Calendar):
+            raise TypeError("Expected Calendar instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Calendar) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Calendar:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Calendar, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class ChangeListener():
+    """
+    Hears of everything that happens to a node.
+"""
+
+    def on_change(self, change: Change) -> None:
+        """
+        Calls come one at a time, on a thread of the node's. Who is slow is told [`Change::Everything`] instead of what was
+        missed.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+        raise NotImplementedError
+
+class ChangeListenerImpl(ChangeListener):
+    """
+    Hears of everything that happens to a node.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_changelistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_changelistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_change(self, change: Change) -> None:
+        """
+        Calls come one at a time, on a thread of the node's. Who is slow is told [`Change::Everything`] instead of what was
+        missed.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+
+        _UniffiFfiConverterTypeChange.check_lower(change)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeChange.lower(change),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_changelistener_on_change,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplChangeListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_CHANGE_LISTENER_METHOD0
+    def on_change(
+            uniffi_handle,
+            change,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeChangeListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeChange.lift(change), )
+            uniffi_method = uniffi_obj.on_change
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_CHANGE_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeChangeListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_CHANGE_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeChangeListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveChangeListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_change,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_changelistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeChangeListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return ChangeListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeChangeListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: ChangeListener):
+        if not isinstance(value, ChangeListener):
+            raise TypeError("Expected ChangeListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: ChangeListener):
+         if isinstance(value, ChangeListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeChangeListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: ChangeListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypeAuditRecord(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeAuditRecord.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeAuditRecord.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeAuditRecord.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceUInt32(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterUInt32.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterUInt32.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterUInt32.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceTypeSplice(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeSplice.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeSplice.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeSplice.read(buf) for i in range(count)
+        ]
+
+
+class NoteListener():
+    """
+    Hears how a note changes.
+"""
+
+    def on_note(self, note: NoteSnapshot) -> None:
+        """
+        The note as it is now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is slow
+        misses states, never the last.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+        raise NotImplementedError
+
+class NoteListenerImpl(NoteListener):
+    """
+    Hears how a note changes.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_notelistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_notelistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_note(self, note: NoteSnapshot) -> None:
+        """
+        The note as it is now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is slow
+        misses states, never the last.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+
+        _UniffiFfiConverterTypeNoteSnapshot.check_lower(note)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeNoteSnapshot.lower(note),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_notelistener_on_note,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplNoteListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_NOTE_LISTENER_METHOD0
+    def on_note(
+            uniffi_handle,
+            note,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeNoteListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeNoteSnapshot.lift(note), )
+            uniffi_method = uniffi_obj.on_note
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_NOTE_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeNoteListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_NOTE_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeNoteListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveNoteListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_note,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_notelistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeNoteListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return NoteListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeNoteListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: NoteListener):
+        if not isinstance(value, NoteListener):
+            raise TypeError("Expected NoteListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: NoteListener):
+         if isinstance(value, NoteListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeNoteListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: NoteListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class SubscriptionProtocol(typing.Protocol):
+    """
+    A listener at work. Keep it: when it is let go of, the listener is not called any more.
+"""
+
+    def cancel(self, ) -> None:
+        """
+        Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+"""
+        raise NotImplementedError
+    async def finished(self, ) -> None:
+        """
+        Returns when the listener is not called any more: it was cancelled, or the node was shut down.
+
+        # Errors
+        [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
+"""
+        raise NotImplementedError
+
+class Subscription(SubscriptionProtocol):
+    """
+    A listener at work. Keep it: when it is let go of, the listener is not called any more.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_subscription, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_subscription, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def cancel(self, ) -> None:
+        """
+        Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_subscription_cancel,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def finished(self, ) -> None:
+        """
+        Returns when the listener is not called any more: it was cancelled, or the node was shut down.
+
+        # Errors
+        [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_subscription_finished(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypeSubscription:
+    @staticmethod
+    def lift(value: int) -> Subscription:
+        return Subscription._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Subscription):
+        if not isinstance(value, Subscription):
+            raise TypeError("Expected Subscription instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Subscription) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Subscription:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Subscription, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class NoteProtocol(typing.Protocol):
+    """
+    A note of a circle.
+"""
+
+    async def append_markdown(self, markdown: str) -> None:
+        """
+        Puts Markdown behind what is there.
+
+        # Errors
+        If it is too long, or the disk refuses.
+"""
+        raise NotImplementedError
+    async def cursors(self, positions: typing.List[int]) -> typing.List[str]:
+        """
+        Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at
+        the end stays at the end.
+
+        # Errors
+        If a position is beyond the end.
+"""
+        raise NotImplementedError
+    async def edit(self, version: typing.List[str],splices: typing.List[Splice]) -> typing.List[str]:
+        """
+        Does edits, one after the other, as one change, on the text as it was at `version` of a snapshot or of an earlier
+        edit: what an editor does whose view lags behind. Returns the version that this makes, without what came since.
+
+        # Errors
+        If `version` is not of this note or leaves out what this device wrote, a position is beyond the end of that
+        version's text, or the disk refuses; then nothing changed.
+"""
+        raise NotImplementedError
+    async def edit_markdown(self, version: typing.List[str],markdown: str) -> None:
+        """
+        Merges a text that was edited elsewhere since `version` of a snapshot: what was changed there is changed here, what
+        others changed meanwhile stays.
+
+        # Errors
+        If it is too long, `version` is not of this note, or the disk refuses.
+"""
+        raise NotImplementedError
+    def id(self, ) -> str:
+        """
+        Its id, the same on every device.
+"""
+        raise NotImplementedError
+    def observe(self, listener: NoteListener) -> Subscription:
+        """
+        Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
+        node is shut down.
+"""
+        raise NotImplementedError
+    async def positions(self, cursors: typing.List[str]) -> typing.List[int]:
+        """
+        Where cursors are now. One whose character was deleted is at what came next.
+
+        # Errors
+        [`ClaveError::Argument`] if one is no cursor, or not of this note.
+"""
+        raise NotImplementedError
+    async def set_title(self, title: str) -> None:
+        """
+        Gives it another title.
+
+        # Errors
+        If it is too long, or the disk refuses.
+"""
+        raise NotImplementedError
+    async def snapshot(self, ) -> NoteSnapshot:
+        """
+        The note as it is now.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+
+class Note(NoteProtocol):
+    """
+    A note of a circle.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_note, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_note, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    async def append_markdown(self, markdown: str) -> None:
+        """
+        Puts Markdown behind what is there.
+
+        # Errors
+        If it is too long, or the disk refuses.
+"""
+
+        _UniffiFfiConverterString.check_lower(markdown)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(markdown),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_append_markdown(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def cursors(self, positions: typing.List[int]) -> typing.List[str]:
+        """
+        Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at
+        the end stays at the end.
+
+        # Errors
+        If a position is beyond the end.
+"""
+
+        _UniffiFfiConverterSequenceUInt32.check_lower(positions)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceUInt32.lower(positions),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_cursors(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def edit(self, version: typing.List[str],splices: typing.List[Splice]) -> typing.List[str]:
+        """
+        Does edits, one after the other, as one change, on the text as it was at `version` of a snapshot or of an earlier
+        edit: what an editor does whose view lags behind. Returns the version that this makes, without what came since.
+
+        # Errors
+        If `version` is not of this note or leaves out what this device wrote, a position is beyond the end of that
+        version's text, or the disk refuses; then nothing changed.
+"""
+
+        _UniffiFfiConverterSequenceString.check_lower(version)
+
+        _UniffiFfiConverterSequenceTypeSplice.check_lower(splices)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceString.lower(version),
+            _UniffiFfiConverterSequenceTypeSplice.lower(splices),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_edit(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def edit_markdown(self, version: typing.List[str],markdown: str) -> None:
+        """
+        Merges a text that was edited elsewhere since `version` of a snapshot: what was changed there is changed here, what
+        others changed meanwhile stays.
+
+        # Errors
+        If it is too long, `version` is not of this note, or the disk refuses.
+"""
+
+        _UniffiFfiConverterSequenceString.check_lower(version)
+
+        _UniffiFfiConverterString.check_lower(markdown)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceString.lower(version),
+            _UniffiFfiConverterString.lower(markdown),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_edit_markdown(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def id(self, ) -> str:
+        """
+        Its id, the same on every device.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_id,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def observe(self, listener: NoteListener) -> Subscription:
+        """
+        Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
+        node is shut down.
+"""
+
+        _UniffiFfiConverterTypeNoteListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeNoteListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSubscription.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_observe,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def positions(self, cursors: typing.List[str]) -> typing.List[int]:
+        """
+        Where cursors are now. One whose character was deleted is at what came next.
+
+        # Errors
+        [`ClaveError::Argument`] if one is no cursor, or not of this note.
+"""
+
+        _UniffiFfiConverterSequenceString.check_lower(cursors)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceString.lower(cursors),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceUInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_positions(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_title(self, title: str) -> None:
+        """
+        Gives it another title.
+
+        # Errors
+        If it is too long, or the disk refuses.
+"""
+
+        _UniffiFfiConverterString.check_lower(title)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(title),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_set_title(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def snapshot(self, ) -> NoteSnapshot:
+        """
+        The note as it is now.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeNoteSnapshot.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_snapshot(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypeNote:
+    @staticmethod
+    def lift(value: int) -> Note:
+        return Note._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Note):
+        if not isinstance(value, Note):
+            raise TypeError("Expected Note instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Note) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Note:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Note, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeProgress(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeProgress.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeProgress.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeProgress.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+class TransferProtocol(typing.Protocol):
+    """
+    Files on their way, or a backup being made. It goes on by itself, and ends when it is let go of.
+"""
+
+    def cancel(self, ) -> None:
+        """
+        Gives it up. What was not finished is not there; what was fetched stays, so that a second try goes on from there.
+"""
+        raise NotImplementedError
+    async def finished(self, ) -> typing.List[str]:
+        """
+        Waits for its end, and returns the ids of what was added, if that is what it did.
+
+        # Errors
+        [`ClaveError::Cancelled`]; [`ClaveError::Paused`] if the node paused meanwhile: begin it again, and it goes on where it
+        was. If a file cannot be read or written, or what arrived is not what was meant.
+"""
+        raise NotImplementedError
+    def progress(self, ) -> Progress:
+        """
+        How far it is.
+"""
+        raise NotImplementedError
+    async def progress_after(self, than: Progress) -> typing.Optional[Progress]:
+        """
+        Waits until it is further than `than`, or over: then nothing is returned. For showing how it goes on.
+"""
+        raise NotImplementedError
+
+class Transfer(TransferProtocol):
+    """
+    Files on their way, or a backup being made. It goes on by itself, and ends when it is let go of.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_transfer, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_transfer, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def cancel(self, ) -> None:
+        """
+        Gives it up. What was not finished is not there; what was fetched stays, so that a second try goes on from there.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_transfer_cancel,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def finished(self, ) -> typing.List[str]:
+        """
+        Waits for its end, and returns the ids of what was added, if that is what it did.
+
+        # Errors
+        [`ClaveError::Cancelled`]; [`ClaveError::Paused`] if the node paused meanwhile: begin it again, and it goes on where it
+        was. If a file cannot be read or written, or what arrived is not what was meant.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_transfer_finished(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def progress(self, ) -> Progress:
+        """
+        How far it is.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeProgress.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def progress_after(self, than: Progress) -> typing.Optional[Progress]:
+        """
+        Waits until it is further than `than`, or over: then nothing is returned. For showing how it goes on.
+"""
+
+        _UniffiFfiConverterTypeProgress.check_lower(than)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeProgress.lower(than),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterOptionalTypeProgress.lift
+        _uniffi_error_converter = None
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress_after(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypeTransfer:
+    @staticmethod
+    def lift(value: int) -> Transfer:
+        return Transfer._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Transfer):
+        if not isinstance(value, Transfer):
+            raise TypeError("Expected Transfer instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Transfer) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Transfer:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Transfer, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypeFileEntry(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeFileEntry.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeFileEntry.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeFileEntry.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceTypeFileVersion(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeFileVersion.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeFileVersion.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeFileVersion.read(buf) for i in range(count)
+        ]
+
+
+class DriveProtocol(typing.Protocol):
+    """
+    The files of a circle.
+"""
+
+    def add(self, source: str,name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
+        """
+        Adds a file from disk to a folder, or the root; a file of that name there gets a new version. Its end gives the id.
+
+        # Errors
+        [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
+"""
+        raise NotImplementedError
+    def add_folder(self, source: str,name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
+        """
+        Adds a folder from disk with all that is in it. Its end gives the ids of the files.
+
+        # Errors
+        As [`add`](Self::add).
+"""
+        raise NotImplementedError
+    async def create_folder(self, name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> str:
+        """
+        A new folder in another, or in the root.
+
+        # Errors
+        If the name cannot be used or is taken, or there is no such folder.
+"""
+        raise NotImplementedError
+    async def entries(self, ) -> typing.List[FileEntry]:
+        """
+        Every file and folder, by path; those in the trash last.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    def fetch(self, files: typing.List[str]) -> Transfer:
+        """
+        Fetches what is missing of the newest content of files, to have them offline; writes no file.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+        raise NotImplementedError
+    def get(self, file: str,destination: str) -> Transfer:
+        """
+        Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for somebody
+        to come online if need be. The destination appears complete and checked or not at all.
+
+        # Errors
+        [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
+"""
+        raise NotImplementedError
+    def get_version(self, file: str,version: str,destination: str) -> Transfer:
+        """
+        The same for an earlier version.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+        raise NotImplementedError
+    async def move_to(self, id: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Moves a file or folder to a folder, or the root.
+
+        # Errors
+        If it would be inside itself, or there is no such thing.
+"""
+        raise NotImplementedError
+    async def rename(self, id: str,name: str) -> None:
+        """
+        Gives a file or folder another name.
+
+        # Errors
+        If the name cannot be used or is taken, or there is no such thing.
+"""
+        raise NotImplementedError
+    async def resolve(self, path: str) -> str:
+        """
+        The id of what is at a path.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+        raise NotImplementedError
+    async def restore(self, id: str) -> None:
+        """
+        Takes a file or folder out of the trash.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+        raise NotImplementedError
+    async def restore_version(self, file: str,version: str) -> None:
+        """
+        Makes an earlier content of a file its newest.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+        raise NotImplementedError
+    async def set_quota(self, quota_bytes: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> None:
+        """
+        How many bytes it may take; nothing: as many as there is room for. What is there already stays.
+
+        # Errors
+        What the disk has to say.
+"""
+        raise NotImplementedError
+    async def trash(self, id: str) -> None:
+        """
+        Throws a file or folder away. It can be [restored](Self::restore).
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+        raise NotImplementedError
+    async def usage(self, ) -> DriveUsage:
+        """
+        What the content of the circle's files takes on this device.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def versions(self, file: str) -> typing.List[FileVersion]:
+        """
+        Every content that a file had, newest first.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+        raise NotImplementedError
+
+class Drive(DriveProtocol):
+    """
+    The files of a circle.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_drive, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_drive, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def add(self, source: str,name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
+        """
+        Adds a file from disk to a folder, or the root; a file of that name there gets a new version. Its end gives the id.
+
+        # Errors
+        [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
+"""
+
+        _UniffiFfiConverterString.check_lower(source)
+
+        _UniffiFfiConverterString.check_lower(name)
+
+        if folder is _DEFAULT:
+            folder = None
+        _UniffiFfiConverterOptionalString.check_lower(folder)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(source),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterOptionalString.lower(folder),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_add,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def add_folder(self, source: str,name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
+        """
+        Adds a folder from disk with all that is in it. Its end gives the ids of the files.
+
+        # Errors
+        As [`add`](Self::add).
+"""
+
+        _UniffiFfiConverterString.check_lower(source)
+
+        _UniffiFfiConverterString.check_lower(name)
+
+        if folder is _DEFAULT:
+            folder = None
+        _UniffiFfiConverterOptionalString.check_lower(folder)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(source),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterOptionalString.lower(folder),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def create_folder(self, name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> str:
+        """
+        A new folder in another, or in the root.
+
+        # Errors
+        If the name cannot be used or is taken, or there is no such folder.
+"""
+
+        _UniffiFfiConverterString.check_lower(name)
+
+        if folder is _DEFAULT:
+            folder = None
+        _UniffiFfiConverterOptionalString.check_lower(folder)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterOptionalString.lower(folder),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_create_folder(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def entries(self, ) -> typing.List[FileEntry]:
+        """
+        Every file and folder, by path; those in the trash last.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeFileEntry.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_entries(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def fetch(self, files: typing.List[str]) -> Transfer:
+        """
+        Fetches what is missing of the newest content of files, to have them offline; writes no file.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+
+        _UniffiFfiConverterSequenceString.check_lower(files)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceString.lower(files),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_fetch,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def get(self, file: str,destination: str) -> Transfer:
+        """
+        Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for somebody
+        to come online if need be. The destination appears complete and checked or not at all.
+
+        # Errors
+        [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
+"""
+
+        _UniffiFfiConverterString.check_lower(file)
+
+        _UniffiFfiConverterString.check_lower(destination)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(file),
+            _UniffiFfiConverterString.lower(destination),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_get,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def get_version(self, file: str,version: str,destination: str) -> Transfer:
+        """
+        The same for an earlier version.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+
+        _UniffiFfiConverterString.check_lower(file)
+
+        _UniffiFfiConverterString.check_lower(version)
+
+        _UniffiFfiConverterString.check_lower(destination)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(file),
+            _UniffiFfiConverterString.lower(version),
+            _UniffiFfiConverterString.lower(destination),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def move_to(self, id: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Moves a file or folder to a folder, or the root.
+
+        # Errors
+        If it would be inside itself, or there is no such thing.
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+
+        if folder is _DEFAULT:
+            folder = None
+        _UniffiFfiConverterOptionalString.check_lower(folder)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+            _UniffiFfiConverterOptionalString.lower(folder),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_move_to(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def rename(self, id: str,name: str) -> None:
+        """
+        Gives a file or folder another name.
+
+        # Errors
+        If the name cannot be used or is taken, or there is no such thing.
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_rename(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def resolve(self, path: str) -> str:
+        """
+        The id of what is at a path.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        _UniffiFfiConverterString.check_lower(path)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_resolve(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def restore(self, id: str) -> None:
+        """
+        Takes a file or folder out of the trash.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_restore(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def restore_version(self, file: str,version: str) -> None:
+        """
+        Makes an earlier content of a file its newest.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        _UniffiFfiConverterString.check_lower(file)
+
+        _UniffiFfiConverterString.check_lower(version)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(file),
+            _UniffiFfiConverterString.lower(version),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_restore_version(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_quota(self, quota_bytes: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> None:
+        """
+        How many bytes it may take; nothing: as many as there is room for. What is there already stays.
+
+        # Errors
+        What the disk has to say.
+"""
+
+        if quota_bytes is _DEFAULT:
+            quota_bytes = None
+        _UniffiFfiConverterOptionalUInt64.check_lower(quota_bytes)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalUInt64.lower(quota_bytes),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_set_quota(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def trash(self, id: str) -> None:
+        """
+        Throws a file or folder away. It can be [restored](Self::restore).
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_trash(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def usage(self, ) -> DriveUsage:
+        """
+        What the content of the circle's files takes on this device.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeDriveUsage.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_usage(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def versions(self, file: str) -> typing.List[FileVersion]:
+        """
+        Every content that a file had, newest first.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        _UniffiFfiConverterString.check_lower(file)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(file),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeFileVersion.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_versions(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypeDrive:
+    @staticmethod
+    def lift(value: int) -> Drive:
+        return Drive._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Drive):
+        if not isinstance(value, Drive):
+            raise TypeError("Expected Drive instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Drive) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Drive:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Drive, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypeEvidence(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeEvidence.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeEvidence.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeEvidence.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceTypeInvitation(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeInvitation.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeInvitation.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeInvitation.read(buf) for i in range(count)
+        ]
+
 class _UniffiFfiConverterSequenceTypeMember(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -3661,6 +11542,83 @@ class _UniffiFfiConverterSequenceTypeMember(_UniffiConverterRustBuffer):
 
         return [
             _UniffiFfiConverterTypeMember.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceTypeNoteInfo(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeNoteInfo.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeNoteInfo.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeNoteInfo.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterMapStringString(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, items):
+        for (key, value) in items.items():
+            _UniffiFfiConverterString.check_lower(key)
+            _UniffiFfiConverterString.check_lower(value)
+
+    @classmethod
+    def write(cls, items, buf):
+        buf.write_i32(len(items))
+        for (key, value) in items.items():
+            _UniffiFfiConverterString.write(key, buf)
+            _UniffiFfiConverterString.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative map size")
+
+        # It would be nice to use a dict comprehension,
+        # but in Python 3.7 and before the evaluation order is not according to spec,
+        # so we we're reading the value before the key.
+        # This loop makes the order explicit: first reading the key, then the value.
+        d = {}
+        for i in range(count):
+            key = _UniffiFfiConverterString.read(buf)
+            val = _UniffiFfiConverterString.read(buf)
+            d[key] = val
+        return d
+
+class _UniffiFfiConverterSequenceTypeSetAsideDocument(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeSetAsideDocument.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeSetAsideDocument.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeSetAsideDocument.read(buf) for i in range(count)
         ]
 
 class _UniffiFfiConverterSequenceTypeTimelineDiff(_UniffiConverterRustBuffer):
@@ -3839,14 +11797,23 @@ class _UniffiFfiConverterTypeTimelineListener:
         buf.write_u64(cls.lower(value))
 
 
-class SubscriptionProtocol(typing.Protocol):
+class ObservedTimelineProtocol(typing.Protocol):
     """
-    A listener at work. Keep it: when it is let go of, the listener is not called any more.
+    Has an observed timeline show more.
 """
 
     def cancel(self, ) -> None:
         """
         Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+"""
+        raise NotImplementedError
+    async def earlier(self, count: int) -> bool:
+        """
+        Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+        of them like of everything else. Not to be waited for in the listener.
+
+        # Errors
+        [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
 """
         raise NotImplementedError
     async def finished(self, ) -> None:
@@ -3857,10 +11824,18 @@ class SubscriptionProtocol(typing.Protocol):
         [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
 """
         raise NotImplementedError
+    async def later(self, count: int) -> bool:
+        """
+        The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
 
-class Subscription(SubscriptionProtocol):
+        # Errors
+        As [`earlier`](Self::earlier).
+"""
+        raise NotImplementedError
+
+class ObservedTimeline(ObservedTimelineProtocol):
     """
-    A listener at work. Keep it: when it is let go of, the listener is not called any more.
+    Has an observed timeline show more.
 """
 
     _handle: ctypes.c_uint64
@@ -3872,10 +11847,10 @@ class Subscription(SubscriptionProtocol):
         # In case of partial initialization of instances.
         handle = getattr(self, "_handle", None)
         if handle is not None:
-            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_subscription, handle)
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_observedtimeline, handle)
 
     def _uniffi_clone_handle(self):
-        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_subscription, self._handle)
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_observedtimeline, self._handle)
 
     # Used by alternative constructors or any methods which return this type.
     @classmethod
@@ -3896,10 +11871,34 @@ class Subscription(SubscriptionProtocol):
         _uniffi_error_converter = None
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
-            _UniffiLib.uniffi_clave_ffi_fn_method_subscription_cancel,
+            _UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_cancel,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def earlier(self, count: int) -> bool:
+        """
+        Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+        of them like of everything else. Not to be waited for in the listener.
+
+        # Errors
+        [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
+"""
+
+        _UniffiFfiConverterUInt32.check_lower(count)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterUInt32.lower(count),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_earlier(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_i8,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_i8,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_i8,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def finished(self, ) -> None:
         """
         Returns when the listener is not called any more: it was cancelled, or the node was shut down.
@@ -3913,10 +11912,33 @@ class Subscription(SubscriptionProtocol):
         _uniffi_lift_return = lambda val: None
         _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
         return await _uniffi_rust_call_async(
-            _UniffiLib.uniffi_clave_ffi_fn_method_subscription_finished(*_uniffi_lowered_args),
+            _UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_finished(*_uniffi_lowered_args),
             _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
             _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def later(self, count: int) -> bool:
+        """
+        The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
+
+        # Errors
+        As [`earlier`](Self::earlier).
+"""
+
+        _UniffiFfiConverterUInt32.check_lower(count)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterUInt32.lower(count),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_later(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_i8,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_i8,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_i8,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -3925,64 +11947,113 @@ class Subscription(SubscriptionProtocol):
 
 
 
-class _UniffiFfiConverterTypeSubscription:
+class _UniffiFfiConverterTypeObservedTimeline:
     @staticmethod
-    def lift(value: int) -> Subscription:
-        return Subscription._uniffi_make_instance(value)
+    def lift(value: int) -> ObservedTimeline:
+        return ObservedTimeline._uniffi_make_instance(value)
 
     @staticmethod
-    def check_lower(value: Subscription):
-        if not isinstance(value, Subscription):
-            raise TypeError("Expected Subscription instance, {} found".format(type(value).__name__))
+    def check_lower(value: ObservedTimeline):
+        if not isinstance(value, ObservedTimeline):
+            raise TypeError("Expected ObservedTimeline instance, {} found".format(type(value).__name__))
 
     @staticmethod
-    def lower(value: Subscription) -> ctypes.c_uint64:
+    def lower(value: ObservedTimeline) -> ctypes.c_uint64:
         return value._uniffi_clone_handle()
 
     @classmethod
-    def read(cls, buf: _UniffiRustBuffer) -> Subscription:
+    def read(cls, buf: _UniffiRustBuffer) -> ObservedTimeline:
         ptr = buf.read_u64()
         if ptr == 0:
             raise InternalError("Raw handle value was null")
         return cls.lift(ptr)
 
     @classmethod
-    def write(cls, value: Subscription, buf: _UniffiRustBuffer):
+    def write(cls, value: ObservedTimeline, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
 
 class TimelineProtocol(typing.Protocol):
     """
-    The chat of a space.
+    The chat of a circle.
 """
 
+    async def edit(self, message: str,body: str) -> None:
+        """
+        Changes a message of one's own.
+
+        # Errors
+        If it is somebody else's, or was withdrawn.
+"""
+        raise NotImplementedError
     async def history(self, count: int,before: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> typing.List[Message]:
         """
         The newest messages, oldest first; of those before the message `before`, if that is given.
 
         # Errors
-        [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+        [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
-    def observe(self, count: int,listener: TimelineListener) -> Subscription:
+    async def message_count(self, ) -> int:
+        """
+        How many messages there are, withdrawn ones among them.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    def observe(self, count: int,listener: TimelineListener) -> ObservedTimeline:
         """
         Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
         subscription is cancelled or the node is shut down.
 """
         raise NotImplementedError
+    def observe_around(self, message: str,count: int,listener: TimelineListener) -> ObservedTimeline:
+        """
+        The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+        `count` from it on.
+
+        # Errors
+        [`ClaveError::Argument`] if `message` is no id.
+"""
+        raise NotImplementedError
+    async def post(self, draft: Draft) -> str:
+        """
+        Posts a message with all that may belong to it.
+
+        # Errors
+        As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+"""
+        raise NotImplementedError
+    async def react(self, message: str,reaction: str,present: bool) -> None:
+        """
+        Adds a reaction, or takes it away.
+
+        # Errors
+        If there is no such message, or the reaction is none.
+"""
+        raise NotImplementedError
     async def send(self, body: str) -> str:
         """
         Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-        and to the others when they are.
+        and to the others when they are. Observers are told at that moment.
 
         # Errors
         If it is too long, or the disk refuses.
 """
         raise NotImplementedError
+    async def withdraw(self, message: str) -> None:
+        """
+        Takes a message of one's own back. That there was one stays visible.
+
+        # Errors
+        If it is somebody else's.
+"""
+        raise NotImplementedError
 
 class Timeline(TimelineProtocol):
     """
-    The chat of a space.
+    The chat of a circle.
 """
 
     _handle: ctypes.c_uint64
@@ -4007,12 +12078,38 @@ class Timeline(TimelineProtocol):
         inst = cls.__new__(cls)
         inst._handle = handle
         return inst
+    async def edit(self, message: str,body: str) -> None:
+        """
+        Changes a message of one's own.
+
+        # Errors
+        If it is somebody else's, or was withdrawn.
+"""
+
+        _UniffiFfiConverterString.check_lower(message)
+
+        _UniffiFfiConverterString.check_lower(body)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(message),
+            _UniffiFfiConverterString.lower(body),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_edit(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def history(self, count: int,before: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> typing.List[Message]:
         """
         The newest messages, oldest first; of those before the message `before`, if that is given.
 
         # Errors
-        [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+        [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
 
         _UniffiFfiConverterUInt32.check_lower(count)
@@ -4035,7 +12132,27 @@ class Timeline(TimelineProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
-    def observe(self, count: int,listener: TimelineListener) -> Subscription:
+    async def message_count(self, ) -> int:
+        """
+        How many messages there are, withdrawn ones among them.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterUInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_message_count(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u32,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u32,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u32,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def observe(self, count: int,listener: TimelineListener) -> ObservedTimeline:
         """
         Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
         subscription is cancelled or the node is shut down.
@@ -4049,7 +12166,7 @@ class Timeline(TimelineProtocol):
             _UniffiFfiConverterUInt32.lower(count),
             _UniffiFfiConverterTypeTimelineListener.lower(listener),
         )
-        _uniffi_lift_return = _UniffiFfiConverterTypeSubscription.lift
+        _uniffi_lift_return = _UniffiFfiConverterTypeObservedTimeline.lift
         _uniffi_error_converter = None
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
@@ -4057,10 +12174,90 @@ class Timeline(TimelineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def observe_around(self, message: str,count: int,listener: TimelineListener) -> ObservedTimeline:
+        """
+        The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+        `count` from it on.
+
+        # Errors
+        [`ClaveError::Argument`] if `message` is no id.
+"""
+
+        _UniffiFfiConverterString.check_lower(message)
+
+        _UniffiFfiConverterUInt32.check_lower(count)
+
+        _UniffiFfiConverterTypeTimelineListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(message),
+            _UniffiFfiConverterUInt32.lower(count),
+            _UniffiFfiConverterTypeTimelineListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeObservedTimeline.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_around,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def post(self, draft: Draft) -> str:
+        """
+        Posts a message with all that may belong to it.
+
+        # Errors
+        As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+"""
+
+        _UniffiFfiConverterTypeDraft.check_lower(draft)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeDraft.lower(draft),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_post(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def react(self, message: str,reaction: str,present: bool) -> None:
+        """
+        Adds a reaction, or takes it away.
+
+        # Errors
+        If there is no such message, or the reaction is none.
+"""
+
+        _UniffiFfiConverterString.check_lower(message)
+
+        _UniffiFfiConverterString.check_lower(reaction)
+
+        _UniffiFfiConverterBoolean.check_lower(present)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(message),
+            _UniffiFfiConverterString.lower(reaction),
+            _UniffiFfiConverterBoolean.lower(present),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_react(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def send(self, body: str) -> str:
         """
         Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-        and to the others when they are.
+        and to the others when they are. Observers are told at that moment.
 
         # Errors
         If it is too long, or the disk refuses.
@@ -4078,6 +12275,29 @@ class Timeline(TimelineProtocol):
             _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def withdraw(self, message: str) -> None:
+        """
+        Takes a message of one's own back. That there was one stays visible.
+
+        # Errors
+        If it is somebody else's.
+"""
+
+        _UniffiFfiConverterString.check_lower(message)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(message),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_withdraw(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -4112,11 +12332,1390 @@ class _UniffiFfiConverterTypeTimeline:
         buf.write_u64(cls.lower(value))
 
 
-class SpaceProtocol(typing.Protocol):
+class CircleProtocol(typing.Protocol):
     """
-    A space this device is in.
+    A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
 """
 
+    async def access(self, ) -> Access:
+        """
+        Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def add(self, person: str,role: Role) -> None:
+        """
+        Brings somebody of the space into this circle.
+
+        # Errors
+        If they are not in the space, are here already, or this person may not.
+"""
+        raise NotImplementedError
+    async def audit(self, ) -> typing.List[AuditRecord]:
+        """
+        Everything that ever changed who is in and who may what. The same on every device that has seen the same.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def begin_verification(self, device: str) -> None:
+        """
+        Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
+
+        # Errors
+        If that device is not connected, or is one's own.
+"""
+        raise NotImplementedError
+    def calendar(self, ) -> Calendar:
+        """
+        The calendar.
+"""
+        raise NotImplementedError
+    async def create_note(self, title: str) -> Note:
+        """
+        A new note.
+
+        # Errors
+        If the title is too long, or the disk refuses.
+"""
+        raise NotImplementedError
+    def drive(self, ) -> Drive:
+        """
+        The files.
+"""
+        raise NotImplementedError
+    async def evidence(self, ) -> typing.List[Evidence]:
+        """
+        Devices that did what no device in order does: their key is in two hands, they run from an old copy of their data, or
+        they lie. Evidence, no verdict.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def grant(self, person: str,expires_ms: int) -> None:
+        """
+        Lets somebody of the space in as a guest until a date, in Unix milliseconds; or moves the date of a guest.
+
+        # Errors
+        As for [`add`](Self::add).
+"""
+        raise NotImplementedError
+    def id(self, ) -> str:
+        """
+        Its id, the same on every device.
+"""
+        raise NotImplementedError
+    async def invitations(self, ) -> typing.List[Invitation]:
+        """
+        The invitations that this device made.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def invite(self, valid: Duration) -> str:
+        """
+        Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
+        device.
+
+        # Errors
+        [`ClaveError::NotAllowed`] if this person may not invite.
+"""
+        raise NotImplementedError
+    async def keep(self, document: str,kind: DocumentKind) -> int:
+        """
+        Takes over what is set aside in a document, so that everybody is shown it again, and says how many changes that were.
+        It stands on this person's word from then on.
+
+        # Errors
+        If this person may not write here.
+"""
+        raise NotImplementedError
+    async def leave(self, ) -> None:
+        """
+        Leaves. What is here stays readable on this device, nothing more arrives.
+
+        # Errors
+        If no owner would be left: make somebody else one first.
+"""
+        raise NotImplementedError
+    async def mark_read(self, up_to: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Notes that this person has read everything up to a message; everything there is, if none is named. Their other
+        devices are told; nobody else is.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+"""
+        raise NotImplementedError
+    async def mark_verified(self, person: str,verified: bool) -> None:
+        """
+        Notes that somebody's safety number was compared, or takes any such note back.
+
+        # Errors
+        If they are not here.
+"""
+        raise NotImplementedError
+    async def members(self, ) -> typing.List[Member]:
+        """
+        Who is in it, owners first, then by name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def name(self, ) -> str:
+        """
+        Its name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def note(self, id: str) -> Note:
+        """
+        A note by its id.
+
+        # Errors
+        [`ClaveError::NotFound`] if it is not here, or not here yet.
+"""
+        raise NotImplementedError
+    async def notes(self, ) -> typing.List[NoteInfo]:
+        """
+        The notes, by title.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def policies(self, ) -> dict[str, str]:
+        """
+        The policies in force, by name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def preview(self, ) -> Preview:
+        """
+        What was said last here, and what is unread.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+"""
+        raise NotImplementedError
+    async def remove(self, person: str) -> None:
+        """
+        Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They
+        keep what they had.
+
+        # Errors
+        If they are not here, or this person may not.
+"""
+        raise NotImplementedError
+    async def revoke_device(self, device: str) -> None:
+        """
+        Removes one device of somebody, and changes the keys. It keeps what it had.
+
+        # Errors
+        If it is not here, or this person may not.
+"""
+        raise NotImplementedError
+    async def revoke_invitation(self, invitation: str) -> None:
+        """
+        Takes an invitation back.
+
+        # Errors
+        If this device made no such invitation.
+"""
+        raise NotImplementedError
+    async def set_aside(self, ) -> typing.List[SetAsideDocument]:
+        """
+        What is not shown of each document: changes whose author was removed at the same time, or was never rightly in.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def set_policy(self, key: str,value: str) -> None:
+        """
+        Sets a policy.
+
+        # Errors
+        If this person may not, or the value is none that the policy can have.
+"""
+        raise NotImplementedError
+    async def set_role(self, person: str,role: Role) -> None:
+        """
+        Gives somebody a role.
+
+        # Errors
+        If they are not here, or this person may not.
+"""
+        raise NotImplementedError
+    async def space(self, ) -> str:
+        """
+        The id of the space it belongs to: its own, if it is that of everybody.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def status(self, ) -> CircleStatus:
+        """
+        Keys and entries, in numbers.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    def timeline(self, ) -> Timeline:
+        """
+        The chat.
+"""
+        raise NotImplementedError
+
+class Circle(CircleProtocol):
+    """
+    A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_circle, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_circle, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    async def access(self, ) -> Access:
+        """
+        Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeAccess.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_access(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def add(self, person: str,role: Role) -> None:
+        """
+        Brings somebody of the space into this circle.
+
+        # Errors
+        If they are not in the space, are here already, or this person may not.
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+
+        _UniffiFfiConverterTypeRole.check_lower(role)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+            _UniffiFfiConverterTypeRole.lower(role),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_add(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def audit(self, ) -> typing.List[AuditRecord]:
+        """
+        Everything that ever changed who is in and who may what. The same on every device that has seen the same.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeAuditRecord.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_audit(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def begin_verification(self, device: str) -> None:
+        """
+        Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
+
+        # Errors
+        If that device is not connected, or is one's own.
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_begin_verification(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def calendar(self, ) -> Calendar:
+        """
+        The calendar.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCalendar.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_calendar,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def create_note(self, title: str) -> Note:
+        """
+        A new note.
+
+        # Errors
+        If the title is too long, or the disk refuses.
+"""
+
+        _UniffiFfiConverterString.check_lower(title)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(title),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeNote.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_create_note(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def drive(self, ) -> Drive:
+        """
+        The files.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeDrive.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_drive,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def evidence(self, ) -> typing.List[Evidence]:
+        """
+        Devices that did what no device in order does: their key is in two hands, they run from an old copy of their data, or
+        they lie. Evidence, no verdict.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeEvidence.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_evidence(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def grant(self, person: str,expires_ms: int) -> None:
+        """
+        Lets somebody of the space in as a guest until a date, in Unix milliseconds; or moves the date of a guest.
+
+        # Errors
+        As for [`add`](Self::add).
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+
+        _UniffiFfiConverterUInt64.check_lower(expires_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+            _UniffiFfiConverterUInt64.lower(expires_ms),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_grant(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def id(self, ) -> str:
+        """
+        Its id, the same on every device.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_id,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def invitations(self, ) -> typing.List[Invitation]:
+        """
+        The invitations that this device made.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeInvitation.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_invitations(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def invite(self, valid: Duration) -> str:
+        """
+        Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
+        device.
+
+        # Errors
+        [`ClaveError::NotAllowed`] if this person may not invite.
+"""
+
+        _UniffiFfiConverterDuration.check_lower(valid)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterDuration.lower(valid),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_invite(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def keep(self, document: str,kind: DocumentKind) -> int:
+        """
+        Takes over what is set aside in a document, so that everybody is shown it again, and says how many changes that were.
+        It stands on this person's word from then on.
+
+        # Errors
+        If this person may not write here.
+"""
+
+        _UniffiFfiConverterString.check_lower(document)
+
+        _UniffiFfiConverterTypeDocumentKind.check_lower(kind)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(document),
+            _UniffiFfiConverterTypeDocumentKind.lower(kind),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterUInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_keep(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u32,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u32,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u32,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def leave(self, ) -> None:
+        """
+        Leaves. What is here stays readable on this device, nothing more arrives.
+
+        # Errors
+        If no owner would be left: make somebody else one first.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_leave(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def mark_read(self, up_to: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
+        """
+        Notes that this person has read everything up to a message; everything there is, if none is named. Their other
+        devices are told; nobody else is.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+"""
+
+        if up_to is _DEFAULT:
+            up_to = None
+        _UniffiFfiConverterOptionalString.check_lower(up_to)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalString.lower(up_to),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_read(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def mark_verified(self, person: str,verified: bool) -> None:
+        """
+        Notes that somebody's safety number was compared, or takes any such note back.
+
+        # Errors
+        If they are not here.
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+
+        _UniffiFfiConverterBoolean.check_lower(verified)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+            _UniffiFfiConverterBoolean.lower(verified),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_verified(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def members(self, ) -> typing.List[Member]:
+        """
+        Who is in it, owners first, then by name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeMember.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_members(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def name(self, ) -> str:
+        """
+        Its name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_name(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def note(self, id: str) -> Note:
+        """
+        A note by its id.
+
+        # Errors
+        [`ClaveError::NotFound`] if it is not here, or not here yet.
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeNote.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_note(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def notes(self, ) -> typing.List[NoteInfo]:
+        """
+        The notes, by title.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeNoteInfo.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_notes(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def policies(self, ) -> dict[str, str]:
+        """
+        The policies in force, by name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterMapStringString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_policies(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def preview(self, ) -> Preview:
+        """
+        What was said last here, and what is unread.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypePreview.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_preview(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def remove(self, person: str) -> None:
+        """
+        Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They
+        keep what they had.
+
+        # Errors
+        If they are not here, or this person may not.
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_remove(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def revoke_device(self, device: str) -> None:
+        """
+        Removes one device of somebody, and changes the keys. It keeps what it had.
+
+        # Errors
+        If it is not here, or this person may not.
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_device(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def revoke_invitation(self, invitation: str) -> None:
+        """
+        Takes an invitation back.
+
+        # Errors
+        If this device made no such invitation.
+"""
+
+        _UniffiFfiConverterString.check_lower(invitation)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(invitation),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_invitation(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_aside(self, ) -> typing.List[SetAsideDocument]:
+        """
+        What is not shown of each document: changes whose author was removed at the same time, or was never rightly in.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeSetAsideDocument.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_aside(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_policy(self, key: str,value: str) -> None:
+        """
+        Sets a policy.
+
+        # Errors
+        If this person may not, or the value is none that the policy can have.
+"""
+
+        _UniffiFfiConverterString.check_lower(key)
+
+        _UniffiFfiConverterString.check_lower(value)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(key),
+            _UniffiFfiConverterString.lower(value),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_policy(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_role(self, person: str,role: Role) -> None:
+        """
+        Gives somebody a role.
+
+        # Errors
+        If they are not here, or this person may not.
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+
+        _UniffiFfiConverterTypeRole.check_lower(role)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+            _UniffiFfiConverterTypeRole.lower(role),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_role(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def space(self, ) -> str:
+        """
+        The id of the space it belongs to: its own, if it is that of everybody.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_space(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def status(self, ) -> CircleStatus:
+        """
+        Keys and entries, in numbers.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircleStatus.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_status(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def timeline(self, ) -> Timeline:
+        """
+        The chat.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTimeline.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_timeline,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+
+class _UniffiFfiConverterTypeCircle:
+    @staticmethod
+    def lift(value: int) -> Circle:
+        return Circle._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Circle):
+        if not isinstance(value, Circle):
+            raise TypeError("Expected Circle instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Circle) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Circle:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Circle, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypeInboxDiff(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeInboxDiff.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeInboxDiff.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeInboxDiff.read(buf) for i in range(count)
+        ]
+
+
+class InboxListener():
+    """
+    Hears how the inbox changes.
+"""
+
+    def on_inbox(self, diffs: typing.List[InboxDiff]) -> None:
+        """
+        Steps to do one after the other, never none; the first ever is `Reset`. Calls come one at a time, on a thread of the
+        node's.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+        raise NotImplementedError
+
+class InboxListenerImpl(InboxListener):
+    """
+    Hears how the inbox changes.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_inboxlistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_inboxlistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_inbox(self, diffs: typing.List[InboxDiff]) -> None:
+        """
+        Steps to do one after the other, never none; the first ever is `Reset`. Calls come one at a time, on a thread of the
+        node's.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+
+        _UniffiFfiConverterSequenceTypeInboxDiff.check_lower(diffs)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceTypeInboxDiff.lower(diffs),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_inboxlistener_on_inbox,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplInboxListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_INBOX_LISTENER_METHOD0
+    def on_inbox(
+            uniffi_handle,
+            diffs,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeInboxListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterSequenceTypeInboxDiff.lift(diffs), )
+            uniffi_method = uniffi_obj.on_inbox
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_INBOX_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeInboxListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_INBOX_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeInboxListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveInboxListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_inbox,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeInboxListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return InboxListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeInboxListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: InboxListener):
+        if not isinstance(value, InboxListener):
+            raise TypeError("Expected InboxListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: InboxListener):
+         if isinstance(value, InboxListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeInboxListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: InboxListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class LinkListener():
+    """
+    Hears how far linking has come.
+"""
+
+    def on_progress(self, progress: LinkProgress) -> None:
+        """
+        Called on a thread of the node's, which waits for it.
+
+        # Errors
+        Whatever it throws is ignored.
+"""
+        raise NotImplementedError
+
+class LinkListenerImpl(LinkListener):
+    """
+    Hears how far linking has come.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_linklistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_linklistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_progress(self, progress: LinkProgress) -> None:
+        """
+        Called on a thread of the node's, which waits for it.
+
+        # Errors
+        Whatever it throws is ignored.
+"""
+
+        _UniffiFfiConverterTypeLinkProgress.check_lower(progress)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeLinkProgress.lower(progress),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_linklistener_on_progress,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplLinkListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_LINK_LISTENER_METHOD0
+    def on_progress(
+            uniffi_handle,
+            progress,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeLinkListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeLinkProgress.lift(progress), )
+            uniffi_method = uniffi_obj.on_progress
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_LINK_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeLinkListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_LINK_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeLinkListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveLinkListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_progress,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_linklistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeLinkListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return LinkListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeLinkListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: LinkListener):
+        if not isinstance(value, LinkListener):
+            raise TypeError("Expected LinkListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: LinkListener):
+         if isinstance(value, LinkListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeLinkListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: LinkListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypeCircleInfo(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeCircleInfo.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeCircleInfo.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeCircleInfo.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterOptionalTypeScope(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeScope.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeScope.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeScope.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+class SpaceProtocol(typing.Protocol):
+    """
+    A space this device is in: the circle of everybody in it, and the circles inside.
+"""
+
+    async def circle(self, id: str) -> Circle:
+        """
+        A circle of this space by its id.
+
+        # Errors
+        [`ClaveError::NotFound`] if this device is not in it, or not yet.
+"""
+        raise NotImplementedError
+    async def circles(self, ) -> typing.List[CircleInfo]:
+        """
+        The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def create_circle(self, name: str,people: typing.List[str],scope: typing.Union[object, typing.Optional[Scope]] = _DEFAULT) -> Circle:
+        """
+        Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+        it.
+
+        # Errors
+        If the name cannot be used, somebody is not in the space, or this person may not invite.
+"""
+        raise NotImplementedError
+    async def direct_chat(self, person: str) -> Circle:
+        """
+        The chat of two with somebody of this space: the one there is, or a new one.
+
+        # Errors
+        If they are not in the space.
+"""
+        raise NotImplementedError
+    def everybody(self, ) -> Circle:
+        """
+        The circle of everybody in the space: its chat, notes, files, calendar, people.
+"""
+        raise NotImplementedError
     def id(self, ) -> str:
         """
         Its id, the same on every device.
@@ -4136,7 +13735,7 @@ class SpaceProtocol(typing.Protocol):
         Who is in it, owners first, then by name.
 
         # Errors
-        [`ClaveError::Stopped`].
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
     async def name(self, ) -> str:
@@ -4144,18 +13743,27 @@ class SpaceProtocol(typing.Protocol):
         Its name.
 
         # Errors
-        [`ClaveError::Stopped`].
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def search(self, search: Search) -> SearchResults:
+        """
+        Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
+        yet. That takes a while after a long absence.
+
+        # Errors
+        If there is nothing to search for, or the store cannot be read or written.
 """
         raise NotImplementedError
     def timeline(self, ) -> Timeline:
         """
-        The chat.
+        The chat of everybody.
 """
         raise NotImplementedError
 
 class Space(SpaceProtocol):
     """
-    A space this device is in.
+    A space this device is in: the circle of everybody in it, and the circles inside.
 """
 
     _handle: ctypes.c_uint64
@@ -4180,6 +13788,119 @@ class Space(SpaceProtocol):
         inst = cls.__new__(cls)
         inst._handle = handle
         return inst
+    async def circle(self, id: str) -> Circle:
+        """
+        A circle of this space by its id.
+
+        # Errors
+        [`ClaveError::NotFound`] if this device is not in it, or not yet.
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircle.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_circle(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def circles(self, ) -> typing.List[CircleInfo]:
+        """
+        The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeCircleInfo.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_circles(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def create_circle(self, name: str,people: typing.List[str],scope: typing.Union[object, typing.Optional[Scope]] = _DEFAULT) -> Circle:
+        """
+        Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+        it.
+
+        # Errors
+        If the name cannot be used, somebody is not in the space, or this person may not invite.
+"""
+
+        _UniffiFfiConverterString.check_lower(name)
+
+        _UniffiFfiConverterSequenceString.check_lower(people)
+
+        if scope is _DEFAULT:
+            scope = None
+        _UniffiFfiConverterOptionalTypeScope.check_lower(scope)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterSequenceString.lower(people),
+            _UniffiFfiConverterOptionalTypeScope.lower(scope),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircle.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def direct_chat(self, person: str) -> Circle:
+        """
+        The chat of two with somebody of this space: the one there is, or a new one.
+
+        # Errors
+        If they are not in the space.
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircle.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_direct_chat(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def everybody(self, ) -> Circle:
+        """
+        The circle of everybody in the space: its chat, notes, files, calendar, people.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircle.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_everybody,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def id(self, ) -> str:
         """
         Its id, the same on every device.
@@ -4224,7 +13945,7 @@ class Space(SpaceProtocol):
         Who is in it, owners first, then by name.
 
         # Errors
-        [`ClaveError::Stopped`].
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -4244,7 +13965,7 @@ class Space(SpaceProtocol):
         Its name.
 
         # Errors
-        [`ClaveError::Stopped`].
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -4259,9 +13980,33 @@ class Space(SpaceProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def search(self, search: Search) -> SearchResults:
+        """
+        Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
+        yet. That takes a while after a long absence.
+
+        # Errors
+        If there is nothing to search for, or the store cannot be read or written.
+"""
+
+        _UniffiFfiConverterTypeSearch.check_lower(search)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeSearch.lower(search),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSearchResults.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_search(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     def timeline(self, ) -> Timeline:
         """
-        The chat.
+        The chat of everybody.
 """
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -4304,6 +14049,29 @@ class _UniffiFfiConverterTypeSpace:
     def write(cls, value: Space, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
+class _UniffiFfiConverterSequenceTypeOwnDevice(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeOwnDevice.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeOwnDevice.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeOwnDevice.read(buf) for i in range(count)
+        ]
+
 class _UniffiFfiConverterSequenceTypeSpace(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -4327,6 +14095,29 @@ class _UniffiFfiConverterSequenceTypeSpace(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeSpace.read(buf) for i in range(count)
         ]
 
+class _UniffiFfiConverterSequenceTypeOpenVerification(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeOpenVerification.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeOpenVerification.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeOpenVerification.read(buf) for i in range(count)
+        ]
+
 
 class NodeProtocol(typing.Protocol):
     """
@@ -4336,12 +14127,139 @@ class NodeProtocol(typing.Protocol):
     A call that is cancelled was done as a whole or not at all.
 """
 
+    async def accept_verification(self, device: str) -> None:
+        """
+        Agrees to compare with a device that asked.
+
+        # Errors
+        If it did not, or it is over.
+"""
+        raise NotImplementedError
+    def back_up(self, path: str,phrase: str,with_files: bool,keep: int) -> Transfer:
+        """
+        Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
+        not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase. All else is told by the transfer.
+"""
+        raise NotImplementedError
+    async def begin_anew(self, circle: str) -> None:
+        """
+        Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in.
+
+        # Errors
+        [`ClaveError::Recovery`] if there are other people: they let it in.
+"""
+        raise NotImplementedError
+    async def cancel_link(self, link: str) -> None:
+        """
+        Takes a code back that was not used.
+
+        # Errors
+        If this device made no such code.
+"""
+        raise NotImplementedError
+    async def cancel_verification(self, device: str) -> None:
+        """
+        Gives a verification up, or says that what is shown differs.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def catch_up(self, deadline: Duration) -> CaughtUp:
+        """
+        Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
+        be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+        the background, before it pauses again. Content of files is not waited for.
+
+        # Errors
+        Those of [`resume`](Self::resume); [`ClaveError::Paused`] if somebody has it pause meanwhile.
+"""
+        raise NotImplementedError
+    async def change_phrase(self, former: str,next: str) -> None:
+        """
+        Takes another recovery phrase in place of the present one. Backups that were made before are opened by the former
+        phrase still, and by no other: make a new one.
+
+        # Errors
+        [`ClaveError::Recovery`] if `former` is not the person's present phrase.
+"""
+        raise NotImplementedError
+    async def check_phrase(self, phrase: str) -> None:
+        """
+        Whether this is the person's recovery phrase now.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase, or another.
+"""
+        raise NotImplementedError
+    async def circle(self, id: str) -> Circle:
+        """
+        A circle by its id, of whatever space: what a notification names.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+        raise NotImplementedError
+    async def confirm_link(self, link: str,device: str,accept: bool) -> None:
+        """
+        Lets a device in that asked, or turns it away.
+
+        # Errors
+        If this device made no such code.
+"""
+        raise NotImplementedError
+    async def confirm_verification(self, device: str) -> None:
+        """
+        Says that both see the same. Once the other side says so too, their person is verified.
+
+        # Errors
+        If there is nothing to compare.
+"""
+        raise NotImplementedError
     async def create_space(self, name: str) -> Space:
         """
         Founds a space and enters it as its owner.
 
         # Errors
         If the name cannot be used, or the disk refuses.
+"""
+        raise NotImplementedError
+    async def debug_dump(self, ) -> str:
+        """
+        Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+"""
+        raise NotImplementedError
+    async def devices(self, ) -> typing.List[OwnDevice]:
+        """
+        This person's devices, this one among them.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    def fetch_small_files(self, bytes_max: int) -> None:
+        """
+        From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+        read offline; 0, as at the start: of none.
+"""
+        raise NotImplementedError
+    async def inbox(self, ) -> typing.List[InboxItem]:
+        """
+        Every circle this device is in, those first in which something was said last.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+"""
+        raise NotImplementedError
+    def is_paused(self, ) -> bool:
+        """
+        Whether the node is paused.
 """
         raise NotImplementedError
     async def join(self, link: str,timeout: Duration) -> Space:
@@ -4351,6 +14269,16 @@ class NodeProtocol(typing.Protocol):
 
         # Errors
         [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
+"""
+        raise NotImplementedError
+    async def link_device(self, valid: Duration,confirm: bool) -> LinkCode:
+        """
+        Makes a code by which one further device of this person can be linked, within `valid`. With `confirm`,
+        [`Change::LinkRequested`](crate::Change::LinkRequested) says who asks, and [`confirm_link`](Self::confirm_link) decides; without, whoever has the
+        code is let in.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
     async def listening(self, ) -> typing.List[str]:
@@ -4367,16 +14295,82 @@ class NodeProtocol(typing.Protocol):
         The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
 """
         raise NotImplementedError
+    def observe(self, listener: ChangeListener) -> Subscription:
+        """
+        Tells `listener` everything that happens from now on.
+"""
+        raise NotImplementedError
+    def observe_inbox(self, listener: InboxListener) -> Subscription:
+        """
+        Tells `listener` the inbox, and then everything that happens to it.
+"""
+        raise NotImplementedError
+    async def pause(self, ) -> None:
+        """
+        Lets go of everything that a phone takes offence at in an app that sleeps: what is on its way becomes durable, all
+        connections are closed, the data directory is free for another process. When it returns no file is locked or open, and
+        no thread and no timer of the node is left. Every handle stays good; what it is asked fails with
+        [`ClaveError::Paused`] until [`resume`](Self::resume), transfers end with it, subscriptions go on afterwards.
+
+        Waits up to a second for a listener that is being called. Calling it again is harmless. If its caller goes away it
+        goes on.
+
+        # Errors
+        [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
     def profile(self, ) -> Profile:
         """
         Who this device is.
 """
         raise NotImplementedError
+    async def rejoining(self, ) -> typing.List[str]:
+        """
+        The ids of the circles to which this device was restored and that have not let it in yet.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def rename_device(self, device: str,name: str) -> None:
+        """
+        Says how one of this person's devices is called, everywhere.
+
+        # Errors
+        If the name cannot be used, or it is no device of this person.
+"""
+        raise NotImplementedError
+    async def resume(self, ) -> None:
+        """
+        Opens everything again after [`pause`](Self::pause), without asking for the passphrase. Harmless while running.
+
+        # Errors
+        [`ClaveError::Store`] (`store.busy`, retryable) while another process has the directory, or what else the disk or the
+        network has to say: the node is paused still. [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def revoke_device(self, device: str) -> None:
+        """
+        Revokes another device of this person, for example one that was lost, in every circle. The keys change at once; the
+        device keeps what it had and gets nothing more.
+
+        # Errors
+        If it is no other device of this person, or no owner would be left in some circle.
+"""
+        raise NotImplementedError
+    async def safety_number(self, person: str) -> str:
+        """
+        The number that two people read to each other: the same on both sides, 60 digits in groups of five.
+
+        # Errors
+        [`ClaveError::Argument`] if it is no person's id.
+"""
+        raise NotImplementedError
     async def shutdown(self, ) -> None:
         """
         Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-        returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-        listener, which it would wait for.
+        returns, the directory can be opened again at once. Every other call fails from now on. Waits up to a second for a
+        listener that is being called.
 """
         raise NotImplementedError
     async def space(self, id: str) -> Space:
@@ -4401,6 +14395,14 @@ class NodeProtocol(typing.Protocol):
 
         # Errors
         [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def verifications(self, ) -> typing.List[OpenVerification]:
+        """
+        The verifications that are open.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
 
@@ -4443,6 +14445,79 @@ class Node(NodeProtocol):
             _uniffi_error_converter,
         )
     @classmethod
+    async def create_with_phrase(cls, options: NodeOptions,person_name: str,device_name: str,phrase: str) -> Node:
+        """
+        Creates the identity that a phrase stands for, with a first device, and opens it: for a phrase that was
+        [drawn](draw_phrase) just now, or that of a person of whom there is no export.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase; those of [`create`](Self::create).
+"""
+
+        _UniffiFfiConverterTypeNodeOptions.check_lower(options)
+
+        _UniffiFfiConverterString.check_lower(person_name)
+
+        _UniffiFfiConverterString.check_lower(device_name)
+
+        _UniffiFfiConverterString.check_lower(phrase)
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterTypeNodeOptions.lower(options),
+            _UniffiFfiConverterString.lower(person_name),
+            _UniffiFfiConverterString.lower(device_name),
+            _UniffiFfiConverterString.lower(phrase),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeNode.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_constructor_node_create_with_phrase(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    @classmethod
+    async def link(cls, options: NodeOptions,device_name: str,code: str,timeout: Duration,listener: typing.Union[object, typing.Optional[LinkListener]] = _DEFAULT) -> Node:
+        """
+        Makes a new device a further one of the person whose other device shows `code` (its text): it gets the person's
+        identity, every space, and all history that the person may read. `options` need a network. Called again with the same
+        code it goes on where it was. Gives up after `timeout`.
+
+        # Errors
+        [`ClaveError::Linking`] if it was refused, [`ClaveError::Unreachable`], [`ClaveError::Identity`] if the directory holds
+        a device that belongs to somebody.
+"""
+
+        _UniffiFfiConverterTypeNodeOptions.check_lower(options)
+
+        _UniffiFfiConverterString.check_lower(device_name)
+
+        _UniffiFfiConverterString.check_lower(code)
+
+        _UniffiFfiConverterDuration.check_lower(timeout)
+
+        if listener is _DEFAULT:
+            listener = None
+        _UniffiFfiConverterOptionalTypeLinkListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterTypeNodeOptions.lower(options),
+            _UniffiFfiConverterString.lower(device_name),
+            _UniffiFfiConverterString.lower(code),
+            _UniffiFfiConverterDuration.lower(timeout),
+            _UniffiFfiConverterOptionalTypeLinkListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeNode.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_constructor_node_link(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    @classmethod
     async def open(cls, options: NodeOptions) -> Node:
         """
         Opens a device that was created before.
@@ -4460,6 +14535,39 @@ class Node(NodeProtocol):
         _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
         return await _uniffi_rust_call_async(
             _UniffiLib.uniffi_clave_ffi_fn_constructor_node_open(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    @classmethod
+    async def restore_account(cls, options: NodeOptions,phrase: str,file: str,device_name: str) -> Node:
+        """
+        Restores an account from a backup into a new directory, with a new device, and opens it. Everything in it can be read
+        at once. Once the device meets a member of a space, it is let in there and can write again.
+
+        # Errors
+        [`ClaveError::Recovery`] if the file is not of this phrase, damaged, or cut short; [`ClaveError::Identity`].
+"""
+
+        _UniffiFfiConverterTypeNodeOptions.check_lower(options)
+
+        _UniffiFfiConverterString.check_lower(phrase)
+
+        _UniffiFfiConverterString.check_lower(file)
+
+        _UniffiFfiConverterString.check_lower(device_name)
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterTypeNodeOptions.lower(options),
+            _UniffiFfiConverterString.lower(phrase),
+            _UniffiFfiConverterString.lower(file),
+            _UniffiFfiConverterString.lower(device_name),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeNode.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_constructor_node_restore_account(*_uniffi_lowered_args),
             _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
             _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
@@ -4487,6 +14595,279 @@ class Node(NodeProtocol):
         inst = cls.__new__(cls)
         inst._handle = handle
         return inst
+    async def accept_verification(self, device: str) -> None:
+        """
+        Agrees to compare with a device that asked.
+
+        # Errors
+        If it did not, or it is over.
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_accept_verification(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def back_up(self, path: str,phrase: str,with_files: bool,keep: int) -> Transfer:
+        """
+        Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
+        not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase. All else is told by the transfer.
+"""
+
+        _UniffiFfiConverterString.check_lower(path)
+
+        _UniffiFfiConverterString.check_lower(phrase)
+
+        _UniffiFfiConverterBoolean.check_lower(with_files)
+
+        _UniffiFfiConverterUInt32.check_lower(keep)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+            _UniffiFfiConverterString.lower(phrase),
+            _UniffiFfiConverterBoolean.lower(with_files),
+            _UniffiFfiConverterUInt32.lower(keep),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_back_up,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def begin_anew(self, circle: str) -> None:
+        """
+        Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in.
+
+        # Errors
+        [`ClaveError::Recovery`] if there are other people: they let it in.
+"""
+
+        _UniffiFfiConverterString.check_lower(circle)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(circle),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_begin_anew(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def cancel_link(self, link: str) -> None:
+        """
+        Takes a code back that was not used.
+
+        # Errors
+        If this device made no such code.
+"""
+
+        _UniffiFfiConverterString.check_lower(link)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(link),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_link(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def cancel_verification(self, device: str) -> None:
+        """
+        Gives a verification up, or says that what is shown differs.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_verification(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def catch_up(self, deadline: Duration) -> CaughtUp:
+        """
+        Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
+        be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+        the background, before it pauses again. Content of files is not waited for.
+
+        # Errors
+        Those of [`resume`](Self::resume); [`ClaveError::Paused`] if somebody has it pause meanwhile.
+"""
+
+        _UniffiFfiConverterDuration.check_lower(deadline)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterDuration.lower(deadline),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCaughtUp.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_catch_up(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def change_phrase(self, former: str,next: str) -> None:
+        """
+        Takes another recovery phrase in place of the present one. Backups that were made before are opened by the former
+        phrase still, and by no other: make a new one.
+
+        # Errors
+        [`ClaveError::Recovery`] if `former` is not the person's present phrase.
+"""
+
+        _UniffiFfiConverterString.check_lower(former)
+
+        _UniffiFfiConverterString.check_lower(next)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(former),
+            _UniffiFfiConverterString.lower(next),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_change_phrase(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def check_phrase(self, phrase: str) -> None:
+        """
+        Whether this is the person's recovery phrase now.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase, or another.
+"""
+
+        _UniffiFfiConverterString.check_lower(phrase)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(phrase),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_check_phrase(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def circle(self, id: str) -> Circle:
+        """
+        A circle by its id, of whatever space: what a notification names.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircle.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_circle(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def confirm_link(self, link: str,device: str,accept: bool) -> None:
+        """
+        Lets a device in that asked, or turns it away.
+
+        # Errors
+        If this device made no such code.
+"""
+
+        _UniffiFfiConverterString.check_lower(link)
+
+        _UniffiFfiConverterString.check_lower(device)
+
+        _UniffiFfiConverterBoolean.check_lower(accept)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(link),
+            _UniffiFfiConverterString.lower(device),
+            _UniffiFfiConverterBoolean.lower(accept),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_link(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def confirm_verification(self, device: str) -> None:
+        """
+        Says that both see the same. Once the other side says so too, their person is verified.
+
+        # Errors
+        If there is nothing to compare.
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_verification(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def create_space(self, name: str) -> Space:
         """
         Founds a space and enters it as its owner.
@@ -4510,6 +14891,100 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def debug_dump(self, ) -> str:
+        """
+        Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_debug_dump(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def devices(self, ) -> typing.List[OwnDevice]:
+        """
+        This person's devices, this one among them.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeOwnDevice.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_devices(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def fetch_small_files(self, bytes_max: int) -> None:
+        """
+        From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+        read offline; 0, as at the start: of none.
+"""
+
+        _UniffiFfiConverterUInt64.check_lower(bytes_max)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterUInt64.lower(bytes_max),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_fetch_small_files,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def inbox(self, ) -> typing.List[InboxItem]:
+        """
+        Every circle this device is in, those first in which something was said last.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeInboxItem.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_inbox(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def is_paused(self, ) -> bool:
+        """
+        Whether the node is paused.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_is_paused,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     async def join(self, link: str,timeout: Duration) -> Space:
         """
         Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
@@ -4534,6 +15009,34 @@ class Node(NodeProtocol):
             _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
             _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def link_device(self, valid: Duration,confirm: bool) -> LinkCode:
+        """
+        Makes a code by which one further device of this person can be linked, within `valid`. With `confirm`,
+        [`Change::LinkRequested`](crate::Change::LinkRequested) says who asks, and [`confirm_link`](Self::confirm_link) decides; without, whoever has the
+        code is let in.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+
+        _UniffiFfiConverterDuration.check_lower(valid)
+
+        _UniffiFfiConverterBoolean.check_lower(confirm)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterDuration.lower(valid),
+            _UniffiFfiConverterBoolean.lower(confirm),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeLinkCode.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_link_device(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -4575,6 +15078,68 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    def observe(self, listener: ChangeListener) -> Subscription:
+        """
+        Tells `listener` everything that happens from now on.
+"""
+
+        _UniffiFfiConverterTypeChangeListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeChangeListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSubscription.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_observe,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def observe_inbox(self, listener: InboxListener) -> Subscription:
+        """
+        Tells `listener` the inbox, and then everything that happens to it.
+"""
+
+        _UniffiFfiConverterTypeInboxListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeInboxListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSubscription.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_observe_inbox,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def pause(self, ) -> None:
+        """
+        Lets go of everything that a phone takes offence at in an app that sleeps: what is on its way becomes durable, all
+        connections are closed, the data directory is free for another process. When it returns no file is locked or open, and
+        no thread and no timer of the node is left. Every handle stays good; what it is asked fails with
+        [`ClaveError::Paused`] until [`resume`](Self::resume), transfers end with it, subscriptions go on afterwards.
+
+        Waits up to a second for a listener that is being called. Calling it again is harmless. If its caller goes away it
+        goes on.
+
+        # Errors
+        [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_pause(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     def profile(self, ) -> Profile:
         """
         Who this device is.
@@ -4590,11 +15155,125 @@ class Node(NodeProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def rejoining(self, ) -> typing.List[str]:
+        """
+        The ids of the circles to which this device was restored and that have not let it in yet.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_rejoining(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def rename_device(self, device: str,name: str) -> None:
+        """
+        Says how one of this person's devices is called, everywhere.
+
+        # Errors
+        If the name cannot be used, or it is no device of this person.
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_rename_device(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def resume(self, ) -> None:
+        """
+        Opens everything again after [`pause`](Self::pause), without asking for the passphrase. Harmless while running.
+
+        # Errors
+        [`ClaveError::Store`] (`store.busy`, retryable) while another process has the directory, or what else the disk or the
+        network has to say: the node is paused still. [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_resume(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def revoke_device(self, device: str) -> None:
+        """
+        Revokes another device of this person, for example one that was lost, in every circle. The keys change at once; the
+        device keeps what it had and gets nothing more.
+
+        # Errors
+        If it is no other device of this person, or no owner would be left in some circle.
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_revoke_device(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def safety_number(self, person: str) -> str:
+        """
+        The number that two people read to each other: the same on both sides, 60 digits in groups of five.
+
+        # Errors
+        [`ClaveError::Argument`] if it is no person's id.
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_safety_number(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def shutdown(self, ) -> None:
         """
         Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-        returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-        listener, which it would wait for.
+        returns, the directory can be opened again at once. Every other call fails from now on. Waits up to a second for a
+        listener that is being called.
 """
         _uniffi_lowered_args = (
             self._uniffi_clone_handle(),
@@ -4672,6 +15351,26 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def verifications(self, ) -> typing.List[OpenVerification]:
+        """
+        The verifications that are open.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeOpenVerification.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_verifications(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
 
 
 
@@ -4701,6 +15400,88 @@ class _UniffiFfiConverterTypeNode:
     @classmethod
     def write(cls, value: Node, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeLinkListener(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeLinkListener.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeLinkListener.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeLinkListener.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+def build_info() -> BuildInfo:
+    """
+    Which library this is: for a report of a problem.
+"""
+    _uniffi_lowered_args = (
+    )
+    _uniffi_lift_return = _UniffiFfiConverterTypeBuildInfo.lift
+    _uniffi_error_converter = None
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_clave_ffi_fn_func_build_info,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
+def draw_phrase() -> str:
+    """
+    A recovery phrase that nobody has had: show it to the person, then hand it to [`Node::create_with_phrase`].
+
+    # Errors
+    If the operating system gives no randomness.
+"""
+    _uniffi_lowered_args = (
+    )
+    _uniffi_lift_return = _UniffiFfiConverterString.lift
+    _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_clave_ffi_fn_func_draw_phrase,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
+async def examine(options: NodeOptions,repair: bool) -> Examination:
+    """
+    Looks through the data directory of a device that is not running, and, with `repair`, mends what can be mended without
+    loss. What is taken out is first copied beside the store.
+
+    # Errors
+    [`ClaveError::Store`] if it is in use or cannot be read, [`ClaveError::Vault`], [`ClaveError::Identity`].
+"""
+
+    _UniffiFfiConverterTypeNodeOptions.check_lower(options)
+
+    _UniffiFfiConverterBoolean.check_lower(repair)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterTypeNodeOptions.lower(options),
+        _UniffiFfiConverterBoolean.lower(repair),
+    )
+    _uniffi_lift_return = _UniffiFfiConverterTypeExamination.lift
+    _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+    return await _uniffi_rust_call_async(
+        _UniffiLib.uniffi_clave_ffi_fn_func_examine(*_uniffi_lowered_args),
+        _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+        _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+        _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+        _uniffi_lift_return,
+        _uniffi_error_converter,
+    )
 def node_exists(directory: str) -> bool:
     """
     Whether there is a device in this directory: then open it, else create one.
@@ -4736,10 +15517,47 @@ def version() -> str:
 __all__ = [
     "InternalError",
     "Role",
+    "Reading",
+    "DocumentKind",
+    "InvitationState",
+    "Verification",
+    "VerificationStep",
+    "Change",
     "ClaveError",
+    "InboxDiff",
+    "LinkProgress",
+    "Scope",
     "TimelineDiff",
+    "DeviceAccess",
+    "PersonAccess",
+    "Access",
+    "Occurrence",
+    "Agenda",
+    "Attachment",
+    "Attendee",
+    "AuditRecord",
     "Author",
+    "BuildInfo",
+    "CalendarEvent",
+    "CaughtUp",
+    "CircleInfo",
+    "CircleStatus",
+    "Draft",
+    "DriveUsage",
     "ErrorDetail",
+    "EventPatch",
+    "Evidence",
+    "Examination",
+    "FileEntry",
+    "FileVersion",
+    "Match",
+    "Found",
+    "ImportReport",
+    "PreviewMessage",
+    "Preview",
+    "InboxItem",
+    "Invitation",
+    "LinkCode",
     "MemberDevice",
     "Member",
     "Reaction",
@@ -4748,15 +15566,49 @@ __all__ = [
     "NodeOptions",
     "PeerStatus",
     "NodeStatus",
+    "NoteInfo",
+    "NoteSnapshot",
+    "OpenVerification",
+    "OwnDevice",
     "Profile",
+    "Progress",
+    "Search",
+    "SearchResults",
+    "SetAsideDocument",
+    "Splice",
+    "build_info",
+    "draw_phrase",
+    "examine",
     "node_exists",
     "version",
-    "TimelineListenerImpl",
-    "TimelineListener",
+    "SearchCursor",
+    "SearchCursorProtocol",
+    "Calendar",
+    "CalendarProtocol",
+    "ChangeListenerImpl",
+    "ChangeListener",
+    "NoteListenerImpl",
+    "NoteListener",
     "Subscription",
     "SubscriptionProtocol",
+    "Note",
+    "NoteProtocol",
+    "Transfer",
+    "TransferProtocol",
+    "Drive",
+    "DriveProtocol",
+    "TimelineListenerImpl",
+    "TimelineListener",
+    "ObservedTimeline",
+    "ObservedTimelineProtocol",
     "Timeline",
     "TimelineProtocol",
+    "Circle",
+    "CircleProtocol",
+    "InboxListenerImpl",
+    "InboxListener",
+    "LinkListenerImpl",
+    "LinkListener",
     "Space",
     "SpaceProtocol",
     "Node",

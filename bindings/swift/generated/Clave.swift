@@ -471,6 +471,22 @@ private let UNIFFI_CALLBACK_UNEXPECTED_ERROR: Int32 = 2
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterUInt16: FfiConverterPrimitive {
+    typealias FfiType = UInt16
+    typealias SwiftType = UInt16
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt16 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterUInt32: FfiConverterPrimitive {
     typealias FfiType = UInt32
     typealias SwiftType = UInt32
@@ -496,6 +512,22 @@ fileprivate struct FfiConverterUInt64: FfiConverterPrimitive {
     }
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterInt64: FfiConverterPrimitive {
+    typealias FfiType = Int64
+    typealias SwiftType = Int64
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Int64 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: Int64, into buf: inout [UInt8]) {
         writeInt(&buf, lower(value))
     }
 }
@@ -602,6 +634,2586 @@ fileprivate struct FfiConverterDuration: FfiConverterRustBuffer {
 
 
 /**
+ * The calendar of a circle. Times are text: `2026-03-29` (a whole day), `2026-03-29T09:00` (wherever one is),
+ * `2026-03-29T09:00Z`, or `2026-03-29T09:00[Europe/Berlin]`.
+ */
+public protocol CalendarProtocol: AnyObject, Sendable {
+
+    /**
+     * Adds an event. Choose a UID that nobody else will, a random one.
+     *
+     * # Errors
+     * If its UID is taken or a field is not what it should be.
+     */
+    func add(uid: String, start: String, patch: EventPatch) async throws
+
+    /**
+     * What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (an IANA name).
+     *
+     * # Errors
+     * If the zone is not known.
+     */
+    func agenda(fromMs: Int64, toMs: Int64, zone: String) async throws  -> Agenda
+
+    /**
+     * Every event, in order of UID.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func events() async throws  -> [CalendarEvent]
+
+    /**
+     * The calendar as iCalendar text, with everything that was imported.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func exportIcs() async throws  -> String
+
+    /**
+     * Takes in iCalendar text. What cannot be read is named in the report and left out; nothing else fails for it.
+     *
+     * # Errors
+     * If it is too large, or the disk refuses.
+     */
+    func importIcs(text: String) async throws  -> ImportReport
+
+    /**
+     * Removes an event with all its occurrences.
+     *
+     * # Errors
+     * If there is no such event.
+     */
+    func remove(uid: String) async throws
+
+    /**
+     * Notes an attendee's answer: `ACCEPTED`, `DECLINED` or `TENTATIVE`.
+     *
+     * # Errors
+     * If there is no such event or nobody of this address was asked.
+     */
+    func reply(uid: String, address: String, partstat: String) async throws
+
+    /**
+     * Changes an event.
+     *
+     * # Errors
+     * If there is no such event or a field is not what it should be.
+     */
+    func update(uid: String, patch: EventPatch) async throws
+
+}
+/**
+ * The calendar of a circle. Times are text: `2026-03-29` (a whole day), `2026-03-29T09:00` (wherever one is),
+ * `2026-03-29T09:00Z`, or `2026-03-29T09:00[Europe/Berlin]`.
+ */
+open class Calendar: CalendarProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_calendar(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_calendar(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Adds an event. Choose a UID that nobody else will, a random one.
+     *
+     * # Errors
+     * If its UID is taken or a field is not what it should be.
+     */
+open func add(uid: String, start: String, patch: EventPatch)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_add(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(uid),FfiConverterString.lower(start),FfiConverterTypeEventPatch_lower(patch)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (an IANA name).
+     *
+     * # Errors
+     * If the zone is not known.
+     */
+open func agenda(fromMs: Int64, toMs: Int64, zone: String)async throws  -> Agenda  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_agenda(
+                        self.uniffiCloneHandle(),FfiConverterInt64.lower(fromMs),FfiConverterInt64.lower(toMs),FfiConverterString.lower(zone)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeAgenda_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Every event, in order of UID.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func events()async throws  -> [CalendarEvent]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_events(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeCalendarEvent.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The calendar as iCalendar text, with everything that was imported.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func exportIcs()async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_export_ics(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes in iCalendar text. What cannot be read is named in the report and left out; nothing else fails for it.
+     *
+     * # Errors
+     * If it is too large, or the disk refuses.
+     */
+open func importIcs(text: String)async throws  -> ImportReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_import_ics(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(text)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeImportReport_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Removes an event with all its occurrences.
+     *
+     * # Errors
+     * If there is no such event.
+     */
+open func remove(uid: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_remove(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(uid)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Notes an attendee's answer: `ACCEPTED`, `DECLINED` or `TENTATIVE`.
+     *
+     * # Errors
+     * If there is no such event or nobody of this address was asked.
+     */
+open func reply(uid: String, address: String, partstat: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_reply(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(uid),FfiConverterString.lower(address),FfiConverterString.lower(partstat)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Changes an event.
+     *
+     * # Errors
+     * If there is no such event or a field is not what it should be.
+     */
+open func update(uid: String, patch: EventPatch)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_calendar_update(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(uid),FfiConverterTypeEventPatch_lower(patch)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCalendar: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Calendar
+
+    public static func lift(_ handle: UInt64) throws -> Calendar {
+        return Calendar(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Calendar) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Calendar {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Calendar, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCalendar_lift(_ handle: UInt64) throws -> Calendar {
+    return try FfiConverterTypeCalendar.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCalendar_lower(_ value: Calendar) -> UInt64 {
+    return FfiConverterTypeCalendar.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears of everything that happens to a node.
+ */
+public protocol ChangeListener: AnyObject, Sendable {
+
+    /**
+     * Calls come one at a time, on a thread of the node's. Who is slow is told [`Change::Everything`] instead of what was
+     * missed.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    func onChange(change: Change) throws
+
+}
+/**
+ * Hears of everything that happens to a node.
+ */
+open class ChangeListenerImpl: ChangeListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_changelistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_changelistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Calls come one at a time, on a thread of the node's. Who is slow is told [`Change::Everything`] instead of what was
+     * missed.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+open func onChange(change: Change)throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_changelistener_on_change(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeChange_lower(change),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceChangeListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceChangeListener = UniffiVTableCallbackInterfaceChangeListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeChangeListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface ChangeListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeChangeListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface ChangeListener: handle missing in uniffiClone")
+            }
+        },
+        onChange: { (
+            uniffiHandle: UInt64,
+            change: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeChangeListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onChange(
+                     change: try FfiConverterTypeChange_lift(change)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceChangeListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceChangeListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitChangeListener() {
+    uniffi_clave_ffi_fn_init_callback_vtable_changelistener(UniffiCallbackInterfaceChangeListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeChangeListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<ChangeListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = ChangeListener
+
+    public static func lift(_ handle: UInt64) throws -> ChangeListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ChangeListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: ChangeListener) -> UInt64 {
+         if let rustImpl = value as? ChangeListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ChangeListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ChangeListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChangeListener_lift(_ handle: UInt64) throws -> ChangeListener {
+    return try FfiConverterTypeChangeListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChangeListener_lower(_ value: ChangeListener) -> UInt64 {
+    return FfiConverterTypeChangeListener.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
+ */
+public protocol CircleProtocol: AnyObject, Sendable {
+
+    /**
+     * Everything that ever changed who is in and who may what. The same on every device that has seen the same.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func audit() async throws  -> [AuditRecord]
+
+    /**
+     * Devices that did what no device in order does: their key is in two hands, they run from an old copy of their data, or
+     * they lie. Evidence, no verdict.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func evidence() async throws  -> [Evidence]
+
+    /**
+     * Takes over what is set aside in a document, so that everybody is shown it again, and says how many changes that were.
+     * It stands on this person's word from then on.
+     *
+     * # Errors
+     * If this person may not write here.
+     */
+    func keep(document: String, kind: DocumentKind) async throws  -> UInt32
+
+    /**
+     * What is not shown of each document: changes whose author was removed at the same time, or was never rightly in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func setAside() async throws  -> [SetAsideDocument]
+
+    /**
+     * The calendar.
+     */
+    func calendar()  -> Calendar
+
+    /**
+     * A new note.
+     *
+     * # Errors
+     * If the title is too long, or the disk refuses.
+     */
+    func createNote(title: String) async throws  -> Note
+
+    /**
+     * The files.
+     */
+    func drive()  -> Drive
+
+    /**
+     * Its id, the same on every device.
+     */
+    func id()  -> String
+
+    /**
+     * Notes that this person has read everything up to a message; everything there is, if none is named. Their other
+     * devices are told; nobody else is.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+    func markRead(upTo: String?) async throws
+
+    /**
+     * Its name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func name() async throws  -> String
+
+    /**
+     * A note by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if it is not here, or not here yet.
+     */
+    func note(id: String) async throws  -> Note
+
+    /**
+     * The notes, by title.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func notes() async throws  -> [NoteInfo]
+
+    /**
+     * What was said last here, and what is unread.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    func preview() async throws  -> Preview
+
+    /**
+     * The id of the space it belongs to: its own, if it is that of everybody.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func space() async throws  -> String
+
+    /**
+     * Keys and entries, in numbers.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func status() async throws  -> CircleStatus
+
+    /**
+     * The chat.
+     */
+    func timeline()  -> Timeline
+
+    /**
+     * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func access() async throws  -> Access
+
+    /**
+     * Brings somebody of the space into this circle.
+     *
+     * # Errors
+     * If they are not in the space, are here already, or this person may not.
+     */
+    func add(person: String, role: Role) async throws
+
+    /**
+     * Lets somebody of the space in as a guest until a date, in Unix milliseconds; or moves the date of a guest.
+     *
+     * # Errors
+     * As for [`add`](Self::add).
+     */
+    func grant(person: String, expiresMs: UInt64) async throws
+
+    /**
+     * The invitations that this device made.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func invitations() async throws  -> [Invitation]
+
+    /**
+     * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
+     * device.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not invite.
+     */
+    func invite(valid: TimeInterval) async throws  -> String
+
+    /**
+     * Leaves. What is here stays readable on this device, nothing more arrives.
+     *
+     * # Errors
+     * If no owner would be left: make somebody else one first.
+     */
+    func leave() async throws
+
+    /**
+     * Who is in it, owners first, then by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func members() async throws  -> [Member]
+
+    /**
+     * The policies in force, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func policies() async throws  -> [String: String]
+
+    /**
+     * Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They
+     * keep what they had.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+    func remove(person: String) async throws
+
+    /**
+     * Removes one device of somebody, and changes the keys. It keeps what it had.
+     *
+     * # Errors
+     * If it is not here, or this person may not.
+     */
+    func revokeDevice(device: String) async throws
+
+    /**
+     * Takes an invitation back.
+     *
+     * # Errors
+     * If this device made no such invitation.
+     */
+    func revokeInvitation(invitation: String) async throws
+
+    /**
+     * Sets a policy.
+     *
+     * # Errors
+     * If this person may not, or the value is none that the policy can have.
+     */
+    func setPolicy(key: String, value: String) async throws
+
+    /**
+     * Gives somebody a role.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+    func setRole(person: String, role: Role) async throws
+
+    /**
+     * Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
+     *
+     * # Errors
+     * If that device is not connected, or is one's own.
+     */
+    func beginVerification(device: String) async throws
+
+    /**
+     * Notes that somebody's safety number was compared, or takes any such note back.
+     *
+     * # Errors
+     * If they are not here.
+     */
+    func markVerified(person: String, verified: Bool) async throws
+
+}
+/**
+ * A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
+ */
+open class Circle: CircleProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_circle(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_circle(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Everything that ever changed who is in and who may what. The same on every device that has seen the same.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func audit()async throws  -> [AuditRecord]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_audit(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeAuditRecord.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Devices that did what no device in order does: their key is in two hands, they run from an old copy of their data, or
+     * they lie. Evidence, no verdict.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func evidence()async throws  -> [Evidence]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_evidence(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeEvidence.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes over what is set aside in a document, so that everybody is shown it again, and says how many changes that were.
+     * It stands on this person's word from then on.
+     *
+     * # Errors
+     * If this person may not write here.
+     */
+open func keep(document: String, kind: DocumentKind)async throws  -> UInt32  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_keep(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document),FfiConverterTypeDocumentKind_lower(kind)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u32,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u32,
+            freeFunc: ffi_clave_ffi_rust_future_free_u32,
+            liftFunc: FfiConverterUInt32.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * What is not shown of each document: changes whose author was removed at the same time, or was never rightly in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func setAside()async throws  -> [SetAsideDocument]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_set_aside(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeSetAsideDocument.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The calendar.
+     */
+open func calendar() -> Calendar  {
+    return try!  FfiConverterTypeCalendar_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_circle_calendar(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A new note.
+     *
+     * # Errors
+     * If the title is too long, or the disk refuses.
+     */
+open func createNote(title: String)async throws  -> Note  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_create_note(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(title)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeNote_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The files.
+     */
+open func drive() -> Drive  {
+    return try!  FfiConverterTypeDrive_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_circle_drive(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Its id, the same on every device.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_circle_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Notes that this person has read everything up to a message; everything there is, if none is named. Their other
+     * devices are told; nobody else is.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+open func markRead(upTo: String? = nil)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_mark_read(
+                        self.uniffiCloneHandle(),FfiConverterOptionString.lower(upTo)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Its name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func name()async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_name(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * A note by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if it is not here, or not here yet.
+     */
+open func note(id: String)async throws  -> Note  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_note(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeNote_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The notes, by title.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func notes()async throws  -> [NoteInfo]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_notes(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeNoteInfo.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * What was said last here, and what is unread.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+open func preview()async throws  -> Preview  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_preview(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypePreview_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The id of the space it belongs to: its own, if it is that of everybody.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func space()async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_space(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Keys and entries, in numbers.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func status()async throws  -> CircleStatus  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_status(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeCircleStatus_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The chat.
+     */
+open func timeline() -> Timeline  {
+    return try!  FfiConverterTypeTimeline_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_circle_timeline(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func access()async throws  -> Access  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_access(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeAccess_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Brings somebody of the space into this circle.
+     *
+     * # Errors
+     * If they are not in the space, are here already, or this person may not.
+     */
+open func add(person: String, role: Role)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_add(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person),FfiConverterTypeRole_lower(role)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Lets somebody of the space in as a guest until a date, in Unix milliseconds; or moves the date of a guest.
+     *
+     * # Errors
+     * As for [`add`](Self::add).
+     */
+open func grant(person: String, expiresMs: UInt64)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_grant(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person),FfiConverterUInt64.lower(expiresMs)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The invitations that this device made.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func invitations()async throws  -> [Invitation]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_invitations(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeInvitation.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
+     * device.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not invite.
+     */
+open func invite(valid: TimeInterval)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_invite(
+                        self.uniffiCloneHandle(),FfiConverterDuration.lower(valid)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Leaves. What is here stays readable on this device, nothing more arrives.
+     *
+     * # Errors
+     * If no owner would be left: make somebody else one first.
+     */
+open func leave()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_leave(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Who is in it, owners first, then by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func members()async throws  -> [Member]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_members(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeMember.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The policies in force, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func policies()async throws  -> [String: String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_policies(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterDictionaryStringString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They
+     * keep what they had.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+open func remove(person: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_remove(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Removes one device of somebody, and changes the keys. It keeps what it had.
+     *
+     * # Errors
+     * If it is not here, or this person may not.
+     */
+open func revokeDevice(device: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_revoke_device(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes an invitation back.
+     *
+     * # Errors
+     * If this device made no such invitation.
+     */
+open func revokeInvitation(invitation: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_revoke_invitation(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(invitation)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Sets a policy.
+     *
+     * # Errors
+     * If this person may not, or the value is none that the policy can have.
+     */
+open func setPolicy(key: String, value: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_set_policy(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(key),FfiConverterString.lower(value)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Gives somebody a role.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+open func setRole(person: String, role: Role)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_set_role(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person),FfiConverterTypeRole_lower(role)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
+     *
+     * # Errors
+     * If that device is not connected, or is one's own.
+     */
+open func beginVerification(device: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_begin_verification(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Notes that somebody's safety number was compared, or takes any such note back.
+     *
+     * # Errors
+     * If they are not here.
+     */
+open func markVerified(person: String, verified: Bool)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_mark_verified(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person),FfiConverterBool.lower(verified)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCircle: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Circle
+
+    public static func lift(_ handle: UInt64) throws -> Circle {
+        return Circle(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Circle) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Circle {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Circle, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCircle_lift(_ handle: UInt64) throws -> Circle {
+    return try FfiConverterTypeCircle.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCircle_lower(_ value: Circle) -> UInt64 {
+    return FfiConverterTypeCircle.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The files of a circle.
+ */
+public protocol DriveProtocol: AnyObject, Sendable {
+
+    /**
+     * Adds a file from disk to a folder, or the root; a file of that name there gets a new version. Its end gives the id.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
+     */
+    func add(source: String, name: String, folder: String?) throws  -> Transfer
+
+    /**
+     * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+    func addFolder(source: String, name: String, folder: String?) throws  -> Transfer
+
+    /**
+     * A new folder in another, or in the root.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such folder.
+     */
+    func createFolder(name: String, folder: String?) async throws  -> String
+
+    /**
+     * Every file and folder, by path; those in the trash last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func entries() async throws  -> [FileEntry]
+
+    /**
+     * Fetches what is missing of the newest content of files, to have them offline; writes no file.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    func fetch(files: [String]) throws  -> Transfer
+
+    /**
+     * Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for somebody
+     * to come online if need be. The destination appears complete and checked or not at all.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
+     */
+    func get(file: String, destination: String) throws  -> Transfer
+
+    /**
+     * The same for an earlier version.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    func getVersion(file: String, version: String, destination: String) throws  -> Transfer
+
+    /**
+     * Moves a file or folder to a folder, or the root.
+     *
+     * # Errors
+     * If it would be inside itself, or there is no such thing.
+     */
+    func moveTo(id: String, folder: String?) async throws
+
+    /**
+     * Gives a file or folder another name.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such thing.
+     */
+    func rename(id: String, name: String) async throws
+
+    /**
+     * The id of what is at a path.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func resolve(path: String) async throws  -> String
+
+    /**
+     * Takes a file or folder out of the trash.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func restore(id: String) async throws
+
+    /**
+     * Makes an earlier content of a file its newest.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func restoreVersion(file: String, version: String) async throws
+
+    /**
+     * How many bytes it may take; nothing: as many as there is room for. What is there already stays.
+     *
+     * # Errors
+     * What the disk has to say.
+     */
+    func setQuota(quotaBytes: UInt64?) async throws
+
+    /**
+     * Throws a file or folder away. It can be [restored](Self::restore).
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func trash(id: String) async throws
+
+    /**
+     * What the content of the circle's files takes on this device.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func usage() async throws  -> DriveUsage
+
+    /**
+     * Every content that a file had, newest first.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func versions(file: String) async throws  -> [FileVersion]
+
+}
+/**
+ * The files of a circle.
+ */
+open class Drive: DriveProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_drive(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_drive(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Adds a file from disk to a folder, or the root; a file of that name there gets a new version. Its end gives the id.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
+     */
+open func add(source: String, name: String, folder: String? = nil)throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_add(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(source),
+        FfiConverterString.lower(name),
+        FfiConverterOptionString.lower(folder),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+open func addFolder(source: String, name: String, folder: String? = nil)throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_add_folder(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(source),
+        FfiConverterString.lower(name),
+        FfiConverterOptionString.lower(folder),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * A new folder in another, or in the root.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such folder.
+     */
+open func createFolder(name: String, folder: String? = nil)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_create_folder(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(name),FfiConverterOptionString.lower(folder)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Every file and folder, by path; those in the trash last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func entries()async throws  -> [FileEntry]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_entries(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeFileEntry.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Fetches what is missing of the newest content of files, to have them offline; writes no file.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+open func fetch(files: [String])throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_fetch(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(files),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for somebody
+     * to come online if need be. The destination appears complete and checked or not at all.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
+     */
+open func get(file: String, destination: String)throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_get(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(file),
+        FfiConverterString.lower(destination),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The same for an earlier version.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+open func getVersion(file: String, version: String, destination: String)throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_get_version(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(file),
+        FfiConverterString.lower(version),
+        FfiConverterString.lower(destination),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Moves a file or folder to a folder, or the root.
+     *
+     * # Errors
+     * If it would be inside itself, or there is no such thing.
+     */
+open func moveTo(id: String, folder: String? = nil)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_move_to(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id),FfiConverterOptionString.lower(folder)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Gives a file or folder another name.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such thing.
+     */
+open func rename(id: String, name: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_rename(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id),FfiConverterString.lower(name)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The id of what is at a path.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func resolve(path: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_resolve(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(path)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes a file or folder out of the trash.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func restore(id: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_restore(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Makes an earlier content of a file its newest.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func restoreVersion(file: String, version: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_restore_version(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(file),FfiConverterString.lower(version)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * How many bytes it may take; nothing: as many as there is room for. What is there already stays.
+     *
+     * # Errors
+     * What the disk has to say.
+     */
+open func setQuota(quotaBytes: UInt64? = nil)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_set_quota(
+                        self.uniffiCloneHandle(),FfiConverterOptionUInt64.lower(quotaBytes)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Throws a file or folder away. It can be [restored](Self::restore).
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func trash(id: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_trash(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * What the content of the circle's files takes on this device.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func usage()async throws  -> DriveUsage  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_usage(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeDriveUsage_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Every content that a file had, newest first.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func versions(file: String)async throws  -> [FileVersion]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_versions(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(file)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeFileVersion.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDrive: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Drive
+
+    public static func lift(_ handle: UInt64) throws -> Drive {
+        return Drive(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Drive) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Drive {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Drive, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDrive_lift(_ handle: UInt64) throws -> Drive {
+    return try FfiConverterTypeDrive.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDrive_lower(_ value: Drive) -> UInt64 {
+    return FfiConverterTypeDrive.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears how the inbox changes.
+ */
+public protocol InboxListener: AnyObject, Sendable {
+
+    /**
+     * Steps to do one after the other, never none; the first ever is `Reset`. Calls come one at a time, on a thread of the
+     * node's.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    func onInbox(diffs: [InboxDiff]) throws
+
+}
+/**
+ * Hears how the inbox changes.
+ */
+open class InboxListenerImpl: InboxListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_inboxlistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_inboxlistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Steps to do one after the other, never none; the first ever is `Reset`. Calls come one at a time, on a thread of the
+     * node's.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+open func onInbox(diffs: [InboxDiff])throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_inboxlistener_on_inbox(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeInboxDiff.lower(diffs),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceInboxListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceInboxListener = UniffiVTableCallbackInterfaceInboxListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeInboxListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface InboxListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeInboxListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface InboxListener: handle missing in uniffiClone")
+            }
+        },
+        onInbox: { (
+            uniffiHandle: UInt64,
+            diffs: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeInboxListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onInbox(
+                     diffs: try FfiConverterSequenceTypeInboxDiff.lift(diffs)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceInboxListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceInboxListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitInboxListener() {
+    uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener(UniffiCallbackInterfaceInboxListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInboxListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<InboxListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = InboxListener
+
+    public static func lift(_ handle: UInt64) throws -> InboxListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return InboxListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: InboxListener) -> UInt64 {
+         if let rustImpl = value as? InboxListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> InboxListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: InboxListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInboxListener_lift(_ handle: UInt64) throws -> InboxListener {
+    return try FfiConverterTypeInboxListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInboxListener_lower(_ value: InboxListener) -> UInt64 {
+    return FfiConverterTypeInboxListener.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears how far linking has come.
+ */
+public protocol LinkListener: AnyObject, Sendable {
+
+    /**
+     * Called on a thread of the node's, which waits for it.
+     *
+     * # Errors
+     * Whatever it throws is ignored.
+     */
+    func onProgress(progress: LinkProgress) throws
+
+}
+/**
+ * Hears how far linking has come.
+ */
+open class LinkListenerImpl: LinkListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_linklistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_linklistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Called on a thread of the node's, which waits for it.
+     *
+     * # Errors
+     * Whatever it throws is ignored.
+     */
+open func onProgress(progress: LinkProgress)throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_linklistener_on_progress(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeLinkProgress_lower(progress),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceLinkListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceLinkListener = UniffiVTableCallbackInterfaceLinkListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeLinkListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface LinkListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeLinkListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface LinkListener: handle missing in uniffiClone")
+            }
+        },
+        onProgress: { (
+            uniffiHandle: UInt64,
+            progress: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeLinkListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onProgress(
+                     progress: try FfiConverterTypeLinkProgress_lift(progress)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceLinkListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceLinkListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitLinkListener() {
+    uniffi_clave_ffi_fn_init_callback_vtable_linklistener(UniffiCallbackInterfaceLinkListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLinkListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<LinkListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = LinkListener
+
+    public static func lift(_ handle: UInt64) throws -> LinkListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return LinkListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: LinkListener) -> UInt64 {
+         if let rustImpl = value as? LinkListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LinkListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: LinkListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkListener_lift(_ handle: UInt64) throws -> LinkListener {
+    return try FfiConverterTypeLinkListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkListener_lower(_ value: LinkListener) -> UInt64 {
+    return FfiConverterTypeLinkListener.lower(value)
+}
+
+
+
+
+
+
+/**
  * A device with everything it has. What changes something returns once the change is durable on this device; it then
  * reaches the others as soon as they are connected.
  *
@@ -610,12 +3222,148 @@ fileprivate struct FfiConverterDuration: FfiConverterRustBuffer {
 public protocol NodeProtocol: AnyObject, Sendable {
 
     /**
+     * Takes a code back that was not used.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+    func cancelLink(link: String) async throws
+
+    /**
+     * Lets a device in that asked, or turns it away.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+    func confirmLink(link: String, device: String, accept: Bool) async throws
+
+    /**
+     * This person's devices, this one among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func devices() async throws  -> [OwnDevice]
+
+    /**
+     * Makes a code by which one further device of this person can be linked, within `valid`. With `confirm`,
+     * [`Change::LinkRequested`](crate::Change::LinkRequested) says who asks, and [`confirm_link`](Self::confirm_link) decides; without, whoever has the
+     * code is let in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func linkDevice(valid: TimeInterval, confirm: Bool) async throws  -> LinkCode
+
+    /**
+     * Says how one of this person's devices is called, everywhere.
+     *
+     * # Errors
+     * If the name cannot be used, or it is no device of this person.
+     */
+    func renameDevice(device: String, name: String) async throws
+
+    /**
+     * Revokes another device of this person, for example one that was lost, in every circle. The keys change at once; the
+     * device keeps what it had and gets nothing more.
+     *
+     * # Errors
+     * If it is no other device of this person, or no owner would be left in some circle.
+     */
+    func revokeDevice(device: String) async throws
+
+    /**
+     * Every circle this device is in, those first in which something was said last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    func inbox() async throws  -> [InboxItem]
+
+    /**
+     * Tells `listener` everything that happens from now on.
+     */
+    func observe(listener: ChangeListener)  -> Subscription
+
+    /**
+     * Tells `listener` the inbox, and then everything that happens to it.
+     */
+    func observeInbox(listener: InboxListener)  -> Subscription
+
+    /**
+     * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
+     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * the background, before it pauses again. Content of files is not waited for.
+     *
+     * # Errors
+     * Those of [`resume`](Self::resume); [`ClaveError::Paused`] if somebody has it pause meanwhile.
+     */
+    func catchUp(deadline: TimeInterval) async throws  -> CaughtUp
+
+    /**
+     * Whether the node is paused.
+     */
+    func isPaused()  -> Bool
+
+    /**
+     * Lets go of everything that a phone takes offence at in an app that sleeps: what is on its way becomes durable, all
+     * connections are closed, the data directory is free for another process. When it returns no file is locked or open, and
+     * no thread and no timer of the node is left. Every handle stays good; what it is asked fails with
+     * [`ClaveError::Paused`] until [`resume`](Self::resume), transfers end with it, subscriptions go on afterwards.
+     *
+     * Waits up to a second for a listener that is being called. Calling it again is harmless. If its caller goes away it
+     * goes on.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`].
+     */
+    func pause() async throws
+
+    /**
+     * Opens everything again after [`pause`](Self::pause), without asking for the passphrase. Harmless while running.
+     *
+     * # Errors
+     * [`ClaveError::Store`] (`store.busy`, retryable) while another process has the directory, or what else the disk or the
+     * network has to say: the node is paused still. [`ClaveError::Stopped`].
+     */
+    func resume() async throws
+
+    /**
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Waits up to a second for a
+     * listener that is being called.
+     */
+    func shutdown() async
+
+    /**
+     * A circle by its id, of whatever space: what a notification names.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func circle(id: String) async throws  -> Circle
+
+    /**
      * Founds a space and enters it as its owner.
      *
      * # Errors
      * If the name cannot be used, or the disk refuses.
      */
     func createSpace(name: String) async throws  -> Space
+
+    /**
+     * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    func debugDump() async throws  -> String
+
+    /**
+     * From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+     * read offline; 0, as at the start: of none.
+     */
+    func fetchSmallFiles(bytesMax: UInt64)
 
     /**
      * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
@@ -646,13 +3394,6 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func profile()  -> Profile
 
     /**
-     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-     * listener, which it would wait for.
-     */
-    func shutdown() async
-
-    /**
      * A space by its id.
      *
      * # Errors
@@ -675,6 +3416,88 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::Stopped`].
      */
     func status() async throws  -> NodeStatus
+
+    /**
+     * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
+     * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase. All else is told by the transfer.
+     */
+    func backUp(path: String, phrase: String, withFiles: Bool, keep: UInt32) throws  -> Transfer
+
+    /**
+     * Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if there are other people: they let it in.
+     */
+    func beginAnew(circle: String) async throws
+
+    /**
+     * Takes another recovery phrase in place of the present one. Backups that were made before are opened by the former
+     * phrase still, and by no other: make a new one.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if `former` is not the person's present phrase.
+     */
+    func changePhrase(former: String, next: String) async throws
+
+    /**
+     * Whether this is the person's recovery phrase now.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or another.
+     */
+    func checkPhrase(phrase: String) async throws
+
+    /**
+     * The ids of the circles to which this device was restored and that have not let it in yet.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func rejoining() async throws  -> [String]
+
+    /**
+     * Agrees to compare with a device that asked.
+     *
+     * # Errors
+     * If it did not, or it is over.
+     */
+    func acceptVerification(device: String) async throws
+
+    /**
+     * Gives a verification up, or says that what is shown differs.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func cancelVerification(device: String) async throws
+
+    /**
+     * Says that both see the same. Once the other side says so too, their person is verified.
+     *
+     * # Errors
+     * If there is nothing to compare.
+     */
+    func confirmVerification(device: String) async throws
+
+    /**
+     * The number that two people read to each other: the same on both sides, 60 digits in groups of five.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it is no person's id.
+     */
+    func safetyNumber(person: String) async throws  -> String
+
+    /**
+     * The verifications that are open.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func verifications() async throws  -> [OpenVerification]
 
 }
 /**
@@ -735,6 +3558,30 @@ open class Node: NodeProtocol, @unchecked Sendable {
 
 
     /**
+     * Makes a new device a further one of the person whose other device shows `code` (its text): it gets the person's
+     * identity, every space, and all history that the person may read. `options` need a network. Called again with the same
+     * code it goes on where it was. Gives up after `timeout`.
+     *
+     * # Errors
+     * [`ClaveError::Linking`] if it was refused, [`ClaveError::Unreachable`], [`ClaveError::Identity`] if the directory holds
+     * a device that belongs to somebody.
+     */
+public static func link(options: NodeOptions, deviceName: String, code: String, timeout: TimeInterval, listener: LinkListener? = nil)async throws  -> Node  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_constructor_node_link(FfiConverterTypeNodeOptions_lower(options),FfiConverterString.lower(deviceName),FfiConverterString.lower(code),FfiConverterDuration.lower(timeout),FfiConverterOptionTypeLinkListener.lower(listener)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeNode_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * Creates the identity of a person with a first device, and opens it.
      *
      * # Errors
@@ -777,7 +3624,365 @@ public static func `open`(options: NodeOptions)async throws  -> Node  {
         )
 }
 
+    /**
+     * Creates the identity that a phrase stands for, with a first device, and opens it: for a phrase that was
+     * [drawn](draw_phrase) just now, or that of a person of whom there is no export.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase; those of [`create`](Self::create).
+     */
+public static func createWithPhrase(options: NodeOptions, personName: String, deviceName: String, phrase: String)async throws  -> Node  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_constructor_node_create_with_phrase(FfiConverterTypeNodeOptions_lower(options),FfiConverterString.lower(personName),FfiConverterString.lower(deviceName),FfiConverterString.lower(phrase)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeNode_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
 
+    /**
+     * Restores an account from a backup into a new directory, with a new device, and opens it. Everything in it can be read
+     * at once. Once the device meets a member of a space, it is let in there and can write again.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if the file is not of this phrase, damaged, or cut short; [`ClaveError::Identity`].
+     */
+public static func restoreAccount(options: NodeOptions, phrase: String, file: String, deviceName: String)async throws  -> Node  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_constructor_node_restore_account(FfiConverterTypeNodeOptions_lower(options),FfiConverterString.lower(phrase),FfiConverterString.lower(file),FfiConverterString.lower(deviceName)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeNode_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+    /**
+     * Takes a code back that was not used.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+open func cancelLink(link: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_cancel_link(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(link)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Lets a device in that asked, or turns it away.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+open func confirmLink(link: String, device: String, accept: Bool)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_confirm_link(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(link),FfiConverterString.lower(device),FfiConverterBool.lower(accept)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * This person's devices, this one among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func devices()async throws  -> [OwnDevice]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_devices(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeOwnDevice.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Makes a code by which one further device of this person can be linked, within `valid`. With `confirm`,
+     * [`Change::LinkRequested`](crate::Change::LinkRequested) says who asks, and [`confirm_link`](Self::confirm_link) decides; without, whoever has the
+     * code is let in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func linkDevice(valid: TimeInterval, confirm: Bool)async throws  -> LinkCode  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_link_device(
+                        self.uniffiCloneHandle(),FfiConverterDuration.lower(valid),FfiConverterBool.lower(confirm)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeLinkCode_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Says how one of this person's devices is called, everywhere.
+     *
+     * # Errors
+     * If the name cannot be used, or it is no device of this person.
+     */
+open func renameDevice(device: String, name: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_rename_device(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device),FfiConverterString.lower(name)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Revokes another device of this person, for example one that was lost, in every circle. The keys change at once; the
+     * device keeps what it had and gets nothing more.
+     *
+     * # Errors
+     * If it is no other device of this person, or no owner would be left in some circle.
+     */
+open func revokeDevice(device: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_revoke_device(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Every circle this device is in, those first in which something was said last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+open func inbox()async throws  -> [InboxItem]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_inbox(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeInboxItem.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Tells `listener` everything that happens from now on.
+     */
+open func observe(listener: ChangeListener) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_observe(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeChangeListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Tells `listener` the inbox, and then everything that happens to it.
+     */
+open func observeInbox(listener: InboxListener) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_observe_inbox(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeInboxListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
+     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * the background, before it pauses again. Content of files is not waited for.
+     *
+     * # Errors
+     * Those of [`resume`](Self::resume); [`ClaveError::Paused`] if somebody has it pause meanwhile.
+     */
+open func catchUp(deadline: TimeInterval)async throws  -> CaughtUp  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_catch_up(
+                        self.uniffiCloneHandle(),FfiConverterDuration.lower(deadline)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeCaughtUp_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Whether the node is paused.
+     */
+open func isPaused() -> Bool  {
+    return try!  FfiConverterBool.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_is_paused(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Lets go of everything that a phone takes offence at in an app that sleeps: what is on its way becomes durable, all
+     * connections are closed, the data directory is free for another process. When it returns no file is locked or open, and
+     * no thread and no timer of the node is left. Every handle stays good; what it is asked fails with
+     * [`ClaveError::Paused`] until [`resume`](Self::resume), transfers end with it, subscriptions go on afterwards.
+     *
+     * Waits up to a second for a listener that is being called. Calling it again is harmless. If its caller goes away it
+     * goes on.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`].
+     */
+open func pause()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_pause(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Opens everything again after [`pause`](Self::pause), without asking for the passphrase. Harmless while running.
+     *
+     * # Errors
+     * [`ClaveError::Store`] (`store.busy`, retryable) while another process has the directory, or what else the disk or the
+     * network has to say: the node is paused still. [`ClaveError::Stopped`].
+     */
+open func resume()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_resume(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Waits up to a second for a
+     * listener that is being called.
+     */
+open func shutdown()async   {
+    return
+        try!  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_shutdown(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: nil
+
+        )
+}
+
+    /**
+     * A circle by its id, of whatever space: what a notification names.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func circle(id: String)async throws  -> Circle  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_circle(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeCircle_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
 
     /**
      * Founds a space and enters it as its owner.
@@ -799,6 +4004,41 @@ open func createSpace(name: String)async throws  -> Space  {
             liftFunc: FfiConverterTypeSpace_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
+}
+
+    /**
+     * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+open func debugDump()async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_debug_dump(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+     * read offline; 0, as at the start: of none.
+     */
+open func fetchSmallFiles(bytesMax: UInt64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_fetch_small_files(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(bytesMax),uniffiCallStatus
+    )
+}
 }
 
     /**
@@ -880,28 +4120,6 @@ open func profile() -> Profile  {
 }
 
     /**
-     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-     * listener, which it would wait for.
-     */
-open func shutdown()async   {
-    return
-        try!  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_clave_ffi_fn_method_node_shutdown(
-                        self.uniffiCloneHandle()
-                )
-            },
-            pollFunc: ffi_clave_ffi_rust_future_poll_void,
-            completeFunc: ffi_clave_ffi_rust_future_complete_void,
-            freeFunc: ffi_clave_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: nil
-
-        )
-}
-
-    /**
      * A space by its id.
      *
      * # Errors
@@ -967,6 +4185,225 @@ open func status()async throws  -> NodeStatus  {
         )
 }
 
+    /**
+     * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
+     * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase. All else is told by the transfer.
+     */
+open func backUp(path: String, phrase: String, withFiles: Bool, keep: UInt32)throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_back_up(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),
+        FfiConverterString.lower(phrase),
+        FfiConverterBool.lower(withFiles),
+        FfiConverterUInt32.lower(keep),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if there are other people: they let it in.
+     */
+open func beginAnew(circle: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_begin_anew(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(circle)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes another recovery phrase in place of the present one. Backups that were made before are opened by the former
+     * phrase still, and by no other: make a new one.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if `former` is not the person's present phrase.
+     */
+open func changePhrase(former: String, next: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_change_phrase(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(former),FfiConverterString.lower(next)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Whether this is the person's recovery phrase now.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or another.
+     */
+open func checkPhrase(phrase: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_check_phrase(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(phrase)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The ids of the circles to which this device was restored and that have not let it in yet.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func rejoining()async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_rejoining(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Agrees to compare with a device that asked.
+     *
+     * # Errors
+     * If it did not, or it is over.
+     */
+open func acceptVerification(device: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_accept_verification(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Gives a verification up, or says that what is shown differs.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func cancelVerification(device: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_cancel_verification(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Says that both see the same. Once the other side says so too, their person is verified.
+     *
+     * # Errors
+     * If there is nothing to compare.
+     */
+open func confirmVerification(device: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_confirm_verification(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The number that two people read to each other: the same on both sides, 60 digits in groups of five.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it is no person's id.
+     */
+open func safetyNumber(person: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_safety_number(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The verifications that are open.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func verifications()async throws  -> [OpenVerification]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_verifications(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeOpenVerification.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
 
 
 }
@@ -1018,9 +4455,974 @@ public func FfiConverterTypeNode_lower(_ value: Node) -> UInt64 {
 
 
 /**
- * A space this device is in.
+ * A note of a circle.
+ */
+public protocol NoteProtocol: AnyObject, Sendable {
+
+    /**
+     * Puts Markdown behind what is there.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+    func appendMarkdown(markdown: String) async throws
+
+    /**
+     * Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at
+     * the end stays at the end.
+     *
+     * # Errors
+     * If a position is beyond the end.
+     */
+    func cursors(positions: [UInt32]) async throws  -> [String]
+
+    /**
+     * Does edits, one after the other, as one change, on the text as it was at `version` of a snapshot or of an earlier
+     * edit: what an editor does whose view lags behind. Returns the version that this makes, without what came since.
+     *
+     * # Errors
+     * If `version` is not of this note or leaves out what this device wrote, a position is beyond the end of that
+     * version's text, or the disk refuses; then nothing changed.
+     */
+    func edit(version: [String], splices: [Splice]) async throws  -> [String]
+
+    /**
+     * Merges a text that was edited elsewhere since `version` of a snapshot: what was changed there is changed here, what
+     * others changed meanwhile stays.
+     *
+     * # Errors
+     * If it is too long, `version` is not of this note, or the disk refuses.
+     */
+    func editMarkdown(version: [String], markdown: String) async throws
+
+    /**
+     * Its id, the same on every device.
+     */
+    func id()  -> String
+
+    /**
+     * Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
+     * node is shut down.
+     */
+    func observe(listener: NoteListener)  -> Subscription
+
+    /**
+     * Where cursors are now. One whose character was deleted is at what came next.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if one is no cursor, or not of this note.
+     */
+    func positions(cursors: [String]) async throws  -> [UInt32]
+
+    /**
+     * Gives it another title.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+    func setTitle(title: String) async throws
+
+    /**
+     * The note as it is now.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func snapshot() async throws  -> NoteSnapshot
+
+}
+/**
+ * A note of a circle.
+ */
+open class Note: NoteProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_note(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_note(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Puts Markdown behind what is there.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+open func appendMarkdown(markdown: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_append_markdown(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(markdown)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at
+     * the end stays at the end.
+     *
+     * # Errors
+     * If a position is beyond the end.
+     */
+open func cursors(positions: [UInt32])async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_cursors(
+                        self.uniffiCloneHandle(),FfiConverterSequenceUInt32.lower(positions)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Does edits, one after the other, as one change, on the text as it was at `version` of a snapshot or of an earlier
+     * edit: what an editor does whose view lags behind. Returns the version that this makes, without what came since.
+     *
+     * # Errors
+     * If `version` is not of this note or leaves out what this device wrote, a position is beyond the end of that
+     * version's text, or the disk refuses; then nothing changed.
+     */
+open func edit(version: [String], splices: [Splice])async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_edit(
+                        self.uniffiCloneHandle(),FfiConverterSequenceString.lower(version),FfiConverterSequenceTypeSplice.lower(splices)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Merges a text that was edited elsewhere since `version` of a snapshot: what was changed there is changed here, what
+     * others changed meanwhile stays.
+     *
+     * # Errors
+     * If it is too long, `version` is not of this note, or the disk refuses.
+     */
+open func editMarkdown(version: [String], markdown: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_edit_markdown(
+                        self.uniffiCloneHandle(),FfiConverterSequenceString.lower(version),FfiConverterString.lower(markdown)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Its id, the same on every device.
+     */
+open func id() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_note_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
+     * node is shut down.
+     */
+open func observe(listener: NoteListener) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_note_observe(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeNoteListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where cursors are now. One whose character was deleted is at what came next.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if one is no cursor, or not of this note.
+     */
+open func positions(cursors: [String])async throws  -> [UInt32]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_positions(
+                        self.uniffiCloneHandle(),FfiConverterSequenceString.lower(cursors)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceUInt32.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Gives it another title.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+open func setTitle(title: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_set_title(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(title)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The note as it is now.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func snapshot()async throws  -> NoteSnapshot  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_snapshot(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeNoteSnapshot_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNote: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Note
+
+    public static func lift(_ handle: UInt64) throws -> Note {
+        return Note(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Note) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Note {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Note, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNote_lift(_ handle: UInt64) throws -> Note {
+    return try FfiConverterTypeNote.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNote_lower(_ value: Note) -> UInt64 {
+    return FfiConverterTypeNote.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears how a note changes.
+ */
+public protocol NoteListener: AnyObject, Sendable {
+
+    /**
+     * The note as it is now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is slow
+     * misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    func onNote(note: NoteSnapshot) throws
+
+}
+/**
+ * Hears how a note changes.
+ */
+open class NoteListenerImpl: NoteListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_notelistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_notelistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The note as it is now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is slow
+     * misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+open func onNote(note: NoteSnapshot)throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_notelistener_on_note(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeNoteSnapshot_lower(note),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceNoteListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceNoteListener = UniffiVTableCallbackInterfaceNoteListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeNoteListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface NoteListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeNoteListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface NoteListener: handle missing in uniffiClone")
+            }
+        },
+        onNote: { (
+            uniffiHandle: UInt64,
+            note: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeNoteListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onNote(
+                     note: try FfiConverterTypeNoteSnapshot_lift(note)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceNoteListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceNoteListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitNoteListener() {
+    uniffi_clave_ffi_fn_init_callback_vtable_notelistener(UniffiCallbackInterfaceNoteListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNoteListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<NoteListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = NoteListener
+
+    public static func lift(_ handle: UInt64) throws -> NoteListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return NoteListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: NoteListener) -> UInt64 {
+         if let rustImpl = value as? NoteListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NoteListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: NoteListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNoteListener_lift(_ handle: UInt64) throws -> NoteListener {
+    return try FfiConverterTypeNoteListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNoteListener_lower(_ value: NoteListener) -> UInt64 {
+    return FfiConverterTypeNoteListener.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Has an observed timeline show more.
+ */
+public protocol ObservedTimelineProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+     */
+    func cancel()
+
+    /**
+     * Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+     * of them like of everything else. Not to be waited for in the listener.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
+     */
+    func earlier(count: UInt32) async throws  -> Bool
+
+    /**
+     * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
+     */
+    func finished() async throws
+
+    /**
+     * The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
+     *
+     * # Errors
+     * As [`earlier`](Self::earlier).
+     */
+    func later(count: UInt32) async throws  -> Bool
+
+}
+/**
+ * Has an observed timeline show more.
+ */
+open class ObservedTimeline: ObservedTimelineProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_observedtimeline(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_observedtimeline(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_observedtimeline_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+     * of them like of everything else. Not to be waited for in the listener.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
+     */
+open func earlier(count: UInt32)async throws  -> Bool  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_observedtimeline_earlier(
+                        self.uniffiCloneHandle(),FfiConverterUInt32.lower(count)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_i8,
+            completeFunc: ffi_clave_ffi_rust_future_complete_i8,
+            freeFunc: ffi_clave_ffi_rust_future_free_i8,
+            liftFunc: FfiConverterBool.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
+     */
+open func finished()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_observedtimeline_finished(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
+     *
+     * # Errors
+     * As [`earlier`](Self::earlier).
+     */
+open func later(count: UInt32)async throws  -> Bool  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_observedtimeline_later(
+                        self.uniffiCloneHandle(),FfiConverterUInt32.lower(count)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_i8,
+            completeFunc: ffi_clave_ffi_rust_future_complete_i8,
+            freeFunc: ffi_clave_ffi_rust_future_free_i8,
+            liftFunc: FfiConverterBool.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeObservedTimeline: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = ObservedTimeline
+
+    public static func lift(_ handle: UInt64) throws -> ObservedTimeline {
+        return ObservedTimeline(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: ObservedTimeline) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ObservedTimeline {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ObservedTimeline, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeObservedTimeline_lift(_ handle: UInt64) throws -> ObservedTimeline {
+    return try FfiConverterTypeObservedTimeline.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeObservedTimeline_lower(_ value: ObservedTimeline) -> UInt64 {
+    return FfiConverterTypeObservedTimeline.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Where the next page begins.
+ */
+public protocol SearchCursorProtocol: AnyObject, Sendable {
+
+}
+/**
+ * Where the next page begins.
+ */
+open class SearchCursor: SearchCursorProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_searchcursor(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_searchcursor(handle, $0) }
+    }
+
+
+
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSearchCursor: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = SearchCursor
+
+    public static func lift(_ handle: UInt64) throws -> SearchCursor {
+        return SearchCursor(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: SearchCursor) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SearchCursor {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: SearchCursor, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchCursor_lift(_ handle: UInt64) throws -> SearchCursor {
+    return try FfiConverterTypeSearchCursor.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchCursor_lower(_ value: SearchCursor) -> UInt64 {
+    return FfiConverterTypeSearchCursor.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A space this device is in: the circle of everybody in it, and the circles inside.
  */
 public protocol SpaceProtocol: AnyObject, Sendable {
+
+    /**
+     * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
+     * yet. That takes a while after a long absence.
+     *
+     * # Errors
+     * If there is nothing to search for, or the store cannot be read or written.
+     */
+    func search(search: Search) async throws  -> SearchResults
+
+    /**
+     * A circle of this space by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if this device is not in it, or not yet.
+     */
+    func circle(id: String) async throws  -> Circle
+
+    /**
+     * The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func circles() async throws  -> [CircleInfo]
+
+    /**
+     * Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+     * it.
+     *
+     * # Errors
+     * If the name cannot be used, somebody is not in the space, or this person may not invite.
+     */
+    func createCircle(name: String, people: [String], scope: Scope?) async throws  -> Circle
+
+    /**
+     * The chat of two with somebody of this space: the one there is, or a new one.
+     *
+     * # Errors
+     * If they are not in the space.
+     */
+    func directChat(person: String) async throws  -> Circle
+
+    /**
+     * The circle of everybody in the space: its chat, notes, files, calendar, people.
+     */
+    func everybody()  -> Circle
 
     /**
      * Its id, the same on every device.
@@ -1040,7 +5442,7 @@ public protocol SpaceProtocol: AnyObject, Sendable {
      * Who is in it, owners first, then by name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     func members() async throws  -> [Member]
 
@@ -1048,18 +5450,18 @@ public protocol SpaceProtocol: AnyObject, Sendable {
      * Its name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     func name() async throws  -> String
 
     /**
-     * The chat.
+     * The chat of everybody.
      */
     func timeline()  -> Timeline
 
 }
 /**
- * A space this device is in.
+ * A space this device is in: the circle of everybody in it, and the circles inside.
  */
 open class Space: SpaceProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1115,6 +5517,130 @@ open class Space: SpaceProtocol, @unchecked Sendable {
 
 
     /**
+     * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
+     * yet. That takes a while after a long absence.
+     *
+     * # Errors
+     * If there is nothing to search for, or the store cannot be read or written.
+     */
+open func search(search: Search)async throws  -> SearchResults  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_search(
+                        self.uniffiCloneHandle(),FfiConverterTypeSearch_lower(search)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSearchResults_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * A circle of this space by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if this device is not in it, or not yet.
+     */
+open func circle(id: String)async throws  -> Circle  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_circle(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeCircle_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func circles()async throws  -> [CircleInfo]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_circles(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeCircleInfo.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+     * it.
+     *
+     * # Errors
+     * If the name cannot be used, somebody is not in the space, or this person may not invite.
+     */
+open func createCircle(name: String, people: [String], scope: Scope? = nil)async throws  -> Circle  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_create_circle(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(name),FfiConverterSequenceString.lower(people),FfiConverterOptionTypeScope.lower(scope)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeCircle_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The chat of two with somebody of this space: the one there is, or a new one.
+     *
+     * # Errors
+     * If they are not in the space.
+     */
+open func directChat(person: String)async throws  -> Circle  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_direct_chat(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeCircle_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The circle of everybody in the space: its chat, notes, files, calendar, people.
+     */
+open func everybody() -> Circle  {
+    return try!  FfiConverterTypeCircle_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_space_everybody(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Its id, the same on every device.
      */
 open func id() -> String  {
@@ -1153,7 +5679,7 @@ open func invite(valid: TimeInterval)async throws  -> String  {
      * Who is in it, owners first, then by name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
 open func members()async throws  -> [Member]  {
     return
@@ -1175,7 +5701,7 @@ open func members()async throws  -> [Member]  {
      * Its name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
 open func name()async throws  -> String  {
     return
@@ -1194,7 +5720,7 @@ open func name()async throws  -> String  {
 }
 
     /**
-     * The chat.
+     * The chat of everybody.
      */
 open func timeline() -> Timeline  {
     return try!  FfiConverterTypeTimeline_lift(try! rustCall() {
@@ -1414,36 +5940,85 @@ public func FfiConverterTypeSubscription_lower(_ value: Subscription) -> UInt64 
 
 
 /**
- * The chat of a space.
+ * The chat of a circle.
  */
 public protocol TimelineProtocol: AnyObject, Sendable {
+
+    /**
+     * Changes a message of one's own.
+     *
+     * # Errors
+     * If it is somebody else's, or was withdrawn.
+     */
+    func edit(message: String, body: String) async throws
 
     /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
      * # Errors
-     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     func history(count: UInt32, before: String?) async throws  -> [Message]
+
+    /**
+     * How many messages there are, withdrawn ones among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func messageCount() async throws  -> UInt32
 
     /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
      */
-    func observe(count: UInt32, listener: TimelineListener)  -> Subscription
+    func observe(count: UInt32, listener: TimelineListener)  -> ObservedTimeline
+
+    /**
+     * The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+     * `count` from it on.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+    func observeAround(message: String, count: UInt32, listener: TimelineListener) throws  -> ObservedTimeline
+
+    /**
+     * Posts a message with all that may belong to it.
+     *
+     * # Errors
+     * As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+     */
+    func post(draft: Draft) async throws  -> String
+
+    /**
+     * Adds a reaction, or takes it away.
+     *
+     * # Errors
+     * If there is no such message, or the reaction is none.
+     */
+    func react(message: String, reaction: String, present: Bool) async throws
 
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-     * and to the others when they are.
+     * and to the others when they are. Observers are told at that moment.
      *
      * # Errors
      * If it is too long, or the disk refuses.
      */
     func send(body: String) async throws  -> String
 
+    /**
+     * Takes a message of one's own back. That there was one stays visible.
+     *
+     * # Errors
+     * If it is somebody else's.
+     */
+    func withdraw(message: String) async throws
+
 }
 /**
- * The chat of a space.
+ * The chat of a circle.
  */
 open class Timeline: TimelineProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1499,10 +6074,32 @@ open class Timeline: TimelineProtocol, @unchecked Sendable {
 
 
     /**
+     * Changes a message of one's own.
+     *
+     * # Errors
+     * If it is somebody else's, or was withdrawn.
+     */
+open func edit(message: String, body: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_edit(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(message),FfiConverterString.lower(body)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
      * # Errors
-     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
 open func history(count: UInt32, before: String? = nil)async throws  -> [Message]  {
     return
@@ -1521,11 +6118,33 @@ open func history(count: UInt32, before: String? = nil)async throws  -> [Message
 }
 
     /**
+     * How many messages there are, withdrawn ones among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func messageCount()async throws  -> UInt32  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_message_count(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u32,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u32,
+            freeFunc: ffi_clave_ffi_rust_future_free_u32,
+            liftFunc: FfiConverterUInt32.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
      */
-open func observe(count: UInt32, listener: TimelineListener) -> Subscription  {
-    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+open func observe(count: UInt32, listener: TimelineListener) -> ObservedTimeline  {
+    return try!  FfiConverterTypeObservedTimeline_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_clave_ffi_fn_method_timeline_observe(
             self.uniffiCloneHandle(),
@@ -1536,8 +6155,71 @@ open func observe(count: UInt32, listener: TimelineListener) -> Subscription  {
 }
 
     /**
+     * The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+     * `count` from it on.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+open func observeAround(message: String, count: UInt32, listener: TimelineListener)throws  -> ObservedTimeline  {
+    return try  FfiConverterTypeObservedTimeline_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_timeline_observe_around(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(message),
+        FfiConverterUInt32.lower(count),
+        FfiConverterTypeTimelineListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Posts a message with all that may belong to it.
+     *
+     * # Errors
+     * As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+     */
+open func post(draft: Draft)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_post(
+                        self.uniffiCloneHandle(),FfiConverterTypeDraft_lower(draft)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Adds a reaction, or takes it away.
+     *
+     * # Errors
+     * If there is no such message, or the reaction is none.
+     */
+open func react(message: String, reaction: String, present: Bool)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_react(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(message),FfiConverterString.lower(reaction),FfiConverterBool.lower(present)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-     * and to the others when they are.
+     * and to the others when they are. Observers are told at that moment.
      *
      * # Errors
      * If it is too long, or the disk refuses.
@@ -1554,6 +6236,28 @@ open func send(body: String)async throws  -> String  {
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes a message of one's own back. That there was one stays visible.
+     *
+     * # Errors
+     * If it is somebody else's.
+     */
+open func withdraw(message: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_withdraw(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(message)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
@@ -1827,6 +6531,643 @@ public func FfiConverterTypeTimelineListener_lower(_ value: TimelineListener) ->
 
 
 
+
+
+/**
+ * Files on their way, or a backup being made. It goes on by itself, and ends when it is let go of.
+ */
+public protocol TransferProtocol: AnyObject, Sendable {
+
+    /**
+     * Gives it up. What was not finished is not there; what was fetched stays, so that a second try goes on from there.
+     */
+    func cancel()
+
+    /**
+     * Waits for its end, and returns the ids of what was added, if that is what it did.
+     *
+     * # Errors
+     * [`ClaveError::Cancelled`]; [`ClaveError::Paused`] if the node paused meanwhile: begin it again, and it goes on where it
+     * was. If a file cannot be read or written, or what arrived is not what was meant.
+     */
+    func finished() async throws  -> [String]
+
+    /**
+     * How far it is.
+     */
+    func progress()  -> Progress
+
+    /**
+     * Waits until it is further than `than`, or over: then nothing is returned. For showing how it goes on.
+     */
+    func progressAfter(than: Progress) async  -> Progress?
+
+}
+/**
+ * Files on their way, or a backup being made. It goes on by itself, and ends when it is let go of.
+ */
+open class Transfer: TransferProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_transfer(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_transfer(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Gives it up. What was not finished is not there; what was fetched stays, so that a second try goes on from there.
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_transfer_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Waits for its end, and returns the ids of what was added, if that is what it did.
+     *
+     * # Errors
+     * [`ClaveError::Cancelled`]; [`ClaveError::Paused`] if the node paused meanwhile: begin it again, and it goes on where it
+     * was. If a file cannot be read or written, or what arrived is not what was meant.
+     */
+open func finished()async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_transfer_finished(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * How far it is.
+     */
+open func progress() -> Progress  {
+    return try!  FfiConverterTypeProgress_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_transfer_progress(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Waits until it is further than `than`, or over: then nothing is returned. For showing how it goes on.
+     */
+open func progressAfter(than: Progress)async  -> Progress?  {
+    return
+        try!  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_transfer_progress_after(
+                        self.uniffiCloneHandle(),FfiConverterTypeProgress_lower(than)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterOptionTypeProgress.lift,
+            errorHandler: nil
+
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTransfer: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Transfer
+
+    public static func lift(_ handle: UInt64) throws -> Transfer {
+        return Transfer(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Transfer) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Transfer {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Transfer, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTransfer_lift(_ handle: UInt64) throws -> Transfer {
+    return try FfiConverterTypeTransfer.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTransfer_lower(_ value: Transfer) -> UInt64 {
+    return FfiConverterTypeTransfer.lower(value)
+}
+
+
+
+
+/**
+ * Who can read what is written in a circle now.
+ */
+public struct Access: Equatable, Hashable {
+    /**
+     * Whether no device that was removed has the keys in use.
+     */
+    public var rotated: Bool
+    /**
+     * What newcomers can read of what was written before, as the policy `history` says it.
+     */
+    public var history: String
+    /**
+     * Those who are in, by name; then those who are out.
+     */
+    public var people: [PersonAccess]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether no device that was removed has the keys in use.
+         */rotated: Bool,
+        /**
+         * What newcomers can read of what was written before, as the policy `history` says it.
+         */history: String,
+        /**
+         * Those who are in, by name; then those who are out.
+         */people: [PersonAccess]) {
+        self.rotated = rotated
+        self.history = history
+        self.people = people
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Access: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAccess: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Access {
+        return
+            try Access(
+                rotated: FfiConverterBool.read(from: &buf),
+                history: FfiConverterString.read(from: &buf),
+                people: FfiConverterSequenceTypePersonAccess.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Access, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.rotated, into: &buf)
+        FfiConverterString.write(value.history, into: &buf)
+        FfiConverterSequenceTypePersonAccess.write(value.people, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAccess_lift(_ buf: RustBuffer) throws -> Access {
+    return try FfiConverterTypeAccess.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAccess_lower(_ value: Access) -> RustBuffer {
+    return FfiConverterTypeAccess.lower(value)
+}
+
+
+/**
+ * What happens between two instants.
+ */
+public struct Agenda: Equatable, Hashable {
+    /**
+     * In order of their beginning.
+     */
+    public var occurrences: [Occurrence]
+    /**
+     * Whether there are too many to name all.
+     */
+    public var truncated: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * In order of their beginning.
+         */occurrences: [Occurrence],
+        /**
+         * Whether there are too many to name all.
+         */truncated: Bool) {
+        self.occurrences = occurrences
+        self.truncated = truncated
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Agenda: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAgenda: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Agenda {
+        return
+            try Agenda(
+                occurrences: FfiConverterSequenceTypeOccurrence.read(from: &buf),
+                truncated: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Agenda, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeOccurrence.write(value.occurrences, into: &buf)
+        FfiConverterBool.write(value.truncated, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAgenda_lift(_ buf: RustBuffer) throws -> Agenda {
+    return try FfiConverterTypeAgenda.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAgenda_lower(_ value: Agenda) -> RustBuffer {
+    return FfiConverterTypeAgenda.lower(value)
+}
+
+
+/**
+ * A file that belongs to a message.
+ */
+public struct Attachment: Equatable, Hashable {
+    /**
+     * The id of the file in the drive.
+     */
+    public var file: String
+    /**
+     * Its name when it was attached.
+     */
+    public var name: String
+    /**
+     * Its size when it was attached, in bytes.
+     */
+    public var bytes: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the file in the drive.
+         */file: String,
+        /**
+         * Its name when it was attached.
+         */name: String,
+        /**
+         * Its size when it was attached, in bytes.
+         */bytes: UInt64) {
+        self.file = file
+        self.name = name
+        self.bytes = bytes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Attachment: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAttachment: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Attachment {
+        return
+            try Attachment(
+                file: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                bytes: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Attachment, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.file, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterUInt64.write(value.bytes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAttachment_lift(_ buf: RustBuffer) throws -> Attachment {
+    return try FfiConverterTypeAttachment.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAttachment_lower(_ value: Attachment) -> RustBuffer {
+    return FfiConverterTypeAttachment.lower(value)
+}
+
+
+/**
+ * Somebody who is asked to come.
+ */
+public struct Attendee: Equatable, Hashable {
+    /**
+     * Mostly `mailto:…`.
+     */
+    public var address: String
+    /**
+     * How they are called.
+     */
+    public var name: String
+    /**
+     * `REQ-PARTICIPANT` and the like, or empty.
+     */
+    public var role: String
+    /**
+     * `ACCEPTED`, `DECLINED`, `TENTATIVE`, `NEEDS-ACTION`, or empty.
+     */
+    public var partstat: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Mostly `mailto:…`.
+         */address: String,
+        /**
+         * How they are called.
+         */name: String = "",
+        /**
+         * `REQ-PARTICIPANT` and the like, or empty.
+         */role: String = "",
+        /**
+         * `ACCEPTED`, `DECLINED`, `TENTATIVE`, `NEEDS-ACTION`, or empty.
+         */partstat: String = "") {
+        self.address = address
+        self.name = name
+        self.role = role
+        self.partstat = partstat
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Attendee: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAttendee: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Attendee {
+        return
+            try Attendee(
+                address: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                role: FfiConverterString.read(from: &buf),
+                partstat: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Attendee, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.address, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.role, into: &buf)
+        FfiConverterString.write(value.partstat, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAttendee_lift(_ buf: RustBuffer) throws -> Attendee {
+    return try FfiConverterTypeAttendee.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAttendee_lower(_ value: Attendee) -> RustBuffer {
+    return FfiConverterTypeAttendee.lower(value)
+}
+
+
+/**
+ * Something that changed who is in and who may what. Each record is chained to the one before by its hash.
+ */
+public struct AuditRecord: Equatable, Hashable {
+    /**
+     * Its place in the list, from 0.
+     */
+    public var sequence: UInt64
+    /**
+     * When its author says that it was done, in Unix milliseconds. Clocks lie.
+     */
+    public var timeMs: UInt64
+    /**
+     * The id of the device that did it.
+     */
+    public var device: String
+    /**
+     * How its person was called at that point.
+     */
+    public var personName: String
+    /**
+     * What was done: "Alice added Bob as a member".
+     */
+    public var sentence: String
+    /**
+     * Why it has no effect, as a sentence.
+     */
+    public var setAside: String?
+    /**
+     * The hash of this record and the one before it, in hexadecimal digits.
+     */
+    public var hash: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its place in the list, from 0.
+         */sequence: UInt64,
+        /**
+         * When its author says that it was done, in Unix milliseconds. Clocks lie.
+         */timeMs: UInt64,
+        /**
+         * The id of the device that did it.
+         */device: String,
+        /**
+         * How its person was called at that point.
+         */personName: String,
+        /**
+         * What was done: "Alice added Bob as a member".
+         */sentence: String,
+        /**
+         * Why it has no effect, as a sentence.
+         */setAside: String?,
+        /**
+         * The hash of this record and the one before it, in hexadecimal digits.
+         */hash: String) {
+        self.sequence = sequence
+        self.timeMs = timeMs
+        self.device = device
+        self.personName = personName
+        self.sentence = sentence
+        self.setAside = setAside
+        self.hash = hash
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension AuditRecord: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAuditRecord: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AuditRecord {
+        return
+            try AuditRecord(
+                sequence: FfiConverterUInt64.read(from: &buf),
+                timeMs: FfiConverterUInt64.read(from: &buf),
+                device: FfiConverterString.read(from: &buf),
+                personName: FfiConverterString.read(from: &buf),
+                sentence: FfiConverterString.read(from: &buf),
+                setAside: FfiConverterOptionString.read(from: &buf),
+                hash: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: AuditRecord, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sequence, into: &buf)
+        FfiConverterUInt64.write(value.timeMs, into: &buf)
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterString.write(value.personName, into: &buf)
+        FfiConverterString.write(value.sentence, into: &buf)
+        FfiConverterOptionString.write(value.setAside, into: &buf)
+        FfiConverterString.write(value.hash, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAuditRecord_lift(_ buf: RustBuffer) throws -> AuditRecord {
+    return try FfiConverterTypeAuditRecord.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAuditRecord_lower(_ value: AuditRecord) -> RustBuffer {
+    return FfiConverterTypeAuditRecord.lower(value)
+}
+
+
 /**
  * Who wrote something.
  */
@@ -1917,6 +7258,800 @@ public func FfiConverterTypeAuthor_lower(_ value: Author) -> RustBuffer {
 
 
 /**
+ * Which library this is.
+ */
+public struct BuildInfo: Equatable, Hashable {
+    /**
+     * Its version.
+     */
+    public var version: String
+    /**
+     * The commit that it was built from, in hexadecimal digits, with `-dirty` behind it if something was changed; `unknown`
+     * if it was not built from a repository.
+     */
+    public var gitHash: String
+    /**
+     * The version of what it writes to disk.
+     */
+    public var storeFormat: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its version.
+         */version: String,
+        /**
+         * The commit that it was built from, in hexadecimal digits, with `-dirty` behind it if something was changed; `unknown`
+         * if it was not built from a repository.
+         */gitHash: String,
+        /**
+         * The version of what it writes to disk.
+         */storeFormat: UInt32) {
+        self.version = version
+        self.gitHash = gitHash
+        self.storeFormat = storeFormat
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension BuildInfo: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeBuildInfo: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> BuildInfo {
+        return
+            try BuildInfo(
+                version: FfiConverterString.read(from: &buf),
+                gitHash: FfiConverterString.read(from: &buf),
+                storeFormat: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: BuildInfo, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.version, into: &buf)
+        FfiConverterString.write(value.gitHash, into: &buf)
+        FfiConverterUInt32.write(value.storeFormat, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBuildInfo_lift(_ buf: RustBuffer) throws -> BuildInfo {
+    return try FfiConverterTypeBuildInfo.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBuildInfo_lower(_ value: BuildInfo) -> RustBuffer {
+    return FfiConverterTypeBuildInfo.lower(value)
+}
+
+
+/**
+ * An event, or one occurrence of it that differs.
+ */
+public struct CalendarEvent: Equatable, Hashable {
+    /**
+     * Its UID, the same on every device and in every other calendar.
+     */
+    public var uid: String
+    /**
+     * Which occurrence, if it is one that differs.
+     */
+    public var recurrenceId: String?
+    /**
+     * What it is called.
+     */
+    public var summary: String
+    /**
+     * What there is to say about it.
+     */
+    public var description: String
+    /**
+     * Where.
+     */
+    public var location: String
+    /**
+     * When it begins.
+     */
+    public var start: String?
+    /**
+     * When it ends.
+     */
+    public var end: String?
+    /**
+     * How it is repeated: an RRULE of iCalendar.
+     */
+    public var rrule: String?
+    /**
+     * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+     */
+    public var status: String
+    /**
+     * The address of who invites.
+     */
+    public var organizer: String?
+    /**
+     * Who is asked to come.
+     */
+    public var attendees: [Attendee]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its UID, the same on every device and in every other calendar.
+         */uid: String,
+        /**
+         * Which occurrence, if it is one that differs.
+         */recurrenceId: String?,
+        /**
+         * What it is called.
+         */summary: String,
+        /**
+         * What there is to say about it.
+         */description: String,
+        /**
+         * Where.
+         */location: String,
+        /**
+         * When it begins.
+         */start: String?,
+        /**
+         * When it ends.
+         */end: String?,
+        /**
+         * How it is repeated: an RRULE of iCalendar.
+         */rrule: String?,
+        /**
+         * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+         */status: String,
+        /**
+         * The address of who invites.
+         */organizer: String?,
+        /**
+         * Who is asked to come.
+         */attendees: [Attendee]) {
+        self.uid = uid
+        self.recurrenceId = recurrenceId
+        self.summary = summary
+        self.description = description
+        self.location = location
+        self.start = start
+        self.end = end
+        self.rrule = rrule
+        self.status = status
+        self.organizer = organizer
+        self.attendees = attendees
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension CalendarEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCalendarEvent: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> CalendarEvent {
+        return
+            try CalendarEvent(
+                uid: FfiConverterString.read(from: &buf),
+                recurrenceId: FfiConverterOptionString.read(from: &buf),
+                summary: FfiConverterString.read(from: &buf),
+                description: FfiConverterString.read(from: &buf),
+                location: FfiConverterString.read(from: &buf),
+                start: FfiConverterOptionString.read(from: &buf),
+                end: FfiConverterOptionString.read(from: &buf),
+                rrule: FfiConverterOptionString.read(from: &buf),
+                status: FfiConverterString.read(from: &buf),
+                organizer: FfiConverterOptionString.read(from: &buf),
+                attendees: FfiConverterSequenceTypeAttendee.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: CalendarEvent, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.uid, into: &buf)
+        FfiConverterOptionString.write(value.recurrenceId, into: &buf)
+        FfiConverterString.write(value.summary, into: &buf)
+        FfiConverterString.write(value.description, into: &buf)
+        FfiConverterString.write(value.location, into: &buf)
+        FfiConverterOptionString.write(value.start, into: &buf)
+        FfiConverterOptionString.write(value.end, into: &buf)
+        FfiConverterOptionString.write(value.rrule, into: &buf)
+        FfiConverterString.write(value.status, into: &buf)
+        FfiConverterOptionString.write(value.organizer, into: &buf)
+        FfiConverterSequenceTypeAttendee.write(value.attendees, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCalendarEvent_lift(_ buf: RustBuffer) throws -> CalendarEvent {
+    return try FfiConverterTypeCalendarEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCalendarEvent_lower(_ value: CalendarEvent) -> RustBuffer {
+    return FfiConverterTypeCalendarEvent.lower(value)
+}
+
+
+/**
+ * How far catching up came.
+ */
+public struct CaughtUp: Equatable, Hashable {
+    /**
+     * Whether this device has all that those it could reach had. If not, the deadline came first.
+     */
+    public var completed: Bool
+    /**
+     * Members' devices with which everything was compared.
+     */
+    public var reached: UInt32
+    /**
+     * Members' devices that could not be reached, or not in time.
+     */
+    public var unreached: UInt32
+    /**
+     * The ids of circles in which something changed meanwhile.
+     */
+    public var changed: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether this device has all that those it could reach had. If not, the deadline came first.
+         */completed: Bool,
+        /**
+         * Members' devices with which everything was compared.
+         */reached: UInt32,
+        /**
+         * Members' devices that could not be reached, or not in time.
+         */unreached: UInt32,
+        /**
+         * The ids of circles in which something changed meanwhile.
+         */changed: [String]) {
+        self.completed = completed
+        self.reached = reached
+        self.unreached = unreached
+        self.changed = changed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension CaughtUp: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCaughtUp: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> CaughtUp {
+        return
+            try CaughtUp(
+                completed: FfiConverterBool.read(from: &buf),
+                reached: FfiConverterUInt32.read(from: &buf),
+                unreached: FfiConverterUInt32.read(from: &buf),
+                changed: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: CaughtUp, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.completed, into: &buf)
+        FfiConverterUInt32.write(value.reached, into: &buf)
+        FfiConverterUInt32.write(value.unreached, into: &buf)
+        FfiConverterSequenceString.write(value.changed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCaughtUp_lift(_ buf: RustBuffer) throws -> CaughtUp {
+    return try FfiConverterTypeCaughtUp.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCaughtUp_lower(_ value: CaughtUp) -> RustBuffer {
+    return FfiConverterTypeCaughtUp.lower(value)
+}
+
+
+/**
+ * A circle, as a list shows it.
+ */
+public struct CircleInfo: Equatable, Hashable {
+    /**
+     * Its id, the same on every device.
+     */
+    public var id: String
+    /**
+     * The id of the space it belongs to; its own, if it is that of everybody.
+     */
+    public var space: String
+    /**
+     * What it is called. Of a chat of two: the other's name.
+     */
+    public var name: String
+    /**
+     * Whether it is a chat of two.
+     */
+    public var direct: Bool
+    /**
+     * How many people are in it.
+     */
+    public var people: UInt32
+    /**
+     * Whether this device was removed from it: what it had stays readable, nothing more arrives.
+     */
+    public var removed: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its id, the same on every device.
+         */id: String,
+        /**
+         * The id of the space it belongs to; its own, if it is that of everybody.
+         */space: String,
+        /**
+         * What it is called. Of a chat of two: the other's name.
+         */name: String,
+        /**
+         * Whether it is a chat of two.
+         */direct: Bool,
+        /**
+         * How many people are in it.
+         */people: UInt32,
+        /**
+         * Whether this device was removed from it: what it had stays readable, nothing more arrives.
+         */removed: Bool) {
+        self.id = id
+        self.space = space
+        self.name = name
+        self.direct = direct
+        self.people = people
+        self.removed = removed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension CircleInfo: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCircleInfo: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> CircleInfo {
+        return
+            try CircleInfo(
+                id: FfiConverterString.read(from: &buf),
+                space: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                direct: FfiConverterBool.read(from: &buf),
+                people: FfiConverterUInt32.read(from: &buf),
+                removed: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: CircleInfo, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.space, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterBool.write(value.direct, into: &buf)
+        FfiConverterUInt32.write(value.people, into: &buf)
+        FfiConverterBool.write(value.removed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCircleInfo_lift(_ buf: RustBuffer) throws -> CircleInfo {
+    return try FfiConverterTypeCircleInfo.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCircleInfo_lower(_ value: CircleInfo) -> RustBuffer {
+    return FfiConverterTypeCircleInfo.lower(value)
+}
+
+
+/**
+ * Keys and entries of a circle, in numbers.
+ */
+public struct CircleStatus: Equatable, Hashable {
+    /**
+     * How many commits led to the keys in use.
+     */
+    public var depth: UInt64
+    /**
+     * Devices that hold them.
+     */
+    public var leaves: UInt32
+    /**
+     * Entries that are here.
+     */
+    public var entries: UInt32
+    /**
+     * Of these, entries that wait for a key or for another entry.
+     */
+    public var held: UInt32
+    /**
+     * Changes that are not shown because of who wrote them.
+     */
+    public var setAside: UInt32
+    /**
+     * Whether this device was restored and has not been let in yet: it reads, and writes nothing.
+     */
+    public var rejoining: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How many commits led to the keys in use.
+         */depth: UInt64,
+        /**
+         * Devices that hold them.
+         */leaves: UInt32,
+        /**
+         * Entries that are here.
+         */entries: UInt32,
+        /**
+         * Of these, entries that wait for a key or for another entry.
+         */held: UInt32,
+        /**
+         * Changes that are not shown because of who wrote them.
+         */setAside: UInt32,
+        /**
+         * Whether this device was restored and has not been let in yet: it reads, and writes nothing.
+         */rejoining: Bool) {
+        self.depth = depth
+        self.leaves = leaves
+        self.entries = entries
+        self.held = held
+        self.setAside = setAside
+        self.rejoining = rejoining
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension CircleStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCircleStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> CircleStatus {
+        return
+            try CircleStatus(
+                depth: FfiConverterUInt64.read(from: &buf),
+                leaves: FfiConverterUInt32.read(from: &buf),
+                entries: FfiConverterUInt32.read(from: &buf),
+                held: FfiConverterUInt32.read(from: &buf),
+                setAside: FfiConverterUInt32.read(from: &buf),
+                rejoining: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: CircleStatus, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.depth, into: &buf)
+        FfiConverterUInt32.write(value.leaves, into: &buf)
+        FfiConverterUInt32.write(value.entries, into: &buf)
+        FfiConverterUInt32.write(value.held, into: &buf)
+        FfiConverterUInt32.write(value.setAside, into: &buf)
+        FfiConverterBool.write(value.rejoining, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCircleStatus_lift(_ buf: RustBuffer) throws -> CircleStatus {
+    return try FfiConverterTypeCircleStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCircleStatus_lower(_ value: CircleStatus) -> RustBuffer {
+    return FfiConverterTypeCircleStatus.lower(value)
+}
+
+
+/**
+ * What a device can read.
+ */
+public struct DeviceAccess: Equatable, Hashable {
+    /**
+     * The id of the device.
+     */
+    public var device: String
+    /**
+     * What its person calls it.
+     */
+    public var name: String
+    /**
+     * What it can read.
+     */
+    public var reading: Reading
+    /**
+     * Whether it was seen to use the keys in use now (or later ones).
+     */
+    public var confirmed: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the device.
+         */device: String,
+        /**
+         * What its person calls it.
+         */name: String,
+        /**
+         * What it can read.
+         */reading: Reading,
+        /**
+         * Whether it was seen to use the keys in use now (or later ones).
+         */confirmed: Bool) {
+        self.device = device
+        self.name = name
+        self.reading = reading
+        self.confirmed = confirmed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DeviceAccess: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDeviceAccess: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DeviceAccess {
+        return
+            try DeviceAccess(
+                device: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                reading: FfiConverterTypeReading.read(from: &buf),
+                confirmed: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: DeviceAccess, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterTypeReading.write(value.reading, into: &buf)
+        FfiConverterBool.write(value.confirmed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeviceAccess_lift(_ buf: RustBuffer) throws -> DeviceAccess {
+    return try FfiConverterTypeDeviceAccess.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeviceAccess_lower(_ value: DeviceAccess) -> RustBuffer {
+    return FfiConverterTypeDeviceAccess.lower(value)
+}
+
+
+/**
+ * A message that is to be posted.
+ */
+public struct Draft: Equatable, Hashable {
+    /**
+     * Plain text, with Markdown's conventions.
+     */
+    public var body: String
+    /**
+     * The id of the message it answers.
+     */
+    public var replyTo: String?
+    /**
+     * The ids of people named in it.
+     */
+    public var mentions: [String]
+    /**
+     * Files of the circle's drive.
+     */
+    public var attachments: [Attachment]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Plain text, with Markdown's conventions.
+         */body: String,
+        /**
+         * The id of the message it answers.
+         */replyTo: String? = nil,
+        /**
+         * The ids of people named in it.
+         */mentions: [String] = [],
+        /**
+         * Files of the circle's drive.
+         */attachments: [Attachment] = []) {
+        self.body = body
+        self.replyTo = replyTo
+        self.mentions = mentions
+        self.attachments = attachments
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Draft: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDraft: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Draft {
+        return
+            try Draft(
+                body: FfiConverterString.read(from: &buf),
+                replyTo: FfiConverterOptionString.read(from: &buf),
+                mentions: FfiConverterSequenceString.read(from: &buf),
+                attachments: FfiConverterSequenceTypeAttachment.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Draft, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.body, into: &buf)
+        FfiConverterOptionString.write(value.replyTo, into: &buf)
+        FfiConverterSequenceString.write(value.mentions, into: &buf)
+        FfiConverterSequenceTypeAttachment.write(value.attachments, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDraft_lift(_ buf: RustBuffer) throws -> Draft {
+    return try FfiConverterTypeDraft.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDraft_lower(_ value: Draft) -> RustBuffer {
+    return FfiConverterTypeDraft.lower(value)
+}
+
+
+/**
+ * What files take on this device.
+ */
+public struct DriveUsage: Equatable, Hashable {
+    /**
+     * Bytes of all versions, as far as they are here.
+     */
+    public var bytes: UInt64
+    /**
+     * Bytes they may take, if that is limited.
+     */
+    public var quotaBytes: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Bytes of all versions, as far as they are here.
+         */bytes: UInt64,
+        /**
+         * Bytes they may take, if that is limited.
+         */quotaBytes: UInt64?) {
+        self.bytes = bytes
+        self.quotaBytes = quotaBytes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DriveUsage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDriveUsage: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DriveUsage {
+        return
+            try DriveUsage(
+                bytes: FfiConverterUInt64.read(from: &buf),
+                quotaBytes: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: DriveUsage, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.bytes, into: &buf)
+        FfiConverterOptionUInt64.write(value.quotaBytes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDriveUsage_lift(_ buf: RustBuffer) throws -> DriveUsage {
+    return try FfiConverterTypeDriveUsage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDriveUsage_lower(_ value: DriveUsage) -> RustBuffer {
+    return FfiConverterTypeDriveUsage.lower(value)
+}
+
+
+/**
  * What there is to know about an error.
  */
 public struct ErrorDetail: Equatable, Hashable {
@@ -1996,7 +8131,1116 @@ public func FfiConverterTypeErrorDetail_lower(_ value: ErrorDetail) -> RustBuffe
 
 
 /**
- * Somebody in a space.
+ * What is to change of an event; what is not named stays.
+ */
+public struct EventPatch: Equatable, Hashable {
+    /**
+     * What it is called.
+     */
+    public var summary: String?
+    /**
+     * What there is to say about it.
+     */
+    public var description: String?
+    /**
+     * Where.
+     */
+    public var location: String?
+    /**
+     * When it begins.
+     */
+    public var start: String?
+    /**
+     * When it ends.
+     */
+    public var end: String?
+    /**
+     * How it is repeated: an RRULE of iCalendar; empty: no longer.
+     */
+    public var rrule: String?
+    /**
+     * `CONFIRMED`, `TENTATIVE`, `CANCELLED`.
+     */
+    public var status: String?
+    /**
+     * The address of who invites.
+     */
+    public var organizer: String?
+    /**
+     * Who is asked to come, too.
+     */
+    public var invite: [Attendee]
+    /**
+     * The addresses of those who are not any more.
+     */
+    public var uninvite: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What it is called.
+         */summary: String? = nil,
+        /**
+         * What there is to say about it.
+         */description: String? = nil,
+        /**
+         * Where.
+         */location: String? = nil,
+        /**
+         * When it begins.
+         */start: String? = nil,
+        /**
+         * When it ends.
+         */end: String? = nil,
+        /**
+         * How it is repeated: an RRULE of iCalendar; empty: no longer.
+         */rrule: String? = nil,
+        /**
+         * `CONFIRMED`, `TENTATIVE`, `CANCELLED`.
+         */status: String? = nil,
+        /**
+         * The address of who invites.
+         */organizer: String? = nil,
+        /**
+         * Who is asked to come, too.
+         */invite: [Attendee] = [],
+        /**
+         * The addresses of those who are not any more.
+         */uninvite: [String] = []) {
+        self.summary = summary
+        self.description = description
+        self.location = location
+        self.start = start
+        self.end = end
+        self.rrule = rrule
+        self.status = status
+        self.organizer = organizer
+        self.invite = invite
+        self.uninvite = uninvite
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EventPatch: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEventPatch: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EventPatch {
+        return
+            try EventPatch(
+                summary: FfiConverterOptionString.read(from: &buf),
+                description: FfiConverterOptionString.read(from: &buf),
+                location: FfiConverterOptionString.read(from: &buf),
+                start: FfiConverterOptionString.read(from: &buf),
+                end: FfiConverterOptionString.read(from: &buf),
+                rrule: FfiConverterOptionString.read(from: &buf),
+                status: FfiConverterOptionString.read(from: &buf),
+                organizer: FfiConverterOptionString.read(from: &buf),
+                invite: FfiConverterSequenceTypeAttendee.read(from: &buf),
+                uninvite: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: EventPatch, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.summary, into: &buf)
+        FfiConverterOptionString.write(value.description, into: &buf)
+        FfiConverterOptionString.write(value.location, into: &buf)
+        FfiConverterOptionString.write(value.start, into: &buf)
+        FfiConverterOptionString.write(value.end, into: &buf)
+        FfiConverterOptionString.write(value.rrule, into: &buf)
+        FfiConverterOptionString.write(value.status, into: &buf)
+        FfiConverterOptionString.write(value.organizer, into: &buf)
+        FfiConverterSequenceTypeAttendee.write(value.invite, into: &buf)
+        FfiConverterSequenceString.write(value.uninvite, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEventPatch_lift(_ buf: RustBuffer) throws -> EventPatch {
+    return try FfiConverterTypeEventPatch.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEventPatch_lower(_ value: EventPatch) -> RustBuffer {
+    return FfiConverterTypeEventPatch.lower(value)
+}
+
+
+/**
+ * A device that did what no device in order does.
+ */
+public struct Evidence: Equatable, Hashable {
+    /**
+     * The id of the device.
+     */
+    public var device: String
+    /**
+     * How it is called, or was.
+     */
+    public var deviceName: String
+    /**
+     * How its person is called, or was.
+     */
+    public var personName: String
+    /**
+     * Whether it is still in.
+     */
+    public var isIn: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the device.
+         */device: String,
+        /**
+         * How it is called, or was.
+         */deviceName: String,
+        /**
+         * How its person is called, or was.
+         */personName: String,
+        /**
+         * Whether it is still in.
+         */isIn: Bool) {
+        self.device = device
+        self.deviceName = deviceName
+        self.personName = personName
+        self.isIn = isIn
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Evidence: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEvidence: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Evidence {
+        return
+            try Evidence(
+                device: FfiConverterString.read(from: &buf),
+                deviceName: FfiConverterString.read(from: &buf),
+                personName: FfiConverterString.read(from: &buf),
+                isIn: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Evidence, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterString.write(value.deviceName, into: &buf)
+        FfiConverterString.write(value.personName, into: &buf)
+        FfiConverterBool.write(value.isIn, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEvidence_lift(_ buf: RustBuffer) throws -> Evidence {
+    return try FfiConverterTypeEvidence.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEvidence_lower(_ value: Evidence) -> RustBuffer {
+    return FfiConverterTypeEvidence.lower(value)
+}
+
+
+/**
+ * What looking through a data directory found.
+ */
+public struct Examination: Equatable, Hashable {
+    /**
+     * Whether nothing is wrong.
+     */
+    public var isSound: Bool
+    /**
+     * Records that were read.
+     */
+    public var records: UInt64
+    /**
+     * Bytes on disk.
+     */
+    public var storeBytes: UInt64
+    /**
+     * Records that do not authenticate.
+     */
+    public var damaged: UInt64
+    /**
+     * Why the device cannot be opened, as a sentence.
+     */
+    public var unopened: String?
+    /**
+     * Records that were taken out, if it was to be repaired.
+     */
+    public var removed: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether nothing is wrong.
+         */isSound: Bool,
+        /**
+         * Records that were read.
+         */records: UInt64,
+        /**
+         * Bytes on disk.
+         */storeBytes: UInt64,
+        /**
+         * Records that do not authenticate.
+         */damaged: UInt64,
+        /**
+         * Why the device cannot be opened, as a sentence.
+         */unopened: String?,
+        /**
+         * Records that were taken out, if it was to be repaired.
+         */removed: UInt64?) {
+        self.isSound = isSound
+        self.records = records
+        self.storeBytes = storeBytes
+        self.damaged = damaged
+        self.unopened = unopened
+        self.removed = removed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Examination: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeExamination: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Examination {
+        return
+            try Examination(
+                isSound: FfiConverterBool.read(from: &buf),
+                records: FfiConverterUInt64.read(from: &buf),
+                storeBytes: FfiConverterUInt64.read(from: &buf),
+                damaged: FfiConverterUInt64.read(from: &buf),
+                unopened: FfiConverterOptionString.read(from: &buf),
+                removed: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Examination, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.isSound, into: &buf)
+        FfiConverterUInt64.write(value.records, into: &buf)
+        FfiConverterUInt64.write(value.storeBytes, into: &buf)
+        FfiConverterUInt64.write(value.damaged, into: &buf)
+        FfiConverterOptionString.write(value.unopened, into: &buf)
+        FfiConverterOptionUInt64.write(value.removed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeExamination_lift(_ buf: RustBuffer) throws -> Examination {
+    return try FfiConverterTypeExamination.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeExamination_lower(_ value: Examination) -> RustBuffer {
+    return FfiConverterTypeExamination.lower(value)
+}
+
+
+/**
+ * A file or a folder.
+ */
+public struct FileEntry: Equatable, Hashable {
+    /**
+     * Its id, the same on every device.
+     */
+    public var id: String
+    /**
+     * Its name; where two of one folder were given the same, the later carries a number.
+     */
+    public var name: String
+    /**
+     * Where it is, from the root: `/计划/预算.xlsx`.
+     */
+    public var path: String
+    /**
+     * Whether it is a folder.
+     */
+    public var isFolder: Bool
+    /**
+     * Whether it is in the trash.
+     */
+    public var trashed: Bool
+    /**
+     * Size of its newest content, in bytes.
+     */
+    public var bytes: UInt64
+    /**
+     * When that was last modified, by the clock of the device it comes from, in Unix milliseconds.
+     */
+    public var modifiedMs: UInt64
+    /**
+     * What it is, say `image/png`; empty if not known.
+     */
+    public var mediaType: String
+    /**
+     * How many contents were written at the same time as the newest, and nobody has chosen between them.
+     */
+    public var conflicts: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its id, the same on every device.
+         */id: String,
+        /**
+         * Its name; where two of one folder were given the same, the later carries a number.
+         */name: String,
+        /**
+         * Where it is, from the root: `/计划/预算.xlsx`.
+         */path: String,
+        /**
+         * Whether it is a folder.
+         */isFolder: Bool,
+        /**
+         * Whether it is in the trash.
+         */trashed: Bool,
+        /**
+         * Size of its newest content, in bytes.
+         */bytes: UInt64,
+        /**
+         * When that was last modified, by the clock of the device it comes from, in Unix milliseconds.
+         */modifiedMs: UInt64,
+        /**
+         * What it is, say `image/png`; empty if not known.
+         */mediaType: String,
+        /**
+         * How many contents were written at the same time as the newest, and nobody has chosen between them.
+         */conflicts: UInt32) {
+        self.id = id
+        self.name = name
+        self.path = path
+        self.isFolder = isFolder
+        self.trashed = trashed
+        self.bytes = bytes
+        self.modifiedMs = modifiedMs
+        self.mediaType = mediaType
+        self.conflicts = conflicts
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FileEntry: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFileEntry: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FileEntry {
+        return
+            try FileEntry(
+                id: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                path: FfiConverterString.read(from: &buf),
+                isFolder: FfiConverterBool.read(from: &buf),
+                trashed: FfiConverterBool.read(from: &buf),
+                bytes: FfiConverterUInt64.read(from: &buf),
+                modifiedMs: FfiConverterUInt64.read(from: &buf),
+                mediaType: FfiConverterString.read(from: &buf),
+                conflicts: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FileEntry, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.path, into: &buf)
+        FfiConverterBool.write(value.isFolder, into: &buf)
+        FfiConverterBool.write(value.trashed, into: &buf)
+        FfiConverterUInt64.write(value.bytes, into: &buf)
+        FfiConverterUInt64.write(value.modifiedMs, into: &buf)
+        FfiConverterString.write(value.mediaType, into: &buf)
+        FfiConverterUInt32.write(value.conflicts, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFileEntry_lift(_ buf: RustBuffer) throws -> FileEntry {
+    return try FfiConverterTypeFileEntry.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFileEntry_lower(_ value: FileEntry) -> RustBuffer {
+    return FfiConverterTypeFileEntry.lower(value)
+}
+
+
+/**
+ * One content of a file.
+ */
+public struct FileVersion: Equatable, Hashable {
+    /**
+     * Its name among the versions of this file.
+     */
+    public var id: String
+    /**
+     * Size, in bytes.
+     */
+    public var bytes: UInt64
+    /**
+     * When it was last modified, in Unix milliseconds.
+     */
+    public var modifiedMs: UInt64
+    /**
+     * BLAKE3 of the content, in hexadecimal digits.
+     */
+    public var blake3: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name among the versions of this file.
+         */id: String,
+        /**
+         * Size, in bytes.
+         */bytes: UInt64,
+        /**
+         * When it was last modified, in Unix milliseconds.
+         */modifiedMs: UInt64,
+        /**
+         * BLAKE3 of the content, in hexadecimal digits.
+         */blake3: String) {
+        self.id = id
+        self.bytes = bytes
+        self.modifiedMs = modifiedMs
+        self.blake3 = blake3
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FileVersion: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFileVersion: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FileVersion {
+        return
+            try FileVersion(
+                id: FfiConverterString.read(from: &buf),
+                bytes: FfiConverterUInt64.read(from: &buf),
+                modifiedMs: FfiConverterUInt64.read(from: &buf),
+                blake3: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FileVersion, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterUInt64.write(value.bytes, into: &buf)
+        FfiConverterUInt64.write(value.modifiedMs, into: &buf)
+        FfiConverterString.write(value.blake3, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFileVersion_lift(_ buf: RustBuffer) throws -> FileVersion {
+    return try FfiConverterTypeFileVersion.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFileVersion_lower(_ value: FileVersion) -> RustBuffer {
+    return FfiConverterTypeFileVersion.lower(value)
+}
+
+
+/**
+ * Something that was found.
+ */
+public struct Found: Equatable, Hashable {
+    /**
+     * The id of the circle it is in.
+     */
+    public var circle: String
+    /**
+     * The id of the document it is in: of a note, its id.
+     */
+    public var document: String
+    /**
+     * What kind of document that is.
+     */
+    public var kind: DocumentKind
+    /**
+     * What it is in the document: of a message its id, of an event its UID, of a file its id.
+     */
+    public var id: String
+    /**
+     * Who wrote it, if that is one person.
+     */
+    public var author: Author?
+    /**
+     * When, in Unix milliseconds; of an event, when it first begins.
+     */
+    public var timeMs: UInt64
+    /**
+     * The text, or what stands around the first place where it fits.
+     */
+    public var snippet: String
+    /**
+     * Where in the snippet the words are, in Unicode code points; in order, apart.
+     */
+    public var matches: [Match]
+    /**
+     * Whether there is more text before the snippet.
+     */
+    public var cutBefore: Bool
+    /**
+     * Whether there is more text behind it.
+     */
+    public var cutBehind: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the circle it is in.
+         */circle: String,
+        /**
+         * The id of the document it is in: of a note, its id.
+         */document: String,
+        /**
+         * What kind of document that is.
+         */kind: DocumentKind,
+        /**
+         * What it is in the document: of a message its id, of an event its UID, of a file its id.
+         */id: String,
+        /**
+         * Who wrote it, if that is one person.
+         */author: Author?,
+        /**
+         * When, in Unix milliseconds; of an event, when it first begins.
+         */timeMs: UInt64,
+        /**
+         * The text, or what stands around the first place where it fits.
+         */snippet: String,
+        /**
+         * Where in the snippet the words are, in Unicode code points; in order, apart.
+         */matches: [Match],
+        /**
+         * Whether there is more text before the snippet.
+         */cutBefore: Bool,
+        /**
+         * Whether there is more text behind it.
+         */cutBehind: Bool) {
+        self.circle = circle
+        self.document = document
+        self.kind = kind
+        self.id = id
+        self.author = author
+        self.timeMs = timeMs
+        self.snippet = snippet
+        self.matches = matches
+        self.cutBefore = cutBefore
+        self.cutBehind = cutBehind
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Found: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFound: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Found {
+        return
+            try Found(
+                circle: FfiConverterString.read(from: &buf),
+                document: FfiConverterString.read(from: &buf),
+                kind: FfiConverterTypeDocumentKind.read(from: &buf),
+                id: FfiConverterString.read(from: &buf),
+                author: FfiConverterOptionTypeAuthor.read(from: &buf),
+                timeMs: FfiConverterUInt64.read(from: &buf),
+                snippet: FfiConverterString.read(from: &buf),
+                matches: FfiConverterSequenceTypeMatch.read(from: &buf),
+                cutBefore: FfiConverterBool.read(from: &buf),
+                cutBehind: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Found, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.circle, into: &buf)
+        FfiConverterString.write(value.document, into: &buf)
+        FfiConverterTypeDocumentKind.write(value.kind, into: &buf)
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterOptionTypeAuthor.write(value.author, into: &buf)
+        FfiConverterUInt64.write(value.timeMs, into: &buf)
+        FfiConverterString.write(value.snippet, into: &buf)
+        FfiConverterSequenceTypeMatch.write(value.matches, into: &buf)
+        FfiConverterBool.write(value.cutBefore, into: &buf)
+        FfiConverterBool.write(value.cutBehind, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFound_lift(_ buf: RustBuffer) throws -> Found {
+    return try FfiConverterTypeFound.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFound_lower(_ value: Found) -> RustBuffer {
+    return FfiConverterTypeFound.lower(value)
+}
+
+
+/**
+ * What came of iCalendar text.
+ */
+public struct ImportReport: Equatable, Hashable {
+    /**
+     * How many events are new.
+     */
+    public var added: UInt32
+    /**
+     * How many are other than before.
+     */
+    public var updated: UInt32
+    /**
+     * How many are as before.
+     */
+    public var unchanged: UInt32
+    /**
+     * What could not be read and was left out, each as a sentence with its line.
+     */
+    public var problems: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How many events are new.
+         */added: UInt32,
+        /**
+         * How many are other than before.
+         */updated: UInt32,
+        /**
+         * How many are as before.
+         */unchanged: UInt32,
+        /**
+         * What could not be read and was left out, each as a sentence with its line.
+         */problems: [String]) {
+        self.added = added
+        self.updated = updated
+        self.unchanged = unchanged
+        self.problems = problems
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ImportReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeImportReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ImportReport {
+        return
+            try ImportReport(
+                added: FfiConverterUInt32.read(from: &buf),
+                updated: FfiConverterUInt32.read(from: &buf),
+                unchanged: FfiConverterUInt32.read(from: &buf),
+                problems: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ImportReport, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.added, into: &buf)
+        FfiConverterUInt32.write(value.updated, into: &buf)
+        FfiConverterUInt32.write(value.unchanged, into: &buf)
+        FfiConverterSequenceString.write(value.problems, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportReport_lift(_ buf: RustBuffer) throws -> ImportReport {
+    return try FfiConverterTypeImportReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportReport_lower(_ value: ImportReport) -> RustBuffer {
+    return FfiConverterTypeImportReport.lower(value)
+}
+
+
+/**
+ * A circle, as a list of conversations shows it.
+ */
+public struct InboxItem: Equatable, Hashable {
+    /**
+     * The circle. That of everybody in a space has the space's name.
+     */
+    public var circle: CircleInfo
+    /**
+     * What was said last in it, and what is unread.
+     */
+    public var preview: Preview
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The circle. That of everybody in a space has the space's name.
+         */circle: CircleInfo,
+        /**
+         * What was said last in it, and what is unread.
+         */preview: Preview) {
+        self.circle = circle
+        self.preview = preview
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension InboxItem: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInboxItem: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> InboxItem {
+        return
+            try InboxItem(
+                circle: FfiConverterTypeCircleInfo.read(from: &buf),
+                preview: FfiConverterTypePreview.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: InboxItem, into buf: inout [UInt8]) {
+        FfiConverterTypeCircleInfo.write(value.circle, into: &buf)
+        FfiConverterTypePreview.write(value.preview, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInboxItem_lift(_ buf: RustBuffer) throws -> InboxItem {
+    return try FfiConverterTypeInboxItem.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInboxItem_lower(_ value: InboxItem) -> RustBuffer {
+    return FfiConverterTypeInboxItem.lower(value)
+}
+
+
+/**
+ * An invitation that this device made.
+ */
+public struct Invitation: Equatable, Hashable {
+    /**
+     * Its id.
+     */
+    public var id: String
+    /**
+     * Until when it is good, in Unix milliseconds.
+     */
+    public var expiresMs: UInt64
+    /**
+     * What has become of it.
+     */
+    public var state: InvitationState
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its id.
+         */id: String,
+        /**
+         * Until when it is good, in Unix milliseconds.
+         */expiresMs: UInt64,
+        /**
+         * What has become of it.
+         */state: InvitationState) {
+        self.id = id
+        self.expiresMs = expiresMs
+        self.state = state
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Invitation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInvitation: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Invitation {
+        return
+            try Invitation(
+                id: FfiConverterString.read(from: &buf),
+                expiresMs: FfiConverterUInt64.read(from: &buf),
+                state: FfiConverterTypeInvitationState.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Invitation, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterUInt64.write(value.expiresMs, into: &buf)
+        FfiConverterTypeInvitationState.write(value.state, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInvitation_lift(_ buf: RustBuffer) throws -> Invitation {
+    return try FfiConverterTypeInvitation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInvitation_lower(_ value: Invitation) -> RustBuffer {
+    return FfiConverterTypeInvitation.lower(value)
+}
+
+
+/**
+ * By which a further device of this person can be linked, once.
+ */
+public struct LinkCode: Equatable, Hashable {
+    /**
+     * Names it: [`Node::confirm_link`], [`Node::cancel_link`].
+     */
+    public var id: String
+    /**
+     * All of it, for a QR code.
+     */
+    public var text: String
+    /**
+     * What is left to type, if there is no camera: the devices have to find each other nearby.
+     */
+    public var typed: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Names it: [`Node::confirm_link`], [`Node::cancel_link`].
+         */id: String,
+        /**
+         * All of it, for a QR code.
+         */text: String,
+        /**
+         * What is left to type, if there is no camera: the devices have to find each other nearby.
+         */typed: String) {
+        self.id = id
+        self.text = text
+        self.typed = typed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LinkCode: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLinkCode: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LinkCode {
+        return
+            try LinkCode(
+                id: FfiConverterString.read(from: &buf),
+                text: FfiConverterString.read(from: &buf),
+                typed: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LinkCode, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterString.write(value.typed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkCode_lift(_ buf: RustBuffer) throws -> LinkCode {
+    return try FfiConverterTypeLinkCode.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkCode_lower(_ value: LinkCode) -> RustBuffer {
+    return FfiConverterTypeLinkCode.lower(value)
+}
+
+
+/**
+ * Where a word is, in Unicode code points.
+ */
+public struct Match: Equatable, Hashable {
+    /**
+     * The first.
+     */
+    public var start: UInt32
+    /**
+     * Behind the last.
+     */
+    public var end: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The first.
+         */start: UInt32,
+        /**
+         * Behind the last.
+         */end: UInt32) {
+        self.start = start
+        self.end = end
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Match: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMatch: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Match {
+        return
+            try Match(
+                start: FfiConverterUInt32.read(from: &buf),
+                end: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Match, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.start, into: &buf)
+        FfiConverterUInt32.write(value.end, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMatch_lift(_ buf: RustBuffer) throws -> Match {
+    return try FfiConverterTypeMatch.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMatch_lower(_ value: Match) -> RustBuffer {
+    return FfiConverterTypeMatch.lower(value)
+}
+
+
+/**
+ * Somebody in a circle.
  */
 public struct Member: Equatable, Hashable {
     /**
@@ -2012,6 +9256,10 @@ public struct Member: Equatable, Hashable {
      */
     public var role: Role
     /**
+     * When a guest's stay ends, in Unix milliseconds.
+     */
+    public var expiresMs: UInt64?
+    /**
      * Their devices.
      */
     public var devices: [MemberDevice]
@@ -2019,6 +9267,10 @@ public struct Member: Equatable, Hashable {
      * Whether it is the person this device belongs to.
      */
     public var isMe: Bool
+    /**
+     * Whether their key was compared on this device.
+     */
+    public var verification: Verification
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -2033,16 +9285,24 @@ public struct Member: Equatable, Hashable {
          * What they may do.
          */role: Role,
         /**
+         * When a guest's stay ends, in Unix milliseconds.
+         */expiresMs: UInt64?,
+        /**
          * Their devices.
          */devices: [MemberDevice],
         /**
          * Whether it is the person this device belongs to.
-         */isMe: Bool) {
+         */isMe: Bool,
+        /**
+         * Whether their key was compared on this device.
+         */verification: Verification) {
         self.person = person
         self.name = name
         self.role = role
+        self.expiresMs = expiresMs
         self.devices = devices
         self.isMe = isMe
+        self.verification = verification
     }
 
 
@@ -2064,8 +9324,10 @@ public struct FfiConverterTypeMember: FfiConverterRustBuffer {
                 person: FfiConverterString.read(from: &buf),
                 name: FfiConverterString.read(from: &buf),
                 role: FfiConverterTypeRole.read(from: &buf),
+                expiresMs: FfiConverterOptionUInt64.read(from: &buf),
                 devices: FfiConverterSequenceTypeMemberDevice.read(from: &buf),
-                isMe: FfiConverterBool.read(from: &buf)
+                isMe: FfiConverterBool.read(from: &buf),
+                verification: FfiConverterTypeVerification.read(from: &buf)
         )
     }
 
@@ -2073,8 +9335,10 @@ public struct FfiConverterTypeMember: FfiConverterRustBuffer {
         FfiConverterString.write(value.person, into: &buf)
         FfiConverterString.write(value.name, into: &buf)
         FfiConverterTypeRole.write(value.role, into: &buf)
+        FfiConverterOptionUInt64.write(value.expiresMs, into: &buf)
         FfiConverterSequenceTypeMemberDevice.write(value.devices, into: &buf)
         FfiConverterBool.write(value.isMe, into: &buf)
+        FfiConverterTypeVerification.write(value.verification, into: &buf)
     }
 }
 
@@ -2217,6 +9481,10 @@ public struct Message: Equatable, Hashable {
      * Reactions.
      */
     public var reactions: [Reaction]
+    /**
+     * Files of the circle's drive.
+     */
+    public var attachments: [Attachment]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -2250,7 +9518,10 @@ public struct Message: Equatable, Hashable {
          */alteredBy: Author?,
         /**
          * Reactions.
-         */reactions: [Reaction]) {
+         */reactions: [Reaction],
+        /**
+         * Files of the circle's drive.
+         */attachments: [Attachment]) {
         self.id = id
         self.author = author
         self.sentMs = sentMs
@@ -2261,6 +9532,7 @@ public struct Message: Equatable, Hashable {
         self.withdrawn = withdrawn
         self.alteredBy = alteredBy
         self.reactions = reactions
+        self.attachments = attachments
     }
 
 
@@ -2288,7 +9560,8 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
                 edited: FfiConverterBool.read(from: &buf),
                 withdrawn: FfiConverterBool.read(from: &buf),
                 alteredBy: FfiConverterOptionTypeAuthor.read(from: &buf),
-                reactions: FfiConverterSequenceTypeReaction.read(from: &buf)
+                reactions: FfiConverterSequenceTypeReaction.read(from: &buf),
+                attachments: FfiConverterSequenceTypeAttachment.read(from: &buf)
         )
     }
 
@@ -2303,6 +9576,7 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
         FfiConverterBool.write(value.withdrawn, into: &buf)
         FfiConverterOptionTypeAuthor.write(value.alteredBy, into: &buf)
         FfiConverterSequenceTypeReaction.write(value.reactions, into: &buf)
+        FfiConverterSequenceTypeAttachment.write(value.attachments, into: &buf)
     }
 }
 
@@ -2427,6 +9701,10 @@ public struct NodeOptions: Equatable, Hashable {
      * How to reach others; nothing works offline.
      */
     public var network: NetworkOptions?
+    /**
+     * Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
+     */
+    public var memoryBudgetBytes: UInt64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -2439,10 +9717,14 @@ public struct NodeOptions: Equatable, Hashable {
          */passphrase: String? = nil,
         /**
          * How to reach others; nothing works offline.
-         */network: NetworkOptions? = nil) {
+         */network: NetworkOptions? = nil,
+        /**
+         * Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
+         */memoryBudgetBytes: UInt64? = nil) {
         self.directory = directory
         self.passphrase = passphrase
         self.network = network
+        self.memoryBudgetBytes = memoryBudgetBytes
     }
 
 
@@ -2463,7 +9745,8 @@ public struct FfiConverterTypeNodeOptions: FfiConverterRustBuffer {
             try NodeOptions(
                 directory: FfiConverterString.read(from: &buf),
                 passphrase: FfiConverterOptionString.read(from: &buf),
-                network: FfiConverterOptionTypeNetworkOptions.read(from: &buf)
+                network: FfiConverterOptionTypeNetworkOptions.read(from: &buf),
+                memoryBudgetBytes: FfiConverterOptionUInt64.read(from: &buf)
         )
     }
 
@@ -2471,6 +9754,7 @@ public struct FfiConverterTypeNodeOptions: FfiConverterRustBuffer {
         FfiConverterString.write(value.directory, into: &buf)
         FfiConverterOptionString.write(value.passphrase, into: &buf)
         FfiConverterOptionTypeNetworkOptions.write(value.network, into: &buf)
+        FfiConverterOptionUInt64.write(value.memoryBudgetBytes, into: &buf)
     }
 }
 
@@ -2600,6 +9884,471 @@ public func FfiConverterTypeNodeStatus_lower(_ value: NodeStatus) -> RustBuffer 
 
 
 /**
+ * A note, as a list shows it.
+ */
+public struct NoteInfo: Equatable, Hashable {
+    /**
+     * Its id, the same on every device.
+     */
+    public var id: String
+    /**
+     * Its title; empty when nobody gave one.
+     */
+    public var title: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its id, the same on every device.
+         */id: String,
+        /**
+         * Its title; empty when nobody gave one.
+         */title: String) {
+        self.id = id
+        self.title = title
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NoteInfo: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNoteInfo: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NoteInfo {
+        return
+            try NoteInfo(
+                id: FfiConverterString.read(from: &buf),
+                title: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NoteInfo, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.title, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNoteInfo_lift(_ buf: RustBuffer) throws -> NoteInfo {
+    return try FfiConverterTypeNoteInfo.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNoteInfo_lower(_ value: NoteInfo) -> RustBuffer {
+    return FfiConverterTypeNoteInfo.lower(value)
+}
+
+
+/**
+ * A note as it was at one moment.
+ */
+public struct NoteSnapshot: Equatable, Hashable {
+    /**
+     * Its title.
+     */
+    public var title: String
+    /**
+     * What it says, as Markdown.
+     */
+    public var markdown: String
+    /**
+     * The bare text that positions count in, in Unicode code points; U+FFFC where a block begins.
+     */
+    public var text: String
+    /**
+     * Which moment: what an edit says that it was made on.
+     */
+    public var version: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its title.
+         */title: String,
+        /**
+         * What it says, as Markdown.
+         */markdown: String,
+        /**
+         * The bare text that positions count in, in Unicode code points; U+FFFC where a block begins.
+         */text: String,
+        /**
+         * Which moment: what an edit says that it was made on.
+         */version: [String]) {
+        self.title = title
+        self.markdown = markdown
+        self.text = text
+        self.version = version
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NoteSnapshot: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNoteSnapshot: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NoteSnapshot {
+        return
+            try NoteSnapshot(
+                title: FfiConverterString.read(from: &buf),
+                markdown: FfiConverterString.read(from: &buf),
+                text: FfiConverterString.read(from: &buf),
+                version: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NoteSnapshot, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.title, into: &buf)
+        FfiConverterString.write(value.markdown, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterSequenceString.write(value.version, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNoteSnapshot_lift(_ buf: RustBuffer) throws -> NoteSnapshot {
+    return try FfiConverterTypeNoteSnapshot.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNoteSnapshot_lower(_ value: NoteSnapshot) -> RustBuffer {
+    return FfiConverterTypeNoteSnapshot.lower(value)
+}
+
+
+/**
+ * An event, once.
+ */
+public struct Occurrence: Equatable, Hashable {
+    /**
+     * The UID of the event.
+     */
+    public var uid: String
+    /**
+     * Which occurrence, if it is repeated.
+     */
+    public var recurrenceId: String?
+    /**
+     * What it is called.
+     */
+    public var summary: String
+    /**
+     * When it begins, in Unix milliseconds.
+     */
+    public var startMs: Int64
+    /**
+     * When it ends, in Unix milliseconds.
+     */
+    public var endMs: Int64
+    /**
+     * Whether it takes whole days.
+     */
+    public var allDay: Bool
+    /**
+     * Where.
+     */
+    public var location: String
+    /**
+     * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+     */
+    public var status: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The UID of the event.
+         */uid: String,
+        /**
+         * Which occurrence, if it is repeated.
+         */recurrenceId: String?,
+        /**
+         * What it is called.
+         */summary: String,
+        /**
+         * When it begins, in Unix milliseconds.
+         */startMs: Int64,
+        /**
+         * When it ends, in Unix milliseconds.
+         */endMs: Int64,
+        /**
+         * Whether it takes whole days.
+         */allDay: Bool,
+        /**
+         * Where.
+         */location: String,
+        /**
+         * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+         */status: String) {
+        self.uid = uid
+        self.recurrenceId = recurrenceId
+        self.summary = summary
+        self.startMs = startMs
+        self.endMs = endMs
+        self.allDay = allDay
+        self.location = location
+        self.status = status
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Occurrence: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeOccurrence: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Occurrence {
+        return
+            try Occurrence(
+                uid: FfiConverterString.read(from: &buf),
+                recurrenceId: FfiConverterOptionString.read(from: &buf),
+                summary: FfiConverterString.read(from: &buf),
+                startMs: FfiConverterInt64.read(from: &buf),
+                endMs: FfiConverterInt64.read(from: &buf),
+                allDay: FfiConverterBool.read(from: &buf),
+                location: FfiConverterString.read(from: &buf),
+                status: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Occurrence, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.uid, into: &buf)
+        FfiConverterOptionString.write(value.recurrenceId, into: &buf)
+        FfiConverterString.write(value.summary, into: &buf)
+        FfiConverterInt64.write(value.startMs, into: &buf)
+        FfiConverterInt64.write(value.endMs, into: &buf)
+        FfiConverterBool.write(value.allDay, into: &buf)
+        FfiConverterString.write(value.location, into: &buf)
+        FfiConverterString.write(value.status, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOccurrence_lift(_ buf: RustBuffer) throws -> Occurrence {
+    return try FfiConverterTypeOccurrence.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOccurrence_lower(_ value: Occurrence) -> RustBuffer {
+    return FfiConverterTypeOccurrence.lower(value)
+}
+
+
+/**
+ * A verification that is open.
+ */
+public struct OpenVerification: Equatable, Hashable {
+    /**
+     * The id of the other device.
+     */
+    public var device: String
+    /**
+     * How far it is.
+     */
+    public var step: VerificationStep
+    /**
+     * Seven pictures, each followed by the English word for it, when there is something to compare.
+     */
+    public var pictures: [String]
+    /**
+     * Three numbers, for who cannot see pictures.
+     */
+    public var numbers: [UInt16]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the other device.
+         */device: String,
+        /**
+         * How far it is.
+         */step: VerificationStep,
+        /**
+         * Seven pictures, each followed by the English word for it, when there is something to compare.
+         */pictures: [String],
+        /**
+         * Three numbers, for who cannot see pictures.
+         */numbers: [UInt16]) {
+        self.device = device
+        self.step = step
+        self.pictures = pictures
+        self.numbers = numbers
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension OpenVerification: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeOpenVerification: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> OpenVerification {
+        return
+            try OpenVerification(
+                device: FfiConverterString.read(from: &buf),
+                step: FfiConverterTypeVerificationStep.read(from: &buf),
+                pictures: FfiConverterSequenceString.read(from: &buf),
+                numbers: FfiConverterSequenceUInt16.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: OpenVerification, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterTypeVerificationStep.write(value.step, into: &buf)
+        FfiConverterSequenceString.write(value.pictures, into: &buf)
+        FfiConverterSequenceUInt16.write(value.numbers, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOpenVerification_lift(_ buf: RustBuffer) throws -> OpenVerification {
+    return try FfiConverterTypeOpenVerification.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOpenVerification_lower(_ value: OpenVerification) -> RustBuffer {
+    return FfiConverterTypeOpenVerification.lower(value)
+}
+
+
+/**
+ * A device of this person.
+ */
+public struct OwnDevice: Equatable, Hashable {
+    /**
+     * The id of the device.
+     */
+    public var device: String
+    /**
+     * What the person calls it.
+     */
+    public var name: String
+    /**
+     * The ids of the circles that it is in, as far as this device is in them too.
+     */
+    public var circles: [String]
+    /**
+     * Whether it is connected now, or is this one.
+     */
+    public var online: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the device.
+         */device: String,
+        /**
+         * What the person calls it.
+         */name: String,
+        /**
+         * The ids of the circles that it is in, as far as this device is in them too.
+         */circles: [String],
+        /**
+         * Whether it is connected now, or is this one.
+         */online: Bool) {
+        self.device = device
+        self.name = name
+        self.circles = circles
+        self.online = online
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension OwnDevice: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeOwnDevice: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> OwnDevice {
+        return
+            try OwnDevice(
+                device: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                circles: FfiConverterSequenceString.read(from: &buf),
+                online: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: OwnDevice, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterSequenceString.write(value.circles, into: &buf)
+        FfiConverterBool.write(value.online, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOwnDevice_lift(_ buf: RustBuffer) throws -> OwnDevice {
+    return try FfiConverterTypeOwnDevice.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeOwnDevice_lower(_ value: OwnDevice) -> RustBuffer {
+    return FfiConverterTypeOwnDevice.lower(value)
+}
+
+
+/**
  * A connected member device.
  */
 public struct PeerStatus: Equatable, Hashable {
@@ -2709,6 +10458,283 @@ public func FfiConverterTypePeerStatus_lower(_ value: PeerStatus) -> RustBuffer 
 
 
 /**
+ * What somebody can read.
+ */
+public struct PersonAccess: Equatable, Hashable {
+    /**
+     * The id of the person.
+     */
+    public var person: String
+    /**
+     * How they are called, or were when they left.
+     */
+    public var name: String
+    /**
+     * What they are; nothing, if they are out.
+     */
+    public var role: Role?
+    /**
+     * If they are out: by which act, as a sentence.
+     */
+    public var removed: String?
+    /**
+     * Their devices.
+     */
+    public var devices: [DeviceAccess]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the person.
+         */person: String,
+        /**
+         * How they are called, or were when they left.
+         */name: String,
+        /**
+         * What they are; nothing, if they are out.
+         */role: Role?,
+        /**
+         * If they are out: by which act, as a sentence.
+         */removed: String?,
+        /**
+         * Their devices.
+         */devices: [DeviceAccess]) {
+        self.person = person
+        self.name = name
+        self.role = role
+        self.removed = removed
+        self.devices = devices
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PersonAccess: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePersonAccess: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PersonAccess {
+        return
+            try PersonAccess(
+                person: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                role: FfiConverterOptionTypeRole.read(from: &buf),
+                removed: FfiConverterOptionString.read(from: &buf),
+                devices: FfiConverterSequenceTypeDeviceAccess.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PersonAccess, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.person, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterOptionTypeRole.write(value.role, into: &buf)
+        FfiConverterOptionString.write(value.removed, into: &buf)
+        FfiConverterSequenceTypeDeviceAccess.write(value.devices, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePersonAccess_lift(_ buf: RustBuffer) throws -> PersonAccess {
+    return try FfiConverterTypePersonAccess.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePersonAccess_lower(_ value: PersonAccess) -> RustBuffer {
+    return FfiConverterTypePersonAccess.lower(value)
+}
+
+
+/**
+ * What was said last in a circle, and what is unread.
+ */
+public struct Preview: Equatable, Hashable {
+    /**
+     * The last message that is not withdrawn.
+     */
+    public var newest: PreviewMessage?
+    /**
+     * Messages of others that this person has not read.
+     */
+    public var unread: UInt32
+    /**
+     * Of these, those that name this person.
+     */
+    public var mentions: UInt32
+    /**
+     * Messages in all.
+     */
+    public var messages: UInt32
+    /**
+     * Whether all that is here is counted. If not, the rest follows within seconds.
+     */
+    public var current: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The last message that is not withdrawn.
+         */newest: PreviewMessage?,
+        /**
+         * Messages of others that this person has not read.
+         */unread: UInt32,
+        /**
+         * Of these, those that name this person.
+         */mentions: UInt32,
+        /**
+         * Messages in all.
+         */messages: UInt32,
+        /**
+         * Whether all that is here is counted. If not, the rest follows within seconds.
+         */current: Bool) {
+        self.newest = newest
+        self.unread = unread
+        self.mentions = mentions
+        self.messages = messages
+        self.current = current
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Preview: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePreview: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Preview {
+        return
+            try Preview(
+                newest: FfiConverterOptionTypePreviewMessage.read(from: &buf),
+                unread: FfiConverterUInt32.read(from: &buf),
+                mentions: FfiConverterUInt32.read(from: &buf),
+                messages: FfiConverterUInt32.read(from: &buf),
+                current: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Preview, into buf: inout [UInt8]) {
+        FfiConverterOptionTypePreviewMessage.write(value.newest, into: &buf)
+        FfiConverterUInt32.write(value.unread, into: &buf)
+        FfiConverterUInt32.write(value.mentions, into: &buf)
+        FfiConverterUInt32.write(value.messages, into: &buf)
+        FfiConverterBool.write(value.current, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePreview_lift(_ buf: RustBuffer) throws -> Preview {
+    return try FfiConverterTypePreview.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePreview_lower(_ value: Preview) -> RustBuffer {
+    return FfiConverterTypePreview.lower(value)
+}
+
+
+/**
+ * The beginning of a message.
+ */
+public struct PreviewMessage: Equatable, Hashable {
+    /**
+     * The id of the message.
+     */
+    public var id: String
+    /**
+     * How its author is called.
+     */
+    public var name: String
+    /**
+     * The beginning of what it says, in one line.
+     */
+    public var text: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the message.
+         */id: String,
+        /**
+         * How its author is called.
+         */name: String,
+        /**
+         * The beginning of what it says, in one line.
+         */text: String) {
+        self.id = id
+        self.name = name
+        self.text = text
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PreviewMessage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePreviewMessage: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PreviewMessage {
+        return
+            try PreviewMessage(
+                id: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                text: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PreviewMessage, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePreviewMessage_lift(_ buf: RustBuffer) throws -> PreviewMessage {
+    return try FfiConverterTypePreviewMessage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePreviewMessage_lower(_ value: PreviewMessage) -> RustBuffer {
+    return FfiConverterTypePreviewMessage.lower(value)
+}
+
+
+/**
  * Who a device is.
  */
 public struct Profile: Equatable, Hashable {
@@ -2798,6 +10824,75 @@ public func FfiConverterTypeProfile_lower(_ value: Profile) -> RustBuffer {
 
 
 /**
+ * How far something is.
+ */
+public struct Progress: Equatable, Hashable {
+    /**
+     * Bytes done.
+     */
+    public var doneBytes: UInt64
+    /**
+     * Bytes in all; 0 while that is not known.
+     */
+    public var totalBytes: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Bytes done.
+         */doneBytes: UInt64,
+        /**
+         * Bytes in all; 0 while that is not known.
+         */totalBytes: UInt64) {
+        self.doneBytes = doneBytes
+        self.totalBytes = totalBytes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Progress: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeProgress: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Progress {
+        return
+            try Progress(
+                doneBytes: FfiConverterUInt64.read(from: &buf),
+                totalBytes: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Progress, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.doneBytes, into: &buf)
+        FfiConverterUInt64.write(value.totalBytes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProgress_lift(_ buf: RustBuffer) throws -> Progress {
+    return try FfiConverterTypeProgress.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeProgress_lower(_ value: Progress) -> RustBuffer {
+    return FfiConverterTypeProgress.lower(value)
+}
+
+
+/**
  * A reaction, and who reacted so.
  */
 public struct Reaction: Equatable, Hashable {
@@ -2867,6 +10962,589 @@ public func FfiConverterTypeReaction_lower(_ value: Reaction) -> RustBuffer {
 
 
 /**
+ * What to search for.
+ */
+public struct Search {
+    /**
+     * Words, all of which have to be there. In quotation marks, or without spaces between them, they have to stand together.
+     */
+    public var text: String
+    /**
+     * Whether the last word may be the beginning of one, as while somebody is typing.
+     */
+    public var typing: Bool
+    /**
+     * By the person of this id only.
+     */
+    public var person: String?
+    /**
+     * In these kinds of documents only; in all, if none is named.
+     */
+    public var kinds: [DocumentKind]
+    /**
+     * Not before, in Unix milliseconds.
+     */
+    public var fromMs: UInt64?
+    /**
+     * Before, in Unix milliseconds.
+     */
+    public var untilMs: UInt64?
+    /**
+     * How many results at most.
+     */
+    public var count: UInt32
+    /**
+     * For the page behind another: what that ended with. Everything else has to be as it was.
+     */
+    public var after: SearchCursor?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Words, all of which have to be there. In quotation marks, or without spaces between them, they have to stand together.
+         */text: String,
+        /**
+         * Whether the last word may be the beginning of one, as while somebody is typing.
+         */typing: Bool = false,
+        /**
+         * By the person of this id only.
+         */person: String? = nil,
+        /**
+         * In these kinds of documents only; in all, if none is named.
+         */kinds: [DocumentKind] = [],
+        /**
+         * Not before, in Unix milliseconds.
+         */fromMs: UInt64? = nil,
+        /**
+         * Before, in Unix milliseconds.
+         */untilMs: UInt64? = nil,
+        /**
+         * How many results at most.
+         */count: UInt32 = UInt32(20),
+        /**
+         * For the page behind another: what that ended with. Everything else has to be as it was.
+         */after: SearchCursor? = nil) {
+        self.text = text
+        self.typing = typing
+        self.person = person
+        self.kinds = kinds
+        self.fromMs = fromMs
+        self.untilMs = untilMs
+        self.count = count
+        self.after = after
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Search: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSearch: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Search {
+        return
+            try Search(
+                text: FfiConverterString.read(from: &buf),
+                typing: FfiConverterBool.read(from: &buf),
+                person: FfiConverterOptionString.read(from: &buf),
+                kinds: FfiConverterSequenceTypeDocumentKind.read(from: &buf),
+                fromMs: FfiConverterOptionUInt64.read(from: &buf),
+                untilMs: FfiConverterOptionUInt64.read(from: &buf),
+                count: FfiConverterUInt32.read(from: &buf),
+                after: FfiConverterOptionTypeSearchCursor.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Search, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterBool.write(value.typing, into: &buf)
+        FfiConverterOptionString.write(value.person, into: &buf)
+        FfiConverterSequenceTypeDocumentKind.write(value.kinds, into: &buf)
+        FfiConverterOptionUInt64.write(value.fromMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.untilMs, into: &buf)
+        FfiConverterUInt32.write(value.count, into: &buf)
+        FfiConverterOptionTypeSearchCursor.write(value.after, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearch_lift(_ buf: RustBuffer) throws -> Search {
+    return try FfiConverterTypeSearch.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearch_lower(_ value: Search) -> RustBuffer {
+    return FfiConverterTypeSearch.lower(value)
+}
+
+
+/**
+ * Some of what was found, best first.
+ */
+public struct SearchResults {
+    /**
+     * At most as many as were asked for.
+     */
+    public var found: [Found]
+    /**
+     * For the next page, unless this was the last.
+     */
+    public var next: SearchCursor?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * At most as many as were asked for.
+         */found: [Found],
+        /**
+         * For the next page, unless this was the last.
+         */next: SearchCursor?) {
+        self.found = found
+        self.next = next
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SearchResults: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSearchResults: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SearchResults {
+        return
+            try SearchResults(
+                found: FfiConverterSequenceTypeFound.read(from: &buf),
+                next: FfiConverterOptionTypeSearchCursor.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SearchResults, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeFound.write(value.found, into: &buf)
+        FfiConverterOptionTypeSearchCursor.write(value.next, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchResults_lift(_ buf: RustBuffer) throws -> SearchResults {
+    return try FfiConverterTypeSearchResults.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSearchResults_lower(_ value: SearchResults) -> RustBuffer {
+    return FfiConverterTypeSearchResults.lower(value)
+}
+
+
+/**
+ * Changes of a document that are not shown, because of who wrote them.
+ */
+public struct SetAsideDocument: Equatable, Hashable {
+    /**
+     * The id of the document.
+     */
+    public var document: String
+    /**
+     * Of which kind.
+     */
+    public var kind: DocumentKind
+    /**
+     * The title, of a note.
+     */
+    public var title: String
+    /**
+     * Who wrote them.
+     */
+    public var authors: [String]
+    /**
+     * How many.
+     */
+    public var changes: UInt32
+    /**
+     * Why they are set aside, each reason as a sentence.
+     */
+    public var reasons: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the document.
+         */document: String,
+        /**
+         * Of which kind.
+         */kind: DocumentKind,
+        /**
+         * The title, of a note.
+         */title: String,
+        /**
+         * Who wrote them.
+         */authors: [String],
+        /**
+         * How many.
+         */changes: UInt32,
+        /**
+         * Why they are set aside, each reason as a sentence.
+         */reasons: [String]) {
+        self.document = document
+        self.kind = kind
+        self.title = title
+        self.authors = authors
+        self.changes = changes
+        self.reasons = reasons
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SetAsideDocument: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SetAsideDocument {
+        return
+            try SetAsideDocument(
+                document: FfiConverterString.read(from: &buf),
+                kind: FfiConverterTypeDocumentKind.read(from: &buf),
+                title: FfiConverterString.read(from: &buf),
+                authors: FfiConverterSequenceString.read(from: &buf),
+                changes: FfiConverterUInt32.read(from: &buf),
+                reasons: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SetAsideDocument, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.document, into: &buf)
+        FfiConverterTypeDocumentKind.write(value.kind, into: &buf)
+        FfiConverterString.write(value.title, into: &buf)
+        FfiConverterSequenceString.write(value.authors, into: &buf)
+        FfiConverterUInt32.write(value.changes, into: &buf)
+        FfiConverterSequenceString.write(value.reasons, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSetAsideDocument_lift(_ buf: RustBuffer) throws -> SetAsideDocument {
+    return try FfiConverterTypeSetAsideDocument.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSetAsideDocument_lower(_ value: SetAsideDocument) -> RustBuffer {
+    return FfiConverterTypeSetAsideDocument.lower(value)
+}
+
+
+/**
+ * One edit: at a position, in code points, so many are deleted and a text is inserted.
+ */
+public struct Splice: Equatable, Hashable {
+    /**
+     * Where, from 0.
+     */
+    public var position: UInt32
+    /**
+     * How many code points go.
+     */
+    public var delete: UInt32
+    /**
+     * What comes in their place.
+     */
+    public var insert: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where, from 0.
+         */position: UInt32,
+        /**
+         * How many code points go.
+         */delete: UInt32,
+        /**
+         * What comes in their place.
+         */insert: String) {
+        self.position = position
+        self.delete = delete
+        self.insert = insert
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Splice: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSplice: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Splice {
+        return
+            try Splice(
+                position: FfiConverterUInt32.read(from: &buf),
+                delete: FfiConverterUInt32.read(from: &buf),
+                insert: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Splice, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.position, into: &buf)
+        FfiConverterUInt32.write(value.delete, into: &buf)
+        FfiConverterString.write(value.insert, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSplice_lift(_ buf: RustBuffer) throws -> Splice {
+    return try FfiConverterTypeSplice.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSplice_lower(_ value: Splice) -> RustBuffer {
+    return FfiConverterTypeSplice.lower(value)
+}
+
+
+/**
+ * Something that happened. Ask again for what is shown of it.
+ */
+
+public enum Change: Equatable, Hashable {
+
+    /**
+     * Anything may have, as while the node was paused.
+     */
+    case everything
+    /**
+     * A document changed, here or elsewhere.
+     */
+    case document(
+        /**
+         * The id of its circle.
+         */circle: String,
+        /**
+         * The id of the document: of a note, its id.
+         */document: String,
+        /**
+         * Of which kind.
+         */kind: DocumentKind
+    )
+    /**
+     * People, devices, roles, policies or keys of a circle changed, or this device came into it or is out of it.
+     */
+    case circle(
+        /**
+         * The id of the circle.
+         */circle: String
+    )
+    /**
+     * A member's device connected or left.
+     */
+    case presence(
+        /**
+         * The id of the device.
+         */device: String,
+        /**
+         * Whether it is connected now.
+         */online: Bool
+    )
+    /**
+     * A verification began, came further, succeeded or came to nothing: ask for [`Node::verifications`].
+     */
+    case verification(
+        /**
+         * The id of the other device; of a success, nothing.
+         */device: String?,
+        /**
+         * The id of the person who is verified now.
+         */person: String?
+    )
+    /**
+     * A device asks to be linked to this device's person: answer with [`Node::confirm_link`].
+     */
+    case linkRequested(
+        /**
+         * By which code.
+         */link: String,
+        /**
+         * The id of the device that asks.
+         */device: String,
+        /**
+         * What it is called, by its own account.
+         */deviceName: String,
+        /**
+         * What it shows as well, unless somebody is between the two.
+         */pictures: [String]
+    )
+    /**
+     * A guest's stay ends soon.
+     */
+    case grantEnds(
+        /**
+         * The id of the circle.
+         */circle: String,
+        /**
+         * The id of the person.
+         */person: String,
+        /**
+         * When, in Unix milliseconds.
+         */expiresMs: UInt64
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Change: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeChange: FfiConverterRustBuffer {
+    typealias SwiftType = Change
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Change {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .everything
+
+        case 2: return .document(circle: try FfiConverterString.read(from: &buf), document: try FfiConverterString.read(from: &buf), kind: try FfiConverterTypeDocumentKind.read(from: &buf)
+        )
+
+        case 3: return .circle(circle: try FfiConverterString.read(from: &buf)
+        )
+
+        case 4: return .presence(device: try FfiConverterString.read(from: &buf), online: try FfiConverterBool.read(from: &buf)
+        )
+
+        case 5: return .verification(device: try FfiConverterOptionString.read(from: &buf), person: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 6: return .linkRequested(link: try FfiConverterString.read(from: &buf), device: try FfiConverterString.read(from: &buf), deviceName: try FfiConverterString.read(from: &buf), pictures: try FfiConverterSequenceString.read(from: &buf)
+        )
+
+        case 7: return .grantEnds(circle: try FfiConverterString.read(from: &buf), person: try FfiConverterString.read(from: &buf), expiresMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Change, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .everything:
+            writeInt(&buf, Int32(1))
+
+
+        case let .document(circle,document,kind):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(circle, into: &buf)
+            FfiConverterString.write(document, into: &buf)
+            FfiConverterTypeDocumentKind.write(kind, into: &buf)
+
+
+        case let .circle(circle):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(circle, into: &buf)
+
+
+        case let .presence(device,online):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(device, into: &buf)
+            FfiConverterBool.write(online, into: &buf)
+
+
+        case let .verification(device,person):
+            writeInt(&buf, Int32(5))
+            FfiConverterOptionString.write(device, into: &buf)
+            FfiConverterOptionString.write(person, into: &buf)
+
+
+        case let .linkRequested(link,device,deviceName,pictures):
+            writeInt(&buf, Int32(6))
+            FfiConverterString.write(link, into: &buf)
+            FfiConverterString.write(device, into: &buf)
+            FfiConverterString.write(deviceName, into: &buf)
+            FfiConverterSequenceString.write(pictures, into: &buf)
+
+
+        case let .grantEnds(circle,person,expiresMs):
+            writeInt(&buf, Int32(7))
+            FfiConverterString.write(circle, into: &buf)
+            FfiConverterString.write(person, into: &buf)
+            FfiConverterUInt64.write(expiresMs, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChange_lift(_ buf: RustBuffer) throws -> Change {
+    return try FfiConverterTypeChange.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChange_lower(_ value: Change) -> RustBuffer {
+    return FfiConverterTypeChange.lower(value)
+}
+
+
+
+/**
  * Why something did not work. There is one variant per group of causes; the code says which cause.
  */
 public
@@ -2923,6 +11601,22 @@ enum ClaveError: Swift.Error, Equatable, Hashable {
          */detail: ErrorDetail
     )
     /**
+     * A device could not be linked.
+     */
+    case Linking(
+        /**
+         * More about it.
+         */detail: ErrorDetail
+    )
+    /**
+     * A recovery phrase or an export is not what it should be, or this device waits to be let in again.
+     */
+    case Recovery(
+        /**
+         * More about it.
+         */detail: ErrorDetail
+    )
+    /**
      * Nobody answered in time.
      */
     case Unreachable(
@@ -2974,6 +11668,14 @@ enum ClaveError: Swift.Error, Equatable, Hashable {
      * It was cancelled.
      */
     case Cancelled(
+        /**
+         * More about it.
+         */detail: ErrorDetail
+    )
+    /**
+     * The node is paused: resume it.
+     */
+    case Paused(
         /**
          * More about it.
          */detail: ErrorDetail
@@ -3084,31 +11786,40 @@ public struct FfiConverterTypeClaveError: FfiConverterRustBuffer {
         case 6: return .Invitation(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 7: return .Unreachable(
+        case 7: return .Linking(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 8: return .NotFound(
+        case 8: return .Recovery(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 9: return .NotAllowed(
+        case 9: return .Unreachable(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 10: return .Argument(
+        case 10: return .NotFound(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 11: return .File(
+        case 11: return .NotAllowed(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 12: return .Content(
+        case 12: return .Argument(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 13: return .Cancelled(
+        case 13: return .File(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 14: return .Stopped(
+        case 14: return .Content(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
-        case 15: return .Internal(
+        case 15: return .Cancelled(
+            detail: try FfiConverterTypeErrorDetail.read(from: &buf)
+            )
+        case 16: return .Paused(
+            detail: try FfiConverterTypeErrorDetail.read(from: &buf)
+            )
+        case 17: return .Stopped(
+            detail: try FfiConverterTypeErrorDetail.read(from: &buf)
+            )
+        case 18: return .Internal(
             detail: try FfiConverterTypeErrorDetail.read(from: &buf)
             )
 
@@ -3153,48 +11864,63 @@ public struct FfiConverterTypeClaveError: FfiConverterRustBuffer {
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .Unreachable(detail):
+        case let .Linking(detail):
             writeInt(&buf, Int32(7))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .NotFound(detail):
+        case let .Recovery(detail):
             writeInt(&buf, Int32(8))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .NotAllowed(detail):
+        case let .Unreachable(detail):
             writeInt(&buf, Int32(9))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .Argument(detail):
+        case let .NotFound(detail):
             writeInt(&buf, Int32(10))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .File(detail):
+        case let .NotAllowed(detail):
             writeInt(&buf, Int32(11))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .Content(detail):
+        case let .Argument(detail):
             writeInt(&buf, Int32(12))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .Cancelled(detail):
+        case let .File(detail):
             writeInt(&buf, Int32(13))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .Stopped(detail):
+        case let .Content(detail):
             writeInt(&buf, Int32(14))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
 
-        case let .Internal(detail):
+        case let .Cancelled(detail):
             writeInt(&buf, Int32(15))
+            FfiConverterTypeErrorDetail.write(detail, into: &buf)
+
+
+        case let .Paused(detail):
+            writeInt(&buf, Int32(16))
+            FfiConverterTypeErrorDetail.write(detail, into: &buf)
+
+
+        case let .Stopped(detail):
+            writeInt(&buf, Int32(17))
+            FfiConverterTypeErrorDetail.write(detail, into: &buf)
+
+
+        case let .Internal(detail):
+            writeInt(&buf, Int32(18))
             FfiConverterTypeErrorDetail.write(detail, into: &buf)
 
         }
@@ -3218,7 +11944,562 @@ public func FfiConverterTypeClaveError_lower(_ value: ClaveError) -> RustBuffer 
 
 
 /**
- * What somebody is in a space.
+ * What kind of document something is in.
+ */
+
+public enum DocumentKind: Equatable, Hashable {
+
+    /**
+     * A chat.
+     */
+    case timeline
+    /**
+     * A note.
+     */
+    case note
+    /**
+     * A calendar.
+     */
+    case calendar
+    /**
+     * Files.
+     */
+    case drive
+    /**
+     * A kind that this version does not know.
+     */
+    case unknown
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DocumentKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDocumentKind: FfiConverterRustBuffer {
+    typealias SwiftType = DocumentKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DocumentKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .timeline
+
+        case 2: return .note
+
+        case 3: return .calendar
+
+        case 4: return .drive
+
+        case 5: return .unknown
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: DocumentKind, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .timeline:
+            writeInt(&buf, Int32(1))
+
+
+        case .note:
+            writeInt(&buf, Int32(2))
+
+
+        case .calendar:
+            writeInt(&buf, Int32(3))
+
+
+        case .drive:
+            writeInt(&buf, Int32(4))
+
+
+        case .unknown:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDocumentKind_lift(_ buf: RustBuffer) throws -> DocumentKind {
+    return try FfiConverterTypeDocumentKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDocumentKind_lower(_ value: DocumentKind) -> RustBuffer {
+    return FfiConverterTypeDocumentKind.lower(value)
+}
+
+
+
+/**
+ * One step from the former state of the inbox to the next.
+ */
+
+public enum InboxDiff: Equatable, Hashable {
+
+    /**
+     * Forget what you have: this is the list.
+     */
+    case reset(
+        /**
+         * All, those first in which something was said last.
+         */items: [InboxItem]
+    )
+    /**
+     * Put these behind the last.
+     */
+    case append(
+        /**
+         * What.
+         */items: [InboxItem]
+    )
+    /**
+     * Put this before what stands at the index.
+     */
+    case insert(
+        /**
+         * Where, from 0.
+         */index: UInt32,
+        /**
+         * What.
+         */item: InboxItem
+    )
+    /**
+     * Replace what stands at the index.
+     */
+    case set(
+        /**
+         * Where, from 0.
+         */index: UInt32,
+        /**
+         * By what.
+         */item: InboxItem
+    )
+    /**
+     * Take out what stands at the index.
+     */
+    case remove(
+        /**
+         * Where, from 0.
+         */index: UInt32
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension InboxDiff: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInboxDiff: FfiConverterRustBuffer {
+    typealias SwiftType = InboxDiff
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> InboxDiff {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .reset(items: try FfiConverterSequenceTypeInboxItem.read(from: &buf)
+        )
+
+        case 2: return .append(items: try FfiConverterSequenceTypeInboxItem.read(from: &buf)
+        )
+
+        case 3: return .insert(index: try FfiConverterUInt32.read(from: &buf), item: try FfiConverterTypeInboxItem.read(from: &buf)
+        )
+
+        case 4: return .set(index: try FfiConverterUInt32.read(from: &buf), item: try FfiConverterTypeInboxItem.read(from: &buf)
+        )
+
+        case 5: return .remove(index: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: InboxDiff, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .reset(items):
+            writeInt(&buf, Int32(1))
+            FfiConverterSequenceTypeInboxItem.write(items, into: &buf)
+
+
+        case let .append(items):
+            writeInt(&buf, Int32(2))
+            FfiConverterSequenceTypeInboxItem.write(items, into: &buf)
+
+
+        case let .insert(index,item):
+            writeInt(&buf, Int32(3))
+            FfiConverterUInt32.write(index, into: &buf)
+            FfiConverterTypeInboxItem.write(item, into: &buf)
+
+
+        case let .set(index,item):
+            writeInt(&buf, Int32(4))
+            FfiConverterUInt32.write(index, into: &buf)
+            FfiConverterTypeInboxItem.write(item, into: &buf)
+
+
+        case let .remove(index):
+            writeInt(&buf, Int32(5))
+            FfiConverterUInt32.write(index, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInboxDiff_lift(_ buf: RustBuffer) throws -> InboxDiff {
+    return try FfiConverterTypeInboxDiff.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInboxDiff_lower(_ value: InboxDiff) -> RustBuffer {
+    return FfiConverterTypeInboxDiff.lower(value)
+}
+
+
+
+/**
+ * What has become of an invitation.
+ */
+
+public enum InvitationState: Equatable, Hashable {
+
+    /**
+     * Not taken up.
+     */
+    case `open`
+    /**
+     * Taken up.
+     */
+    case used(
+        /**
+         * By which device.
+         */device: String
+    )
+    /**
+     * Taken back.
+     */
+    case revoked
+    /**
+     * Over.
+     */
+    case expired
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension InvitationState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInvitationState: FfiConverterRustBuffer {
+    typealias SwiftType = InvitationState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> InvitationState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .`open`
+
+        case 2: return .used(device: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .revoked
+
+        case 4: return .expired
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: InvitationState, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .`open`:
+            writeInt(&buf, Int32(1))
+
+
+        case let .used(device):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(device, into: &buf)
+
+
+        case .revoked:
+            writeInt(&buf, Int32(3))
+
+
+        case .expired:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInvitationState_lift(_ buf: RustBuffer) throws -> InvitationState {
+    return try FfiConverterTypeInvitationState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInvitationState_lower(_ value: InvitationState) -> RustBuffer {
+    return FfiConverterTypeInvitationState.lower(value)
+}
+
+
+
+/**
+ * How far linking has come.
+ */
+
+public enum LinkProgress: Equatable, Hashable {
+
+    /**
+     * The other device asks the person whether they want it: show this, so that they can see that it is this device.
+     */
+    case awaitsConfirmation(
+        /**
+         * Whose device it becomes.
+         */personName: String,
+        /**
+         * What the other device shows as well, unless somebody is between the two.
+         */pictures: [String]
+    )
+    /**
+     * The device belongs to the person, and their spaces come in.
+     */
+    case receiving(
+        /**
+         * Circles that are here.
+         */doneCircles: UInt32,
+        /**
+         * Circles in all.
+         */totalCircles: UInt32
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LinkProgress: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLinkProgress: FfiConverterRustBuffer {
+    typealias SwiftType = LinkProgress
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LinkProgress {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .awaitsConfirmation(personName: try FfiConverterString.read(from: &buf), pictures: try FfiConverterSequenceString.read(from: &buf)
+        )
+
+        case 2: return .receiving(doneCircles: try FfiConverterUInt32.read(from: &buf), totalCircles: try FfiConverterUInt32.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LinkProgress, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .awaitsConfirmation(personName,pictures):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(personName, into: &buf)
+            FfiConverterSequenceString.write(pictures, into: &buf)
+
+
+        case let .receiving(doneCircles,totalCircles):
+            writeInt(&buf, Int32(2))
+            FfiConverterUInt32.write(doneCircles, into: &buf)
+            FfiConverterUInt32.write(totalCircles, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkProgress_lift(_ buf: RustBuffer) throws -> LinkProgress {
+    return try FfiConverterTypeLinkProgress.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLinkProgress_lower(_ value: LinkProgress) -> RustBuffer {
+    return FfiConverterTypeLinkProgress.lower(value)
+}
+
+
+
+/**
+ * Until when something can be read.
+ */
+
+public enum Reading: Equatable, Hashable {
+
+    /**
+     * Reads what is written now.
+     */
+    case now
+    /**
+     * Reads what is written until a date.
+     */
+    case until(
+        /**
+         * Unix milliseconds.
+         */timeMs: UInt64
+    )
+    /**
+     * Is in, and the keys have not reached the device yet.
+     */
+    case soon
+    /**
+     * Was removed, and still has the keys that are in use: nothing is sealed with them any more, new ones come first.
+     */
+    case stopping
+    /**
+     * Keeps what it had, and gets nothing more.
+     */
+    case ended
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Reading: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReading: FfiConverterRustBuffer {
+    typealias SwiftType = Reading
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Reading {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .now
+
+        case 2: return .until(timeMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 3: return .soon
+
+        case 4: return .stopping
+
+        case 5: return .ended
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Reading, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .now:
+            writeInt(&buf, Int32(1))
+
+
+        case let .until(timeMs):
+            writeInt(&buf, Int32(2))
+            FfiConverterUInt64.write(timeMs, into: &buf)
+
+
+        case .soon:
+            writeInt(&buf, Int32(3))
+
+
+        case .stopping:
+            writeInt(&buf, Int32(4))
+
+
+        case .ended:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReading_lift(_ buf: RustBuffer) throws -> Reading {
+    return try FfiConverterTypeReading.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReading_lower(_ value: Reading) -> RustBuffer {
+    return FfiConverterTypeReading.lower(value)
+}
+
+
+
+/**
+ * What somebody is in a circle.
  */
 
 public enum Role: Equatable, Hashable {
@@ -3228,7 +12509,7 @@ public enum Role: Equatable, Hashable {
      */
     case owner
     /**
-     * Runs the space day by day: people below admins, names, policies.
+     * Runs the circle day by day: people below admins, names, policies.
      */
     case admin
     /**
@@ -3328,6 +12609,81 @@ public func FfiConverterTypeRole_lift(_ buf: RustBuffer) throws -> Role {
 #endif
 public func FfiConverterTypeRole_lower(_ value: Role) -> RustBuffer {
     return FfiConverterTypeRole.lower(value)
+}
+
+
+
+/**
+ * Who can be in a circle.
+ */
+
+public enum Scope: Equatable, Hashable {
+
+    /**
+     * Whoever is also in the space.
+     */
+    case nested
+    /**
+     * Everybody: for people from outside the space.
+     */
+    case isolated
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Scope: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeScope: FfiConverterRustBuffer {
+    typealias SwiftType = Scope
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Scope {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .nested
+
+        case 2: return .isolated
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Scope, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .nested:
+            writeInt(&buf, Int32(1))
+
+
+        case .isolated:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScope_lift(_ buf: RustBuffer) throws -> Scope {
+    return try FfiConverterTypeScope.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScope_lower(_ value: Scope) -> RustBuffer {
+    return FfiConverterTypeScope.lower(value)
 }
 
 
@@ -3474,6 +12830,232 @@ public func FfiConverterTypeTimelineDiff_lower(_ value: TimelineDiff) -> RustBuf
 }
 
 
+
+/**
+ * Whether somebody is who they are called, as far as this device knows.
+ */
+
+public enum Verification: Equatable, Hashable {
+
+    /**
+     * It is the person this device belongs to.
+     */
+    case own
+    /**
+     * Their key was compared on this device.
+     */
+    case verified(
+        /**
+         * When, in Unix milliseconds.
+         */atMs: UInt64
+    )
+    /**
+     * Their key was never compared here.
+     */
+    case unverified
+    /**
+     * They have the name of somebody who was verified here, and another key: compare again.
+     */
+    case changed(
+        /**
+         * The id of who was verified under that name.
+         */former: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Verification: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerification: FfiConverterRustBuffer {
+    typealias SwiftType = Verification
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Verification {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .own
+
+        case 2: return .verified(atMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 3: return .unverified
+
+        case 4: return .changed(former: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Verification, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .own:
+            writeInt(&buf, Int32(1))
+
+
+        case let .verified(atMs):
+            writeInt(&buf, Int32(2))
+            FfiConverterUInt64.write(atMs, into: &buf)
+
+
+        case .unverified:
+            writeInt(&buf, Int32(3))
+
+
+        case let .changed(former):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(former, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerification_lift(_ buf: RustBuffer) throws -> Verification {
+    return try FfiConverterTypeVerification.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerification_lower(_ value: Verification) -> RustBuffer {
+    return FfiConverterTypeVerification.lower(value)
+}
+
+
+
+/**
+ * How far a verification is.
+ */
+
+public enum VerificationStep: Equatable, Hashable {
+
+    /**
+     * The other side asks: [`Node::accept_verification`] goes on.
+     */
+    case requested
+    /**
+     * Waiting for the other side to agree.
+     */
+    case asked
+    /**
+     * Both see something: is it the same? [`Node::confirm_verification`] or [`Node::cancel_verification`].
+     */
+    case compare
+    /**
+     * This side said that it is the same; the other has not yet.
+     */
+    case confirmed
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension VerificationStep: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerificationStep: FfiConverterRustBuffer {
+    typealias SwiftType = VerificationStep
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> VerificationStep {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .requested
+
+        case 2: return .asked
+
+        case 3: return .compare
+
+        case 4: return .confirmed
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: VerificationStep, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .requested:
+            writeInt(&buf, Int32(1))
+
+
+        case .asked:
+            writeInt(&buf, Int32(2))
+
+
+        case .compare:
+            writeInt(&buf, Int32(3))
+
+
+        case .confirmed:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerificationStep_lift(_ buf: RustBuffer) throws -> VerificationStep {
+    return try FfiConverterTypeVerificationStep.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerificationStep_lower(_ value: VerificationStep) -> RustBuffer {
+    return FfiConverterTypeVerificationStep.lower(value)
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionUInt64: FfiConverterRustBuffer {
+    typealias SwiftType = UInt64?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterUInt64.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterUInt64.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -3517,6 +13099,54 @@ fileprivate struct FfiConverterOptionDuration: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDuration.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeLinkListener: FfiConverterRustBuffer {
+    typealias SwiftType = LinkListener?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeLinkListener.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeLinkListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeSearchCursor: FfiConverterRustBuffer {
+    typealias SwiftType = SearchCursor?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSearchCursor.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSearchCursor.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -3573,6 +13203,102 @@ fileprivate struct FfiConverterOptionTypeNetworkOptions: FfiConverterRustBuffer 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypePreviewMessage: FfiConverterRustBuffer {
+    typealias SwiftType = PreviewMessage?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypePreviewMessage.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypePreviewMessage.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeProgress: FfiConverterRustBuffer {
+    typealias SwiftType = Progress?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeProgress.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeProgress.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeRole: FfiConverterRustBuffer {
+    typealias SwiftType = Role?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeRole.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeRole.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeScope: FfiConverterRustBuffer {
+    typealias SwiftType = Scope?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeScope.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeScope.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionSequenceString: FfiConverterRustBuffer {
     typealias SwiftType = [String]?
 
@@ -3591,6 +13317,56 @@ fileprivate struct FfiConverterOptionSequenceString: FfiConverterRustBuffer {
         case 1: return try FfiConverterSequenceString.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceUInt16: FfiConverterRustBuffer {
+    typealias SwiftType = [UInt16]
+
+    public static func write(_ value: [UInt16], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterUInt16.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [UInt16] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [UInt16]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterUInt16.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceUInt32: FfiConverterRustBuffer {
+    typealias SwiftType = [UInt32]
+
+    public static func write(_ value: [UInt32], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterUInt32.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [UInt32] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [UInt32]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterUInt32.read(from: &buf))
+        }
+        return seq
     }
 }
 
@@ -3647,6 +13423,81 @@ fileprivate struct FfiConverterSequenceTypeSpace: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeAttachment: FfiConverterRustBuffer {
+    typealias SwiftType = [Attachment]
+
+    public static func write(_ value: [Attachment], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeAttachment.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Attachment] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Attachment]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeAttachment.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeAttendee: FfiConverterRustBuffer {
+    typealias SwiftType = [Attendee]
+
+    public static func write(_ value: [Attendee], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeAttendee.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Attendee] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Attendee]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeAttendee.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeAuditRecord: FfiConverterRustBuffer {
+    typealias SwiftType = [AuditRecord]
+
+    public static func write(_ value: [AuditRecord], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeAuditRecord.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [AuditRecord] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [AuditRecord]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeAuditRecord.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeAuthor: FfiConverterRustBuffer {
     typealias SwiftType = [Author]
 
@@ -3664,6 +13515,256 @@ fileprivate struct FfiConverterSequenceTypeAuthor: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeAuthor.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeCalendarEvent: FfiConverterRustBuffer {
+    typealias SwiftType = [CalendarEvent]
+
+    public static func write(_ value: [CalendarEvent], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeCalendarEvent.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [CalendarEvent] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [CalendarEvent]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeCalendarEvent.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeCircleInfo: FfiConverterRustBuffer {
+    typealias SwiftType = [CircleInfo]
+
+    public static func write(_ value: [CircleInfo], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeCircleInfo.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [CircleInfo] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [CircleInfo]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeCircleInfo.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeDeviceAccess: FfiConverterRustBuffer {
+    typealias SwiftType = [DeviceAccess]
+
+    public static func write(_ value: [DeviceAccess], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeDeviceAccess.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [DeviceAccess] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [DeviceAccess]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeDeviceAccess.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeEvidence: FfiConverterRustBuffer {
+    typealias SwiftType = [Evidence]
+
+    public static func write(_ value: [Evidence], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeEvidence.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Evidence] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Evidence]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeEvidence.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeFileEntry: FfiConverterRustBuffer {
+    typealias SwiftType = [FileEntry]
+
+    public static func write(_ value: [FileEntry], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFileEntry.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FileEntry] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [FileEntry]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFileEntry.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeFileVersion: FfiConverterRustBuffer {
+    typealias SwiftType = [FileVersion]
+
+    public static func write(_ value: [FileVersion], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFileVersion.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FileVersion] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [FileVersion]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFileVersion.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeFound: FfiConverterRustBuffer {
+    typealias SwiftType = [Found]
+
+    public static func write(_ value: [Found], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFound.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Found] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Found]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFound.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeInboxItem: FfiConverterRustBuffer {
+    typealias SwiftType = [InboxItem]
+
+    public static func write(_ value: [InboxItem], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeInboxItem.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [InboxItem] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [InboxItem]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeInboxItem.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeInvitation: FfiConverterRustBuffer {
+    typealias SwiftType = [Invitation]
+
+    public static func write(_ value: [Invitation], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeInvitation.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Invitation] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Invitation]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeInvitation.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeMatch: FfiConverterRustBuffer {
+    typealias SwiftType = [Match]
+
+    public static func write(_ value: [Match], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeMatch.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Match] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Match]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeMatch.read(from: &buf))
         }
         return seq
     }
@@ -3747,6 +13848,106 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeNoteInfo: FfiConverterRustBuffer {
+    typealias SwiftType = [NoteInfo]
+
+    public static func write(_ value: [NoteInfo], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeNoteInfo.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [NoteInfo] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [NoteInfo]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeNoteInfo.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeOccurrence: FfiConverterRustBuffer {
+    typealias SwiftType = [Occurrence]
+
+    public static func write(_ value: [Occurrence], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeOccurrence.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Occurrence] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Occurrence]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeOccurrence.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeOpenVerification: FfiConverterRustBuffer {
+    typealias SwiftType = [OpenVerification]
+
+    public static func write(_ value: [OpenVerification], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeOpenVerification.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [OpenVerification] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [OpenVerification]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeOpenVerification.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeOwnDevice: FfiConverterRustBuffer {
+    typealias SwiftType = [OwnDevice]
+
+    public static func write(_ value: [OwnDevice], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeOwnDevice.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [OwnDevice] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [OwnDevice]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeOwnDevice.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer {
     typealias SwiftType = [PeerStatus]
 
@@ -3772,6 +13973,31 @@ fileprivate struct FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypePersonAccess: FfiConverterRustBuffer {
+    typealias SwiftType = [PersonAccess]
+
+    public static func write(_ value: [PersonAccess], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePersonAccess.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PersonAccess] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PersonAccess]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePersonAccess.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeReaction: FfiConverterRustBuffer {
     typealias SwiftType = [Reaction]
 
@@ -3789,6 +14015,106 @@ fileprivate struct FfiConverterSequenceTypeReaction: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeReaction.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeSetAsideDocument: FfiConverterRustBuffer {
+    typealias SwiftType = [SetAsideDocument]
+
+    public static func write(_ value: [SetAsideDocument], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeSetAsideDocument.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [SetAsideDocument] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [SetAsideDocument]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeSetAsideDocument.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeSplice: FfiConverterRustBuffer {
+    typealias SwiftType = [Splice]
+
+    public static func write(_ value: [Splice], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeSplice.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Splice] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Splice]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeSplice.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeDocumentKind: FfiConverterRustBuffer {
+    typealias SwiftType = [DocumentKind]
+
+    public static func write(_ value: [DocumentKind], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeDocumentKind.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [DocumentKind] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [DocumentKind]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeDocumentKind.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeInboxDiff: FfiConverterRustBuffer {
+    typealias SwiftType = [InboxDiff]
+
+    public static func write(_ value: [InboxDiff], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeInboxDiff.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [InboxDiff] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [InboxDiff]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeInboxDiff.read(from: &buf))
         }
         return seq
     }
@@ -3844,6 +14170,32 @@ fileprivate struct FfiConverterDictionaryStringUInt64: FfiConverterRustBuffer {
         return dict
     }
 }
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringString: FfiConverterRustBuffer {
+    public static func write(_ value: [String: String], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterString.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: String] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: String]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterString.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
 private let UNIFFI_RUST_FUTURE_POLL_READY: Int8 = 0
 private let UNIFFI_RUST_FUTURE_POLL_WAKE: Int8 = 1
 
@@ -3893,6 +14245,37 @@ fileprivate func uniffiFutureContinuationCallback(handle: UInt64, pollResult: In
     }
 }
 /**
+ * Which library this is: for a report of a problem.
+ */
+public func buildInfo() -> BuildInfo  {
+    return try!  FfiConverterTypeBuildInfo_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_func_build_info(uniffiCallStatus
+    )
+})
+}
+/**
+ * Looks through the data directory of a device that is not running, and, with `repair`, mends what can be mended without
+ * loss. What is taken out is first copied beside the store.
+ *
+ * # Errors
+ * [`ClaveError::Store`] if it is in use or cannot be read, [`ClaveError::Vault`], [`ClaveError::Identity`].
+ */
+public func examine(options: NodeOptions, repair: Bool)async throws  -> Examination  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_func_examine(FfiConverterTypeNodeOptions_lower(options),FfiConverterBool.lower(repair)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeExamination_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+/**
  * The version of this library.
  */
 public func version() -> String  {
@@ -3913,6 +14296,19 @@ public func nodeExists(directory: String) -> Bool  {
     )
 })
 }
+/**
+ * A recovery phrase that nobody has had: show it to the person, then hand it to [`Node::create_with_phrase`].
+ *
+ * # Errors
+ * If the operating system gives no randomness.
+ */
+public func drawPhrase()throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_func_draw_phrase(uniffiCallStatus
+    )
+})
+}
 
 private enum InitializationResult {
     case ok
@@ -3929,13 +14325,247 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_clave_ffi_checksum_func_version() != 30735) {
+    if (uniffi_clave_ffi_checksum_func_build_info() != 49117) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_func_examine() != 63973) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_func_version() != 45461) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_func_node_exists() != 24804) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_func_draw_phrase() != 31413) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_add() != 38634) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_agenda() != 29115) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_events() != 32786) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_export_ics() != 56789) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_import_ics() != 41598) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_remove() != 6783) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_reply() != 29011) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_calendar_update() != 20608) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_audit() != 31974) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_evidence() != 49818) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_keep() != 31454) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_set_aside() != 5107) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_calendar() != 13722) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_create_note() != 16847) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_drive() != 12937) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_id() != 31188) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_mark_read() != 29208) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_name() != 16310) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_note() != 41623) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_notes() != 3593) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_preview() != 31696) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_space() != 58707) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_status() != 62031) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_timeline() != 43207) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_access() != 24287) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_add() != 2225) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_grant() != 6170) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_invitations() != 39709) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_invite() != 63494) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_leave() != 49611) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_members() != 37801) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_policies() != 35035) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_remove() != 3383) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_revoke_device() != 44024) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_revoke_invitation() != 12529) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_set_policy() != 35190) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_set_role() != 28916) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_begin_verification() != 55486) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_mark_verified() != 28473) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_linklistener_on_progress() != 62457) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_add() != 39911) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_add_folder() != 6875) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_create_folder() != 59553) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_entries() != 48538) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_fetch() != 44803) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_get() != 43025) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_get_version() != 51957) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_move_to() != 11184) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_rename() != 10749) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_resolve() != 20648) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_restore() != 30362) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_restore_version() != 45993) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_set_quota() != 11161) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_trash() != 2727) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_usage() != 36117) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_versions() != 35135) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_changelistener_on_change() != 39126) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox() != 566) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_cancel_link() != 36630) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_confirm_link() != 5684) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_devices() != 36383) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_link_device() != 48122) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_rename_device() != 57296) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_revoke_device() != 20688) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_inbox() != 62326) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_observe() != 2598) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_observe_inbox() != 362) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_catch_up() != 25415) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_is_paused() != 61992) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_pause() != 13906) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_resume() != 58931) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_shutdown() != 64548) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_circle() != 61939) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_node_create_space() != 55699) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_debug_dump() != 56811) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_fetch_small_files() != 46608) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_join() != 16467) {
@@ -3950,9 +14580,6 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_profile() != 30451) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_node_shutdown() != 19108) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_clave_ffi_checksum_method_node_space() != 29125) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -3962,37 +14589,160 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_status() != 64307) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_node_back_up() != 26361) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_begin_anew() != 50977) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_change_phrase() != 1369) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_check_phrase() != 40672) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_rejoining() != 10321) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_accept_verification() != 56171) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_cancel_verification() != 11371) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_confirm_verification() != 59963) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_safety_number() != 61992) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_verifications() != 27371) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_append_markdown() != 16543) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_cursors() != 54487) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_edit() != 1918) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_edit_markdown() != 6041) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_id() != 12129) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_observe() != 18229) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_positions() != 1359) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_set_title() != 30877) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_snapshot() != 5156) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_notelistener_on_note() != 5535) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_subscription_cancel() != 33101) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_subscription_finished() != 4271) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_search() != 54207) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_circle() != 26120) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_circles() != 42773) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_create_circle() != 63737) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_direct_chat() != 13934) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_everybody() != 39766) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_space_id() != 30236) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_space_invite() != 23369) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_space_members() != 8856) {
+    if (uniffi_clave_ffi_checksum_method_space_members() != 46295) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_space_name() != 11139) {
+    if (uniffi_clave_ffi_checksum_method_space_name() != 60337) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_space_timeline() != 23551) {
+    if (uniffi_clave_ffi_checksum_method_space_timeline() != 51788) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_subscription_cancel() != 45123) {
+    if (uniffi_clave_ffi_checksum_method_observedtimeline_cancel() != 17395) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_subscription_finished() != 56826) {
+    if (uniffi_clave_ffi_checksum_method_observedtimeline_earlier() != 10655) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_timeline_history() != 64619) {
+    if (uniffi_clave_ffi_checksum_method_observedtimeline_finished() != 46123) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_timeline_observe() != 53941) {
+    if (uniffi_clave_ffi_checksum_method_observedtimeline_later() != 31489) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_timeline_send() != 59361) {
+    if (uniffi_clave_ffi_checksum_method_timeline_edit() != 6665) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_history() != 40137) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_message_count() != 2973) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_observe() != 31625) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_observe_around() != 13624) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_post() != 13198) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_react() != 6197) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_send() != 12869) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_withdraw() != 48355) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_timelinelistener_on_update() != 30595) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_transfer_cancel() != 24749) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_transfer_finished() != 35678) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_transfer_progress() != 27843) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_transfer_progress_after() != 33844) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_constructor_node_link() != 62479) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_constructor_node_create() != 62307) {
@@ -4001,7 +14751,17 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_constructor_node_open() != 29268) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_constructor_node_create_with_phrase() != 57447) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_constructor_node_restore_account() != 13315) {
+        return InitializationResult.apiChecksumMismatch
+    }
 
+    uniffiCallbackInitChangeListener()
+    uniffiCallbackInitInboxListener()
+    uniffiCallbackInitLinkListener()
+    uniffiCallbackInitNoteListener()
     uniffiCallbackInitTimelineListener()
     return InitializationResult.ok
 }()

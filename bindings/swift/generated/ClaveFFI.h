@@ -243,11 +243,75 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_LINK_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_LINK_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceLinkListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_CHANGE_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_CHANGE_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceChangeListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_INBOX_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_INBOX_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceInboxListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_NOTE_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_NOTE_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceNoteListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TIMELINE_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TIMELINE_LISTENER_METHOD0
 typedef void (*UniffiCallbackInterfaceTimelineListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
         RustCallStatus *_Nonnull uniffiCallStatus
     );
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LINK_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LINK_LISTENER
+typedef struct UniffiVTableCallbackInterfaceLinkListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceLinkListenerMethod0 _Nonnull onProgress;
+} UniffiVTableCallbackInterfaceLinkListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_CHANGE_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_CHANGE_LISTENER
+typedef struct UniffiVTableCallbackInterfaceChangeListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceChangeListenerMethod0 _Nonnull onChange;
+} UniffiVTableCallbackInterfaceChangeListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_INBOX_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_INBOX_LISTENER
+typedef struct UniffiVTableCallbackInterfaceInboxListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceInboxListenerMethod0 _Nonnull onInbox;
+} UniffiVTableCallbackInterfaceInboxListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_NOTE_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_NOTE_LISTENER
+typedef struct UniffiVTableCallbackInterfaceNoteListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceNoteListenerMethod0 _Nonnull onNote;
+} UniffiVTableCallbackInterfaceNoteListener;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TIMELINE_LISTENER
@@ -259,6 +323,371 @@ typedef struct UniffiVTableCallbackInterfaceTimelineListener {
 } UniffiVTableCallbackInterfaceTimelineListener;
 
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CALENDAR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CALENDAR
+uint64_t uniffi_clave_ffi_fn_clone_calendar(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_CALENDAR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_CALENDAR
+void uniffi_clave_ffi_fn_free_calendar(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_ADD
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_ADD
+uint64_t uniffi_clave_ffi_fn_method_calendar_add(uint64_t ptr, RustBuffer uid, RustBuffer start, RustBuffer patch
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_AGENDA
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_AGENDA
+uint64_t uniffi_clave_ffi_fn_method_calendar_agenda(uint64_t ptr, int64_t from_ms, int64_t to_ms, RustBuffer zone
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_EVENTS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_EVENTS
+uint64_t uniffi_clave_ffi_fn_method_calendar_events(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_EXPORT_ICS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_EXPORT_ICS
+uint64_t uniffi_clave_ffi_fn_method_calendar_export_ics(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_IMPORT_ICS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_IMPORT_ICS
+uint64_t uniffi_clave_ffi_fn_method_calendar_import_ics(uint64_t ptr, RustBuffer text
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_REMOVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_REMOVE
+uint64_t uniffi_clave_ffi_fn_method_calendar_remove(uint64_t ptr, RustBuffer uid
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_REPLY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_REPLY
+uint64_t uniffi_clave_ffi_fn_method_calendar_reply(uint64_t ptr, RustBuffer uid, RustBuffer address, RustBuffer partstat
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_UPDATE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CALENDAR_UPDATE
+uint64_t uniffi_clave_ffi_fn_method_calendar_update(uint64_t ptr, RustBuffer uid, RustBuffer patch
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CIRCLE
+uint64_t uniffi_clave_ffi_fn_clone_circle(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_CIRCLE
+void uniffi_clave_ffi_fn_free_circle(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_AUDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_AUDIT
+uint64_t uniffi_clave_ffi_fn_method_circle_audit(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_EVIDENCE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_EVIDENCE
+uint64_t uniffi_clave_ffi_fn_method_circle_evidence(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_KEEP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_KEEP
+uint64_t uniffi_clave_ffi_fn_method_circle_keep(uint64_t ptr, RustBuffer document, RustBuffer kind
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_ASIDE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_ASIDE
+uint64_t uniffi_clave_ffi_fn_method_circle_set_aside(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_CALENDAR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_CALENDAR
+uint64_t uniffi_clave_ffi_fn_method_circle_calendar(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_CREATE_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_CREATE_NOTE
+uint64_t uniffi_clave_ffi_fn_method_circle_create_note(uint64_t ptr, RustBuffer title
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_DRIVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_DRIVE
+uint64_t uniffi_clave_ffi_fn_method_circle_drive(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ID
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ID
+RustBuffer uniffi_clave_ffi_fn_method_circle_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_MARK_READ
+uint64_t uniffi_clave_ffi_fn_method_circle_mark_read(uint64_t ptr, RustBuffer up_to
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_NAME
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_NAME
+uint64_t uniffi_clave_ffi_fn_method_circle_name(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_NOTE
+uint64_t uniffi_clave_ffi_fn_method_circle_note(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_NOTES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_NOTES
+uint64_t uniffi_clave_ffi_fn_method_circle_notes(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_PREVIEW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_PREVIEW
+uint64_t uniffi_clave_ffi_fn_method_circle_preview(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SPACE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SPACE
+uint64_t uniffi_clave_ffi_fn_method_circle_space(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_STATUS
+uint64_t uniffi_clave_ffi_fn_method_circle_status(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_TIMELINE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_TIMELINE
+uint64_t uniffi_clave_ffi_fn_method_circle_timeline(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ACCESS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ACCESS
+uint64_t uniffi_clave_ffi_fn_method_circle_access(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ADD
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ADD
+uint64_t uniffi_clave_ffi_fn_method_circle_add(uint64_t ptr, RustBuffer person, RustBuffer role
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_GRANT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_GRANT
+uint64_t uniffi_clave_ffi_fn_method_circle_grant(uint64_t ptr, RustBuffer person, uint64_t expires_ms
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_INVITATIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_INVITATIONS
+uint64_t uniffi_clave_ffi_fn_method_circle_invitations(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_INVITE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_INVITE
+uint64_t uniffi_clave_ffi_fn_method_circle_invite(uint64_t ptr, RustBuffer valid
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_LEAVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_LEAVE
+uint64_t uniffi_clave_ffi_fn_method_circle_leave(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_MEMBERS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_MEMBERS
+uint64_t uniffi_clave_ffi_fn_method_circle_members(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_POLICIES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_POLICIES
+uint64_t uniffi_clave_ffi_fn_method_circle_policies(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_REMOVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_REMOVE
+uint64_t uniffi_clave_ffi_fn_method_circle_remove(uint64_t ptr, RustBuffer person
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_REVOKE_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_REVOKE_DEVICE
+uint64_t uniffi_clave_ffi_fn_method_circle_revoke_device(uint64_t ptr, RustBuffer device
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_REVOKE_INVITATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_REVOKE_INVITATION
+uint64_t uniffi_clave_ffi_fn_method_circle_revoke_invitation(uint64_t ptr, RustBuffer invitation
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_POLICY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_POLICY
+uint64_t uniffi_clave_ffi_fn_method_circle_set_policy(uint64_t ptr, RustBuffer key, RustBuffer value
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_ROLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_ROLE
+uint64_t uniffi_clave_ffi_fn_method_circle_set_role(uint64_t ptr, RustBuffer person, RustBuffer role
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_BEGIN_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_BEGIN_VERIFICATION
+uint64_t uniffi_clave_ffi_fn_method_circle_begin_verification(uint64_t ptr, RustBuffer device
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_MARK_VERIFIED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_MARK_VERIFIED
+uint64_t uniffi_clave_ffi_fn_method_circle_mark_verified(uint64_t ptr, RustBuffer person, int8_t verified
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_LINKLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_LINKLISTENER
+uint64_t uniffi_clave_ffi_fn_clone_linklistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_LINKLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_LINKLISTENER
+void uniffi_clave_ffi_fn_free_linklistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_LINKLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_LINKLISTENER
+void uniffi_clave_ffi_fn_init_callback_vtable_linklistener(const UniffiVTableCallbackInterfaceLinkListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_LINKLISTENER_ON_PROGRESS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_LINKLISTENER_ON_PROGRESS
+void uniffi_clave_ffi_fn_method_linklistener_on_progress(uint64_t ptr, RustBuffer progress, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_DRIVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_DRIVE
+uint64_t uniffi_clave_ffi_fn_clone_drive(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_DRIVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_DRIVE
+void uniffi_clave_ffi_fn_free_drive(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD
+uint64_t uniffi_clave_ffi_fn_method_drive_add(uint64_t ptr, RustBuffer source, RustBuffer name, RustBuffer folder, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD_FOLDER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD_FOLDER
+uint64_t uniffi_clave_ffi_fn_method_drive_add_folder(uint64_t ptr, RustBuffer source, RustBuffer name, RustBuffer folder, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_CREATE_FOLDER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_CREATE_FOLDER
+uint64_t uniffi_clave_ffi_fn_method_drive_create_folder(uint64_t ptr, RustBuffer name, RustBuffer folder
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ENTRIES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ENTRIES
+uint64_t uniffi_clave_ffi_fn_method_drive_entries(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_FETCH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_FETCH
+uint64_t uniffi_clave_ffi_fn_method_drive_fetch(uint64_t ptr, RustBuffer files, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET
+uint64_t uniffi_clave_ffi_fn_method_drive_get(uint64_t ptr, RustBuffer file, RustBuffer destination, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_VERSION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_VERSION
+uint64_t uniffi_clave_ffi_fn_method_drive_get_version(uint64_t ptr, RustBuffer file, RustBuffer version, RustBuffer destination, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_MOVE_TO
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_MOVE_TO
+uint64_t uniffi_clave_ffi_fn_method_drive_move_to(uint64_t ptr, RustBuffer id, RustBuffer folder
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RENAME
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RENAME
+uint64_t uniffi_clave_ffi_fn_method_drive_rename(uint64_t ptr, RustBuffer id, RustBuffer name
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RESOLVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RESOLVE
+uint64_t uniffi_clave_ffi_fn_method_drive_resolve(uint64_t ptr, RustBuffer path
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RESTORE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RESTORE
+uint64_t uniffi_clave_ffi_fn_method_drive_restore(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RESTORE_VERSION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_RESTORE_VERSION
+uint64_t uniffi_clave_ffi_fn_method_drive_restore_version(uint64_t ptr, RustBuffer file, RustBuffer version
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_SET_QUOTA
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_SET_QUOTA
+uint64_t uniffi_clave_ffi_fn_method_drive_set_quota(uint64_t ptr, RustBuffer quota_bytes
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_TRASH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_TRASH
+uint64_t uniffi_clave_ffi_fn_method_drive_trash(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_USAGE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_USAGE
+uint64_t uniffi_clave_ffi_fn_method_drive_usage(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_VERSIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_VERSIONS
+uint64_t uniffi_clave_ffi_fn_method_drive_versions(uint64_t ptr, RustBuffer file
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CHANGELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CHANGELISTENER
+uint64_t uniffi_clave_ffi_fn_clone_changelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_CHANGELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_CHANGELISTENER
+void uniffi_clave_ffi_fn_free_changelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_CHANGELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_CHANGELISTENER
+void uniffi_clave_ffi_fn_init_callback_vtable_changelistener(const UniffiVTableCallbackInterfaceChangeListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CHANGELISTENER_ON_CHANGE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CHANGELISTENER_ON_CHANGE
+void uniffi_clave_ffi_fn_method_changelistener_on_change(uint64_t ptr, RustBuffer change, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_INBOXLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_INBOXLISTENER
+uint64_t uniffi_clave_ffi_fn_clone_inboxlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_INBOXLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_INBOXLISTENER
+void uniffi_clave_ffi_fn_free_inboxlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_INBOXLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_INBOXLISTENER
+void uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener(const UniffiVTableCallbackInterfaceInboxListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_INBOXLISTENER_ON_INBOX
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_INBOXLISTENER_ON_INBOX
+void uniffi_clave_ffi_fn_method_inboxlistener_on_inbox(uint64_t ptr, RustBuffer diffs, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NODE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NODE
 uint64_t uniffi_clave_ffi_fn_clone_node(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -267,6 +696,11 @@ uint64_t uniffi_clave_ffi_fn_clone_node(uint64_t handle, RustCallStatus *_Nonnul
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NODE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NODE
 void uniffi_clave_ffi_fn_free_node(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_LINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_LINK
+uint64_t uniffi_clave_ffi_fn_constructor_node_link(RustBuffer options, RustBuffer device_name, RustBuffer code, RustBuffer timeout, RustBuffer listener
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_CREATE
@@ -279,9 +713,104 @@ uint64_t uniffi_clave_ffi_fn_constructor_node_create(RustBuffer options, RustBuf
 uint64_t uniffi_clave_ffi_fn_constructor_node_open(RustBuffer options
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_CREATE_WITH_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_CREATE_WITH_PHRASE
+uint64_t uniffi_clave_ffi_fn_constructor_node_create_with_phrase(RustBuffer options, RustBuffer person_name, RustBuffer device_name, RustBuffer phrase
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_RESTORE_ACCOUNT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_NODE_RESTORE_ACCOUNT
+uint64_t uniffi_clave_ffi_fn_constructor_node_restore_account(RustBuffer options, RustBuffer phrase, RustBuffer file, RustBuffer device_name
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CANCEL_LINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CANCEL_LINK
+uint64_t uniffi_clave_ffi_fn_method_node_cancel_link(uint64_t ptr, RustBuffer link
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CONFIRM_LINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CONFIRM_LINK
+uint64_t uniffi_clave_ffi_fn_method_node_confirm_link(uint64_t ptr, RustBuffer link, RustBuffer device, int8_t accept
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_DEVICES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_DEVICES
+uint64_t uniffi_clave_ffi_fn_method_node_devices(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_LINK_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_LINK_DEVICE
+uint64_t uniffi_clave_ffi_fn_method_node_link_device(uint64_t ptr, RustBuffer valid, int8_t confirm
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_RENAME_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_RENAME_DEVICE
+uint64_t uniffi_clave_ffi_fn_method_node_rename_device(uint64_t ptr, RustBuffer device, RustBuffer name
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REVOKE_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REVOKE_DEVICE
+uint64_t uniffi_clave_ffi_fn_method_node_revoke_device(uint64_t ptr, RustBuffer device
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_INBOX
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_INBOX
+uint64_t uniffi_clave_ffi_fn_method_node_inbox(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_OBSERVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_OBSERVE
+uint64_t uniffi_clave_ffi_fn_method_node_observe(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_OBSERVE_INBOX
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_OBSERVE_INBOX
+uint64_t uniffi_clave_ffi_fn_method_node_observe_inbox(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CATCH_UP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CATCH_UP
+uint64_t uniffi_clave_ffi_fn_method_node_catch_up(uint64_t ptr, RustBuffer deadline
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_IS_PAUSED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_IS_PAUSED
+int8_t uniffi_clave_ffi_fn_method_node_is_paused(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PAUSE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PAUSE
+uint64_t uniffi_clave_ffi_fn_method_node_pause(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_RESUME
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_RESUME
+uint64_t uniffi_clave_ffi_fn_method_node_resume(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SHUTDOWN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SHUTDOWN
+uint64_t uniffi_clave_ffi_fn_method_node_shutdown(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CIRCLE
+uint64_t uniffi_clave_ffi_fn_method_node_circle(uint64_t ptr, RustBuffer id
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CREATE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CREATE_SPACE
 uint64_t uniffi_clave_ffi_fn_method_node_create_space(uint64_t ptr, RustBuffer name
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_DEBUG_DUMP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_DEBUG_DUMP
+uint64_t uniffi_clave_ffi_fn_method_node_debug_dump(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_FETCH_SMALL_FILES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_FETCH_SMALL_FILES
+void uniffi_clave_ffi_fn_method_node_fetch_small_files(uint64_t ptr, uint64_t bytes_max, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_JOIN
@@ -304,11 +833,6 @@ uint64_t uniffi_clave_ffi_fn_method_node_network_changed(uint64_t ptr
 RustBuffer uniffi_clave_ffi_fn_method_node_profile(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SHUTDOWN
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SHUTDOWN
-uint64_t uniffi_clave_ffi_fn_method_node_shutdown(uint64_t ptr
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SPACE
 uint64_t uniffi_clave_ffi_fn_method_node_space(uint64_t ptr, RustBuffer id
@@ -324,6 +848,161 @@ uint64_t uniffi_clave_ffi_fn_method_node_spaces(uint64_t ptr
 uint64_t uniffi_clave_ffi_fn_method_node_status(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_BACK_UP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_BACK_UP
+uint64_t uniffi_clave_ffi_fn_method_node_back_up(uint64_t ptr, RustBuffer path, RustBuffer phrase, int8_t with_files, uint32_t keep, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_BEGIN_ANEW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_BEGIN_ANEW
+uint64_t uniffi_clave_ffi_fn_method_node_begin_anew(uint64_t ptr, RustBuffer circle
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CHANGE_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CHANGE_PHRASE
+uint64_t uniffi_clave_ffi_fn_method_node_change_phrase(uint64_t ptr, RustBuffer former, RustBuffer next
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CHECK_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CHECK_PHRASE
+uint64_t uniffi_clave_ffi_fn_method_node_check_phrase(uint64_t ptr, RustBuffer phrase
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REJOINING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REJOINING
+uint64_t uniffi_clave_ffi_fn_method_node_rejoining(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_ACCEPT_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_ACCEPT_VERIFICATION
+uint64_t uniffi_clave_ffi_fn_method_node_accept_verification(uint64_t ptr, RustBuffer device
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CANCEL_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CANCEL_VERIFICATION
+uint64_t uniffi_clave_ffi_fn_method_node_cancel_verification(uint64_t ptr, RustBuffer device
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CONFIRM_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CONFIRM_VERIFICATION
+uint64_t uniffi_clave_ffi_fn_method_node_confirm_verification(uint64_t ptr, RustBuffer device
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SAFETY_NUMBER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SAFETY_NUMBER
+uint64_t uniffi_clave_ffi_fn_method_node_safety_number(uint64_t ptr, RustBuffer person
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_VERIFICATIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_VERIFICATIONS
+uint64_t uniffi_clave_ffi_fn_method_node_verifications(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NOTE
+uint64_t uniffi_clave_ffi_fn_clone_note(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NOTE
+void uniffi_clave_ffi_fn_free_note(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_APPEND_MARKDOWN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_APPEND_MARKDOWN
+uint64_t uniffi_clave_ffi_fn_method_note_append_markdown(uint64_t ptr, RustBuffer markdown
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_CURSORS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_CURSORS
+uint64_t uniffi_clave_ffi_fn_method_note_cursors(uint64_t ptr, RustBuffer positions
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_EDIT
+uint64_t uniffi_clave_ffi_fn_method_note_edit(uint64_t ptr, RustBuffer version, RustBuffer splices
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_EDIT_MARKDOWN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_EDIT_MARKDOWN
+uint64_t uniffi_clave_ffi_fn_method_note_edit_markdown(uint64_t ptr, RustBuffer version, RustBuffer markdown
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_ID
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_ID
+RustBuffer uniffi_clave_ffi_fn_method_note_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_OBSERVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_OBSERVE
+uint64_t uniffi_clave_ffi_fn_method_note_observe(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_POSITIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_POSITIONS
+uint64_t uniffi_clave_ffi_fn_method_note_positions(uint64_t ptr, RustBuffer cursors
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_SET_TITLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_SET_TITLE
+uint64_t uniffi_clave_ffi_fn_method_note_set_title(uint64_t ptr, RustBuffer title
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_SNAPSHOT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_SNAPSHOT
+uint64_t uniffi_clave_ffi_fn_method_note_snapshot(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NOTELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NOTELISTENER
+uint64_t uniffi_clave_ffi_fn_clone_notelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NOTELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NOTELISTENER
+void uniffi_clave_ffi_fn_free_notelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_NOTELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_NOTELISTENER
+void uniffi_clave_ffi_fn_init_callback_vtable_notelistener(const UniffiVTableCallbackInterfaceNoteListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTELISTENER_ON_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTELISTENER_ON_NOTE
+void uniffi_clave_ffi_fn_method_notelistener_on_note(uint64_t ptr, RustBuffer note, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SUBSCRIPTION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SUBSCRIPTION
+uint64_t uniffi_clave_ffi_fn_clone_subscription(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SUBSCRIPTION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SUBSCRIPTION
+void uniffi_clave_ffi_fn_free_subscription(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_CANCEL
+void uniffi_clave_ffi_fn_method_subscription_cancel(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_FINISHED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_FINISHED
+uint64_t uniffi_clave_ffi_fn_method_subscription_finished(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SEARCHCURSOR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SEARCHCURSOR
+uint64_t uniffi_clave_ffi_fn_clone_searchcursor(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SEARCHCURSOR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SEARCHCURSOR
+void uniffi_clave_ffi_fn_free_searchcursor(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SPACE
 uint64_t uniffi_clave_ffi_fn_clone_space(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -332,6 +1011,36 @@ uint64_t uniffi_clave_ffi_fn_clone_space(uint64_t handle, RustCallStatus *_Nonnu
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SPACE
 void uniffi_clave_ffi_fn_free_space(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_SEARCH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_SEARCH
+uint64_t uniffi_clave_ffi_fn_method_space_search(uint64_t ptr, RustBuffer search
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CIRCLE
+uint64_t uniffi_clave_ffi_fn_method_space_circle(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CIRCLES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CIRCLES
+uint64_t uniffi_clave_ffi_fn_method_space_circles(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CREATE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CREATE_CIRCLE
+uint64_t uniffi_clave_ffi_fn_method_space_create_circle(uint64_t ptr, RustBuffer name, RustBuffer people, RustBuffer scope
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_DIRECT_CHAT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_DIRECT_CHAT
+uint64_t uniffi_clave_ffi_fn_method_space_direct_chat(uint64_t ptr, RustBuffer person
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_EVERYBODY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_EVERYBODY
+uint64_t uniffi_clave_ffi_fn_method_space_everybody(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_ID
@@ -359,24 +1068,34 @@ uint64_t uniffi_clave_ffi_fn_method_space_name(uint64_t ptr
 uint64_t uniffi_clave_ffi_fn_method_space_timeline(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SUBSCRIPTION
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SUBSCRIPTION
-uint64_t uniffi_clave_ffi_fn_clone_subscription(uint64_t handle, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_OBSERVEDTIMELINE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_OBSERVEDTIMELINE
+uint64_t uniffi_clave_ffi_fn_clone_observedtimeline(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SUBSCRIPTION
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SUBSCRIPTION
-void uniffi_clave_ffi_fn_free_subscription(uint64_t handle, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_OBSERVEDTIMELINE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_OBSERVEDTIMELINE
+void uniffi_clave_ffi_fn_free_observedtimeline(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_CANCEL
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_CANCEL
-void uniffi_clave_ffi_fn_method_subscription_cancel(uint64_t ptr, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_CANCEL
+void uniffi_clave_ffi_fn_method_observedtimeline_cancel(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_FINISHED
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SUBSCRIPTION_FINISHED
-uint64_t uniffi_clave_ffi_fn_method_subscription_finished(uint64_t ptr
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_EARLIER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_EARLIER
+uint64_t uniffi_clave_ffi_fn_method_observedtimeline_earlier(uint64_t ptr, uint32_t count
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_FINISHED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_FINISHED
+uint64_t uniffi_clave_ffi_fn_method_observedtimeline_finished(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_LATER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_OBSERVEDTIMELINE_LATER
+uint64_t uniffi_clave_ffi_fn_method_observedtimeline_later(uint64_t ptr, uint32_t count
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_TIMELINE
@@ -389,9 +1108,19 @@ uint64_t uniffi_clave_ffi_fn_clone_timeline(uint64_t handle, RustCallStatus *_No
 void uniffi_clave_ffi_fn_free_timeline(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_EDIT
+uint64_t uniffi_clave_ffi_fn_method_timeline_edit(uint64_t ptr, RustBuffer message, RustBuffer body
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_HISTORY
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_HISTORY
 uint64_t uniffi_clave_ffi_fn_method_timeline_history(uint64_t ptr, uint32_t count, RustBuffer before
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_MESSAGE_COUNT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_MESSAGE_COUNT
+uint64_t uniffi_clave_ffi_fn_method_timeline_message_count(uint64_t ptr
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_OBSERVE
@@ -399,9 +1128,29 @@ uint64_t uniffi_clave_ffi_fn_method_timeline_history(uint64_t ptr, uint32_t coun
 uint64_t uniffi_clave_ffi_fn_method_timeline_observe(uint64_t ptr, uint32_t count, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_OBSERVE_AROUND
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_OBSERVE_AROUND
+uint64_t uniffi_clave_ffi_fn_method_timeline_observe_around(uint64_t ptr, RustBuffer message, uint32_t count, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_POST
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_POST
+uint64_t uniffi_clave_ffi_fn_method_timeline_post(uint64_t ptr, RustBuffer draft
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_REACT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_REACT
+uint64_t uniffi_clave_ffi_fn_method_timeline_react(uint64_t ptr, RustBuffer message, RustBuffer reaction, int8_t present
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_SEND
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_SEND
 uint64_t uniffi_clave_ffi_fn_method_timeline_send(uint64_t ptr, RustBuffer body
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_WITHDRAW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_WITHDRAW
+uint64_t uniffi_clave_ffi_fn_method_timeline_withdraw(uint64_t ptr, RustBuffer message
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_TIMELINELISTENER
@@ -424,6 +1173,36 @@ void uniffi_clave_ffi_fn_init_callback_vtable_timelinelistener(const UniffiVTabl
 void uniffi_clave_ffi_fn_method_timelinelistener_on_update(uint64_t ptr, RustBuffer diffs, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_TRANSFER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_TRANSFER
+uint64_t uniffi_clave_ffi_fn_clone_transfer(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_TRANSFER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_TRANSFER
+void uniffi_clave_ffi_fn_free_transfer(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_CANCEL
+void uniffi_clave_ffi_fn_method_transfer_cancel(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_FINISHED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_FINISHED
+uint64_t uniffi_clave_ffi_fn_method_transfer_finished(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_PROGRESS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_PROGRESS
+RustBuffer uniffi_clave_ffi_fn_method_transfer_progress(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_PROGRESS_AFTER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TRANSFER_PROGRESS_AFTER
+uint64_t uniffi_clave_ffi_fn_method_transfer_progress_after(uint64_t ptr, RustBuffer than
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CLAVEERROR_CODE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CLAVEERROR_CODE
 RustBuffer uniffi_clave_ffi_fn_method_claveerror_code(RustBuffer ptr, RustCallStatus *_Nonnull out_status
@@ -444,6 +1223,17 @@ RustBuffer uniffi_clave_ffi_fn_method_claveerror_reason(RustBuffer ptr, RustCall
 RustBuffer uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display(RustBuffer ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_BUILD_INFO
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_BUILD_INFO
+RustBuffer uniffi_clave_ffi_fn_func_build_info(RustCallStatus *_Nonnull out_status
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_EXAMINE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_EXAMINE
+uint64_t uniffi_clave_ffi_fn_func_examine(RustBuffer options, int8_t repair
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_VERSION
 RustBuffer uniffi_clave_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
@@ -453,6 +1243,12 @@ RustBuffer uniffi_clave_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_NODE_EXISTS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_NODE_EXISTS
 int8_t uniffi_clave_ffi_fn_func_node_exists(RustBuffer directory, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_DRAW_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_DRAW_PHRASE
+RustBuffer uniffi_clave_ffi_fn_func_draw_phrase(RustCallStatus *_Nonnull out_status
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_CLAVE_FFI_RUSTBUFFER_ALLOC
@@ -715,6 +1511,18 @@ void ffi_clave_ffi_rust_future_free_void(uint64_t handle
 void ffi_clave_ffi_rust_future_complete_void(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_BUILD_INFO
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_BUILD_INFO
+uint16_t uniffi_clave_ffi_checksum_func_build_info(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_EXAMINE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_EXAMINE
+uint16_t uniffi_clave_ffi_checksum_func_examine(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_VERSION
 uint16_t uniffi_clave_ffi_checksum_func_version(void
@@ -727,9 +1535,465 @@ uint16_t uniffi_clave_ffi_checksum_func_node_exists(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_DRAW_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_DRAW_PHRASE
+uint16_t uniffi_clave_ffi_checksum_func_draw_phrase(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_ADD
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_ADD
+uint16_t uniffi_clave_ffi_checksum_method_calendar_add(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_AGENDA
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_AGENDA
+uint16_t uniffi_clave_ffi_checksum_method_calendar_agenda(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_EVENTS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_EVENTS
+uint16_t uniffi_clave_ffi_checksum_method_calendar_events(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_EXPORT_ICS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_EXPORT_ICS
+uint16_t uniffi_clave_ffi_checksum_method_calendar_export_ics(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_IMPORT_ICS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_IMPORT_ICS
+uint16_t uniffi_clave_ffi_checksum_method_calendar_import_ics(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_REMOVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_REMOVE
+uint16_t uniffi_clave_ffi_checksum_method_calendar_remove(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_REPLY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_REPLY
+uint16_t uniffi_clave_ffi_checksum_method_calendar_reply(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_UPDATE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CALENDAR_UPDATE
+uint16_t uniffi_clave_ffi_checksum_method_calendar_update(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_AUDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_AUDIT
+uint16_t uniffi_clave_ffi_checksum_method_circle_audit(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_EVIDENCE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_EVIDENCE
+uint16_t uniffi_clave_ffi_checksum_method_circle_evidence(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_KEEP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_KEEP
+uint16_t uniffi_clave_ffi_checksum_method_circle_keep(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_ASIDE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_ASIDE
+uint16_t uniffi_clave_ffi_checksum_method_circle_set_aside(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_CALENDAR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_CALENDAR
+uint16_t uniffi_clave_ffi_checksum_method_circle_calendar(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_CREATE_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_CREATE_NOTE
+uint16_t uniffi_clave_ffi_checksum_method_circle_create_note(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_DRIVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_DRIVE
+uint16_t uniffi_clave_ffi_checksum_method_circle_drive(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ID
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ID
+uint16_t uniffi_clave_ffi_checksum_method_circle_id(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_MARK_READ
+uint16_t uniffi_clave_ffi_checksum_method_circle_mark_read(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_NAME
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_NAME
+uint16_t uniffi_clave_ffi_checksum_method_circle_name(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_NOTE
+uint16_t uniffi_clave_ffi_checksum_method_circle_note(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_NOTES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_NOTES
+uint16_t uniffi_clave_ffi_checksum_method_circle_notes(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_PREVIEW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_PREVIEW
+uint16_t uniffi_clave_ffi_checksum_method_circle_preview(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SPACE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SPACE
+uint16_t uniffi_clave_ffi_checksum_method_circle_space(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_STATUS
+uint16_t uniffi_clave_ffi_checksum_method_circle_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_TIMELINE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_TIMELINE
+uint16_t uniffi_clave_ffi_checksum_method_circle_timeline(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ACCESS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ACCESS
+uint16_t uniffi_clave_ffi_checksum_method_circle_access(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ADD
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ADD
+uint16_t uniffi_clave_ffi_checksum_method_circle_add(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_GRANT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_GRANT
+uint16_t uniffi_clave_ffi_checksum_method_circle_grant(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_INVITATIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_INVITATIONS
+uint16_t uniffi_clave_ffi_checksum_method_circle_invitations(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_INVITE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_INVITE
+uint16_t uniffi_clave_ffi_checksum_method_circle_invite(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_LEAVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_LEAVE
+uint16_t uniffi_clave_ffi_checksum_method_circle_leave(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_MEMBERS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_MEMBERS
+uint16_t uniffi_clave_ffi_checksum_method_circle_members(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_POLICIES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_POLICIES
+uint16_t uniffi_clave_ffi_checksum_method_circle_policies(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_REMOVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_REMOVE
+uint16_t uniffi_clave_ffi_checksum_method_circle_remove(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_REVOKE_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_REVOKE_DEVICE
+uint16_t uniffi_clave_ffi_checksum_method_circle_revoke_device(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_REVOKE_INVITATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_REVOKE_INVITATION
+uint16_t uniffi_clave_ffi_checksum_method_circle_revoke_invitation(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_POLICY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_POLICY
+uint16_t uniffi_clave_ffi_checksum_method_circle_set_policy(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_ROLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_ROLE
+uint16_t uniffi_clave_ffi_checksum_method_circle_set_role(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_BEGIN_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_BEGIN_VERIFICATION
+uint16_t uniffi_clave_ffi_checksum_method_circle_begin_verification(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_MARK_VERIFIED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_MARK_VERIFIED
+uint16_t uniffi_clave_ffi_checksum_method_circle_mark_verified(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_LINKLISTENER_ON_PROGRESS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_LINKLISTENER_ON_PROGRESS
+uint16_t uniffi_clave_ffi_checksum_method_linklistener_on_progress(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD
+uint16_t uniffi_clave_ffi_checksum_method_drive_add(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD_FOLDER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD_FOLDER
+uint16_t uniffi_clave_ffi_checksum_method_drive_add_folder(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_CREATE_FOLDER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_CREATE_FOLDER
+uint16_t uniffi_clave_ffi_checksum_method_drive_create_folder(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ENTRIES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ENTRIES
+uint16_t uniffi_clave_ffi_checksum_method_drive_entries(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_FETCH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_FETCH
+uint16_t uniffi_clave_ffi_checksum_method_drive_fetch(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET
+uint16_t uniffi_clave_ffi_checksum_method_drive_get(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_VERSION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_VERSION
+uint16_t uniffi_clave_ffi_checksum_method_drive_get_version(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_MOVE_TO
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_MOVE_TO
+uint16_t uniffi_clave_ffi_checksum_method_drive_move_to(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RENAME
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RENAME
+uint16_t uniffi_clave_ffi_checksum_method_drive_rename(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RESOLVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RESOLVE
+uint16_t uniffi_clave_ffi_checksum_method_drive_resolve(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RESTORE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RESTORE
+uint16_t uniffi_clave_ffi_checksum_method_drive_restore(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RESTORE_VERSION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_RESTORE_VERSION
+uint16_t uniffi_clave_ffi_checksum_method_drive_restore_version(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_SET_QUOTA
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_SET_QUOTA
+uint16_t uniffi_clave_ffi_checksum_method_drive_set_quota(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_TRASH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_TRASH
+uint16_t uniffi_clave_ffi_checksum_method_drive_trash(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_USAGE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_USAGE
+uint16_t uniffi_clave_ffi_checksum_method_drive_usage(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_VERSIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_VERSIONS
+uint16_t uniffi_clave_ffi_checksum_method_drive_versions(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CHANGELISTENER_ON_CHANGE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CHANGELISTENER_ON_CHANGE
+uint16_t uniffi_clave_ffi_checksum_method_changelistener_on_change(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_INBOXLISTENER_ON_INBOX
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_INBOXLISTENER_ON_INBOX
+uint16_t uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CANCEL_LINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CANCEL_LINK
+uint16_t uniffi_clave_ffi_checksum_method_node_cancel_link(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CONFIRM_LINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CONFIRM_LINK
+uint16_t uniffi_clave_ffi_checksum_method_node_confirm_link(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_DEVICES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_DEVICES
+uint16_t uniffi_clave_ffi_checksum_method_node_devices(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_LINK_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_LINK_DEVICE
+uint16_t uniffi_clave_ffi_checksum_method_node_link_device(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_RENAME_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_RENAME_DEVICE
+uint16_t uniffi_clave_ffi_checksum_method_node_rename_device(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_REVOKE_DEVICE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_REVOKE_DEVICE
+uint16_t uniffi_clave_ffi_checksum_method_node_revoke_device(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_INBOX
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_INBOX
+uint16_t uniffi_clave_ffi_checksum_method_node_inbox(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_OBSERVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_OBSERVE
+uint16_t uniffi_clave_ffi_checksum_method_node_observe(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_OBSERVE_INBOX
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_OBSERVE_INBOX
+uint16_t uniffi_clave_ffi_checksum_method_node_observe_inbox(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CATCH_UP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CATCH_UP
+uint16_t uniffi_clave_ffi_checksum_method_node_catch_up(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_IS_PAUSED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_IS_PAUSED
+uint16_t uniffi_clave_ffi_checksum_method_node_is_paused(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PAUSE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PAUSE
+uint16_t uniffi_clave_ffi_checksum_method_node_pause(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_RESUME
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_RESUME
+uint16_t uniffi_clave_ffi_checksum_method_node_resume(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SHUTDOWN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SHUTDOWN
+uint16_t uniffi_clave_ffi_checksum_method_node_shutdown(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CIRCLE
+uint16_t uniffi_clave_ffi_checksum_method_node_circle(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CREATE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CREATE_SPACE
 uint16_t uniffi_clave_ffi_checksum_method_node_create_space(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_DEBUG_DUMP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_DEBUG_DUMP
+uint16_t uniffi_clave_ffi_checksum_method_node_debug_dump(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_FETCH_SMALL_FILES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_FETCH_SMALL_FILES
+uint16_t uniffi_clave_ffi_checksum_method_node_fetch_small_files(void
 
 );
 #endif
@@ -757,12 +2021,6 @@ uint16_t uniffi_clave_ffi_checksum_method_node_profile(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SHUTDOWN
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SHUTDOWN
-uint16_t uniffi_clave_ffi_checksum_method_node_shutdown(void
-
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SPACE
 uint16_t uniffi_clave_ffi_checksum_method_node_space(void
@@ -778,6 +2036,174 @@ uint16_t uniffi_clave_ffi_checksum_method_node_spaces(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_STATUS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_STATUS
 uint16_t uniffi_clave_ffi_checksum_method_node_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_BACK_UP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_BACK_UP
+uint16_t uniffi_clave_ffi_checksum_method_node_back_up(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_BEGIN_ANEW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_BEGIN_ANEW
+uint16_t uniffi_clave_ffi_checksum_method_node_begin_anew(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CHANGE_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CHANGE_PHRASE
+uint16_t uniffi_clave_ffi_checksum_method_node_change_phrase(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CHECK_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CHECK_PHRASE
+uint16_t uniffi_clave_ffi_checksum_method_node_check_phrase(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_REJOINING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_REJOINING
+uint16_t uniffi_clave_ffi_checksum_method_node_rejoining(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_ACCEPT_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_ACCEPT_VERIFICATION
+uint16_t uniffi_clave_ffi_checksum_method_node_accept_verification(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CANCEL_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CANCEL_VERIFICATION
+uint16_t uniffi_clave_ffi_checksum_method_node_cancel_verification(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CONFIRM_VERIFICATION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CONFIRM_VERIFICATION
+uint16_t uniffi_clave_ffi_checksum_method_node_confirm_verification(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SAFETY_NUMBER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SAFETY_NUMBER
+uint16_t uniffi_clave_ffi_checksum_method_node_safety_number(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_VERIFICATIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_VERIFICATIONS
+uint16_t uniffi_clave_ffi_checksum_method_node_verifications(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_APPEND_MARKDOWN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_APPEND_MARKDOWN
+uint16_t uniffi_clave_ffi_checksum_method_note_append_markdown(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_CURSORS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_CURSORS
+uint16_t uniffi_clave_ffi_checksum_method_note_cursors(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_EDIT
+uint16_t uniffi_clave_ffi_checksum_method_note_edit(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_EDIT_MARKDOWN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_EDIT_MARKDOWN
+uint16_t uniffi_clave_ffi_checksum_method_note_edit_markdown(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_ID
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_ID
+uint16_t uniffi_clave_ffi_checksum_method_note_id(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_OBSERVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_OBSERVE
+uint16_t uniffi_clave_ffi_checksum_method_note_observe(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_POSITIONS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_POSITIONS
+uint16_t uniffi_clave_ffi_checksum_method_note_positions(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_SET_TITLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_SET_TITLE
+uint16_t uniffi_clave_ffi_checksum_method_note_set_title(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_SNAPSHOT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_SNAPSHOT
+uint16_t uniffi_clave_ffi_checksum_method_note_snapshot(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTELISTENER_ON_NOTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTELISTENER_ON_NOTE
+uint16_t uniffi_clave_ffi_checksum_method_notelistener_on_note(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_CANCEL
+uint16_t uniffi_clave_ffi_checksum_method_subscription_cancel(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
+uint16_t uniffi_clave_ffi_checksum_method_subscription_finished(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_SEARCH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_SEARCH
+uint16_t uniffi_clave_ffi_checksum_method_space_search(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CIRCLE
+uint16_t uniffi_clave_ffi_checksum_method_space_circle(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CIRCLES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CIRCLES
+uint16_t uniffi_clave_ffi_checksum_method_space_circles(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CREATE_CIRCLE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CREATE_CIRCLE
+uint16_t uniffi_clave_ffi_checksum_method_space_create_circle(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_DIRECT_CHAT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_DIRECT_CHAT
+uint16_t uniffi_clave_ffi_checksum_method_space_direct_chat(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_EVERYBODY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_EVERYBODY
+uint16_t uniffi_clave_ffi_checksum_method_space_everybody(void
 
 );
 #endif
@@ -811,15 +2237,33 @@ uint16_t uniffi_clave_ffi_checksum_method_space_timeline(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_CANCEL
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_CANCEL
-uint16_t uniffi_clave_ffi_checksum_method_subscription_cancel(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_CANCEL
+uint16_t uniffi_clave_ffi_checksum_method_observedtimeline_cancel(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
-uint16_t uniffi_clave_ffi_checksum_method_subscription_finished(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_EARLIER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_EARLIER
+uint16_t uniffi_clave_ffi_checksum_method_observedtimeline_earlier(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_FINISHED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_FINISHED
+uint16_t uniffi_clave_ffi_checksum_method_observedtimeline_finished(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_LATER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_OBSERVEDTIMELINE_LATER
+uint16_t uniffi_clave_ffi_checksum_method_observedtimeline_later(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_EDIT
+uint16_t uniffi_clave_ffi_checksum_method_timeline_edit(void
 
 );
 #endif
@@ -829,9 +2273,33 @@ uint16_t uniffi_clave_ffi_checksum_method_timeline_history(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_MESSAGE_COUNT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_MESSAGE_COUNT
+uint16_t uniffi_clave_ffi_checksum_method_timeline_message_count(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE
 uint16_t uniffi_clave_ffi_checksum_method_timeline_observe(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE_AROUND
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE_AROUND
+uint16_t uniffi_clave_ffi_checksum_method_timeline_observe_around(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_POST
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_POST
+uint16_t uniffi_clave_ffi_checksum_method_timeline_post(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_REACT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_REACT
+uint16_t uniffi_clave_ffi_checksum_method_timeline_react(void
 
 );
 #endif
@@ -841,9 +2309,45 @@ uint16_t uniffi_clave_ffi_checksum_method_timeline_send(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_WITHDRAW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_WITHDRAW
+uint16_t uniffi_clave_ffi_checksum_method_timeline_withdraw(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINELISTENER_ON_UPDATE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINELISTENER_ON_UPDATE
 uint16_t uniffi_clave_ffi_checksum_method_timelinelistener_on_update(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_CANCEL
+uint16_t uniffi_clave_ffi_checksum_method_transfer_cancel(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_FINISHED
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_FINISHED
+uint16_t uniffi_clave_ffi_checksum_method_transfer_finished(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_PROGRESS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_PROGRESS
+uint16_t uniffi_clave_ffi_checksum_method_transfer_progress(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_PROGRESS_AFTER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_PROGRESS_AFTER
+uint16_t uniffi_clave_ffi_checksum_method_transfer_progress_after(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_LINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_LINK
+uint16_t uniffi_clave_ffi_checksum_constructor_node_link(void
 
 );
 #endif
@@ -856,6 +2360,18 @@ uint16_t uniffi_clave_ffi_checksum_constructor_node_create(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_OPEN
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_OPEN
 uint16_t uniffi_clave_ffi_checksum_constructor_node_open(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_CREATE_WITH_PHRASE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_CREATE_WITH_PHRASE
+uint16_t uniffi_clave_ffi_checksum_constructor_node_create_with_phrase(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_RESTORE_ACCOUNT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_NODE_RESTORE_ACCOUNT
+uint16_t uniffi_clave_ffi_checksum_constructor_node_restore_account(void
 
 );
 #endif

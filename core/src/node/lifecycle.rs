@@ -266,7 +266,7 @@ impl Happenings {
     ///
     /// # Errors
     /// Those of `read`, but for [`Error::Paused`].
-    pub(crate) async fn read<T>(&self, read: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) async fn read<T, F: Future<Output = Result<T, Error>>>(&self, read: impl Fn() -> F) -> Result<T, Error> {
         loop {
             match read().await {
                 Err(Error::Paused) => self.node.runs().await?,

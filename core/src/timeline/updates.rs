@@ -74,7 +74,7 @@ impl TimelineUpdates {
             let (id, window) = (circle.id, self.window);
             let more = self.page.as_ref().map(|page| (page.earlier, page.count));
             let read = move |engine: &mut Engine| window.read(engine, id, more);
-            let (now, window, may_be_more) = self.happenings.read(async || circle.node.read(read).await).await?;
+            let (now, window, may_be_more) = self.happenings.read(|| circle.node.read(read)).await?;
             let steps = match &self.shown {
                 None => vec![ListDiff::Reset(now.clone())],
                 Some(before) => diff(before, &now, |message| message.id),

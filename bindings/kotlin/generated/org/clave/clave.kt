@@ -657,8 +657,96 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceLinkListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceChangeListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`change`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceInboxListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`diffs`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceNoteListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`note`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceTimelineListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`diffs`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onProgress")
+internal open class UniffiVTableCallbackInterfaceLinkListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onProgress`: UniffiCallbackInterfaceLinkListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onProgress`: UniffiCallbackInterfaceLinkListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceLinkListener(`uniffiFree`,`uniffiClone`,`onProgress`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceLinkListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onProgress` = other.`onProgress`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onChange")
+internal open class UniffiVTableCallbackInterfaceChangeListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onChange`: UniffiCallbackInterfaceChangeListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onChange`: UniffiCallbackInterfaceChangeListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceChangeListener(`uniffiFree`,`uniffiClone`,`onChange`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceChangeListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onChange` = other.`onChange`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onInbox")
+internal open class UniffiVTableCallbackInterfaceInboxListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onInbox`: UniffiCallbackInterfaceInboxListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onInbox`: UniffiCallbackInterfaceInboxListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceInboxListener(`uniffiFree`,`uniffiClone`,`onInbox`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceInboxListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onInbox` = other.`onInbox`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onNote")
+internal open class UniffiVTableCallbackInterfaceNoteListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onNote`: UniffiCallbackInterfaceNoteListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onNote`: UniffiCallbackInterfaceNoteListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceNoteListener(`uniffiFree`,`uniffiClone`,`onNote`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceNoteListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onNote` = other.`onNote`
+    }
+
 }
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onUpdate")
 internal open class UniffiVTableCallbackInterfaceTimelineListener(
@@ -704,11 +792,167 @@ internal object IntegrityCheckingUniffiLib {
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_clave_ffi_checksum_func_build_info(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_func_examine(
+    ): Int
     external fun uniffi_clave_ffi_checksum_func_version(
     ): Int
     external fun uniffi_clave_ffi_checksum_func_node_exists(
     ): Int
+    external fun uniffi_clave_ffi_checksum_func_draw_phrase(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_add(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_agenda(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_events(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_export_ics(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_import_ics(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_remove(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_reply(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_calendar_update(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_audit(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_evidence(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_keep(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_set_aside(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_calendar(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_create_note(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_drive(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_id(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_mark_read(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_name(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_note(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_notes(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_preview(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_space(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_status(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_timeline(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_access(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_add(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_grant(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_invitations(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_invite(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_leave(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_members(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_policies(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_remove(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_revoke_device(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_revoke_invitation(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_set_policy(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_set_role(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_begin_verification(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_mark_verified(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_linklistener_on_progress(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_add(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_add_folder(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_create_folder(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_entries(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_fetch(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_get(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_get_version(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_move_to(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_rename(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_resolve(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_restore(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_restore_version(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_set_quota(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_trash(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_usage(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_versions(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_changelistener_on_change(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_cancel_link(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_confirm_link(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_devices(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_link_device(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_rename_device(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_revoke_device(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_inbox(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_observe(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_observe_inbox(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_catch_up(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_is_paused(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_pause(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_resume(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_shutdown(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_circle(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_node_create_space(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_debug_dump(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_fetch_small_files(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_join(
     ): Int
@@ -718,13 +962,67 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_profile(
     ): Int
-    external fun uniffi_clave_ffi_checksum_method_node_shutdown(
-    ): Int
     external fun uniffi_clave_ffi_checksum_method_node_space(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_spaces(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_status(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_back_up(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_begin_anew(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_change_phrase(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_check_phrase(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_rejoining(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_accept_verification(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_cancel_verification(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_confirm_verification(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_safety_number(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_verifications(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_append_markdown(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_cursors(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_edit(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_edit_markdown(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_id(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_observe(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_positions(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_set_title(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_snapshot(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_notelistener_on_note(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_subscription_cancel(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_subscription_finished(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_search(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_circle(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_circles(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_create_circle(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_direct_chat(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_everybody(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_id(
     ): Int
@@ -736,21 +1034,51 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_timeline(
     ): Int
-    external fun uniffi_clave_ffi_checksum_method_subscription_cancel(
+    external fun uniffi_clave_ffi_checksum_method_observedtimeline_cancel(
     ): Int
-    external fun uniffi_clave_ffi_checksum_method_subscription_finished(
+    external fun uniffi_clave_ffi_checksum_method_observedtimeline_earlier(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_observedtimeline_finished(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_observedtimeline_later(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_edit(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_history(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_message_count(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_observe(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_observe_around(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_post(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_react(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_send(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_withdraw(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_timelinelistener_on_update(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_transfer_cancel(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_transfer_finished(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_transfer_progress(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_transfer_progress_after(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_constructor_node_link(
     ): Int
     external fun uniffi_clave_ffi_checksum_constructor_node_create(
     ): Int
     external fun uniffi_clave_ffi_checksum_constructor_node_open(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_constructor_node_create_with_phrase(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_constructor_node_restore_account(
     ): Int
     external fun ffi_clave_ffi_uniffi_contract_version(
     ): Int
@@ -768,21 +1096,211 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "clave"))
+        uniffiCallbackInterfaceChangeListener.register(this)
+        uniffiCallbackInterfaceInboxListener.register(this)
+        uniffiCallbackInterfaceLinkListener.register(this)
+        uniffiCallbackInterfaceNoteListener.register(this)
         uniffiCallbackInterfaceTimelineListener.register(this)
 
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_clave_ffi_fn_clone_calendar(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_calendar(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_calendar_add(`ptr`: Long,`uid`: RustBuffer.ByValue,`start`: RustBuffer.ByValue,`patch`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_agenda(`ptr`: Long,`fromMs`: Long,`toMs`: Long,`zone`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_events(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_export_ics(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_import_ics(`ptr`: Long,`text`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_remove(`ptr`: Long,`uid`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_reply(`ptr`: Long,`uid`: RustBuffer.ByValue,`address`: RustBuffer.ByValue,`partstat`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_calendar_update(`ptr`: Long,`uid`: RustBuffer.ByValue,`patch`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_circle(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_circle(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_circle_audit(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_evidence(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_keep(`ptr`: Long,`document`: RustBuffer.ByValue,`kind`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_set_aside(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_calendar(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_create_note(`ptr`: Long,`title`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_drive(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_method_circle_mark_read(`ptr`: Long,`upTo`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_name(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_note(`ptr`: Long,`id`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_notes(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_preview(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_space(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_status(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_timeline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_access(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_add(`ptr`: Long,`person`: RustBuffer.ByValue,`role`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_grant(`ptr`: Long,`person`: RustBuffer.ByValue,`expiresMs`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_invitations(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_invite(`ptr`: Long,`valid`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_leave(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_members(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_policies(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_remove(`ptr`: Long,`person`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_revoke_device(`ptr`: Long,`device`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_revoke_invitation(`ptr`: Long,`invitation`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_set_policy(`ptr`: Long,`key`: RustBuffer.ByValue,`value`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_set_role(`ptr`: Long,`person`: RustBuffer.ByValue,`role`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_begin_verification(`ptr`: Long,`device`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_mark_verified(`ptr`: Long,`person`: RustBuffer.ByValue,`verified`: Byte,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_linklistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_linklistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_linklistener(`vtable`: UniffiVTableCallbackInterfaceLinkListener,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_linklistener_on_progress(`ptr`: Long,`progress`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_clone_drive(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_drive(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_drive_add(`ptr`: Long,`source`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_add_folder(`ptr`: Long,`source`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_create_folder(`ptr`: Long,`name`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_entries(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_fetch(`ptr`: Long,`files`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_get(`ptr`: Long,`file`: RustBuffer.ByValue,`destination`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_get_version(`ptr`: Long,`file`: RustBuffer.ByValue,`version`: RustBuffer.ByValue,`destination`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_move_to(`ptr`: Long,`id`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_rename(`ptr`: Long,`id`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_resolve(`ptr`: Long,`path`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_restore(`ptr`: Long,`id`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_restore_version(`ptr`: Long,`file`: RustBuffer.ByValue,`version`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_set_quota(`ptr`: Long,`quotaBytes`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_trash(`ptr`: Long,`id`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_usage(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_versions(`ptr`: Long,`file`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_changelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_changelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_changelistener(`vtable`: UniffiVTableCallbackInterfaceChangeListener,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_changelistener_on_change(`ptr`: Long,`change`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_clone_inboxlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_inboxlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener(`vtable`: UniffiVTableCallbackInterfaceInboxListener,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_inboxlistener_on_inbox(`ptr`: Long,`diffs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_clave_ffi_fn_clone_node(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_free_node(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_clave_ffi_fn_constructor_node_link(`options`: RustBuffer.ByValue,`deviceName`: RustBuffer.ByValue,`code`: RustBuffer.ByValue,`timeout`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_constructor_node_create(`options`: RustBuffer.ByValue,`personName`: RustBuffer.ByValue,`deviceName`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_constructor_node_open(`options`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_constructor_node_create_with_phrase(`options`: RustBuffer.ByValue,`personName`: RustBuffer.ByValue,`deviceName`: RustBuffer.ByValue,`phrase`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_constructor_node_restore_account(`options`: RustBuffer.ByValue,`phrase`: RustBuffer.ByValue,`file`: RustBuffer.ByValue,`deviceName`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_cancel_link(`ptr`: Long,`link`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_confirm_link(`ptr`: Long,`link`: RustBuffer.ByValue,`device`: RustBuffer.ByValue,`accept`: Byte,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_devices(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_link_device(`ptr`: Long,`valid`: RustBuffer.ByValue,`confirm`: Byte,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_rename_device(`ptr`: Long,`device`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_revoke_device(`ptr`: Long,`device`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_inbox(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_observe(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_observe_inbox(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_catch_up(`ptr`: Long,`deadline`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_is_paused(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Byte
+    external fun uniffi_clave_ffi_fn_method_node_pause(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_resume(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_shutdown(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_circle(`ptr`: Long,`id`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_node_create_space(`ptr`: Long,`name`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_node_debug_dump(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_fetch_small_files(`ptr`: Long,`bytesMax`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_clave_ffi_fn_method_node_join(`ptr`: Long,`link`: RustBuffer.ByValue,`timeout`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_listening(`ptr`: Long,
@@ -791,18 +1309,90 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_profile(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_clave_ffi_fn_method_node_shutdown(`ptr`: Long,
-    ): Long
     external fun uniffi_clave_ffi_fn_method_node_space(`ptr`: Long,`id`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_spaces(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_status(`ptr`: Long,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_node_back_up(`ptr`: Long,`path`: RustBuffer.ByValue,`phrase`: RustBuffer.ByValue,`withFiles`: Byte,`keep`: Int,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_begin_anew(`ptr`: Long,`circle`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_change_phrase(`ptr`: Long,`former`: RustBuffer.ByValue,`next`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_check_phrase(`ptr`: Long,`phrase`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_rejoining(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_accept_verification(`ptr`: Long,`device`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_cancel_verification(`ptr`: Long,`device`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_confirm_verification(`ptr`: Long,`device`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_safety_number(`ptr`: Long,`person`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_verifications(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_note(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_note(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_note_append_markdown(`ptr`: Long,`markdown`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_cursors(`ptr`: Long,`positions`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_edit(`ptr`: Long,`version`: RustBuffer.ByValue,`splices`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_edit_markdown(`ptr`: Long,`version`: RustBuffer.ByValue,`markdown`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_method_note_observe(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_positions(`ptr`: Long,`cursors`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_set_title(`ptr`: Long,`title`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_snapshot(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_notelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_notelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_notelistener(`vtable`: UniffiVTableCallbackInterfaceNoteListener,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_notelistener_on_note(`ptr`: Long,`note`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_clone_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_subscription_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_subscription_finished(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_searchcursor(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_searchcursor(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_clave_ffi_fn_clone_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_free_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_clave_ffi_fn_method_space_search(`ptr`: Long,`search`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_circle(`ptr`: Long,`id`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_circles(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_create_circle(`ptr`: Long,`name`: RustBuffer.ByValue,`people`: RustBuffer.ByValue,`scope`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_direct_chat(`ptr`: Long,`person`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_everybody(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_space_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_method_space_invite(`ptr`: Long,`valid`: RustBuffer.ByValue,
@@ -813,23 +1403,39 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_space_timeline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_clone_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_clave_ffi_fn_clone_observedtimeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_clave_ffi_fn_free_subscription(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_clave_ffi_fn_free_observedtimeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_subscription_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_clave_ffi_fn_method_observedtimeline_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_subscription_finished(`ptr`: Long,
+    external fun uniffi_clave_ffi_fn_method_observedtimeline_earlier(`ptr`: Long,`count`: Int,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_observedtimeline_finished(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_observedtimeline_later(`ptr`: Long,`count`: Int,
     ): Long
     external fun uniffi_clave_ffi_fn_clone_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_free_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_clave_ffi_fn_method_timeline_edit(`ptr`: Long,`message`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_history(`ptr`: Long,`count`: Int,`before`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_message_count(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_observe(`ptr`: Long,`count`: Int,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_observe_around(`ptr`: Long,`message`: RustBuffer.ByValue,`count`: Int,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_post(`ptr`: Long,`draft`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_react(`ptr`: Long,`message`: RustBuffer.ByValue,`reaction`: RustBuffer.ByValue,`present`: Byte,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_send(`ptr`: Long,`body`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_withdraw(`ptr`: Long,`message`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_clone_timelinelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -839,6 +1445,18 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_clave_ffi_fn_method_timelinelistener_on_update(`ptr`: Long,`diffs`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_clave_ffi_fn_clone_transfer(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_transfer(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_transfer_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_transfer_finished(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_transfer_progress(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_method_transfer_progress_after(`ptr`: Long,`than`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_claveerror_code(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_method_claveerror_is_retryable(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -847,10 +1465,16 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_method_claveerror_uniffi_trait_display(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_func_build_info(uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_func_examine(`options`: RustBuffer.ByValue,`repair`: Byte,
+    ): Long
     external fun uniffi_clave_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_func_node_exists(`directory`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
+    external fun uniffi_clave_ffi_fn_func_draw_phrase(uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun ffi_clave_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_clave_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -970,13 +1594,247 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
-    if ((lib.uniffi_clave_ffi_checksum_func_version() and 0xFFFF) != 30735) {
+    if ((lib.uniffi_clave_ffi_checksum_func_build_info() and 0xFFFF) != 49117) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_func_examine() and 0xFFFF) != 63973) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_func_version() and 0xFFFF) != 45461) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_func_node_exists() and 0xFFFF) != 24804) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_func_draw_phrase() and 0xFFFF) != 31413) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_add() and 0xFFFF) != 38634) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_agenda() and 0xFFFF) != 29115) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_events() and 0xFFFF) != 32786) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_export_ics() and 0xFFFF) != 56789) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_import_ics() and 0xFFFF) != 41598) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_remove() and 0xFFFF) != 6783) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_reply() and 0xFFFF) != 29011) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_calendar_update() and 0xFFFF) != 20608) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_audit() and 0xFFFF) != 31974) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_evidence() and 0xFFFF) != 49818) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_keep() and 0xFFFF) != 31454) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_set_aside() and 0xFFFF) != 5107) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_calendar() and 0xFFFF) != 13722) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_create_note() and 0xFFFF) != 16847) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_drive() and 0xFFFF) != 12937) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_id() and 0xFFFF) != 31188) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_mark_read() and 0xFFFF) != 29208) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_name() and 0xFFFF) != 16310) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_note() and 0xFFFF) != 41623) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_notes() and 0xFFFF) != 3593) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_preview() and 0xFFFF) != 31696) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_space() and 0xFFFF) != 58707) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_status() and 0xFFFF) != 62031) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_timeline() and 0xFFFF) != 43207) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_access() and 0xFFFF) != 24287) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_add() and 0xFFFF) != 2225) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_grant() and 0xFFFF) != 6170) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_invitations() and 0xFFFF) != 39709) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_invite() and 0xFFFF) != 63494) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_leave() and 0xFFFF) != 49611) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_members() and 0xFFFF) != 37801) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_policies() and 0xFFFF) != 35035) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_remove() and 0xFFFF) != 3383) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_revoke_device() and 0xFFFF) != 44024) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_revoke_invitation() and 0xFFFF) != 12529) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_set_policy() and 0xFFFF) != 35190) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_set_role() and 0xFFFF) != 28916) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_begin_verification() and 0xFFFF) != 55486) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_mark_verified() and 0xFFFF) != 28473) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_linklistener_on_progress() and 0xFFFF) != 62457) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_add() and 0xFFFF) != 39911) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_add_folder() and 0xFFFF) != 6875) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_create_folder() and 0xFFFF) != 59553) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_entries() and 0xFFFF) != 48538) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_fetch() and 0xFFFF) != 44803) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_get() and 0xFFFF) != 43025) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_get_version() and 0xFFFF) != 51957) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_move_to() and 0xFFFF) != 11184) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_rename() and 0xFFFF) != 10749) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_resolve() and 0xFFFF) != 20648) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_restore() and 0xFFFF) != 30362) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_restore_version() and 0xFFFF) != 45993) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_set_quota() and 0xFFFF) != 11161) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_trash() and 0xFFFF) != 2727) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_usage() and 0xFFFF) != 36117) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_versions() and 0xFFFF) != 35135) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_changelistener_on_change() and 0xFFFF) != 39126) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox() and 0xFFFF) != 566) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_cancel_link() and 0xFFFF) != 36630) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_confirm_link() and 0xFFFF) != 5684) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_devices() and 0xFFFF) != 36383) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_link_device() and 0xFFFF) != 48122) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_rename_device() and 0xFFFF) != 57296) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_revoke_device() and 0xFFFF) != 20688) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_inbox() and 0xFFFF) != 62326) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_observe() and 0xFFFF) != 2598) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_observe_inbox() and 0xFFFF) != 362) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_catch_up() and 0xFFFF) != 25415) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_is_paused() and 0xFFFF) != 61992) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_pause() and 0xFFFF) != 13906) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_resume() and 0xFFFF) != 58931) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_shutdown() and 0xFFFF) != 64548) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_circle() and 0xFFFF) != 61939) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_node_create_space() and 0xFFFF) != 55699) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_debug_dump() and 0xFFFF) != 56811) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_fetch_small_files() and 0xFFFF) != 46608) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_join() and 0xFFFF) != 16467) {
@@ -991,9 +1849,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_profile() and 0xFFFF) != 30451) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_node_shutdown() and 0xFFFF) != 19108) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_clave_ffi_checksum_method_node_space() and 0xFFFF) != 29125) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1003,43 +1858,172 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_status() and 0xFFFF) != 64307) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_back_up() and 0xFFFF) != 26361) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_begin_anew() and 0xFFFF) != 50977) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_change_phrase() and 0xFFFF) != 1369) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_check_phrase() and 0xFFFF) != 40672) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_rejoining() and 0xFFFF) != 10321) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_accept_verification() and 0xFFFF) != 56171) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_cancel_verification() and 0xFFFF) != 11371) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_confirm_verification() and 0xFFFF) != 59963) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_safety_number() and 0xFFFF) != 61992) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_verifications() and 0xFFFF) != 27371) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_append_markdown() and 0xFFFF) != 16543) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_cursors() and 0xFFFF) != 54487) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_edit() and 0xFFFF) != 1918) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_edit_markdown() and 0xFFFF) != 6041) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_id() and 0xFFFF) != 12129) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_observe() and 0xFFFF) != 18229) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_positions() and 0xFFFF) != 1359) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_set_title() and 0xFFFF) != 30877) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_snapshot() and 0xFFFF) != 5156) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_notelistener_on_note() and 0xFFFF) != 5535) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_subscription_cancel() and 0xFFFF) != 33101) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_subscription_finished() and 0xFFFF) != 4271) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_search() and 0xFFFF) != 54207) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_circle() and 0xFFFF) != 26120) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_circles() and 0xFFFF) != 42773) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_create_circle() and 0xFFFF) != 63737) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_direct_chat() and 0xFFFF) != 13934) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_everybody() and 0xFFFF) != 39766) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_space_id() and 0xFFFF) != 30236) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_space_invite() and 0xFFFF) != 23369) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_space_members() and 0xFFFF) != 8856) {
+    if ((lib.uniffi_clave_ffi_checksum_method_space_members() and 0xFFFF) != 46295) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_space_name() and 0xFFFF) != 11139) {
+    if ((lib.uniffi_clave_ffi_checksum_method_space_name() and 0xFFFF) != 60337) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_space_timeline() and 0xFFFF) != 23551) {
+    if ((lib.uniffi_clave_ffi_checksum_method_space_timeline() and 0xFFFF) != 51788) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_subscription_cancel() and 0xFFFF) != 45123) {
+    if ((lib.uniffi_clave_ffi_checksum_method_observedtimeline_cancel() and 0xFFFF) != 17395) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_subscription_finished() and 0xFFFF) != 56826) {
+    if ((lib.uniffi_clave_ffi_checksum_method_observedtimeline_earlier() and 0xFFFF) != 10655) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_timeline_history() and 0xFFFF) != 64619) {
+    if ((lib.uniffi_clave_ffi_checksum_method_observedtimeline_finished() and 0xFFFF) != 46123) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_timeline_observe() and 0xFFFF) != 53941) {
+    if ((lib.uniffi_clave_ffi_checksum_method_observedtimeline_later() and 0xFFFF) != 31489) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_timeline_send() and 0xFFFF) != 59361) {
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_edit() and 0xFFFF) != 6665) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_history() and 0xFFFF) != 40137) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_message_count() and 0xFFFF) != 2973) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_observe() and 0xFFFF) != 31625) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_observe_around() and 0xFFFF) != 13624) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_post() and 0xFFFF) != 13198) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_react() and 0xFFFF) != 6197) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_send() and 0xFFFF) != 12869) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_withdraw() and 0xFFFF) != 48355) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_timelinelistener_on_update() and 0xFFFF) != 30595) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_transfer_cancel() and 0xFFFF) != 24749) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_transfer_finished() and 0xFFFF) != 35678) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_transfer_progress() and 0xFFFF) != 27843) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_transfer_progress_after() and 0xFFFF) != 33844) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_constructor_node_link() and 0xFFFF) != 62479) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_constructor_node_create() and 0xFFFF) != 62307) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_constructor_node_open() and 0xFFFF) != 29268) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_constructor_node_create_with_phrase() and 0xFFFF) != 57447) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_constructor_node_restore_account() and 0xFFFF) != 13315) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1273,6 +2257,33 @@ private class JavaLangRefCleanable(
 /**
  * @suppress
  */
+public object FfiConverterUShort: FfiConverter<UShort, Short> {
+    override fun lift(value: Short): UShort {
+        return value.toUShort()
+    }
+
+    fun lift(value: Int): UShort {
+        return value.toUShort()
+    }
+
+    override fun read(buf: ByteBuffer): UShort {
+        return lift(buf.getShort())
+    }
+
+    override fun lower(value: UShort): Short {
+        return value.toShort()
+    }
+
+    override fun allocationSize(value: UShort) = 2UL
+
+    override fun write(value: UShort, buf: ByteBuffer) {
+        buf.putShort(value.toShort())
+    }
+}
+
+/**
+ * @suppress
+ */
 public object FfiConverterUInt: FfiConverter<UInt, Int> {
     override fun lift(value: Int): UInt {
         return value.toUInt()
@@ -1313,6 +2324,29 @@ public object FfiConverterULong: FfiConverter<ULong, Long> {
 
     override fun write(value: ULong, buf: ByteBuffer) {
         buf.putLong(value.toLong())
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterLong: FfiConverter<Long, Long> {
+    override fun lift(value: Long): Long {
+        return value
+    }
+
+    override fun read(buf: ByteBuffer): Long {
+        return buf.getLong()
+    }
+
+    override fun lower(value: Long): Long {
+        return value
+    }
+
+    override fun allocationSize(value: Long) = 8UL
+
+    override fun write(value: Long, buf: ByteBuffer) {
+        buf.putLong(value)
     }
 }
 
@@ -1534,6 +2568,3680 @@ public object FfiConverterDuration: FfiConverterRustBuffer<java.time.Duration> {
 
 
 /**
+ * The calendar of a circle. Times are text: `2026-03-29` (a whole day), `2026-03-29T09:00` (wherever one is),
+ * `2026-03-29T09:00Z`, or `2026-03-29T09:00[Europe/Berlin]`.
+ */
+public interface CalendarInterface {
+
+    /**
+     * Adds an event. Choose a UID that nobody else will, a random one.
+     *
+     * # Errors
+     * If its UID is taken or a field is not what it should be.
+     */
+    suspend fun `add`(`uid`: kotlin.String, `start`: kotlin.String, `patch`: EventPatch)
+
+    /**
+     * What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (an IANA name).
+     *
+     * # Errors
+     * If the zone is not known.
+     */
+    suspend fun `agenda`(`fromMs`: kotlin.Long, `toMs`: kotlin.Long, `zone`: kotlin.String): Agenda
+
+    /**
+     * Every event, in order of UID.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `events`(): List<CalendarEvent>
+
+    /**
+     * The calendar as iCalendar text, with everything that was imported.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `exportIcs`(): kotlin.String
+
+    /**
+     * Takes in iCalendar text. What cannot be read is named in the report and left out; nothing else fails for it.
+     *
+     * # Errors
+     * If it is too large, or the disk refuses.
+     */
+    suspend fun `importIcs`(`text`: kotlin.String): ImportReport
+
+    /**
+     * Removes an event with all its occurrences.
+     *
+     * # Errors
+     * If there is no such event.
+     */
+    suspend fun `remove`(`uid`: kotlin.String)
+
+    /**
+     * Notes an attendee's answer: `ACCEPTED`, `DECLINED` or `TENTATIVE`.
+     *
+     * # Errors
+     * If there is no such event or nobody of this address was asked.
+     */
+    suspend fun `reply`(`uid`: kotlin.String, `address`: kotlin.String, `partstat`: kotlin.String)
+
+    /**
+     * Changes an event.
+     *
+     * # Errors
+     * If there is no such event or a field is not what it should be.
+     */
+    suspend fun `update`(`uid`: kotlin.String, `patch`: EventPatch)
+
+    companion object
+}
+
+/**
+ * The calendar of a circle. Times are text: `2026-03-29` (a whole day), `2026-03-29T09:00` (wherever one is),
+ * `2026-03-29T09:00Z`, or `2026-03-29T09:00[Europe/Berlin]`.
+ */
+open class Calendar: Disposable, AutoCloseable, CalendarInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_calendar(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_calendar(handle, status)
+        }
+    }
+
+
+    /**
+     * Adds an event. Choose a UID that nobody else will, a random one.
+     *
+     * # Errors
+     * If its UID is taken or a field is not what it should be.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `add`(`uid`: kotlin.String, `start`: kotlin.String, `patch`: EventPatch) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_add(
+                uniffiHandle,
+
+        FfiConverterString.lower(`uid`),
+        FfiConverterString.lower(`start`),
+        FfiConverterTypeEventPatch.lower(`patch`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What happens between two instants (Unix milliseconds; the second excluded), for somebody in a zone (an IANA name).
+     *
+     * # Errors
+     * If the zone is not known.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `agenda`(`fromMs`: kotlin.Long, `toMs`: kotlin.Long, `zone`: kotlin.String) : Agenda {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_agenda(
+                uniffiHandle,
+
+        FfiConverterLong.lower(`fromMs`),
+        FfiConverterLong.lower(`toMs`),
+        FfiConverterString.lower(`zone`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeAgenda.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Every event, in order of UID.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `events`() : List<CalendarEvent> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_events(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeCalendarEvent.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The calendar as iCalendar text, with everything that was imported.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `exportIcs`() : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_export_ics(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes in iCalendar text. What cannot be read is named in the report and left out; nothing else fails for it.
+     *
+     * # Errors
+     * If it is too large, or the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `importIcs`(`text`: kotlin.String) : ImportReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_import_ics(
+                uniffiHandle,
+
+        FfiConverterString.lower(`text`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeImportReport.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Removes an event with all its occurrences.
+     *
+     * # Errors
+     * If there is no such event.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `remove`(`uid`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_remove(
+                uniffiHandle,
+
+        FfiConverterString.lower(`uid`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Notes an attendee's answer: `ACCEPTED`, `DECLINED` or `TENTATIVE`.
+     *
+     * # Errors
+     * If there is no such event or nobody of this address was asked.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `reply`(`uid`: kotlin.String, `address`: kotlin.String, `partstat`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_reply(
+                uniffiHandle,
+
+        FfiConverterString.lower(`uid`),
+        FfiConverterString.lower(`address`),
+        FfiConverterString.lower(`partstat`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Changes an event.
+     *
+     * # Errors
+     * If there is no such event or a field is not what it should be.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `update`(`uid`: kotlin.String, `patch`: EventPatch) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_calendar_update(
+                uniffiHandle,
+
+        FfiConverterString.lower(`uid`),
+        FfiConverterTypeEventPatch.lower(`patch`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCalendar: FfiConverter<Calendar, Long> {
+    override fun lower(value: Calendar): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Calendar {
+        return Calendar(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Calendar {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Calendar) = 8UL
+
+    override fun write(value: Calendar, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears of everything that happens to a node.
+ */
+public interface ChangeListener {
+
+    /**
+     * Calls come one at a time, on a thread of the node's. Who is slow is told [`Change::Everything`] instead of what was
+     * missed.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    fun `onChange`(`change`: Change)
+
+    companion object
+}
+
+/**
+ * Hears of everything that happens to a node.
+ */
+open class ChangeListenerImpl: Disposable, AutoCloseable, ChangeListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_changelistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_changelistener(handle, status)
+        }
+    }
+
+
+    /**
+     * Calls come one at a time, on a thread of the node's. Who is slow is told [`Change::Everything`] instead of what was
+     * missed.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    @Throws(ClaveException::class)override fun `onChange`(`change`: Change)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_changelistener_on_change(
+        it,
+
+        FfiConverterTypeChange.lower(`change`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceChangeListener {
+    internal object `onChange`: UniffiCallbackInterfaceChangeListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`change`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeChangeListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onChange`(
+                    FfiConverterTypeChange.lift(`change`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeChangeListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeChangeListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceChangeListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onChange`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_changelistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeChangeListener: FfiConverter<ChangeListener, Long> {
+    internal val handleMap = UniffiHandleMap<ChangeListener>()
+
+    override fun lower(value: ChangeListener): Long {
+        if (value is ChangeListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): ChangeListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ChangeListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): ChangeListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ChangeListener) = 8UL
+
+    override fun write(value: ChangeListener, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
+ */
+public interface CircleInterface {
+
+    /**
+     * Everything that ever changed who is in and who may what. The same on every device that has seen the same.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `audit`(): List<AuditRecord>
+
+    /**
+     * Devices that did what no device in order does: their key is in two hands, they run from an old copy of their data, or
+     * they lie. Evidence, no verdict.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `evidence`(): List<Evidence>
+
+    /**
+     * Takes over what is set aside in a document, so that everybody is shown it again, and says how many changes that were.
+     * It stands on this person's word from then on.
+     *
+     * # Errors
+     * If this person may not write here.
+     */
+    suspend fun `keep`(`document`: kotlin.String, `kind`: DocumentKind): kotlin.UInt
+
+    /**
+     * What is not shown of each document: changes whose author was removed at the same time, or was never rightly in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `setAside`(): List<SetAsideDocument>
+
+    /**
+     * The calendar.
+     */
+    fun `calendar`(): Calendar
+
+    /**
+     * A new note.
+     *
+     * # Errors
+     * If the title is too long, or the disk refuses.
+     */
+    suspend fun `createNote`(`title`: kotlin.String): Note
+
+    /**
+     * The files.
+     */
+    fun `drive`(): Drive
+
+    /**
+     * Its id, the same on every device.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Notes that this person has read everything up to a message; everything there is, if none is named. Their other
+     * devices are told; nobody else is.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+    suspend fun `markRead`(`upTo`: kotlin.String? = null)
+
+    /**
+     * Its name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `name`(): kotlin.String
+
+    /**
+     * A note by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if it is not here, or not here yet.
+     */
+    suspend fun `note`(`id`: kotlin.String): Note
+
+    /**
+     * The notes, by title.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `notes`(): List<NoteInfo>
+
+    /**
+     * What was said last here, and what is unread.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    suspend fun `preview`(): Preview
+
+    /**
+     * The id of the space it belongs to: its own, if it is that of everybody.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `space`(): kotlin.String
+
+    /**
+     * Keys and entries, in numbers.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `status`(): CircleStatus
+
+    /**
+     * The chat.
+     */
+    fun `timeline`(): Timeline
+
+    /**
+     * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `access`(): Access
+
+    /**
+     * Brings somebody of the space into this circle.
+     *
+     * # Errors
+     * If they are not in the space, are here already, or this person may not.
+     */
+    suspend fun `add`(`person`: kotlin.String, `role`: Role)
+
+    /**
+     * Lets somebody of the space in as a guest until a date, in Unix milliseconds; or moves the date of a guest.
+     *
+     * # Errors
+     * As for [`add`](Self::add).
+     */
+    suspend fun `grant`(`person`: kotlin.String, `expiresMs`: kotlin.ULong)
+
+    /**
+     * The invitations that this device made.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `invitations`(): List<Invitation>
+
+    /**
+     * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
+     * device.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not invite.
+     */
+    suspend fun `invite`(`valid`: java.time.Duration): kotlin.String
+
+    /**
+     * Leaves. What is here stays readable on this device, nothing more arrives.
+     *
+     * # Errors
+     * If no owner would be left: make somebody else one first.
+     */
+    suspend fun `leave`()
+
+    /**
+     * Who is in it, owners first, then by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `members`(): List<Member>
+
+    /**
+     * The policies in force, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `policies`(): Map<kotlin.String, kotlin.String>
+
+    /**
+     * Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They
+     * keep what they had.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+    suspend fun `remove`(`person`: kotlin.String)
+
+    /**
+     * Removes one device of somebody, and changes the keys. It keeps what it had.
+     *
+     * # Errors
+     * If it is not here, or this person may not.
+     */
+    suspend fun `revokeDevice`(`device`: kotlin.String)
+
+    /**
+     * Takes an invitation back.
+     *
+     * # Errors
+     * If this device made no such invitation.
+     */
+    suspend fun `revokeInvitation`(`invitation`: kotlin.String)
+
+    /**
+     * Sets a policy.
+     *
+     * # Errors
+     * If this person may not, or the value is none that the policy can have.
+     */
+    suspend fun `setPolicy`(`key`: kotlin.String, `value`: kotlin.String)
+
+    /**
+     * Gives somebody a role.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+    suspend fun `setRole`(`person`: kotlin.String, `role`: Role)
+
+    /**
+     * Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
+     *
+     * # Errors
+     * If that device is not connected, or is one's own.
+     */
+    suspend fun `beginVerification`(`device`: kotlin.String)
+
+    /**
+     * Notes that somebody's safety number was compared, or takes any such note back.
+     *
+     * # Errors
+     * If they are not here.
+     */
+    suspend fun `markVerified`(`person`: kotlin.String, `verified`: kotlin.Boolean)
+
+    companion object
+}
+
+/**
+ * A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
+ */
+open class Circle: Disposable, AutoCloseable, CircleInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_circle(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_circle(handle, status)
+        }
+    }
+
+
+    /**
+     * Everything that ever changed who is in and who may what. The same on every device that has seen the same.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `audit`() : List<AuditRecord> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_audit(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeAuditRecord.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Devices that did what no device in order does: their key is in two hands, they run from an old copy of their data, or
+     * they lie. Evidence, no verdict.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `evidence`() : List<Evidence> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_evidence(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeEvidence.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes over what is set aside in a document, so that everybody is shown it again, and says how many changes that were.
+     * It stands on this person's word from then on.
+     *
+     * # Errors
+     * If this person may not write here.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `keep`(`document`: kotlin.String, `kind`: DocumentKind) : kotlin.UInt {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_keep(
+                uniffiHandle,
+
+        FfiConverterString.lower(`document`),
+        FfiConverterTypeDocumentKind.lower(`kind`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u32(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u32(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u32(future) },
+        // lift function
+        { FfiConverterUInt.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What is not shown of each document: changes whose author was removed at the same time, or was never rightly in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setAside`() : List<SetAsideDocument> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_set_aside(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeSetAsideDocument.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The calendar.
+     */override fun `calendar`(): Calendar {
+            return FfiConverterTypeCalendar.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_circle_calendar(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A new note.
+     *
+     * # Errors
+     * If the title is too long, or the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `createNote`(`title`: kotlin.String) : Note {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_create_note(
+                uniffiHandle,
+
+        FfiConverterString.lower(`title`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeNote.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The files.
+     */override fun `drive`(): Drive {
+            return FfiConverterTypeDrive.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_circle_drive(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Its id, the same on every device.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_circle_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Notes that this person has read everything up to a message; everything there is, if none is named. Their other
+     * devices are told; nobody else is.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `markRead`(`upTo`: kotlin.String?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_read(
+                uniffiHandle,
+
+        FfiConverterOptionalString.lower(`upTo`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Its name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `name`() : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_name(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * A note by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if it is not here, or not here yet.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `note`(`id`: kotlin.String) : Note {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_note(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeNote.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The notes, by title.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `notes`() : List<NoteInfo> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_notes(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeNoteInfo.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What was said last here, and what is unread.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `preview`() : Preview {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_preview(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePreview.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The id of the space it belongs to: its own, if it is that of everybody.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `space`() : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_space(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Keys and entries, in numbers.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `status`() : CircleStatus {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_status(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeCircleStatus.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The chat.
+     */override fun `timeline`(): Timeline {
+            return FfiConverterTypeTimeline.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_circle_timeline(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `access`() : Access {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_access(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeAccess.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Brings somebody of the space into this circle.
+     *
+     * # Errors
+     * If they are not in the space, are here already, or this person may not.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `add`(`person`: kotlin.String, `role`: Role) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_add(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+        FfiConverterTypeRole.lower(`role`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Lets somebody of the space in as a guest until a date, in Unix milliseconds; or moves the date of a guest.
+     *
+     * # Errors
+     * As for [`add`](Self::add).
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `grant`(`person`: kotlin.String, `expiresMs`: kotlin.ULong) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_grant(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+        FfiConverterULong.lower(`expiresMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The invitations that this device made.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `invitations`() : List<Invitation> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_invitations(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeInvitation.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Makes an invitation that works once, within `valid`, and returns its link. Whoever takes it up has to reach this
+     * device.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not invite.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `invite`(`valid`: java.time.Duration) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_invite(
+                uniffiHandle,
+
+        FfiConverterDuration.lower(`valid`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Leaves. What is here stays readable on this device, nothing more arrives.
+     *
+     * # Errors
+     * If no owner would be left: make somebody else one first.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `leave`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_leave(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Who is in it, owners first, then by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `members`() : List<Member> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_members(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeMember.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The policies in force, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `policies`() : Map<kotlin.String, kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_policies(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterMapStringString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Removes somebody with all their devices, and changes the keys. From a space, that removes from all its circles. They
+     * keep what they had.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `remove`(`person`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_remove(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Removes one device of somebody, and changes the keys. It keeps what it had.
+     *
+     * # Errors
+     * If it is not here, or this person may not.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `revokeDevice`(`device`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_device(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes an invitation back.
+     *
+     * # Errors
+     * If this device made no such invitation.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `revokeInvitation`(`invitation`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_revoke_invitation(
+                uniffiHandle,
+
+        FfiConverterString.lower(`invitation`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Sets a policy.
+     *
+     * # Errors
+     * If this person may not, or the value is none that the policy can have.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setPolicy`(`key`: kotlin.String, `value`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_set_policy(
+                uniffiHandle,
+
+        FfiConverterString.lower(`key`),
+        FfiConverterString.lower(`value`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Gives somebody a role.
+     *
+     * # Errors
+     * If they are not here, or this person may not.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setRole`(`person`: kotlin.String, `role`: Role) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_set_role(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+        FfiConverterTypeRole.lower(`role`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
+     *
+     * # Errors
+     * If that device is not connected, or is one's own.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginVerification`(`device`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_begin_verification(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Notes that somebody's safety number was compared, or takes any such note back.
+     *
+     * # Errors
+     * If they are not here.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `markVerified`(`person`: kotlin.String, `verified`: kotlin.Boolean) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_mark_verified(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+        FfiConverterBoolean.lower(`verified`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCircle: FfiConverter<Circle, Long> {
+    override fun lower(value: Circle): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Circle {
+        return Circle(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Circle {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Circle) = 8UL
+
+    override fun write(value: Circle, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The files of a circle.
+ */
+public interface DriveInterface {
+
+    /**
+     * Adds a file from disk to a folder, or the root; a file of that name there gets a new version. Its end gives the id.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
+     */
+    fun `add`(`source`: kotlin.String, `name`: kotlin.String, `folder`: kotlin.String? = null): Transfer
+
+    /**
+     * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+    fun `addFolder`(`source`: kotlin.String, `name`: kotlin.String, `folder`: kotlin.String? = null): Transfer
+
+    /**
+     * A new folder in another, or in the root.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such folder.
+     */
+    suspend fun `createFolder`(`name`: kotlin.String, `folder`: kotlin.String? = null): kotlin.String
+
+    /**
+     * Every file and folder, by path; those in the trash last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `entries`(): List<FileEntry>
+
+    /**
+     * Fetches what is missing of the newest content of files, to have them offline; writes no file.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    fun `fetch`(`files`: List<kotlin.String>): Transfer
+
+    /**
+     * Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for somebody
+     * to come online if need be. The destination appears complete and checked or not at all.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
+     */
+    fun `get`(`file`: kotlin.String, `destination`: kotlin.String): Transfer
+
+    /**
+     * The same for an earlier version.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    fun `getVersion`(`file`: kotlin.String, `version`: kotlin.String, `destination`: kotlin.String): Transfer
+
+    /**
+     * Moves a file or folder to a folder, or the root.
+     *
+     * # Errors
+     * If it would be inside itself, or there is no such thing.
+     */
+    suspend fun `moveTo`(`id`: kotlin.String, `folder`: kotlin.String? = null)
+
+    /**
+     * Gives a file or folder another name.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such thing.
+     */
+    suspend fun `rename`(`id`: kotlin.String, `name`: kotlin.String)
+
+    /**
+     * The id of what is at a path.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `resolve`(`path`: kotlin.String): kotlin.String
+
+    /**
+     * Takes a file or folder out of the trash.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `restore`(`id`: kotlin.String)
+
+    /**
+     * Makes an earlier content of a file its newest.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `restoreVersion`(`file`: kotlin.String, `version`: kotlin.String)
+
+    /**
+     * How many bytes it may take; nothing: as many as there is room for. What is there already stays.
+     *
+     * # Errors
+     * What the disk has to say.
+     */
+    suspend fun `setQuota`(`quotaBytes`: kotlin.ULong? = null)
+
+    /**
+     * Throws a file or folder away. It can be [restored](Self::restore).
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `trash`(`id`: kotlin.String)
+
+    /**
+     * What the content of the circle's files takes on this device.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `usage`(): DriveUsage
+
+    /**
+     * Every content that a file had, newest first.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `versions`(`file`: kotlin.String): List<FileVersion>
+
+    companion object
+}
+
+/**
+ * The files of a circle.
+ */
+open class Drive: Disposable, AutoCloseable, DriveInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_drive(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_drive(handle, status)
+        }
+    }
+
+
+    /**
+     * Adds a file from disk to a folder, or the root; a file of that name there gets a new version. Its end gives the id.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
+     */
+    @Throws(ClaveException::class)override fun `add`(`source`: kotlin.String, `name`: kotlin.String, `folder`: kotlin.String?): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_add(
+        it,
+
+        FfiConverterString.lower(`source`),
+        FfiConverterString.lower(`name`),
+        FfiConverterOptionalString.lower(`folder`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+    @Throws(ClaveException::class)override fun `addFolder`(`source`: kotlin.String, `name`: kotlin.String, `folder`: kotlin.String?): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder(
+        it,
+
+        FfiConverterString.lower(`source`),
+        FfiConverterString.lower(`name`),
+        FfiConverterOptionalString.lower(`folder`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * A new folder in another, or in the root.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such folder.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `createFolder`(`name`: kotlin.String, `folder`: kotlin.String?) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_create_folder(
+                uniffiHandle,
+
+        FfiConverterString.lower(`name`),
+        FfiConverterOptionalString.lower(`folder`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Every file and folder, by path; those in the trash last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `entries`() : List<FileEntry> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_entries(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeFileEntry.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Fetches what is missing of the newest content of files, to have them offline; writes no file.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    @Throws(ClaveException::class)override fun `fetch`(`files`: List<kotlin.String>): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_fetch(
+        it,
+
+        FfiConverterSequenceString.lower(`files`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Writes the newest content of a file to disk, having fetched what is missing from whoever has it; waits for somebody
+     * to come online if need be. The destination appears complete and checked or not at all.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
+     */
+    @Throws(ClaveException::class)override fun `get`(`file`: kotlin.String, `destination`: kotlin.String): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_get(
+        it,
+
+        FfiConverterString.lower(`file`),
+        FfiConverterString.lower(`destination`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The same for an earlier version.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    @Throws(ClaveException::class)override fun `getVersion`(`file`: kotlin.String, `version`: kotlin.String, `destination`: kotlin.String): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version(
+        it,
+
+        FfiConverterString.lower(`file`),
+        FfiConverterString.lower(`version`),
+        FfiConverterString.lower(`destination`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Moves a file or folder to a folder, or the root.
+     *
+     * # Errors
+     * If it would be inside itself, or there is no such thing.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `moveTo`(`id`: kotlin.String, `folder`: kotlin.String?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_move_to(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterOptionalString.lower(`folder`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Gives a file or folder another name.
+     *
+     * # Errors
+     * If the name cannot be used or is taken, or there is no such thing.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `rename`(`id`: kotlin.String, `name`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_rename(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+        FfiConverterString.lower(`name`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The id of what is at a path.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `resolve`(`path`: kotlin.String) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_resolve(
+                uniffiHandle,
+
+        FfiConverterString.lower(`path`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes a file or folder out of the trash.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `restore`(`id`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_restore(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Makes an earlier content of a file its newest.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `restoreVersion`(`file`: kotlin.String, `version`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_restore_version(
+                uniffiHandle,
+
+        FfiConverterString.lower(`file`),
+        FfiConverterString.lower(`version`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How many bytes it may take; nothing: as many as there is room for. What is there already stays.
+     *
+     * # Errors
+     * What the disk has to say.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setQuota`(`quotaBytes`: kotlin.ULong?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_set_quota(
+                uniffiHandle,
+
+        FfiConverterOptionalULong.lower(`quotaBytes`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Throws a file or folder away. It can be [restored](Self::restore).
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `trash`(`id`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_trash(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What the content of the circle's files takes on this device.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `usage`() : DriveUsage {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_usage(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeDriveUsage.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Every content that a file had, newest first.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `versions`(`file`: kotlin.String) : List<FileVersion> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_versions(
+                uniffiHandle,
+
+        FfiConverterString.lower(`file`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeFileVersion.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDrive: FfiConverter<Drive, Long> {
+    override fun lower(value: Drive): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Drive {
+        return Drive(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Drive {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Drive) = 8UL
+
+    override fun write(value: Drive, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears how the inbox changes.
+ */
+public interface InboxListener {
+
+    /**
+     * Steps to do one after the other, never none; the first ever is `Reset`. Calls come one at a time, on a thread of the
+     * node's.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    fun `onInbox`(`diffs`: List<InboxDiff>)
+
+    companion object
+}
+
+/**
+ * Hears how the inbox changes.
+ */
+open class InboxListenerImpl: Disposable, AutoCloseable, InboxListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_inboxlistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_inboxlistener(handle, status)
+        }
+    }
+
+
+    /**
+     * Steps to do one after the other, never none; the first ever is `Reset`. Calls come one at a time, on a thread of the
+     * node's.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    @Throws(ClaveException::class)override fun `onInbox`(`diffs`: List<InboxDiff>)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_inboxlistener_on_inbox(
+        it,
+
+        FfiConverterSequenceTypeInboxDiff.lower(`diffs`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceInboxListener {
+    internal object `onInbox`: UniffiCallbackInterfaceInboxListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`diffs`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeInboxListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onInbox`(
+                    FfiConverterSequenceTypeInboxDiff.lift(`diffs`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeInboxListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeInboxListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceInboxListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onInbox`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeInboxListener: FfiConverter<InboxListener, Long> {
+    internal val handleMap = UniffiHandleMap<InboxListener>()
+
+    override fun lower(value: InboxListener): Long {
+        if (value is InboxListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): InboxListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return InboxListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): InboxListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: InboxListener) = 8UL
+
+    override fun write(value: InboxListener, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears how far linking has come.
+ */
+public interface LinkListener {
+
+    /**
+     * Called on a thread of the node's, which waits for it.
+     *
+     * # Errors
+     * Whatever it throws is ignored.
+     */
+    fun `onProgress`(`progress`: LinkProgress)
+
+    companion object
+}
+
+/**
+ * Hears how far linking has come.
+ */
+open class LinkListenerImpl: Disposable, AutoCloseable, LinkListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_linklistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_linklistener(handle, status)
+        }
+    }
+
+
+    /**
+     * Called on a thread of the node's, which waits for it.
+     *
+     * # Errors
+     * Whatever it throws is ignored.
+     */
+    @Throws(ClaveException::class)override fun `onProgress`(`progress`: LinkProgress)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_linklistener_on_progress(
+        it,
+
+        FfiConverterTypeLinkProgress.lower(`progress`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceLinkListener {
+    internal object `onProgress`: UniffiCallbackInterfaceLinkListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeLinkListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onProgress`(
+                    FfiConverterTypeLinkProgress.lift(`progress`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeLinkListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeLinkListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceLinkListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onProgress`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_linklistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLinkListener: FfiConverter<LinkListener, Long> {
+    internal val handleMap = UniffiHandleMap<LinkListener>()
+
+    override fun lower(value: LinkListener): Long {
+        if (value is LinkListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): LinkListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return LinkListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): LinkListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: LinkListener) = 8UL
+
+    override fun write(value: LinkListener, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * A device with everything it has. What changes something returns once the change is durable on this device; it then
  * reaches the others as soon as they are connected.
  *
@@ -1542,12 +6250,148 @@ public object FfiConverterDuration: FfiConverterRustBuffer<java.time.Duration> {
 public interface NodeInterface {
 
     /**
+     * Takes a code back that was not used.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+    suspend fun `cancelLink`(`link`: kotlin.String)
+
+    /**
+     * Lets a device in that asked, or turns it away.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+    suspend fun `confirmLink`(`link`: kotlin.String, `device`: kotlin.String, `accept`: kotlin.Boolean)
+
+    /**
+     * This person's devices, this one among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `devices`(): List<OwnDevice>
+
+    /**
+     * Makes a code by which one further device of this person can be linked, within `valid`. With `confirm`,
+     * [`Change::LinkRequested`](crate::Change::LinkRequested) says who asks, and [`confirm_link`](Self::confirm_link) decides; without, whoever has the
+     * code is let in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `linkDevice`(`valid`: java.time.Duration, `confirm`: kotlin.Boolean): LinkCode
+
+    /**
+     * Says how one of this person's devices is called, everywhere.
+     *
+     * # Errors
+     * If the name cannot be used, or it is no device of this person.
+     */
+    suspend fun `renameDevice`(`device`: kotlin.String, `name`: kotlin.String)
+
+    /**
+     * Revokes another device of this person, for example one that was lost, in every circle. The keys change at once; the
+     * device keeps what it had and gets nothing more.
+     *
+     * # Errors
+     * If it is no other device of this person, or no owner would be left in some circle.
+     */
+    suspend fun `revokeDevice`(`device`: kotlin.String)
+
+    /**
+     * Every circle this device is in, those first in which something was said last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    suspend fun `inbox`(): List<InboxItem>
+
+    /**
+     * Tells `listener` everything that happens from now on.
+     */
+    fun `observe`(`listener`: ChangeListener): Subscription
+
+    /**
+     * Tells `listener` the inbox, and then everything that happens to it.
+     */
+    fun `observeInbox`(`listener`: InboxListener): Subscription
+
+    /**
+     * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
+     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * the background, before it pauses again. Content of files is not waited for.
+     *
+     * # Errors
+     * Those of [`resume`](Self::resume); [`ClaveError::Paused`] if somebody has it pause meanwhile.
+     */
+    suspend fun `catchUp`(`deadline`: java.time.Duration): CaughtUp
+
+    /**
+     * Whether the node is paused.
+     */
+    fun `isPaused`(): kotlin.Boolean
+
+    /**
+     * Lets go of everything that a phone takes offence at in an app that sleeps: what is on its way becomes durable, all
+     * connections are closed, the data directory is free for another process. When it returns no file is locked or open, and
+     * no thread and no timer of the node is left. Every handle stays good; what it is asked fails with
+     * [`ClaveError::Paused`] until [`resume`](Self::resume), transfers end with it, subscriptions go on afterwards.
+     *
+     * Waits up to a second for a listener that is being called. Calling it again is harmless. If its caller goes away it
+     * goes on.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`].
+     */
+    suspend fun `pause`()
+
+    /**
+     * Opens everything again after [`pause`](Self::pause), without asking for the passphrase. Harmless while running.
+     *
+     * # Errors
+     * [`ClaveError::Store`] (`store.busy`, retryable) while another process has the directory, or what else the disk or the
+     * network has to say: the node is paused still. [`ClaveError::Stopped`].
+     */
+    suspend fun `resume`()
+
+    /**
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Waits up to a second for a
+     * listener that is being called.
+     */
+    suspend fun `shutdown`()
+
+    /**
+     * A circle by its id, of whatever space: what a notification names.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `circle`(`id`: kotlin.String): Circle
+
+    /**
      * Founds a space and enters it as its owner.
      *
      * # Errors
      * If the name cannot be used, or the disk refuses.
      */
     suspend fun `createSpace`(`name`: kotlin.String): Space
+
+    /**
+     * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    suspend fun `debugDump`(): kotlin.String
+
+    /**
+     * From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+     * read offline; 0, as at the start: of none.
+     */
+    fun `fetchSmallFiles`(`bytesMax`: kotlin.ULong)
 
     /**
      * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
@@ -1578,13 +6422,6 @@ public interface NodeInterface {
     fun `profile`(): Profile
 
     /**
-     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-     * listener, which it would wait for.
-     */
-    suspend fun `shutdown`()
-
-    /**
      * A space by its id.
      *
      * # Errors
@@ -1607,6 +6444,88 @@ public interface NodeInterface {
      * [`ClaveError::Stopped`].
      */
     suspend fun `status`(): NodeStatus
+
+    /**
+     * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
+     * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase. All else is told by the transfer.
+     */
+    fun `backUp`(`path`: kotlin.String, `phrase`: kotlin.String, `withFiles`: kotlin.Boolean, `keep`: kotlin.UInt): Transfer
+
+    /**
+     * Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if there are other people: they let it in.
+     */
+    suspend fun `beginAnew`(`circle`: kotlin.String)
+
+    /**
+     * Takes another recovery phrase in place of the present one. Backups that were made before are opened by the former
+     * phrase still, and by no other: make a new one.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if `former` is not the person's present phrase.
+     */
+    suspend fun `changePhrase`(`former`: kotlin.String, `next`: kotlin.String)
+
+    /**
+     * Whether this is the person's recovery phrase now.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or another.
+     */
+    suspend fun `checkPhrase`(`phrase`: kotlin.String)
+
+    /**
+     * The ids of the circles to which this device was restored and that have not let it in yet.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `rejoining`(): List<kotlin.String>
+
+    /**
+     * Agrees to compare with a device that asked.
+     *
+     * # Errors
+     * If it did not, or it is over.
+     */
+    suspend fun `acceptVerification`(`device`: kotlin.String)
+
+    /**
+     * Gives a verification up, or says that what is shown differs.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `cancelVerification`(`device`: kotlin.String)
+
+    /**
+     * Says that both see the same. Once the other side says so too, their person is verified.
+     *
+     * # Errors
+     * If there is nothing to compare.
+     */
+    suspend fun `confirmVerification`(`device`: kotlin.String)
+
+    /**
+     * The number that two people read to each other: the same on both sides, 60 digits in groups of five.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it is no person's id.
+     */
+    suspend fun `safetyNumber`(`person`: kotlin.String): kotlin.String
+
+    /**
+     * The verifications that are open.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `verifications`(): List<OpenVerification>
 
     companion object
 }
@@ -1720,6 +6639,408 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
+     * Takes a code back that was not used.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `cancelLink`(`link`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_link(
+                uniffiHandle,
+
+        FfiConverterString.lower(`link`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Lets a device in that asked, or turns it away.
+     *
+     * # Errors
+     * If this device made no such code.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `confirmLink`(`link`: kotlin.String, `device`: kotlin.String, `accept`: kotlin.Boolean) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_link(
+                uniffiHandle,
+
+        FfiConverterString.lower(`link`),
+        FfiConverterString.lower(`device`),
+        FfiConverterBoolean.lower(`accept`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * This person's devices, this one among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `devices`() : List<OwnDevice> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_devices(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeOwnDevice.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Makes a code by which one further device of this person can be linked, within `valid`. With `confirm`,
+     * [`Change::LinkRequested`](crate::Change::LinkRequested) says who asks, and [`confirm_link`](Self::confirm_link) decides; without, whoever has the
+     * code is let in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `linkDevice`(`valid`: java.time.Duration, `confirm`: kotlin.Boolean) : LinkCode {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_link_device(
+                uniffiHandle,
+
+        FfiConverterDuration.lower(`valid`),
+        FfiConverterBoolean.lower(`confirm`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeLinkCode.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Says how one of this person's devices is called, everywhere.
+     *
+     * # Errors
+     * If the name cannot be used, or it is no device of this person.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `renameDevice`(`device`: kotlin.String, `name`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_rename_device(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+        FfiConverterString.lower(`name`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Revokes another device of this person, for example one that was lost, in every circle. The keys change at once; the
+     * device keeps what it had and gets nothing more.
+     *
+     * # Errors
+     * If it is no other device of this person, or no owner would be left in some circle.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `revokeDevice`(`device`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_revoke_device(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Every circle this device is in, those first in which something was said last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `inbox`() : List<InboxItem> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_inbox(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeInboxItem.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Tells `listener` everything that happens from now on.
+     */override fun `observe`(`listener`: ChangeListener): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_observe(
+        it,
+
+        FfiConverterTypeChangeListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Tells `listener` the inbox, and then everything that happens to it.
+     */override fun `observeInbox`(`listener`: InboxListener): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_observe_inbox(
+        it,
+
+        FfiConverterTypeInboxListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
+     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * the background, before it pauses again. Content of files is not waited for.
+     *
+     * # Errors
+     * Those of [`resume`](Self::resume); [`ClaveError::Paused`] if somebody has it pause meanwhile.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `catchUp`(`deadline`: java.time.Duration) : CaughtUp {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_catch_up(
+                uniffiHandle,
+
+        FfiConverterDuration.lower(`deadline`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeCaughtUp.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Whether the node is paused.
+     */override fun `isPaused`(): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_is_paused(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Lets go of everything that a phone takes offence at in an app that sleeps: what is on its way becomes durable, all
+     * connections are closed, the data directory is free for another process. When it returns no file is locked or open, and
+     * no thread and no timer of the node is left. Every handle stays good; what it is asked fails with
+     * [`ClaveError::Paused`] until [`resume`](Self::resume), transfers end with it, subscriptions go on afterwards.
+     *
+     * Waits up to a second for a listener that is being called. Calling it again is harmless. If its caller goes away it
+     * goes on.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `pause`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_pause(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Opens everything again after [`pause`](Self::pause), without asking for the passphrase. Harmless while running.
+     *
+     * # Errors
+     * [`ClaveError::Store`] (`store.busy`, retryable) while another process has the directory, or what else the disk or the
+     * network has to say: the node is paused still. [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `resume`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_resume(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
+     * returns, the directory can be opened again at once. Every other call fails from now on. Waits up to a second for a
+     * listener that is being called.
+     */
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `shutdown`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_shutdown(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        UniffiNullRustCallStatusErrorHandler,
+    )
+    }
+
+
+    /**
+     * A circle by its id, of whatever space: what a notification names.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `circle`(`id`: kotlin.String) : Circle {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_circle(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeCircle.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Founds a space and enters it as its owner.
      *
      * # Errors
@@ -1745,6 +7066,50 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         ClaveException.ErrorHandler,
     )
     }
+
+
+    /**
+     * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or what the disk has to say.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `debugDump`() : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_debug_dump(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
+     * read offline; 0, as at the start: of none.
+     */override fun `fetchSmallFiles`(`bytesMax`: kotlin.ULong)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_fetch_small_files(
+        it,
+
+        FfiConverterULong.lower(`bytesMax`),_status)
+}
+    }
+
+
 
 
     /**
@@ -1846,32 +7211,6 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
-     * Lets everything become durable, closes all connections, ends its threads, lets go of the data directory: when it
-     * returns, the directory can be opened again at once. Every other call fails from now on. Not to be waited for in a
-     * listener, which it would wait for.
-     */
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `shutdown`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_clave_ffi_fn_method_node_shutdown(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
-        // lift function
-        { },
-
-        // Error FFI converter
-        UniffiNullRustCallStatusErrorHandler,
-    )
-    }
-
-
-    /**
      * A space by its id.
      *
      * # Errors
@@ -1953,12 +7292,325 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     }
 
 
+    /**
+     * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
+     * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase. All else is told by the transfer.
+     */
+    @Throws(ClaveException::class)override fun `backUp`(`path`: kotlin.String, `phrase`: kotlin.String, `withFiles`: kotlin.Boolean, `keep`: kotlin.UInt): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_back_up(
+        it,
+
+        FfiConverterString.lower(`path`),
+        FfiConverterString.lower(`phrase`),
+        FfiConverterBoolean.lower(`withFiles`),
+        FfiConverterUInt.lower(`keep`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Makes a circle that this restored device waits to be let into its own again, when nobody is left who could let it in.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if there are other people: they let it in.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginAnew`(`circle`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_begin_anew(
+                uniffiHandle,
+
+        FfiConverterString.lower(`circle`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes another recovery phrase in place of the present one. Backups that were made before are opened by the former
+     * phrase still, and by no other: make a new one.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if `former` is not the person's present phrase.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `changePhrase`(`former`: kotlin.String, `next`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_change_phrase(
+                uniffiHandle,
+
+        FfiConverterString.lower(`former`),
+        FfiConverterString.lower(`next`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Whether this is the person's recovery phrase now.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or another.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `checkPhrase`(`phrase`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_check_phrase(
+                uniffiHandle,
+
+        FfiConverterString.lower(`phrase`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The ids of the circles to which this device was restored and that have not let it in yet.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `rejoining`() : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_rejoining(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Agrees to compare with a device that asked.
+     *
+     * # Errors
+     * If it did not, or it is over.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `acceptVerification`(`device`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_accept_verification(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Gives a verification up, or says that what is shown differs.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `cancelVerification`(`device`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_verification(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Says that both see the same. Once the other side says so too, their person is verified.
+     *
+     * # Errors
+     * If there is nothing to compare.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `confirmVerification`(`device`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_confirm_verification(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The number that two people read to each other: the same on both sides, 60 digits in groups of five.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it is no person's id.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `safetyNumber`(`person`: kotlin.String) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_safety_number(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The verifications that are open.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `verifications`() : List<OpenVerification> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_verifications(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeOpenVerification.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
 
 
 
 
 
     companion object {
+
+    /**
+     * Makes a new device a further one of the person whose other device shows `code` (its text): it gets the person's
+     * identity, every space, and all history that the person may read. `options` need a network. Called again with the same
+     * code it goes on where it was. Gives up after `timeout`.
+     *
+     * # Errors
+     * [`ClaveError::Linking`] if it was refused, [`ClaveError::Unreachable`], [`ClaveError::Identity`] if the directory holds
+     * a device that belongs to somebody.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+     suspend fun `link`(`options`: NodeOptions, `deviceName`: kotlin.String, `code`: kotlin.String, `timeout`: java.time.Duration, `listener`: LinkListener? = null) : Node {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_clave_ffi_fn_constructor_node_link(
+        FfiConverterTypeNodeOptions.lower(`options`),
+        FfiConverterString.lower(`deviceName`),
+        FfiConverterString.lower(`code`),
+        FfiConverterDuration.lower(`timeout`),
+        FfiConverterOptionalTypeLinkListener.lower(`listener`),),
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeNode.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
 
     /**
      * Creates the identity of a person with a first device, and opens it.
@@ -1998,6 +7650,60 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         return uniffiRustCallAsync(
         UniffiLib.uniffi_clave_ffi_fn_constructor_node_open(
         FfiConverterTypeNodeOptions.lower(`options`),),
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeNode.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Creates the identity that a phrase stands for, with a first device, and opens it: for a phrase that was
+     * [drawn](draw_phrase) just now, or that of a person of whom there is no export.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase; those of [`create`](Self::create).
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+     suspend fun `createWithPhrase`(`options`: NodeOptions, `personName`: kotlin.String, `deviceName`: kotlin.String, `phrase`: kotlin.String) : Node {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_clave_ffi_fn_constructor_node_create_with_phrase(
+        FfiConverterTypeNodeOptions.lower(`options`),
+        FfiConverterString.lower(`personName`),
+        FfiConverterString.lower(`deviceName`),
+        FfiConverterString.lower(`phrase`),),
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeNode.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Restores an account from a backup into a new directory, with a new device, and opens it. Everything in it can be read
+     * at once. Once the device meets a member of a space, it is let in there and can write again.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if the file is not of this phrase, damaged, or cut short; [`ClaveError::Identity`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+     suspend fun `restoreAccount`(`options`: NodeOptions, `phrase`: kotlin.String, `file`: kotlin.String, `deviceName`: kotlin.String) : Node {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_clave_ffi_fn_constructor_node_restore_account(
+        FfiConverterTypeNodeOptions.lower(`options`),
+        FfiConverterString.lower(`phrase`),
+        FfiConverterString.lower(`file`),
+        FfiConverterString.lower(`deviceName`),),
         { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
         { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
@@ -2134,9 +7840,1570 @@ public object FfiConverterTypeNode: FfiConverter<Node, Long> {
 
 
 /**
- * A space this device is in.
+ * A note of a circle.
+ */
+public interface NoteInterface {
+
+    /**
+     * Puts Markdown behind what is there.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+    suspend fun `appendMarkdown`(`markdown`: kotlin.String)
+
+    /**
+     * Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at
+     * the end stays at the end.
+     *
+     * # Errors
+     * If a position is beyond the end.
+     */
+    suspend fun `cursors`(`positions`: List<kotlin.UInt>): List<kotlin.String>
+
+    /**
+     * Does edits, one after the other, as one change, on the text as it was at `version` of a snapshot or of an earlier
+     * edit: what an editor does whose view lags behind. Returns the version that this makes, without what came since.
+     *
+     * # Errors
+     * If `version` is not of this note or leaves out what this device wrote, a position is beyond the end of that
+     * version's text, or the disk refuses; then nothing changed.
+     */
+    suspend fun `edit`(`version`: List<kotlin.String>, `splices`: List<Splice>): List<kotlin.String>
+
+    /**
+     * Merges a text that was edited elsewhere since `version` of a snapshot: what was changed there is changed here, what
+     * others changed meanwhile stays.
+     *
+     * # Errors
+     * If it is too long, `version` is not of this note, or the disk refuses.
+     */
+    suspend fun `editMarkdown`(`version`: List<kotlin.String>, `markdown`: kotlin.String)
+
+    /**
+     * Its id, the same on every device.
+     */
+    fun `id`(): kotlin.String
+
+    /**
+     * Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
+     * node is shut down.
+     */
+    fun `observe`(`listener`: NoteListener): Subscription
+
+    /**
+     * Where cursors are now. One whose character was deleted is at what came next.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if one is no cursor, or not of this note.
+     */
+    suspend fun `positions`(`cursors`: List<kotlin.String>): List<kotlin.UInt>
+
+    /**
+     * Gives it another title.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+    suspend fun `setTitle`(`title`: kotlin.String)
+
+    /**
+     * The note as it is now.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `snapshot`(): NoteSnapshot
+
+    companion object
+}
+
+/**
+ * A note of a circle.
+ */
+open class Note: Disposable, AutoCloseable, NoteInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_note(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_note(handle, status)
+        }
+    }
+
+
+    /**
+     * Puts Markdown behind what is there.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `appendMarkdown`(`markdown`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_append_markdown(
+                uniffiHandle,
+
+        FfiConverterString.lower(`markdown`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Cursors at positions of the text. Each stays with the character that it stands before, whatever others write; one at
+     * the end stays at the end.
+     *
+     * # Errors
+     * If a position is beyond the end.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `cursors`(`positions`: List<kotlin.UInt>) : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_cursors(
+                uniffiHandle,
+
+        FfiConverterSequenceUInt.lower(`positions`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Does edits, one after the other, as one change, on the text as it was at `version` of a snapshot or of an earlier
+     * edit: what an editor does whose view lags behind. Returns the version that this makes, without what came since.
+     *
+     * # Errors
+     * If `version` is not of this note or leaves out what this device wrote, a position is beyond the end of that
+     * version's text, or the disk refuses; then nothing changed.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `edit`(`version`: List<kotlin.String>, `splices`: List<Splice>) : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_edit(
+                uniffiHandle,
+
+        FfiConverterSequenceString.lower(`version`),
+        FfiConverterSequenceTypeSplice.lower(`splices`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Merges a text that was edited elsewhere since `version` of a snapshot: what was changed there is changed here, what
+     * others changed meanwhile stays.
+     *
+     * # Errors
+     * If it is too long, `version` is not of this note, or the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `editMarkdown`(`version`: List<kotlin.String>, `markdown`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_edit_markdown(
+                uniffiHandle,
+
+        FfiConverterSequenceString.lower(`version`),
+        FfiConverterString.lower(`markdown`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Its id, the same on every device.
+     */override fun `id`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_note_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
+     * node is shut down.
+     */override fun `observe`(`listener`: NoteListener): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_note_observe(
+        it,
+
+        FfiConverterTypeNoteListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Where cursors are now. One whose character was deleted is at what came next.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if one is no cursor, or not of this note.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `positions`(`cursors`: List<kotlin.String>) : List<kotlin.UInt> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_positions(
+                uniffiHandle,
+
+        FfiConverterSequenceString.lower(`cursors`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceUInt.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Gives it another title.
+     *
+     * # Errors
+     * If it is too long, or the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setTitle`(`title`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_set_title(
+                uniffiHandle,
+
+        FfiConverterString.lower(`title`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The note as it is now.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `snapshot`() : NoteSnapshot {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_snapshot(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeNoteSnapshot.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNote: FfiConverter<Note, Long> {
+    override fun lower(value: Note): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Note {
+        return Note(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Note {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Note) = 8UL
+
+    override fun write(value: Note, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears how a note changes.
+ */
+public interface NoteListener {
+
+    /**
+     * The note as it is now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is slow
+     * misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    fun `onNote`(`note`: NoteSnapshot)
+
+    companion object
+}
+
+/**
+ * Hears how a note changes.
+ */
+open class NoteListenerImpl: Disposable, AutoCloseable, NoteListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_notelistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_notelistener(handle, status)
+        }
+    }
+
+
+    /**
+     * The note as it is now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is slow
+     * misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    @Throws(ClaveException::class)override fun `onNote`(`note`: NoteSnapshot)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_notelistener_on_note(
+        it,
+
+        FfiConverterTypeNoteSnapshot.lower(`note`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceNoteListener {
+    internal object `onNote`: UniffiCallbackInterfaceNoteListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`note`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeNoteListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onNote`(
+                    FfiConverterTypeNoteSnapshot.lift(`note`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeNoteListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeNoteListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceNoteListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onNote`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_notelistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNoteListener: FfiConverter<NoteListener, Long> {
+    internal val handleMap = UniffiHandleMap<NoteListener>()
+
+    override fun lower(value: NoteListener): Long {
+        if (value is NoteListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): NoteListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return NoteListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): NoteListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: NoteListener) = 8UL
+
+    override fun write(value: NoteListener, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Has an observed timeline show more.
+ */
+public interface ObservedTimelineInterface {
+
+    /**
+     * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+     */
+    fun `cancel`()
+
+    /**
+     * Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+     * of them like of everything else. Not to be waited for in the listener.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
+     */
+    suspend fun `earlier`(`count`: kotlin.UInt): kotlin.Boolean
+
+    /**
+     * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
+     */
+    suspend fun `finished`()
+
+    /**
+     * The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
+     *
+     * # Errors
+     * As [`earlier`](Self::earlier).
+     */
+    suspend fun `later`(`count`: kotlin.UInt): kotlin.Boolean
+
+    companion object
+}
+
+/**
+ * Has an observed timeline show more.
+ */
+open class ObservedTimeline: Disposable, AutoCloseable, ObservedTimelineInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_observedtimeline(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_observedtimeline(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends it. A call to the listener that is under way comes to its end; [`finished`](Self::finished) says when.
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Shows up to `count` messages more at the beginning, and says whether there may be more still. The listener is told
+     * of them like of everything else. Not to be waited for in the listener.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`] if the subscription ended, [`ClaveError::Paused`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `earlier`(`count`: kotlin.UInt) : kotlin.Boolean {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_earlier(
+                uniffiHandle,
+
+        FfiConverterUInt.lower(`count`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_i8(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_i8(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_i8(future) },
+        // lift function
+        { FfiConverterBoolean.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Returns when the listener is not called any more: it was cancelled, or the node was shut down.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if it ended because the listener threw something, or what the disk had to say.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `finished`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_finished(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The same at the end. Once the end of the chat is shown, what is new there is shown by itself.
+     *
+     * # Errors
+     * As [`earlier`](Self::earlier).
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `later`(`count`: kotlin.UInt) : kotlin.Boolean {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_later(
+                uniffiHandle,
+
+        FfiConverterUInt.lower(`count`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_i8(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_i8(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_i8(future) },
+        // lift function
+        { FfiConverterBoolean.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeObservedTimeline: FfiConverter<ObservedTimeline, Long> {
+    override fun lower(value: ObservedTimeline): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): ObservedTimeline {
+        return ObservedTimeline(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): ObservedTimeline {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ObservedTimeline) = 8UL
+
+    override fun write(value: ObservedTimeline, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Where the next page begins.
+ */
+public interface SearchCursorInterface {
+
+    companion object
+}
+
+/**
+ * Where the next page begins.
+ */
+open class SearchCursor: Disposable, AutoCloseable, SearchCursorInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_searchcursor(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_searchcursor(handle, status)
+        }
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSearchCursor: FfiConverter<SearchCursor, Long> {
+    override fun lower(value: SearchCursor): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): SearchCursor {
+        return SearchCursor(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): SearchCursor {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: SearchCursor) = 8UL
+
+    override fun write(value: SearchCursor, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A space this device is in: the circle of everybody in it, and the circles inside.
  */
 public interface SpaceInterface {
+
+    /**
+     * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
+     * yet. That takes a while after a long absence.
+     *
+     * # Errors
+     * If there is nothing to search for, or the store cannot be read or written.
+     */
+    suspend fun `search`(`search`: Search): SearchResults
+
+    /**
+     * A circle of this space by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if this device is not in it, or not yet.
+     */
+    suspend fun `circle`(`id`: kotlin.String): Circle
+
+    /**
+     * The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `circles`(): List<CircleInfo>
+
+    /**
+     * Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+     * it.
+     *
+     * # Errors
+     * If the name cannot be used, somebody is not in the space, or this person may not invite.
+     */
+    suspend fun `createCircle`(`name`: kotlin.String, `people`: List<kotlin.String>, `scope`: Scope? = null): Circle
+
+    /**
+     * The chat of two with somebody of this space: the one there is, or a new one.
+     *
+     * # Errors
+     * If they are not in the space.
+     */
+    suspend fun `directChat`(`person`: kotlin.String): Circle
+
+    /**
+     * The circle of everybody in the space: its chat, notes, files, calendar, people.
+     */
+    fun `everybody`(): Circle
 
     /**
      * Its id, the same on every device.
@@ -2156,7 +9423,7 @@ public interface SpaceInterface {
      * Who is in it, owners first, then by name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     suspend fun `members`(): List<Member>
 
@@ -2164,12 +9431,12 @@ public interface SpaceInterface {
      * Its name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     suspend fun `name`(): kotlin.String
 
     /**
-     * The chat.
+     * The chat of everybody.
      */
     fun `timeline`(): Timeline
 
@@ -2177,7 +9444,7 @@ public interface SpaceInterface {
 }
 
 /**
- * A space this device is in.
+ * A space this device is in: the circle of everybody in it, and the circles inside.
  */
 open class Space: Disposable, AutoCloseable, SpaceInterface
 {
@@ -2282,6 +9549,165 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
 
 
     /**
+     * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
+     * yet. That takes a while after a long absence.
+     *
+     * # Errors
+     * If there is nothing to search for, or the store cannot be read or written.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `search`(`search`: Search) : SearchResults {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_search(
+                uniffiHandle,
+
+        FfiConverterTypeSearch.lower(`search`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSearchResults.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * A circle of this space by its id.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`] if this device is not in it, or not yet.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `circle`(`id`: kotlin.String) : Circle {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_circle(
+                uniffiHandle,
+
+        FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeCircle.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The circles of this space that this device is in, that of everybody apart: by name, chats of two last.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `circles`() : List<CircleInfo> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_circles(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeCircleInfo.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Founds a circle with people of this space, by their ids; its owner is this person. Nobody else of the space learns of
+     * it.
+     *
+     * # Errors
+     * If the name cannot be used, somebody is not in the space, or this person may not invite.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `createCircle`(`name`: kotlin.String, `people`: List<kotlin.String>, `scope`: Scope?) : Circle {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle(
+                uniffiHandle,
+
+        FfiConverterString.lower(`name`),
+        FfiConverterSequenceString.lower(`people`),
+        FfiConverterOptionalTypeScope.lower(`scope`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeCircle.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The chat of two with somebody of this space: the one there is, or a new one.
+     *
+     * # Errors
+     * If they are not in the space.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `directChat`(`person`: kotlin.String) : Circle {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_direct_chat(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeCircle.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The circle of everybody in the space: its chat, notes, files, calendar, people.
+     */override fun `everybody`(): Circle {
+            return FfiConverterTypeCircle.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_space_everybody(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Its id, the same on every device.
      */override fun `id`(): kotlin.String {
             return FfiConverterString.lift(
@@ -2330,7 +9756,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
      * Who is in it, owners first, then by name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     @Throws(ClaveException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2357,7 +9783,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
      * Its name.
      *
      * # Errors
-     * [`ClaveError::Stopped`].
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     @Throws(ClaveException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2381,7 +9807,7 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
 
 
     /**
-     * The chat.
+     * The chat of everybody.
      */override fun `timeline`(): Timeline {
             return FfiConverterTypeTimeline.lift(
     callWithHandle {
@@ -2832,38 +10258,87 @@ public object FfiConverterTypeSubscription: FfiConverter<Subscription, Long> {
 
 
 /**
- * The chat of a space.
+ * The chat of a circle.
  */
 public interface TimelineInterface {
+
+    /**
+     * Changes a message of one's own.
+     *
+     * # Errors
+     * If it is somebody else's, or was withdrawn.
+     */
+    suspend fun `edit`(`message`: kotlin.String, `body`: kotlin.String)
 
     /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
      * # Errors
-     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     suspend fun `history`(`count`: kotlin.UInt, `before`: kotlin.String? = null): List<Message>
+
+    /**
+     * How many messages there are, withdrawn ones among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `messageCount`(): kotlin.UInt
 
     /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
      */
-    fun `observe`(`count`: kotlin.UInt, `listener`: TimelineListener): Subscription
+    fun `observe`(`count`: kotlin.UInt, `listener`: TimelineListener): ObservedTimeline
+
+    /**
+     * The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+     * `count` from it on.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+    fun `observeAround`(`message`: kotlin.String, `count`: kotlin.UInt, `listener`: TimelineListener): ObservedTimeline
+
+    /**
+     * Posts a message with all that may belong to it.
+     *
+     * # Errors
+     * As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+     */
+    suspend fun `post`(`draft`: Draft): kotlin.String
+
+    /**
+     * Adds a reaction, or takes it away.
+     *
+     * # Errors
+     * If there is no such message, or the reaction is none.
+     */
+    suspend fun `react`(`message`: kotlin.String, `reaction`: kotlin.String, `present`: kotlin.Boolean)
 
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-     * and to the others when they are.
+     * and to the others when they are. Observers are told at that moment.
      *
      * # Errors
      * If it is too long, or the disk refuses.
      */
     suspend fun `send`(`body`: kotlin.String): kotlin.String
 
+    /**
+     * Takes a message of one's own back. That there was one stays visible.
+     *
+     * # Errors
+     * If it is somebody else's.
+     */
+    suspend fun `withdraw`(`message`: kotlin.String)
+
     companion object
 }
 
 /**
- * The chat of a space.
+ * The chat of a circle.
  */
 open class Timeline: Disposable, AutoCloseable, TimelineInterface
 {
@@ -2968,10 +10443,40 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
 
 
     /**
+     * Changes a message of one's own.
+     *
+     * # Errors
+     * If it is somebody else's, or was withdrawn.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `edit`(`message`: kotlin.String, `body`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_edit(
+                uniffiHandle,
+
+        FfiConverterString.lower(`message`),
+        FfiConverterString.lower(`body`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * The newest messages, oldest first; of those before the message `before`, if that is given.
      *
      * # Errors
-     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Stopped`].
+     * [`ClaveError::Argument`] if `before` is no id, [`ClaveError::Paused`], [`ClaveError::Stopped`].
      */
     @Throws(ClaveException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2997,10 +10502,37 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
 
 
     /**
+     * How many messages there are, withdrawn ones among them.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `messageCount`() : kotlin.UInt {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_message_count(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u32(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u32(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u32(future) },
+        // lift function
+        { FfiConverterUInt.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Tells `listener` the `count` newest messages, and then everything that happens to them and after them, until the
      * subscription is cancelled or the node is shut down.
-     */override fun `observe`(`count`: kotlin.UInt, `listener`: TimelineListener): Subscription {
-            return FfiConverterTypeSubscription.lift(
+     */override fun `observe`(`count`: kotlin.UInt, `listener`: TimelineListener): ObservedTimeline {
+            return FfiConverterTypeObservedTimeline.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe(
@@ -3016,8 +10548,91 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
 
 
     /**
+     * The same, beginning around a message, as when a result of a search is shown: up to `count` messages before it and up to
+     * `count` from it on.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+    @Throws(ClaveException::class)override fun `observeAround`(`message`: kotlin.String, `count`: kotlin.UInt, `listener`: TimelineListener): ObservedTimeline {
+            return FfiConverterTypeObservedTimeline.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_around(
+        it,
+
+        FfiConverterString.lower(`message`),
+        FfiConverterUInt.lower(`count`),
+        FfiConverterTypeTimelineListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Posts a message with all that may belong to it.
+     *
+     * # Errors
+     * As [`send`](Self::send); [`ClaveError::Argument`] if an id is none.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `post`(`draft`: Draft) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_post(
+                uniffiHandle,
+
+        FfiConverterTypeDraft.lower(`draft`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Adds a reaction, or takes it away.
+     *
+     * # Errors
+     * If there is no such message, or the reaction is none.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `react`(`message`: kotlin.String, `reaction`: kotlin.String, `present`: kotlin.Boolean) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_react(
+                uniffiHandle,
+
+        FfiConverterString.lower(`message`),
+        FfiConverterString.lower(`reaction`),
+        FfiConverterBoolean.lower(`present`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
-     * and to the others when they are.
+     * and to the others when they are. Observers are told at that moment.
      *
      * # Errors
      * If it is too long, or the disk refuses.
@@ -3038,6 +10653,35 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes a message of one's own back. That there was one stays visible.
+     *
+     * # Errors
+     * If it is somebody else's.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `withdraw`(`message`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_withdraw(
+                uniffiHandle,
+
+        FfiConverterString.lower(`message`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
         // Error FFI converter
         ClaveException.ErrorHandler,
     )
@@ -3421,6 +11065,666 @@ public object FfiConverterTypeTimelineListener: FfiConverter<TimelineListener, L
 }
 
 
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Files on their way, or a backup being made. It goes on by itself, and ends when it is let go of.
+ */
+public interface TransferInterface {
+
+    /**
+     * Gives it up. What was not finished is not there; what was fetched stays, so that a second try goes on from there.
+     */
+    fun `cancel`()
+
+    /**
+     * Waits for its end, and returns the ids of what was added, if that is what it did.
+     *
+     * # Errors
+     * [`ClaveError::Cancelled`]; [`ClaveError::Paused`] if the node paused meanwhile: begin it again, and it goes on where it
+     * was. If a file cannot be read or written, or what arrived is not what was meant.
+     */
+    suspend fun `finished`(): List<kotlin.String>
+
+    /**
+     * How far it is.
+     */
+    fun `progress`(): Progress
+
+    /**
+     * Waits until it is further than `than`, or over: then nothing is returned. For showing how it goes on.
+     */
+    suspend fun `progressAfter`(`than`: Progress): Progress?
+
+    companion object
+}
+
+/**
+ * Files on their way, or a backup being made. It goes on by itself, and ends when it is let go of.
+ */
+open class Transfer: Disposable, AutoCloseable, TransferInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_transfer(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_transfer(handle, status)
+        }
+    }
+
+
+    /**
+     * Gives it up. What was not finished is not there; what was fetched stays, so that a second try goes on from there.
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_transfer_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Waits for its end, and returns the ids of what was added, if that is what it did.
+     *
+     * # Errors
+     * [`ClaveError::Cancelled`]; [`ClaveError::Paused`] if the node paused meanwhile: begin it again, and it goes on where it
+     * was. If a file cannot be read or written, or what arrived is not what was meant.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `finished`() : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_transfer_finished(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How far it is.
+     */override fun `progress`(): Progress {
+            return FfiConverterTypeProgress.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Waits until it is further than `than`, or over: then nothing is returned. For showing how it goes on.
+     */
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `progressAfter`(`than`: Progress) : Progress? {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_transfer_progress_after(
+                uniffiHandle,
+
+        FfiConverterTypeProgress.lower(`than`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterOptionalTypeProgress.lift(it) },
+        // Error FFI converter
+        UniffiNullRustCallStatusErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTransfer: FfiConverter<Transfer, Long> {
+    override fun lower(value: Transfer): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Transfer {
+        return Transfer(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Transfer {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Transfer) = 8UL
+
+    override fun write(value: Transfer, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+
+/**
+ * Who can read what is written in a circle now.
+ */
+data class Access (
+    /**
+     * Whether no device that was removed has the keys in use.
+     */
+    var `rotated`: kotlin.Boolean
+    ,
+    /**
+     * What newcomers can read of what was written before, as the policy `history` says it.
+     */
+    var `history`: kotlin.String
+    ,
+    /**
+     * Those who are in, by name; then those who are out.
+     */
+    var `people`: List<PersonAccess>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAccess: FfiConverterRustBuffer<Access> {
+    override fun read(buf: ByteBuffer): Access {
+        return Access(
+            FfiConverterBoolean.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceTypePersonAccess.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Access) = (
+            FfiConverterBoolean.allocationSize(value.`rotated`) +
+            FfiConverterString.allocationSize(value.`history`) +
+            FfiConverterSequenceTypePersonAccess.allocationSize(value.`people`)
+    )
+
+    override fun write(value: Access, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`rotated`, buf)
+            FfiConverterString.write(value.`history`, buf)
+            FfiConverterSequenceTypePersonAccess.write(value.`people`, buf)
+    }
+}
+
+
+
+/**
+ * What happens between two instants.
+ */
+data class Agenda (
+    /**
+     * In order of their beginning.
+     */
+    var `occurrences`: List<Occurrence>
+    ,
+    /**
+     * Whether there are too many to name all.
+     */
+    var `truncated`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAgenda: FfiConverterRustBuffer<Agenda> {
+    override fun read(buf: ByteBuffer): Agenda {
+        return Agenda(
+            FfiConverterSequenceTypeOccurrence.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Agenda) = (
+            FfiConverterSequenceTypeOccurrence.allocationSize(value.`occurrences`) +
+            FfiConverterBoolean.allocationSize(value.`truncated`)
+    )
+
+    override fun write(value: Agenda, buf: ByteBuffer) {
+            FfiConverterSequenceTypeOccurrence.write(value.`occurrences`, buf)
+            FfiConverterBoolean.write(value.`truncated`, buf)
+    }
+}
+
+
+
+/**
+ * A file that belongs to a message.
+ */
+data class Attachment (
+    /**
+     * The id of the file in the drive.
+     */
+    var `file`: kotlin.String
+    ,
+    /**
+     * Its name when it was attached.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * Its size when it was attached, in bytes.
+     */
+    var `bytes`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAttachment: FfiConverterRustBuffer<Attachment> {
+    override fun read(buf: ByteBuffer): Attachment {
+        return Attachment(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Attachment) = (
+            FfiConverterString.allocationSize(value.`file`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterULong.allocationSize(value.`bytes`)
+    )
+
+    override fun write(value: Attachment, buf: ByteBuffer) {
+            FfiConverterString.write(value.`file`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterULong.write(value.`bytes`, buf)
+    }
+}
+
+
+
+/**
+ * Somebody who is asked to come.
+ */
+data class Attendee (
+    /**
+     * Mostly `mailto:…`.
+     */
+    var `address`: kotlin.String
+    ,
+    /**
+     * How they are called.
+     */
+    var `name`: kotlin.String = ""
+    ,
+    /**
+     * `REQ-PARTICIPANT` and the like, or empty.
+     */
+    var `role`: kotlin.String = ""
+    ,
+    /**
+     * `ACCEPTED`, `DECLINED`, `TENTATIVE`, `NEEDS-ACTION`, or empty.
+     */
+    var `partstat`: kotlin.String = ""
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAttendee: FfiConverterRustBuffer<Attendee> {
+    override fun read(buf: ByteBuffer): Attendee {
+        return Attendee(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Attendee) = (
+            FfiConverterString.allocationSize(value.`address`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`role`) +
+            FfiConverterString.allocationSize(value.`partstat`)
+    )
+
+    override fun write(value: Attendee, buf: ByteBuffer) {
+            FfiConverterString.write(value.`address`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`role`, buf)
+            FfiConverterString.write(value.`partstat`, buf)
+    }
+}
+
+
+
+/**
+ * Something that changed who is in and who may what. Each record is chained to the one before by its hash.
+ */
+data class AuditRecord (
+    /**
+     * Its place in the list, from 0.
+     */
+    var `sequence`: kotlin.ULong
+    ,
+    /**
+     * When its author says that it was done, in Unix milliseconds. Clocks lie.
+     */
+    var `timeMs`: kotlin.ULong
+    ,
+    /**
+     * The id of the device that did it.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * How its person was called at that point.
+     */
+    var `personName`: kotlin.String
+    ,
+    /**
+     * What was done: "Alice added Bob as a member".
+     */
+    var `sentence`: kotlin.String
+    ,
+    /**
+     * Why it has no effect, as a sentence.
+     */
+    var `setAside`: kotlin.String?
+    ,
+    /**
+     * The hash of this record and the one before it, in hexadecimal digits.
+     */
+    var `hash`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAuditRecord: FfiConverterRustBuffer<AuditRecord> {
+    override fun read(buf: ByteBuffer): AuditRecord {
+        return AuditRecord(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: AuditRecord) = (
+            FfiConverterULong.allocationSize(value.`sequence`) +
+            FfiConverterULong.allocationSize(value.`timeMs`) +
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterString.allocationSize(value.`personName`) +
+            FfiConverterString.allocationSize(value.`sentence`) +
+            FfiConverterOptionalString.allocationSize(value.`setAside`) +
+            FfiConverterString.allocationSize(value.`hash`)
+    )
+
+    override fun write(value: AuditRecord, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sequence`, buf)
+            FfiConverterULong.write(value.`timeMs`, buf)
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterString.write(value.`personName`, buf)
+            FfiConverterString.write(value.`sentence`, buf)
+            FfiConverterOptionalString.write(value.`setAside`, buf)
+            FfiConverterString.write(value.`hash`, buf)
+    }
+}
+
+
 
 /**
  * Who wrote something.
@@ -3486,6 +11790,575 @@ public object FfiConverterTypeAuthor: FfiConverterRustBuffer<Author> {
 
 
 /**
+ * Which library this is.
+ */
+data class BuildInfo (
+    /**
+     * Its version.
+     */
+    var `version`: kotlin.String
+    ,
+    /**
+     * The commit that it was built from, in hexadecimal digits, with `-dirty` behind it if something was changed; `unknown`
+     * if it was not built from a repository.
+     */
+    var `gitHash`: kotlin.String
+    ,
+    /**
+     * The version of what it writes to disk.
+     */
+    var `storeFormat`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeBuildInfo: FfiConverterRustBuffer<BuildInfo> {
+    override fun read(buf: ByteBuffer): BuildInfo {
+        return BuildInfo(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: BuildInfo) = (
+            FfiConverterString.allocationSize(value.`version`) +
+            FfiConverterString.allocationSize(value.`gitHash`) +
+            FfiConverterUInt.allocationSize(value.`storeFormat`)
+    )
+
+    override fun write(value: BuildInfo, buf: ByteBuffer) {
+            FfiConverterString.write(value.`version`, buf)
+            FfiConverterString.write(value.`gitHash`, buf)
+            FfiConverterUInt.write(value.`storeFormat`, buf)
+    }
+}
+
+
+
+/**
+ * An event, or one occurrence of it that differs.
+ */
+data class CalendarEvent (
+    /**
+     * Its UID, the same on every device and in every other calendar.
+     */
+    var `uid`: kotlin.String
+    ,
+    /**
+     * Which occurrence, if it is one that differs.
+     */
+    var `recurrenceId`: kotlin.String?
+    ,
+    /**
+     * What it is called.
+     */
+    var `summary`: kotlin.String
+    ,
+    /**
+     * What there is to say about it.
+     */
+    var `description`: kotlin.String
+    ,
+    /**
+     * Where.
+     */
+    var `location`: kotlin.String
+    ,
+    /**
+     * When it begins.
+     */
+    var `start`: kotlin.String?
+    ,
+    /**
+     * When it ends.
+     */
+    var `end`: kotlin.String?
+    ,
+    /**
+     * How it is repeated: an RRULE of iCalendar.
+     */
+    var `rrule`: kotlin.String?
+    ,
+    /**
+     * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+     */
+    var `status`: kotlin.String
+    ,
+    /**
+     * The address of who invites.
+     */
+    var `organizer`: kotlin.String?
+    ,
+    /**
+     * Who is asked to come.
+     */
+    var `attendees`: List<Attendee>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCalendarEvent: FfiConverterRustBuffer<CalendarEvent> {
+    override fun read(buf: ByteBuffer): CalendarEvent {
+        return CalendarEvent(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeAttendee.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: CalendarEvent) = (
+            FfiConverterString.allocationSize(value.`uid`) +
+            FfiConverterOptionalString.allocationSize(value.`recurrenceId`) +
+            FfiConverterString.allocationSize(value.`summary`) +
+            FfiConverterString.allocationSize(value.`description`) +
+            FfiConverterString.allocationSize(value.`location`) +
+            FfiConverterOptionalString.allocationSize(value.`start`) +
+            FfiConverterOptionalString.allocationSize(value.`end`) +
+            FfiConverterOptionalString.allocationSize(value.`rrule`) +
+            FfiConverterString.allocationSize(value.`status`) +
+            FfiConverterOptionalString.allocationSize(value.`organizer`) +
+            FfiConverterSequenceTypeAttendee.allocationSize(value.`attendees`)
+    )
+
+    override fun write(value: CalendarEvent, buf: ByteBuffer) {
+            FfiConverterString.write(value.`uid`, buf)
+            FfiConverterOptionalString.write(value.`recurrenceId`, buf)
+            FfiConverterString.write(value.`summary`, buf)
+            FfiConverterString.write(value.`description`, buf)
+            FfiConverterString.write(value.`location`, buf)
+            FfiConverterOptionalString.write(value.`start`, buf)
+            FfiConverterOptionalString.write(value.`end`, buf)
+            FfiConverterOptionalString.write(value.`rrule`, buf)
+            FfiConverterString.write(value.`status`, buf)
+            FfiConverterOptionalString.write(value.`organizer`, buf)
+            FfiConverterSequenceTypeAttendee.write(value.`attendees`, buf)
+    }
+}
+
+
+
+/**
+ * How far catching up came.
+ */
+data class CaughtUp (
+    /**
+     * Whether this device has all that those it could reach had. If not, the deadline came first.
+     */
+    var `completed`: kotlin.Boolean
+    ,
+    /**
+     * Members' devices with which everything was compared.
+     */
+    var `reached`: kotlin.UInt
+    ,
+    /**
+     * Members' devices that could not be reached, or not in time.
+     */
+    var `unreached`: kotlin.UInt
+    ,
+    /**
+     * The ids of circles in which something changed meanwhile.
+     */
+    var `changed`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCaughtUp: FfiConverterRustBuffer<CaughtUp> {
+    override fun read(buf: ByteBuffer): CaughtUp {
+        return CaughtUp(
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: CaughtUp) = (
+            FfiConverterBoolean.allocationSize(value.`completed`) +
+            FfiConverterUInt.allocationSize(value.`reached`) +
+            FfiConverterUInt.allocationSize(value.`unreached`) +
+            FfiConverterSequenceString.allocationSize(value.`changed`)
+    )
+
+    override fun write(value: CaughtUp, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`completed`, buf)
+            FfiConverterUInt.write(value.`reached`, buf)
+            FfiConverterUInt.write(value.`unreached`, buf)
+            FfiConverterSequenceString.write(value.`changed`, buf)
+    }
+}
+
+
+
+/**
+ * A circle, as a list shows it.
+ */
+data class CircleInfo (
+    /**
+     * Its id, the same on every device.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * The id of the space it belongs to; its own, if it is that of everybody.
+     */
+    var `space`: kotlin.String
+    ,
+    /**
+     * What it is called. Of a chat of two: the other's name.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * Whether it is a chat of two.
+     */
+    var `direct`: kotlin.Boolean
+    ,
+    /**
+     * How many people are in it.
+     */
+    var `people`: kotlin.UInt
+    ,
+    /**
+     * Whether this device was removed from it: what it had stays readable, nothing more arrives.
+     */
+    var `removed`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCircleInfo: FfiConverterRustBuffer<CircleInfo> {
+    override fun read(buf: ByteBuffer): CircleInfo {
+        return CircleInfo(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: CircleInfo) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`space`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterBoolean.allocationSize(value.`direct`) +
+            FfiConverterUInt.allocationSize(value.`people`) +
+            FfiConverterBoolean.allocationSize(value.`removed`)
+    )
+
+    override fun write(value: CircleInfo, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`space`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterBoolean.write(value.`direct`, buf)
+            FfiConverterUInt.write(value.`people`, buf)
+            FfiConverterBoolean.write(value.`removed`, buf)
+    }
+}
+
+
+
+/**
+ * Keys and entries of a circle, in numbers.
+ */
+data class CircleStatus (
+    /**
+     * How many commits led to the keys in use.
+     */
+    var `depth`: kotlin.ULong
+    ,
+    /**
+     * Devices that hold them.
+     */
+    var `leaves`: kotlin.UInt
+    ,
+    /**
+     * Entries that are here.
+     */
+    var `entries`: kotlin.UInt
+    ,
+    /**
+     * Of these, entries that wait for a key or for another entry.
+     */
+    var `held`: kotlin.UInt
+    ,
+    /**
+     * Changes that are not shown because of who wrote them.
+     */
+    var `setAside`: kotlin.UInt
+    ,
+    /**
+     * Whether this device was restored and has not been let in yet: it reads, and writes nothing.
+     */
+    var `rejoining`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCircleStatus: FfiConverterRustBuffer<CircleStatus> {
+    override fun read(buf: ByteBuffer): CircleStatus {
+        return CircleStatus(
+            FfiConverterULong.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: CircleStatus) = (
+            FfiConverterULong.allocationSize(value.`depth`) +
+            FfiConverterUInt.allocationSize(value.`leaves`) +
+            FfiConverterUInt.allocationSize(value.`entries`) +
+            FfiConverterUInt.allocationSize(value.`held`) +
+            FfiConverterUInt.allocationSize(value.`setAside`) +
+            FfiConverterBoolean.allocationSize(value.`rejoining`)
+    )
+
+    override fun write(value: CircleStatus, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`depth`, buf)
+            FfiConverterUInt.write(value.`leaves`, buf)
+            FfiConverterUInt.write(value.`entries`, buf)
+            FfiConverterUInt.write(value.`held`, buf)
+            FfiConverterUInt.write(value.`setAside`, buf)
+            FfiConverterBoolean.write(value.`rejoining`, buf)
+    }
+}
+
+
+
+/**
+ * What a device can read.
+ */
+data class DeviceAccess (
+    /**
+     * The id of the device.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * What its person calls it.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * What it can read.
+     */
+    var `reading`: Reading
+    ,
+    /**
+     * Whether it was seen to use the keys in use now (or later ones).
+     */
+    var `confirmed`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDeviceAccess: FfiConverterRustBuffer<DeviceAccess> {
+    override fun read(buf: ByteBuffer): DeviceAccess {
+        return DeviceAccess(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeReading.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: DeviceAccess) = (
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterTypeReading.allocationSize(value.`reading`) +
+            FfiConverterBoolean.allocationSize(value.`confirmed`)
+    )
+
+    override fun write(value: DeviceAccess, buf: ByteBuffer) {
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterTypeReading.write(value.`reading`, buf)
+            FfiConverterBoolean.write(value.`confirmed`, buf)
+    }
+}
+
+
+
+/**
+ * A message that is to be posted.
+ */
+data class Draft (
+    /**
+     * Plain text, with Markdown's conventions.
+     */
+    var `body`: kotlin.String
+    ,
+    /**
+     * The id of the message it answers.
+     */
+    var `replyTo`: kotlin.String? = null
+    ,
+    /**
+     * The ids of people named in it.
+     */
+    var `mentions`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Files of the circle's drive.
+     */
+    var `attachments`: List<Attachment> = listOf()
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDraft: FfiConverterRustBuffer<Draft> {
+    override fun read(buf: ByteBuffer): Draft {
+        return Draft(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceTypeAttachment.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Draft) = (
+            FfiConverterString.allocationSize(value.`body`) +
+            FfiConverterOptionalString.allocationSize(value.`replyTo`) +
+            FfiConverterSequenceString.allocationSize(value.`mentions`) +
+            FfiConverterSequenceTypeAttachment.allocationSize(value.`attachments`)
+    )
+
+    override fun write(value: Draft, buf: ByteBuffer) {
+            FfiConverterString.write(value.`body`, buf)
+            FfiConverterOptionalString.write(value.`replyTo`, buf)
+            FfiConverterSequenceString.write(value.`mentions`, buf)
+            FfiConverterSequenceTypeAttachment.write(value.`attachments`, buf)
+    }
+}
+
+
+
+/**
+ * What files take on this device.
+ */
+data class DriveUsage (
+    /**
+     * Bytes of all versions, as far as they are here.
+     */
+    var `bytes`: kotlin.ULong
+    ,
+    /**
+     * Bytes they may take, if that is limited.
+     */
+    var `quotaBytes`: kotlin.ULong?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDriveUsage: FfiConverterRustBuffer<DriveUsage> {
+    override fun read(buf: ByteBuffer): DriveUsage {
+        return DriveUsage(
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: DriveUsage) = (
+            FfiConverterULong.allocationSize(value.`bytes`) +
+            FfiConverterOptionalULong.allocationSize(value.`quotaBytes`)
+    )
+
+    override fun write(value: DriveUsage, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`bytes`, buf)
+            FfiConverterOptionalULong.write(value.`quotaBytes`, buf)
+    }
+}
+
+
+
+/**
  * What there is to know about an error.
  */
 data class ErrorDetail (
@@ -3541,7 +12414,804 @@ public object FfiConverterTypeErrorDetail: FfiConverterRustBuffer<ErrorDetail> {
 
 
 /**
- * Somebody in a space.
+ * What is to change of an event; what is not named stays.
+ */
+data class EventPatch (
+    /**
+     * What it is called.
+     */
+    var `summary`: kotlin.String? = null
+    ,
+    /**
+     * What there is to say about it.
+     */
+    var `description`: kotlin.String? = null
+    ,
+    /**
+     * Where.
+     */
+    var `location`: kotlin.String? = null
+    ,
+    /**
+     * When it begins.
+     */
+    var `start`: kotlin.String? = null
+    ,
+    /**
+     * When it ends.
+     */
+    var `end`: kotlin.String? = null
+    ,
+    /**
+     * How it is repeated: an RRULE of iCalendar; empty: no longer.
+     */
+    var `rrule`: kotlin.String? = null
+    ,
+    /**
+     * `CONFIRMED`, `TENTATIVE`, `CANCELLED`.
+     */
+    var `status`: kotlin.String? = null
+    ,
+    /**
+     * The address of who invites.
+     */
+    var `organizer`: kotlin.String? = null
+    ,
+    /**
+     * Who is asked to come, too.
+     */
+    var `invite`: List<Attendee> = listOf()
+    ,
+    /**
+     * The addresses of those who are not any more.
+     */
+    var `uninvite`: List<kotlin.String> = listOf()
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEventPatch: FfiConverterRustBuffer<EventPatch> {
+    override fun read(buf: ByteBuffer): EventPatch {
+        return EventPatch(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeAttendee.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: EventPatch) = (
+            FfiConverterOptionalString.allocationSize(value.`summary`) +
+            FfiConverterOptionalString.allocationSize(value.`description`) +
+            FfiConverterOptionalString.allocationSize(value.`location`) +
+            FfiConverterOptionalString.allocationSize(value.`start`) +
+            FfiConverterOptionalString.allocationSize(value.`end`) +
+            FfiConverterOptionalString.allocationSize(value.`rrule`) +
+            FfiConverterOptionalString.allocationSize(value.`status`) +
+            FfiConverterOptionalString.allocationSize(value.`organizer`) +
+            FfiConverterSequenceTypeAttendee.allocationSize(value.`invite`) +
+            FfiConverterSequenceString.allocationSize(value.`uninvite`)
+    )
+
+    override fun write(value: EventPatch, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`summary`, buf)
+            FfiConverterOptionalString.write(value.`description`, buf)
+            FfiConverterOptionalString.write(value.`location`, buf)
+            FfiConverterOptionalString.write(value.`start`, buf)
+            FfiConverterOptionalString.write(value.`end`, buf)
+            FfiConverterOptionalString.write(value.`rrule`, buf)
+            FfiConverterOptionalString.write(value.`status`, buf)
+            FfiConverterOptionalString.write(value.`organizer`, buf)
+            FfiConverterSequenceTypeAttendee.write(value.`invite`, buf)
+            FfiConverterSequenceString.write(value.`uninvite`, buf)
+    }
+}
+
+
+
+/**
+ * A device that did what no device in order does.
+ */
+data class Evidence (
+    /**
+     * The id of the device.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * How it is called, or was.
+     */
+    var `deviceName`: kotlin.String
+    ,
+    /**
+     * How its person is called, or was.
+     */
+    var `personName`: kotlin.String
+    ,
+    /**
+     * Whether it is still in.
+     */
+    var `isIn`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEvidence: FfiConverterRustBuffer<Evidence> {
+    override fun read(buf: ByteBuffer): Evidence {
+        return Evidence(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Evidence) = (
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterString.allocationSize(value.`deviceName`) +
+            FfiConverterString.allocationSize(value.`personName`) +
+            FfiConverterBoolean.allocationSize(value.`isIn`)
+    )
+
+    override fun write(value: Evidence, buf: ByteBuffer) {
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterString.write(value.`deviceName`, buf)
+            FfiConverterString.write(value.`personName`, buf)
+            FfiConverterBoolean.write(value.`isIn`, buf)
+    }
+}
+
+
+
+/**
+ * What looking through a data directory found.
+ */
+data class Examination (
+    /**
+     * Whether nothing is wrong.
+     */
+    var `isSound`: kotlin.Boolean
+    ,
+    /**
+     * Records that were read.
+     */
+    var `records`: kotlin.ULong
+    ,
+    /**
+     * Bytes on disk.
+     */
+    var `storeBytes`: kotlin.ULong
+    ,
+    /**
+     * Records that do not authenticate.
+     */
+    var `damaged`: kotlin.ULong
+    ,
+    /**
+     * Why the device cannot be opened, as a sentence.
+     */
+    var `unopened`: kotlin.String?
+    ,
+    /**
+     * Records that were taken out, if it was to be repaired.
+     */
+    var `removed`: kotlin.ULong?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeExamination: FfiConverterRustBuffer<Examination> {
+    override fun read(buf: ByteBuffer): Examination {
+        return Examination(
+            FfiConverterBoolean.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Examination) = (
+            FfiConverterBoolean.allocationSize(value.`isSound`) +
+            FfiConverterULong.allocationSize(value.`records`) +
+            FfiConverterULong.allocationSize(value.`storeBytes`) +
+            FfiConverterULong.allocationSize(value.`damaged`) +
+            FfiConverterOptionalString.allocationSize(value.`unopened`) +
+            FfiConverterOptionalULong.allocationSize(value.`removed`)
+    )
+
+    override fun write(value: Examination, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`isSound`, buf)
+            FfiConverterULong.write(value.`records`, buf)
+            FfiConverterULong.write(value.`storeBytes`, buf)
+            FfiConverterULong.write(value.`damaged`, buf)
+            FfiConverterOptionalString.write(value.`unopened`, buf)
+            FfiConverterOptionalULong.write(value.`removed`, buf)
+    }
+}
+
+
+
+/**
+ * A file or a folder.
+ */
+data class FileEntry (
+    /**
+     * Its id, the same on every device.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * Its name; where two of one folder were given the same, the later carries a number.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * Where it is, from the root: `/计划/预算.xlsx`.
+     */
+    var `path`: kotlin.String
+    ,
+    /**
+     * Whether it is a folder.
+     */
+    var `isFolder`: kotlin.Boolean
+    ,
+    /**
+     * Whether it is in the trash.
+     */
+    var `trashed`: kotlin.Boolean
+    ,
+    /**
+     * Size of its newest content, in bytes.
+     */
+    var `bytes`: kotlin.ULong
+    ,
+    /**
+     * When that was last modified, by the clock of the device it comes from, in Unix milliseconds.
+     */
+    var `modifiedMs`: kotlin.ULong
+    ,
+    /**
+     * What it is, say `image/png`; empty if not known.
+     */
+    var `mediaType`: kotlin.String
+    ,
+    /**
+     * How many contents were written at the same time as the newest, and nobody has chosen between them.
+     */
+    var `conflicts`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFileEntry: FfiConverterRustBuffer<FileEntry> {
+    override fun read(buf: ByteBuffer): FileEntry {
+        return FileEntry(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FileEntry) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`path`) +
+            FfiConverterBoolean.allocationSize(value.`isFolder`) +
+            FfiConverterBoolean.allocationSize(value.`trashed`) +
+            FfiConverterULong.allocationSize(value.`bytes`) +
+            FfiConverterULong.allocationSize(value.`modifiedMs`) +
+            FfiConverterString.allocationSize(value.`mediaType`) +
+            FfiConverterUInt.allocationSize(value.`conflicts`)
+    )
+
+    override fun write(value: FileEntry, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`path`, buf)
+            FfiConverterBoolean.write(value.`isFolder`, buf)
+            FfiConverterBoolean.write(value.`trashed`, buf)
+            FfiConverterULong.write(value.`bytes`, buf)
+            FfiConverterULong.write(value.`modifiedMs`, buf)
+            FfiConverterString.write(value.`mediaType`, buf)
+            FfiConverterUInt.write(value.`conflicts`, buf)
+    }
+}
+
+
+
+/**
+ * One content of a file.
+ */
+data class FileVersion (
+    /**
+     * Its name among the versions of this file.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * Size, in bytes.
+     */
+    var `bytes`: kotlin.ULong
+    ,
+    /**
+     * When it was last modified, in Unix milliseconds.
+     */
+    var `modifiedMs`: kotlin.ULong
+    ,
+    /**
+     * BLAKE3 of the content, in hexadecimal digits.
+     */
+    var `blake3`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFileVersion: FfiConverterRustBuffer<FileVersion> {
+    override fun read(buf: ByteBuffer): FileVersion {
+        return FileVersion(
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FileVersion) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterULong.allocationSize(value.`bytes`) +
+            FfiConverterULong.allocationSize(value.`modifiedMs`) +
+            FfiConverterString.allocationSize(value.`blake3`)
+    )
+
+    override fun write(value: FileVersion, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterULong.write(value.`bytes`, buf)
+            FfiConverterULong.write(value.`modifiedMs`, buf)
+            FfiConverterString.write(value.`blake3`, buf)
+    }
+}
+
+
+
+/**
+ * Something that was found.
+ */
+data class Found (
+    /**
+     * The id of the circle it is in.
+     */
+    var `circle`: kotlin.String
+    ,
+    /**
+     * The id of the document it is in: of a note, its id.
+     */
+    var `document`: kotlin.String
+    ,
+    /**
+     * What kind of document that is.
+     */
+    var `kind`: DocumentKind
+    ,
+    /**
+     * What it is in the document: of a message its id, of an event its UID, of a file its id.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * Who wrote it, if that is one person.
+     */
+    var `author`: Author?
+    ,
+    /**
+     * When, in Unix milliseconds; of an event, when it first begins.
+     */
+    var `timeMs`: kotlin.ULong
+    ,
+    /**
+     * The text, or what stands around the first place where it fits.
+     */
+    var `snippet`: kotlin.String
+    ,
+    /**
+     * Where in the snippet the words are, in Unicode code points; in order, apart.
+     */
+    var `matches`: List<Match>
+    ,
+    /**
+     * Whether there is more text before the snippet.
+     */
+    var `cutBefore`: kotlin.Boolean
+    ,
+    /**
+     * Whether there is more text behind it.
+     */
+    var `cutBehind`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFound: FfiConverterRustBuffer<Found> {
+    override fun read(buf: ByteBuffer): Found {
+        return Found(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeDocumentKind.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalTypeAuthor.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceTypeMatch.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Found) = (
+            FfiConverterString.allocationSize(value.`circle`) +
+            FfiConverterString.allocationSize(value.`document`) +
+            FfiConverterTypeDocumentKind.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterOptionalTypeAuthor.allocationSize(value.`author`) +
+            FfiConverterULong.allocationSize(value.`timeMs`) +
+            FfiConverterString.allocationSize(value.`snippet`) +
+            FfiConverterSequenceTypeMatch.allocationSize(value.`matches`) +
+            FfiConverterBoolean.allocationSize(value.`cutBefore`) +
+            FfiConverterBoolean.allocationSize(value.`cutBehind`)
+    )
+
+    override fun write(value: Found, buf: ByteBuffer) {
+            FfiConverterString.write(value.`circle`, buf)
+            FfiConverterString.write(value.`document`, buf)
+            FfiConverterTypeDocumentKind.write(value.`kind`, buf)
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterOptionalTypeAuthor.write(value.`author`, buf)
+            FfiConverterULong.write(value.`timeMs`, buf)
+            FfiConverterString.write(value.`snippet`, buf)
+            FfiConverterSequenceTypeMatch.write(value.`matches`, buf)
+            FfiConverterBoolean.write(value.`cutBefore`, buf)
+            FfiConverterBoolean.write(value.`cutBehind`, buf)
+    }
+}
+
+
+
+/**
+ * What came of iCalendar text.
+ */
+data class ImportReport (
+    /**
+     * How many events are new.
+     */
+    var `added`: kotlin.UInt
+    ,
+    /**
+     * How many are other than before.
+     */
+    var `updated`: kotlin.UInt
+    ,
+    /**
+     * How many are as before.
+     */
+    var `unchanged`: kotlin.UInt
+    ,
+    /**
+     * What could not be read and was left out, each as a sentence with its line.
+     */
+    var `problems`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeImportReport: FfiConverterRustBuffer<ImportReport> {
+    override fun read(buf: ByteBuffer): ImportReport {
+        return ImportReport(
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ImportReport) = (
+            FfiConverterUInt.allocationSize(value.`added`) +
+            FfiConverterUInt.allocationSize(value.`updated`) +
+            FfiConverterUInt.allocationSize(value.`unchanged`) +
+            FfiConverterSequenceString.allocationSize(value.`problems`)
+    )
+
+    override fun write(value: ImportReport, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`added`, buf)
+            FfiConverterUInt.write(value.`updated`, buf)
+            FfiConverterUInt.write(value.`unchanged`, buf)
+            FfiConverterSequenceString.write(value.`problems`, buf)
+    }
+}
+
+
+
+/**
+ * A circle, as a list of conversations shows it.
+ */
+data class InboxItem (
+    /**
+     * The circle. That of everybody in a space has the space's name.
+     */
+    var `circle`: CircleInfo
+    ,
+    /**
+     * What was said last in it, and what is unread.
+     */
+    var `preview`: Preview
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeInboxItem: FfiConverterRustBuffer<InboxItem> {
+    override fun read(buf: ByteBuffer): InboxItem {
+        return InboxItem(
+            FfiConverterTypeCircleInfo.read(buf),
+            FfiConverterTypePreview.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: InboxItem) = (
+            FfiConverterTypeCircleInfo.allocationSize(value.`circle`) +
+            FfiConverterTypePreview.allocationSize(value.`preview`)
+    )
+
+    override fun write(value: InboxItem, buf: ByteBuffer) {
+            FfiConverterTypeCircleInfo.write(value.`circle`, buf)
+            FfiConverterTypePreview.write(value.`preview`, buf)
+    }
+}
+
+
+
+/**
+ * An invitation that this device made.
+ */
+data class Invitation (
+    /**
+     * Its id.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * Until when it is good, in Unix milliseconds.
+     */
+    var `expiresMs`: kotlin.ULong
+    ,
+    /**
+     * What has become of it.
+     */
+    var `state`: InvitationState
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeInvitation: FfiConverterRustBuffer<Invitation> {
+    override fun read(buf: ByteBuffer): Invitation {
+        return Invitation(
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterTypeInvitationState.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Invitation) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterULong.allocationSize(value.`expiresMs`) +
+            FfiConverterTypeInvitationState.allocationSize(value.`state`)
+    )
+
+    override fun write(value: Invitation, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterULong.write(value.`expiresMs`, buf)
+            FfiConverterTypeInvitationState.write(value.`state`, buf)
+    }
+}
+
+
+
+/**
+ * By which a further device of this person can be linked, once.
+ */
+data class LinkCode (
+    /**
+     * Names it: [`Node::confirm_link`], [`Node::cancel_link`].
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * All of it, for a QR code.
+     */
+    var `text`: kotlin.String
+    ,
+    /**
+     * What is left to type, if there is no camera: the devices have to find each other nearby.
+     */
+    var `typed`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLinkCode: FfiConverterRustBuffer<LinkCode> {
+    override fun read(buf: ByteBuffer): LinkCode {
+        return LinkCode(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LinkCode) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterString.allocationSize(value.`typed`)
+    )
+
+    override fun write(value: LinkCode, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterString.write(value.`typed`, buf)
+    }
+}
+
+
+
+/**
+ * Where a word is, in Unicode code points.
+ */
+data class Match (
+    /**
+     * The first.
+     */
+    var `start`: kotlin.UInt
+    ,
+    /**
+     * Behind the last.
+     */
+    var `end`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMatch: FfiConverterRustBuffer<Match> {
+    override fun read(buf: ByteBuffer): Match {
+        return Match(
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Match) = (
+            FfiConverterUInt.allocationSize(value.`start`) +
+            FfiConverterUInt.allocationSize(value.`end`)
+    )
+
+    override fun write(value: Match, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`start`, buf)
+            FfiConverterUInt.write(value.`end`, buf)
+    }
+}
+
+
+
+/**
+ * Somebody in a circle.
  */
 data class Member (
     /**
@@ -3560,6 +13230,11 @@ data class Member (
     var `role`: Role
     ,
     /**
+     * When a guest's stay ends, in Unix milliseconds.
+     */
+    var `expiresMs`: kotlin.ULong?
+    ,
+    /**
      * Their devices.
      */
     var `devices`: List<MemberDevice>
@@ -3568,6 +13243,11 @@ data class Member (
      * Whether it is the person this device belongs to.
      */
     var `isMe`: kotlin.Boolean
+    ,
+    /**
+     * Whether their key was compared on this device.
+     */
+    var `verification`: Verification
 
 ){
 
@@ -3587,8 +13267,10 @@ public object FfiConverterTypeMember: FfiConverterRustBuffer<Member> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterTypeRole.read(buf),
+            FfiConverterOptionalULong.read(buf),
             FfiConverterSequenceTypeMemberDevice.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterTypeVerification.read(buf),
         )
     }
 
@@ -3596,16 +13278,20 @@ public object FfiConverterTypeMember: FfiConverterRustBuffer<Member> {
             FfiConverterString.allocationSize(value.`person`) +
             FfiConverterString.allocationSize(value.`name`) +
             FfiConverterTypeRole.allocationSize(value.`role`) +
+            FfiConverterOptionalULong.allocationSize(value.`expiresMs`) +
             FfiConverterSequenceTypeMemberDevice.allocationSize(value.`devices`) +
-            FfiConverterBoolean.allocationSize(value.`isMe`)
+            FfiConverterBoolean.allocationSize(value.`isMe`) +
+            FfiConverterTypeVerification.allocationSize(value.`verification`)
     )
 
     override fun write(value: Member, buf: ByteBuffer) {
             FfiConverterString.write(value.`person`, buf)
             FfiConverterString.write(value.`name`, buf)
             FfiConverterTypeRole.write(value.`role`, buf)
+            FfiConverterOptionalULong.write(value.`expiresMs`, buf)
             FfiConverterSequenceTypeMemberDevice.write(value.`devices`, buf)
             FfiConverterBoolean.write(value.`isMe`, buf)
+            FfiConverterTypeVerification.write(value.`verification`, buf)
     }
 }
 
@@ -3719,6 +13405,11 @@ data class Message (
      * Reactions.
      */
     var `reactions`: List<Reaction>
+    ,
+    /**
+     * Files of the circle's drive.
+     */
+    var `attachments`: List<Attachment>
 
 ){
 
@@ -3745,6 +13436,7 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.read(buf),
             FfiConverterOptionalTypeAuthor.read(buf),
             FfiConverterSequenceTypeReaction.read(buf),
+            FfiConverterSequenceTypeAttachment.read(buf),
         )
     }
 
@@ -3758,7 +13450,8 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.allocationSize(value.`edited`) +
             FfiConverterBoolean.allocationSize(value.`withdrawn`) +
             FfiConverterOptionalTypeAuthor.allocationSize(value.`alteredBy`) +
-            FfiConverterSequenceTypeReaction.allocationSize(value.`reactions`)
+            FfiConverterSequenceTypeReaction.allocationSize(value.`reactions`) +
+            FfiConverterSequenceTypeAttachment.allocationSize(value.`attachments`)
     )
 
     override fun write(value: Message, buf: ByteBuffer) {
@@ -3772,6 +13465,7 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.write(value.`withdrawn`, buf)
             FfiConverterOptionalTypeAuthor.write(value.`alteredBy`, buf)
             FfiConverterSequenceTypeReaction.write(value.`reactions`, buf)
+            FfiConverterSequenceTypeAttachment.write(value.`attachments`, buf)
     }
 }
 
@@ -3858,6 +13552,11 @@ data class NodeOptions (
      * How to reach others; nothing works offline.
      */
     var `network`: NetworkOptions? = null
+    ,
+    /**
+     * Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
+     */
+    var `memoryBudgetBytes`: kotlin.ULong? = null
 
 ){
 
@@ -3877,19 +13576,22 @@ public object FfiConverterTypeNodeOptions: FfiConverterRustBuffer<NodeOptions> {
             FfiConverterString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalTypeNetworkOptions.read(buf),
+            FfiConverterOptionalULong.read(buf),
         )
     }
 
     override fun allocationSize(value: NodeOptions) = (
             FfiConverterString.allocationSize(value.`directory`) +
             FfiConverterOptionalString.allocationSize(value.`passphrase`) +
-            FfiConverterOptionalTypeNetworkOptions.allocationSize(value.`network`)
+            FfiConverterOptionalTypeNetworkOptions.allocationSize(value.`network`) +
+            FfiConverterOptionalULong.allocationSize(value.`memoryBudgetBytes`)
     )
 
     override fun write(value: NodeOptions, buf: ByteBuffer) {
             FfiConverterString.write(value.`directory`, buf)
             FfiConverterOptionalString.write(value.`passphrase`, buf)
             FfiConverterOptionalTypeNetworkOptions.write(value.`network`, buf)
+            FfiConverterOptionalULong.write(value.`memoryBudgetBytes`, buf)
     }
 }
 
@@ -3975,6 +13677,337 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
 
 
 /**
+ * A note, as a list shows it.
+ */
+data class NoteInfo (
+    /**
+     * Its id, the same on every device.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * Its title; empty when nobody gave one.
+     */
+    var `title`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNoteInfo: FfiConverterRustBuffer<NoteInfo> {
+    override fun read(buf: ByteBuffer): NoteInfo {
+        return NoteInfo(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NoteInfo) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`title`)
+    )
+
+    override fun write(value: NoteInfo, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`title`, buf)
+    }
+}
+
+
+
+/**
+ * A note as it was at one moment.
+ */
+data class NoteSnapshot (
+    /**
+     * Its title.
+     */
+    var `title`: kotlin.String
+    ,
+    /**
+     * What it says, as Markdown.
+     */
+    var `markdown`: kotlin.String
+    ,
+    /**
+     * The bare text that positions count in, in Unicode code points; U+FFFC where a block begins.
+     */
+    var `text`: kotlin.String
+    ,
+    /**
+     * Which moment: what an edit says that it was made on.
+     */
+    var `version`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNoteSnapshot: FfiConverterRustBuffer<NoteSnapshot> {
+    override fun read(buf: ByteBuffer): NoteSnapshot {
+        return NoteSnapshot(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NoteSnapshot) = (
+            FfiConverterString.allocationSize(value.`title`) +
+            FfiConverterString.allocationSize(value.`markdown`) +
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterSequenceString.allocationSize(value.`version`)
+    )
+
+    override fun write(value: NoteSnapshot, buf: ByteBuffer) {
+            FfiConverterString.write(value.`title`, buf)
+            FfiConverterString.write(value.`markdown`, buf)
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterSequenceString.write(value.`version`, buf)
+    }
+}
+
+
+
+/**
+ * An event, once.
+ */
+data class Occurrence (
+    /**
+     * The UID of the event.
+     */
+    var `uid`: kotlin.String
+    ,
+    /**
+     * Which occurrence, if it is repeated.
+     */
+    var `recurrenceId`: kotlin.String?
+    ,
+    /**
+     * What it is called.
+     */
+    var `summary`: kotlin.String
+    ,
+    /**
+     * When it begins, in Unix milliseconds.
+     */
+    var `startMs`: kotlin.Long
+    ,
+    /**
+     * When it ends, in Unix milliseconds.
+     */
+    var `endMs`: kotlin.Long
+    ,
+    /**
+     * Whether it takes whole days.
+     */
+    var `allDay`: kotlin.Boolean
+    ,
+    /**
+     * Where.
+     */
+    var `location`: kotlin.String
+    ,
+    /**
+     * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+     */
+    var `status`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeOccurrence: FfiConverterRustBuffer<Occurrence> {
+    override fun read(buf: ByteBuffer): Occurrence {
+        return Occurrence(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Occurrence) = (
+            FfiConverterString.allocationSize(value.`uid`) +
+            FfiConverterOptionalString.allocationSize(value.`recurrenceId`) +
+            FfiConverterString.allocationSize(value.`summary`) +
+            FfiConverterLong.allocationSize(value.`startMs`) +
+            FfiConverterLong.allocationSize(value.`endMs`) +
+            FfiConverterBoolean.allocationSize(value.`allDay`) +
+            FfiConverterString.allocationSize(value.`location`) +
+            FfiConverterString.allocationSize(value.`status`)
+    )
+
+    override fun write(value: Occurrence, buf: ByteBuffer) {
+            FfiConverterString.write(value.`uid`, buf)
+            FfiConverterOptionalString.write(value.`recurrenceId`, buf)
+            FfiConverterString.write(value.`summary`, buf)
+            FfiConverterLong.write(value.`startMs`, buf)
+            FfiConverterLong.write(value.`endMs`, buf)
+            FfiConverterBoolean.write(value.`allDay`, buf)
+            FfiConverterString.write(value.`location`, buf)
+            FfiConverterString.write(value.`status`, buf)
+    }
+}
+
+
+
+/**
+ * A verification that is open.
+ */
+data class OpenVerification (
+    /**
+     * The id of the other device.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * How far it is.
+     */
+    var `step`: VerificationStep
+    ,
+    /**
+     * Seven pictures, each followed by the English word for it, when there is something to compare.
+     */
+    var `pictures`: List<kotlin.String>
+    ,
+    /**
+     * Three numbers, for who cannot see pictures.
+     */
+    var `numbers`: List<kotlin.UShort>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeOpenVerification: FfiConverterRustBuffer<OpenVerification> {
+    override fun read(buf: ByteBuffer): OpenVerification {
+        return OpenVerification(
+            FfiConverterString.read(buf),
+            FfiConverterTypeVerificationStep.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceUShort.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: OpenVerification) = (
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterTypeVerificationStep.allocationSize(value.`step`) +
+            FfiConverterSequenceString.allocationSize(value.`pictures`) +
+            FfiConverterSequenceUShort.allocationSize(value.`numbers`)
+    )
+
+    override fun write(value: OpenVerification, buf: ByteBuffer) {
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterTypeVerificationStep.write(value.`step`, buf)
+            FfiConverterSequenceString.write(value.`pictures`, buf)
+            FfiConverterSequenceUShort.write(value.`numbers`, buf)
+    }
+}
+
+
+
+/**
+ * A device of this person.
+ */
+data class OwnDevice (
+    /**
+     * The id of the device.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * What the person calls it.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * The ids of the circles that it is in, as far as this device is in them too.
+     */
+    var `circles`: List<kotlin.String>
+    ,
+    /**
+     * Whether it is connected now, or is this one.
+     */
+    var `online`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeOwnDevice: FfiConverterRustBuffer<OwnDevice> {
+    override fun read(buf: ByteBuffer): OwnDevice {
+        return OwnDevice(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: OwnDevice) = (
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterSequenceString.allocationSize(value.`circles`) +
+            FfiConverterBoolean.allocationSize(value.`online`)
+    )
+
+    override fun write(value: OwnDevice, buf: ByteBuffer) {
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterSequenceString.write(value.`circles`, buf)
+            FfiConverterBoolean.write(value.`online`, buf)
+    }
+}
+
+
+
+/**
  * A connected member device.
  */
 data class PeerStatus (
@@ -4054,6 +14087,203 @@ public object FfiConverterTypePeerStatus: FfiConverterRustBuffer<PeerStatus> {
 
 
 /**
+ * What somebody can read.
+ */
+data class PersonAccess (
+    /**
+     * The id of the person.
+     */
+    var `person`: kotlin.String
+    ,
+    /**
+     * How they are called, or were when they left.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * What they are; nothing, if they are out.
+     */
+    var `role`: Role?
+    ,
+    /**
+     * If they are out: by which act, as a sentence.
+     */
+    var `removed`: kotlin.String?
+    ,
+    /**
+     * Their devices.
+     */
+    var `devices`: List<DeviceAccess>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePersonAccess: FfiConverterRustBuffer<PersonAccess> {
+    override fun read(buf: ByteBuffer): PersonAccess {
+        return PersonAccess(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalTypeRole.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeDeviceAccess.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PersonAccess) = (
+            FfiConverterString.allocationSize(value.`person`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterOptionalTypeRole.allocationSize(value.`role`) +
+            FfiConverterOptionalString.allocationSize(value.`removed`) +
+            FfiConverterSequenceTypeDeviceAccess.allocationSize(value.`devices`)
+    )
+
+    override fun write(value: PersonAccess, buf: ByteBuffer) {
+            FfiConverterString.write(value.`person`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterOptionalTypeRole.write(value.`role`, buf)
+            FfiConverterOptionalString.write(value.`removed`, buf)
+            FfiConverterSequenceTypeDeviceAccess.write(value.`devices`, buf)
+    }
+}
+
+
+
+/**
+ * What was said last in a circle, and what is unread.
+ */
+data class Preview (
+    /**
+     * The last message that is not withdrawn.
+     */
+    var `newest`: PreviewMessage?
+    ,
+    /**
+     * Messages of others that this person has not read.
+     */
+    var `unread`: kotlin.UInt
+    ,
+    /**
+     * Of these, those that name this person.
+     */
+    var `mentions`: kotlin.UInt
+    ,
+    /**
+     * Messages in all.
+     */
+    var `messages`: kotlin.UInt
+    ,
+    /**
+     * Whether all that is here is counted. If not, the rest follows within seconds.
+     */
+    var `current`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePreview: FfiConverterRustBuffer<Preview> {
+    override fun read(buf: ByteBuffer): Preview {
+        return Preview(
+            FfiConverterOptionalTypePreviewMessage.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Preview) = (
+            FfiConverterOptionalTypePreviewMessage.allocationSize(value.`newest`) +
+            FfiConverterUInt.allocationSize(value.`unread`) +
+            FfiConverterUInt.allocationSize(value.`mentions`) +
+            FfiConverterUInt.allocationSize(value.`messages`) +
+            FfiConverterBoolean.allocationSize(value.`current`)
+    )
+
+    override fun write(value: Preview, buf: ByteBuffer) {
+            FfiConverterOptionalTypePreviewMessage.write(value.`newest`, buf)
+            FfiConverterUInt.write(value.`unread`, buf)
+            FfiConverterUInt.write(value.`mentions`, buf)
+            FfiConverterUInt.write(value.`messages`, buf)
+            FfiConverterBoolean.write(value.`current`, buf)
+    }
+}
+
+
+
+/**
+ * The beginning of a message.
+ */
+data class PreviewMessage (
+    /**
+     * The id of the message.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * How its author is called.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * The beginning of what it says, in one line.
+     */
+    var `text`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePreviewMessage: FfiConverterRustBuffer<PreviewMessage> {
+    override fun read(buf: ByteBuffer): PreviewMessage {
+        return PreviewMessage(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PreviewMessage) = (
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`text`)
+    )
+
+    override fun write(value: PreviewMessage, buf: ByteBuffer) {
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`text`, buf)
+    }
+}
+
+
+
+/**
  * Who a device is.
  */
 data class Profile (
@@ -4117,6 +14347,53 @@ public object FfiConverterTypeProfile: FfiConverterRustBuffer<Profile> {
 
 
 /**
+ * How far something is.
+ */
+data class Progress (
+    /**
+     * Bytes done.
+     */
+    var `doneBytes`: kotlin.ULong
+    ,
+    /**
+     * Bytes in all; 0 while that is not known.
+     */
+    var `totalBytes`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
+    override fun read(buf: ByteBuffer): Progress {
+        return Progress(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Progress) = (
+            FfiConverterULong.allocationSize(value.`doneBytes`) +
+            FfiConverterULong.allocationSize(value.`totalBytes`)
+    )
+
+    override fun write(value: Progress, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`doneBytes`, buf)
+            FfiConverterULong.write(value.`totalBytes`, buf)
+    }
+}
+
+
+
+/**
  * A reaction, and who reacted so.
  */
 data class Reaction (
@@ -4160,6 +14437,604 @@ public object FfiConverterTypeReaction: FfiConverterRustBuffer<Reaction> {
             FfiConverterSequenceTypeAuthor.write(value.`by`, buf)
     }
 }
+
+
+
+/**
+ * What to search for.
+ */
+data class Search (
+    /**
+     * Words, all of which have to be there. In quotation marks, or without spaces between them, they have to stand together.
+     */
+    var `text`: kotlin.String
+    ,
+    /**
+     * Whether the last word may be the beginning of one, as while somebody is typing.
+     */
+    var `typing`: kotlin.Boolean = false
+    ,
+    /**
+     * By the person of this id only.
+     */
+    var `person`: kotlin.String? = null
+    ,
+    /**
+     * In these kinds of documents only; in all, if none is named.
+     */
+    var `kinds`: List<DocumentKind> = listOf()
+    ,
+    /**
+     * Not before, in Unix milliseconds.
+     */
+    var `fromMs`: kotlin.ULong? = null
+    ,
+    /**
+     * Before, in Unix milliseconds.
+     */
+    var `untilMs`: kotlin.ULong? = null
+    ,
+    /**
+     * How many results at most.
+     */
+    var `count`: kotlin.UInt = 20u
+    ,
+    /**
+     * For the page behind another: what that ended with. Everything else has to be as it was.
+     */
+    var `after`: SearchCursor? = null
+
+): Disposable{
+
+
+
+
+
+    @Suppress("UNNECESSARY_SAFE_CALL") // codegen is much simpler if we unconditionally emit safe calls here
+    override fun destroy() {
+
+    Disposable.destroy(
+        this.`text`,
+        this.`typing`,
+        this.`person`,
+        this.`kinds`,
+        this.`fromMs`,
+        this.`untilMs`,
+        this.`count`,
+        this.`after`
+    )
+    }
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSearch: FfiConverterRustBuffer<Search> {
+    override fun read(buf: ByteBuffer): Search {
+        return Search(
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeDocumentKind.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalTypeSearchCursor.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Search) = (
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterBoolean.allocationSize(value.`typing`) +
+            FfiConverterOptionalString.allocationSize(value.`person`) +
+            FfiConverterSequenceTypeDocumentKind.allocationSize(value.`kinds`) +
+            FfiConverterOptionalULong.allocationSize(value.`fromMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`untilMs`) +
+            FfiConverterUInt.allocationSize(value.`count`) +
+            FfiConverterOptionalTypeSearchCursor.allocationSize(value.`after`)
+    )
+
+    override fun write(value: Search, buf: ByteBuffer) {
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterBoolean.write(value.`typing`, buf)
+            FfiConverterOptionalString.write(value.`person`, buf)
+            FfiConverterSequenceTypeDocumentKind.write(value.`kinds`, buf)
+            FfiConverterOptionalULong.write(value.`fromMs`, buf)
+            FfiConverterOptionalULong.write(value.`untilMs`, buf)
+            FfiConverterUInt.write(value.`count`, buf)
+            FfiConverterOptionalTypeSearchCursor.write(value.`after`, buf)
+    }
+}
+
+
+
+/**
+ * Some of what was found, best first.
+ */
+data class SearchResults (
+    /**
+     * At most as many as were asked for.
+     */
+    var `found`: List<Found>
+    ,
+    /**
+     * For the next page, unless this was the last.
+     */
+    var `next`: SearchCursor?
+
+): Disposable{
+
+
+
+
+
+    @Suppress("UNNECESSARY_SAFE_CALL") // codegen is much simpler if we unconditionally emit safe calls here
+    override fun destroy() {
+
+    Disposable.destroy(
+        this.`found`,
+        this.`next`
+    )
+    }
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSearchResults: FfiConverterRustBuffer<SearchResults> {
+    override fun read(buf: ByteBuffer): SearchResults {
+        return SearchResults(
+            FfiConverterSequenceTypeFound.read(buf),
+            FfiConverterOptionalTypeSearchCursor.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SearchResults) = (
+            FfiConverterSequenceTypeFound.allocationSize(value.`found`) +
+            FfiConverterOptionalTypeSearchCursor.allocationSize(value.`next`)
+    )
+
+    override fun write(value: SearchResults, buf: ByteBuffer) {
+            FfiConverterSequenceTypeFound.write(value.`found`, buf)
+            FfiConverterOptionalTypeSearchCursor.write(value.`next`, buf)
+    }
+}
+
+
+
+/**
+ * Changes of a document that are not shown, because of who wrote them.
+ */
+data class SetAsideDocument (
+    /**
+     * The id of the document.
+     */
+    var `document`: kotlin.String
+    ,
+    /**
+     * Of which kind.
+     */
+    var `kind`: DocumentKind
+    ,
+    /**
+     * The title, of a note.
+     */
+    var `title`: kotlin.String
+    ,
+    /**
+     * Who wrote them.
+     */
+    var `authors`: List<kotlin.String>
+    ,
+    /**
+     * How many.
+     */
+    var `changes`: kotlin.UInt
+    ,
+    /**
+     * Why they are set aside, each reason as a sentence.
+     */
+    var `reasons`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer<SetAsideDocument> {
+    override fun read(buf: ByteBuffer): SetAsideDocument {
+        return SetAsideDocument(
+            FfiConverterString.read(buf),
+            FfiConverterTypeDocumentKind.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SetAsideDocument) = (
+            FfiConverterString.allocationSize(value.`document`) +
+            FfiConverterTypeDocumentKind.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`title`) +
+            FfiConverterSequenceString.allocationSize(value.`authors`) +
+            FfiConverterUInt.allocationSize(value.`changes`) +
+            FfiConverterSequenceString.allocationSize(value.`reasons`)
+    )
+
+    override fun write(value: SetAsideDocument, buf: ByteBuffer) {
+            FfiConverterString.write(value.`document`, buf)
+            FfiConverterTypeDocumentKind.write(value.`kind`, buf)
+            FfiConverterString.write(value.`title`, buf)
+            FfiConverterSequenceString.write(value.`authors`, buf)
+            FfiConverterUInt.write(value.`changes`, buf)
+            FfiConverterSequenceString.write(value.`reasons`, buf)
+    }
+}
+
+
+
+/**
+ * One edit: at a position, in code points, so many are deleted and a text is inserted.
+ */
+data class Splice (
+    /**
+     * Where, from 0.
+     */
+    var `position`: kotlin.UInt
+    ,
+    /**
+     * How many code points go.
+     */
+    var `delete`: kotlin.UInt
+    ,
+    /**
+     * What comes in their place.
+     */
+    var `insert`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSplice: FfiConverterRustBuffer<Splice> {
+    override fun read(buf: ByteBuffer): Splice {
+        return Splice(
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Splice) = (
+            FfiConverterUInt.allocationSize(value.`position`) +
+            FfiConverterUInt.allocationSize(value.`delete`) +
+            FfiConverterString.allocationSize(value.`insert`)
+    )
+
+    override fun write(value: Splice, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`position`, buf)
+            FfiConverterUInt.write(value.`delete`, buf)
+            FfiConverterString.write(value.`insert`, buf)
+    }
+}
+
+
+
+/**
+ * Something that happened. Ask again for what is shown of it.
+ */
+sealed class Change {
+
+    /**
+     * Anything may have, as while the node was paused.
+     */
+    object Everything : Change()
+
+
+    /**
+     * A document changed, here or elsewhere.
+     */
+    data class Document(
+        /**
+         * The id of its circle.
+         */
+        val `circle`: kotlin.String,
+        /**
+         * The id of the document: of a note, its id.
+         */
+        val `document`: kotlin.String,
+        /**
+         * Of which kind.
+         */
+        val `kind`: org.clave.DocumentKind) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * People, devices, roles, policies or keys of a circle changed, or this device came into it or is out of it.
+     */
+    data class Circle(
+        /**
+         * The id of the circle.
+         */
+        val `circle`: kotlin.String) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A member's device connected or left.
+     */
+    data class Presence(
+        /**
+         * The id of the device.
+         */
+        val `device`: kotlin.String,
+        /**
+         * Whether it is connected now.
+         */
+        val `online`: kotlin.Boolean) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A verification began, came further, succeeded or came to nothing: ask for [`Node::verifications`].
+     */
+    data class Verification(
+        /**
+         * The id of the other device; of a success, nothing.
+         */
+        val `device`: kotlin.String?,
+        /**
+         * The id of the person who is verified now.
+         */
+        val `person`: kotlin.String?) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A device asks to be linked to this device's person: answer with [`Node::confirm_link`].
+     */
+    data class LinkRequested(
+        /**
+         * By which code.
+         */
+        val `link`: kotlin.String,
+        /**
+         * The id of the device that asks.
+         */
+        val `device`: kotlin.String,
+        /**
+         * What it is called, by its own account.
+         */
+        val `deviceName`: kotlin.String,
+        /**
+         * What it shows as well, unless somebody is between the two.
+         */
+        val `pictures`: List<kotlin.String>) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A guest's stay ends soon.
+     */
+    data class GrantEnds(
+        /**
+         * The id of the circle.
+         */
+        val `circle`: kotlin.String,
+        /**
+         * The id of the person.
+         */
+        val `person`: kotlin.String,
+        /**
+         * When, in Unix milliseconds.
+         */
+        val `expiresMs`: kotlin.ULong) : Change()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeChange : FfiConverterRustBuffer<Change>{
+    override fun read(buf: ByteBuffer): Change {
+        return when(buf.getInt()) {
+            1 -> Change.Everything
+            2 -> Change.Document(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeDocumentKind.read(buf),
+                )
+            3 -> Change.Circle(
+                FfiConverterString.read(buf),
+                )
+            4 -> Change.Presence(
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
+                )
+            5 -> Change.Verification(
+                FfiConverterOptionalString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            6 -> Change.LinkRequested(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            7 -> Change.GrantEnds(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Change): ULong = when(value) {
+        is Change.Everything -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Change.Document -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`circle`)
+                + FfiConverterString.allocationSize(value.`document`)
+                + FfiConverterTypeDocumentKind.allocationSize(value.`kind`)
+            )
+        }
+        is Change.Circle -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`circle`)
+            )
+        }
+        is Change.Presence -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`device`)
+                + FfiConverterBoolean.allocationSize(value.`online`)
+            )
+        }
+        is Change.Verification -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalString.allocationSize(value.`device`)
+                + FfiConverterOptionalString.allocationSize(value.`person`)
+            )
+        }
+        is Change.LinkRequested -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`link`)
+                + FfiConverterString.allocationSize(value.`device`)
+                + FfiConverterString.allocationSize(value.`deviceName`)
+                + FfiConverterSequenceString.allocationSize(value.`pictures`)
+            )
+        }
+        is Change.GrantEnds -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`circle`)
+                + FfiConverterString.allocationSize(value.`person`)
+                + FfiConverterULong.allocationSize(value.`expiresMs`)
+            )
+        }
+    }
+
+    override fun write(value: Change, buf: ByteBuffer) {
+        when(value) {
+            is Change.Everything -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Change.Document -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`circle`, buf)
+                FfiConverterString.write(value.`document`, buf)
+                FfiConverterTypeDocumentKind.write(value.`kind`, buf)
+                Unit
+            }
+            is Change.Circle -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`circle`, buf)
+                Unit
+            }
+            is Change.Presence -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`device`, buf)
+                FfiConverterBoolean.write(value.`online`, buf)
+                Unit
+            }
+            is Change.Verification -> {
+                buf.putInt(5)
+                FfiConverterOptionalString.write(value.`device`, buf)
+                FfiConverterOptionalString.write(value.`person`, buf)
+                Unit
+            }
+            is Change.LinkRequested -> {
+                buf.putInt(6)
+                FfiConverterString.write(value.`link`, buf)
+                FfiConverterString.write(value.`device`, buf)
+                FfiConverterString.write(value.`deviceName`, buf)
+                FfiConverterSequenceString.write(value.`pictures`, buf)
+                Unit
+            }
+            is Change.GrantEnds -> {
+                buf.putInt(7)
+                FfiConverterString.write(value.`circle`, buf)
+                FfiConverterString.write(value.`person`, buf)
+                FfiConverterULong.write(value.`expiresMs`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
 
 
 
@@ -4244,6 +15119,34 @@ sealed class ClaveException: kotlin.Exception() {
      * An invitation was refused.
      */
     class Invitation(
+
+        /**
+         * More about it.
+         */
+        val `detail`: ErrorDetail
+        ) : ClaveException() {
+        override val message
+            get() = `detail`.`reason`
+    }
+
+    /**
+     * A device could not be linked.
+     */
+    class Linking(
+
+        /**
+         * More about it.
+         */
+        val `detail`: ErrorDetail
+        ) : ClaveException() {
+        override val message
+            get() = `detail`.`reason`
+    }
+
+    /**
+     * A recovery phrase or an export is not what it should be, or this device waits to be let in again.
+     */
+    class Recovery(
 
         /**
          * More about it.
@@ -4342,6 +15245,20 @@ sealed class ClaveException: kotlin.Exception() {
      * It was cancelled.
      */
     class Cancelled(
+
+        /**
+         * More about it.
+         */
+        val `detail`: ErrorDetail
+        ) : ClaveException() {
+        override val message
+            get() = `detail`.`reason`
+    }
+
+    /**
+     * The node is paused: resume it.
+     */
+    class Paused(
 
         /**
          * More about it.
@@ -4465,31 +15382,40 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
             6 -> ClaveException.Invitation(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            7 -> ClaveException.Unreachable(
+            7 -> ClaveException.Linking(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            8 -> ClaveException.NotFound(
+            8 -> ClaveException.Recovery(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            9 -> ClaveException.NotAllowed(
+            9 -> ClaveException.Unreachable(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            10 -> ClaveException.Argument(
+            10 -> ClaveException.NotFound(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            11 -> ClaveException.File(
+            11 -> ClaveException.NotAllowed(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            12 -> ClaveException.Content(
+            12 -> ClaveException.Argument(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            13 -> ClaveException.Cancelled(
+            13 -> ClaveException.File(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            14 -> ClaveException.Stopped(
+            14 -> ClaveException.Content(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
-            15 -> ClaveException.Internal(
+            15 -> ClaveException.Cancelled(
+                FfiConverterTypeErrorDetail.read(buf),
+                )
+            16 -> ClaveException.Paused(
+                FfiConverterTypeErrorDetail.read(buf),
+                )
+            17 -> ClaveException.Stopped(
+                FfiConverterTypeErrorDetail.read(buf),
+                )
+            18 -> ClaveException.Internal(
                 FfiConverterTypeErrorDetail.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -4528,6 +15454,16 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
                 4UL
                 + FfiConverterTypeErrorDetail.allocationSize(value.`detail`)
             )
+            is ClaveException.Linking -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorDetail.allocationSize(value.`detail`)
+            )
+            is ClaveException.Recovery -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorDetail.allocationSize(value.`detail`)
+            )
             is ClaveException.Unreachable -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
@@ -4559,6 +15495,11 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
                 + FfiConverterTypeErrorDetail.allocationSize(value.`detail`)
             )
             is ClaveException.Cancelled -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorDetail.allocationSize(value.`detail`)
+            )
+            is ClaveException.Paused -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorDetail.allocationSize(value.`detail`)
@@ -4608,48 +15549,63 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.Unreachable -> {
+            is ClaveException.Linking -> {
                 buf.putInt(7)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.NotFound -> {
+            is ClaveException.Recovery -> {
                 buf.putInt(8)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.NotAllowed -> {
+            is ClaveException.Unreachable -> {
                 buf.putInt(9)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.Argument -> {
+            is ClaveException.NotFound -> {
                 buf.putInt(10)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.File -> {
+            is ClaveException.NotAllowed -> {
                 buf.putInt(11)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.Content -> {
+            is ClaveException.Argument -> {
                 buf.putInt(12)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.Cancelled -> {
+            is ClaveException.File -> {
                 buf.putInt(13)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.Stopped -> {
+            is ClaveException.Content -> {
                 buf.putInt(14)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
-            is ClaveException.Internal -> {
+            is ClaveException.Cancelled -> {
                 buf.putInt(15)
+                FfiConverterTypeErrorDetail.write(value.`detail`, buf)
+                Unit
+            }
+            is ClaveException.Paused -> {
+                buf.putInt(16)
+                FfiConverterTypeErrorDetail.write(value.`detail`, buf)
+                Unit
+            }
+            is ClaveException.Stopped -> {
+                buf.putInt(17)
+                FfiConverterTypeErrorDetail.write(value.`detail`, buf)
+                Unit
+            }
+            is ClaveException.Internal -> {
+                buf.putInt(18)
                 FfiConverterTypeErrorDetail.write(value.`detail`, buf)
                 Unit
             }
@@ -4661,7 +15617,633 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
 
 
 /**
- * What somebody is in a space.
+ * What kind of document something is in.
+ */
+
+enum class DocumentKind {
+
+    /**
+     * A chat.
+     */
+    TIMELINE,
+    /**
+     * A note.
+     */
+    NOTE,
+    /**
+     * A calendar.
+     */
+    CALENDAR,
+    /**
+     * Files.
+     */
+    DRIVE,
+    /**
+     * A kind that this version does not know.
+     */
+    UNKNOWN;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDocumentKind: FfiConverterRustBuffer<DocumentKind> {
+    override fun read(buf: ByteBuffer) = try {
+
+        DocumentKind.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: DocumentKind) = 4UL
+
+    override fun write(value: DocumentKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * One step from the former state of the inbox to the next.
+ */
+sealed class InboxDiff {
+
+    /**
+     * Forget what you have: this is the list.
+     */
+    data class Reset(
+        /**
+         * All, those first in which something was said last.
+         */
+        val `items`: List<org.clave.InboxItem>) : InboxDiff()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Put these behind the last.
+     */
+    data class Append(
+        /**
+         * What.
+         */
+        val `items`: List<org.clave.InboxItem>) : InboxDiff()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Put this before what stands at the index.
+     */
+    data class Insert(
+        /**
+         * Where, from 0.
+         */
+        val `index`: kotlin.UInt,
+        /**
+         * What.
+         */
+        val `item`: org.clave.InboxItem) : InboxDiff()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Replace what stands at the index.
+     */
+    data class Set(
+        /**
+         * Where, from 0.
+         */
+        val `index`: kotlin.UInt,
+        /**
+         * By what.
+         */
+        val `item`: org.clave.InboxItem) : InboxDiff()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Take out what stands at the index.
+     */
+    data class Remove(
+        /**
+         * Where, from 0.
+         */
+        val `index`: kotlin.UInt) : InboxDiff()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeInboxDiff : FfiConverterRustBuffer<InboxDiff>{
+    override fun read(buf: ByteBuffer): InboxDiff {
+        return when(buf.getInt()) {
+            1 -> InboxDiff.Reset(
+                FfiConverterSequenceTypeInboxItem.read(buf),
+                )
+            2 -> InboxDiff.Append(
+                FfiConverterSequenceTypeInboxItem.read(buf),
+                )
+            3 -> InboxDiff.Insert(
+                FfiConverterUInt.read(buf),
+                FfiConverterTypeInboxItem.read(buf),
+                )
+            4 -> InboxDiff.Set(
+                FfiConverterUInt.read(buf),
+                FfiConverterTypeInboxItem.read(buf),
+                )
+            5 -> InboxDiff.Remove(
+                FfiConverterUInt.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: InboxDiff): ULong = when(value) {
+        is InboxDiff.Reset -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeInboxItem.allocationSize(value.`items`)
+            )
+        }
+        is InboxDiff.Append -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceTypeInboxItem.allocationSize(value.`items`)
+            )
+        }
+        is InboxDiff.Insert -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`index`)
+                + FfiConverterTypeInboxItem.allocationSize(value.`item`)
+            )
+        }
+        is InboxDiff.Set -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`index`)
+                + FfiConverterTypeInboxItem.allocationSize(value.`item`)
+            )
+        }
+        is InboxDiff.Remove -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`index`)
+            )
+        }
+    }
+
+    override fun write(value: InboxDiff, buf: ByteBuffer) {
+        when(value) {
+            is InboxDiff.Reset -> {
+                buf.putInt(1)
+                FfiConverterSequenceTypeInboxItem.write(value.`items`, buf)
+                Unit
+            }
+            is InboxDiff.Append -> {
+                buf.putInt(2)
+                FfiConverterSequenceTypeInboxItem.write(value.`items`, buf)
+                Unit
+            }
+            is InboxDiff.Insert -> {
+                buf.putInt(3)
+                FfiConverterUInt.write(value.`index`, buf)
+                FfiConverterTypeInboxItem.write(value.`item`, buf)
+                Unit
+            }
+            is InboxDiff.Set -> {
+                buf.putInt(4)
+                FfiConverterUInt.write(value.`index`, buf)
+                FfiConverterTypeInboxItem.write(value.`item`, buf)
+                Unit
+            }
+            is InboxDiff.Remove -> {
+                buf.putInt(5)
+                FfiConverterUInt.write(value.`index`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What has become of an invitation.
+ */
+sealed class InvitationState {
+
+    /**
+     * Not taken up.
+     */
+    object Open : InvitationState()
+
+
+    /**
+     * Taken up.
+     */
+    data class Used(
+        /**
+         * By which device.
+         */
+        val `device`: kotlin.String) : InvitationState()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Taken back.
+     */
+    object Revoked : InvitationState()
+
+
+    /**
+     * Over.
+     */
+    object Expired : InvitationState()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeInvitationState : FfiConverterRustBuffer<InvitationState>{
+    override fun read(buf: ByteBuffer): InvitationState {
+        return when(buf.getInt()) {
+            1 -> InvitationState.Open
+            2 -> InvitationState.Used(
+                FfiConverterString.read(buf),
+                )
+            3 -> InvitationState.Revoked
+            4 -> InvitationState.Expired
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: InvitationState): ULong = when(value) {
+        is InvitationState.Open -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is InvitationState.Used -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`device`)
+            )
+        }
+        is InvitationState.Revoked -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is InvitationState.Expired -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: InvitationState, buf: ByteBuffer) {
+        when(value) {
+            is InvitationState.Open -> {
+                buf.putInt(1)
+                Unit
+            }
+            is InvitationState.Used -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`device`, buf)
+                Unit
+            }
+            is InvitationState.Revoked -> {
+                buf.putInt(3)
+                Unit
+            }
+            is InvitationState.Expired -> {
+                buf.putInt(4)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * How far linking has come.
+ */
+sealed class LinkProgress {
+
+    /**
+     * The other device asks the person whether they want it: show this, so that they can see that it is this device.
+     */
+    data class AwaitsConfirmation(
+        /**
+         * Whose device it becomes.
+         */
+        val `personName`: kotlin.String,
+        /**
+         * What the other device shows as well, unless somebody is between the two.
+         */
+        val `pictures`: List<kotlin.String>) : LinkProgress()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The device belongs to the person, and their spaces come in.
+     */
+    data class Receiving(
+        /**
+         * Circles that are here.
+         */
+        val `doneCircles`: kotlin.UInt,
+        /**
+         * Circles in all.
+         */
+        val `totalCircles`: kotlin.UInt) : LinkProgress()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLinkProgress : FfiConverterRustBuffer<LinkProgress>{
+    override fun read(buf: ByteBuffer): LinkProgress {
+        return when(buf.getInt()) {
+            1 -> LinkProgress.AwaitsConfirmation(
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            2 -> LinkProgress.Receiving(
+                FfiConverterUInt.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: LinkProgress): ULong = when(value) {
+        is LinkProgress.AwaitsConfirmation -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`personName`)
+                + FfiConverterSequenceString.allocationSize(value.`pictures`)
+            )
+        }
+        is LinkProgress.Receiving -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`doneCircles`)
+                + FfiConverterUInt.allocationSize(value.`totalCircles`)
+            )
+        }
+    }
+
+    override fun write(value: LinkProgress, buf: ByteBuffer) {
+        when(value) {
+            is LinkProgress.AwaitsConfirmation -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`personName`, buf)
+                FfiConverterSequenceString.write(value.`pictures`, buf)
+                Unit
+            }
+            is LinkProgress.Receiving -> {
+                buf.putInt(2)
+                FfiConverterUInt.write(value.`doneCircles`, buf)
+                FfiConverterUInt.write(value.`totalCircles`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * Until when something can be read.
+ */
+sealed class Reading {
+
+    /**
+     * Reads what is written now.
+     */
+    object Now : Reading()
+
+
+    /**
+     * Reads what is written until a date.
+     */
+    data class Until(
+        /**
+         * Unix milliseconds.
+         */
+        val `timeMs`: kotlin.ULong) : Reading()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Is in, and the keys have not reached the device yet.
+     */
+    object Soon : Reading()
+
+
+    /**
+     * Was removed, and still has the keys that are in use: nothing is sealed with them any more, new ones come first.
+     */
+    object Stopping : Reading()
+
+
+    /**
+     * Keeps what it had, and gets nothing more.
+     */
+    object Ended : Reading()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReading : FfiConverterRustBuffer<Reading>{
+    override fun read(buf: ByteBuffer): Reading {
+        return when(buf.getInt()) {
+            1 -> Reading.Now
+            2 -> Reading.Until(
+                FfiConverterULong.read(buf),
+                )
+            3 -> Reading.Soon
+            4 -> Reading.Stopping
+            5 -> Reading.Ended
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Reading): ULong = when(value) {
+        is Reading.Now -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Reading.Until -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`timeMs`)
+            )
+        }
+        is Reading.Soon -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Reading.Stopping -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Reading.Ended -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: Reading, buf: ByteBuffer) {
+        when(value) {
+            is Reading.Now -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Reading.Until -> {
+                buf.putInt(2)
+                FfiConverterULong.write(value.`timeMs`, buf)
+                Unit
+            }
+            is Reading.Soon -> {
+                buf.putInt(3)
+                Unit
+            }
+            is Reading.Stopping -> {
+                buf.putInt(4)
+                Unit
+            }
+            is Reading.Ended -> {
+                buf.putInt(5)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * What somebody is in a circle.
  */
 
 enum class Role {
@@ -4671,7 +16253,7 @@ enum class Role {
      */
     OWNER,
     /**
-     * Runs the space day by day: people below admins, names, policies.
+     * Runs the circle day by day: people below admins, names, policies.
      */
     ADMIN,
     /**
@@ -4713,6 +16295,51 @@ public object FfiConverterTypeRole: FfiConverterRustBuffer<Role> {
     override fun allocationSize(value: Role) = 4UL
 
     override fun write(value: Role, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * Who can be in a circle.
+ */
+
+enum class Scope {
+
+    /**
+     * Whoever is also in the space.
+     */
+    NESTED,
+    /**
+     * Everybody: for people from outside the space.
+     */
+    ISOLATED;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeScope: FfiConverterRustBuffer<Scope> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Scope.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Scope) = 4UL
+
+    override fun write(value: Scope, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -4923,6 +16550,223 @@ public object FfiConverterTypeTimelineDiff : FfiConverterRustBuffer<TimelineDiff
 
 
 
+/**
+ * Whether somebody is who they are called, as far as this device knows.
+ */
+sealed class Verification {
+
+    /**
+     * It is the person this device belongs to.
+     */
+    object Own : Verification()
+
+
+    /**
+     * Their key was compared on this device.
+     */
+    data class Verified(
+        /**
+         * When, in Unix milliseconds.
+         */
+        val `atMs`: kotlin.ULong) : Verification()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Their key was never compared here.
+     */
+    object Unverified : Verification()
+
+
+    /**
+     * They have the name of somebody who was verified here, and another key: compare again.
+     */
+    data class Changed(
+        /**
+         * The id of who was verified under that name.
+         */
+        val `former`: kotlin.String) : Verification()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeVerification : FfiConverterRustBuffer<Verification>{
+    override fun read(buf: ByteBuffer): Verification {
+        return when(buf.getInt()) {
+            1 -> Verification.Own
+            2 -> Verification.Verified(
+                FfiConverterULong.read(buf),
+                )
+            3 -> Verification.Unverified
+            4 -> Verification.Changed(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Verification): ULong = when(value) {
+        is Verification.Own -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Verification.Verified -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`atMs`)
+            )
+        }
+        is Verification.Unverified -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Verification.Changed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`former`)
+            )
+        }
+    }
+
+    override fun write(value: Verification, buf: ByteBuffer) {
+        when(value) {
+            is Verification.Own -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Verification.Verified -> {
+                buf.putInt(2)
+                FfiConverterULong.write(value.`atMs`, buf)
+                Unit
+            }
+            is Verification.Unverified -> {
+                buf.putInt(3)
+                Unit
+            }
+            is Verification.Changed -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`former`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * How far a verification is.
+ */
+
+enum class VerificationStep {
+
+    /**
+     * The other side asks: [`Node::accept_verification`] goes on.
+     */
+    REQUESTED,
+    /**
+     * Waiting for the other side to agree.
+     */
+    ASKED,
+    /**
+     * Both see something: is it the same? [`Node::confirm_verification`] or [`Node::cancel_verification`].
+     */
+    COMPARE,
+    /**
+     * This side said that it is the same; the other has not yet.
+     */
+    CONFIRMED;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeVerificationStep: FfiConverterRustBuffer<VerificationStep> {
+    override fun read(buf: ByteBuffer) = try {
+
+        VerificationStep.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: VerificationStep) = 4UL
+
+    override fun write(value: VerificationStep, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalULong: FfiConverterRustBuffer<kotlin.ULong?> {
+    override fun read(buf: ByteBuffer): kotlin.ULong? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterULong.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.ULong?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterULong.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.ULong?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterULong.write(value, buf)
+        }
+    }
+}
+
+
+
 
 /**
  * @suppress
@@ -4981,6 +16825,70 @@ public object FfiConverterOptionalDuration: FfiConverterRustBuffer<java.time.Dur
         } else {
             buf.put(1)
             FfiConverterDuration.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeLinkListener: FfiConverterRustBuffer<LinkListener?> {
+    override fun read(buf: ByteBuffer): LinkListener? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeLinkListener.read(buf)
+    }
+
+    override fun allocationSize(value: LinkListener?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeLinkListener.allocationSize(value)
+        }
+    }
+
+    override fun write(value: LinkListener?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeLinkListener.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeSearchCursor: FfiConverterRustBuffer<SearchCursor?> {
+    override fun read(buf: ByteBuffer): SearchCursor? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeSearchCursor.read(buf)
+    }
+
+    override fun allocationSize(value: SearchCursor?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeSearchCursor.allocationSize(value)
+        }
+    }
+
+    override fun write(value: SearchCursor?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeSearchCursor.write(value, buf)
         }
     }
 }
@@ -5055,6 +16963,134 @@ public object FfiConverterOptionalTypeNetworkOptions: FfiConverterRustBuffer<Net
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypePreviewMessage: FfiConverterRustBuffer<PreviewMessage?> {
+    override fun read(buf: ByteBuffer): PreviewMessage? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypePreviewMessage.read(buf)
+    }
+
+    override fun allocationSize(value: PreviewMessage?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypePreviewMessage.allocationSize(value)
+        }
+    }
+
+    override fun write(value: PreviewMessage?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypePreviewMessage.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeProgress: FfiConverterRustBuffer<Progress?> {
+    override fun read(buf: ByteBuffer): Progress? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeProgress.read(buf)
+    }
+
+    override fun allocationSize(value: Progress?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeProgress.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Progress?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeProgress.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeRole: FfiConverterRustBuffer<Role?> {
+    override fun read(buf: ByteBuffer): Role? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeRole.read(buf)
+    }
+
+    override fun allocationSize(value: Role?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeRole.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Role?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeRole.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeScope: FfiConverterRustBuffer<Scope?> {
+    override fun read(buf: ByteBuffer): Scope? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeScope.read(buf)
+    }
+
+    override fun allocationSize(value: Scope?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeScope.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Scope?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeScope.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalSequenceString: FfiConverterRustBuffer<List<kotlin.String>?> {
     override fun read(buf: ByteBuffer): List<kotlin.String>? {
         if (buf.get().toInt() == 0) {
@@ -5077,6 +17113,62 @@ public object FfiConverterOptionalSequenceString: FfiConverterRustBuffer<List<ko
         } else {
             buf.put(1)
             FfiConverterSequenceString.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceUShort: FfiConverterRustBuffer<List<kotlin.UShort>> {
+    override fun read(buf: ByteBuffer): List<kotlin.UShort> {
+        val len = buf.getInt()
+        return List<kotlin.UShort>(len) {
+            FfiConverterUShort.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.UShort>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterUShort.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.UShort>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterUShort.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceUInt: FfiConverterRustBuffer<List<kotlin.UInt>> {
+    override fun read(buf: ByteBuffer): List<kotlin.UInt> {
+        val len = buf.getInt()
+        return List<kotlin.UInt>(len) {
+            FfiConverterUInt.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.UInt>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterUInt.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.UInt>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterUInt.write(it, buf)
         }
     }
 }
@@ -5143,6 +17235,90 @@ public object FfiConverterSequenceTypeSpace: FfiConverterRustBuffer<List<Space>>
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeAttachment: FfiConverterRustBuffer<List<Attachment>> {
+    override fun read(buf: ByteBuffer): List<Attachment> {
+        val len = buf.getInt()
+        return List<Attachment>(len) {
+            FfiConverterTypeAttachment.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Attachment>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeAttachment.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Attachment>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeAttachment.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeAttendee: FfiConverterRustBuffer<List<Attendee>> {
+    override fun read(buf: ByteBuffer): List<Attendee> {
+        val len = buf.getInt()
+        return List<Attendee>(len) {
+            FfiConverterTypeAttendee.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Attendee>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeAttendee.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Attendee>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeAttendee.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeAuditRecord: FfiConverterRustBuffer<List<AuditRecord>> {
+    override fun read(buf: ByteBuffer): List<AuditRecord> {
+        val len = buf.getInt()
+        return List<AuditRecord>(len) {
+            FfiConverterTypeAuditRecord.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<AuditRecord>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeAuditRecord.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<AuditRecord>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeAuditRecord.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeAuthor: FfiConverterRustBuffer<List<Author>> {
     override fun read(buf: ByteBuffer): List<Author> {
         val len = buf.getInt()
@@ -5161,6 +17337,286 @@ public object FfiConverterSequenceTypeAuthor: FfiConverterRustBuffer<List<Author
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeAuthor.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeCalendarEvent: FfiConverterRustBuffer<List<CalendarEvent>> {
+    override fun read(buf: ByteBuffer): List<CalendarEvent> {
+        val len = buf.getInt()
+        return List<CalendarEvent>(len) {
+            FfiConverterTypeCalendarEvent.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<CalendarEvent>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeCalendarEvent.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<CalendarEvent>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeCalendarEvent.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeCircleInfo: FfiConverterRustBuffer<List<CircleInfo>> {
+    override fun read(buf: ByteBuffer): List<CircleInfo> {
+        val len = buf.getInt()
+        return List<CircleInfo>(len) {
+            FfiConverterTypeCircleInfo.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<CircleInfo>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeCircleInfo.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<CircleInfo>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeCircleInfo.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeDeviceAccess: FfiConverterRustBuffer<List<DeviceAccess>> {
+    override fun read(buf: ByteBuffer): List<DeviceAccess> {
+        val len = buf.getInt()
+        return List<DeviceAccess>(len) {
+            FfiConverterTypeDeviceAccess.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<DeviceAccess>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeDeviceAccess.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<DeviceAccess>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeDeviceAccess.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeEvidence: FfiConverterRustBuffer<List<Evidence>> {
+    override fun read(buf: ByteBuffer): List<Evidence> {
+        val len = buf.getInt()
+        return List<Evidence>(len) {
+            FfiConverterTypeEvidence.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Evidence>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeEvidence.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Evidence>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeEvidence.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeFileEntry: FfiConverterRustBuffer<List<FileEntry>> {
+    override fun read(buf: ByteBuffer): List<FileEntry> {
+        val len = buf.getInt()
+        return List<FileEntry>(len) {
+            FfiConverterTypeFileEntry.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<FileEntry>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFileEntry.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<FileEntry>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFileEntry.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeFileVersion: FfiConverterRustBuffer<List<FileVersion>> {
+    override fun read(buf: ByteBuffer): List<FileVersion> {
+        val len = buf.getInt()
+        return List<FileVersion>(len) {
+            FfiConverterTypeFileVersion.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<FileVersion>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFileVersion.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<FileVersion>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFileVersion.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeFound: FfiConverterRustBuffer<List<Found>> {
+    override fun read(buf: ByteBuffer): List<Found> {
+        val len = buf.getInt()
+        return List<Found>(len) {
+            FfiConverterTypeFound.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Found>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFound.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Found>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFound.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeInboxItem: FfiConverterRustBuffer<List<InboxItem>> {
+    override fun read(buf: ByteBuffer): List<InboxItem> {
+        val len = buf.getInt()
+        return List<InboxItem>(len) {
+            FfiConverterTypeInboxItem.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<InboxItem>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeInboxItem.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<InboxItem>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeInboxItem.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeInvitation: FfiConverterRustBuffer<List<Invitation>> {
+    override fun read(buf: ByteBuffer): List<Invitation> {
+        val len = buf.getInt()
+        return List<Invitation>(len) {
+            FfiConverterTypeInvitation.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Invitation>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeInvitation.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Invitation>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeInvitation.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeMatch: FfiConverterRustBuffer<List<Match>> {
+    override fun read(buf: ByteBuffer): List<Match> {
+        val len = buf.getInt()
+        return List<Match>(len) {
+            FfiConverterTypeMatch.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Match>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeMatch.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Match>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeMatch.write(it, buf)
         }
     }
 }
@@ -5255,6 +17711,118 @@ public object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Messa
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeNoteInfo: FfiConverterRustBuffer<List<NoteInfo>> {
+    override fun read(buf: ByteBuffer): List<NoteInfo> {
+        val len = buf.getInt()
+        return List<NoteInfo>(len) {
+            FfiConverterTypeNoteInfo.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<NoteInfo>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeNoteInfo.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<NoteInfo>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeNoteInfo.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeOccurrence: FfiConverterRustBuffer<List<Occurrence>> {
+    override fun read(buf: ByteBuffer): List<Occurrence> {
+        val len = buf.getInt()
+        return List<Occurrence>(len) {
+            FfiConverterTypeOccurrence.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Occurrence>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeOccurrence.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Occurrence>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeOccurrence.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeOpenVerification: FfiConverterRustBuffer<List<OpenVerification>> {
+    override fun read(buf: ByteBuffer): List<OpenVerification> {
+        val len = buf.getInt()
+        return List<OpenVerification>(len) {
+            FfiConverterTypeOpenVerification.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<OpenVerification>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeOpenVerification.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<OpenVerification>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeOpenVerification.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeOwnDevice: FfiConverterRustBuffer<List<OwnDevice>> {
+    override fun read(buf: ByteBuffer): List<OwnDevice> {
+        val len = buf.getInt()
+        return List<OwnDevice>(len) {
+            FfiConverterTypeOwnDevice.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<OwnDevice>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeOwnDevice.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<OwnDevice>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeOwnDevice.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer<List<PeerStatus>> {
     override fun read(buf: ByteBuffer): List<PeerStatus> {
         val len = buf.getInt()
@@ -5283,6 +17851,34 @@ public object FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer<List<Pe
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypePersonAccess: FfiConverterRustBuffer<List<PersonAccess>> {
+    override fun read(buf: ByteBuffer): List<PersonAccess> {
+        val len = buf.getInt()
+        return List<PersonAccess>(len) {
+            FfiConverterTypePersonAccess.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PersonAccess>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePersonAccess.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PersonAccess>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePersonAccess.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeReaction: FfiConverterRustBuffer<List<Reaction>> {
     override fun read(buf: ByteBuffer): List<Reaction> {
         val len = buf.getInt()
@@ -5301,6 +17897,118 @@ public object FfiConverterSequenceTypeReaction: FfiConverterRustBuffer<List<Reac
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeReaction.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeSetAsideDocument: FfiConverterRustBuffer<List<SetAsideDocument>> {
+    override fun read(buf: ByteBuffer): List<SetAsideDocument> {
+        val len = buf.getInt()
+        return List<SetAsideDocument>(len) {
+            FfiConverterTypeSetAsideDocument.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<SetAsideDocument>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeSetAsideDocument.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<SetAsideDocument>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeSetAsideDocument.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeSplice: FfiConverterRustBuffer<List<Splice>> {
+    override fun read(buf: ByteBuffer): List<Splice> {
+        val len = buf.getInt()
+        return List<Splice>(len) {
+            FfiConverterTypeSplice.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Splice>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeSplice.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Splice>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeSplice.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeDocumentKind: FfiConverterRustBuffer<List<DocumentKind>> {
+    override fun read(buf: ByteBuffer): List<DocumentKind> {
+        val len = buf.getInt()
+        return List<DocumentKind>(len) {
+            FfiConverterTypeDocumentKind.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<DocumentKind>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeDocumentKind.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<DocumentKind>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeDocumentKind.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeInboxDiff: FfiConverterRustBuffer<List<InboxDiff>> {
+    override fun read(buf: ByteBuffer): List<InboxDiff> {
+        val len = buf.getInt()
+        return List<InboxDiff>(len) {
+            FfiConverterTypeInboxDiff.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<InboxDiff>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeInboxDiff.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<InboxDiff>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeInboxDiff.write(it, buf)
         }
     }
 }
@@ -5375,9 +18083,85 @@ public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.Stri
 
 
 
+/**
+ * @suppress
+ */
+public object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.String, kotlin.String>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.String> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, kotlin.String>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterString.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.String>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterString.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.String>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterString.write(v, buf)
+        }
+    }
+}
 
 
 
+
+
+
+
+
+        /**
+         * Which library this is: for a report of a problem.
+         */ fun `buildInfo`(): BuildInfo {
+            return FfiConverterTypeBuildInfo.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_func_build_info(
+
+        _status)
+}
+    )
+    }
+
+
+        /**
+         * Looks through the data directory of a device that is not running, and, with `repair`, mends what can be mended without
+         * loss. What is taken out is first copied beside the store.
+         *
+         * # Errors
+         * [`ClaveError::Store`] if it is in use or cannot be read, [`ClaveError::Vault`], [`ClaveError::Identity`].
+         */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+     suspend fun `examine`(`options`: NodeOptions, `repair`: kotlin.Boolean) : Examination {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_clave_ffi_fn_func_examine(
+        FfiConverterTypeNodeOptions.lower(`options`),
+        FfiConverterBoolean.lower(`repair`),),
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeExamination.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
 
         /**
          * The version of this library.
@@ -5401,6 +18185,23 @@ public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.Stri
 
 
         FfiConverterString.lower(`directory`),_status)
+}
+    )
+    }
+
+
+        /**
+         * A recovery phrase that nobody has had: show it to the person, then hand it to [`Node::create_with_phrase`].
+         *
+         * # Errors
+         * If the operating system gives no randomness.
+         */
+    @Throws(ClaveException::class) fun `drawPhrase`(): kotlin.String {
+            return FfiConverterString.lift(
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_func_draw_phrase(
+
+        _status)
 }
     )
     }
