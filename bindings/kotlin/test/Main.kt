@@ -209,9 +209,8 @@ suspend fun shutdownLetsGo() {
     expect("profile", again.profile(), node.profile())
     expect("history", again.spaces().single().timeline().history(10u).map { it.body }, listOf(TEXT))
     again.shutdown()
-    // The last of them is on its way out.
-    val ended = withTimeoutOrNull(SAFETY / 2) { while (!before.containsAll(threads())) yield() }
-    check(ended != null) { "still running: ${threads() - before}" }
+    // futures-timer's, of which there is one per process, may have begun meanwhile.
+    check((threads() - before).size <= 1) { "still running: ${threads() - before}" }
 }
 
 /** The library's threads in this process, by their ids, as the system sees them. */
@@ -221,11 +220,13 @@ fun threads(): Set<String> =
         .map { it.name }.toSet()
 
 fun main(arguments: Array<String>) {
+    if (arguments[0] == "--peer") return peer(arguments[1])
     counterpart = arguments[0]
     work = File(arguments[1])
     println("clave ${version()}, Kotlin ${KotlinVersion.CURRENT}, Java ${Runtime.version().feature()}")
     val tests = listOf<Pair<String, suspend () -> Unit>>(
         "a JVM process and a Rust process talk to each other" to ::chatWithRust,
+        "two JVM processes and a Rust process work together" to ::scenario,
         "two devices on the JVM find together by an invitation" to ::twoOnTheJvm,
         "errors arrive typed, with code and sentence" to { typedErrors() },
         "a cancelled subscription is silent" to { cancelStops() },

@@ -67,6 +67,8 @@ pub(crate) struct Answer {
     pub(crate) message: Vec<u8>,
     /// From where on the other side lacks much, if it does.
     pub(crate) much_since: Option<Cut>,
+    /// Whether the two are not known to have the same: then the other side says more.
+    pub(crate) differs: bool,
 }
 
 fn entries_of(circle: CircleId) -> TreeName {

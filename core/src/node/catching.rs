@@ -13,6 +13,8 @@ use crate::Error;
 
 /// How long nothing may have been on its way until all is here, in milliseconds.
 const QUIET_MS: u64 = 300;
+/// How often it is looked whether somebody who was waited for will not answer any more, in milliseconds.
+const LOOK_MS: u64 = 1_000;
 /// How long to wait for members nearby to answer, if some are not connected, in milliseconds.
 const NEARBY_MS: u64 = 2_000;
 
@@ -61,7 +63,7 @@ impl Catching {
         is_writing: bool,
         now_ms: u64,
     ) -> Result<u64, CaughtUp> {
-        let settled = engine.settled();
+        let settled = engine.settled(now_ms);
         let reached = settled.values().filter(|settled| **settled).count();
         let unreached = dialer.unconnected() + settled.len() - reached;
         let is_busy = is_writing || dialer.is_dialling() || reached < settled.len();
@@ -72,7 +74,7 @@ impl Catching {
         }
         if is_busy {
             self.quiet_since_ms = None;
-            return Ok(self.until_ms);
+            return Ok(self.until_ms.min(now_ms + LOOK_MS));
         }
         let quiet_at_ms = *self.quiet_since_ms.get_or_insert(now_ms) + QUIET_MS;
         let nearby_at_ms = if has_mdns && unreached > 0 { self.began_ms + NEARBY_MS } else { 0 };

@@ -46,8 +46,10 @@ pub(super) struct Peer {
     settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
-    /// Those of them in which a comparison came to its end; or, where the other device begins, in which it was answered.
+    /// Those of them in which a comparison came to its end, as far as this device can tell.
     pub(super) compared: BTreeSet<CircleId>,
+    /// Those that the other device compares, in which it was told of a difference, since when, and has not come back to it.
+    pub(super) answered: BTreeMap<CircleId, u64>,
     /// Steps of reconciliation that wait until what it offered has been asked for.
     pub(super) postponed: BTreeMap<CircleId, proto::Reconcile>,
     /// Until when it is not offered again what guides through the entries of a circle.

@@ -2,14 +2,21 @@
 
 use super::*;
 
+/// How long the other device may take to come back to a difference; it may have got what it lacked from somebody else.
+const ANSWERED_MS_MAX: u64 = 5_000;
+
 impl Engine {
     /// The connected devices that share something with this one; of each, whether every circle shared with it was compared
     /// since it connected (or since [`compare_anew`](Self::compare_anew)) and all that it is known to have and this device lacks has come.
     #[must_use]
-    pub fn settled(&self) -> BTreeMap<DeviceId, bool> {
+    pub fn settled(&self, now_ms: u64) -> BTreeMap<DeviceId, bool> {
         let known = self.peers.iter().filter(|(device, _)| self.permitted.contains(device));
         let is_settled = |(device, peer): (&DeviceId, &peers::Peer)| {
-            let compared = peer.ready && peer.begun.is_subset(&peer.compared);
+            let is_compared = |circle: &CircleId| {
+                let given_up = |since_ms: &u64| now_ms.saturating_sub(*since_ms) > ANSWERED_MS_MAX;
+                peer.compared.contains(circle) || peer.answered.get(circle).is_some_and(given_up)
+            };
+            let compared = peer.ready && peer.begun.iter().all(is_compared);
             let idle = peer.postponed.is_empty() && peer.queue.is_empty() && peer.in_flight == 0;
             (*device, compared && idle && !self.wants.awaits(device))
         };

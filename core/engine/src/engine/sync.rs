@@ -100,7 +100,7 @@ impl Engine {
             if let Some(answer) = known.unless_damaged(answer, &mut self.desk)? {
                 self.guide(peer, circle, answer.much_since);
                 self.send_reconcile(peer, circle, false, answer.message);
-                self.note_compared(peer, circle);
+                self.note_answered(peer, circle, answer.differs);
             }
             return Ok(());
         }
@@ -124,9 +124,28 @@ impl Engine {
         Ok(())
     }
 
+    /// What the other side says next shows that it has heard the answer: what it has is offered before that, or with it.
+    fn note_answered(&mut self, peer: DeviceId, circle: CircleId, differs: bool) {
+        let now_ms = self.desk.now_ms;
+        if !differs {
+            self.note_compared(peer, circle);
+        } else if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.compared.remove(&circle);
+            peer.answered.insert(circle, now_ms);
+        }
+    }
+
     fn note_compared(&mut self, peer: DeviceId, circle: CircleId) {
         if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.answered.remove(&circle);
             peer.compared.insert(circle);
+        }
+    }
+
+    /// Entries are offered or asked for: that is what comes of a comparison.
+    fn note_heard(&mut self, peer: DeviceId, circle: CircleId) {
+        if self.peers.get(&peer).is_some_and(|peer| peer.answered.contains_key(&circle)) {
+            self.note_compared(peer, circle);
         }
     }
 
@@ -218,12 +237,14 @@ impl Engine {
     pub(super) fn take_have(&mut self, peer: DeviceId, ids: &proto::EntryIds) -> Result<(), Refusal> {
         let circle = self.shared(peer, &ids.circle)?;
         self.wants.offer(peer, circle, split_ids(&ids.ids)?);
+        self.note_heard(peer, circle);
         Ok(())
     }
 
     pub(super) fn take_want(&mut self, peer: DeviceId, ids: &proto::EntryIds) -> Result<(), Refusal> {
         let circle = self.shared(peer, &ids.circle)?;
         self.enqueue(peer, circle, split_ids(&ids.ids)?);
+        self.note_heard(peer, circle);
         Ok(())
     }
 

@@ -55,7 +55,8 @@ pub(super) fn answer(tree: &Tree, message: &[u8], shelf: &mut Shelf<'_>) -> Resu
         step.take(ranges, shelf)?;
     }
     let much_since = step.much_since();
-    Ok(Answer { message: step.draft.finish().0, much_since })
+    let (message, differs) = step.draft.finish();
+    Ok(Answer { message, much_since, differs })
 }
 
 /// The reading of an answer, by the side that began.

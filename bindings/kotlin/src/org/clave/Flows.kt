@@ -3,7 +3,9 @@ package org.clave
 
 import kotlin.time.Duration
 import kotlin.time.toJavaDuration
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.channels.ProducerScope
 import kotlinx.coroutines.channels.awaitClose
 import kotlinx.coroutines.channels.trySendBlocking
 import kotlinx.coroutines.flow.Flow
@@ -14,31 +16,24 @@ import kotlinx.coroutines.launch
 
 /**
  * The [count] newest messages and everything that happens to them and after them, in batches of steps; the first step is
- * [TimelineDiff.Reset]. Ends when the node is shut down. While a collector is busy what happens is gathered, so that a slow
- * one gets few large batches and misses nothing.
+ * [TimelineDiff.Reset]. Goes on over pauses, and ends when the node is shut down. While a collector is busy what happens is
+ * gathered, so that a slow one gets few large batches and misses nothing. [pager] is handed what shows more of it.
  */
-fun Timeline.updates(count: UInt = 50u): Flow<List<TimelineDiff>> =
-    callbackFlow {
+fun Timeline.updates(count: UInt = 50u, pager: (ObservedTimeline) -> Unit = {}): Flow<List<TimelineDiff>> =
+    observed {
         val listener =
             object : TimelineListener {
-                override fun onUpdate(diffs: List<TimelineDiff>) {
-                    // Fails only when nobody collects any more.
-                    trySendBlocking(diffs)
-                }
+                override fun onUpdate(diffs: List<TimelineDiff>) = hand(diffs)
             }
-        val subscription = observe(count, listener)
-        launch {
-            subscription.finished()
-            close()
-        }
-        awaitClose { subscription.use { it.cancel() } }
-    }.buffer(Channel.RENDEZVOUS)
+        val observed = observe(count, listener).also(pager)
+        Ending(observed::finished) { observed.use { it.cancel() } }
+    }
 
 /** As [updates], each time the whole list, oldest first: what a screen shows. */
-fun Timeline.messages(count: UInt = 50u): Flow<List<Message>> =
+fun Timeline.messages(count: UInt = 50u, pager: (ObservedTimeline) -> Unit = {}): Flow<List<Message>> =
     flow {
         var messages = emptyList<Message>()
-        updates(count).collect { diffs ->
+        updates(count, pager).collect { diffs ->
             messages = messages.after(diffs)
             emit(messages)
         }
@@ -59,8 +54,101 @@ fun List<Message>.after(diffs: List<TimelineDiff>): List<Message> {
     return messages
 }
 
+/** The inbox, each time the whole list, those circles first in which something was said last. */
+fun Node.inboxes(): Flow<List<InboxItem>> =
+    flow {
+        val items = mutableListOf<InboxItem>()
+        observed<List<InboxDiff>> {
+                val listener =
+                    object : InboxListener {
+                        override fun onInbox(diffs: List<InboxDiff>) = hand(diffs)
+                    }
+                subscribed(observeInbox(listener))
+            }
+            .collect { diffs ->
+                for (diff in diffs) {
+                    when (diff) {
+                        is InboxDiff.Reset -> items.apply { clear() }.addAll(diff.items)
+                        is InboxDiff.Append -> items.addAll(diff.items)
+                        is InboxDiff.Insert -> items.add(diff.index.toInt(), diff.item)
+                        is InboxDiff.Set -> items[diff.index.toInt()] = diff.item
+                        is InboxDiff.Remove -> items.removeAt(diff.index.toInt())
+                    }
+                }
+                emit(items.toList())
+            }
+    }
+
+/** The note as it is, and again each time it changed, whoever did it. */
+fun Note.snapshots(): Flow<NoteSnapshot> = observed {
+    val listener =
+        object : NoteListener {
+            override fun onNote(note: NoteSnapshot) = hand(note)
+        }
+    subscribed(observe(listener))
+}
+
+/** Everything that happens from now on: ask again for what is shown of it. */
+fun Node.changes(): Flow<Change> = observed {
+    val listener =
+        object : ChangeListener {
+            override fun onChange(change: Change) = hand(change)
+        }
+    subscribed(observe(listener))
+}
+
+/** How far a transfer is, until it is over. Collecting it or not makes no difference to the transfer. */
+fun Transfer.steps(): Flow<Progress> =
+    flow {
+        var last: Progress? = progress()
+        while (last != null) {
+            emit(last)
+            last = progressAfter(last)
+        }
+    }
+
+/** Waits for the end of a transfer; whoever stops waiting gives it up. */
+suspend fun Transfer.await(): List<String> =
+    try {
+        finished()
+    } catch (cancelled: CancellationException) {
+        cancel()
+        throw cancelled
+    }
+
 /** Takes up an invitation; gives up after [timeout], and the link stays good. */
 suspend fun Node.join(link: String, timeout: Duration): Space = join(link, timeout.toJavaDuration())
 
+/** Gets what happened meanwhile from whoever can be reached, for [deadline] at most; see [Node.catchUp]. */
+suspend fun Node.catchUp(deadline: Duration): CaughtUp = catchUp(deadline.toJavaDuration())
+
+/** Makes a code to link a further device of this person with; see [Node.linkDevice]. */
+suspend fun Node.linkDevice(valid: Duration, confirm: Boolean): LinkCode = linkDevice(valid.toJavaDuration(), confirm)
+
 /** Makes an invitation that works once, within [valid], and returns its link. */
 suspend fun Space.invite(valid: Duration): String = invite(valid.toJavaDuration())
+
+/** Makes an invitation that works once, within [valid], and returns its link. */
+suspend fun Circle.invite(valid: Duration): String = invite(valid.toJavaDuration())
+
+/** When an observation is over, and how to end it. */
+private class Ending(val finished: suspend () -> Unit, val cancel: () -> Unit)
+
+private fun subscribed(subscription: Subscription) =
+    Ending(subscription::finished) { subscription.use { it.cancel() } }
+
+/** Waits for the collector: the listener may. Fails only when nobody collects any more. */
+private fun <T> ProducerScope<T>.hand(item: T) {
+    trySendBlocking(item)
+}
+
+private fun <T> observed(begin: ProducerScope<T>.() -> Ending): Flow<T> =
+    callbackFlow {
+            val ending = begin()
+            launch {
+                ending.finished()
+                close()
+            }
+            awaitClose { ending.cancel() }
+        }
+        .buffer(Channel.RENDEZVOUS)
