@@ -28,11 +28,7 @@ fn config(directory: &tempfile::TempDir, name: &str) -> NodeConfig {
 
 /// Two who are in a space together.
 async fn two(directory: &tempfile::TempDir) -> (Node, Space, Node, Space) {
-    two_with(directory, config(directory, "alice")).await
-}
-
-async fn two_with(directory: &tempfile::TempDir, hers: NodeConfig) -> (Node, Space, Node, Space) {
-    let alice = Node::create(hers, "Alice", "laptop").await.unwrap();
+    let alice = Node::create(config(directory, "alice"), "Alice", "laptop").await.unwrap();
     let bob = Node::create(config(directory, "bob"), "小波", "手机").await.unwrap();
     alice.listening().await.unwrap();
     let hers = alice.create_space("团队").await.unwrap();
@@ -239,12 +235,7 @@ async fn catching_up_completes_with_everything_or_says_that_it_did_not() {
 #[tokio::test]
 async fn a_transfer_ends_with_the_pause_and_goes_on_after_it() {
     let directory = tempfile::tempdir().unwrap();
-    // She has to be found where she was.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listen = vec![format!("/ip4/127.0.0.1/tcp/{free}")];
-    let network = NetworkConfig { listen, mdns: false, ..NetworkConfig::default() };
-    let hers = NodeConfig::new(directory.path().join("alice")).online(network);
-    let (alice, hers, bob, his) = two_with(&directory, hers).await;
+    let (alice, hers, bob, his) = two(&directory).await;
     let (source, copy) = (directory.path().join("source"), directory.path().join("copy"));
     let bytes: Vec<u8> = (0..4_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     std::fs::write(&source, &bytes).unwrap();
@@ -286,4 +277,42 @@ async fn a_passphrase_is_asked_for_once_and_the_directory_can_be_held_by_one_onl
     node.resume().await.unwrap();
     assert_eq!(space.timeline().history(5, None).await.unwrap()[0].body, "from the extension");
     node.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_of_three_who_pauses_while_the_others_talk_catches_up_with_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let (alice, hers, bob, his) = two(&directory).await;
+    let carol = Node::create(config(&directory, "carol"), "Carol", "laptop").await.unwrap();
+    carol.listening().await.unwrap();
+    let theirs = carol.join(&his.invite(SAFETY).await.unwrap(), SAFETY).await.unwrap();
+    let talking = |space: Space, who: &'static str| {
+        tokio::spawn(async move {
+            for number in 0..60 {
+                space.timeline().send(format!("{who} {number}")).await.unwrap();
+            }
+        })
+    };
+    let talk = (talking(hers.clone(), "alice"), talking(theirs.clone(), "carol"));
+    for _ in 0..5 {
+        bob.pause().await.unwrap();
+        bob.resume().await.unwrap();
+        his.timeline().send("between").await.unwrap();
+    }
+    bob.pause().await.unwrap();
+    (talk.0.await.unwrap(), talk.1.await.unwrap());
+    bob.catch_up(Duration::ZERO).await.unwrap();
+    let caught_up = bob.catch_up(Duration::from_secs(20)).await.unwrap();
+    assert!(caught_up.completed && caught_up.reached == 2, "{caught_up:?}");
+    let bodies: Vec<String> =
+        his.timeline().history(1_000, None).await.unwrap().into_iter().map(|message| message.body).collect();
+    let missing: Vec<String> = ["alice", "carol"]
+        .iter()
+        .flat_map(|who| (0..60).map(move |number| format!("{who} {number}")))
+        .filter(|body| !bodies.contains(body))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for node in [alice, bob, carol] {
+        node.shutdown().await;
+    }
 }

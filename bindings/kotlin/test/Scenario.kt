@@ -190,13 +190,17 @@ suspend fun pausing(node: Node, space: Space, peer: Other) = coroutineScope {
         timeline.send("between $it")
     }
     node.pause()
+    print(" paused")
     traffic.await()
+    print(" heard")
     val nothing = node.catchUp(Duration.ZERO)
     check(!nothing.completed || nothing.reached == 0u) { "$nothing" }
     val all = node.catchUp(SAFETY)
     check(all.completed && all.reached == 2u) { "$all" }
+    print(" caught up")
     val bodies = timeline.history(10_000u).map { it.body }.toSet()
-    check((0..<60).all { "traffic $it" in bodies }) { "some are lost: ${bodies.size}" }
+    check((0..<60).all { "traffic $it" in bodies }) { "some are lost: $bodies, ${node.debugDump()}" }
+    print(" complete")
     peer.ask("sees between 4")
     timeline.send("after")
     timeline.messages(10_000u).first { all -> all.any { it.body == "after" } }

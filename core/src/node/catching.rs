@@ -14,8 +14,9 @@ use crate::Error;
 /// How long nothing may have been on its way until all is here, in milliseconds.
 const QUIET_MS: u64 = 300;
 /// How often it is looked whether somebody who was waited for will not answer any more, in milliseconds.
-const LOOK_MS: u64 = 1_000;
-/// How long to wait for members nearby to answer, if some are not connected, in milliseconds.
+const LOOK_MS: u64 = 250;
+/// How long to wait for members of whom it is not known where they are: they may be nearby, or dial this device; in
+/// milliseconds.
 const NEARBY_MS: u64 = 2_000;
 
 /// How far catching up came.
@@ -77,7 +78,8 @@ impl Catching {
             return Ok(self.until_ms.min(now_ms + LOOK_MS));
         }
         let quiet_at_ms = *self.quiet_since_ms.get_or_insert(now_ms) + QUIET_MS;
-        let nearby_at_ms = if has_mdns && unreached > 0 { self.began_ms + NEARBY_MS } else { 0 };
+        let may_come = dialer.awaits() || has_mdns && unreached > 0;
+        let nearby_at_ms = if may_come { self.began_ms + NEARBY_MS } else { 0 };
         let done_ms = quiet_at_ms.max(nearby_at_ms);
         if now_ms >= done_ms { Err(caught_up(true)) } else { Ok(done_ms.min(self.until_ms)) }
     }

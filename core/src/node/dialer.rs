@@ -121,6 +121,11 @@ impl Dialer {
         self.dialled.iter().any(|device| self.targets.get(device).is_some_and(|target| !target.connected))
     }
 
+    /// Whether it is not known where some wanted device is: it may dial this one.
+    pub(super) fn awaits(&self) -> bool {
+        self.targets.values().any(|target| !target.connected && target.addresses.is_empty())
+    }
+
     /// How many wanted devices are not connected.
     pub(super) fn unconnected(&self) -> usize {
         self.targets.values().filter(|target| !target.connected).count()

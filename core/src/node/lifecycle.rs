@@ -3,6 +3,7 @@
 //! A node that is paused holds nothing of the system: no lock, no open file, no socket, no thread, no timer. All handles stay
 //! good; what they are asked fails with [`Error::Paused`] until [`Node::resume`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -25,6 +26,27 @@ pub(super) struct Home {
     pub(super) vault: VaultKey,
     network: Option<NetworkConfig>,
     memory_budget_bytes: usize,
+    /// Ports that the system chose when it last ran: whoever knows them finds this device there again.
+    ports: Mutex<BTreeMap<Protocol, u16>>,
+}
+
+/// What a port is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    const ALL: [(Self, &str); 2] = [(Self::Tcp, "/tcp/"), (Self::Udp, "/udp/")];
+
+    fn is_free(self, port: u16) -> bool {
+        let any = (std::net::Ipv4Addr::UNSPECIFIED, port);
+        match self {
+            Self::Tcp => std::net::TcpListener::bind(any).is_ok(),
+            Self::Udp => std::net::UdpSocket::bind(any).is_ok(),
+        }
+    }
 }
 
 impl Home {
@@ -35,7 +57,36 @@ impl Home {
             vault: VaultKey::from_bytes(store.vault().as_bytes().clone()),
             network: config.network,
             memory_budget_bytes: config.memory_budget_bytes,
+            ports: Mutex::default(),
         }
+    }
+
+    /// Notes the ports in use.
+    fn note_ports(&self, addresses: &[String]) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        for (protocol, before) in Protocol::ALL {
+            let port = |address: &String| address.split_once(before)?.1.split('/').next()?.parse().ok();
+            if let Some(port) = addresses.iter().filter(|address| !address.contains("/p2p-circuit")).find_map(port) {
+                ports.insert(protocol, port);
+            }
+        }
+    }
+
+    /// How to reach others: where the system may choose a port, the one of before, if nobody has it now.
+    fn network(&self) -> Option<NetworkConfig> {
+        let mut network = self.network.clone()?;
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        for (protocol, before) in Protocol::ALL {
+            if let Some(port) = ports.get(&protocol).filter(|port| protocol.is_free(**port)) {
+                for address in &mut network.listen {
+                    *address = match address.strip_suffix(&format!("{before}0")) {
+                        Some(start) => format!("{start}{before}{port}"),
+                        None => address.replace(&format!("{before}0/"), &format!("{before}{port}/")),
+                    };
+                }
+            }
+        }
+        Some(network)
     }
 }
 
@@ -167,6 +218,7 @@ impl Node {
     }
 
     async fn leave(&self, next: Phase, leaving: &mut Option<Leaving>) {
+        self.inner.home.note_ports(&self.inner.addresses.borrow());
         let former = self.inner.phase.send_replace(next);
         if let Phase::Running(run) = former {
             *leaving = Some(Leaving::of(run));
@@ -283,7 +335,7 @@ pub(super) async fn run(
     store: Arc<SealedStore>,
     leaving: &mut Option<Leaving>,
 ) -> Result<(), Error> {
-    let network = match &inner.home.network {
+    let network = match &inner.home.network() {
         Some(network) => Some(Transport::start(transport_config(network, &identity)?)?),
         None => None,
     };

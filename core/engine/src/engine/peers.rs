@@ -48,8 +48,8 @@ pub(super) struct Peer {
     pub(super) begun: BTreeSet<CircleId>,
     /// Those of them in which a comparison came to its end, as far as this device can tell.
     pub(super) compared: BTreeSet<CircleId>,
-    /// Those that the other device compares, in which it was told of a difference, since when, and has not come back to it.
-    pub(super) answered: BTreeMap<CircleId, u64>,
+    /// Those that the other device compares, in which it was told of a difference: when, and whether it has come back to it.
+    pub(super) answered: BTreeMap<CircleId, (u64, bool)>,
     /// Steps of reconciliation that wait until what it offered has been asked for.
     pub(super) postponed: BTreeMap<CircleId, proto::Reconcile>,
     /// Until when it is not offered again what guides through the entries of a circle.

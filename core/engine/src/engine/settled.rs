@@ -1,5 +1,6 @@
 //! Whether this device has what the connected ones have.
 
+use super::sync::PUT_OFF_MS;
 use super::*;
 
 /// How long the other device may take to come back to a difference; it may have got what it lacked from somebody else.
@@ -13,7 +14,11 @@ impl Engine {
         let known = self.peers.iter().filter(|(device, _)| self.permitted.contains(device));
         let is_settled = |(device, peer): (&DeviceId, &peers::Peer)| {
             let is_compared = |circle: &CircleId| {
-                let given_up = |since_ms: &u64| now_ms.saturating_sub(*since_ms) > ANSWERED_MS_MAX;
+                let given_up = |(since_ms, heard): &(u64, bool)| {
+                    // It may compare again before it offers more.
+                    let wait_ms = if *heard { 2 * PUT_OFF_MS } else { ANSWERED_MS_MAX };
+                    now_ms.saturating_sub(*since_ms) > wait_ms
+                };
                 peer.compared.contains(circle) || peer.answered.get(circle).is_some_and(given_up)
             };
             let compared = peer.ready && peer.begun.iter().all(is_compared);

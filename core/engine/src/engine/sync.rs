@@ -24,7 +24,7 @@ const POSTPONED_BYTES_MAX: usize = 1024 * 1024;
 const RECONCILE_EVERY_MS: u64 = 60_000;
 
 /// How long two devices wait before they compare again because a bundle is on its way, in milliseconds.
-const PUT_OFF_MS: u64 = 1_000;
+pub(super) const PUT_OFF_MS: u64 = 1_000;
 /// How often they do so in a row.
 const PUT_OFF_MAX: u32 = 3;
 
@@ -124,14 +124,14 @@ impl Engine {
         Ok(())
     }
 
-    /// What the other side says next shows that it has heard the answer: what it has is offered before that, or with it.
+    /// Of a difference the other side says more; not all at once, if bundles are to come first.
     fn note_answered(&mut self, peer: DeviceId, circle: CircleId, differs: bool) {
         let now_ms = self.desk.now_ms;
         if !differs {
             self.note_compared(peer, circle);
         } else if let Some(peer) = self.peers.get_mut(&peer) {
             peer.compared.remove(&circle);
-            peer.answered.insert(circle, now_ms);
+            peer.answered.insert(circle, (now_ms, false));
         }
     }
 
@@ -144,8 +144,8 @@ impl Engine {
 
     /// Entries are offered or asked for: that is what comes of a comparison.
     fn note_heard(&mut self, peer: DeviceId, circle: CircleId) {
-        if self.peers.get(&peer).is_some_and(|peer| peer.answered.contains_key(&circle)) {
-            self.note_compared(peer, circle);
+        if let Some((_, heard)) = self.peers.get_mut(&peer).and_then(|peer| peer.answered.get_mut(&circle)) {
+            *heard = true;
         }
     }
 
