@@ -109,9 +109,17 @@ kotlin:
     scripts/kotlin-toolchain.sh --self-test
     bindings/kotlin/test.sh
 
-# The generated Python, against the real library.
+# Many listeners made and dropped and calls cancelled, from several threads: nothing may grow. 100000 is the full run.
+kotlin-leaks COUNT="2000":
+    bindings/kotlin/test.sh --leaks {{ COUNT }}
+
+# The Python wheel in a clean environment, against the real library, a Rust process and another Python process.
 python:
     bindings/python/test.sh
+
+# How large the library for apps is as it ships, in bytes. A long build.
+library-size:
+    scripts/library-size.sh
 
 # README's first command.
 demo *FLAGS="":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the library, compiles the generated Kotlin, the wrapper and the tests, and runs them: this JVM against a Rust process.
-# Ends with `N passed, 0 failed`. Needs a JDK (17 or later); fetches the Kotlin compiler and JNA the first time.
+# Ends with `N passed, 0 failed`. `test.sh --leaks COUNT` makes and drops so many listeners, and cancels so many calls, instead. Needs a JDK (17 or later); fetches the Kotlin compiler and JNA the first time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 toolchain=$(scripts/kotlin-toolchain.sh)
@@ -23,4 +23,10 @@ trap 'rm -rf "$work"' EXIT
 
 $KOTLINC -cp "$KOTLIN_CLASSPATH" -d "$work/classes" -jvm-target 17 \
     bindings/kotlin/generated bindings/kotlin/src bindings/kotlin/test "$work/Readme.kt"
-$KOTLIN -ea -Djna.library.path="$target" -cp "$work/classes:$KOTLIN_CLASSPATH" MainKt "$target/examples/counterpart" "$work"
+if [ "${1:-}" = --leaks ]; then
+    # Java's heap has its full size from the beginning: what the process grows by is the library's.
+    arguments=("$@") heap="-XX:+UseSerialGC -Xms192m -Xmx192m -XX:+AlwaysPreTouch"
+else
+    arguments=("$target/examples/counterpart" "$work") heap=""
+fi
+$KOTLIN -ea $heap -Djna.library.path="$target" -cp "$work/classes:$KOTLIN_CLASSPATH" MainKt "${arguments[@]}"

@@ -300,7 +300,8 @@ async fn one_of_three_who_pauses_while_the_others_talk_catches_up_with_both() {
         his.timeline().send("between").await.unwrap();
     }
     bob.pause().await.unwrap();
-    (talk.0.await.unwrap(), talk.1.await.unwrap());
+    talk.0.await.unwrap();
+    talk.1.await.unwrap();
     bob.catch_up(Duration::ZERO).await.unwrap();
     let caught_up = bob.catch_up(Duration::from_secs(20)).await.unwrap();
     assert!(caught_up.completed && caught_up.reached == 2, "{caught_up:?}");

@@ -24,10 +24,13 @@ pub(crate) trait Source: Send + 'static {
 #[derive(Default)]
 pub(crate) struct Observers(Arc<Mutex<Known>>);
 
+/// One of them, and its task, unless it rests.
+type Running = (Arc<dyn Observer>, Option<JoinHandle<()>>);
+
 #[derive(Default)]
 struct Known {
     next: u64,
-    all: BTreeMap<u64, (Arc<dyn Observer>, Option<JoinHandle<()>>)>,
+    all: BTreeMap<u64, Running>,
     /// Whether they are to come to rest.
     rest: watch::Sender<bool>,
 }

@@ -220,7 +220,8 @@ fun threads(): Set<String> =
         .map { it.name }.toSet()
 
 fun main(arguments: Array<String>) {
-    if (arguments[0] == "--peer") return peer(arguments[1])
+    if (arguments[0] == "--peer") peer(arguments[1])
+    if (arguments[0] == "--leaks") leaks(arguments[1].toInt())
     counterpart = arguments[0]
     work = File(arguments[1])
     println("clave ${version()}, Kotlin ${KotlinVersion.CURRENT}, Java ${Runtime.version().feature()}")

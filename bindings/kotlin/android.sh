@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds the library for Android's ABIs into jniLibs/, for Gradle to take. Needs the NDK (ANDROID_NDK_HOME), cargo-ndk and the
+# Rust targets; none of these is here, so CI does not run it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+[ -d "${ANDROID_NDK_HOME:-}" ] || { echo "android.sh: set ANDROID_NDK_HOME to the NDK (r26 or later)" >&2; exit 1; }
+rustup target add aarch64-linux-android armv7-linux-androideabi x86_64-linux-android
+cargo ndk --platform 26 -t arm64-v8a -t armeabi-v7a -t x86_64 -o bindings/kotlin/jniLibs \
+    build -p clave-ffi --lib --profile dist
