@@ -32,7 +32,12 @@ async fn echo(timeline: Timeline) -> Result<(), Error> {
     let mut updates = timeline.observe(50);
     loop {
         for step in updates.next().await? {
-            let (ListDiff::Reset(messages) | ListDiff::Append(messages)) = step else { continue };
+            let messages = match step {
+                ListDiff::Reset(messages) | ListDiff::Append(messages) => messages,
+                // It was sent before what is shown last.
+                ListDiff::Insert { item, .. } => vec![item],
+                _ => continue,
+            };
             for message in messages.into_iter().filter(|message| !message.author.is_me) {
                 println!("heard {}", message.body);
                 timeline.send(format!("echo: {}", message.body)).await?;
