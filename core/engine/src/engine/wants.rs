@@ -49,9 +49,9 @@ impl Wants {
         self.peers.get(peer).is_some_and(|source| source.offered.len() > MUCH_TO_ASK)
     }
 
-    /// Whether something that a peer has is missing here still.
+    /// Whether something is on its way from a peer. What it offered besides was asked of another, or has come from there.
     pub(super) fn awaits(&self, peer: &DeviceId) -> bool {
-        self.peers.get(peer).is_some_and(|source| !source.offered.is_empty() || source.on_their_way > 0)
+        self.peers.get(peer).is_some_and(|source| source.on_their_way > 0)
     }
 
     /// Notes that an entry came, from whomever.
