@@ -44,6 +44,7 @@ mod views;
 use held::{Awaits, Held};
 
 pub use bundles::{Bundling, FalseBundle};
+pub(crate) use bundles::{Claimed, Name};
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
