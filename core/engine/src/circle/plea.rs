@@ -55,14 +55,34 @@ pub(super) struct Pleas {
     /// process its own commits.
     astray: BTreeSet<EpochId>,
     lacks: Lacks,
-    /// Since when something that was asked for came how often.
-    helped: Option<(u64, u32)>,
+    /// How often something that was asked for came.
+    helped: InWindow,
     /// The last plea of each member that is to be answered, once all that came with it was judged.
     asking: BTreeMap<DeviceId, proto::Plea>,
-    /// Since when how many pleas of each member were answered.
-    answered: BTreeMap<DeviceId, (u64, u32)>,
+    /// How many pleas of each member were answered.
+    answered: BTreeMap<DeviceId, InWindow>,
+    /// How often each member may be asked again at once, since it lacks something else than when it was asked.
+    stirred: BTreeMap<DeviceId, InWindow>,
     /// When each device that was given a new leaf may be introduced anew, and how long that was from the last time.
     introduced: BTreeMap<DeviceId, (u64, u64)>,
+}
+
+/// How often something happened within [`PLEA_WINDOW_MS`] of when it first did.
+#[derive(Default)]
+struct InWindow {
+    since_ms: Option<u64>,
+    count: u32,
+}
+
+impl InWindow {
+    /// Once more. Whether that is not too often.
+    fn allows(&mut self, now_ms: u64) -> bool {
+        if self.since_ms.is_none_or(|since_ms| now_ms.saturating_sub(since_ms) >= PLEA_WINDOW_MS) {
+            *self = Self { since_ms: Some(now_ms), count: 0 };
+        }
+        self.count += 1;
+        self.count <= PLEA_ANSWERS_MAX
+    }
 }
 
 /// What this device and others lack, each in one hash.
@@ -117,13 +137,15 @@ impl Pleas {
     /// Something that was asked for came: whoever was asked in vain may have more by now. Only so often, or whoever feeds
     /// others one key after the other has all of them ask all the time.
     pub(super) fn helped(&mut self, now_ms: u64) {
-        let (since_ms, count) = self.helped.get_or_insert((now_ms, 0));
-        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
-            (*since_ms, *count) = (now_ms, 0);
-        }
-        *count += 1;
-        if *count <= PLEA_ANSWERS_MAX {
+        if self.helped.allows(now_ms) {
             self.asked.clear();
+        }
+    }
+
+    /// A member lacks something else than when it was asked: it may have more by now, or be somewhere else.
+    fn stirred(&mut self, member: DeviceId, now_ms: u64) {
+        if self.asked.contains_key(&member) && self.stirred.entry(member).or_default().allows(now_ms) {
+            self.asked.remove(&member);
         }
     }
 
@@ -141,12 +163,7 @@ impl Pleas {
     }
 
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
-        let (since_ms, count) = self.answered.entry(device).or_insert((now_ms, 0));
-        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
-            (*since_ms, *count) = (now_ms, 0);
-        }
-        *count += 1;
-        *count <= PLEA_ANSWERS_MAX
+        self.answered.entry(device).or_default().allows(now_ms)
     }
 }
 
@@ -174,7 +191,10 @@ impl Circle {
         if !matches!(lacks.len(), 0 | 32) {
             return Err(Refusal::Malformed);
         }
-        self.pleas.lacks.others.insert(peer, (lacks, now_ms));
+        let before = self.pleas.lacks.others.insert(peer, (lacks.clone(), now_ms));
+        if before.is_some_and(|(before, _)| before != lacks) {
+            self.pleas.stirred(peer, now_ms);
+        }
         Ok(())
     }
 
