@@ -15,6 +15,9 @@ pub enum TransportError {
     /// The caller: an address in the configuration cannot be used.
     #[error("an address in the configuration cannot be used: {0}")]
     BadAddress(#[from] AddressError),
+    /// The caller: a certificate authority is none.
+    #[error("a certificate in `tls_roots` cannot be used: give each as X.509 in DER form")]
+    BadCertificate,
     /// The environment: the operating system gave no secure randomness, or refused what Noise needs.
     #[error("the secure channel could not be set up: check that the operating system provides randomness")]
     Security,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, connection_limits, identify, ping, relay,
+    Swarm, autonat, connection_limits, identify, ping, relay,
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use tokio::{
@@ -15,8 +15,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::{
-    Address, ListenError, PeerKey, TransportError,
-    net::{self, Tasks},
+    Address, ListenError, PeerKey, TransportError, dial_back,
+    net::{self, Tasks, Wires},
 };
 
 /// Events that may wait for the operator. Those that do not fit are logged only.
@@ -124,6 +124,9 @@ struct Node {
     relay: relay::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    /// Answers devices that ask whether they can be reached.
+    autonat: autonat::v2::server::Behaviour,
+    dial_back: dial_back::Guard,
 }
 
 /// A blind relay (circuit relay v2): it passes on what two devices encrypt for each other, and has no key to it.
@@ -204,9 +207,17 @@ fn swarm(config: &RelayConfig, tasks: &Tasks) -> Result<Swarm<Node>, TransportEr
         relay: relay::Behaviour::new(id, relay),
         identify: net::identify(&keys),
         ping: ping::Behaviour::new(ping::Config::new()),
+        autonat: autonat::v2::server::Behaviour::default(),
+        dial_back: dial_back::Guard::default(),
     };
-    let wire = net::wire(&keys, cfg!(feature = "quic"), STREAMS_PER_CONNECTION_MAX, patience)?;
-    Ok(Swarm::new(wire, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
+    let wires = Wires {
+        quic: cfg!(feature = "quic"),
+        streams: STREAMS_PER_CONNECTION_MAX,
+        patience,
+        name_servers: &[],
+        tls_roots: &[],
+    };
+    Ok(Swarm::new(wires.build(&keys)?, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
 }
 
 struct Server {

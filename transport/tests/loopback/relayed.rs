@@ -2,28 +2,10 @@
 
 use std::sync::Arc;
 
-use clave_transport::{
-    Address, Channel, Config, Event, ListenError, RelayConfig, RelayEvent, RelayLimits, RelayServer,
-};
-use tokio::sync::{Semaphore, mpsc};
+use clave_transport::{Address, Channel, Config, Event, ListenError, RelayEvent, RelayLimits, Way};
+use tokio::sync::Semaphore;
 
-use crate::harness::{Device, config, in_time, start};
-
-struct Relay {
-    server: RelayServer,
-    events: mpsc::Receiver<RelayEvent>,
-    address: Address,
-}
-
-async fn relay(limits: RelayLimits) -> Relay {
-    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-    let config = RelayConfig { seed: [100; 32].into(), listen, external: vec![], limits };
-    let (server, mut events) = RelayServer::start(config).unwrap();
-    match in_time(events.recv()).await {
-        Some(RelayEvent::Listening { address }) => Relay { server, events, address },
-        other => panic!("{other:?}"),
-    }
-}
+use crate::harness::{Device, config, in_time, relay, start};
 
 /// A device that nobody can reach but through the relay.
 async fn hidden(seed: u8, relay: &Address, hole_punching: bool) -> (Device, Address) {
@@ -57,7 +39,9 @@ async fn two_who_know_only_the_relay_exchange_frames() {
                 _ => None,
             })
             .await;
-        assert!(relayed && device.transport.peer(&other).unwrap().is_relayed());
+        assert!(relayed);
+        let info = device.transport.peer(&other).unwrap();
+        assert_eq!(info.best().unwrap().way, Way::Relayed { relay: relay.address.clone() });
     }
     for number in 0..1000u32 {
         alice.transport.send(bob.key(), Channel::Sync, number.to_be_bytes().to_vec()).await.unwrap();
@@ -133,7 +117,13 @@ async fn a_relayed_connection_becomes_direct_and_no_frame_is_lost() {
         assert_eq!(bob.frame().await.2, next.to_be_bytes());
         next += 1;
     }
-    assert!(!bob.transport.peer(&alice.key()).unwrap().is_relayed());
+    // Each side has both connections, and prefers the same.
+    let ways = [(&bob, alice.key()), (&alice, bob.key())].map(|(device, other)| {
+        let info = device.transport.peer(&other).unwrap();
+        info.best().unwrap().way.clone()
+    });
+    assert!(ways.contains(&Way::HolePunched), "{ways:?}");
+    assert!(ways.iter().all(|way| matches!(way, Way::Direct | Way::HolePunched)), "{ways:?}");
 }
 
 #[tokio::test]
