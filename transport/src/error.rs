@@ -36,6 +36,9 @@ pub enum AddressError {
     /// Not a multiaddress.
     #[error("not an address: write it like /ip4/192.0.2.7/tcp/4001 or /dns/relay.example/tcp/4001/p2p/12D3KooW…")]
     Malformed,
+    /// Not the IP address of a name server.
+    #[error("a name server is not an IP address: write it like 192.0.2.53 or 2001:db8::53")]
+    NotAnIp,
     /// It names a peer by something other than an Ed25519 key.
     #[error("the address names a peer whose key is not Ed25519: ask for an address that ends in /p2p/12D3KooW…")]
     ForeignKey,
