@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, autonat, connection_limits, identify, ping, relay,
+    Swarm, Transport as _, autonat, connection_limits,
+    core::transport::timeout::TransportTimeout,
+    identify, ping, relay,
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use tokio::{
@@ -21,6 +23,10 @@ use crate::{
 
 /// Events that may wait for the operator. Those that do not fit are logged only.
 const EVENTS_MAX: usize = 256;
+
+/// How long a device that asks whether it can be reached may take to answer. A NAT that drops what it did not ask for says nothing
+/// at all, and the answer that it did not is due within ten seconds (libp2p's AutoNAT).
+const DIAL_BACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// On a relay every circuit of a peer is a stream of its connection.
 const STREAMS_PER_CONNECTION_MAX: usize = 1024;
@@ -217,7 +223,8 @@ fn swarm(config: &RelayConfig, tasks: &Tasks) -> Result<Swarm<Node>, TransportEr
         name_servers: &[],
         tls_roots: &[],
     };
-    Ok(Swarm::new(wires.build(&keys)?, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
+    let wire = TransportTimeout::with_outgoing_timeout(wires.build(&keys)?, DIAL_BACK_PATIENCE).boxed();
+    Ok(Swarm::new(wire, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
 }
 
 struct Server {

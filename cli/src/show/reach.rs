@@ -19,7 +19,7 @@ pub(super) fn reachable(status: &Status) -> Vec<String> {
         Reachability::Unknown => {}
         Reachability::Public => words.push("Others can reach this device from outside its network.".to_owned()),
         Reachability::Private => {
-            words.push("Others cannot reach this device from outside its network, but by a relay.".to_owned());
+            words.push("From outside its network, others reach this device only with the help of a relay.".to_owned());
         }
     }
     words.extend(status.relays.iter().map(relay));
