@@ -104,33 +104,30 @@ def wire(one, name, other, other_name, address, other_address=None):
 
 
 class World:
-    """The internet with the relay in it, two routers, and a device behind each."""
+    """The internet, two routers, and a home behind each. Made anew for each pair: routers remember."""
 
-    def __init__(self):
-        self.internet = Namespace("internet")
-        self.namespaces = [self.internet]
+    def __init__(self, pair):
+        self.namespaces = []
+        self.internet = self.namespace("internet")
         self.internet.ip("link", "add", "lan", "type", "bridge")
         self.internet.ip("addr", "add", f"{RELAY_IP}/24", "dev", "lan")
         self.internet.ip("link", "set", "lan", "up")
         self.internet.run("nft", "-f", "-", text=COUNTERS)
-        self.routers, self.homes = [], []
-        for side in (1, 2):
-            router, home = Namespace(f"nat{side}"), Namespace(f"home{side}")
-            self.namespaces += [router, home]
+        self.homes = []
+        for side, kind in enumerate(pair, start=1):
+            router, home = self.namespace(f"nat{side}"), self.namespace(f"home{side}")
             wire(router, "wan", self.internet, f"port{side}", f"198.51.100.1{side}/24")
             self.internet.ip("link", "set", f"port{side}", "master", "lan")
             wire(router, "lan", home, "lan", f"10.0.{side}.1/24", f"10.0.{side}.2/24")
             router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
             home.ip("route", "add", "default", "via", f"10.0.{side}.1")
-            self.routers.append(router)
+            inward, outward = (rule.format(lan=f"10.0.{side}.2", wan=f"198.51.100.1{side}") for rule in RULES[kind])
+            router.run("nft", "-f", "-", text=ROUTER.format(inward=inward, outward=outward))
             self.homes.append(home)
 
-    def become(self, pair):
-        """Other NATs, which remember nothing."""
-        for side, (router, kind) in enumerate(zip(self.routers, pair), start=1):
-            inward, outward = (rule.format(lan=f"10.0.{side}.2", wan=f"198.51.100.1{side}") for rule in RULES[kind])
-            router.run("nft", "flush", "ruleset")
-            router.run("nft", "-f", "-", text=ROUTER.format(inward=inward, outward=outward))
+    def namespace(self, name):
+        self.namespaces.append(Namespace(name))
+        return self.namespaces[-1]
 
     def relayed_bytes(self):
         counted = json.loads(self.internet.run("nft", "-j", "list", "counters"))["nftables"]
@@ -217,9 +214,20 @@ def directly(status):
     return status["peers"] and status["peers"][0]["way"] != "relayed"
 
 
+def serve(world, programs, place, quic):
+    """A relay in the internet, and the addresses that devices are given."""
+    listen = [f"/ip4/{RELAY_IP}/tcp/{RELAY_PORT}"]
+    if quic:
+        listen.insert(0, f"/ip4/{RELAY_IP}/udp/{RELAY_PORT}/quic-v1")
+    words = [word for address in listen for word in ("--listen", address)]
+    command = [programs / "clave-relay", "run", "--identity", place / "relay.key", *words]
+    relay = Process(world.internet.command(*command), place / "relay.log")
+    key = relay.says("listening on ").rsplit("/", 1)[1]
+    return relay, [f"{address}/p2p/{key}" for address in listen]
+
+
 def meet(world, programs, place, pair, quic, file, digest, relays):
     """One pair of NATs, from the founding of a space to the last byte of the file."""
-    world.become(pair)
     alice, bob = (Device(programs / "clave", place, name, home) for name, home in zip(("爱丽丝", "Bob"), world.homes))
     try:
         alice.do("space", "new", "团队")
@@ -288,34 +296,27 @@ def main():
         print("SKIPPED: nat, because it needs root, iproute2 and nftables")
         return 0
     pairs = [tuple(pair.split("/")) for pair in asked.pair or []] or list(itertools.combinations_with_replacement(TYPES, 2))
-    rows = []
+    rows, programs = [], asked.programs.resolve()
     with contextlib.ExitStack() as stack:
         place = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clave-nat-")))
         try:
-            world = World()
+            Namespace("probe").remove()
         except RuntimeError as error:
             print(f"SKIPPED: nat, because network namespaces cannot be made here: {error}")
             return 0
-        stack.callback(world.remove)
         file = place / "recording.bin"
         content = os.urandom(asked.mb * 1_000_000)
         file.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        listen = ["--listen", f"/ip4/{RELAY_IP}/tcp/{RELAY_PORT}"]
-        if asked.quic:
-            listen += ["--listen", f"/ip4/{RELAY_IP}/udp/{RELAY_PORT}/quic-v1"]
-        command = [asked.programs.resolve() / "clave-relay", "run", "--identity", place / "relay.key", *listen]
-        relay = Process(world.internet.command(*command), place / "relay.log")
-        stack.callback(relay.stop)
-        relay.says("listening on ")
-        key = "/p2p/" + relay.says("listening on ").rsplit("/", 1)[1]
-        relays = [f"/ip4/{RELAY_IP}/tcp/{RELAY_PORT}{key}"]
-        if asked.quic:
-            relays.insert(0, f"/ip4/{RELAY_IP}/udp/{RELAY_PORT}/quic-v1{key}")
         for number, pair in enumerate(pairs):
             here = place / str(number)
             here.mkdir()
-            rows.append(meet(world, asked.programs.resolve(), here, pair, asked.quic, file, digest, relays))
+            with contextlib.ExitStack() as pair_stack:
+                world = World(pair)
+                pair_stack.callback(world.remove)
+                relay, relays = serve(world, programs, here, asked.quic)
+                pair_stack.callback(relay.stop)
+                rows.append(meet(world, programs, here, pair, asked.quic, file, digest, relays))
             shutil.rmtree(here)
     print()
     print(table(rows))
