@@ -108,7 +108,7 @@ pub enum Way {
 /// Whether a device can be reached from outside its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Reachability {
-    /// No relay has tried (yet).
+    /// No relay has tried (yet), or it listens nowhere.
     Unknown,
     /// A relay reached it.
     Public,

@@ -230,8 +230,7 @@ impl Driver {
             Command::Shutdown => {
                 if self.deadline.is_none() {
                     self.deadline = Some(Instant::now() + 2 * self.shared.limits.flush_timeout);
-                    let peers: Vec<PeerKey> = self.sessions.keys().copied().collect();
-                    peers.into_iter().for_each(|peer| self.close_when_sent(peer));
+                    self.close_all();
                     let listeners: Vec<ListenerId> = self.listeners.keys().copied().collect();
                     for listener in listeners {
                         self.swarm.remove_listener(listener);
@@ -239,6 +238,20 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Closes the connections with everybody; those with relays once nobody is connected through them any more.
+    fn close_all(&mut self) {
+        let mut relays = BTreeSet::new();
+        for session in self.sessions.values() {
+            for connection in session.peer.connections().values() {
+                if let Way::Relayed { relay } = &connection.way {
+                    relays.extend(relay.peer());
+                }
+            }
+        }
+        let free: Vec<PeerKey> = self.sessions.keys().copied().filter(|peer| !relays.contains(peer)).collect();
+        free.into_iter().for_each(|peer| self.close_when_sent(peer));
     }
 
     /// Closes the connections with a peer as soon as everything queued has arrived, or time is over.
@@ -513,6 +526,9 @@ impl Driver {
         }
         for done in self.disconnecting.remove(&peer).unwrap_or_default() {
             let _ = done.send(());
+        }
+        if self.deadline.is_some() {
+            self.close_all();
         }
     }
 

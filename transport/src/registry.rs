@@ -172,7 +172,7 @@ pub enum Way {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reachability {
-    /// No relay has tested it (yet).
+    /// No relay has tested it (yet), or it listens nowhere.
     #[default]
     Unknown,
     /// At one address at least: see [`Addresses::confirmed`].

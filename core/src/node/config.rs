@@ -111,7 +111,7 @@ pub enum Way {
 /// Whether a device can be reached from outside its network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reachability {
-    /// No relay has tried (yet).
+    /// No relay has tried (yet), or it listens nowhere.
     #[default]
     Unknown,
     /// A relay reached it.

@@ -135,3 +135,21 @@ async fn a_relay_that_is_full_says_so() {
     let failed = second.until(|event| matches!(event, Event::ListenFailed { .. }).then_some(event)).await;
     assert_eq!(failed, Event::ListenFailed { address: Some(relay.address.clone()), error: ListenError::Relay });
 }
+
+/// What is queued goes through the relay: so the connection with it has to go last.
+#[tokio::test]
+async fn whoever_shuts_down_lets_arrive_what_a_relay_is_to_carry() {
+    let relay = relay(RelayLimits::default()).await;
+    let (alice, _) = hidden(1, &relay.address, false).await;
+    let (mut bob, at_bob) = hidden(2, &relay.address, false).await;
+    in_time(alice.transport.connect(Some(bob.key()), vec![at_bob])).await.unwrap();
+    for number in 0..100u32 {
+        let mut frame = vec![0; 10_000];
+        frame[..4].copy_from_slice(&number.to_be_bytes());
+        alice.transport.send(bob.key(), Channel::Join, frame).await.unwrap();
+    }
+    in_time(alice.transport.shutdown()).await;
+    for number in 0..100u32 {
+        assert_eq!(bob.frame().await.2[..4], number.to_be_bytes());
+    }
+}

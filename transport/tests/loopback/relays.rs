@@ -89,6 +89,7 @@ async fn one_relay_dies_the_other_carries_on_and_the_first_is_back_when_it_retur
     alice.disconnected(bob.key()).await;
     bob.disconnected(alice.key()).await;
     in_time(alice.transport.connect(Some(bob.key()), at_bob.to_vec())).await.unwrap();
+    bob.connected(alice.key()).await;
     says(&mut bob, &mut alice, b"over the first again").await;
     assert_eq!(way(&bob, alice.key()), Way::Relayed { relay: both[0].clone() });
 }
