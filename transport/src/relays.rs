@@ -104,11 +104,11 @@ mod tests {
         assert!(relays.lost(&relay, 0), "the owner hears of it");
         assert!(relays.due().is_empty(), "not at once");
         tokio::time::advance(relays.next().unwrap() - Instant::now()).await;
-        assert_eq!(relays.due(), [relay.clone()]);
+        assert_eq!(relays.due().first(), Some(&relay));
         relays.asking(relay.clone());
         assert!(!relays.lost(&relay, 0), "and not again, until it worked in between");
         relays.hurry();
-        assert_eq!(relays.due(), [relay.clone()]);
+        assert_eq!(relays.due().first(), Some(&relay));
         relays.asking(relay.clone());
         relays.held(&relay);
         assert!(relays.infos()[0].reserved && relays.next().is_none());
