@@ -38,8 +38,8 @@ pub struct NetworkOptions {
     /// Relays to be reachable through, all at a time, each with its `/p2p/…`.
     #[uniffi(default = [])]
     pub relays: Vec<String>,
-    /// IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS that cannot be
-    /// found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+    /// IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+    /// that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
     #[uniffi(default = [])]
     pub name_servers: Vec<String>,
     /// Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.

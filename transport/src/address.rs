@@ -6,7 +6,8 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use crate::{AddressError, PeerKey};
 
-/// A multiaddress such as `/ip4/192.0.2.7/tcp/4001`, `/dns/relay.example/tcp/443/wss/p2p/12D3KooW…` or, through a relay,
+/// A multiaddress such as `/ip4/192.0.2.7/tcp/4001`, `/dns/relay.example/tcp/443/wss/p2p/12D3KooW…` or, through a
+/// relay,
 /// `…/p2p/<relay>/p2p-circuit/p2p/<peer>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub(crate) Multiaddr);

@@ -1,8 +1,8 @@
 //! What keeps a relay from being sent after others.
 //!
-//! Devices ask a relay to dial them, to learn whether they can be reached (AutoNAT). The protocol lets them name any address, against
-//! a fee of some bytes. That would make the relay a scanner of its own network and a dialler of strangers. So it dials nobody but
-//! at an IP address from which the same peer is connected at that moment.
+//! Devices ask a relay to dial them, to learn whether they can be reached (AutoNAT). The protocol lets them name any
+//! address, against a fee of some bytes. That would make the relay a scanner of its own network and a dialler of
+//! strangers. So it dials nobody but at an IP address from which the same peer is connected at that moment.
 
 use std::{
     collections::{HashMap, HashSet},

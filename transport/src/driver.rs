@@ -166,6 +166,9 @@ impl Driver {
 
     pub(crate) fn listen(&mut self, address: Address) {
         let relay = address.peer().is_some();
+        if relay && self.relays.is_asked(&address) {
+            return;
+        }
         let asked = if relay { address.circuit() } else { Ok(address.0.clone()) };
         let listening = match asked {
             Ok(asked) => self.swarm.listen_on(asked).map_err(|error| {
@@ -185,7 +188,10 @@ impl Driver {
                 }
                 self.listeners.insert(listener, address);
             }
-            Err(error) => self.notify(Event::ListenFailed { address: Some(address), error }),
+            Err(error) if !relay || self.relays.lost(&address, random()) => {
+                self.notify(Event::ListenFailed { address: Some(address), error });
+            }
+            Err(_) => {}
         }
     }
 

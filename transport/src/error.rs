@@ -125,7 +125,7 @@ pub enum ListenError {
     #[error("the system does not let us listen there: check that the address is free and permitted")]
     Refused,
     /// The relay could not be reached, refused the reservation, or went away.
-    #[error("the relay gives us no place, or went away: listen again later, or choose another relay")]
+    #[error("the relay gives us no place, or went away: it is asked again; if that lasts, choose another relay")]
     Relay,
     /// Multicast on the local network does not work here.
     #[error("devices nearby cannot be found here (no network interface or no permission): connect by address")]
@@ -154,7 +154,7 @@ mod tests {
                  /dns/relay.example/tcp/4001/p2p/12D3KooW…",
                 "somebody else answered at the address: ask the peer for a current one",
                 "the frame is 5000000 bytes long, more than 4259840: split it",
-                "the relay gives us no place, or went away: listen again later, or choose another relay",
+                "the relay gives us no place, or went away: it is asked again; if that lasts, choose another relay",
             ]
         );
         assert!(DialError::Unreachable.is_retryable() && !DialError::OwnKey.is_retryable());

@@ -1,10 +1,10 @@
 //! Devices that exchange bytes: connections, frames, discovery, relays.
 //!
-//! This crate owns the network: a libp2p swarm (TCP, WebSocket or QUIC; Noise, Yamux) in a tokio task of its own, streams of
-//! frames between devices, mDNS on local networks, places at relays and circuits through them, the attempt to replace these by direct
-//! connections, and the question whether this device can be reached ([`Reachability`]). It knows devices by their Ed25519 keys
-//! ([`PeerKey`]) and what they send as bytes. It does not know what a frame means, whom to dial, when to dial a device again, or who
-//! belongs to a team: its owner tells it.
+//! This crate owns the network: a libp2p swarm (TCP, WebSocket or QUIC; Noise, Yamux) in a tokio task of its own,
+//! streams of frames between devices, mDNS on local networks, places at relays and circuits through them, the attempt
+//! to replace these by direct connections, and the question whether this device can be reached ([`Reachability`]). It
+//! knows devices by their Ed25519 keys ([`PeerKey`]) and what they send as bytes. It does not know what a frame means,
+//! whom to dial, when to dial a device again, or who belongs to a team: its owner tells it.
 //!
 //! # How to drive it
 //!

@@ -137,7 +137,8 @@ fn ping(limits: &Limits) -> ping::Behaviour {
     ping::Behaviour::new(ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_timeout))
 }
 
-/// What bytes travel over: TCP, WebSocket over TCP (with TLS where the address says so), QUIC if wanted, all of them by name too.
+/// What bytes travel over: TCP, WebSocket over TCP (with TLS where the address says so), QUIC if wanted, all of them by
+/// name too.
 pub(crate) struct Wires<'a> {
     pub(crate) quic: bool,
     pub(crate) streams: usize,
@@ -154,8 +155,8 @@ impl Wires<'_> {
             let tcp = secured(tcp(), keys, self.streams, self.patience)?;
             if self.quic { with_quic(tcp, keys, self.patience) } else { Ok(tcp) }
         };
-        // WebSocket looks at the name itself, for TLS: so it goes around the resolver, not the other way round. And it goes
-        // first, as the resolver takes every address.
+        // WebSocket looks at the name itself, for TLS: so it goes around the resolver, not the other way round. And it
+        // goes first, as the resolver takes every address.
         let (sockets, rest) = match self.resolver() {
             Ok((config, options)) => {
                 let names = dns::tokio::Transport::custom(tcp(), config.clone(), options.clone());

@@ -1,8 +1,9 @@
-//! Whether this device can be reached from outside (AutoNAT, version 2): relays are asked to dial the addresses at which others see it.
+//! Whether this device can be reached from outside (AutoNAT, version 2): relays are asked to dial the addresses at
+//! which others see it.
 //!
-//! libp2p's client, within a bound. It keeps every address that any peer claims to see this device at; here it hears of the first
-//! [`CANDIDATES_MAX`] only. And it never asks twice about an address; so [`Behaviour::forget`] begins anew with a fresh one when
-//! the device has moved to another network, which takes part in connections that come after.
+//! libp2p's client, within a bound. It keeps every address that any peer claims to see this device at; here it hears of
+//! the first [`CANDIDATES_MAX`] only. And it never asks twice about an address; so [`Behaviour::forget`] begins anew
+//! with a fresh one when the device has moved to another network, which takes part in connections that come after.
 
 use std::{
     collections::HashSet,

@@ -158,8 +158,8 @@ impl ConnectionInfo {
 pub enum Way {
     /// One side reached the other where it listens.
     Direct,
-    /// Directly, through the NATs of both: a relay had told each side of the other's address (DCUtR). The side that needed no hole of
-    /// its own may take it for [`Way::Direct`].
+    /// Directly, through the NATs of both: a relay had told each side of the other's address (DCUtR). The side that
+    /// needed no hole of its own may take it for [`Way::Direct`].
     HolePunched,
     /// Through a relay, which passes on what it cannot read.
     Relayed {
@@ -168,7 +168,8 @@ pub enum Way {
     },
 }
 
-/// Whether this device can be reached from outside its network, as far as relays have found out by dialling it (AutoNAT).
+/// Whether this device can be reached from outside its network, as far as relays have found out by dialling it
+/// (AutoNAT).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reachability {

@@ -24,8 +24,8 @@ use crate::{
 /// Events that may wait for the operator. Those that do not fit are logged only.
 const EVENTS_MAX: usize = 256;
 
-/// How long a device that asks whether it can be reached may take to answer. A NAT that drops what it did not ask for says nothing
-/// at all, and the answer that it did not is due within ten seconds (libp2p's AutoNAT).
+/// How long a device that asks whether it can be reached may take to answer. A NAT that drops what it did not ask for
+/// says nothing at all, and the answer that it did not is due within ten seconds (libp2p's AutoNAT).
 const DIAL_BACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// On a relay every circuit of a peer is a stream of its connection.

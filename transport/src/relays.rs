@@ -34,6 +34,11 @@ impl Relays {
         self.0.entry(relay).or_insert(place).state = State::Asking;
     }
 
+    /// Whether it is being asked, or gives a place: once is enough.
+    pub(crate) fn is_asked(&self, relay: &Address) -> bool {
+        self.0.get(relay).is_some_and(|place| place.due().is_none())
+    }
+
     /// It said yes.
     pub(crate) fn held(&mut self, relay: &Address) {
         if let Some(place) = self.0.get_mut(relay) {

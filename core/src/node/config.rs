@@ -34,8 +34,8 @@ pub struct NetworkConfig {
     pub quic: bool,
     /// Relays to be reachable through, all at a time, each with its `/p2p/…`. One that gives no place is asked again.
     pub relays: Vec<String>,
-    /// IP addresses of servers that resolve names in addresses. Empty: whom the system names. A host on Android or iOS has to say it, or addresses with names
-    /// cannot be dialled there (`docs/reachability.md`).
+    /// IP addresses of servers that resolve names in addresses. Empty: whom the system names. A host on Android or iOS
+    /// has to say it, or addresses with names cannot be dialled there (`docs/reachability.md`).
     pub name_servers: Vec<String>,
     /// Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
     pub tls_roots: Vec<Vec<u8>>,

@@ -397,8 +397,8 @@ pub(super) fn addresses_of(transport: &Transport) -> Vec<String> {
     in_order(transport.addresses())
 }
 
-/// What others are to try, as far as they take it: where a relay has reached this device, then the relays themselves, then
-/// where it listens, what only this machine can reach at last.
+/// What others are to try, as far as they take it: where a relay has reached this device, then the relays themselves,
+/// then where it listens, what only this machine can reach at last.
 pub(super) fn in_order(known: transport::Addresses) -> Vec<String> {
     let mut listening = known.listening;
     listening.sort_by_key(|listening| (!listening.address.is_relayed(), listening.loopback));

@@ -49,7 +49,8 @@ struct Mallory {
     autonat: autonat::v2::client::Behaviour,
 }
 
-/// A relay must not be a way to look for open ports elsewhere: it dials a peer where that is connected from, and nowhere else.
+/// A relay must not be a way to look for open ports elsewhere: it dials a peer where that is connected from, and
+/// nowhere else.
 #[cfg(target_os = "linux")] // As above.
 #[tokio::test]
 async fn a_relay_dials_nobody_on_the_word_of_another() {
