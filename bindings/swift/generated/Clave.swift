@@ -2361,8 +2361,8 @@ public struct NetworkOptions: Equatable, Hashable {
      */
     public var relays: [String]
     /**
-     * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS that cannot be
-     * found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+     * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+     * that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
      */
     public var nameServers: [String]
     /**
@@ -2386,8 +2386,8 @@ public struct NetworkOptions: Equatable, Hashable {
          * Relays to be reachable through, all at a time, each with its `/p2p/…`.
          */relays: [String] = [],
         /**
-         * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS that cannot be
-         * found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+         * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+         * that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
          */nameServers: [String] = [],
         /**
          * Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.

@@ -3821,8 +3821,8 @@ data class NetworkOptions (
     var `relays`: List<kotlin.String> = listOf()
     ,
     /**
-     * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS that cannot be
-     * found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+     * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+     * that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
      */
     var `nameServers`: List<kotlin.String> = listOf()
     ,
