@@ -158,8 +158,8 @@ impl ConnectionInfo {
 pub enum Way {
     /// One side reached the other where it listens.
     Direct,
-    /// Directly, through the NATs of both: a relay had told each side of the other's address (DCUtR). The side that
-    /// needed no hole of its own may take it for [`Way::Direct`].
+    /// Directly, through the NATs of both: they had met at a relay, and told each other where others see them (DCUtR).
+    /// The side that needed no hole of its own may take it for [`Way::Direct`].
     HolePunched,
     /// Through a relay, which passes on what it cannot read.
     Relayed {
