@@ -156,6 +156,16 @@ mdns:
         echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
     fi
 
+# Two devices, each behind a NAT, and a relay between: who meets directly, and who through the relay. Needs root, iproute2, nftables.
+nat *FLAGS="":
+    cargo build -p clave-cli -p clave-relay
+    scripts/nat.py --programs "$CARGO_TARGET_DIR/debug" {{ FLAGS }}
+
+# A js-libp2p node (npm) uses the real relay: identify, ping, a place, reached through it; over TCP and WebSocket.
+js-libp2p:
+    cargo build -p clave-relay
+    scripts/js-libp2p.sh "$CARGO_TARGET_DIR/debug/clave-relay"
+
 # Two admins on two sides of a network that falls apart, as five real processes: what each sees (docs/by-hand.md).
 partition:
     cargo build -p clave-cli

@@ -612,7 +612,7 @@ pub(crate) struct Run {
     /// Speak QUIC beside TCP
     #[arg(long)]
     pub(crate) quic: bool,
-    /// A relay to be reachable through, with its /p2p/…; may be repeated
+    /// A relay to be reachable through, with its /p2p/…; may be repeated: all are used
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) relay: Vec<String>,
     /// Stop when the standard input ends: for a program that starts this one

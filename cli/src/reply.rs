@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 mod inbox;
 mod people;
+mod reach;
 
 pub(crate) use inbox::Conversation;
 pub(crate) use people::{
     Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
     Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
 };
+pub(crate) use reach::{Reachability, Relay, Way};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -508,6 +510,9 @@ pub(crate) struct Status {
     pub(crate) pid: u32,
     pub(crate) directory: String,
     pub(crate) addresses: Vec<String>,
+    pub(crate) reachability: Reachability,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) relays: Vec<Relay>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
@@ -553,7 +558,8 @@ pub(crate) struct Peer {
     pub(crate) device: String,
     pub(crate) name: String,
     pub(crate) address: String,
-    pub(crate) relayed: bool,
+    #[serde(flatten)]
+    pub(crate) way: Way,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) round_trip_ms: Option<f64>,
     pub(crate) sent_bytes: u64,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 mod audit;
 mod inbox;
 mod people;
+mod reach;
 mod recovery;
 
 pub(crate) use people::link_pending;
@@ -173,6 +174,7 @@ fn status(status: &reply::Status) -> Vec<String> {
     words.push(format!("{} in {}", bytes(status.store_bytes), status.directory));
     words.extend(status.addresses.iter().map(|address| format!("  {}", line(address))));
     if status.running {
+        words.extend(reach::reachable(status));
         words.push(format!("{} sent, {} received", bytes(status.sent_bytes), bytes(status.received_bytes)));
     }
     for space in &status.spaces {
@@ -188,9 +190,8 @@ fn status(status: &reply::Status) -> Vec<String> {
         .iter()
         .map(|peer| {
             let trip = peer.round_trip_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default();
-            let way = if peer.relayed { "by a relay" } else { "directly" };
             let traffic = format!("↑ {} ↓ {}", bytes(peer.sent_bytes), bytes(peer.received_bytes));
-            vec![line(&peer.name), way.to_owned(), trip, traffic]
+            vec![line(&peer.name), reach::way(&peer.way), trip, traffic]
         })
         .collect();
     if !rows.is_empty() {

@@ -86,7 +86,10 @@ pub use doctor::{Examination, ExaminedCircle, Repair, examine};
 pub use drive::{Drive, NewFile, Progress};
 pub use error::Error;
 pub use inbox::InboxItem;
-pub use node::{LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Unlock};
+pub use node::{
+    LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile, Reachability,
+    RelayStatus, Unlock, Way,
+};
 pub use note::{Note, NoteSnapshot};
 pub use open_export::OpenExported;
 pub use recovery::{AccountExported, BackupPlan};

@@ -11,7 +11,7 @@ use clave_engine::{
     ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
     StoreRead as _,
 };
-use clave_transport::{Config, Transport};
+use clave_transport::{AddressError, Config, RelayInfo, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, Writer};
@@ -27,7 +27,7 @@ mod small_files;
 mod tests;
 mod vault;
 
-pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
+pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile, Reachability, RelayStatus, Way};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
 pub use linking::{LINK_VALID, LinkProgress};
@@ -245,16 +245,21 @@ impl Node {
         };
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
         if let Some(transport) = &self.inner.transport {
-            status.addresses = driver::addresses_of(transport);
+            let known = transport.addresses();
+            status.reachability = known.reachability.into();
+            let relay =
+                |relay: &RelayInfo| RelayStatus { address: relay.address.to_string(), reserved: relay.reserved };
+            status.relays = known.relays.iter().map(relay).collect();
+            status.addresses = driver::in_order(known);
             let stats = transport.stats();
             (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
             for peer in stats.peers {
                 let device = DeviceId::from_bytes(peer.peer.0);
-                if online.contains(&device) {
+                if let (true, Some(connection)) = (online.contains(&device), peer.best()) {
                     status.peers.push(PeerStatus {
                         device,
-                        address: peer.connections.first().map(|c| c.address.to_string()).unwrap_or_default(),
-                        relayed: peer.is_relayed(),
+                        address: connection.address.to_string(),
+                        way: Way::from(&connection.way),
                         round_trip: peer.round_trip(),
                         sent_bytes: peer.sent_bytes,
                         received_bytes: peer.received_bytes,
@@ -415,5 +420,8 @@ fn transport_config(network: &NetworkConfig, identity: &Identity) -> Result<Conf
     config.relays = addresses(&network.relays)?;
     config.mdns = network.mdns;
     config.quic = network.quic;
+    let server = |text: &String| text.parse().map_err(|_| Error::Address(AddressError::NotAnIp));
+    config.name_servers = network.name_servers.iter().map(server).collect::<Result<_, _>>()?;
+    config.tls_roots.clone_from(&network.tls_roots);
     Ok(config)
 }

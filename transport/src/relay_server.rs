@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, connection_limits, identify, ping, relay,
+    Swarm, Transport as _, autonat, connection_limits,
+    core::transport::timeout::TransportTimeout,
+    identify, ping, relay,
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use tokio::{
@@ -15,12 +17,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::{
-    Address, ListenError, PeerKey, TransportError,
-    net::{self, Tasks},
+    Address, ListenError, PeerKey, TransportError, dial_back,
+    net::{self, Tasks, Wires},
 };
 
 /// Events that may wait for the operator. Those that do not fit are logged only.
 const EVENTS_MAX: usize = 256;
+
+/// How long a device that asks whether it can be reached may take to answer. A NAT that drops what it did not ask for
+/// says nothing at all, and the answer that it did not is due within ten seconds (libp2p's AutoNAT).
+const DIAL_BACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// On a relay every circuit of a peer is a stream of its connection.
 const STREAMS_PER_CONNECTION_MAX: usize = 1024;
@@ -124,6 +130,9 @@ struct Node {
     relay: relay::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    /// Answers devices that ask whether they can be reached.
+    autonat: autonat::v2::server::Behaviour,
+    dial_back: dial_back::Guard,
 }
 
 /// A blind relay (circuit relay v2): it passes on what two devices encrypt for each other, and has no key to it.
@@ -204,8 +213,17 @@ fn swarm(config: &RelayConfig, tasks: &Tasks) -> Result<Swarm<Node>, TransportEr
         relay: relay::Behaviour::new(id, relay),
         identify: net::identify(&keys),
         ping: ping::Behaviour::new(ping::Config::new()),
+        autonat: autonat::v2::server::Behaviour::default(),
+        dial_back: dial_back::Guard::default(),
     };
-    let wire = net::wire(&keys, cfg!(feature = "quic"), STREAMS_PER_CONNECTION_MAX, patience)?;
+    let wires = Wires {
+        quic: cfg!(feature = "quic"),
+        streams: STREAMS_PER_CONNECTION_MAX,
+        patience,
+        name_servers: &[],
+        tls_roots: &[],
+    };
+    let wire = TransportTimeout::with_outgoing_timeout(wires.build(&keys)?, DIAL_BACK_PATIENCE).boxed();
     Ok(Swarm::new(wire, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
 }
 

@@ -114,7 +114,7 @@ impl Driver {
                 input = async { if next.is_some() { next.take() } else { self.inputs.recv().await } } => match input {
                     Some(Input::Command(command)) => self.command(command),
                     Some(Input::Post(post)) => next = self.post(post),
-                    Some(Input::NetworkChanged) => self.dialer.network_changed(now_ms()),
+                    Some(Input::NetworkChanged) => self.network_changed().await,
                     Some(Input::Stop(stopped)) => {
                         self.stop().await;
                         // Whoever waits for this may open the directory at once: let go of it first.
@@ -295,12 +295,13 @@ impl Driver {
     fn network_event(&mut self, event: transport::Event) {
         let now = now_ms();
         match event {
-            transport::Event::Connected { peer, .. } => {
+            transport::Event::Connected { peer, relayed, .. } => {
                 let device = DeviceId::from_bytes(peer.0);
-                self.dialer.connected(&device);
+                self.dialer.connected(&device, relayed, now, random(&mut self.engine));
                 self.connected.insert(device, Links::default());
                 self.engine.handle_connected(device, now);
             }
+            transport::Event::BecameDirect { peer, .. } => self.dialer.became_direct(&DeviceId::from_bytes(peer.0)),
             transport::Event::Disconnected { peer } => {
                 let device = DeviceId::from_bytes(peer.0);
                 self.dialer.disconnected(&device, now, random(&mut self.engine));
@@ -328,6 +329,13 @@ impl Driver {
                 tracing::warn!(?address, %error, "listening failed");
             }
             _ => {}
+        }
+    }
+
+    async fn network_changed(&mut self) {
+        self.dialer.network_changed(now_ms());
+        if let Some((transport, _)) = &self.network {
+            transport.network_changed().await;
         }
     }
 
@@ -386,9 +394,22 @@ async fn forward(
 
 /// Where this device can be reached: what a relay or the network says, and where it listens.
 pub(super) fn addresses_of(transport: &Transport) -> Vec<String> {
-    let known = transport.addresses();
-    let (here, elsewhere): (Vec<_>, Vec<_>) = known.listening.into_iter().partition(|address| address.loopback);
-    elsewhere.into_iter().chain(here).map(|listening| listening.address.to_string()).collect()
+    in_order(transport.addresses())
+}
+
+/// What others are to try, as far as they take it: where a relay has reached this device, then the relays themselves,
+/// then where it listens, what only this machine can reach at last.
+pub(super) fn in_order(known: transport::Addresses) -> Vec<String> {
+    let mut listening = known.listening;
+    listening.sort_by_key(|listening| (!listening.address.is_relayed(), listening.loopback));
+    let confirmed = known.confirmed.iter().map(ToString::to_string);
+    let mut addresses = Vec::new();
+    for address in confirmed.chain(listening.iter().map(|listening| listening.address.to_string())) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 fn random(engine: &mut Engine) -> u64 {
