@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod identity;
+#[allow(dead_code)]
+mod store;
 
 use std::{
     io::{self, Write},
