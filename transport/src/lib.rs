@@ -100,5 +100,7 @@ pub use error::{AddressError, DialError, ListenError, SendError, TransportError}
 pub use event::{Event, Events};
 pub use key::{PeerKey, fresh_seed};
 pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Refusals, Stats};
-pub use relay_server::{RelayConfig, RelayEvent, RelayLimits, RelayServer};
+pub use relay_server::{
+    Caller, FrameReader, FrameWriter, RelayConfig, RelayEvent, RelayLimits, RelayServer, StreamError,
+};
 pub use transport::Transport;

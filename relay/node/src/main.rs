@@ -7,9 +7,18 @@
 //! Storing sealed entries for devices that are offline, and forwarding them later, will be added to this program.
 
 #![forbid(unsafe_code)]
+#![allow(dead_code)]
 
+mod access;
+mod files;
+mod frames;
+mod hex;
+mod hub;
 mod identity;
-#[allow(dead_code)]
+mod metrics;
+mod service;
+mod session;
+mod sources;
 mod store;
 
 use std::{
