@@ -128,7 +128,8 @@ impl Blocks {
             Err(error) => return Err(error),
             Ok(text) => toml::from_str(&text).map_err(io::Error::other)?,
         };
-        let blocked = file.blocked.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(io::Error::other)?;
+        let blocked =
+            file.blocked.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(io::Error::other)?;
         Ok(Self { path: Some(path.into()), blocked: RwLock::new(blocked) })
     }
 

@@ -150,7 +150,10 @@ mod tests {
             metrics.put_seconds.observe(Duration::from_millis(ms));
         }
         let counts: Vec<_> = metrics.put_seconds.cumulative().collect();
-        assert_eq!((counts[0], counts[2], counts[9], counts[10]), ((Some(1), 1), (Some(5), 2), (Some(5_000), 2), (None, 3)));
+        assert_eq!(
+            (counts[0], counts[2], counts[9], counts[10]),
+            ((Some(1), 1), (Some(5), 2), (Some(5_000), 2), (None, 3))
+        );
         assert_eq!(metrics.put_seconds.sum(), Duration::from_millis(9_004));
     }
 }

@@ -147,7 +147,10 @@ enum Pending {
 /// What an answer needs to know of its request.
 #[derive(Debug)]
 enum About {
-    Put { mailbox: MailboxId, ids: Vec<BlobId> },
+    Put {
+        mailbox: MailboxId,
+        ids: Vec<BlobId>,
+    },
     /// The mailboxes, and after which position each is to be followed.
     Open(Vec<(MailboxId, Option<u64>)>),
     Get,
@@ -252,7 +255,8 @@ impl Session {
             }
             return self.advance();
         }
-        let at = self.slots.iter().position(|slot| matches!(&slot.state, Pending::Running(running, _) if *running == task));
+        let at =
+            self.slots.iter().position(|slot| matches!(&slot.state, Pending::Running(running, _) if *running == task));
         let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) else { return };
         let state = std::mem::replace(&mut slot.state, Pending::Answered(refused(Reason::Internal, Duration::ZERO)));
         let number = slot.number;

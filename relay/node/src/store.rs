@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
-pub(crate) use redb::{RedbStore, renew_generation};
+pub(crate) use redb::{OpenError, RedbStore, renew_generation};
 
 /// The name of a mailbox: an Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -80,7 +80,11 @@ struct Driver<'s> {
 }
 
 impl Driver<'_> {
-    async fn run(&mut self, frames: impl Stream<Item = Result<Frame, Ended>>, mut ending: mpsc::Receiver<Ended>) -> Ended {
+    async fn run(
+        &mut self,
+        frames: impl Stream<Item = Result<Frame, Ended>>,
+        mut ending: mpsc::Receiver<Ended>,
+    ) -> Ended {
         let mut frames = pin!(frames);
         let (mut told, mut drained) = (false, false);
         loop {
@@ -206,11 +210,7 @@ async fn sleep_until(wake: Option<Instant>) {
 }
 
 /// The frames of a device, each with its room. Ends with an error, or with `None` where the device closed.
-fn frames(
-    service: Arc<Service>,
-    shares: Arc<Shares>,
-    reader: FrameReader,
-) -> impl Stream<Item = Result<Frame, Ended>> {
+fn frames(service: Arc<Service>, shares: Arc<Shares>, reader: FrameReader) -> impl Stream<Item = Result<Frame, Ended>> {
     stream::unfold(Some(reader), move |reader| {
         let (service, shares) = (service.clone(), shares.clone());
         async move {

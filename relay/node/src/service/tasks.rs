@@ -29,8 +29,15 @@ pub(crate) async fn perform(store: &dyn MailboxStore, task: Task) -> Done {
     }
 }
 
+/// The first byte of every message: version 1 of the protocol.
+const NEGENTROPY_1: u8 = 0x61;
+
 /// A step of Negentropy over ids, each with timestamp 0. `None` if that is no message; an empty one if there is nothing to add.
 fn reconcile(ids: &[BlobId], message: &Bytes) -> Option<Vec<u8>> {
+    if message.first() != Some(&NEGENTROPY_1) {
+        // The library would answer with the version that it speaks, which we should take for having nothing to add.
+        return None;
+    }
     let mut set = NegentropyStorageVector::with_capacity(ids.len());
     ids.iter().try_for_each(|id| set.insert(0, Id::from_byte_array(id.0))).ok()?;
     set.seal().ok()?;
@@ -88,7 +95,9 @@ mod tests {
         storage.seal().unwrap();
         let message = Negentropy::owned(storage, 0).unwrap().initiate().unwrap();
         assert_eq!(reconcile(&ids, &message.into()), Some(vec![]));
-        for nonsense in [&b""[..], b"\x62", b"\x61\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", &[0x61, 0, 0, 9], b"hello"] {
+        for nonsense in
+            [&b""[..], b"\x62", b"\x61\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", &[0x61, 0, 0, 9], b"hello"]
+        {
             // Either is fine, but for a panic: an empty message may be answered with what there is.
             let answer = reconcile(&ids, &Bytes::copy_from_slice(nonsense));
             assert!(answer.is_none() || answer.is_some_and(|answer| answer.len() < 10_000), "{nonsense:?}");

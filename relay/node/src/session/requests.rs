@@ -238,9 +238,13 @@ impl Session {
                 self.end(Ended::Malformed);
                 refused(Reason::Malformed, Duration::ZERO)
             }
-            (_, Done::States(Err(error)) | Done::Get(Err(error)) | Done::Which(Err(error)) | Done::Reconcile(Err(error))) => {
-                of_store(error)
-            }
+            (
+                _,
+                Done::States(Err(error))
+                | Done::Get(Err(error))
+                | Done::Which(Err(error))
+                | Done::Reconcile(Err(error)),
+            ) => of_store(error),
             (about, done) => {
                 tracing::error!(number, ?about, ?done, "a task was answered as another");
                 refused(Reason::Internal, Duration::ZERO)
