@@ -13,6 +13,8 @@ use clave_transport::{Caller, PeerKey};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(test)]
+pub(crate) use self::tasks::perform;
 use crate::{
     access::Blocks,
     hub::Hub,

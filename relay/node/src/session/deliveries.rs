@@ -205,7 +205,8 @@ impl Deliveries {
         self.waiting_since.map(|since| since + ACKNOWLEDGE_TIMEOUT)
     }
 
-    pub(super) fn on_way_bytes(&self) -> usize {
+    #[cfg(test)]
+    fn on_way_bytes(&self) -> usize {
         self.on_way_bytes
     }
 }

@@ -179,7 +179,8 @@ async fn nothing_that_is_kept_or_logged_names_a_device_or_its_address() {
     let mut keys = Vec::new();
     for seed in 1..=5 {
         let mut device = Device::greeted(seed, &relay.address).await;
-        let key = mailbox(seed);
+        // Not of the same seed as the device: that would be the same key.
+        let key = mailbox(100 + seed);
         device.open(&key, 0, true).await;
         device.put(&key, Kind::Entry, &[&[seed; 300]]).await.unwrap();
         device.put(&key, Kind::Chunk, &[&[seed; 70_000]]).await.unwrap();
