@@ -24,12 +24,15 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn follow(&self, mailbox: MailboxId, inbox: &Arc<Inbox>) {
+    /// Whether it was not followed by this session before.
+    pub(crate) fn follow(&self, mailbox: MailboxId, inbox: &Arc<Inbox>) -> bool {
         let followers = &mut *self.followers();
         let of_mailbox = followers.entry(mailbox).or_default();
-        if !of_mailbox.iter().any(|known| Arc::ptr_eq(known, inbox)) {
+        let is_new = !of_mailbox.iter().any(|known| Arc::ptr_eq(known, inbox));
+        if is_new {
             of_mailbox.push(inbox.clone());
         }
+        is_new
     }
 
     pub(crate) fn unfollow(&self, mailbox: MailboxId, inbox: &Arc<Inbox>) {
@@ -124,7 +127,8 @@ mod tests {
     async fn followers_share_the_bytes_of_what_they_are_told() {
         let hub = Hub::default();
         let inboxes = [Arc::new(Inbox::default()), Arc::new(Inbox::default())];
-        inboxes.iter().for_each(|inbox| hub.follow(MailboxId([1; 32]), inbox));
+        assert!(inboxes.iter().all(|inbox| hub.follow(MailboxId([1; 32]), inbox)));
+        assert!(!hub.follow(MailboxId([1; 32]), &inboxes[0]), "twice is once");
         hub.stored(MailboxId([1; 32]), &entry(5, 1_000));
         hub.stored(MailboxId([2; 32]), &entry(6, 1_000));
         let frames = inboxes.each_ref().map(|inbox| {
@@ -145,7 +149,7 @@ mod tests {
     fn who_does_not_look_is_told_where_to_read() {
         let (hub, inbox) = (Hub::default(), Arc::new(Inbox::default()));
         let mailboxes = [1, 2].map(|mailbox| MailboxId([mailbox; 32]));
-        mailboxes.iter().for_each(|mailbox| hub.follow(*mailbox, &inbox));
+        assert!(mailboxes.iter().all(|mailbox| hub.follow(*mailbox, &inbox)));
         for position in 0..200 {
             hub.stored(mailboxes[0], &entry(position, 10));
         }

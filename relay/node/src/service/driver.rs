@@ -148,8 +148,10 @@ impl Driver<'_> {
                 }
                 Output::Task(id, task) => self.begin(id, task),
                 Output::Follow(mailbox) => {
-                    self.service.hub.follow(mailbox, &self.inbox);
-                    self.followed.push(mailbox);
+                    // As often as a device likes, and remembered once.
+                    if self.service.hub.follow(mailbox, &self.inbox) {
+                        self.followed.push(mailbox);
+                    }
                 }
                 Output::Unfollow(mailbox) => {
                     self.service.hub.unfollow(mailbox, &self.inbox);
