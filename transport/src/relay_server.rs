@@ -155,7 +155,6 @@ impl RelayServer {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    #[allow(clippy::type_complete)]
     pub fn start_with_mailboxes(
         config: RelayConfig,
         callers_max: usize,

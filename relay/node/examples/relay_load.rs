@@ -165,7 +165,9 @@ async fn fan_out(address: &Address, followers: u32) {
     }
     took.sort_unstable();
     let (half, most) = (percentile(&took, 0.5), percentile(&took, 0.99));
-    println!("one entry to {followers} followers: p50 {half:?}  p99 {most:?}  (from the put, devices in this one process)");
+    println!(
+        "one entry to {followers} followers: p50 {half:?}  p99 {most:?}  (from the put, devices in this one process)"
+    );
 }
 
 async fn idle(relay: &Child, address: &Address, sessions: u32) {

@@ -265,7 +265,7 @@ fn answers_come_in_the_order_of_requests_however_the_store_works() {
     let bodies: Vec<_> = device.replies.drain(..).map(|reply| reply.body.unwrap()).collect();
     assert!(matches!(&bodies[2], reply::Body::Refused(refused) if refused.reason() == Reason::Unsupported));
     assert!(
-        matches!(&bodies[3], reply::Body::Blobs(blobs) if blobs.blobs[0].bytes == &b"b"[..]),
+        matches!(&bodies[3], reply::Body::Blobs(blobs) if blobs.blobs[0].bytes == b"b"[..]),
         "it saw what was put before"
     );
 }

@@ -18,7 +18,7 @@ type Acknowledged = Arc<Mutex<BTreeMap<u8, Vec<(Kind, BlobId)>>>>;
 
 fn blob(device: u8, number: u32) -> Vec<u8> {
     // Some are long enough to lie in pieces.
-    let length = if number % 16 == 0 { 150_000 } else { 700 };
+    let length = if number.is_multiple_of(16) { 150_000 } else { 700 };
     let mut bytes = vec![device; length];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
     bytes
@@ -33,7 +33,7 @@ async fn load(seed: u8, relay: clave_transport::Address, mut number: u32, acknow
     loop {
         while waiting.len() < IN_FLIGHT {
             number += 1;
-            let kind = if number % 16 == 0 { Kind::Chunk } else { Kind::Entry };
+            let kind = if number.is_multiple_of(16) { Kind::Chunk } else { Kind::Entry };
             let bytes = blob(seed, number);
             let body = put(&key, kind, &[&bytes]);
             let request = clave_mailbox::Request { number: u64::from(number) + 1_000, body: Some(body) };
