@@ -27,7 +27,8 @@ use crate::{
 /// Bytes of requests longer than [`SHORT_REQUEST_BYTES`] that all sessions together have in memory.
 const REQUEST_BYTES_MAX: usize = 256 << 20;
 
-/// Requests up to this length are not counted: there is one such at a time for each session, besides those whose puts wait.
+/// Requests up to this length are not counted there, so that who sends a long one slowly does not hold them up. A session has one of them
+/// besides what `PUT_BYTES_IN_FLIGHT_MAX` allows.
 const SHORT_REQUEST_BYTES: usize = 64 << 10;
 
 /// Answers with blobs that all sessions together have in memory.

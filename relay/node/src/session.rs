@@ -34,6 +34,12 @@ use crate::{
 /// Requests of one session that wait for their answer. Beyond, no further one is read.
 pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 512;
 
+/// Bytes of puts of one session that wait to be stored. Beyond, no further request is read.
+pub(crate) const PUT_BYTES_IN_FLIGHT_MAX: usize = 512 << 10;
+
+/// The longest frame of who has not said hello.
+pub(crate) const HELLO_BYTES_MAX: usize = 1 << 10;
+
 /// Who has said nothing for so long since it came is cut off.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -147,9 +153,11 @@ enum Pending {
 /// What an answer needs to know of its request.
 #[derive(Debug)]
 enum About {
+    /// Ids of entries only, and bytes of all.
     Put {
         mailbox: MailboxId,
         ids: Vec<BlobId>,
+        bytes: usize,
     },
     /// The mailboxes, and after which position each is to be followed.
     Open(Vec<(MailboxId, Option<u64>)>),
@@ -185,6 +193,8 @@ pub(crate) struct Session {
     open: BTreeSet<MailboxId>,
     /// What is being put now, and by how many requests: it is not delivered.
     putting: BTreeMap<(MailboxId, BlobId), usize>,
+    /// Of the puts that wait to be stored.
+    put_bytes: usize,
     deliveries: Deliveries,
     outputs: VecDeque<Output>,
     tally: Tally,
@@ -209,6 +219,7 @@ impl Session {
             tasks: 0,
             open: BTreeSet::new(),
             putting: BTreeMap::new(),
+            put_bytes: 0,
             deliveries: Deliveries::default(),
             outputs: VecDeque::new(),
             tally: Tally::default(),
@@ -219,13 +230,19 @@ impl Session {
 
     /// Whether a further frame may be read; if only later, how long until then.
     pub(crate) fn wants_frames(&self, now: Instant) -> Result<(), Option<Duration>> {
-        if self.ending.is_some() || self.slots.len() >= REQUESTS_IN_FLIGHT_MAX {
+        let is_full = self.slots.len() >= REQUESTS_IN_FLIGHT_MAX || self.put_bytes >= PUT_BYTES_IN_FLIGHT_MAX;
+        if self.ending.is_some() || is_full {
             return Err(None);
         }
         match self.ticket.owes_requests(now) {
             Duration::ZERO => Ok(()),
             wait => Err(Some(wait)),
         }
+    }
+
+    /// How long the next frame may be, in bytes.
+    pub(crate) fn frame_bytes_max(&self) -> usize {
+        if self.greeted { clave_mailbox::FRAME_BYTES_MAX } else { HELLO_BYTES_MAX }
     }
 
     /// The device sent a frame. `now_seconds` is the same moment, since 1970.

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 const SOURCES_MAX: usize = 65_536;
 
 /// Bytes of long requests that one source may have in memory.
-const SOURCE_REQUEST_BYTES_MAX: usize = 32 << 20;
+const SOURCE_REQUEST_BYTES_MAX: usize = 16 << 20;
 
 /// Long answers that one source may have in memory.
 const SOURCE_ANSWERS_MAX: usize = 16;

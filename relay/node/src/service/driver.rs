@@ -2,7 +2,10 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -47,6 +50,7 @@ pub(super) async fn run(
     let inbox = Arc::new(Inbox::default());
     let mut driver = Driver {
         service,
+        frame_bytes_max: Arc::new(AtomicUsize::new(session.frame_bytes_max())),
         session,
         shares: shares.clone(),
         writer,
@@ -56,7 +60,8 @@ pub(super) async fn run(
         request_room: Room::new(),
         answer_room: Room::new(),
     };
-    let ended = driver.run(frames(service.clone(), shares, reader), ending).await;
+    let frames = frames(service.clone(), shares, driver.frame_bytes_max.clone(), reader);
+    let ended = driver.run(frames, ending).await;
     let Driver { writer, followed, .. } = driver;
     followed.into_iter().for_each(|mailbox| service.hub.unfollow(mailbox, &inbox));
     if !matches!(ended, Ended::Closed | Ended::Slow) {
@@ -68,6 +73,8 @@ pub(super) async fn run(
 struct Driver<'s> {
     service: &'s Arc<Service>,
     session: Session,
+    /// As the session has it, for the reader.
+    frame_bytes_max: Arc<AtomicUsize>,
     shares: Arc<Shares>,
     writer: FrameWriter,
     inbox: Arc<Inbox>,
@@ -108,6 +115,7 @@ impl Driver<'_> {
                         self.service.metrics.received_bytes.fetch_add(frame.len() as u64, Relaxed);
                         self.request_room = room;
                         self.session.handle_frame(&frame, Instant::now(), now_seconds());
+                        self.frame_bytes_max.store(self.session.frame_bytes_max(), Relaxed);
                     }
                     Some(Err(ended)) => return ended,
                     None => return Ended::Closed,
@@ -212,12 +220,17 @@ async fn sleep_until(wake: Option<Instant>) {
 }
 
 /// The frames of a device, each with its room. Ends with an error, or with `None` where the device closed.
-fn frames(service: Arc<Service>, shares: Arc<Shares>, reader: FrameReader) -> impl Stream<Item = Result<Frame, Ended>> {
+fn frames(
+    service: Arc<Service>,
+    shares: Arc<Shares>,
+    frame_bytes_max: Arc<AtomicUsize>,
+    reader: FrameReader,
+) -> impl Stream<Item = Result<Frame, Ended>> {
     stream::unfold(Some(reader), move |reader| {
-        let (service, shares) = (service.clone(), shares.clone());
+        let (service, shares, frame_bytes_max) = (service.clone(), shares.clone(), frame_bytes_max.clone());
         async move {
             let mut reader = reader?;
-            match next_frame(&service.request_room, &shares, &mut reader).await {
+            match next_frame(&service.request_room, &shares, &frame_bytes_max, &mut reader).await {
                 Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
                 Ok(None) => {
                     reader.acknowledge_end().await;
@@ -232,9 +245,13 @@ fn frames(service: Arc<Service>, shares: Arc<Shares>, reader: FrameReader) -> im
 async fn next_frame(
     all: &Arc<Semaphore>,
     shares: &Shares,
+    frame_bytes_max: &AtomicUsize,
     reader: &mut FrameReader,
 ) -> Result<Option<Frame>, StreamError> {
     let Some(length) = reader.next_length().await? else { return Ok(None) };
+    if length > frame_bytes_max.load(Relaxed) {
+        return Err(StreamError::TooLong);
+    }
     let mut room = Room::new();
     if length > SHORT_REQUEST_BYTES {
         let bytes = u32::try_from(length.min(REQUEST_BYTES_MAX)).expect("frames are far shorter than 4 GiB");

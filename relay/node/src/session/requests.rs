@@ -144,6 +144,8 @@ impl Session {
         if let Err(wait) = self.ticket.take_bytes(bytes, now) {
             return self.answered(number, refused(Reason::Rate, wait));
         }
+        let bytes = put.blobs.iter().map(Bytes::len).sum();
+        self.put_bytes += bytes;
         let blobs: Vec<_> = put.blobs.into_iter().map(|blob| (BlobId::of(kind, &blob), blob)).collect();
         let mut entry_ids = Vec::new();
         if kind == Kind::Entry {
@@ -153,7 +155,7 @@ impl Session {
             }
         }
         let task = self.next_task();
-        let about = About::Put { mailbox, ids: entry_ids };
+        let about = About::Put { mailbox, ids: entry_ids, bytes };
         self.slots.push_back(Slot { number, state: Pending::Running(task, about) });
         self.outputs.push_back(Output::Task(task, Task::Put(Batch { mailbox, kind, blobs, now_seconds })));
     }
@@ -186,7 +188,8 @@ impl Session {
     /// The answer to a request whose task is done.
     pub(super) fn answer(&mut self, number: u64, about: About, done: Done) -> reply::Body {
         match (about, done) {
-            (About::Put { mailbox, ids }, Done::Put(placed)) => {
+            (About::Put { mailbox, ids, bytes }, Done::Put(placed)) => {
+                self.put_bytes -= bytes;
                 for id in ids {
                     self.is_put(mailbox, id);
                 }

@@ -289,6 +289,22 @@ fn a_session_has_at_most_one_long_answer_and_so_many_requests() {
 }
 
 #[test]
+fn a_session_has_so_many_bytes_of_puts_in_flight_and_no_long_frame_before_hello() {
+    let world = World::new();
+    assert_eq!(world.device(1).session.frame_bytes_max(), HELLO_BYTES_MAX);
+    let mut device = world.greeted(1);
+    assert_eq!(device.session.frame_bytes_max(), clave_mailbox::FRAME_BYTES_MAX);
+    device.open(&world, 1, 0, false);
+    let half = vec![7; PUT_BYTES_IN_FLIGHT_MAX / 2];
+    device.ask(&world, put(1, Kind::Chunk, &[&half]));
+    assert!(device.session.wants_frames(world.now).is_ok());
+    device.ask(&world, put(1, Kind::Entry, &[&half]));
+    assert_eq!(device.session.wants_frames(world.now), Err(None));
+    device.work(&world, 1);
+    assert!(device.session.wants_frames(world.now).is_ok());
+}
+
+#[test]
 fn followers_are_delivered_what_was_there_and_what_comes_and_nothing_of_their_own() {
     let world = World::new();
     let (mut alice, mut bob) = (world.greeted(1), world.greeted(2));
