@@ -106,16 +106,22 @@ async fn answer(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> io::Result<(
     let answer = match serde_json::from_str(&line) {
         Err(error) => Answer::Failed(format!("that is no command: {error}")),
         Ok(command) => {
+            let stops = command == Command::Drain;
             let (reply, answer) = oneshot::channel();
             match asked.send((command, reply)).await {
-                Ok(()) => answer.await.unwrap_or_else(|_| Answer::Failed("the relay stops".into())),
-                Err(_) => Answer::Failed("the relay stops".into()),
+                Ok(()) => answer.await.unwrap_or_else(|_| stopped(stops)),
+                Err(_) => stopped(stops),
             }
         }
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
     write.write_all(&text).await
+}
+
+/// What the end of the relay means to whoever asked something.
+fn stopped(as_asked: bool) -> Answer {
+    if as_asked { Answer::Said("stopped".into()) } else { Answer::Failed("the relay stops".into()) }
 }
 
 /// Has a running relay do something.
@@ -133,5 +139,9 @@ pub(crate) async fn ask(data: &Path, command: &Command) -> Result<Answer, Contro
     stream.write_all(&text).await.map_err(failed)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await.map_err(failed)?;
+    if line.is_empty() {
+        // It may be gone before it could say so.
+        return Ok(stopped(*command == Command::Drain));
+    }
     serde_json::from_str(&line).map_err(|_| ControlError::Nonsense)
 }

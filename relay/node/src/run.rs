@@ -94,12 +94,8 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
     let told = relay.until_told(&server, events, commands, asked).await;
     relay.service.drain(Duration::from_secs(relay.config.drain_seconds)).await;
     server.shutdown().await;
-    // Whoever asked for the drain hears when it is over.
-    if let Some(reply) = told? {
-        let _ = reply.send(Answer::Said("stopped".into()));
-        // The socket's task writes the answer.
-        tokio::task::yield_now().await;
-    }
+    // Whoever asked for it hears that it is over by the end of the connection: so the answer is held until here.
+    drop(told?);
     say("stopped")
 }
 

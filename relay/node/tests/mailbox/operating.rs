@@ -46,6 +46,21 @@ async fn draining_refuses_puts_and_ends() {
 }
 
 #[tokio::test]
+async fn a_relay_that_is_drained_by_command_is_gone_when_the_command_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut relay = Relay::start(folder.path(), "").await;
+    let mut device = Device::greeted(1, &relay.address).await;
+    let (done, said, _) = relay.command("status", &[]).await;
+    assert!(done.success() && said.contains("running, version") && said.contains("sessions: 1,"), "{said}");
+    let (done, said, why) = relay.command("drain", &[]).await;
+    assert!(done.success() && said == "stopped\n", "{said}{why}");
+    device.ended().await;
+    assert!(in_time(relay.process.wait()).await.unwrap().success());
+    // The next takes the directory over.
+    Relay::start(folder.path(), "").await.stop().await;
+}
+
+#[tokio::test]
 async fn a_backup_of_a_running_relay_is_restored_under_a_new_generation() {
     let folder = tempfile::tempdir().unwrap();
     let relay = Relay::start(folder.path(), "").await;
