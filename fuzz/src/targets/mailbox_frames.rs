@@ -27,7 +27,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         request::Body::Hello(Hello { version: 1, token: Bytes::from_static(b"token") }),
         request::Body::Open(Open { mailboxes: vec![opening] }),
         request::Body::Put(Put { mailbox, kind: Kind::Chunk.into(), blobs: vec![Bytes::from_static(b"sealed")] }),
-        request::Body::Wake(Wake { id: vec![4; 16].into(), endpoint: "https://push.example".into(), ..Wake::default() }),
+        request::Body::Wake(Wake {
+            id: vec![4; 16].into(),
+            endpoint: "https://push.example".into(),
+            ..Wake::default()
+        }),
     ];
     let requests = (1..).zip(bodies).map(|(number, body)| clave_mailbox::encode(&Request { number, body: Some(body) }));
     let stored = Reply { number: 1, body: Some(reply::Body::Stored(Stored { new: 1 })) };
