@@ -51,6 +51,7 @@ pub(crate) fn blocks_path(data: &Path) -> PathBuf {
     data.join("blocked.toml")
 }
 
+/// What runs, for signals and commands to act on.
 struct Relay<L> {
     config: Config,
     /// The configuration as it is by now.
@@ -86,9 +87,8 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
         Arc::new(Metrics::default()),
         config.log.addresses,
     );
-    let relay = Relay { config, load, service, around: Arc::default(), began: Instant::now() };
+    let mut relay = Relay { config, load, service, around: Arc::default(), began: Instant::now() };
     relay.look_at_disk();
-    let mut relay = relay;
     let commands = relay.open_ports().await?;
     tokio::spawn(relay.service.clone().serve(callers));
     let told = relay.until_told(&server, events, commands, asked).await;
