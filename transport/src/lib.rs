@@ -104,5 +104,7 @@ pub use error::{AddressError, DialError, ListenError, SendError, TransportError}
 pub use event::{Event, Events};
 pub use key::{PeerKey, fresh_seed};
 pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Reachability, Refusals, RelayInfo, Stats, Way};
-pub use relay_server::{RelayConfig, RelayEvent, RelayLimits, RelayServer};
+pub use relay_server::{
+    Caller, FrameReader, FrameWriter, RelayConfig, RelayEvent, RelayLimits, RelayServer, StreamError,
+};
 pub use transport::Transport;
