@@ -54,7 +54,7 @@ pub use clave_crypto as crypto;
 pub use engine::{
     Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, CONDEMNED_MS, Channel, ChunkUsage, CircleInfo, CircleStatus,
     Collected, DeviceAccess, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError,
-    LinkingError, Output, OwnDevice, PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure,
+    LinkingError, Output, OwnDevice, RELAYED_FILE_BYTES_MAX, RelayError, RelayStatus, PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure,
     VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};

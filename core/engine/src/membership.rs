@@ -104,6 +104,7 @@ mod operation;
 mod past;
 mod pending;
 mod policy;
+mod relay;
 mod reason;
 mod rights;
 mod roster;
@@ -120,8 +121,9 @@ pub(crate) use evaluate::Precedence;
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
+pub use relay::{RELAYS_MAX, RelayAddress};
 pub use policy::{
-    BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy, RATCHET_SECONDS_MAX,
+    BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy, RATCHET_SECONDS_MAX, RELAY,
     RATCHET_SECONDS_MIN,
 };
 pub use reason::{Reason, SetAside};

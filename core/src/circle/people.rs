@@ -96,7 +96,7 @@ impl Circle {
         let defaults = [Policy::MembersMayInvite(true), Policy::History(History::default())];
         // It means something in a space that is not post-quantum as a whole.
         for default in defaults.into_iter().chain(may_ask.then_some(Policy::PostQuantumCircles(false))) {
-            policies.entry(default.key().to_owned()).or_insert_with(|| default.value());
+            policies.entry(default.key()).or_insert_with(|| default.value());
         }
         Ok(policies)
     }
