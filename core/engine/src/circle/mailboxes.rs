@@ -9,9 +9,9 @@ use super::*;
 
 /// The most mailboxes of one circle that are followed: those of the newest epochs and of those in which somebody was last
 /// seen, and this device's own.
-pub const MAILBOXES_FOLLOWED_MAX: usize = 64;
+pub(crate) const MAILBOXES_FOLLOWED_MAX: usize = 64;
 /// How long the mailbox of an epoch is followed that was left, unless somebody was last seen there, in milliseconds.
-pub const MAILBOX_MS_MAX: u64 = 30 * 86_400_000;
+pub(crate) const MAILBOX_MS_MAX: u64 = 30 * 86_400_000;
 
 /// What is known of one mailbox of a circle.
 #[derive(Clone)]

@@ -66,11 +66,6 @@ struct Relay {
 }
 
 impl Mailboxes {
-    /// Whether a connected device is spoken with as a relay.
-    pub(super) fn knows(&self, peer: &DeviceId) -> bool {
-        self.relays.contains_key(peer)
-    }
-
     /// The relays that keep what is of a space.
     fn serving(&self, space: CircleId) -> impl Iterator<Item = (&DeviceId, &Relay)> {
         self.relays.iter().filter(move |(_, relay)| relay.spaces.contains(&space))

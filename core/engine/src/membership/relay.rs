@@ -23,6 +23,15 @@ pub struct RelayAddress {
 }
 
 impl RelayAddress {
+    /// The address of a relay: the way to it, a multiaddr without `/p2p/`, and its key.
+    ///
+    /// # Errors
+    /// If that is no way.
+    pub fn of(way: &str, relay: &DeviceId) -> Result<Self, BadPolicy> {
+        let peer = [PEER_ID_HEAD.as_slice(), relay.as_bytes()].concat();
+        format!("{way}/p2p/{}", bs58::encode(peer).into_string()).parse()
+    }
+
     /// The relay's key.
     #[must_use]
     pub fn relay(&self) -> DeviceId {
@@ -71,11 +80,12 @@ mod tests {
 
     #[test]
     fn an_address_names_the_relay() {
-        let peer = bs58::encode([PEER_ID_HEAD.as_slice(), &[7; 32]].concat()).into_string();
+        let relay = DeviceId::from_bytes([7; 32]);
+        let address = RelayAddress::of("/dns4/relay.example/tcp/443/wss", &relay).expect("an address");
+        let peer = address.as_str().rsplit('/').next().expect("its last part").to_owned();
         assert!(peer.starts_with("12D3KooW"));
-        let text = format!("/dns4/relay.example/tcp/443/wss/p2p/{peer}");
-        let address: RelayAddress = text.parse().expect("an address");
-        assert_eq!((address.relay(), address.as_str()), (DeviceId::from_bytes([7; 32]), text.as_str()));
+        assert_eq!(address.as_str(), format!("/dns4/relay.example/tcp/443/wss/p2p/{peer}"));
+        assert_eq!((address.relay(), address.as_str().parse()), (relay, Ok(address.clone())));
         for wrong in [
             String::new(),
             format!("/p2p/{peer} "),
