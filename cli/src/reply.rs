@@ -69,6 +69,7 @@ pub(crate) enum Reply {
         verification: String,
     },
     Policies(Policies),
+    Relays(Relays),
     Audit(Audit),
     Checked(Checked),
     Invitation(Link),
@@ -520,6 +521,29 @@ pub(crate) struct Status {
     /// Where this restored device has not been let in yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejoining: Vec<Rejoining>,
+    /// The relays of the spaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) relays: Vec<Relays>,
+}
+
+/// The relays of a space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Relays {
+    pub(crate) space: String,
+    pub(crate) relays: Vec<Relay>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Relay {
+    pub(crate) number: u8,
+    pub(crate) address: String,
+    /// Whether it answers.
+    pub(crate) connected: bool,
+    /// What this device made and waits to be stored there: entries and chunks of files.
+    pub(crate) waiting: usize,
+    /// What went wrong last, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
 }
 
 /// A space or circle that a restored device can read, and not write in yet.

@@ -171,6 +171,14 @@ pub(crate) enum Ask {
         key: String,
         value: String,
     },
+    /// The relays of the space.
+    Relays,
+    RelayAdd {
+        address: String,
+    },
+    RelayRemove {
+        relay: String,
+    },
     Audit,
 
     Invite {
@@ -425,6 +433,7 @@ impl Ask {
                 | Self::Access
                 | Self::SetAside
                 | Self::Policies
+                | Self::Relays
                 | Self::SafetyNumber { .. }
                 | Self::DeviceList
                 | Self::Audit

@@ -403,6 +403,7 @@ fn open_driver(
         compaction: compaction::Compaction::default(),
         failures: 0,
         sent: driver::sent_queue(),
+        relays: Default::default(),
     })
 }
 

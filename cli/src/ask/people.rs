@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Question, millis, read, said, unexpected};
 use crate::args::{
-    self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
+    self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RelayCommand,
     SetAside, SetAsideCommand,
 };
 use crate::audit;
@@ -108,6 +108,14 @@ pub(super) fn policy(policy: Policy) -> Result<Question, Failure> {
             };
             Question::new(Ask::PolicySet { key, value })
         }
+    })
+}
+
+pub(super) fn relay(command: RelayCommand) -> Question {
+    Question::new(match command {
+        RelayCommand::List => Ask::Relays,
+        RelayCommand::Add { address } => Ask::RelayAdd { address },
+        RelayCommand::Remove { relay } => Ask::RelayRemove { relay },
     })
 }
 

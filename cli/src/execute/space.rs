@@ -78,6 +78,10 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
             }
         }
     }
+    let mut relays = Vec::new();
+    for space in node.spaces().await? {
+        relays.push(super::relay::of(&space).await?);
+    }
     let mut asked_by = Vec::new();
     for (device, step) in node.verifications().await? {
         if step == clave::VerificationStep::Requested {
@@ -109,6 +113,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         asked_by,
         spaces: list(node).await?,
         rejoining: super::rejoining(node).await?,
+        relays,
     }))
 }
 

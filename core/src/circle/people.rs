@@ -101,6 +101,16 @@ impl Circle {
         Ok(policies)
     }
 
+    /// How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it all the
+    /// same. Always none in a space without relays. [`Event::Stored`](crate::Event::Stored) says when it is none again.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn waiting_for_relays(&self) -> Result<usize, Error> {
+        let id = self.id;
+        self.node.read(move |engine| Ok(engine.waiting_for_relays(id))).await
+    }
+
     /// Who can read what is written here now, whose keys ended when, and which devices have confirmed the newest keys.
     ///
     /// # Errors
