@@ -6,14 +6,12 @@ use clave_engine::crypto::{DeviceId, Domain, Signature};
 use clave_mailbox::{self as wire, BlobId, Bytes, Kind, Reason, Reply, Request, reply, request};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
-use crate::Who;
-
 /// How many mailboxes may be open in a session.
 const MAILBOXES_MAX: usize = 1_024;
 const KEPT_SECONDS: u64 = 14 * 86_400;
 
-/// What a relay keeps, and its sessions.
-pub struct ModelRelay {
+/// What a relay keeps, and its sessions with clients.
+pub struct ModelRelay<Client> {
     /// Its key.
     pub id: DeviceId,
     /// What it refuses to take, if anything: for tests.
@@ -21,7 +19,7 @@ pub struct ModelRelay {
     generation: [u8; 16],
     positions: u64,
     mailboxes: BTreeMap<[u8; 32], Mailbox>,
-    sessions: BTreeMap<Who, Session>,
+    sessions: BTreeMap<Client, Session>,
 }
 
 #[derive(Default)]
@@ -43,8 +41,10 @@ struct Session {
     unacknowledged: BTreeMap<([u8; 32], u64), usize>,
 }
 
-impl ModelRelay {
-    pub(crate) fn new(id: DeviceId, generation: [u8; 16]) -> Self {
+impl<Client: Ord + Copy> ModelRelay<Client> {
+    /// A relay that keeps nothing yet.
+    #[must_use]
+    pub fn new(id: DeviceId, generation: [u8; 16]) -> Self {
         Self {
             id,
             refuses_puts: None,
@@ -69,7 +69,7 @@ impl ModelRelay {
 
     /// The mailboxes that a device has open.
     #[must_use]
-    pub fn opened_by(&self, who: Who) -> BTreeSet<[u8; 32]> {
+    pub fn opened_by(&self, who: Client) -> BTreeSet<[u8; 32]> {
         self.sessions.get(&who).map(|session| session.open.keys().copied().collect()).unwrap_or_default()
     }
 
@@ -80,16 +80,21 @@ impl ModelRelay {
         })
     }
 
-    pub(crate) fn connect(&mut self, who: Who, challenge: [u8; 32]) {
+    /// A client connected; the challenge is to be random.
+    pub fn connect(&mut self, who: Client, challenge: [u8; 32]) {
         self.sessions.insert(who, Session { challenge, ..Session::default() });
     }
 
-    pub(crate) fn disconnect(&mut self, who: Who) {
+    /// A client is gone.
+    pub fn disconnect(&mut self, who: Client) {
         self.sessions.remove(&who);
     }
 
     /// Takes a frame; gives those that follow, and for whom.
-    pub(crate) fn take(&mut self, who: Who, frame: &[u8]) -> Vec<(Who, Vec<u8>)> {
+    ///
+    /// # Panics
+    /// If a device would never send it.
+    pub fn take(&mut self, who: Client, frame: &[u8]) -> Vec<(Client, Vec<u8>)> {
         if !self.sessions.contains_key(&who) {
             return Vec::new();
         }
@@ -97,15 +102,15 @@ impl ModelRelay {
             panic!("a device sent a frame that is none");
         };
         let answer = self.answer(who, body);
-        let mut frames: Vec<(Who, Vec<u8>)> = Vec::new();
+        let mut frames: Vec<(Client, Vec<u8>)> = Vec::new();
         frames.extend(answer.map(|body| (who, wire::encode(&Reply { number, body: Some(body) }))));
-        for who in self.sessions.keys().copied().collect::<Vec<_>>() {
+        for who in self.sessions.keys().copied().collect::<Vec<Client>>() {
             frames.extend(self.deliver(who).into_iter().map(|frame| (who, frame)));
         }
         frames
     }
 
-    fn answer(&mut self, who: Who, body: request::Body) -> Option<reply::Body> {
+    fn answer(&mut self, who: Client, body: request::Body) -> Option<reply::Body> {
         Some(match body {
             request::Body::Hello(_) => reply::Body::Welcome(wire::Welcome {
                 version: wire::VERSION,
@@ -139,7 +144,7 @@ impl ModelRelay {
         })
     }
 
-    fn open(&mut self, who: Who, open: &wire::Open) -> reply::Body {
+    fn open(&mut self, who: Client, open: &wire::Open) -> reply::Body {
         let session = self.sessions.get_mut(&who).expect("take() saw it");
         let mut states = Vec::new();
         for opening in &open.mailboxes {
@@ -164,7 +169,7 @@ impl ModelRelay {
         reply::Body::Opened(wire::Opened { mailboxes: states })
     }
 
-    fn put(&mut self, who: Who, put: wire::Put) -> reply::Body {
+    fn put(&mut self, who: Client, put: wire::Put) -> reply::Body {
         let (mailbox, kind) = (id_of(&put.mailbox), Kind::try_from(put.kind).expect("it is within bounds"));
         let session = self.sessions.get_mut(&who).expect("take() saw it");
         if let Some(reason) = self.refuses_puts {
@@ -193,7 +198,7 @@ impl ModelRelay {
         reply::Body::Stored(wire::Stored { new })
     }
 
-    fn get(&self, who: Who, get: &wire::Get) -> reply::Body {
+    fn get(&self, who: Client, get: &wire::Get) -> reply::Body {
         let mailboxes: Vec<[u8; 32]> = wire::ids(&get.mailboxes).collect();
         if mailboxes.iter().any(|mailbox| !self.sessions[&who].open.contains_key(mailbox)) {
             return refused(Reason::NotOpen);
@@ -218,7 +223,7 @@ impl ModelRelay {
         reply::Body::Blobs(wire::Blobs { blobs })
     }
 
-    fn reconcile(&self, who: Who, step: &wire::Reconcile) -> reply::Body {
+    fn reconcile(&self, who: Client, step: &wire::Reconcile) -> reply::Body {
         let mailbox = id_of(&step.mailbox);
         if !self.sessions[&who].open.contains_key(&mailbox) {
             return refused(Reason::NotOpen);
@@ -234,7 +239,7 @@ impl ModelRelay {
     }
 
     /// What a session is to be told now.
-    fn deliver(&mut self, who: Who) -> Vec<Vec<u8>> {
+    fn deliver(&mut self, who: Client) -> Vec<Vec<u8>> {
         let session = self.sessions.get_mut(&who).expect("the caller saw it");
         let mut frames = Vec::new();
         for (mailbox, after) in &mut session.open {

@@ -24,7 +24,7 @@ pub(crate) enum AtRelay {
 /// All relays, and who is connected with which.
 #[derive(Default)]
 pub(super) struct Relays {
-    relays: Vec<ModelRelay>,
+    relays: Vec<ModelRelay<Who>>,
     down: BTreeSet<RelayNumber>,
     /// Devices that reach no relay.
     offline: BTreeSet<Who>,
@@ -70,12 +70,12 @@ impl World {
 
     /// A relay.
     #[must_use]
-    pub fn relay(&self, relay: RelayNumber) -> &ModelRelay {
+    pub fn relay(&self, relay: RelayNumber) -> &ModelRelay<Who> {
         &self.relays.relays[relay.0]
     }
 
     /// A relay, to change how it behaves.
-    pub fn relay_mut(&mut self, relay: RelayNumber) -> &mut ModelRelay {
+    pub fn relay_mut(&mut self, relay: RelayNumber) -> &mut ModelRelay<Who> {
         &mut self.relays.relays[relay.0]
     }
 
