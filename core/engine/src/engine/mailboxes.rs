@@ -126,7 +126,9 @@ impl Engine {
         let now_ms = self.desk.now_ms;
         let Some(relay) = self.mailboxes.relays.get_mut(&id) else { return };
         tracing::warn!(relay = %id.short(), %error, "a session with a relay was given up");
-        relay.session = None;
+        if relay.session.take().is_some_and(|session| session.began_ms + RETRY_MS_MAX <= now_ms) {
+            relay.retries = 0;
+        }
         relay.error = Some(error);
         relay.retry_at_ms = now_ms + (RETRY_MS << relay.retries.min(16)).min(RETRY_MS_MAX);
         relay.retries += 1;
@@ -216,8 +218,7 @@ impl Engine {
         session.state = State::Open { challenge, blob_bytes_max: welcome.blob_bytes_max };
         session.limit = usize::try_from(welcome.mailboxes_max).unwrap_or(usize::MAX).min(session::MAILBOXES_OPEN_MAX);
         self.note_generation(id, generation);
-        let relay = self.mailboxes.relays.get_mut(&id).ok_or(Failed::NONSENSE)?;
-        (relay.error, relay.retries) = (None, 0);
+        self.mailboxes.relays.get_mut(&id).ok_or(Failed::NONSENSE)?.error = None;
         self.fill_queue(id, session);
         self.prepare_comparison(id, session, welcome.kept_seconds);
         Ok(())

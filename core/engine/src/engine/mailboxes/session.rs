@@ -54,6 +54,7 @@ pub(super) struct Session {
     pub(super) state: State,
     number: u64,
     asked: VecDeque<(u64, Asked)>,
+    pub(super) began_ms: u64,
     /// When the relay last said anything, or was first asked since.
     pub(super) heard_ms: u64,
     pub(super) open: BTreeMap<MailboxId, Opened>,
@@ -91,6 +92,7 @@ impl Session {
             state: State::Greeting,
             number: 0,
             asked: VecDeque::new(),
+            began_ms: now_ms,
             heard_ms: now_ms,
             open: BTreeMap::new(),
             limit: 0,

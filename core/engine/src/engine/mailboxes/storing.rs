@@ -136,6 +136,10 @@ impl Engine {
 
     /// A relay has these durably.
     pub(super) fn take_stored(&mut self, id: DeviceId, items: &[Item]) {
+        if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
+            // Something larger than it takes waits still.
+            relay.error.take_if(|error| *error != RelayError::TooLarge);
+        }
         let mut circles = BTreeSet::new();
         for item in items {
             if self.mailboxes.outbox.stored(item, id) {
