@@ -12,8 +12,8 @@ mod people;
 
 pub(crate) use account::{AccountCommand, Backup, Recovery, Restore};
 pub(crate) use people::{
-    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RelayCommand, RoleName,
-    SetAside, SetAsideCommand, Verify,
+    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
+    RelayCommand, RoleName, SetAside, SetAsideCommand, Verify,
 };
 
 /// Chat, files, calendar and notes for a team, end-to-end encrypted, without a server.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 mod audit;
 mod inbox;
 mod people;
-mod relay;
 mod recovery;
+mod relay;
 
 pub(crate) use people::link_pending;
 

@@ -68,10 +68,7 @@ async fn relay() -> (Relay, RelayAddress, Transport) {
 
 /// Hears that all that a device made is stored; the receiver is from before it was made.
 async fn stored(events: &mut tokio::sync::broadcast::Receiver<Event>) {
-    within(async {
-        while !matches!(events.recv().await, Ok(Event::Stored { .. })) {}
-    })
-    .await;
+    within(async { while !matches!(events.recv().await, Ok(Event::Stored { .. })) {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +102,14 @@ async fn two_who_are_never_online_together_share_a_chat_and_a_file() {
     let his = bob.spaces().await.expect("it runs").remove(0);
     let mut events = bob.events();
     within(async {
-        while !his.timeline().history(10, None).await.expect("it runs").iter().any(|message| message.body == "你好，小波") {
+        while !his
+            .timeline()
+            .history(10, None)
+            .await
+            .expect("it runs")
+            .iter()
+            .any(|message| message.body == "你好，小波")
+        {
             let _ = events.recv().await;
         }
         while his.drive().file(file).await.is_err() {

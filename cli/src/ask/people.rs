@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Question, millis, read, said, unexpected};
 use crate::args::{
-    self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RelayCommand,
-    SetAside, SetAsideCommand,
+    self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
+    RelayCommand, SetAside, SetAsideCommand,
 };
 use crate::audit;
 use crate::failure::{Code, Failure};

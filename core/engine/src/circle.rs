@@ -112,6 +112,8 @@ pub(crate) struct Circle {
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
     mailboxes: mailboxes::Keys,
+    /// Whether this device is connected with a relay that keeps what is written here.
+    pub(crate) has_relay: bool,
 }
 
 impl Circle {
@@ -188,6 +190,7 @@ impl Circle {
             bundles: bundles::Bundles::default(),
             recovery: None,
             mailboxes: mailboxes::Keys::default(),
+            has_relay: false,
         };
         circle.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), desk);
         circle.file_epoch(&epoch, desk)?;

@@ -45,8 +45,8 @@ pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
-pub use mailboxes::{RELAYED_FILE_BYTES_MAX, RelayError, RelayStatus};
 pub use linking::LinkingError;
+pub use mailboxes::{RELAYED_FILE_BYTES_MAX, RelayError, RelayStatus};
 pub use own_devices::OwnDevice;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
@@ -647,7 +647,9 @@ impl Engine {
     fn repair_rosters(&mut self) {
         let mut online: Vec<DeviceId> = self.peers.keys().copied().collect();
         online.push(self.desk.me());
+        let relayed = self.relayed_circles();
         for circle in self.circles.values_mut() {
+            circle.has_relay = relayed.contains(&circle.id);
             if let Err(error) = circle.tend(&online, &mut self.desk) {
                 tracing::error!(circle = %circle.id.short(), %error, "the roster could not be mended");
             }

@@ -104,8 +104,8 @@ mod operation;
 mod past;
 mod pending;
 mod policy;
-mod relay;
 mod reason;
+mod relay;
 mod rights;
 mod roster;
 mod state;
@@ -121,11 +121,11 @@ pub(crate) use evaluate::Precedence;
 pub use log::{Authority, Equivocation, Insertion, Log};
 pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
-pub use relay::{RELAYS_MAX, RelayAddress};
 pub use policy::{
-    BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy, RATCHET_SECONDS_MAX, RELAY,
-    RATCHET_SECONDS_MIN,
+    BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy, RATCHET_SECONDS_MAX,
+    RATCHET_SECONDS_MIN, RELAY,
 };
 pub use reason::{Reason, SetAside};
+pub use relay::{RELAYS_MAX, RelayAddress};
 pub use rights::{Right, Role};
 pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

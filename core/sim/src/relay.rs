@@ -45,14 +45,7 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
     /// A relay that keeps nothing yet.
     #[must_use]
     pub fn new(id: DeviceId, generation: [u8; 16]) -> Self {
-        Self {
-            id,
-            refuses_puts: None,
-            generation,
-            positions: 0,
-            mailboxes: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-        }
+        Self { id, refuses_puts: None, generation, positions: 0, mailboxes: BTreeMap::new(), sessions: BTreeMap::new() }
     }
 
     /// Forgets everything that it kept.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use clave_engine::{CircleId, Event};
+use clave_engine::membership::{Role, Scope};
+use clave_engine::{Batch, CircleId, Event};
 use clave_sim::{Livelock, RelayNumber, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
@@ -161,7 +162,7 @@ fn a_fork_is_merged_though_the_two_never_meet() -> Result<(), Livelock> {
         let mut world = World::new(seed);
         let (people, team) = world.team::<5>()?;
         let [alice, bob, carol, dave, erin] = people;
-        world.set_role(alice, team, bob, clave_engine::membership::Role::Owner).expect("an owner may");
+        world.set_role(alice, team, bob, Role::Owner).expect("an owner may");
         let relay = world.add_relay();
         world.use_relays(alice, team, &[relay]);
         world.settle()?;
@@ -327,5 +328,62 @@ fn the_same_seed_gives_the_same_run() -> Result<(), Livelock> {
     };
     assert_eq!(run(1)?, run(1)?);
     assert_ne!(run(1)?, run(2)?);
+    Ok(())
+}
+
+#[test]
+fn a_circle_of_a_space_is_founded_with_somebody_who_is_away() -> Result<(), Livelock> {
+    for seed in 0..4 {
+        let (mut world, [alice, bob, carol], team, _) = met_once(seed, 1)?;
+        let his = world.device(bob).person;
+        let mut circle = None;
+        alone(&mut world, alice, |world| {
+            let found = world.input(alice, |engine, now| {
+                engine.create_circle(team, "预算", Scope::Nested, &[his], now).expect("an owner may")
+            });
+            world.pass(5_000);
+            world.post(alice, found, "1 for Bob alone");
+            circle = Some(found);
+        });
+        let circle = circle.expect("it was founded");
+        alone(&mut world, carol, |world| assert_eq!(world.circles(carol), [team]));
+        alone(&mut world, bob, |world| {
+            assert_eq!(world.messages(bob, circle), ["1 for Bob alone"]);
+            world.post(bob, circle, "2 from Bob");
+        });
+        alone(&mut world, alice, |world| {
+            assert_eq!(sorted(world.messages(alice, circle)), ["1 for Bob alone", "2 from Bob"]);
+        });
+        check(&mut world, circle)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_lost_a_commit_of_their_own_pleads_through_a_relay() -> Result<(), Livelock> {
+    for seed in 0..8 {
+        let (mut world, [alice, bob, carol], team, _) = met_once(seed, 1)?;
+        let before = world.device(bob).disk.content();
+        alone(&mut world, alice, |world| world.set_role(alice, team, bob, Role::Owner).expect("an owner may"));
+        alone(&mut world, bob, |world| {
+            world.remove(bob, team, carol).expect("an owner may remove");
+            world.post(bob, team, "1 Bob");
+        });
+        // His disk goes back to what it was before: he cannot follow his own commit.
+        let disk = world.device(bob).disk.clone();
+        let mut back = Batch::default();
+        disk.content().into_keys().for_each(|key| back.remove(key));
+        before.clone().into_iter().for_each(|(key, value)| back.put(key, value));
+        disk.write(&back);
+        assert!(disk.content() == before);
+        alone(&mut world, alice, |world| world.post(alice, team, "2 Alice"));
+        for _ in 0..3 {
+            alone(&mut world, bob, |world| world.pass(120_000));
+            alone(&mut world, alice, |_| {});
+        }
+        world.restart(bob);
+        world.pass(10_000);
+        assert_eq!(sorted(world.messages(bob, team)), ["1 Bob", "2 Alice"], "seed {seed}");
+    }
     Ok(())
 }

@@ -62,6 +62,7 @@ impl Circle {
             bundles: bundles::Bundles::default(),
             recovery,
             mailboxes: super::mailboxes::Keys::default(),
+            has_relay: false,
         };
         circle.learn_direct_tags(None);
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {

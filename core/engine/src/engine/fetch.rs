@@ -185,11 +185,7 @@ impl Fetches {
     }
 
     /// What to ask of whom now, of the peers that may be asked in each circle.
-    fn asks(
-        &mut self,
-        able: &BTreeMap<CircleId, Able>,
-        now_ms: u64,
-    ) -> BTreeMap<(DeviceId, CircleId), Vec<ChunkId>> {
+    fn asks(&mut self, able: &BTreeMap<CircleId, Able>, now_ms: u64) -> BTreeMap<(DeviceId, CircleId), Vec<ChunkId>> {
         let mut asks: BTreeMap<_, Vec<ChunkId>> = BTreeMap::new();
         for fetch in self.active.values_mut() {
             let Some(Able { members, relays }) = able.get(&fetch.circle) else { continue };

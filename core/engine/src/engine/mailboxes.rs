@@ -85,9 +85,9 @@ impl Engine {
     /// Begins to speak with relays that are connected, and gives up those that are silent.
     pub(super) fn tend_relays(&mut self) {
         let now_ms = self.desk.now_ms;
-        let silent = |relay: &Relay| relay.session.as_ref().is_some_and(|session| session.is_silent(now_ms, ANSWER_MS_MAX));
-        let all: Vec<(DeviceId, bool)> =
-            self.mailboxes.relays.iter().map(|(id, relay)| (*id, silent(relay))).collect();
+        let silent =
+            |relay: &Relay| relay.session.as_ref().is_some_and(|session| session.is_silent(now_ms, ANSWER_MS_MAX));
+        let all: Vec<(DeviceId, bool)> = self.mailboxes.relays.iter().map(|(id, relay)| (*id, silent(relay))).collect();
         for (id, is_silent) in all {
             if is_silent {
                 self.give_up(id, RelayError::Silent);
@@ -186,9 +186,7 @@ impl Engine {
         let asked = session.answered(reply.number).ok_or(Failed::NONSENSE)?;
         match (asked, body) {
             (Asked::Hello, reply::Body::Welcome(welcome)) => self.take_welcome(id, session, &welcome),
-            (Asked::Open(mailboxes), reply::Body::Opened(opened)) => {
-                self.take_opened(id, session, &mailboxes, &opened)
-            }
+            (Asked::Open(mailboxes), reply::Body::Opened(opened)) => self.take_opened(id, session, &mailboxes, &opened),
             (Asked::Close, reply::Body::Opened(_)) => Ok(()),
             (Asked::Put(items, bytes), reply::Body::Stored(_)) => {
                 session.put_done(&items, bytes);
@@ -297,6 +295,18 @@ impl Engine {
     fn serves(&self, relay: &DeviceId, circle: &CircleId) -> bool {
         let space = self.space_around(circle);
         self.mailboxes.relays.get(relay).zip(space).is_some_and(|(relay, space)| relay.spaces.contains(&space))
+    }
+
+    /// The circles that some relay keeps entries of with which this device speaks now.
+    pub(super) fn relayed_circles(&self) -> BTreeSet<CircleId> {
+        let speaks =
+            |relay: &Relay| relay.session.as_ref().is_some_and(|session| matches!(session.state, State::Open { .. }));
+        let relays: Vec<&DeviceId> =
+            self.mailboxes.relays.iter().filter(|(_, relay)| speaks(relay)).map(|(id, _)| id).collect();
+        if relays.is_empty() {
+            return BTreeSet::new();
+        }
+        self.circles.keys().filter(|circle| relays.iter().any(|relay| self.serves(relay, circle))).copied().collect()
     }
 
     /// The circles whose entries a relay keeps and that this device is in.

@@ -101,7 +101,8 @@ impl Puppet {
 
     /// Delivers entries of a mailbox from a position on.
     fn deliver(&mut self, rig: &mut Rig, mailbox: &MailboxKey, first: u64, entries: Vec<Vec<u8>>) {
-        let item = |(place, bytes): (usize, Vec<u8>)| wire::Item { position: first + place as u64, bytes: bytes.into() };
+        let item =
+            |(place, bytes): (usize, Vec<u8>)| wire::Item { position: first + place as u64, bytes: bytes.into() };
         let entries = entries.into_iter().enumerate().map(item).collect();
         let mailbox = mailbox.id().as_bytes().to_vec().into();
         self.say(rig, 0, reply::Body::Delivery(wire::Delivery { mailbox, entries }));
@@ -185,7 +186,8 @@ fn a_delivery_that_nobody_asked_for_is_refused() {
 #[test]
 fn what_does_not_belong_into_a_mailbox_is_refused() {
     let (mut rig, circle, mut puppet) = open();
-    let (sound, direct) = (unheard(&mut rig, circle, "sound"), MailboxKey::of_device(circle.as_bytes(), &rig.devices[ALICE].id));
+    let (sound, direct) =
+        (unheard(&mut rig, circle, "sound"), MailboxKey::of_device(circle.as_bytes(), &rig.devices[ALICE].id));
     let head = head_mailbox(&rig, circle);
     let foreign = rig.create(BOB);
     let of_another_circle = rig.seal(BOB, foreign, Body::Operation(Vec::new()));
@@ -367,10 +369,8 @@ fn what_is_stored_has_the_ids_of_entries_and_the_proof_is_for_this_relay() {
         }
         puppet.serve_one(&mut rig);
     }
-    let ids: Vec<EntryId> = puts
-        .iter()
-        .map(|blob| EntryId::from_bytes(wire::BlobId::of(Kind::Entry, blob).0))
-        .collect();
+    let ids: Vec<EntryId> =
+        puts.iter().map(|blob| EntryId::from_bytes(wire::BlobId::of(Kind::Entry, blob).0)).collect();
     let known = rig.entry_ids(ALICE, circle);
     assert!(opened >= 2 && !ids.is_empty() && ids.iter().all(|id| known.contains(id)));
     assert!(rig.devices[ALICE].events.contains(&Event::Stored { circle }));

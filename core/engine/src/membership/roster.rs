@@ -7,8 +7,8 @@ use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signat
 use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
 use super::codec::ENTRY_DEVICES_MAX;
 use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy};
-use super::relay::RelayAddress;
 use super::reason::SetAside;
+use super::relay::RelayAddress;
 use super::rights::{Right, Role};
 use crate::{CircleId, OperationId};
 

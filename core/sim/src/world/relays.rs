@@ -199,7 +199,8 @@ impl World {
     pub(super) fn relay_step(&mut self, happening: AtRelay) {
         match happening {
             AtRelay::Connect(who, relay) => {
-                let reaches = self.is_up(who) && !self.relays.offline.contains(&who) && !self.relays.down.contains(&relay);
+                let reaches =
+                    self.is_up(who) && !self.relays.offline.contains(&who) && !self.relays.down.contains(&relay);
                 let known = self.relays.links.contains_key(&(who, relay));
                 if !reaches || known || !self.relays.wanted.contains(&(who, relay)) {
                     return;

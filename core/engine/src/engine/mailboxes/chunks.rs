@@ -15,12 +15,7 @@ impl Engine {
     ///
     /// # Errors
     /// If this device is not in the circle, or the store cannot be read.
-    pub fn relay_files(
-        &mut self,
-        circle: CircleId,
-        contents: &[FileContent],
-        now_ms: u64,
-    ) -> Result<(), EngineError> {
+    pub fn relay_files(&mut self, circle: CircleId, contents: &[FileContent], now_ms: u64) -> Result<(), EngineError> {
         self.begin(now_ms)?;
         self.circle_mut(circle)?;
         let order = Order::of_chunk(now_ms);

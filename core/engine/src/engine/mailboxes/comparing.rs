@@ -153,7 +153,9 @@ impl Engine {
         let next = comparison.side.reconcile_with_ids(&step.message, &mut have, &mut need);
         let next = next.map_err(|_| Failed::NONSENSE)?;
         let circle = comparison.of.0;
-        if comparison.is_followed && let Some(known) = self.circles.get(&circle) {
+        if comparison.is_followed
+            && let Some(known) = self.circles.get(&circle)
+        {
             let room = COMPARED_ENTRIES_MAX.saturating_sub(comparison.need.len());
             let need = need.into_iter().map(|id| EntryId::from_bytes(*id.as_bytes())).filter(|id| known.wants(id));
             comparison.need.extend(need.take(room));

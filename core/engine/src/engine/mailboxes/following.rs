@@ -61,9 +61,8 @@ impl Engine {
             let followed = session.followed.iter().map(|mailbox| mailbox.id).collect();
             self.prune_positions(&id, &followed);
         }
-        let is_open = |mailbox: &Mailbox| {
-            session.open.get(&mailbox.id).is_some_and(|known| known.follow || known.to_compare)
-        };
+        let is_open =
+            |mailbox: &Mailbox| session.open.get(&mailbox.id).is_some_and(|known| known.follow || known.to_compare);
         let following = session.open.values().filter(|opened| opened.follow || opened.to_compare).count();
         following != session.followed.len() || !session.followed.iter().all(is_open)
     }
@@ -116,7 +115,9 @@ impl Engine {
             return;
         }
         let written = |opened: &Opened| !opened.follow && !opened.to_compare && opened.confirmed;
-        if session.open.len() >= session.limit || session.open.values().filter(|opened| written(opened)).count() >= WRITTEN_MAX {
+        if session.open.len() >= session.limit
+            || session.open.values().filter(|opened| written(opened)).count() >= WRITTEN_MAX
+        {
             if session.puts > 0 {
                 return;
             }

@@ -111,7 +111,9 @@ impl Outbox {
 
     /// What waits of a circle that a relay does not have.
     pub(super) fn waiting_for(&self, circle: CircleId, relay: DeviceId) -> impl Iterator<Item = (Order, Item)> {
-        self.of_circle(circle).filter(move |(_, (_, at))| !at.contains(&relay)).map(|(item, (order, _))| (*order, *item))
+        self.of_circle(circle)
+            .filter(move |(_, (_, at))| !at.contains(&relay))
+            .map(|(item, (order, _))| (*order, *item))
     }
 
     /// What waits of a circle and no relay has.

@@ -8,7 +8,9 @@ use crate::ReadError;
 #[non_exhaustive]
 pub enum RelayError {
     /// What it says makes no sense.
-    #[error("the relay does not speak the protocol; check that its address is that of a relay of Clave, or use another")]
+    #[error(
+        "the relay does not speak the protocol; check that its address is that of a relay of Clave, or use another"
+    )]
     Nonsense,
     /// Nothing came for too long.
     #[error("the relay does not answer; it is asked again by itself")]

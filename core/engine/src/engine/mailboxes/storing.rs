@@ -38,7 +38,8 @@ impl Engine {
             return;
         }
         for relay in self.mailboxes.relays.values_mut().filter(|relay| relay.spaces.contains(&space)) {
-            if let Some(session) = relay.session.as_mut().filter(|session| matches!(session.state, State::Open { .. })) {
+            if let Some(session) = relay.session.as_mut().filter(|session| matches!(session.state, State::Open { .. }))
+            {
                 session.queue.insert((order, item));
             }
         }
@@ -160,7 +161,8 @@ impl Engine {
         let (Some(space), Some(order)) = (self.space_around(&item.circle), self.mailboxes.outbox.order(item)) else {
             return;
         };
-        let about_to = |relay: &Relay| relay.session.as_ref().is_some_and(|session| session.is_about_to_store(order, item));
+        let about_to =
+            |relay: &Relay| relay.session.as_ref().is_some_and(|session| session.is_about_to_store(order, item));
         if self.mailboxes.serving(space).any(|(_, relay)| about_to(relay)) {
             self.mailboxes.outbox.partly.insert(*item);
             return;
