@@ -634,6 +634,9 @@ pub(crate) struct Wait {
     /// No device that is out has the keys in use
     #[arg(long)]
     pub(crate) rotated: bool,
+    /// All that was written here is stored at a relay of the space
+    #[arg(long)]
+    pub(crate) stored: bool,
     /// This device was removed, and has heard of it
     #[arg(long)]
     pub(crate) removed: bool,

@@ -173,6 +173,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                     members: wait.members,
                     members_max: wait.members_max,
                     rotated: wait.rotated,
+                    stored: wait.stored,
                     removed: wait.removed,
                     rejoined: wait.rejoined,
                     messages: wait.messages,

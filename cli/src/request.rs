@@ -358,6 +358,9 @@ pub(crate) struct Condition {
     /// No device that is out has the keys in use.
     #[serde(default)]
     pub(crate) rotated: bool,
+    /// All that was written there is stored at a relay of the space.
+    #[serde(default)]
+    pub(crate) stored: bool,
     /// This device is out.
     #[serde(default)]
     pub(crate) removed: bool,
