@@ -78,7 +78,7 @@ async fn two_who_are_never_online_together_share_a_chat_and_a_file() {
     let alice = Node::create(config(directory.path(), "Alice"), "Alice", "laptop").await.expect("a new directory");
     within(alice.listening()).await.expect("it runs");
     let hers = alice.create_space("团队").await.expect("a space");
-    hers.set_relays(&[address.clone()]).await.expect("an owner may");
+    hers.set_relays(std::slice::from_ref(&address)).await.expect("an owner may");
     let bob = Node::create(config(directory.path(), "小波"), "小波", "laptop").await.expect("a new directory");
     let link = hers.invite(Duration::from_secs(3_600)).await.expect("an invitation");
     within(bob.join(&link, SAFETY)).await.expect("the link is good");

@@ -164,7 +164,8 @@ impl Engine {
         let mailbox = delivery.mailbox.as_ref().try_into().map(MailboxId::from_bytes).map_err(|_| Failed::NONSENSE)?;
         let Some(opened) = session.open.get_mut(&mailbox).filter(|opened| opened.follow) else {
             // It may have been closed while this was on its way.
-            return Ok(self.desk.refuse(Refusal::Unexpected));
+            self.desk.refuse(Refusal::Unexpected);
+            return Ok(());
         };
         let (mut envelopes, mut last) = (Vec::with_capacity(delivery.entries.len()), opened.position);
         for item in delivery.entries {
