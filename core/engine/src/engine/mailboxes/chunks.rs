@@ -49,6 +49,13 @@ impl Engine {
         let Some(mut session) = self.mailboxes.relays.get_mut(&id).and_then(|relay| relay.session.take()) else {
             return;
         };
+        self.get_chunks(id, &mut session, circle, ids);
+        if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
+            relay.session = Some(session);
+        }
+    }
+
+    fn get_chunks(&mut self, id: DeviceId, session: &mut Session, circle: CircleId, ids: Vec<ChunkId>) {
         let mailboxes = session.open.values().filter(|one| one.confirmed && one.of.circle == circle);
         let mailboxes: Vec<u8> = mailboxes.take(wire::OPEN_MAX).flat_map(|one| *one.of.id.as_bytes()).collect();
         let get = wire::Get {
@@ -57,10 +64,7 @@ impl Engine {
             ids: ids.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<_>>().into(),
             only_whether: false,
         };
-        self.ask(id, &mut session, request::Body::Get(get), Asked::Chunks(circle, ids));
-        if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
-            relay.session = Some(session);
-        }
+        self.ask(id, session, request::Body::Get(get), Asked::Chunks(circle, ids));
     }
 
     pub(super) fn take_relayed_chunks(
@@ -83,15 +87,7 @@ impl Engine {
         let given: Vec<proto::Chunk> = given.collect();
         self.take_given_chunks(id, circle, given);
         if !left.is_empty() {
-            let mailboxes = session.open.values().filter(|one| one.confirmed && one.of.circle == circle);
-            let mailboxes: Vec<u8> = mailboxes.take(wire::OPEN_MAX).flat_map(|one| *one.of.id.as_bytes()).collect();
-            let get = wire::Get {
-                mailboxes: mailboxes.into(),
-                kind: wire::Kind::Chunk.into(),
-                ids: left.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<_>>().into(),
-                only_whether: false,
-            };
-            self.ask(id, session, request::Body::Get(get), Asked::Chunks(circle, left));
+            self.get_chunks(id, session, circle, left);
         }
         Ok(())
     }

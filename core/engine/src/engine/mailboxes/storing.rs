@@ -62,10 +62,11 @@ impl Engine {
         {}
     }
 
-    /// Sends one request's worth of what waits. Whether there was any.
+    /// Sends one request's worth of what waits. Whether it is worth another look.
     fn store_some(&mut self, id: DeviceId, session: &mut Session) -> bool {
         let State::Open { blob_bytes_max, .. } = session.state else { return false };
         let (mut of, mut items, mut blobs, mut bytes) = (None, Vec::new(), Vec::new(), 0);
+        let mut any_gone = false;
         let waiting: Vec<(Order, Item)> = session.queue.iter().take(LOOKED_THROUGH_MAX).copied().collect();
         for (order, item) in waiting {
             if of.as_ref().is_some_and(|(_, circle, kind)| (*circle, *kind) != (item.circle, item.kind)) {
@@ -77,6 +78,7 @@ impl Engine {
                 Ready::Gone => {
                     session.queue.remove(&(order, item));
                     self.mailboxes.outbox.remove(&item, &mut self.desk);
+                    any_gone = true;
                     continue;
                 }
             };
@@ -102,7 +104,7 @@ impl Engine {
             items.push(item);
             blobs.push(wire::Bytes::from(blob));
         }
-        let Some((mailbox, _, kind)) = of else { return false };
+        let Some((mailbox, _, kind)) = of else { return any_gone };
         let kind = match kind {
             Kind::Entry => wire::Kind::Entry,
             Kind::Chunk => wire::Kind::Chunk,
