@@ -122,10 +122,6 @@ pub enum Export {
     ContentKey,
     /// Seals the commits that follow the epoch.
     CommitKey,
-    /// Names the epoch's mailbox at relays.
-    RoutingTag,
-    /// Seed of the signing key that gives access to that mailbox.
-    MailboxKey,
 }
 
 impl Export {
@@ -135,8 +131,6 @@ impl Export {
         match self {
             Self::ContentKey => "clave/1 content-key",
             Self::CommitKey => "clave/1 commit-key",
-            Self::RoutingTag => "clave/1 routing-tag",
-            Self::MailboxKey => "clave/1 mailbox-key",
         }
     }
 }

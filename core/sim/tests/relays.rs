@@ -387,3 +387,34 @@ fn who_lost_a_commit_of_their_own_pleads_through_a_relay() -> Result<(), Liveloc
     }
     Ok(())
 }
+
+#[test]
+fn who_reach_nothing_but_the_relay_work_together_live() -> Result<(), Livelock> {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        let (people, team) = world.team::<6>()?;
+        let relay = world.add_relay();
+        world.use_relays(people[0], team, &[relay]);
+        world.settle()?;
+        for who in people {
+            world.isolate(who);
+        }
+        world.pass(10_000);
+        for (number, who) in people.iter().enumerate() {
+            world.post(*who, team, &format!("{number}"));
+            world.pass(1_000);
+        }
+        for who in people {
+            assert_eq!(sorted(world.messages(who, team)), ["0", "1", "2", "3", "4", "5"]);
+        }
+        let depth = world.engine(people[0]).status(team).expect("a member").depth;
+        world.remove(people[0], team, people[5]).expect("an owner may remove");
+        world.pass(60_000);
+        let heads = people[..5].iter().map(|who| world.engine(*who).status(team).expect("a member"));
+        let heads: BTreeSet<_> = heads.map(|status| (status.epoch, status.depth)).collect();
+        // One commit, though five could have made it.
+        assert_eq!(heads.into_iter().map(|(_, depth)| depth).collect::<Vec<_>>(), [depth + 1], "seed {seed}");
+        check(&mut world, team)?;
+    }
+    Ok(())
+}
