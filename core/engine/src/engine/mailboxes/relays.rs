@@ -129,6 +129,10 @@ impl Engine {
             records::forget(&id, &mut self.desk);
             self.fetches.lose_peer(&id);
             self.outbox.push(Output::DropRelay(id));
+            if self.permitted.contains(&id) {
+                // Somebody named a member's device as a relay.
+                self.outbox.push(Output::Permit(id));
+            }
         }
         for (id, (address, spaces)) in wanted {
             self.want_relay(id, address, spaces);

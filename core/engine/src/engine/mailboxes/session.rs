@@ -189,7 +189,12 @@ impl Session {
     /// Mailboxes were not opened.
     pub(super) fn open_refused(&mut self, mailboxes: &[MailboxId], reason: Reason, passes: bool) {
         for mailbox in mailboxes {
-            self.open.remove(mailbox);
+            // What was to be compared is to be still.
+            if let Some((opened, ids)) = self.open.remove(mailbox).zip(self.here_open.remove(mailbox))
+                && let Some(here) = &mut self.here
+            {
+                here.insert(*mailbox, (opened.of, ids));
+            }
         }
         match reason {
             _ if passes => {}
