@@ -521,7 +521,7 @@ pub(crate) struct Status {
     /// Where this restored device has not been let in yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejoining: Vec<Rejoining>,
-    /// The relays of the spaces.
+    /// The relays of the spaces that have some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) relays: Vec<Relays>,
 }

@@ -203,7 +203,7 @@ fn status(status: &reply::Status) -> Vec<String> {
     } else {
         words.push("`clave run` brings this device online.".to_owned());
     }
-    for relays in status.relays.iter().filter(|relays| !relays.relays.is_empty()) {
+    for relays in &status.relays {
         words.extend(relay::relays(relays));
     }
     for name in &status.asked_by {

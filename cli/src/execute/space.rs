@@ -80,7 +80,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
     }
     let mut relays = Vec::new();
     for space in node.spaces().await? {
-        relays.push(super::relay::of(&space).await?);
+        relays.extend(Some(super::relay::of(&space).await?).filter(|of| !of.relays.is_empty()));
     }
     let mut asked_by = Vec::new();
     for (device, step) in node.verifications().await? {
