@@ -186,7 +186,7 @@ class Device:
         self.running = Process([*self.base, "run", "--no-mdns", *listen, *known], self.log)
         # Not before: whoever asks while it starts could hold the data directory.
         self.running.says(f"{self.name} is online")
-        self.status_until(lambda status: all(relay["reserved"] for relay in status["relays"]))
+        self.status_until(lambda status: all(relay["reserved"] for relay in status["reservations"]))
 
     def status_until(self, holds):
         until = time.monotonic() + PATIENCE_S

@@ -12,8 +12,8 @@ mod people;
 
 pub(crate) use account::{AccountCommand, Backup, Recovery, Restore};
 pub(crate) use people::{
-    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName,
-    SetAside, SetAsideCommand, Verify,
+    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
+    RelayCommand, RoleName, SetAside, SetAsideCommand, Verify,
 };
 
 /// Chat, files, calendar and notes for a team, end-to-end encrypted, without a server.
@@ -125,6 +125,9 @@ pub(crate) enum Command {
     /// Show and set policies: who may invite, what newcomers can read
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave policy")]
     Policy(Policy),
+    /// Say which relays keep what is written here for who is not online; they cannot read it
+    #[command(subcommand, after_help = "Example:\n  clave relay add /dns4/relay.example.org/tcp/4400/p2p/12D3KooW…")]
+    Relay(RelayCommand),
     /// List everything that ever changed who is in and who may what; export it, check an export
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave audit --export audit.jsonl")]
     Audit(Audit),
@@ -631,6 +634,9 @@ pub(crate) struct Wait {
     /// No device that is out has the keys in use
     #[arg(long)]
     pub(crate) rotated: bool,
+    /// All that was written here is stored at a relay of the space
+    #[arg(long)]
+    pub(crate) stored: bool,
     /// This device was removed, and has heard of it
     #[arg(long)]
     pub(crate) removed: bool,

@@ -137,6 +137,10 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Access => Question::new(Ask::Access),
         Command::SetAside(command) => people::set_aside(command),
         Command::Policy(policy) => people::policy(policy)?,
+        Command::Relay(command) => {
+            about.circle = None;
+            people::relay(command)
+        }
         Command::Space(SpaceCommand::New { name, post_quantum }) => {
             let show = Show { founded: true, ..Show::default() };
             Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
@@ -169,6 +173,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                     members: wait.members,
                     members_max: wait.members_max,
                     rotated: wait.rotated,
+                    stored: wait.stored,
                     removed: wait.removed,
                     rejoined: wait.rejoined,
                     messages: wait.messages,

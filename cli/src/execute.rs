@@ -22,6 +22,7 @@ mod device;
 mod file;
 mod note;
 mod people;
+mod relay;
 mod search;
 mod space;
 mod verify;
@@ -109,6 +110,9 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::BeginAnew => account::begin_anew(node, &place).await,
         Ask::Policies => people::policies(&place).await,
         Ask::PolicySet { key, value } => people::set_policy(&place, key, value).await,
+        Ask::Relays => relay::list(&place).await,
+        Ask::RelayAdd { address } => relay::add(&place, address).await,
+        Ask::RelayRemove { relay } => relay::remove(&place, relay).await,
         Ask::Audit => people::audit(&place).await,
 
         Ask::Invite { valid_ms, wait } => {

@@ -12,7 +12,7 @@ pub(crate) use people::{
     Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
     Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
 };
-pub(crate) use reach::{Reachability, Relay, Way};
+pub(crate) use reach::{Reachability, Reservation, Way};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -71,6 +71,7 @@ pub(crate) enum Reply {
         verification: String,
     },
     Policies(Policies),
+    Relays(Relays),
     Audit(Audit),
     Checked(Checked),
     Invitation(Link),
@@ -512,7 +513,7 @@ pub(crate) struct Status {
     pub(crate) addresses: Vec<String>,
     pub(crate) reachability: Reachability,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) relays: Vec<Relay>,
+    pub(crate) reservations: Vec<Reservation>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
@@ -525,6 +526,29 @@ pub(crate) struct Status {
     /// Where this restored device has not been let in yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejoining: Vec<Rejoining>,
+    /// The relays of the spaces that have some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) relays: Vec<Relays>,
+}
+
+/// The relays of a space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Relays {
+    pub(crate) space: String,
+    pub(crate) relays: Vec<Relay>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Relay {
+    pub(crate) number: u8,
+    pub(crate) address: String,
+    /// Whether it answers.
+    pub(crate) connected: bool,
+    /// What this device made and waits to be stored there: entries and chunks of files.
+    pub(crate) waiting: usize,
+    /// What went wrong last, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
 }
 
 /// A space or circle that a restored device can read, and not write in yet.

@@ -171,6 +171,14 @@ pub(crate) enum Ask {
         key: String,
         value: String,
     },
+    /// The relays of the space.
+    Relays,
+    RelayAdd {
+        address: String,
+    },
+    RelayRemove {
+        relay: String,
+    },
     Audit,
 
     Invite {
@@ -350,6 +358,9 @@ pub(crate) struct Condition {
     /// No device that is out has the keys in use.
     #[serde(default)]
     pub(crate) rotated: bool,
+    /// All that was written there is stored at a relay of the space.
+    #[serde(default)]
+    pub(crate) stored: bool,
     /// This device is out.
     #[serde(default)]
     pub(crate) removed: bool,
@@ -425,6 +436,7 @@ impl Ask {
                 | Self::Access
                 | Self::SetAside
                 | Self::Policies
+                | Self::Relays
                 | Self::SafetyNumber { .. }
                 | Self::DeviceList
                 | Self::Audit

@@ -7,6 +7,7 @@ mod inbox;
 mod people;
 mod reach;
 mod recovery;
+mod relay;
 
 pub(crate) use people::link_pending;
 
@@ -90,6 +91,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Verified { name, verification } => vec![people::verified(name, verification)],
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
+        Reply::Relays(relays) => relay::relays(relays),
         Reply::Audit(audit) => audit::audit(audit, how),
         Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
@@ -201,6 +203,9 @@ fn status(status: &reply::Status) -> Vec<String> {
         words.push("Nobody else is connected.".to_owned());
     } else {
         words.push("`clave run` brings this device online.".to_owned());
+    }
+    for relays in &status.relays {
+        words.extend(relay::relays(relays));
     }
     for name in &status.asked_by {
         words.push(format!("{} asks you to compare: clave verify {}", line(name), quoted(name)));

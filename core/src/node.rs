@@ -27,7 +27,7 @@ mod small_files;
 mod tests;
 mod vault;
 
-pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile, Reachability, RelayStatus, Way};
+pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile, Reachability, RelayReservation, Way};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
 pub use linking::{LINK_VALID, LinkProgress};
@@ -248,8 +248,8 @@ impl Node {
             let known = transport.addresses();
             status.reachability = known.reachability.into();
             let relay =
-                |relay: &RelayInfo| RelayStatus { address: relay.address.to_string(), reserved: relay.reserved };
-            status.relays = known.relays.iter().map(relay).collect();
+                |relay: &RelayInfo| RelayReservation { address: relay.address.to_string(), reserved: relay.reserved };
+            status.reservations = known.relays.iter().map(relay).collect();
             status.addresses = driver::in_order(known);
             let stats = transport.stats();
             (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
@@ -408,6 +408,7 @@ fn open_driver(
         compaction: compaction::Compaction::default(),
         failures: 0,
         sent: driver::sent_queue(),
+        relays: Default::default(),
     })
 }
 

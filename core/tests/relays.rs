@@ -36,7 +36,7 @@ fn placed(relays: &[&Address]) -> impl FnMut(&NodeStatus) -> bool {
     wanted.sort();
     move |status| {
         let mut held: Vec<String> =
-            status.relays.iter().filter(|relay| relay.reserved).map(|relay| relay.address.clone()).collect();
+            status.reservations.iter().filter(|relay| relay.reserved).map(|relay| relay.address.clone()).collect();
         held.sort();
         held == wanted
     }

@@ -42,7 +42,8 @@ mod timeline;
 
 pub use error::{ClaveError, ErrorDetail};
 pub use node::{
-    NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, Reachability, RelayStatus, Way, node_exists,
+    NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, Reachability, RelayReservation, Way,
+    node_exists,
 };
 pub use space::{Member, MemberDevice, Role, Space};
 pub use timeline::{Author, Message, Reaction, Subscription, Timeline, TimelineDiff, TimelineListener};

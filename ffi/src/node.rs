@@ -118,7 +118,7 @@ pub enum Reachability {
 
 /// A relay that a device wants to be reachable through.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct RelayStatus {
+pub struct RelayReservation {
     /// Its address, with its key.
     pub address: String,
     /// Whether the device can be reached through it now. If not, it is asked again and again.
@@ -150,7 +150,7 @@ pub struct NodeStatus {
     /// Whether it can be reached from outside its network.
     pub reachability: Reachability,
     /// The relays it was given.
-    pub relays: Vec<RelayStatus>,
+    pub reservations: Vec<RelayReservation>,
     /// Members that are connected.
     pub peers: Vec<PeerStatus>,
     /// Bytes of frames sent to anyone since it started, peers that are gone included.
@@ -299,7 +299,7 @@ impl From<clave::NodeStatus> for NodeStatus {
         Self {
             addresses: status.addresses,
             reachability: status.reachability.into(),
-            relays: status.relays.into_iter().map(RelayStatus::from).collect(),
+            reservations: status.reservations.into_iter().map(RelayReservation::from).collect(),
             peers: status.peers.into_iter().map(PeerStatus::from).collect(),
             sent_bytes: status.sent_bytes,
             received_bytes: status.received_bytes,
@@ -342,8 +342,8 @@ impl From<clave::Reachability> for Reachability {
     }
 }
 
-impl From<clave::RelayStatus> for RelayStatus {
-    fn from(relay: clave::RelayStatus) -> Self {
+impl From<clave::RelayReservation> for RelayReservation {
+    fn from(relay: clave::RelayReservation) -> Self {
         Self { address: relay.address, reserved: relay.reserved }
     }
 }

@@ -78,6 +78,10 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
             }
         }
     }
+    let mut relays = Vec::new();
+    for space in node.spaces().await? {
+        relays.extend(Some(super::relay::of(&space).await?).filter(|of| !of.relays.is_empty()));
+    }
     let mut asked_by = Vec::new();
     for (device, step) in node.verifications().await? {
         if step == clave::VerificationStep::Requested {
@@ -102,7 +106,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         directory: String::new(),
         addresses: status.addresses,
         reachability: status.reachability.into(),
-        relays: status.relays.into_iter().map(reply::Relay::from).collect(),
+        reservations: status.reservations.into_iter().map(reply::Reservation::from).collect(),
         peers: status.peers.into_iter().map(peer).collect(),
         sent_bytes: status.sent_bytes,
         received_bytes: status.received_bytes,
@@ -111,6 +115,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         asked_by,
         spaces: list(node).await?,
         rejoining: super::rejoining(node).await?,
+        relays,
     }))
 }
 

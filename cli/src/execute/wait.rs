@@ -15,6 +15,7 @@ impl Condition {
             && self.file.is_none()
             && self.contains.is_none()
             && !self.rotated
+            && !self.stored
             && !self.removed
     }
 }
@@ -41,6 +42,7 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
                     | Event::CircleJoined { .. }
                     | Event::Rejoined { .. }
                     | Event::Removed { .. }
+                    | Event::Stored { .. }
                     | Event::Presence { .. }
             )
         };
@@ -67,6 +69,9 @@ async fn holds(node: &Node, about: &About, condition: &Condition) -> Result<bool
         return Ok(false);
     }
     if condition.rotated && !circle.access().await?.rotated {
+        return Ok(false);
+    }
+    if condition.stored && circle.waiting_for_relays().await? > 0 {
         return Ok(false);
     }
     if let Some(members) = condition.members_max

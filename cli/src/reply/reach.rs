@@ -21,7 +21,7 @@ pub(crate) enum Reachability {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Relay {
+pub(crate) struct Reservation {
     pub(crate) address: String,
     /// Whether it gives this device a place now.
     pub(crate) reserved: bool,
@@ -47,8 +47,8 @@ impl From<clave::Reachability> for Reachability {
     }
 }
 
-impl From<clave::RelayStatus> for Relay {
-    fn from(relay: clave::RelayStatus) -> Self {
+impl From<clave::RelayReservation> for Reservation {
+    fn from(relay: clave::RelayReservation) -> Self {
         Self { address: relay.address, reserved: relay.reserved }
     }
 }

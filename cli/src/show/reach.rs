@@ -1,6 +1,6 @@
 //! How this device is reached, and reaches others, in words.
 
-use crate::reply::{Reachability, Relay, Status, Way};
+use crate::reply::{Reachability, Reservation, Status, Way};
 use crate::text::line;
 
 /// How frames reach a peer.
@@ -22,11 +22,11 @@ pub(super) fn reachable(status: &Status) -> Vec<String> {
             words.push("From outside its network, others reach this device only with the help of a relay.".to_owned());
         }
     }
-    words.extend(status.relays.iter().map(relay));
+    words.extend(status.reservations.iter().map(relay));
     words
 }
 
-fn relay(relay: &Relay) -> String {
+fn relay(relay: &Reservation) -> String {
     let state = if relay.reserved { "gives this device a place" } else { "gives no place now; it is asked again" };
     format!("relay {} {state}", host(&relay.address))
 }
@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(relayed("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/12D3KooW"), "by the relay [2001:db8::1]:4001");
         assert_eq!(relayed("nonsense"), "by the relay :");
         assert_eq!(way(&Way::HolePunched), "directly, through a hole in the NAT");
-        let lost = Relay { address: "/ip4/192.0.2.7/tcp/1/p2p/12D3KooW".to_owned(), reserved: false };
+        let lost = Reservation { address: "/ip4/192.0.2.7/tcp/1/p2p/12D3KooW".to_owned(), reserved: false };
         assert_eq!(relay(&lost), "relay 192.0.2.7:1 gives no place now; it is asked again");
     }
 }

@@ -21,6 +21,7 @@ mod links;
 mod members;
 mod reads;
 mod recoveries;
+mod relays;
 mod retention;
 mod rig;
 mod suites;

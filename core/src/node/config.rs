@@ -122,7 +122,7 @@ pub enum Reachability {
 
 /// A relay that this device wants to be reachable through.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelayStatus {
+pub struct RelayReservation {
     /// Its address, with its key.
     pub address: String,
     /// Whether this device can be reached through it now. If not, it is asked again and again.
@@ -154,7 +154,7 @@ pub struct NodeStatus {
     /// Whether it can be reached from outside its network.
     pub reachability: Reachability,
     /// The relays it was given.
-    pub relays: Vec<RelayStatus>,
+    pub reservations: Vec<RelayReservation>,
     /// Members that are connected.
     pub peers: Vec<PeerStatus>,
     /// Bytes of frames sent to anyone since it started, peers that are gone included.

@@ -1,6 +1,6 @@
 //! Drives the engine: one thread that awaits commands, frames, finished writes and time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,6 +72,8 @@ pub(super) struct Driver {
     /// How many writes failed: each time the engine is another one.
     pub(super) failures: u64,
     pub(super) sent: SentQueue,
+    /// The relays of this device's spaces.
+    pub(super) relays: BTreeSet<DeviceId>,
 }
 
 /// The queues of one connected peer.
@@ -219,7 +221,12 @@ impl Driver {
             self.engine.handle_addresses(addresses_of(transport), now);
         }
         for peer in self.connected.keys() {
-            self.engine.handle_connected(*peer, now);
+            if self.relays.contains(peer) {
+                // What was said to it is not known any more: a session belongs to a connection.
+                hang_up(self.network.as_ref(), *peer);
+            } else {
+                self.engine.handle_connected(*peer, now);
+            }
         }
         Ok(())
     }
@@ -254,6 +261,23 @@ impl Driver {
                         transport.permit(PeerKey(*device.as_bytes()));
                     }
                 }
+                Output::WantRelay { relay, address } => {
+                    self.relays.insert(relay);
+                    self.dialer.learn(relay, vec![address], now_ms());
+                    if let Some((transport, _)) = &self.network {
+                        transport.permit(PeerKey(*relay.as_bytes()));
+                    }
+                }
+                Output::DropRelay(relay) => {
+                    self.relays.remove(&relay);
+                    self.dialer.forget(&relay);
+                    if let Some((transport, _)) = &self.network {
+                        transport.forbid(PeerKey(*relay.as_bytes()));
+                    }
+                    hang_up(self.network.as_ref(), relay);
+                }
+                Output::HangUp(relay) => hang_up(self.network.as_ref(), relay),
+                Output::Forbid(device) if self.relays.contains(&device) => {}
                 Output::Forbid(device) => {
                     self.dialer.forget(&device);
                     if let Some((transport, _)) = &self.network {
@@ -365,6 +389,14 @@ impl Driver {
     }
 }
 
+/// Ends the connections with a relay; an event says when they are gone, and it is dialled again.
+fn hang_up(network: Option<&(Transport, Events)>, relay: DeviceId) {
+    if let Some((transport, _)) = network {
+        let transport = transport.clone();
+        tokio::spawn(async move { transport.disconnect(PeerKey(*relay.as_bytes())).await });
+    }
+}
+
 /// Why an engine could not be opened, as far as its store is concerned.
 fn unreadable(error: Error) -> StoreError {
     match error {
@@ -421,6 +453,7 @@ fn to_transport(channel: Channel) -> transport::Channel {
         Channel::Sync => transport::Channel::Sync,
         Channel::Join => transport::Channel::Join,
         Channel::Bulk => transport::Channel::Bulk,
+        Channel::Mailbox => transport::Channel::Mailbox,
     }
 }
 
@@ -428,6 +461,7 @@ fn from_transport(channel: transport::Channel) -> Channel {
     match channel {
         transport::Channel::Join => Channel::Join,
         transport::Channel::Bulk => Channel::Bulk,
+        transport::Channel::Mailbox => Channel::Mailbox,
         _ => Channel::Sync,
     }
 }

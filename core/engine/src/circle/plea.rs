@@ -27,6 +27,8 @@ const PLEA_HEAR_MS: u64 = 70_000;
 const PLEA_AGAIN_MS: u64 = 600_000;
 /// The longest that may become, in milliseconds.
 const PLEA_AGAIN_MS_MAX: u64 = 86_400_000;
+/// How long nothing may have come of what is missing before somebody is asked by a relay, in milliseconds.
+const PLEA_ALONE_MS: u64 = 20_000;
 /// The most keys that one plea asks for, and one answer holds.
 pub const PLEA_KEYS_MAX: usize = 256;
 /// The most pleas of one device that are answered within an hour.
@@ -54,6 +56,8 @@ pub(super) struct Pleas {
     /// The epochs from which commits of this device start that lead to where it is not: it lost its own state, and cannot
     /// process its own commits.
     astray: BTreeSet<EpochId>,
+    /// Whether nobody was asked since the last of these was found.
+    lost_own: bool,
     lacks: Lacks,
     /// How often something that was asked for came.
     helped: InWindow,
@@ -151,7 +155,7 @@ impl Pleas {
 
     /// A commit of this device starts from that epoch, and where it leads is not here.
     pub(super) fn went_astray(&mut self, parent: EpochId) {
-        self.astray.insert(parent);
+        self.lost_own |= self.astray.insert(parent);
     }
 
     /// A device was given a new leaf, by whomever. Returns when it may be introduced anew.
@@ -227,7 +231,10 @@ impl Circle {
         self.pleas.ahead_in_log.retain(|_, heads| heads.iter().any(|id| log.operation(id).is_none()));
         let in_log = self.pleas.ahead_in_log.keys().copied().find(|device| online.contains(device));
         let lacks_nothing = !self.held.lacks_keys() && self.pleas.ahead.is_none() && in_log.is_none();
-        let lacks_nothing = lacks_nothing && !self.group.is_apart();
+        // Who is connected shows what is missing by what they send. What lies in the mailbox of an epoch that this device is not in,
+        // a relay does not.
+        let lost_own = self.pleas.lost_own && self.has_relay;
+        let lacks_nothing = lacks_nothing && !self.group.is_apart() && !lost_own;
         if lacks_nothing || !self.is_member(&desk.me()) || off(Rule::Pleas) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
@@ -257,6 +264,7 @@ impl Circle {
             self.pleas.ahead = None;
         }
         self.pleas.ahead_in_log.remove(&device);
+        self.pleas.lost_own = false;
         let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
         self.pleas.cursor = tags.last().copied();
         let head = self.group.head();
@@ -290,8 +298,15 @@ impl Circle {
             let useful_ms = if anyway { Some(0) } else { self.pleas.lacks.ask_at_ms(device) };
             Some(useful_ms?.max(again_ms))
         };
-        let others = online.iter().filter(|device| **device != desk.me() && self.is_member(device));
-        let ready: Vec<(u64, DeviceId)> = others.filter_map(|device| Some((ready_ms(device)?, *device))).collect();
+        let is_other = |device: &DeviceId| *device != desk.me() && self.is_member(device);
+        let others = online.iter().filter(|device| is_other(device));
+        let mut ready: Vec<(u64, DeviceId)> = others.filter_map(|device| Some((ready_ms(device)?, *device))).collect();
+        if self.has_relay && !online.iter().any(is_other) {
+            // Nobody is there, and a relay keeps a plea for whoever comes. What helps may be on its way from there, too.
+            let quiet_ms = self.pleas.lacks.changed_ms + PLEA_ALONE_MS;
+            let asked = |device: &DeviceId| self.pleas.asked.get(device).map_or(0, |(again_ms, _)| *again_ms);
+            ready.extend(self.members().filter(is_other).map(|device| (asked(&device).max(quiet_ms), device)));
+        }
         let now = ready.iter().filter(|(ready_ms, _)| *ready_ms <= desk.now_ms).map(|(_, device)| *device);
         let first = now.min_by_key(|device| (ahead != Some(*device), place(device)));
         first.ok_or_else(|| ready.iter().map(|(ready_ms, _)| *ready_ms).min())
