@@ -33,6 +33,8 @@ const PLEA_ALONE_MS: u64 = 20_000;
 pub const PLEA_KEYS_MAX: usize = 256;
 /// The most pleas of one device that are answered within an hour.
 pub const PLEA_ANSWERS_MAX: u32 = 6;
+/// How often within an hour a member is asked again at once, as it lacks something else than when it was asked.
+const PLEA_STIRRED_MAX: u32 = 1;
 /// Bytes of operations in one entry, as far as whole operations allow.
 const LOG_BYTES: usize = 1024 * 1024;
 /// See [`PLEA_ANSWERS_MAX`], in milliseconds.
@@ -80,12 +82,12 @@ struct InWindow {
 
 impl InWindow {
     /// Once more. Whether that is not too often.
-    fn allows(&mut self, now_ms: u64) -> bool {
+    fn allows(&mut self, most: u32, now_ms: u64) -> bool {
         if self.since_ms.is_none_or(|since_ms| now_ms.saturating_sub(since_ms) >= PLEA_WINDOW_MS) {
             *self = Self { since_ms: Some(now_ms), count: 0 };
         }
         self.count += 1;
-        self.count <= PLEA_ANSWERS_MAX
+        self.count <= most
     }
 }
 
@@ -141,14 +143,15 @@ impl Pleas {
     /// Something that was asked for came: whoever was asked in vain may have more by now. Only so often, or whoever feeds
     /// others one key after the other has all of them ask all the time.
     pub(super) fn helped(&mut self, now_ms: u64) {
-        if self.helped.allows(now_ms) {
+        if self.helped.allows(PLEA_ANSWERS_MAX, now_ms) {
             self.asked.clear();
         }
     }
 
     /// A member lacks something else than when it was asked: it may have more by now, or be somewhere else.
     fn stirred(&mut self, member: DeviceId, now_ms: u64) {
-        if self.asked.contains_key(&member) && self.stirred.entry(member).or_default().allows(now_ms) {
+        if self.asked.contains_key(&member) && self.stirred.entry(member).or_default().allows(PLEA_STIRRED_MAX, now_ms)
+        {
             self.asked.remove(&member);
         }
     }
@@ -167,7 +170,7 @@ impl Pleas {
     }
 
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
-        self.answered.entry(device).or_default().allows(now_ms)
+        self.answered.entry(device).or_default().allows(PLEA_ANSWERS_MAX, now_ms)
     }
 }
 
