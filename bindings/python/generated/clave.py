@@ -2083,7 +2083,7 @@ class _UniffiFfiConverterTypeReachability(_UniffiConverterRustBuffer):
 
 
 @dataclass
-class RelayStatus:
+class RelayReservation:
     """
     A relay that a device wants to be reachable through.
 """
@@ -2095,7 +2095,7 @@ class RelayStatus:
 
 
     def __str__(self):
-        return "RelayStatus(address={}, reserved={})".format(self.address, self.reserved)
+        return "RelayReservation(address={}, reserved={})".format(self.address, self.reserved)
     def __eq__(self, other):
         if self.address != other.address:
             return False
@@ -2103,10 +2103,10 @@ class RelayStatus:
             return False
         return True
 
-class _UniffiFfiConverterTypeRelayStatus(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterTypeRelayReservation(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
-        return RelayStatus(
+        return RelayReservation(
             address=_UniffiFfiConverterString.read(buf),
             reserved=_UniffiFfiConverterBoolean.read(buf),
         )
@@ -2121,18 +2121,18 @@ class _UniffiFfiConverterTypeRelayStatus(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.address, buf)
         _UniffiFfiConverterBoolean.write(value.reserved, buf)
 
-class _UniffiFfiConverterSequenceTypeRelayStatus(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterSequenceTypeRelayReservation(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
         for item in value:
-            _UniffiFfiConverterTypeRelayStatus.check_lower(item)
+            _UniffiFfiConverterTypeRelayReservation.check_lower(item)
 
     @classmethod
     def write(cls, value, buf):
         items = len(value)
         buf.write_i32(items)
         for item in value:
-            _UniffiFfiConverterTypeRelayStatus.write(item, buf)
+            _UniffiFfiConverterTypeRelayReservation.write(item, buf)
 
     @classmethod
     def read(cls, buf):
@@ -2141,7 +2141,7 @@ class _UniffiFfiConverterSequenceTypeRelayStatus(_UniffiConverterRustBuffer):
             raise InternalError("Unexpected negative sequence length")
 
         return [
-            _UniffiFfiConverterTypeRelayStatus.read(buf) for i in range(count)
+            _UniffiFfiConverterTypeRelayReservation.read(buf) for i in range(count)
         ]
 
 
@@ -2471,10 +2471,10 @@ class NodeStatus:
     """
     What a node is doing.
 """
-    def __init__(self, *, addresses:typing.List[str], reachability:Reachability, relays:typing.List[RelayStatus], peers:typing.List[PeerStatus], sent_bytes:int, received_bytes:int, refusals:dict[str, int], store_bytes:int):
+    def __init__(self, *, addresses:typing.List[str], reachability:Reachability, reservations:typing.List[RelayReservation], peers:typing.List[PeerStatus], sent_bytes:int, received_bytes:int, refusals:dict[str, int], store_bytes:int):
         self.addresses = addresses
         self.reachability = reachability
-        self.relays = relays
+        self.reservations = reservations
         self.peers = peers
         self.sent_bytes = sent_bytes
         self.received_bytes = received_bytes
@@ -2485,13 +2485,13 @@ class NodeStatus:
 
 
     def __str__(self):
-        return "NodeStatus(addresses={}, reachability={}, relays={}, peers={}, sent_bytes={}, received_bytes={}, refusals={}, store_bytes={})".format(self.addresses, self.reachability, self.relays, self.peers, self.sent_bytes, self.received_bytes, self.refusals, self.store_bytes)
+        return "NodeStatus(addresses={}, reachability={}, reservations={}, peers={}, sent_bytes={}, received_bytes={}, refusals={}, store_bytes={})".format(self.addresses, self.reachability, self.reservations, self.peers, self.sent_bytes, self.received_bytes, self.refusals, self.store_bytes)
     def __eq__(self, other):
         if self.addresses != other.addresses:
             return False
         if self.reachability != other.reachability:
             return False
-        if self.relays != other.relays:
+        if self.reservations != other.reservations:
             return False
         if self.peers != other.peers:
             return False
@@ -2511,7 +2511,7 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
         return NodeStatus(
             addresses=_UniffiFfiConverterSequenceString.read(buf),
             reachability=_UniffiFfiConverterTypeReachability.read(buf),
-            relays=_UniffiFfiConverterSequenceTypeRelayStatus.read(buf),
+            reservations=_UniffiFfiConverterSequenceTypeRelayReservation.read(buf),
             peers=_UniffiFfiConverterSequenceTypePeerStatus.read(buf),
             sent_bytes=_UniffiFfiConverterUInt64.read(buf),
             received_bytes=_UniffiFfiConverterUInt64.read(buf),
@@ -2523,7 +2523,7 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterSequenceString.check_lower(value.addresses)
         _UniffiFfiConverterTypeReachability.check_lower(value.reachability)
-        _UniffiFfiConverterSequenceTypeRelayStatus.check_lower(value.relays)
+        _UniffiFfiConverterSequenceTypeRelayReservation.check_lower(value.reservations)
         _UniffiFfiConverterSequenceTypePeerStatus.check_lower(value.peers)
         _UniffiFfiConverterUInt64.check_lower(value.sent_bytes)
         _UniffiFfiConverterUInt64.check_lower(value.received_bytes)
@@ -2534,7 +2534,7 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterSequenceString.write(value.addresses, buf)
         _UniffiFfiConverterTypeReachability.write(value.reachability, buf)
-        _UniffiFfiConverterSequenceTypeRelayStatus.write(value.relays, buf)
+        _UniffiFfiConverterSequenceTypeRelayReservation.write(value.reservations, buf)
         _UniffiFfiConverterSequenceTypePeerStatus.write(value.peers, buf)
         _UniffiFfiConverterUInt64.write(value.sent_bytes, buf)
         _UniffiFfiConverterUInt64.write(value.received_bytes, buf)
@@ -5097,7 +5097,7 @@ __all__ = [
     "Message",
     "NetworkOptions",
     "NodeOptions",
-    "RelayStatus",
+    "RelayReservation",
     "PeerStatus",
     "NodeStatus",
     "Profile",

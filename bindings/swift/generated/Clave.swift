@@ -2545,7 +2545,7 @@ public struct NodeStatus: Equatable, Hashable {
     /**
      * The relays it was given.
      */
-    public var relays: [RelayStatus]
+    public var reservations: [RelayReservation]
     /**
      * Members that are connected.
      */
@@ -2578,7 +2578,7 @@ public struct NodeStatus: Equatable, Hashable {
          */reachability: Reachability,
         /**
          * The relays it was given.
-         */relays: [RelayStatus],
+         */reservations: [RelayReservation],
         /**
          * Members that are connected.
          */peers: [PeerStatus],
@@ -2596,7 +2596,7 @@ public struct NodeStatus: Equatable, Hashable {
          */storeBytes: UInt64) {
         self.addresses = addresses
         self.reachability = reachability
-        self.relays = relays
+        self.reservations = reservations
         self.peers = peers
         self.sentBytes = sentBytes
         self.receivedBytes = receivedBytes
@@ -2622,7 +2622,7 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
             try NodeStatus(
                 addresses: FfiConverterSequenceString.read(from: &buf),
                 reachability: FfiConverterTypeReachability.read(from: &buf),
-                relays: FfiConverterSequenceTypeRelayStatus.read(from: &buf),
+                reservations: FfiConverterSequenceTypeRelayReservation.read(from: &buf),
                 peers: FfiConverterSequenceTypePeerStatus.read(from: &buf),
                 sentBytes: FfiConverterUInt64.read(from: &buf),
                 receivedBytes: FfiConverterUInt64.read(from: &buf),
@@ -2634,7 +2634,7 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
     public static func write(_ value: NodeStatus, into buf: inout [UInt8]) {
         FfiConverterSequenceString.write(value.addresses, into: &buf)
         FfiConverterTypeReachability.write(value.reachability, into: &buf)
-        FfiConverterSequenceTypeRelayStatus.write(value.relays, into: &buf)
+        FfiConverterSequenceTypeRelayReservation.write(value.reservations, into: &buf)
         FfiConverterSequenceTypePeerStatus.write(value.peers, into: &buf)
         FfiConverterUInt64.write(value.sentBytes, into: &buf)
         FfiConverterUInt64.write(value.receivedBytes, into: &buf)
@@ -2929,7 +2929,7 @@ public func FfiConverterTypeReaction_lower(_ value: Reaction) -> RustBuffer {
 /**
  * A relay that a device wants to be reachable through.
  */
-public struct RelayStatus: Equatable, Hashable {
+public struct RelayReservation: Equatable, Hashable {
     /**
      * Its address, with its key.
      */
@@ -2958,22 +2958,22 @@ public struct RelayStatus: Equatable, Hashable {
 }
 
 #if compiler(>=6)
-extension RelayStatus: Sendable {}
+extension RelayReservation: Sendable {}
 #endif
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeRelayStatus: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayStatus {
+public struct FfiConverterTypeRelayReservation: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayReservation {
         return
-            try RelayStatus(
+            try RelayReservation(
                 address: FfiConverterString.read(from: &buf),
                 reserved: FfiConverterBool.read(from: &buf)
         )
     }
 
-    public static func write(_ value: RelayStatus, into buf: inout [UInt8]) {
+    public static func write(_ value: RelayReservation, into buf: inout [UInt8]) {
         FfiConverterString.write(value.address, into: &buf)
         FfiConverterBool.write(value.reserved, into: &buf)
     }
@@ -2983,15 +2983,15 @@ public struct FfiConverterTypeRelayStatus: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRelayStatus_lift(_ buf: RustBuffer) throws -> RelayStatus {
-    return try FfiConverterTypeRelayStatus.lift(buf)
+public func FfiConverterTypeRelayReservation_lift(_ buf: RustBuffer) throws -> RelayReservation {
+    return try FfiConverterTypeRelayReservation.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRelayStatus_lower(_ value: RelayStatus) -> RustBuffer {
-    return FfiConverterTypeRelayStatus.lower(value)
+public func FfiConverterTypeRelayReservation_lower(_ value: RelayReservation) -> RustBuffer {
+    return FfiConverterTypeRelayReservation.lower(value)
 }
 
 
@@ -4127,23 +4127,23 @@ fileprivate struct FfiConverterSequenceTypeReaction: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeRelayStatus: FfiConverterRustBuffer {
-    typealias SwiftType = [RelayStatus]
+fileprivate struct FfiConverterSequenceTypeRelayReservation: FfiConverterRustBuffer {
+    typealias SwiftType = [RelayReservation]
 
-    public static func write(_ value: [RelayStatus], into buf: inout [UInt8]) {
+    public static func write(_ value: [RelayReservation], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         for item in value {
-            FfiConverterTypeRelayStatus.write(item, into: &buf)
+            FfiConverterTypeRelayReservation.write(item, into: &buf)
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayStatus] {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayReservation] {
         let len: Int32 = try readInt(&buf)
-        var seq = [RelayStatus]()
+        var seq = [RelayReservation]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeRelayStatus.read(from: &buf))
+            seq.append(try FfiConverterTypeRelayReservation.read(from: &buf))
         }
         return seq
     }

@@ -3948,7 +3948,7 @@ data class NodeStatus (
     /**
      * The relays it was given.
      */
-    var `relays`: List<RelayStatus>
+    var `reservations`: List<RelayReservation>
     ,
     /**
      * Members that are connected.
@@ -3992,7 +3992,7 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
         return NodeStatus(
             FfiConverterSequenceString.read(buf),
             FfiConverterTypeReachability.read(buf),
-            FfiConverterSequenceTypeRelayStatus.read(buf),
+            FfiConverterSequenceTypeRelayReservation.read(buf),
             FfiConverterSequenceTypePeerStatus.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
@@ -4004,7 +4004,7 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
     override fun allocationSize(value: NodeStatus) = (
             FfiConverterSequenceString.allocationSize(value.`addresses`) +
             FfiConverterTypeReachability.allocationSize(value.`reachability`) +
-            FfiConverterSequenceTypeRelayStatus.allocationSize(value.`relays`) +
+            FfiConverterSequenceTypeRelayReservation.allocationSize(value.`reservations`) +
             FfiConverterSequenceTypePeerStatus.allocationSize(value.`peers`) +
             FfiConverterULong.allocationSize(value.`sentBytes`) +
             FfiConverterULong.allocationSize(value.`receivedBytes`) +
@@ -4015,7 +4015,7 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
     override fun write(value: NodeStatus, buf: ByteBuffer) {
             FfiConverterSequenceString.write(value.`addresses`, buf)
             FfiConverterTypeReachability.write(value.`reachability`, buf)
-            FfiConverterSequenceTypeRelayStatus.write(value.`relays`, buf)
+            FfiConverterSequenceTypeRelayReservation.write(value.`reservations`, buf)
             FfiConverterSequenceTypePeerStatus.write(value.`peers`, buf)
             FfiConverterULong.write(value.`sentBytes`, buf)
             FfiConverterULong.write(value.`receivedBytes`, buf)
@@ -4218,7 +4218,7 @@ public object FfiConverterTypeReaction: FfiConverterRustBuffer<Reaction> {
 /**
  * A relay that a device wants to be reachable through.
  */
-data class RelayStatus (
+data class RelayReservation (
     /**
      * Its address, with its key.
      */
@@ -4241,20 +4241,20 @@ data class RelayStatus (
 /**
  * @suppress
  */
-public object FfiConverterTypeRelayStatus: FfiConverterRustBuffer<RelayStatus> {
-    override fun read(buf: ByteBuffer): RelayStatus {
-        return RelayStatus(
+public object FfiConverterTypeRelayReservation: FfiConverterRustBuffer<RelayReservation> {
+    override fun read(buf: ByteBuffer): RelayReservation {
+        return RelayReservation(
             FfiConverterString.read(buf),
             FfiConverterBoolean.read(buf),
         )
     }
 
-    override fun allocationSize(value: RelayStatus) = (
+    override fun allocationSize(value: RelayReservation) = (
             FfiConverterString.allocationSize(value.`address`) +
             FfiConverterBoolean.allocationSize(value.`reserved`)
     )
 
-    override fun write(value: RelayStatus, buf: ByteBuffer) {
+    override fun write(value: RelayReservation, buf: ByteBuffer) {
             FfiConverterString.write(value.`address`, buf)
             FfiConverterBoolean.write(value.`reserved`, buf)
     }
@@ -5589,24 +5589,24 @@ public object FfiConverterSequenceTypeReaction: FfiConverterRustBuffer<List<Reac
 /**
  * @suppress
  */
-public object FfiConverterSequenceTypeRelayStatus: FfiConverterRustBuffer<List<RelayStatus>> {
-    override fun read(buf: ByteBuffer): List<RelayStatus> {
+public object FfiConverterSequenceTypeRelayReservation: FfiConverterRustBuffer<List<RelayReservation>> {
+    override fun read(buf: ByteBuffer): List<RelayReservation> {
         val len = buf.getInt()
-        return List<RelayStatus>(len) {
-            FfiConverterTypeRelayStatus.read(buf)
+        return List<RelayReservation>(len) {
+            FfiConverterTypeRelayReservation.read(buf)
         }
     }
 
-    override fun allocationSize(value: List<RelayStatus>): ULong {
+    override fun allocationSize(value: List<RelayReservation>): ULong {
         val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypeRelayStatus.allocationSize(it) }.sum()
+        val sizeForItems = value.map { FfiConverterTypeRelayReservation.allocationSize(it) }.sum()
         return sizeForLength + sizeForItems
     }
 
-    override fun write(value: List<RelayStatus>, buf: ByteBuffer) {
+    override fun write(value: List<RelayReservation>, buf: ByteBuffer) {
         buf.putInt(value.size)
         value.iterator().forEach {
-            FfiConverterTypeRelayStatus.write(it, buf)
+            FfiConverterTypeRelayReservation.write(it, buf)
         }
     }
 }
