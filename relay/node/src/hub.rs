@@ -11,6 +11,7 @@ use crate::{
     frames,
     session::Arrival,
     store::{MailboxId, News, StoredEntry},
+    wake::SubscriptionId,
 };
 
 /// Arrivals that wait for one session, and their bytes (which all sessions share). A session that is told more reads it from the store.
@@ -45,6 +46,13 @@ impl Hub {
         }
     }
 
+    /// Whether a session of this subscription follows the mailbox.
+    pub(crate) fn tells(&self, mailbox: MailboxId, subscription: SubscriptionId) -> bool {
+        let followers = self.followers();
+        let of_mailbox = followers.get(&mailbox).into_iter().flatten();
+        of_mailbox.into_iter().any(|inbox| inbox.subscription() == Some(subscription))
+    }
+
     /// Mailboxes that somebody follows.
     pub(crate) fn followed(&self) -> usize {
         self.followers().len()
@@ -75,6 +83,8 @@ impl News for Hub {
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    /// What wakes the device when it is not there.
+    subscription: Mutex<Option<SubscriptionId>>,
 }
 
 #[derive(Default)]
@@ -86,6 +96,14 @@ struct Waiting {
 }
 
 impl Inbox {
+    pub(crate) fn subscription(&self) -> Option<SubscriptionId> {
+        *self.subscription.lock().expect("nothing panics while it holds this lock")
+    }
+
+    pub(crate) fn set_subscription(&self, subscription: Option<SubscriptionId>) {
+        *self.subscription.lock().expect("nothing panics while it holds this lock") = subscription;
+    }
+
     fn offer(&self, arrival: &Arrival) {
         let waiting = &mut *self.waiting.lock().expect("nothing panics while it holds this lock");
         let fits = waiting.arrivals.len() < ARRIVALS_MAX && waiting.bytes < ARRIVAL_BYTES_MAX;

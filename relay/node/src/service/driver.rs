@@ -62,12 +62,24 @@ pub(super) async fn run(
     };
     let frames = frames(service.clone(), shares, driver.frame_bytes_max.clone(), reader);
     let ended = driver.run(frames, ending).await;
-    let Driver { writer, followed, .. } = driver;
+    let Driver { session, writer, followed, .. } = driver;
     followed.into_iter().for_each(|mailbox| service.hub.unfollow(mailbox, &inbox));
+    wake_for_the_rest(service, &session, &inbox);
     if !matches!(ended, Ended::Closed | Ended::Slow) {
         writer.finish().await;
     }
     ended
+}
+
+/// Has a device woken for what its session was about to tell it, or told it without hearing that it arrived.
+fn wake_for_the_rest(service: &Service, session: &Session, inbox: &Inbox) {
+    let (Some(wakes), Some(id)) = (&service.wakes, inbox.subscription()) else { return };
+    let (arrivals, lagged) = inbox.take();
+    let mut rest = session.undelivered();
+    rest.extend(arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged));
+    // It may be back in another session already.
+    rest.retain(|mailbox| !service.hub.tells(*mailbox, id));
+    wakes.missed(id, &rest, Instant::now());
 }
 
 struct Driver<'s> {
@@ -183,7 +195,7 @@ impl Driver<'_> {
             Task::Put(_) => std::mem::take(&mut self.request_room),
             _ => Room::new(),
         };
-        let (service, shares) = (self.service.clone(), self.shares.clone());
+        let (service, shares, inbox) = (self.service.clone(), self.shares.clone(), self.inbox.clone());
         self.running.push(Box::pin(async move {
             let mut room = Room::new();
             if has_long_answer {
@@ -194,7 +206,11 @@ impl Driver<'_> {
             }
             let began = Instant::now();
             let is_put = matches!(task, Task::Put(_));
-            let done = tasks::perform(&*service.store, task).await;
+            if let Task::Wake { id, wanted, .. } = &task {
+                // Before it is written: from then on, what is stored wakes it or is told to it.
+                inbox.set_subscription(wanted.as_ref().map(|_| *id));
+            }
+            let done = tasks::perform(&*service.store, service.wakes.as_deref(), task).await;
             if is_put {
                 service.metrics.put_seconds.observe(began.elapsed());
             }

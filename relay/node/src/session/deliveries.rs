@@ -84,6 +84,12 @@ impl Deliveries {
         true
     }
 
+    /// Mailboxes of which something is on its way or to be read.
+    pub(super) fn undelivered(&self) -> impl Iterator<Item = MailboxId> {
+        let is_undelivered = |(_, of): &(_, &Following)| of.behind || of.missed || !of.on_way.is_empty();
+        self.following.iter().filter(is_undelivered).map(|(mailbox, _)| *mailbox)
+    }
+
     /// The page to be read next, if there is room for one and none is being read.
     pub(super) fn next_reading(&mut self) -> Option<Reading> {
         if self.reading.is_some() || self.room() == 0 {
