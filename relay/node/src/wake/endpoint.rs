@@ -17,10 +17,13 @@ impl Endpoint {
     /// `None` if that is no https URL of a host, or names an address that is not public, unless those are allowed.
     pub(crate) fn parse(text: &str, private_allowed: bool) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
-        let is_sound = uri.scheme_str() == Some("https")
-            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-            && uri.host().is_some_and(|host| !host.is_empty())
-            && uri.port_u16() != Some(0);
+        let authority = uri.authority()?;
+        let is_whole = match authority.port_u16() {
+            // Without a user, or a port that is none.
+            None => authority.as_str() == authority.host(),
+            Some(port) => port > 0 && authority.as_str() == format!("{}:{}", authority.host(), authority.port()?),
+        };
+        let is_sound = uri.scheme_str() == Some("https") && !authority.host().is_empty() && is_whole;
         let endpoint = is_sound.then_some(Self { uri })?;
         let is_allowed = endpoint.host().parse().map_or(true, |address| private_allowed || is_public(address));
         is_allowed.then_some(endpoint)
