@@ -492,6 +492,8 @@ mod tests {
         assert!(said("[access]\nmode = \"closed\"").contains("unknown variant"));
         assert!(said("[log]\nlevel = \"loud\"").contains("must be \"error\""));
         assert!(said("[metrics]\nlisten = \"9464\"").contains("like 127.0.0.1:9464"));
+        assert!(said("[wake]\ncontact = \"relay@example.org\"").contains("like \"mailto:relay@example.org\""));
+        assert!(said("[wake]\nmailboxes_max = 513").contains("must be from 1 to 512"));
         assert!(said("listen = 7").contains("invalid type"));
         let long = "x".repeat(257);
         assert!(!said(&format!("[access]\nmode = \"token\"\ntokens = [\"{long}\"]")).contains("xxx"));

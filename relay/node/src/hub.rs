@@ -1,7 +1,7 @@
 //! Who is told when something is stored: the sessions that follow a mailbox.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -46,11 +46,10 @@ impl Hub {
         }
     }
 
-    /// Whether a session of this subscription follows the mailbox.
-    pub(crate) fn tells(&self, mailbox: MailboxId, subscription: SubscriptionId) -> bool {
+    /// The subscriptions whose sessions follow the mailbox.
+    pub(crate) fn told(&self, mailbox: MailboxId) -> HashSet<SubscriptionId> {
         let followers = self.followers();
-        let of_mailbox = followers.get(&mailbox).into_iter().flatten();
-        of_mailbox.into_iter().any(|inbox| inbox.subscription() == Some(subscription))
+        followers.get(&mailbox).into_iter().flatten().filter_map(|inbox| inbox.subscription()).collect()
     }
 
     /// Mailboxes that somebody follows.

@@ -14,7 +14,7 @@ mod tests;
 mod vapid;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
@@ -216,7 +216,9 @@ impl Wakes {
     ) -> Result<Health, StoreError> {
         let _writing = self.writing.lock().await;
         let Some(wanted) = wanted else {
-            self.remove(vec![id]).await?;
+            if self.inner().known.contains_key(&id) {
+                self.remove(vec![id]).await?;
+            }
             return Ok(Health::default());
         };
         let seen_day = now_seconds / DAY_SECONDS;
@@ -264,13 +266,14 @@ impl Wakes {
         Ok(())
     }
 
-    /// Something was stored. `is_told`: whether a session of that subscription hears of it.
-    pub(crate) fn stored(&self, mailbox: MailboxId, is_told: impl Fn(SubscriptionId) -> bool, now: Instant) {
+    /// Something was stored. `told`: the subscriptions whose sessions hear of it.
+    pub(crate) fn stored(&self, mailbox: MailboxId, told: impl FnOnce() -> HashSet<SubscriptionId>, now: Instant) {
         let inner = &mut *self.inner();
         let Some(ids) = inner.by_mailbox.get(&mailbox) else { return };
+        let told = told();
         for id in ids {
             let is_gone = inner.known.get(id).is_none_or(|(_, health)| health.gone);
-            if !is_gone && !is_told(*id) {
+            if !is_gone && !told.contains(id) {
                 inner.schedule.want(*id, now);
                 inner.dirty.insert(*id);
             }
@@ -358,7 +361,7 @@ impl News for Bell {
     fn stored(&self, mailbox: MailboxId, entry: &StoredEntry) {
         self.hub.stored(mailbox, entry);
         if let Some(wakes) = &self.wakes {
-            wakes.stored(mailbox, |id| self.hub.tells(mailbox, id), Instant::now());
+            wakes.stored(mailbox, || self.hub.told(mailbox), Instant::now());
         }
     }
 }

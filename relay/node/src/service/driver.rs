@@ -78,7 +78,7 @@ fn wake_for_the_rest(service: &Service, session: &Session, inbox: &Inbox) {
     let mut rest = session.undelivered();
     rest.extend(arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged));
     // It may be back in another session already.
-    rest.retain(|mailbox| !service.hub.tells(*mailbox, id));
+    rest.retain(|mailbox| !service.hub.told(*mailbox).contains(&id));
     wakes.missed(id, &rest, Instant::now());
 }
 

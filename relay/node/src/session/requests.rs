@@ -63,7 +63,7 @@ impl Session {
             }
             Body::Wake(wake) => match self.wake(&wake, now, now_seconds) {
                 Ok(task) => self.queue(number, task, About::Wake),
-                Err(refused) => self.answered(number, refused),
+                Err((reason, wait)) => self.answered(number, refused(reason, wait)),
             },
         }
     }
@@ -185,8 +185,9 @@ impl Session {
         self.queue(number, task, About::Get);
     }
 
-    fn wake(&mut self, wake: &Wake, now: Instant, now_seconds: u64) -> Result<Task, reply::Body> {
-        let refuse = |reason| refused(reason, Duration::ZERO);
+    /// What is to be done, or why not and when to ask again.
+    fn wake(&mut self, wake: &Wake, now: Instant, now_seconds: u64) -> Result<Task, (Reason, Duration)> {
+        let refuse = |reason| (reason, Duration::ZERO);
         let Some(wakes) = self.terms.wakes.clone() else { return Err(refuse(Reason::Unsupported)) };
         let id = SubscriptionId(wake.id.as_ref().try_into().map_err(|_| refuse(Reason::Malformed))?);
         if wake.endpoint.is_empty() {
@@ -210,7 +211,7 @@ impl Session {
         if !wakes.has(id, &wake.endpoint)
             && let Err(wait) = self.ticket.take_subscription(now)
         {
-            return Err(refused(Reason::Rate, wait));
+            return Err((Reason::Rate, wait));
         }
         let wanted = Subscription { endpoint: wake.endpoint.clone(), keys, mailboxes: mailboxes.into_iter().collect() };
         Ok(Task::Wake { id, wanted: Some(wanted), now_seconds })

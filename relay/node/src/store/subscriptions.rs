@@ -13,12 +13,15 @@ use super::{
 };
 use crate::wake::{Health, PushKeys, Subscription, SubscriptionId};
 
-/// By id: endpoint, `p256dh` and `auth` (or empty), and mailboxes one after another.
-const SUBSCRIPTIONS: TableDefinition<'_, &[u8; 16], (&str, &[u8], &[u8], &[u8])> =
-    TableDefinition::new("subscriptions");
+/// Endpoint, `p256dh` and `auth` (or empty), and mailboxes one after another.
+type Row = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
 
-/// By id: accepted, refused, status, gone, waiting, and the day on which the device came last.
-const HEALTH: TableDefinition<'_, &[u8; 16], (u64, u64, u32, bool, bool, u64)> = TableDefinition::new("health");
+/// Accepted, refused, status, gone, waiting, and the day on which the device came last.
+type HealthRow = (u64, u64, u32, bool, bool, u64);
+
+/// Both by id.
+const SUBSCRIPTIONS: TableDefinition<'_, &[u8; 16], Row> = TableDefinition::new("subscriptions");
+const HEALTH: TableDefinition<'_, &[u8; 16], HealthRow> = TableDefinition::new("health");
 
 /// Whether this is such a file, and of which format.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -157,7 +160,7 @@ fn read(database: &Database) -> Result<Option<All>, redb::Error> {
     Ok(Some(all))
 }
 
-fn row_of(health: &Health) -> (u64, u64, u32, bool, bool, u64) {
+fn row_of(health: &Health) -> HealthRow {
     let Health { accepted_seconds, refused_seconds, status, gone, waiting, seen_day } = *health;
     (accepted_seconds, refused_seconds, status, gone, waiting, seen_day)
 }

@@ -54,7 +54,8 @@ enum Unreached {
     Endpoint,
     #[error("the name stands for no address that is public")]
     Private,
-    #[error("{0}")]
+    /// Only of which kind: what it says may name the host.
+    #[error("{}", .0.kind())]
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Http(#[from] hyper::Error),
@@ -90,7 +91,6 @@ impl Sender {
         match posted {
             Ok((status, headers)) => of_answer(status, &headers, SystemTime::now()),
             Err(error) => {
-                // The host would say which people are woken how often.
                 tracing::debug!(%error, "a push server was not reached");
                 Outcome::Later { status: 0, after: None }
             }

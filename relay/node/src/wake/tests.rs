@@ -56,7 +56,7 @@ impl World {
     }
 
     fn stored(&self, number: u8) {
-        self.wakes.stored(mailbox(number), |_| false, self.now);
+        self.wakes.stored(mailbox(number), HashSet::new, self.now);
     }
 
     /// Whom to push now, and that it was accepted.
@@ -80,7 +80,7 @@ async fn only_those_are_woken_who_want_it_and_are_not_there() {
     assert_eq!(world.pushed(), []);
     world.stored(1);
     assert_eq!(world.pushed(), [PHONE]);
-    world.wakes.stored(mailbox(2), |id| id == TABLET, world.now);
+    world.wakes.stored(mailbox(2), || [TABLET].into(), world.now);
     assert_eq!(
         (world.pushed(), world.wakes.waiting()),
         (vec![], 1),
