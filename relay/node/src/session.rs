@@ -370,8 +370,8 @@ impl Session {
         output
     }
 
-    /// Mailboxes of which the device was not told everything, or has not said that it has it.
-    pub(crate) fn undelivered(&self) -> Vec<MailboxId> {
+    /// Mailboxes of which the device may not have been told everything, or has not said that it has it; and up to which position it has all.
+    pub(crate) fn undelivered(&self) -> Vec<(MailboxId, u64)> {
         self.deliveries.undelivered().collect()
     }
 

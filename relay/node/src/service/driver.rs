@@ -22,6 +22,7 @@ use crate::{
     hub::Inbox,
     session::{Done, Ended, Output, Session, Task, TaskId},
     sources::{Shares, Ticket},
+    store::MailboxState,
 };
 
 /// Room that is held as long as what it is for is in memory.
@@ -64,7 +65,7 @@ pub(super) async fn run(
     let ended = driver.run(frames, ending).await;
     let Driver { session, writer, followed, .. } = driver;
     followed.into_iter().for_each(|mailbox| service.hub.unfollow(mailbox, &inbox));
-    wake_for_the_rest(service, &session, &inbox);
+    wake_for_the_rest(service, &session, &inbox).await;
     if !matches!(ended, Ended::Closed | Ended::Slow) {
         writer.finish().await;
     }
@@ -72,14 +73,26 @@ pub(super) async fn run(
 }
 
 /// Has a device woken for what its session was about to tell it, or told it without hearing that it arrived.
-fn wake_for_the_rest(service: &Service, session: &Session, inbox: &Inbox) {
+async fn wake_for_the_rest(service: &Service, session: &Session, inbox: &Inbox) {
     let (Some(wakes), Some(id)) = (&service.wakes, inbox.subscription()) else { return };
     let (arrivals, lagged) = inbox.take();
     let mut rest = session.undelivered();
-    rest.extend(arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged));
+    rest.extend(arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged).map(|mailbox| (mailbox, 0)));
     // It may be back in another session already.
-    rest.retain(|mailbox| !service.hub.told(*mailbox).contains(&id));
-    wakes.missed(id, &rest, Instant::now());
+    rest.retain(|(mailbox, _)| !service.hub.told(*mailbox).contains(&id));
+    if rest.is_empty() {
+        return;
+    }
+    let mailboxes: Vec<_> = rest.iter().map(|(mailbox, _)| *mailbox).collect();
+    let missed: Vec<_> = match service.store.states(mailboxes.clone()).await {
+        Ok(states) => {
+            let is_missed = |(of, state): &(&(_, u64), MailboxState)| state.last > of.1;
+            rest.iter().zip(states).filter(is_missed).map(|((mailbox, _), _)| *mailbox).collect()
+        }
+        // Rather woken for nothing.
+        Err(_) => mailboxes,
+    };
+    wakes.missed(id, &missed, Instant::now());
 }
 
 struct Driver<'s> {

@@ -92,12 +92,13 @@ async fn a_browser_is_woken_once_until_it_comes_and_not_for_what_is_muted() {
 async fn who_is_there_is_told_and_woken_when_it_did_not_arrive() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = PushServer::start(folder.path()).await;
-    let relay = Relay::start(folder.path(), &server.config("")).await;
+    let relay = Relay::start(folder.path(), &server.config("interval_seconds = 0")).await;
     let (chat, other) = (mailbox(1), mailbox(2));
     let mut phone = Device::greeted(2, &relay.address).await;
     phone.open(&chat, 0, true).await;
     phone.open(&other, 0, false).await;
-    register(&mut phone, wake(1, &server.endpoint("phone"), &[&chat, &other])).await.unwrap();
+    let subscription = wake(1, &server.endpoint("phone"), &[&chat, &other]);
+    register(&mut phone, subscription.clone()).await.unwrap();
     let mut writer = Device::greeted(1, &relay.address).await;
     writer.open(&chat, 0, false).await;
     writer.open(&other, 0, false).await;
@@ -107,7 +108,21 @@ async fn who_is_there_is_told_and_woken_when_it_did_not_arrive() {
     // It has not said that it has it, and is gone.
     drop(phone);
     assert_eq!(server.push().await.path, "/phone");
+    // The next time it says so: then nothing is left to wake it for, until something comes.
+    let mut phone = Device::greeted(2, &relay.address).await;
+    phone.open(&chat, 0, true).await;
+    phone.open(&other, 0, false).await;
+    register(&mut phone, subscription).await.unwrap();
+    let position = phone.delivered(1).await[0].0;
+    phone.acknowledge(&chat, position).await;
+    phone.get(&chat, Kind::Entry, &[]).await;
+    drop(phone);
+    in_time(async { while !stats(&relay).await.contains("clave_relay_sessions 1\n") {} }).await;
+    assert!(stats(&relay).await.contains("clave_relay_wake_waiting 0\n"));
+    writer.put(&other, Kind::Entry, &[b"2"]).await.unwrap();
+    assert_eq!(server.push().await.path, "/phone");
     relay.stop().await;
+    assert!(server.is_idle(), "two pushes, and no more");
 }
 
 #[tokio::test]
