@@ -10,6 +10,7 @@ use crate::{
     files,
     run::{blocks_path, store_path},
     store::{MailboxStore, StoreError, renew_generation},
+    wake::{self, Wakes},
 };
 
 /// The key's name in a backup.
@@ -35,7 +36,12 @@ pub(crate) enum BackupError {
 ///
 /// # Errors
 /// See [`BackupError`]. What was written by then is left there.
-pub(crate) async fn write(store: &dyn MailboxStore, config: &Config, to: &Path) -> Result<(), BackupError> {
+pub(crate) async fn write(
+    store: &dyn MailboxStore,
+    wakes: Option<&Wakes>,
+    config: &Config,
+    to: &Path,
+) -> Result<(), BackupError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => BackupError::Exists(to.into()),
         _ => BackupError::Io(to.into(), error),
@@ -50,6 +56,9 @@ pub(crate) async fn write(store: &dyn MailboxStore, config: &Config, to: &Path) 
     let blocks = blocks_path(&config.data);
     if blocks.exists() {
         copy(&blocks, &blocks_path(to)).map_err(failed)?;
+    }
+    if let Some(wakes) = wakes {
+        wakes.backup(&config.data, to).await?;
     }
     store.backup(store_path(to)).await?;
     files::sync_directory(to).map_err(failed)
@@ -75,8 +84,10 @@ pub(crate) fn restore(from: &Path, config: &Config) -> Result<(), BackupError> {
     let next = store.with_extension("restoring");
     copy(&store_path(from), &next).map_err(failed)?;
     renew_generation(&next)?;
-    if blocks_path(from).exists() {
-        copy(&blocks_path(from), &blocks_path(&config.data)).map_err(failed)?;
+    for path in [blocks_path, wake::key_path, wake::subscriptions_path] {
+        if path(from).exists() {
+            copy(&path(from), &path(&config.data)).map_err(failed)?;
+        }
     }
     copy(&from.join(KEY), &config.identity()).map_err(failed)?;
     fs::rename(&next, &store).map_err(failed)?;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clave_mailbox::{BLOB_BYTES_MAX, TOKEN_BYTES_MAX};
+use clave_mailbox::{BLOB_BYTES_MAX, OPEN_MAX, TOKEN_BYTES_MAX};
 use clave_transport::{Address, PeerKey, RelayLimits};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -16,6 +16,7 @@ use crate::{
     access::{Access, Token},
     sources::Rates,
     store::Quotas,
+    wake::WakeRules,
 };
 
 /// The file that `init` writes: every key, its meaning, unit and default.
@@ -41,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) mailboxes: MailboxesConfig,
     pub(crate) sources: SourcesConfig,
     pub(crate) circuits: CircuitsConfig,
+    pub(crate) wake: WakeConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
 }
@@ -102,6 +104,24 @@ pub(crate) struct CircuitsConfig {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct WakeConfig {
+    pub(crate) enabled: bool,
+    contact: String,
+    ttl_hours: u64,
+    interval_seconds: u64,
+    gap_seconds: u64,
+    retry_seconds: u64,
+    pushes_max: usize,
+    subscriptions_max: usize,
+    mailboxes_max: usize,
+    device_subscriptions_per_day: u64,
+    kept_days: u64,
+    private_addresses: bool,
+    roots: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct MetricsConfig {
     pub(crate) listen: String,
 }
@@ -126,6 +146,7 @@ impl Default for Config {
             mailboxes: MailboxesConfig::default(),
             sources: SourcesConfig::default(),
             circuits: CircuitsConfig::default(),
+            wake: WakeConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
         }
@@ -173,6 +194,26 @@ impl Default for CircuitsConfig {
             device_circuits_max: limits.circuits_per_peer_max,
             circuit_seconds: 3600,
             circuit_mib: limits.circuit_bytes_max >> 20,
+        }
+    }
+}
+
+impl Default for WakeConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            contact: String::new(),
+            ttl_hours: 72,
+            interval_seconds: 60,
+            gap_seconds: 5,
+            retry_seconds: 10,
+            pushes_max: 32,
+            subscriptions_max: 20_000,
+            mailboxes_max: 512,
+            device_subscriptions_per_day: 8,
+            kept_days: 90,
+            private_addresses: false,
+            roots: PathBuf::new(),
         }
     }
 }
@@ -261,6 +302,19 @@ impl Config {
         within("sources.put_burst_kib", sources.put_burst_kib, 1..=1 << 40, "1 at least")?;
         within("sources.requests_burst", sources.requests_burst, 1..=1 << 40, "1 at least")?;
         within("sources.network_devices", sources.network_devices, 1..=1 << 20, "1 at least")?;
+        let wake = &self.wake;
+        within("wake.ttl_hours", wake.ttl_hours, 0..=672, "from 0 to 672: four weeks")?;
+        within("wake.interval_seconds", wake.interval_seconds, 0..=86_400, "from 0 to 86400: a day")?;
+        within("wake.gap_seconds", wake.gap_seconds, 0..=86_400, "from 0 to 86400: a day")?;
+        within("wake.retry_seconds", wake.retry_seconds, 1..=3_600, "from 1 to 3600: an hour")?;
+        within("wake.pushes_max", wake.pushes_max, 1..=1_024, "from 1 to 1024")?;
+        within("wake.mailboxes_max", wake.mailboxes_max, 1..=OPEN_MAX, "from 1 to 512")?;
+        within("wake.kept_days", wake.kept_days, 1..=36_500, "from 1 to 36500")?;
+        let contact = &wake.contact;
+        if !(contact.is_empty() || contact.starts_with("mailto:") || contact.starts_with("https:")) {
+            let must = "empty, or a URI like \"mailto:relay@example.org\"";
+            return Err(ConfigError::Range { key: "wake.contact", is: format!("{:?}", wake.contact), must });
+        }
         within("circuits.circuit_seconds", self.circuits.circuit_seconds, 1..=u32::MAX, "1 at least")?;
         within("listen", self.listen.len(), 1..=64, "a list of 1 to 64 addresses")?;
         self.addresses()?;
@@ -344,10 +398,28 @@ impl Config {
             bytes_burst: sources.put_burst_kib << 10,
             requests_per_second: sources.requests_per_second,
             requests_burst: sources.requests_burst,
+            subscriptions_per_day: self.wake.device_subscriptions_per_day,
             network_devices: sources.network_devices,
             sessions_max: sources.sessions_max,
             sessions_per_device_max: DEVICE_SESSIONS_MAX,
             sessions_per_network_max: sources.network_sessions_max,
+        }
+    }
+
+    pub(crate) fn wake_rules(&self) -> WakeRules {
+        let wake = &self.wake;
+        WakeRules {
+            contact: wake.contact.clone(),
+            roots: wake.roots.clone(),
+            private_allowed: wake.private_addresses,
+            ttl_seconds: wake.ttl_hours * 60 * 60,
+            interval: Duration::from_secs(wake.interval_seconds),
+            gap: Duration::from_secs(wake.gap_seconds),
+            retry: Duration::from_secs(wake.retry_seconds),
+            pushes_max: wake.pushes_max,
+            subscriptions_max: wake.subscriptions_max,
+            mailboxes_max: wake.mailboxes_max,
+            kept_days: wake.kept_days,
         }
     }
 
@@ -420,6 +492,8 @@ mod tests {
         assert!(said("[access]\nmode = \"closed\"").contains("unknown variant"));
         assert!(said("[log]\nlevel = \"loud\"").contains("must be \"error\""));
         assert!(said("[metrics]\nlisten = \"9464\"").contains("like 127.0.0.1:9464"));
+        assert!(said("[wake]\ncontact = \"relay@example.org\"").contains("like \"mailto:relay@example.org\""));
+        assert!(said("[wake]\nmailboxes_max = 513").contains("must be from 1 to 512"));
         assert!(said("listen = 7").contains("invalid type"));
         let long = "x".repeat(257);
         assert!(!said(&format!("[access]\nmode = \"token\"\ntokens = [\"{long}\"]")).contains("xxx"));

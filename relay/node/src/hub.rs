@@ -1,7 +1,7 @@
 //! Who is told when something is stored: the sessions that follow a mailbox.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     frames,
     session::Arrival,
     store::{MailboxId, News, StoredEntry},
+    wake::SubscriptionId,
 };
 
 /// Arrivals that wait for one session, and their bytes (which all sessions share). A session that is told more reads it from the store.
@@ -45,6 +46,12 @@ impl Hub {
         }
     }
 
+    /// The subscriptions whose sessions follow the mailbox.
+    pub(crate) fn told(&self, mailbox: MailboxId) -> HashSet<SubscriptionId> {
+        let followers = self.followers();
+        followers.get(&mailbox).into_iter().flatten().filter_map(|inbox| inbox.subscription()).collect()
+    }
+
     /// Mailboxes that somebody follows.
     pub(crate) fn followed(&self) -> usize {
         self.followers().len()
@@ -75,6 +82,8 @@ impl News for Hub {
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    /// What wakes the device when it is not there.
+    subscription: Mutex<Option<SubscriptionId>>,
 }
 
 #[derive(Default)]
@@ -86,6 +95,14 @@ struct Waiting {
 }
 
 impl Inbox {
+    pub(crate) fn subscription(&self) -> Option<SubscriptionId> {
+        *self.subscription.lock().expect("nothing panics while it holds this lock")
+    }
+
+    pub(crate) fn set_subscription(&self, subscription: Option<SubscriptionId>) {
+        *self.subscription.lock().expect("nothing panics while it holds this lock") = subscription;
+    }
+
     fn offer(&self, arrival: &Arrival) {
         let waiting = &mut *self.waiting.lock().expect("nothing panics while it holds this lock");
         let fits = waiting.arrivals.len() < ARRIVALS_MAX && waiting.bytes < ARRIVAL_BYTES_MAX;

@@ -10,6 +10,7 @@
 //! | `store` | where blobs lie, behind a trait |
 //! | `sources` | how much who may send |
 //! | `hub` | who is told when something is stored |
+//! | `wake` | pushes to devices that are not there |
 //! | `service` | sessions over streams |
 //! | `run` | all of it together, with `config`, `control`, `http`, `backup` for its operator |
 
@@ -34,6 +35,7 @@ mod signals;
 mod snapshot;
 mod sources;
 mod store;
+mod wake;
 
 use std::{
     io::{self, Write},
@@ -54,6 +56,8 @@ enum Failure {
     Identity(#[from] identity::IdentityError),
     #[error(transparent)]
     Store(#[from] store::OpenError),
+    #[error(transparent)]
+    Wake(#[from] wake::WakeError),
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error(transparent)]

@@ -10,7 +10,7 @@ use clave_mailbox::Reason;
 use crate::session::{Ended, Tally};
 
 /// The reasons of the protocol, in the order of their numbers.
-const REASONS: [Reason; 14] = [
+const REASONS: [Reason; 15] = [
     Reason::Internal,
     Reason::Malformed,
     Reason::Version,
@@ -25,6 +25,7 @@ const REASONS: [Reason; 14] = [
     Reason::Draining,
     Reason::Unsupported,
     Reason::Blocked,
+    Reason::Endpoint,
 ];
 
 const ENDS: [Ended; 10] = [

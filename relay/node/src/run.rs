@@ -14,6 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure,
@@ -31,6 +32,7 @@ use crate::{
     snapshot::{Snapshot, Surroundings},
     sources::Sources,
     store::{MailboxStore, RedbStore},
+    wake::{Bell, Wakes},
 };
 
 /// How often what is too old is removed, and the disk looked at.
@@ -71,14 +73,17 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
     made?;
     let hub = Arc::new(Hub::default());
     let cache_bytes = config.mailboxes.cache_mib << 20;
+    let wakes =
+        if config.wake.enabled { Some(Wakes::open(&config.data, config.wake_rules(), Instant::now())?) } else { None };
+    let bell = Arc::new(Bell { hub: hub.clone(), wakes: wakes.clone() });
     let store: Arc<dyn MailboxStore> =
-        Arc::new(RedbStore::open(&store_path(&config.data), cache_bytes, config.quotas(), hub.clone())?);
+        Arc::new(RedbStore::open(&store_path(&config.data), cache_bytes, config.quotas(), bell)?);
     let blocks = blocks_path(&config.data);
     let blocks = Arc::new(Blocks::load(&blocks).map_err(|error| Failure::Blocks(blocks, error))?);
     let asked = listen.len();
     let relay_config = RelayConfig { seed, listen, external, limits: config.limits() };
     let (server, events, callers) = RelayServer::start_with_mailboxes(relay_config, CALLERS_MAX)?;
-    let terms = terms(&config, server.key().0, &*store, blocks)?;
+    let terms = terms(&config, server.key().0, &*store, blocks, wakes.clone())?;
     let service = Service::new(
         store,
         hub,
@@ -91,8 +96,16 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
     relay.look_at_disk();
     let commands = relay.open_ports().await?;
     tokio::spawn(relay.service.clone().serve(callers));
+    let quiet = CancellationToken::new();
+    let pushing = wakes.map(|wakes| tokio::spawn(wakes.run(quiet.clone())));
     let told = relay.until_told(&server, events, commands, asked).await;
     relay.service.drain(Duration::from_secs(relay.config.drain_seconds)).await;
+    // What the last sessions left undelivered is remembered.
+    quiet.cancel();
+    if let Some(pushing) = pushing {
+        // It panicked, which it has told.
+        let _ = pushing.await;
+    }
     server.shutdown().await;
     // Whoever asked for it hears that it is over by the end of the connection: so the answer is held until here.
     drop(told?);
@@ -111,7 +124,13 @@ fn make_directory(data: &Path) -> Result<(), Failure> {
     }
 }
 
-fn terms(config: &Config, relay: [u8; 32], store: &dyn MailboxStore, blocks: Arc<Blocks>) -> Result<Terms, Failure> {
+fn terms(
+    config: &Config,
+    relay: [u8; 32],
+    store: &dyn MailboxStore,
+    blocks: Arc<Blocks>,
+    wakes: Option<Arc<Wakes>>,
+) -> Result<Terms, Failure> {
     Ok(Terms {
         relay,
         generation: store.generation(),
@@ -120,6 +139,7 @@ fn terms(config: &Config, relay: [u8; 32], store: &dyn MailboxStore, blocks: Arc
         mailboxes_max: config.mailboxes.open_max,
         access: config.access()?,
         blocks,
+        wakes,
     })
 }
 
@@ -228,7 +248,8 @@ impl<L: Fn() -> Result<Config, Failure>> Relay<L> {
 
     fn reload(&mut self, server: &RelayServer) -> Result<(), Failure> {
         let config = (self.load)()?;
-        let terms = terms(&config, server.key().0, &*self.service.store, self.service.blocks.clone())?;
+        let Service { store, blocks, wakes, .. } = &*self.service;
+        let terms = terms(&config, server.key().0, &**store, blocks.clone(), wakes.clone())?;
         self.service.store.set_quotas(config.quotas());
         self.service.sources.set_rates(config.rates());
         self.service.set_terms(terms);
@@ -249,9 +270,10 @@ impl<L: Fn() -> Result<Config, Failure>> Relay<L> {
                 Err(failure) => Answer::Failed(failure.to_string()),
             },
             Command::Backup(to) => {
-                let (store, config) = (self.service.store.clone(), self.config.clone());
+                let (store, wakes, config) =
+                    (self.service.store.clone(), self.service.wakes.clone(), self.config.clone());
                 tokio::spawn(async move {
-                    let answer = match backup::write(&*store, &config, &to).await {
+                    let answer = match backup::write(&*store, wakes.as_deref(), &config, &to).await {
                         Ok(()) => Answer::Said(format!("backed up to {}", to.display())),
                         Err(error) => Answer::Failed(error.to_string()),
                     };

@@ -22,6 +22,7 @@ use crate::{
     session::{Ended, Terms},
     sources::{Network, Sources},
     store::MailboxStore,
+    wake::Wakes,
 };
 
 /// Bytes of requests longer than [`SHORT_REQUEST_BYTES`] that all sessions together have in memory.
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) sources: Arc<Sources>,
     pub(crate) blocks: Arc<Blocks>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) wakes: Option<Arc<Wakes>>,
     terms: RwLock<Arc<Terms>>,
     request_room: Arc<Semaphore>,
     answers: Arc<Semaphore>,
@@ -76,6 +78,7 @@ impl Service {
             hub,
             sources,
             blocks: terms.blocks.clone(),
+            wakes: terms.wakes.clone(),
             metrics,
             terms: RwLock::new(Arc::new(terms)),
             request_room: Arc::new(Semaphore::new(REQUEST_BYTES_MAX)),

@@ -29,6 +29,7 @@ use crate::{
     frames,
     sources::Ticket,
     store::{Batch, MailboxId, MailboxState, Page, Placed, StoreError},
+    wake::{Health, Subscription, SubscriptionId, Wakes},
 };
 
 /// Requests of one session that wait for their answer. Beyond, no further one is read.
@@ -56,21 +57,45 @@ pub(crate) struct Terms {
     pub(crate) mailboxes_max: u32,
     pub(crate) access: Access,
     pub(crate) blocks: Arc<Blocks>,
+    /// `None`: nobody is woken.
+    pub(crate) wakes: Option<Arc<Wakes>>,
 }
 
 /// Which task an answer is to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskId(u64);
 
-/// Something that the store is to do.
+/// Something that the store is to do, or `Wakes`.
 #[derive(Debug)]
 pub(crate) enum Task {
     Put(Batch),
     States(Vec<MailboxId>),
-    Get { mailboxes: Vec<MailboxId>, kind: Kind, ids: Vec<BlobId> },
-    Which { mailboxes: Vec<MailboxId>, kind: Kind, ids: Vec<BlobId> },
-    Reconcile { mailbox: MailboxId, message: Bytes },
-    Read { mailbox: MailboxId, after: u64, bytes: usize, entries: usize },
+    Get {
+        mailboxes: Vec<MailboxId>,
+        kind: Kind,
+        ids: Vec<BlobId>,
+    },
+    Which {
+        mailboxes: Vec<MailboxId>,
+        kind: Kind,
+        ids: Vec<BlobId>,
+    },
+    Reconcile {
+        mailbox: MailboxId,
+        message: Bytes,
+    },
+    Read {
+        mailbox: MailboxId,
+        after: u64,
+        bytes: usize,
+        entries: usize,
+    },
+    /// `None`: no more.
+    Wake {
+        id: SubscriptionId,
+        wanted: Option<Subscription>,
+        now_seconds: u64,
+    },
 }
 
 /// What came of a task, in the same order.
@@ -83,6 +108,7 @@ pub(crate) enum Done {
     /// `None`: that was no message of a reconciliation.
     Reconcile(Result<Option<Vec<u8>>, StoreError>),
     Read(Result<Page, StoreError>),
+    Wake(Result<Health, StoreError>),
 }
 
 /// Something that was stored in a mailbox, for everyone who follows it.
@@ -163,6 +189,7 @@ enum About {
     Open(Vec<(MailboxId, Option<u64>)>),
     Get,
     Reconcile(MailboxId),
+    Wake,
 }
 
 /// What a session counts.
@@ -341,6 +368,11 @@ impl Session {
             return self.next_reading();
         }
         output
+    }
+
+    /// Mailboxes of which the device may not have been told everything, or has not said that it has it; and up to which position it has all.
+    pub(crate) fn undelivered(&self) -> Vec<(MailboxId, u64)> {
+        self.deliveries.undelivered().collect()
     }
 
     /// What was counted since this was asked last.

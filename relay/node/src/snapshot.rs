@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{metrics::Metrics, service::Service, store::Usage};
+use crate::{metrics::Metrics, service::Service, store::Usage, wake::Wakes};
 
 /// Everything at one moment. What ends in `_total` counts since the start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub(crate) struct Snapshot {
     /// How many puts took at most so many milliseconds; `null`: any.
     pub(crate) put_ms: Vec<(Option<u64>, u64)>,
     pub(crate) put_seconds_sum: f64,
+    pub(crate) wake_subscriptions: u64,
+    pub(crate) wake_waiting: u64,
+    pub(crate) pushes_total: BTreeMap<String, u64>,
 }
 
 /// What is stored.
@@ -101,6 +104,9 @@ impl Snapshot {
             ended_total: metrics.ends().map(named).collect(),
             put_ms: metrics.put_seconds.cumulative().collect(),
             put_seconds_sum: metrics.put_seconds.sum().as_secs_f64(),
+            wake_subscriptions: service.wakes.as_ref().map_or(0, |wakes| wakes.subscriptions() as u64),
+            wake_waiting: service.wakes.as_ref().map_or(0, |wakes| wakes.waiting() as u64),
+            pushes_total: service.wakes.as_ref().map_or_else(BTreeMap::new, |wakes| pushes(wakes)),
         }
     }
 
@@ -125,6 +131,8 @@ impl Snapshot {
             ("disk_free_bytes", "Bytes free on the disk of the data directory.", self.disk_free_bytes),
             ("draining", "1 while it takes nothing more.", self.draining.into()),
             ("disk_full", "1 while puts are refused because the disk has too little room.", self.disk_full.into()),
+            ("wake_subscriptions", "Subscriptions of devices that want to be woken.", self.wake_subscriptions),
+            ("wake_waiting", "Pushes that wait or are on their way.", self.wake_waiting),
             ("uptime_seconds", "Seconds since the start.", self.uptime_seconds),
         ];
         let counters = [
@@ -150,6 +158,7 @@ impl Snapshot {
         let families = [
             ("refused_total", "Requests refused.", "reason", &self.refused_total),
             ("ended_total", "Sessions ended.", "why", &self.ended_total),
+            ("pushes_total", "Pushes, by what the push server did.", "outcome", &self.pushes_total),
         ];
         for (name, help, label, values) in families {
             head(&mut text, name, help, "counter");
@@ -171,6 +180,18 @@ impl Snapshot {
         line(&mut text, format_args!("clave_relay_build_info{{version=\"{version}\",protocol=\"{protocol}\"}} 1"));
         text
     }
+}
+
+fn pushes(wakes: &Wakes) -> BTreeMap<String, u64> {
+    let counts = &wakes.counts;
+    let all = [
+        ("accepted", &counts.accepted),
+        ("refused", &counts.refused),
+        ("failed", &counts.failed),
+        ("unreached", &counts.unreached),
+        ("gone", &counts.gone),
+    ];
+    all.into_iter().map(|(name, count)| (name.into(), count.load(Relaxed))).collect()
 }
 
 fn head(text: &mut String, name: &str, help: &str, kind: &str) {

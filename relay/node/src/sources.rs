@@ -23,6 +23,8 @@ const SOURCE_REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Long answers that one source may have in memory.
 const SOURCE_ANSWERS_MAX: usize = 16;
 
+const DAY_SECONDS: f64 = 24.0 * 60.0 * 60.0;
+
 /// What a source may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
@@ -32,6 +34,8 @@ pub(crate) struct Rates {
     /// Requests of a device in a second, and at once. 0: no limit.
     pub(crate) requests_per_second: u64,
     pub(crate) requests_burst: u64,
+    /// Places to push to that a device may name in a day, and at once. 0: no limit.
+    pub(crate) subscriptions_per_day: u64,
     /// A network may do as much as so many devices.
     pub(crate) network_devices: u64,
     /// Sessions, all together.
@@ -75,21 +79,22 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn refill(&mut self, per_second: u64, burst: u64, now: Instant) {
+    fn refill(&mut self, per_second: f64, burst: u64, now: Instant) {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.level = (self.level + passed * per_second as f64).min(burst as f64);
+        self.level = (self.level + passed * per_second).min(burst as f64);
         self.filled = now;
     }
 
     /// How long until there is something in it.
-    fn wait(&self, per_second: u64) -> Duration {
-        if self.level > 0.0 { Duration::ZERO } else { Duration::from_secs_f64((1.0 - self.level) / per_second as f64) }
+    fn wait(&self, per_second: f64) -> Duration {
+        if self.level > 0.0 { Duration::ZERO } else { Duration::from_secs_f64((1.0 - self.level) / per_second) }
     }
 }
 
 struct Source {
     bytes: Bucket,
     requests: Bucket,
+    subscriptions: Bucket,
     sessions: usize,
     shared: Arc<Shares>,
 }
@@ -157,6 +162,7 @@ impl Sources {
             let source = inner.sources.entry(key).or_insert_with(|| Source {
                 bytes: Bucket { level: rates.bytes_burst.saturating_mul(factor) as f64, filled: now },
                 requests: Bucket { level: rates.requests_burst.saturating_mul(factor) as f64, filled: now },
+                subscriptions: Bucket { level: rates.subscriptions_per_day.saturating_mul(factor) as f64, filled: now },
                 sessions: 0,
                 shared: Arc::new(Shares {
                     request_bytes: Arc::new(Semaphore::new(SOURCE_REQUEST_BYTES_MAX)),
@@ -199,7 +205,8 @@ impl Inner {
             let factor = if matches!(key, Key::Device(_)) { 1 } else { rates.network_devices };
             source.refill(&rates, factor, now);
             let is_full = source.bytes.level >= rates.bytes_burst.saturating_mul(factor) as f64
-                && source.requests.level >= rates.requests_burst.saturating_mul(factor) as f64;
+                && source.requests.level >= rates.requests_burst.saturating_mul(factor) as f64
+                && source.subscriptions.level >= rates.subscriptions_per_day.saturating_mul(factor) as f64;
             source.sessions > 0 || !is_full
         });
     }
@@ -208,8 +215,10 @@ impl Inner {
 impl Source {
     fn refill(&mut self, rates: &Rates, factor: u64, now: Instant) {
         let times = |rate: u64| rate.saturating_mul(factor);
-        self.bytes.refill(times(rates.bytes_per_second), times(rates.bytes_burst), now);
-        self.requests.refill(times(rates.requests_per_second), times(rates.requests_burst), now);
+        self.bytes.refill(times(rates.bytes_per_second) as f64, times(rates.bytes_burst), now);
+        self.requests.refill(times(rates.requests_per_second) as f64, times(rates.requests_burst), now);
+        let per_day = times(rates.subscriptions_per_day);
+        self.subscriptions.refill(per_day as f64 / DAY_SECONDS, per_day, now);
     }
 }
 
@@ -225,7 +234,13 @@ impl Ticket {
     /// Takes bytes of blobs, if none of the sources owes any; else says how long it does.
     pub(crate) fn take_bytes(&self, bytes: u64, now: Instant) -> Result<(), Duration> {
         let per_second = self.sources.inner().rates.bytes_per_second;
-        self.take(per_second, now, |source| &mut source.bytes, bytes)
+        self.take(per_second as f64, now, |source| &mut source.bytes, bytes)
+    }
+
+    /// Takes one of the places to push to that may be named in a day, if none of the sources owes any; else says how long it does.
+    pub(crate) fn take_subscription(&self, now: Instant) -> Result<(), Duration> {
+        let per_day = self.sources.inner().rates.subscriptions_per_day;
+        self.take(per_day as f64 / DAY_SECONDS, now, |source| &mut source.subscriptions, 1)
     }
 
     /// Counts a request that weighs so much. It is not asked for: [`owes_requests`](Self::owes_requests) says when the next may come.
@@ -242,17 +257,17 @@ impl Ticket {
     /// How long no further request is read.
     pub(crate) fn owes_requests(&self, now: Instant) -> Duration {
         let per_second = self.sources.inner().rates.requests_per_second;
-        self.take(per_second, now, |source| &mut source.requests, 0).err().unwrap_or_default()
+        self.take(per_second as f64, now, |source| &mut source.requests, 0).err().unwrap_or_default()
     }
 
     fn take(
         &self,
-        per_second: u64,
+        per_second: f64,
         now: Instant,
         bucket: impl Fn(&mut Source) -> &mut Bucket,
         amount: u64,
     ) -> Result<(), Duration> {
-        if per_second == 0 {
+        if per_second == 0.0 {
             return Ok(());
         }
         let inner = &mut *self.sources.inner();
@@ -260,7 +275,7 @@ impl Ticket {
         for (key, factor) in &self.keys {
             if let Some(source) = inner.sources.get_mut(key) {
                 source.refill(&inner.rates, *factor, now);
-                wait = wait.max(bucket(source).wait(per_second.saturating_mul(*factor)));
+                wait = wait.max(bucket(source).wait(per_second * *factor as f64));
             }
         }
         if wait > Duration::ZERO {
@@ -296,6 +311,7 @@ mod tests {
         bytes_burst: 1_000,
         requests_per_second: 10,
         requests_burst: 20,
+        subscriptions_per_day: 2,
         network_devices: 3,
         sessions_max: 10,
         sessions_per_device_max: 2,
@@ -351,6 +367,22 @@ mod tests {
         assert_eq!(ticket.owes_requests(now + Duration::from_secs(10)), Duration::ZERO);
         sources.set_rates(Rates { requests_per_second: 0, ..RATES });
         assert_eq!(ticket.owes_requests(now), Duration::ZERO);
+    }
+
+    #[test]
+    fn places_to_push_to_are_counted_by_the_day() {
+        let (sources, now) = (Sources::new(RATES), Instant::now());
+        let ticket = sources.admit(PeerKey([1; 32]), None, now).unwrap();
+        assert_eq!([(); 2].map(|()| ticket.take_subscription(now)), [Ok(()); 2]);
+        let wait = ticket.take_subscription(now).unwrap_err();
+        assert!(wait.as_secs().abs_diff(12 * 60 * 60) <= 1, "{wait:?}");
+        assert_eq!(ticket.take_subscription(now + wait), Ok(()));
+        // Who comes back is not new.
+        drop(ticket);
+        let again = sources.admit(PeerKey([1; 32]), None, now + wait).unwrap();
+        assert!(again.take_subscription(now + wait).is_err());
+        sources.set_rates(Rates { subscriptions_per_day: 0, ..RATES });
+        assert_eq!(again.take_subscription(now + wait), Ok(()));
     }
 
     #[test]

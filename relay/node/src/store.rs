@@ -12,6 +12,7 @@ mod conformance;
 #[cfg(test)]
 mod memory;
 mod redb;
+mod subscriptions;
 mod writer;
 
 use std::{fmt, path::PathBuf};
@@ -22,6 +23,7 @@ use futures::future::BoxFuture;
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
 pub(crate) use redb::{OpenError, RedbStore, renew_generation};
+pub(crate) use subscriptions::SubscriptionStore;
 
 /// The name of a mailbox: an Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -22,6 +22,7 @@ use crate::{
     hub::Inbox,
     session::{Done, Ended, Output, Session, Task, TaskId},
     sources::{Shares, Ticket},
+    store::MailboxState,
 };
 
 /// Room that is held as long as what it is for is in memory.
@@ -62,12 +63,36 @@ pub(super) async fn run(
     };
     let frames = frames(service.clone(), shares, driver.frame_bytes_max.clone(), reader);
     let ended = driver.run(frames, ending).await;
-    let Driver { writer, followed, .. } = driver;
+    let Driver { session, writer, followed, .. } = driver;
     followed.into_iter().for_each(|mailbox| service.hub.unfollow(mailbox, &inbox));
+    wake_for_the_rest(service, &session, &inbox).await;
     if !matches!(ended, Ended::Closed | Ended::Slow) {
         writer.finish().await;
     }
     ended
+}
+
+/// Has a device woken for what its session was about to tell it, or told it without hearing that it arrived.
+async fn wake_for_the_rest(service: &Service, session: &Session, inbox: &Inbox) {
+    let (Some(wakes), Some(id)) = (&service.wakes, inbox.subscription()) else { return };
+    let (arrivals, lagged) = inbox.take();
+    let mut rest = session.undelivered();
+    rest.extend(arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged).map(|mailbox| (mailbox, 0)));
+    // It may be back in another session already.
+    rest.retain(|(mailbox, _)| !service.hub.told(*mailbox).contains(&id));
+    if rest.is_empty() {
+        return;
+    }
+    let mailboxes: Vec<_> = rest.iter().map(|(mailbox, _)| *mailbox).collect();
+    let missed: Vec<_> = match service.store.states(mailboxes.clone()).await {
+        Ok(states) => {
+            let is_missed = |(of, state): &(&(_, u64), MailboxState)| state.last > of.1;
+            rest.iter().zip(states).filter(is_missed).map(|((mailbox, _), _)| *mailbox).collect()
+        }
+        // Rather woken for nothing.
+        Err(_) => mailboxes,
+    };
+    wakes.missed(id, &missed, Instant::now());
 }
 
 struct Driver<'s> {
@@ -183,7 +208,7 @@ impl Driver<'_> {
             Task::Put(_) => std::mem::take(&mut self.request_room),
             _ => Room::new(),
         };
-        let (service, shares) = (self.service.clone(), self.shares.clone());
+        let (service, shares, inbox) = (self.service.clone(), self.shares.clone(), self.inbox.clone());
         self.running.push(Box::pin(async move {
             let mut room = Room::new();
             if has_long_answer {
@@ -194,7 +219,11 @@ impl Driver<'_> {
             }
             let began = Instant::now();
             let is_put = matches!(task, Task::Put(_));
-            let done = tasks::perform(&*service.store, task).await;
+            if let Task::Wake { id, wanted, .. } = &task {
+                // Before it is written: from then on, what is stored wakes it or is told to it.
+                inbox.set_subscription(wanted.as_ref().map(|_| *id));
+            }
+            let done = tasks::perform(&*service.store, service.wakes.as_deref(), task).await;
             if is_put {
                 service.metrics.put_seconds.observe(began.elapsed());
             }

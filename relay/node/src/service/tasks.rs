@@ -6,10 +6,11 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use crate::{
     session::{Done, Task},
     store::{MailboxStore, PageRoom, StoreError},
+    wake::Wakes,
 };
 
 /// Has it done.
-pub(crate) async fn perform(store: &dyn MailboxStore, task: Task) -> Done {
+pub(crate) async fn perform(store: &dyn MailboxStore, wakes: Option<&Wakes>, task: Task) -> Done {
     match task {
         Task::Put(batch) => Done::Put(store.put(batch).await),
         Task::States(mailboxes) => Done::States(store.states(mailboxes).await),
@@ -18,6 +19,10 @@ pub(crate) async fn perform(store: &dyn MailboxStore, task: Task) -> Done {
         Task::Read { mailbox, after, bytes, entries } => {
             Done::Read(store.after(mailbox, after, PageRoom { bytes, entries }).await)
         }
+        Task::Wake { id, wanted, now_seconds } => match wakes {
+            Some(wakes) => Done::Wake(wakes.register(id, wanted, now_seconds).await),
+            None => Done::Wake(Err(StoreError::Failed)),
+        },
         Task::Reconcile { mailbox, message } => {
             let ids = match store.entry_ids(mailbox).await {
                 Ok(ids) => ids,

@@ -84,6 +84,14 @@ impl Deliveries {
         true
     }
 
+    /// Mailboxes of which something is on its way, or may have to be read; and up to which position the device has all.
+    pub(super) fn undelivered(&self) -> impl Iterator<Item = (MailboxId, u64)> {
+        self.following.iter().filter_map(|(mailbox, of)| match of.on_way.front() {
+            Some((position, _)) => Some((*mailbox, position - 1)),
+            None => of.behind.then_some((*mailbox, of.cursor)),
+        })
+    }
+
     /// The page to be read next, if there is room for one and none is being read.
     pub(super) fn next_reading(&mut self) -> Option<Reading> {
         if self.reading.is_some() || self.room() == 0 {

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use clave_mailbox::{
     Blob, BlobId, Blobs, Bytes, Close, Get, Hello, Kind, Open, Opened, Opening, Put, Reason, State, Stored, VERSION,
-    Welcome, ids, reply, request::Body,
+    Wake, Welcome, Woken, ids, reply, request::Body,
 };
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::{About, Done, Ended, Output, Pending, Session, Slot, Task, refused};
-use crate::store::{Batch, MailboxId, StoreError};
+use crate::{
+    store::{Batch, MailboxId, StoreError},
+    wake::{PushKeys, Subscription, SubscriptionId, are_keys},
+};
 
 /// When it may help to ask again after the store refused.
 const FULL_RETRY: Duration = Duration::from_secs(60);
@@ -24,6 +27,8 @@ pub(super) fn weight(body: &Body) -> u64 {
         Body::Put(put) => 1 + put.blobs.len() as u64 / LOOKUPS,
         // Walks over all ids of the mailbox.
         Body::Reconcile(_) => 8,
+        // May be a durable write of its own.
+        Body::Wake(_) => 8,
         _ => 1,
     }
 }
@@ -56,7 +61,10 @@ impl Session {
                     }
                 }
             }
-            Body::Wake(_) => self.refuse(number, Reason::Unsupported),
+            Body::Wake(wake) => match self.wake(&wake, now, now_seconds) {
+                Ok(task) => self.queue(number, task, About::Wake),
+                Err((reason, wait)) => self.answered(number, refused(reason, wait)),
+            },
         }
     }
 
@@ -78,7 +86,7 @@ impl Session {
             kept_seconds: self.terms.kept_seconds,
             blob_bytes_max: self.terms.blob_bytes_max,
             mailboxes_max: self.terms.mailboxes_max,
-            wake_key: Bytes::new(),
+            wake_key: self.terms.wakes.as_ref().map_or_else(Bytes::new, |wakes| wakes.key().to_vec().into()),
         };
         self.answered(number, reply::Body::Welcome(welcome));
     }
@@ -177,6 +185,38 @@ impl Session {
         self.queue(number, task, About::Get);
     }
 
+    /// What is to be done, or why not and when to ask again.
+    fn wake(&mut self, wake: &Wake, now: Instant, now_seconds: u64) -> Result<Task, (Reason, Duration)> {
+        let refuse = |reason| (reason, Duration::ZERO);
+        let Some(wakes) = self.terms.wakes.clone() else { return Err(refuse(Reason::Unsupported)) };
+        let id = SubscriptionId(wake.id.as_ref().try_into().map_err(|_| refuse(Reason::Malformed))?);
+        if wake.endpoint.is_empty() {
+            return Ok(Task::Wake { id, wanted: None, now_seconds });
+        }
+        let mailboxes: std::collections::BTreeSet<_> = ids(&wake.mailboxes).map(MailboxId).collect();
+        if mailboxes.len() > wakes.mailboxes_max() {
+            return Err(refuse(Reason::Mailboxes));
+        }
+        if !mailboxes.is_subset(&self.open) {
+            return Err(refuse(Reason::NotOpen));
+        }
+        let keys = match (wake.p256dh.as_ref().try_into(), wake.auth.as_ref().try_into()) {
+            (Ok(p256dh), Ok(auth)) => Some(PushKeys { p256dh, auth }),
+            _ => None,
+        };
+        if !wakes.allows(&wake.endpoint) || keys.as_ref().is_some_and(|keys| !are_keys(keys)) {
+            return Err(refuse(Reason::Endpoint));
+        }
+        // A push to a place that was not pushed to before: this is what others could be flooded with.
+        if !wakes.has(id, &wake.endpoint)
+            && let Err(wait) = self.ticket.take_subscription(now)
+        {
+            return Err((Reason::Rate, wait));
+        }
+        let wanted = Subscription { endpoint: wake.endpoint.clone(), keys, mailboxes: mailboxes.into_iter().collect() };
+        Ok(Task::Wake { id, wanted: Some(wanted), now_seconds })
+    }
+
     fn opened(&self, mailbox: &[u8]) -> Option<MailboxId> {
         MailboxId::from_bytes(mailbox).filter(|mailbox| self.open.contains(mailbox))
     }
@@ -237,6 +277,12 @@ impl Session {
                 let mailbox = Bytes::copy_from_slice(&mailbox.0);
                 reply::Body::Reconcile(clave_mailbox::Reconcile { mailbox, message: message.into() })
             }
+            (About::Wake, Done::Wake(Ok(health))) => reply::Body::Woken(Woken {
+                accepted_seconds: health.accepted_seconds,
+                refused_seconds: health.refused_seconds,
+                status: health.status,
+                gone: health.gone,
+            }),
             (About::Reconcile(_), Done::Reconcile(Ok(None))) => {
                 self.end(Ended::Malformed);
                 refused(Reason::Malformed, Duration::ZERO)
@@ -246,7 +292,8 @@ impl Session {
                 Done::States(Err(error))
                 | Done::Get(Err(error))
                 | Done::Which(Err(error))
-                | Done::Reconcile(Err(error)),
+                | Done::Reconcile(Err(error))
+                | Done::Wake(Err(error)),
             ) => of_store(error),
             (about, done) => {
                 tracing::error!(number, ?about, ?done, "a task was answered as another");

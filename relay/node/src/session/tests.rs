@@ -28,6 +28,7 @@ const RATES: Rates = Rates {
     bytes_burst: 1,
     requests_per_second: 0,
     requests_burst: 1,
+    subscriptions_per_day: 0,
     network_devices: 1,
     sessions_max: 100,
     sessions_per_device_max: 100,
@@ -72,6 +73,7 @@ impl World {
             mailboxes_max: 3,
             access,
             blocks: Arc::new(Blocks::nothing()),
+            wakes: None,
         };
         Self { store, told, sources: Sources::new(rates), terms: Arc::new(terms), now: Instant::now() }
     }
@@ -152,7 +154,7 @@ impl Device {
     fn work(&mut self, world: &World, at: usize) {
         let (id, task) = self.tasks.remove(at);
         let reconciles = matches!(task, Task::Reconcile { .. });
-        let done = perform(&world.store, task).now_or_never();
+        let done = perform(&world.store, None, task).now_or_never();
         assert!(done.is_some() || reconciles, "the memory store answers at once");
         self.session.handle_done(id, done.unwrap_or(Done::Reconcile(Ok(None))), world.now);
         self.collect();

@@ -272,7 +272,7 @@ fn builder(cache_bytes: usize) -> Builder {
     builder
 }
 
-fn open(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
     builder(cache_bytes).create(path).map_err(|error| refused(path, error.into()))
 }
 

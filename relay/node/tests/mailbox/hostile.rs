@@ -94,8 +94,9 @@ async fn a_mailbox_opens_to_its_key_only() {
     assert_eq!(reason(thief.call(request::Body::Open(Open { mailboxes: four })).await), Reason::Mailboxes);
     thief.open(&other, 0, false).await;
     assert_eq!(thief.put(&other, Kind::Entry, &[&[7; 1025]]).await, Err((Reason::TooLarge, 0)));
-    let wake = Wake { id: vec![0; 16].into(), endpoint: "https://push.example/1".into(), ..Wake::default() };
-    assert_eq!(reason(thief.call(request::Body::Wake(wake)).await), Reason::Unsupported);
+    let endpoint = "https://push.example/1".into();
+    let wake = Wake { id: vec![0; 16].into(), endpoint, mailboxes: name(&key), ..Wake::default() };
+    assert_eq!(reason(thief.call(request::Body::Wake(wake)).await), Reason::NotOpen);
     let strange = request::Body::Put(Put { mailbox: name(&other), kind: 7, blobs: vec![Bytes::from_static(b"x")] });
     thief.send(strange).await;
     thief.ended().await;

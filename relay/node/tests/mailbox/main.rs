@@ -7,4 +7,6 @@ mod harness;
 mod hostile;
 mod kill9;
 mod operating;
+mod push_server;
 mod storing;
+mod waking;

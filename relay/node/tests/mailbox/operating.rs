@@ -1,6 +1,6 @@
 //! What an operator does.
 
-use clave_mailbox::{Kind, Reason};
+use clave_mailbox::{Kind, Reason, Wake, Welcome, reply, request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Device, Relay, command, in_time, mailbox};
@@ -65,8 +65,11 @@ async fn a_backup_of_a_running_relay_is_restored_under_a_new_generation() {
     let folder = tempfile::tempdir().unwrap();
     let relay = Relay::start(folder.path(), "").await;
     let mut device = Device::greeted(1, &relay.address).await;
-    let generation = device.welcome.clone().unwrap().generation;
+    let Welcome { generation, wake_key, .. } = device.welcome.clone().unwrap();
     device.open(&mailbox(1), 0, false).await;
+    let endpoint = "https://push.example.org/1".into();
+    let wake = request::Body::Wake(Wake { id: vec![1; 16].into(), endpoint, ..Wake::default() });
+    assert!(matches!(device.call(wake).await, reply::Body::Woken(_)));
     device.put(&mailbox(1), Kind::Entry, &[b"kept"]).await.unwrap();
     let backup = folder.path().join("backup");
     let backup = backup.to_str().unwrap();
@@ -86,7 +89,10 @@ async fn a_backup_of_a_running_relay_is_restored_under_a_new_generation() {
     let relay = Relay::start(folder.path(), "").await;
     assert_eq!(relay.address.peer(), key);
     let mut device = Device::greeted(1, &relay.address).await;
-    assert_ne!(device.welcome.clone().unwrap().generation, generation);
+    let welcome = device.welcome.clone().unwrap();
+    assert!(welcome.generation != generation && welcome.wake_key == wake_key);
+    let (_, stats, _) = relay.command("stats", &[]).await;
+    assert!(stats.contains("clave_relay_wake_subscriptions 1\n"), "{stats}");
     device.open(&mailbox(1), 0, true).await;
     assert_eq!(&device.delivered(1).await[0].1[..], b"kept");
     relay.stop().await;
