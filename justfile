@@ -144,6 +144,15 @@ power-cut CUTS="20" *FLAGS="":
     cargo build --release --quiet -p clave --example power_cut
     scripts/power-cut.py --program "$CARGO_TARGET_DIR/release/examples/power_cut" --cuts {{ CUTS }} {{ FLAGS }}
 
+# Three people who are never online together share a chat, a file and a removal through a real relay, which has nothing it could read.
+never-together:
+    cargo build -p clave-cli -p clave-relay
+    scripts/never-together.sh "$CARGO_TARGET_DIR/debug/clave" "$CARGO_TARGET_DIR/debug/clave-relay"
+
+# Kills a relay under load; what it acknowledged must be there.
+relay-kill9 TIMES="20":
+    scripts/relay-kill9.sh {{ TIMES }}
+
 # Two devices in two network namespaces find each other by mDNS. Needs root and iproute2.
 mdns:
     #!/usr/bin/env bash

@@ -51,7 +51,9 @@ impl RelayError {
     pub(super) fn of(reason: Reason) -> Self {
         match reason {
             Reason::Internal => Self::Internal,
-            Reason::Malformed | Reason::Proof | Reason::NotOpen | Reason::Unsupported => Self::Nonsense,
+            Reason::Malformed | Reason::Proof | Reason::NotOpen | Reason::Unsupported | Reason::Endpoint => {
+                Self::Nonsense
+            }
             Reason::Version => Self::Version,
             Reason::Access => Self::Access,
             Reason::Mailboxes => Self::Mailboxes,
