@@ -55,6 +55,8 @@ enum Failure {
     #[error(transparent)]
     Store(#[from] store::OpenError),
     #[error(transparent)]
+    Cluster(#[from] store::ClusterError),
+    #[error(transparent)]
     Transport(#[from] TransportError),
     #[error(transparent)]
     Control(#[from] control::ControlError),

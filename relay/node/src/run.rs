@@ -30,7 +30,7 @@ use crate::{
     signals::{self, Signal},
     snapshot::{Snapshot, Surroundings},
     sources::Sources,
-    store::{MailboxStore, RedbStore},
+    store::{ClusterError, JetStreamStore, MailboxStore, Objects, RedbStore},
 };
 
 /// How often what is too old is removed, and the disk looked at.
@@ -69,9 +69,7 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
     let seed = identity::load_or_create(&config.identity())?;
     made?;
     let hub = Arc::new(Hub::default());
-    let cache_bytes = config.mailboxes.cache_mib << 20;
-    let store: Arc<dyn MailboxStore> =
-        Arc::new(RedbStore::open(&store_path(&config.data), cache_bytes, config.quotas(), hub.clone())?);
+    let store = open_store(&config, hub.clone()).await?;
     let blocks = blocks_path(&config.data);
     let blocks = Arc::new(Blocks::load(&blocks).map_err(|error| Failure::Blocks(blocks, error))?);
     let asked = listen.len();
@@ -101,6 +99,15 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
         tokio::task::yield_now().await;
     }
     say("stopped")
+}
+
+async fn open_store(config: &Config, hub: Arc<Hub>) -> Result<Arc<dyn MailboxStore>, Failure> {
+    if let Some((cluster, objects)) = config.cluster()? {
+        let objects = Objects::open(&objects).map_err(ClusterError::from)?;
+        return Ok(Arc::new(JetStreamStore::open(cluster, objects, config.quotas(), hub).await?));
+    }
+    let cache_bytes = config.mailboxes.cache_mib << 20;
+    Ok(Arc::new(RedbStore::open(&store_path(&config.data), cache_bytes, config.quotas(), hub)?))
 }
 
 fn make_directory(data: &Path) -> Result<(), Failure> {

@@ -1,0 +1,459 @@
+//! The store past one machine: a stream of a NATS JetStream cluster, which any number of relays share.
+//!
+//! Each blob is one message ([`record`]), which the cluster has on as many servers as configured before it acknowledges. Chunks, and
+//! entries longer than [`INLINE_BYTES_MAX`], lie in an object store, and their messages name the objects. Each relay follows the stream
+//! ([`feed`]) and keeps in memory what is in it, without the blobs ([`index`]): about 250 bytes for each blob. So ids, positions and quotas need
+//! no questions to the cluster, a blob costs one read by its position, and what another relay stored is announced here. Positions are those of the
+//! stream; their generation stands in its description. There is no clustering here: who leads, who has what and who is back is JetStream's.
+
+mod cluster;
+mod feed;
+mod index;
+mod record;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream::{
+    Context,
+    context::{PublishAckFuture, PublishErrorKind},
+    stream::{DirectGetErrorKind, RawMessageErrorKind, Stream},
+};
+use clave_mailbox::{BlobId, Bytes, Kind};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+pub(crate) use self::cluster::{ClusterConfig, ClusterError};
+use self::{
+    feed::Until,
+    index::{Gone, Index},
+    record::Record,
+};
+use super::{
+    Answer, Batch, MailboxId, MailboxState, MailboxStore, News, Objects, Page, PageRoom, Placed, Quotas, StoreError,
+    StoredEntry, Usage,
+};
+
+/// Entries up to this length are messages; longer ones are objects. A server takes 1 MiB unless told otherwise.
+const INLINE_BYTES_MAX: usize = 512 << 10;
+
+/// How long the cluster may be without an answer until a request is refused.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a put that is durable waits until it was seen in the stream.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause before something is tried again, at first and at most.
+const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Blobs that one request reads at a time, and objects that it writes.
+const READS_MAX: usize = 32;
+const UPLOADS_MAX: usize = 8;
+
+/// How often it is looked for objects that no message names, in seconds; and how much older than anything that is kept they are.
+const ORPHANS_INTERVAL_SECONDS: i64 = 86_400;
+
+/// Blobs in a stream and an object store.
+pub(crate) struct JetStreamStore {
+    shared: Arc<Shared>,
+    feed: JoinHandle<()>,
+}
+
+struct Shared {
+    config: ClusterConfig,
+    context: Context,
+    stream: Stream,
+    objects: Objects,
+    generation: [u8; 16],
+    index: Mutex<Index>,
+    /// Who waits until a position was seen.
+    waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
+    /// The quotas that the stream was given.
+    applied: Mutex<Quotas>,
+    disk_full: AtomicBool,
+    commits: AtomicU64,
+    /// When orphans were looked for last, in seconds since 1970.
+    orphans_at: AtomicI64,
+}
+
+impl JetStreamStore {
+    /// Connects, makes the stream if it is not there, and reads what is in it. Waits for as long as no server can be reached, and says so in the log.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub(crate) async fn open(
+        config: ClusterConfig,
+        objects: Objects,
+        quotas: Quotas,
+        news: Arc<dyn News>,
+    ) -> Result<Self, ClusterError> {
+        let context = cluster::connect(&config).await?;
+        let (stream, generation) = cluster::stream(&context, &config, &quotas).await?;
+        let shared = Arc::new(Shared {
+            config,
+            context,
+            stream,
+            objects,
+            generation,
+            index: Mutex::new(Index::new(quotas)),
+            waiting: Mutex::default(),
+            applied: Mutex::new(quotas),
+            disk_full: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            orphans_at: AtomicI64::new(0),
+        });
+        feed::follow(shared.clone(), news.clone(), Until::CaughtUp).await;
+        // What was removed before was told to the stream by whoever was there.
+        shared.index().take_gone();
+        let feed = tokio::spawn(feed::follow(shared.clone(), news, Until::Stopped));
+        Ok(Self { shared, feed })
+    }
+}
+
+impl Drop for JetStreamStore {
+    fn drop(&mut self) {
+        self.feed.abort();
+    }
+}
+
+impl Shared {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<oneshot::Sender<()>>>> {
+        self.waiting.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Everything up to a position was seen, and announced.
+    fn seen_to(&self, position: u64) {
+        let mut waiting = self.waiting();
+        while let Some(first) = waiting.first_entry()
+            && *first.key() <= position
+        {
+            // Whoever waited may have gone.
+            for waiter in first.remove() {
+                let _ = waiter.send(());
+            }
+        }
+    }
+
+    /// Waits until a position was seen. It is durable already: whoever waited long enough goes on.
+    async fn seen(&self, position: u64) {
+        let seen = {
+            // Under this lock, so that it is not seen in between.
+            let mut waiting = self.waiting();
+            if self.index().seen() >= position {
+                return;
+            }
+            let (waiter, seen) = oneshot::channel();
+            waiting.entry(position).or_default().push(waiter);
+            seen
+        };
+        let _ = tokio::time::timeout(SEEN_WITHIN, seen).await;
+    }
+
+    async fn put(&self, batch: Batch) -> Result<Placed, StoreError> {
+        let Batch { mailbox, kind, blobs, now_seconds } = batch;
+        if self.disk_full.load(Relaxed) {
+            return Err(StoreError::Full);
+        }
+        let blobs: Vec<_> = {
+            let index = self.index();
+            if !index.has_room_for(mailbox) {
+                return Err(StoreError::NoNewMailboxes);
+            }
+            let mut known = HashSet::new();
+            let is_new = |id: BlobId| known.insert(id) && index.position(mailbox, kind, id).is_none();
+            let mut is_new = is_new;
+            blobs.into_iter().filter(|(id, _)| is_new(*id)).collect()
+        };
+        let seconds = u32::try_from(now_seconds).unwrap_or(u32::MAX);
+        let as_records = blobs.into_iter().map(|(id, bytes)| {
+            let in_object = kind == Kind::Chunk || bytes.len() > INLINE_BYTES_MAX;
+            let object = if in_object { fresh_number() } else { 0 };
+            let record = Record { mailbox, kind, id, seconds, bytes: bytes.len() as u32, object };
+            async move {
+                match record.object_name() {
+                    Some(name) => self.objects.put(&name, bytes).await.map(|()| (record, Bytes::new())),
+                    None => Ok((record, bytes)),
+                }
+            }
+        });
+        let blobs: Vec<_> = stream::iter(as_records).buffered(UPLOADS_MAX).try_collect().await?;
+        let positions = self.publish_all(&blobs).await?;
+        let new = blobs.iter().zip(positions).map(|((record, _), position)| (record.id, position)).collect();
+        Ok(Placed { new })
+    }
+
+    /// Publishes blobs in their order, all of them on their way at once. Their positions, once the cluster has them and they were seen.
+    async fn publish_all(&self, blobs: &[(Record, Bytes)]) -> Result<Vec<u64>, StoreError> {
+        let mut on_way = Vec::with_capacity(blobs.len());
+        for (record, bytes) in blobs {
+            on_way.push(self.publish(record, bytes, None).await.ok());
+        }
+        let mut positions = Vec::with_capacity(blobs.len());
+        for ((record, bytes), first) in blobs.iter().zip(on_way) {
+            let mut acknowledged = self.acknowledged(first, record, bytes, None).await?;
+            self.seen(acknowledged.position).await;
+            // It was there a moment ago, and has gone since: the stream takes it under another id only.
+            if acknowledged.duplicate && self.index().position(record.mailbox, record.kind, record.id).is_none() {
+                acknowledged = self.acknowledged(None, record, bytes, Some(fresh_number())).await?;
+                self.seen(acknowledged.position).await;
+            }
+            self.commits.fetch_add(1, Relaxed);
+            positions.push(acknowledged.position);
+        }
+        Ok(positions)
+    }
+
+    async fn publish(
+        &self,
+        record: &Record,
+        bytes: &Bytes,
+        again: Option<u64>,
+    ) -> Result<PublishAckFuture, PublishErrorKind> {
+        let subject = record::subject(&self.config.stream, record.mailbox, record.kind);
+        let message = record.message(bytes.clone(), again);
+        self.context.send_publish(subject, message).await.map_err(|error| error.kind())
+    }
+
+    /// Waits for the cluster's acknowledgement, publishing again, under the same id, for as long as there is none.
+    async fn acknowledged(
+        &self,
+        mut on_way: Option<PublishAckFuture>,
+        record: &Record,
+        bytes: &Bytes,
+        again: Option<u64>,
+    ) -> Result<Acknowledged, StoreError> {
+        let (until, mut wait) = (Instant::now() + PATIENCE, RETRY);
+        loop {
+            let answer = match on_way.take() {
+                Some(on_way) => Ok(on_way),
+                None => self.publish(record, bytes, again).await,
+            };
+            let why = match answer {
+                Ok(on_way) => match on_way.await {
+                    Ok(ack) => return Ok(Acknowledged { position: ack.sequence, duplicate: ack.duplicate }),
+                    Err(error) => error.kind(),
+                },
+                Err(why) => why,
+            };
+            if why == PublishErrorKind::MaxPayloadExceeded {
+                tracing::error!("a NATS server takes no messages of {} bytes: raise its `max_payload`", bytes.len());
+                return Err(StoreError::Failed);
+            }
+            if Instant::now() >= until {
+                tracing::warn!(%why, "the cluster did not take a blob");
+                return Err(StoreError::Unavailable);
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// A blob from where it lies; `None` if it is not there any more.
+    async fn read(&self, position: u64, record: Record) -> Result<Option<Bytes>, StoreError> {
+        let found = match record.object_name() {
+            Some(name) => self.objects.get(&name).await?,
+            None => self.message(position).await?,
+        };
+        if found.is_none() {
+            self.index().forget(position);
+        }
+        Ok(found)
+    }
+
+    async fn message(&self, position: u64) -> Result<Option<Bytes>, StoreError> {
+        let (until, mut wait) = (Instant::now() + PATIENCE, RETRY);
+        loop {
+            let why = match self.stream.direct_get(position).await {
+                Ok(message) => return Ok(Some(message.payload)),
+                // Any server may have answered, even one that is behind: the leader knows.
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
+                    match self.stream.get_raw_message(position).await {
+                        Ok(message) => return Ok(Some(message.payload)),
+                        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= until {
+                tracing::warn!(why, "the cluster did not give a blob");
+                return Err(StoreError::Unavailable);
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+
+    async fn after(&self, mailbox: MailboxId, after: u64, room: PageRoom) -> Result<Page, StoreError> {
+        let (mut wanted, mut more, mut bytes) = (Vec::new(), false, 0);
+        for (position, record) in self.index().after(mailbox, after) {
+            bytes += record.bytes as usize;
+            if !wanted.is_empty() && (bytes > room.bytes || wanted.len() >= room.entries) {
+                more = true;
+                break;
+            }
+            wanted.push((position, record));
+        }
+        let read = |(position, record): (u64, Record)| async move {
+            let found = self.read(position, record).await?;
+            Ok::<_, StoreError>(found.map(|bytes| StoredEntry { position, id: record.id, bytes }))
+        };
+        let read: Vec<_> = stream::iter(wanted).map(read).buffered(READS_MAX).try_collect().await?;
+        Ok(Page { entries: read.into_iter().flatten().collect(), more })
+    }
+
+    async fn get(
+        &self,
+        mailboxes: &[MailboxId],
+        kind: Kind,
+        ids: Vec<BlobId>,
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        {
+            let index = self.index();
+            for id in ids {
+                let found = index.find(mailboxes, kind, id);
+                bytes += found.map_or(0, |(_, record)| record.bytes as usize);
+                if found.is_some() && !wanted.is_empty() && bytes > bytes_max {
+                    break;
+                }
+                wanted.push(found);
+            }
+        }
+        let read = |found: Option<(u64, Record)>| async move {
+            match found {
+                Some((position, record)) => self.read(position, record).await,
+                None => Ok(None),
+            }
+        };
+        stream::iter(wanted).map(read).buffered(READS_MAX).try_collect().await
+    }
+
+    async fn sweep(&self, now_seconds: u64) -> Result<(), StoreError> {
+        let (quotas, gone) = {
+            let mut index = self.index();
+            index.expire(now_seconds);
+            index.trim_store();
+            (index.quotas, index.take_gone())
+        };
+        if *self.applied.lock().expect("nothing panics while it holds this lock") != quotas {
+            cluster::stream(&self.context, &self.config, &quotas).await.map_err(|error| {
+                tracing::error!(%error);
+                StoreError::Failed
+            })?;
+            *self.applied.lock().expect("nothing panics while it holds this lock") = quotas;
+        }
+        self.remove(gone).await?;
+        let now = i64::try_from(now_seconds).unwrap_or(i64::MAX);
+        if now - self.orphans_at.load(Relaxed) >= ORPHANS_INTERVAL_SECONDS {
+            let kept = i64::try_from(quotas.kept_seconds).unwrap_or(i64::MAX);
+            self.objects.expire(now.saturating_sub(kept).saturating_sub(ORPHANS_INTERVAL_SECONDS)).await?;
+            self.orphans_at.store(now, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Has the stream and the object store remove what no relay serves any more. Every relay does, and whatever is removed already is no matter.
+    async fn remove(&self, gone: Gone) -> Result<(), StoreError> {
+        let unavailable = |_| StoreError::Unavailable;
+        if gone.of_all > 0 {
+            self.stream.purge().sequence(gone.of_all + 1).await.map_err(unavailable)?;
+        }
+        for ((mailbox, kind), position) in gone.of_mailboxes {
+            let subject = record::subject(&self.config.stream, mailbox, kind);
+            self.stream.purge().sequence(position + 1).filter(subject).await.map_err(unavailable)?;
+        }
+        self.objects.delete(gone.objects.iter().filter_map(Record::object_name).collect()).await
+    }
+}
+
+/// What the cluster said of a put.
+struct Acknowledged {
+    position: u64,
+    /// It had it already.
+    duplicate: bool,
+}
+
+/// Not zero.
+fn fresh_number() -> u64 {
+    let mut number = [0; 8];
+    getrandom::fill(&mut number).expect("a system without randomness could not have made the relay's key");
+    u64::from_be_bytes(number) | 1
+}
+
+impl MailboxStore for JetStreamStore {
+    fn generation(&self) -> [u8; 16] {
+        self.shared.generation
+    }
+
+    fn put(&self, batch: Batch) -> Answer<'_, Placed> {
+        self.shared.put(batch).boxed()
+    }
+
+    fn states(&self, mailboxes: Vec<MailboxId>) -> Answer<'_, Vec<MailboxState>> {
+        let index = self.shared.index();
+        let states = mailboxes.into_iter().map(|mailbox| index.state(mailbox)).collect();
+        futures::future::ready(Ok(states)).boxed()
+    }
+
+    fn after(&self, mailbox: MailboxId, after: u64, room: PageRoom) -> Answer<'_, Page> {
+        self.shared.after(mailbox, after, room).boxed()
+    }
+
+    fn get(
+        &self,
+        mailboxes: Vec<MailboxId>,
+        kind: Kind,
+        ids: Vec<BlobId>,
+        bytes_max: usize,
+    ) -> Answer<'_, Vec<Option<Bytes>>> {
+        async move { self.shared.get(&mailboxes, kind, ids, bytes_max).await }.boxed()
+    }
+
+    fn which(&self, mailboxes: Vec<MailboxId>, kind: Kind, ids: Vec<BlobId>) -> Answer<'_, Vec<bool>> {
+        let index = self.shared.index();
+        let which = ids.into_iter().map(|id| index.find(&mailboxes, kind, id).is_some()).collect();
+        futures::future::ready(Ok(which)).boxed()
+    }
+
+    fn entry_ids(&self, mailbox: MailboxId) -> Answer<'_, Vec<BlobId>> {
+        let mut ids: Vec<_> = self.shared.index().after(mailbox, 0).map(|(_, record)| record.id).collect();
+        ids.sort_unstable();
+        futures::future::ready(Ok(ids)).boxed()
+    }
+
+    fn sweep(&self, now_seconds: u64) -> Answer<'_, ()> {
+        self.shared.sweep(now_seconds).boxed()
+    }
+
+    fn set_quotas(&self, quotas: Quotas) {
+        self.shared.index().quotas = quotas;
+    }
+
+    fn set_disk_full(&self, full: bool) {
+        self.shared.disk_full.store(full, Relaxed);
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { commits: self.shared.commits.load(Relaxed), ..self.shared.index().usage() }
+    }
+
+    fn backup(&self, _: PathBuf) -> Answer<'_, ()> {
+        futures::future::ready(Err(StoreError::Elsewhere)).boxed()
+    }
+}
