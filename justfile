@@ -62,6 +62,10 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
+# The relay against bare JetStream, its sessions' memory and its fan-out: all, or those named (embedded, clustered, idle, fan-out).
+relay-bench *WHAT="":
+    cargo bench --quiet -p clave-relay --bench relay -- {{ WHAT }}
+
 # Random schedules for so many devices and faults, all mixes by the seed; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}

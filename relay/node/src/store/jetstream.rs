@@ -26,11 +26,15 @@ use std::{
 use async_nats::jetstream::{
     Context,
     context::{PublishAckFuture, PublishErrorKind},
+    message::StreamMessage,
     stream::{DirectGetErrorKind, RawMessageErrorKind, Stream},
 };
 use clave_mailbox::{BlobId, Bytes, Kind};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 
 pub(crate) use self::cluster::{ClusterConfig, ClusterError};
 use self::{
@@ -49,7 +53,7 @@ const INLINE_BYTES_MAX: usize = 512 << 10;
 /// How long the cluster may be without an answer until a request is refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a put that is durable waits until it was seen in the stream.
+/// How long a put that is durable waits until it was seen in the stream, so that whoever asks next finds it. Elections take as long, where a server was lost.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The pause before something is tried again, at first and at most.
@@ -76,6 +80,8 @@ struct Shared {
     objects: Objects,
     generation: [u8; 16],
     index: Mutex<Index>,
+    /// The stream has not what the index says, and is to be read anew.
+    changed: Notify,
     /// Who waits until a position was seen.
     waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
     /// The quotas that the stream was given.
@@ -106,6 +112,7 @@ impl JetStreamStore {
             objects,
             generation,
             index: Mutex::new(Index::new(quotas)),
+            changed: Notify::new(),
             waiting: Mutex::default(),
             applied: Mutex::new(quotas),
             disk_full: AtomicBool::new(false),
@@ -174,8 +181,7 @@ impl Shared {
                 return Err(StoreError::NoNewMailboxes);
             }
             let mut known = HashSet::new();
-            let is_new = |id: BlobId| known.insert(id) && index.position(mailbox, kind, id).is_none();
-            let mut is_new = is_new;
+            let mut is_new = |id: BlobId| known.insert(id) && index.position(mailbox, kind, id).is_none();
             blobs.into_iter().filter(|(id, _)| is_new(*id)).collect()
         };
         let seconds = u32::try_from(now_seconds).unwrap_or(u32::MAX);
@@ -200,51 +206,40 @@ impl Shared {
     async fn publish_all(&self, blobs: &[(Record, Bytes)]) -> Result<Vec<u64>, StoreError> {
         let mut on_way = Vec::with_capacity(blobs.len());
         for (record, bytes) in blobs {
-            on_way.push(self.publish(record, bytes, None).await.ok());
+            on_way.push(self.publish(record, bytes).await.ok());
         }
         let mut positions = Vec::with_capacity(blobs.len());
         for ((record, bytes), first) in blobs.iter().zip(on_way) {
-            let mut acknowledged = self.acknowledged(first, record, bytes, None).await?;
-            self.seen(acknowledged.position).await;
-            // It was there a moment ago, and has gone since: the stream takes it under another id only.
-            if acknowledged.duplicate && self.index().position(record.mailbox, record.kind, record.id).is_none() {
-                acknowledged = self.acknowledged(None, record, bytes, Some(fresh_number())).await?;
-                self.seen(acknowledged.position).await;
-            }
+            let position = self.acknowledged(first, record, bytes).await?;
+            self.seen(position).await;
             self.commits.fetch_add(1, Relaxed);
-            positions.push(acknowledged.position);
+            // Published twice, or by two: then the first counts.
+            positions.push(self.index().position(record.mailbox, record.kind, record.id).unwrap_or(position));
         }
         Ok(positions)
     }
 
-    async fn publish(
-        &self,
-        record: &Record,
-        bytes: &Bytes,
-        again: Option<u64>,
-    ) -> Result<PublishAckFuture, PublishErrorKind> {
+    async fn publish(&self, record: &Record, bytes: &Bytes) -> Result<PublishAckFuture, PublishErrorKind> {
         let subject = record::subject(&self.config.stream, record.mailbox, record.kind);
-        let message = record.message(bytes.clone(), again);
-        self.context.send_publish(subject, message).await.map_err(|error| error.kind())
+        self.context.send_publish(subject, record.message(bytes.clone())).await.map_err(|error| error.kind())
     }
 
-    /// Waits for the cluster's acknowledgement, publishing again, under the same id, for as long as there is none.
+    /// Waits for the cluster's acknowledgement, publishing again for as long as there is none. The position.
     async fn acknowledged(
         &self,
         mut on_way: Option<PublishAckFuture>,
         record: &Record,
         bytes: &Bytes,
-        again: Option<u64>,
-    ) -> Result<Acknowledged, StoreError> {
+    ) -> Result<u64, StoreError> {
         let (until, mut wait) = (Instant::now() + PATIENCE, RETRY);
         loop {
             let answer = match on_way.take() {
                 Some(on_way) => Ok(on_way),
-                None => self.publish(record, bytes, again).await,
+                None => self.publish(record, bytes).await,
             };
             let why = match answer {
                 Ok(on_way) => match on_way.await {
-                    Ok(ack) => return Ok(Acknowledged { position: ack.sequence, duplicate: ack.duplicate }),
+                    Ok(ack) => return Ok(ack.sequence),
                     Err(error) => error.kind(),
                 },
                 Err(why) => why,
@@ -266,7 +261,7 @@ impl Shared {
     async fn read(&self, position: u64, record: Record) -> Result<Option<Bytes>, StoreError> {
         let found = match record.object_name() {
             Some(name) => self.objects.get(&name).await?,
-            None => self.message(position).await?,
+            None => self.message(position, &record).await?,
         };
         if found.is_none() {
             self.index().forget(position);
@@ -274,20 +269,26 @@ impl Shared {
         Ok(found)
     }
 
-    async fn message(&self, position: u64) -> Result<Option<Bytes>, StoreError> {
+    async fn message(&self, position: u64, record: &Record) -> Result<Option<Bytes>, StoreError> {
+        let is_it = |message: &StreamMessage| {
+            Record::read(&message.headers, message.payload.len()).is_some_and(|found| found == *record)
+        };
         let (until, mut wait) = (Instant::now() + PATIENCE, RETRY);
         loop {
             let why = match self.stream.direct_get(position).await {
-                Ok(message) => return Ok(Some(message.payload)),
+                Ok(message) if is_it(&message) => return Ok(Some(message.payload)),
+                Err(error) if error.kind() != DirectGetErrorKind::NotFound => error.to_string(),
                 // Any server may have answered, even one that is behind: the leader knows.
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
-                    match self.stream.get_raw_message(position).await {
-                        Ok(message) => return Ok(Some(message.payload)),
-                        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-                        Err(error) => error.to_string(),
+                _ => match self.stream.get_raw_message(position).await {
+                    Ok(message) if is_it(&message) => return Ok(Some(message.payload)),
+                    Ok(_) => {
+                        tracing::error!(position, "the stream is not what it was: it is read anew");
+                        self.changed.notify_one();
+                        return Err(StoreError::Unavailable);
                     }
-                }
-                Err(error) => error.to_string(),
+                    Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
+                    Err(error) => error.to_string(),
+                },
             };
             if Instant::now() >= until {
                 tracing::warn!(why, "the cluster did not give a blob");
@@ -380,13 +381,6 @@ impl Shared {
         }
         self.objects.delete(gone.objects.iter().filter_map(Record::object_name).collect()).await
     }
-}
-
-/// What the cluster said of a put.
-struct Acknowledged {
-    position: u64,
-    /// It had it already.
-    duplicate: bool,
 }
 
 /// Not zero.

@@ -20,9 +20,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often it is said that the cluster cannot be reached, and how long until the next try.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// How long the stream remembers the ids of its messages. A put is tried again for less; after that, the index knows the blob.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(60);
-
 /// Puts that wait for the stream, at most. Further ones wait for their turn.
 const PUTS_MAX: usize = 4_096;
 
@@ -136,7 +133,6 @@ fn settings(config: &ClusterConfig, quotas: &Quotas, description: String) -> Con
         max_age: Duration::from_secs(quotas.kept_seconds),
         storage: StorageType::File,
         num_replicas: config.replicas,
-        duplicate_window: DUPLICATE_WINDOW.min(Duration::from_secs(quotas.kept_seconds)),
         description: Some(description),
         allow_direct: true,
         ..Config::default()

@@ -47,6 +47,8 @@ enum Lost {
     Silent,
     #[error("a message is missing")]
     Gap,
+    #[error("a blob is not where it was")]
+    Changed,
     #[error("the stream is another one than at the start: start the relay again")]
     OtherStream,
 }
@@ -58,11 +60,24 @@ pub(super) async fn follow(shared: Arc<Shared>, news: Arc<dyn News>, until: Unti
         let before = shared.index().seen();
         let Err(lost) = consume(&shared, &*news, until).await else { return };
         match lost {
+            Lost::Changed => read_anew(&shared, &*news).await,
             Lost::OtherStream => tracing::error!(%lost, "the stream cannot be followed"),
             _ => tracing::warn!(%lost, "the stream is followed by another consumer"),
         }
         wait = if shared.index().seen() > before { RETRY } else { (wait * 2).min(RETRY_MAX) };
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// Forgets what was seen, and reads the stream from its beginning.
+async fn read_anew(shared: &Shared, news: &dyn News) {
+    let before = shared.index().forget_all();
+    while consume(shared, news, Until::CaughtUp).await.is_err() {
+        tokio::time::sleep(RETRY_MAX).await;
+    }
+    // What came in between was not announced, and what moved is where nobody expects it.
+    for mailbox in shared.index().mailboxes_after(before) {
+        news.lagged(mailbox);
     }
 }
 
@@ -79,7 +94,10 @@ async fn consume(shared: &Shared, news: &dyn News, until: Until) -> Result<(), L
     let mut messages = subscribe(shared, until).await?;
     let mut expected = 1;
     loop {
-        let next = tokio::time::timeout(SILENCE_MAX, messages.next()).await;
+        let next = tokio::select! {
+            next = tokio::time::timeout(SILENCE_MAX, messages.next()) => next,
+            () = shared.changed.notified(), if until == Until::Stopped => return Err(Lost::Changed),
+        };
         let message = next.map_err(|_| Lost::Silent)?.ok_or(Lost::Silent)?;
         if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
             answer_heartbeat(shared, &message, expected).await?;

@@ -151,6 +151,19 @@ impl Index {
         Some(record)
     }
 
+    /// Begins again, as if nothing had been seen. What was seen until now.
+    pub(super) fn forget_all(&mut self) -> u64 {
+        let before = std::mem::replace(self, Self::new(self.quotas));
+        self.usage = Usage { expired: before.usage.expired, dropped: before.usage.dropped, ..Usage::default() };
+        before.seen
+    }
+
+    /// Mailboxes with entries after a position.
+    pub(super) fn mailboxes_after(&self, position: u64) -> BTreeSet<MailboxId> {
+        let after = self.blobs.range((Excluded(position), Unbounded));
+        after.filter(|(_, record)| record.kind == Kind::Entry).map(|(_, record)| record.mailbox).collect()
+    }
+
     /// What has gone since this was asked last.
     pub(super) fn take_gone(&mut self) -> Gone {
         std::mem::take(&mut self.gone)

@@ -3,10 +3,13 @@
 //! The subject is `<stream>.e.<mailbox>` for an entry and `<stream>.c.<mailbox>` for a chunk, the message's id names mailbox, kind and blob. The payload is
 //! the blob itself, or nothing if it lies in the object store: then a header names the object.
 
-use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::message::PublishMessage};
+use async_nats::{HeaderMap, jetstream::message::PublishMessage};
 use clave_mailbox::{BlobId, Bytes, Kind};
 
 use crate::{hex, store::MailboxId};
+
+/// What it is.
+const ID: &str = "Clave-Id";
 
 /// When it was put, in seconds since 1970.
 const AT: &str = "Clave-At";
@@ -54,15 +57,11 @@ impl Record {
         (self.object > 0).then(name)
     }
 
-    /// The message. `again` makes another of it for the stream's memory of ids: for a blob that was there and has gone.
-    pub(super) fn message(&self, payload: Bytes, again: Option<u64>) -> PublishMessage {
-        let mailbox = hex::encode(&self.mailbox.0);
-        let mut id = format!("{}{}{mailbox}", letter(self.kind), hex::encode(&self.id.0));
-        if let Some(again) = again {
-            id.push_str(&format!("{again:016x}"));
-        }
+    /// The message. The server is not asked to drop duplicates by id (`Nats-Msg-Id`): the index does, for ever and the same at every relay.
+    pub(super) fn message(&self, payload: Bytes) -> PublishMessage {
+        let id = format!("{}{}{}", letter(self.kind), hex::encode(&self.id.0), hex::encode(&self.mailbox.0));
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, id);
+        headers.insert(ID, id);
         headers.insert(AT, self.seconds.to_string());
         if self.object > 0 {
             headers.insert(OBJECT, format!("{:016x}{}", self.object, self.bytes));
@@ -72,7 +71,7 @@ impl Record {
 
     /// What a message says; `None` if it is not one of ours.
     pub(super) fn read(headers: &HeaderMap, payload_bytes: usize) -> Option<Self> {
-        let id = headers.get(NATS_MESSAGE_ID)?.as_str();
+        let id = headers.get(ID)?.as_str();
         let kind = match id.as_bytes().first()? {
             b'e' => Kind::Entry,
             b'c' => Kind::Chunk,
@@ -103,7 +102,7 @@ mod tests {
     fn nothing_but_a_record_is_read() {
         let sound = || {
             let mut headers = HeaderMap::new();
-            headers.insert(NATS_MESSAGE_ID, format!("e{}{}", "0a".repeat(32), "0b".repeat(32)));
+            headers.insert(ID, format!("e{}{}", "0a".repeat(32), "0b".repeat(32)));
             headers.insert(AT, "1700000000");
             headers
         };
@@ -130,9 +129,9 @@ mod tests {
             (OBJECT, "0"),
             (OBJECT, "00000000000000001"),
             (OBJECT, "ééééééééé"),
-            (NATS_MESSAGE_ID.as_ref(), "e00"),
-            (NATS_MESSAGE_ID.as_ref(), "ééé"),
-            (NATS_MESSAGE_ID.as_ref(), ""),
+            (ID, "e00"),
+            (ID, "ééé"),
+            (ID, ""),
         ] {
             let mut headers = sound();
             headers.insert(header, wrong);

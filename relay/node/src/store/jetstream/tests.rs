@@ -110,6 +110,30 @@ async fn what_the_stream_lost_is_left_out() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_not_what_it_was_is_read_anew() {
+    let heard = Heard::new();
+    let Some((_folder, _server, store)) = alone(heard.clone()).await else { return };
+    store.put(batch(1, Kind::Entry, &[&entry(1), &entry(2)])).await.unwrap();
+    // As if the cluster had lost the order of what it had.
+    {
+        let mut index = store.shared.index();
+        let second = index.after(MAILBOX, 1).next().unwrap().1;
+        index.forget_all();
+        index.apply(1, Some(second));
+        index.apply(2, None);
+    }
+    let all = PageRoom { bytes: usize::MAX, entries: 10 };
+    assert_eq!(store.after(MAILBOX, 0, all).await, Err(StoreError::Unavailable));
+    // It is found out by the time the next is seen.
+    store.put(batch(1, Kind::Entry, &[&entry(3)])).await.unwrap();
+    while store.states(vec![MAILBOX]).await.unwrap()[0].entries < 3 {
+        tokio::task::yield_now().await;
+    }
+    let page = store.after(MAILBOX, 0, all).await.unwrap();
+    assert_eq!(page.entries.iter().map(|entry| entry.bytes[3]).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_server_that_comes_back_is_found_again() {
     let Some((_folder, mut server, store)) = alone(Heard::new()).await else { return };
     store.put(batch(1, Kind::Entry, &[&entry(1)])).await.unwrap();
