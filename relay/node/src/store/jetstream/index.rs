@@ -63,8 +63,10 @@ impl Index {
         self.seen = position;
         let Some(record) = record else { return false };
         let mailbox = self.mailboxes.entry(record.mailbox).or_default();
-        if mailbox.positions.contains_key(&(record.kind, record.id)) {
-            self.gone.objects.extend((record.object > 0).then_some(record));
+        if let Some(first) = mailbox.positions.get(&(record.kind, record.id)) {
+            // One put that was published twice has one object.
+            let of_another = record.object > 0 && record.object != self.blobs[first].object;
+            self.gone.objects.extend(of_another.then_some(record));
             return false;
         }
         mailbox.positions.insert((record.kind, record.id), position);
@@ -216,5 +218,26 @@ impl Mailbox {
 
     fn oldest(&self) -> Option<u64> {
         self.entries.first().into_iter().chain(self.chunks.first()).min().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance::QUOTAS;
+
+    #[test]
+    fn a_put_that_was_published_twice_keeps_its_object() {
+        let mut index = Index::new(QUOTAS);
+        let (mailbox, kind, id) = (MailboxId([1; 32]), Kind::Chunk, BlobId([2; 32]));
+        let record = Record { mailbox, kind, id, seconds: 1_000, bytes: 100, object: 5 };
+        assert!(index.apply(3, Some(record)));
+        assert!(!index.apply(4, Some(record)) && !index.apply(3, Some(record)));
+        assert_eq!(index.take_gone(), Gone::default());
+        // Another put's is of no use: the first counts.
+        let other = Record { object: 6, ..record };
+        assert!(!index.apply(5, Some(other)));
+        assert_eq!(index.take_gone().objects, [other]);
+        assert_eq!((index.position(mailbox, kind, id), index.usage().chunks, index.seen()), (Some(3), 1, 5));
     }
 }
