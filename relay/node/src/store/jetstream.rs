@@ -50,8 +50,8 @@ use super::{
 /// Entries up to this length are messages; longer ones are objects. A server takes 1 MiB unless told otherwise.
 const INLINE_BYTES_MAX: usize = 512 << 10;
 
-/// How long the cluster may be without an answer until a request is refused.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the cluster may be without an answer until a request is refused: elections after the loss of a server take seconds, on a busy machine many.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a put that is durable waits until it was seen in the stream, so that whoever asks next finds it. Elections take as long, where a server was lost.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -79,6 +79,7 @@ struct Shared {
     stream: Stream,
     objects: Objects,
     generation: [u8; 16],
+    news: Arc<dyn News>,
     index: Mutex<Index>,
     /// The stream has not what the index says, and is to be read anew.
     changed: Notify,
@@ -111,6 +112,7 @@ impl JetStreamStore {
             stream,
             objects,
             generation,
+            news,
             index: Mutex::new(Index::new(quotas)),
             changed: Notify::new(),
             waiting: Mutex::default(),
@@ -119,10 +121,10 @@ impl JetStreamStore {
             commits: AtomicU64::new(0),
             orphans_at: AtomicI64::new(0),
         });
-        feed::follow(shared.clone(), news.clone(), Until::CaughtUp).await;
+        feed::follow(shared.clone(), Until::CaughtUp).await;
         // What was removed before was told to the stream by whoever was there.
         shared.index().take_gone();
-        let feed = tokio::spawn(feed::follow(shared.clone(), news, Until::Stopped));
+        let feed = tokio::spawn(feed::follow(shared.clone(), Until::Stopped));
         Ok(Self { shared, feed })
     }
 }
@@ -140,6 +142,30 @@ impl Shared {
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<oneshot::Sender<()>>>> {
         self.waiting.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// What stands at a position. Announced if it is news, before anything that is behind it.
+    fn take(&self, position: u64, record: Option<Record>, payload: &Bytes, announced: bool) {
+        {
+            let mut index = self.index();
+            let is_news = index.apply(position, record) && announced;
+            if let Some(Record { mailbox, id, object, .. }) =
+                record.filter(|record| is_news && record.kind == Kind::Entry)
+            {
+                match object {
+                    0 => self.news.stored(mailbox, &StoredEntry { position, id, bytes: payload.clone() }),
+                    _ => self.news.lagged(mailbox),
+                }
+            }
+        }
+        self.seen_to(position);
+    }
+
+    /// The cluster says that this stands at a position. If everything before it was seen, it need not be waited for.
+    fn take_own(&self, position: u64, record: &Record, payload: &Bytes) {
+        if self.index().seen() + 1 == position {
+            self.take(position, Some(*record), payload, true);
+        }
     }
 
     /// Everything up to a position was seen, and announced.
@@ -211,6 +237,7 @@ impl Shared {
         let mut positions = Vec::with_capacity(blobs.len());
         for ((record, bytes), first) in blobs.iter().zip(on_way) {
             let position = self.acknowledged(first, record, bytes).await?;
+            self.take_own(position, record, bytes);
             self.seen(position).await;
             self.commits.fetch_add(1, Relaxed);
             // Published twice, or by two: then the first counts.

@@ -131,13 +131,15 @@ async fn progress(told: &Mutex<Told>, more: usize) {
     .await;
 }
 
-/// The name of the stream's leader, once it has one and all others have everything.
+/// The name of the stream's leader, once it has one, all others have everything, and the cluster has a leader, too.
 async fn leader(servers: &[Server]) -> String {
     let urls: Vec<_> = servers.iter().map(Server::url).collect();
     let context = jetstream::new(async_nats::connect(urls).await.unwrap());
     in_time(async {
         loop {
-            let Ok(stream) = context.get_stream("clave").await else { continue };
+            let (Ok(stream), Ok(_)) = (context.get_stream("clave").await, context.query_account().await) else {
+                continue;
+            };
             if let Some(cluster) = &stream.cached_info().cluster
                 && let Some(leader) = &cluster.leader
                 && cluster.replicas.len() == 2

@@ -13,11 +13,9 @@ use async_nats::{
         consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, push},
     },
 };
-use clave_mailbox::Kind;
 use futures::StreamExt;
 
 use super::{Shared, cluster, record::Record};
-use crate::store::{News, StoredEntry};
 
 /// How often the consumer says that it is there, when nothing else comes.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -54,13 +52,13 @@ enum Lost {
 }
 
 /// Follows the stream, whatever happens to it.
-pub(super) async fn follow(shared: Arc<Shared>, news: Arc<dyn News>, until: Until) {
+pub(super) async fn follow(shared: Arc<Shared>, until: Until) {
     let mut wait = RETRY;
     loop {
         let before = shared.index().seen();
-        let Err(lost) = consume(&shared, &*news, until).await else { return };
+        let Err(lost) = consume(&shared, until).await else { return };
         match lost {
-            Lost::Changed => read_anew(&shared, &*news).await,
+            Lost::Changed => read_anew(&shared).await,
             Lost::OtherStream => tracing::error!(%lost, "the stream cannot be followed"),
             _ => tracing::warn!(%lost, "the stream is followed by another consumer"),
         }
@@ -70,18 +68,18 @@ pub(super) async fn follow(shared: Arc<Shared>, news: Arc<dyn News>, until: Unti
 }
 
 /// Forgets what was seen, and reads the stream from its beginning.
-async fn read_anew(shared: &Shared, news: &dyn News) {
+async fn read_anew(shared: &Shared) {
     let before = shared.index().forget_all();
-    while consume(shared, news, Until::CaughtUp).await.is_err() {
+    while consume(shared, Until::CaughtUp).await.is_err() {
         tokio::time::sleep(RETRY_MAX).await;
     }
     // What came in between was not announced, and what moved is where nobody expects it.
     for mailbox in shared.index().mailboxes_after(before) {
-        news.lagged(mailbox);
+        shared.news.lagged(mailbox);
     }
 }
 
-async fn consume(shared: &Shared, news: &dyn News, until: Until) -> Result<(), Lost> {
+async fn consume(shared: &Shared, until: Until) -> Result<(), Lost> {
     let info = shared.stream.get_info().await.map_err(|error| Lost::Nats(error.into()))?;
     if cluster::generation(info.config.description.as_deref()) != Some(shared.generation) {
         return Err(Lost::OtherStream);
@@ -114,11 +112,7 @@ async fn consume(shared: &Shared, news: &dyn News, until: Until) -> Result<(), L
         }
         expected += 1;
         let (position, pending) = (info.stream_sequence, info.pending);
-        let is_news = take(shared, position, &message);
-        if let Some(record) = is_news.filter(|record| until == Until::Stopped && record.kind == Kind::Entry) {
-            announce(news, position, &record, &message);
-        }
-        shared.seen_to(position);
+        take(shared, position, &message, until == Until::Stopped);
         if until == Until::CaughtUp && (pending == 0 || position >= last) {
             return Ok(());
         }
@@ -160,23 +154,12 @@ async fn answer_heartbeat(shared: &Shared, message: &Message, expected: u64) -> 
     }
 }
 
-/// One message of the stream: the blob, if it is news.
-fn take(shared: &Shared, position: u64, message: &Message) -> Option<Record> {
+/// One message of the stream.
+fn take(shared: &Shared, position: u64, message: &Message, announced: bool) {
     let headers = message.headers.as_ref();
     let record = headers.and_then(|headers| Record::read(headers, message.payload.len()));
     if record.is_none() {
         tracing::warn!(position, "a message in the stream is not one of ours");
     }
-    let is_news = shared.index().apply(position, record);
-    record.filter(|_| is_news)
-}
-
-fn announce(news: &dyn News, position: u64, record: &Record, message: &Message) {
-    match record.object {
-        0 => {
-            let entry = StoredEntry { position, id: record.id, bytes: message.payload.clone() };
-            news.stored(record.mailbox, &entry);
-        }
-        _ => news.lagged(record.mailbox),
-    }
+    shared.take(position, record, &message.payload, announced);
 }
