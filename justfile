@@ -66,6 +66,10 @@ deny:
 relay-bench *WHAT="":
     cargo bench --quiet -p clave-relay --bench relay -- {{ WHAT }}
 
+# kill -9 of a server of a NATS cluster under load, its leader too, with two relays on it: nothing acknowledged is lost.
+relay-cluster-kill9 TIMES="100":
+    scripts/relay-cluster-kill9.sh {{ TIMES }}
+
 # Random schedules for so many devices and faults, all mixes by the seed; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}

@@ -49,7 +49,7 @@ fn entry(number: u64) -> Vec<u8> {
 
 /// Somebody who can put.
 enum Putter {
-    Bare { context: Context, subject: String, next: u64 },
+    Bare { context: Box<Context>, subject: String, next: u64 },
     Relay { device: Box<Device>, next: u64 },
 }
 
@@ -68,7 +68,7 @@ impl Putter {
         while context.create_stream(config.clone()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Self::Bare { context, subject, next: 0 }
+        Self::Bare { context: Box::new(context), subject, next: 0 }
     }
 
     async fn relay(seed: u8, relay: &Relay) -> Self {

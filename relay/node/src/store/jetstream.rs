@@ -1,7 +1,7 @@
 //! The store past one machine: a stream of a NATS JetStream cluster, which any number of relays share.
 //!
 //! Each blob is one message ([`record`]), which the cluster has on as many servers as configured before it acknowledges. Chunks, and
-//! entries longer than [`INLINE_BYTES_MAX`], lie in an object store, and their messages name the objects. Each relay follows the stream
+//! entries longer than [`INLINE_BYTES_MAX`](putting::INLINE_BYTES_MAX), lie in an object store, and their messages name the objects. Each relay follows the stream
 //! ([`feed`]) and keeps in memory what is in it, without the blobs ([`index`]): about 250 bytes for each blob. So ids, positions and quotas need
 //! no questions to the cluster, a blob costs one read by its position, and what another relay stored is announced here. Positions are those of the
 //! stream; their generation stands in its description. There is no clustering here: who leads, who has what and who is back is JetStream's.
@@ -9,28 +9,25 @@
 mod cluster;
 mod feed;
 mod index;
+mod putting;
+mod reading;
 mod record;
 #[cfg(test)]
 pub(super) mod tests;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use async_nats::jetstream::{
-    Context,
-    context::{PublishAckFuture, PublishErrorKind},
-    message::StreamMessage,
-    stream::{DirectGetErrorKind, RawMessageErrorKind, Stream},
-};
+use async_nats::jetstream::{Context, stream::Stream};
 use clave_mailbox::{BlobId, Bytes, Kind};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::FutureExt;
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
@@ -47,9 +44,6 @@ use super::{
     StoredEntry, Usage,
 };
 
-/// Entries up to this length are messages; longer ones are objects. A server takes 1 MiB unless told otherwise.
-const INLINE_BYTES_MAX: usize = 512 << 10;
-
 /// How long the cluster may be without an answer until a request is refused: elections after the loss of a server take seconds, on a busy machine many.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,10 +53,6 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// The pause before something is tried again, at first and at most.
 const RETRY: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-
-/// Blobs that one request reads at a time, and objects that it writes.
-const READS_MAX: usize = 32;
-const UPLOADS_MAX: usize = 8;
 
 /// How often it is looked for objects that no message names, in seconds; and how much older than anything that is kept they are.
 const ORPHANS_INTERVAL_SECONDS: i64 = 86_400;
@@ -196,182 +186,6 @@ impl Shared {
         let _ = tokio::time::timeout(SEEN_WITHIN, seen).await;
     }
 
-    async fn put(&self, batch: Batch) -> Result<Placed, StoreError> {
-        let Batch { mailbox, kind, blobs, now_seconds } = batch;
-        if self.disk_full.load(Relaxed) {
-            return Err(StoreError::Full);
-        }
-        let blobs: Vec<_> = {
-            let index = self.index();
-            if !index.has_room_for(mailbox) {
-                return Err(StoreError::NoNewMailboxes);
-            }
-            let mut known = HashSet::new();
-            let mut is_new = |id: BlobId| known.insert(id) && index.position(mailbox, kind, id).is_none();
-            blobs.into_iter().filter(|(id, _)| is_new(*id)).collect()
-        };
-        let seconds = u32::try_from(now_seconds).unwrap_or(u32::MAX);
-        let as_records = blobs.into_iter().map(|(id, bytes)| {
-            let in_object = kind == Kind::Chunk || bytes.len() > INLINE_BYTES_MAX;
-            let object = if in_object { fresh_number() } else { 0 };
-            let record = Record { mailbox, kind, id, seconds, bytes: bytes.len() as u32, object };
-            async move {
-                match record.object_name() {
-                    Some(name) => self.objects.put(&name, bytes).await.map(|()| (record, Bytes::new())),
-                    None => Ok((record, bytes)),
-                }
-            }
-        });
-        let blobs: Vec<_> = stream::iter(as_records).buffered(UPLOADS_MAX).try_collect().await?;
-        let positions = self.publish_all(&blobs).await?;
-        let new = blobs.iter().zip(positions).map(|((record, _), position)| (record.id, position)).collect();
-        Ok(Placed { new })
-    }
-
-    /// Publishes blobs in their order, all of them on their way at once. Their positions, once the cluster has them and they were seen.
-    async fn publish_all(&self, blobs: &[(Record, Bytes)]) -> Result<Vec<u64>, StoreError> {
-        let mut on_way = Vec::with_capacity(blobs.len());
-        for (record, bytes) in blobs {
-            on_way.push(self.publish(record, bytes).await.ok());
-        }
-        let mut positions = Vec::with_capacity(blobs.len());
-        for ((record, bytes), first) in blobs.iter().zip(on_way) {
-            let position = self.acknowledged(first, record, bytes).await?;
-            self.take_own(position, record, bytes);
-            self.seen(position).await;
-            self.commits.fetch_add(1, Relaxed);
-            // Published twice, or by two: then the first counts.
-            positions.push(self.index().position(record.mailbox, record.kind, record.id).unwrap_or(position));
-        }
-        Ok(positions)
-    }
-
-    async fn publish(&self, record: &Record, bytes: &Bytes) -> Result<PublishAckFuture, PublishErrorKind> {
-        let subject = record::subject(&self.config.stream, record.mailbox, record.kind);
-        self.context.send_publish(subject, record.message(bytes.clone())).await.map_err(|error| error.kind())
-    }
-
-    /// Waits for the cluster's acknowledgement, publishing again for as long as there is none. The position.
-    async fn acknowledged(
-        &self,
-        mut on_way: Option<PublishAckFuture>,
-        record: &Record,
-        bytes: &Bytes,
-    ) -> Result<u64, StoreError> {
-        let (until, mut wait) = (Instant::now() + PATIENCE, RETRY);
-        loop {
-            let answer = match on_way.take() {
-                Some(on_way) => Ok(on_way),
-                None => self.publish(record, bytes).await,
-            };
-            let why = match answer {
-                Ok(on_way) => match on_way.await {
-                    Ok(ack) => return Ok(ack.sequence),
-                    Err(error) => error.kind(),
-                },
-                Err(why) => why,
-            };
-            if why == PublishErrorKind::MaxPayloadExceeded {
-                tracing::error!("a NATS server takes no messages of {} bytes: raise its `max_payload`", bytes.len());
-                return Err(StoreError::Failed);
-            }
-            if Instant::now() >= until {
-                tracing::warn!(%why, "the cluster did not take a blob");
-                return Err(StoreError::Unavailable);
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MAX);
-        }
-    }
-
-    /// A blob from where it lies; `None` if it is not there any more.
-    async fn read(&self, position: u64, record: Record) -> Result<Option<Bytes>, StoreError> {
-        let found = match record.object_name() {
-            Some(name) => self.objects.get(&name).await?,
-            None => self.message(position, &record).await?,
-        };
-        if found.is_none() {
-            self.index().forget(position);
-        }
-        Ok(found)
-    }
-
-    async fn message(&self, position: u64, record: &Record) -> Result<Option<Bytes>, StoreError> {
-        let is_it = |message: &StreamMessage| {
-            Record::read(&message.headers, message.payload.len()).is_some_and(|found| found == *record)
-        };
-        let (until, mut wait) = (Instant::now() + PATIENCE, RETRY);
-        loop {
-            let why = match self.stream.direct_get(position).await {
-                Ok(message) if is_it(&message) => return Ok(Some(message.payload)),
-                Err(error) if error.kind() != DirectGetErrorKind::NotFound => error.to_string(),
-                // Any server may have answered, even one that is behind: the leader knows.
-                _ => match self.stream.get_raw_message(position).await {
-                    Ok(message) if is_it(&message) => return Ok(Some(message.payload)),
-                    Ok(_) => {
-                        tracing::error!(position, "the stream is not what it was: it is read anew");
-                        self.changed.notify_one();
-                        return Err(StoreError::Unavailable);
-                    }
-                    Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-                    Err(error) => error.to_string(),
-                },
-            };
-            if Instant::now() >= until {
-                tracing::warn!(why, "the cluster did not give a blob");
-                return Err(StoreError::Unavailable);
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MAX);
-        }
-    }
-
-    async fn after(&self, mailbox: MailboxId, after: u64, room: PageRoom) -> Result<Page, StoreError> {
-        let (mut wanted, mut more, mut bytes) = (Vec::new(), false, 0);
-        for (position, record) in self.index().after(mailbox, after) {
-            bytes += record.bytes as usize;
-            if !wanted.is_empty() && (bytes > room.bytes || wanted.len() >= room.entries) {
-                more = true;
-                break;
-            }
-            wanted.push((position, record));
-        }
-        let read = |(position, record): (u64, Record)| async move {
-            let found = self.read(position, record).await?;
-            Ok::<_, StoreError>(found.map(|bytes| StoredEntry { position, id: record.id, bytes }))
-        };
-        let read: Vec<_> = stream::iter(wanted).map(read).buffered(READS_MAX).try_collect().await?;
-        Ok(Page { entries: read.into_iter().flatten().collect(), more })
-    }
-
-    async fn get(
-        &self,
-        mailboxes: &[MailboxId],
-        kind: Kind,
-        ids: Vec<BlobId>,
-        bytes_max: usize,
-    ) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let (mut wanted, mut bytes) = (Vec::new(), 0);
-        {
-            let index = self.index();
-            for id in ids {
-                let found = index.find(mailboxes, kind, id);
-                bytes += found.map_or(0, |(_, record)| record.bytes as usize);
-                if found.is_some() && !wanted.is_empty() && bytes > bytes_max {
-                    break;
-                }
-                wanted.push(found);
-            }
-        }
-        let read = |found: Option<(u64, Record)>| async move {
-            match found {
-                Some((position, record)) => self.read(position, record).await,
-                None => Ok(None),
-            }
-        };
-        stream::iter(wanted).map(read).buffered(READS_MAX).try_collect().await
-    }
-
     async fn sweep(&self, now_seconds: u64) -> Result<(), StoreError> {
         let (quotas, gone) = {
             let mut index = self.index();
@@ -408,13 +222,6 @@ impl Shared {
         }
         self.objects.delete(gone.objects.iter().filter_map(Record::object_name).collect()).await
     }
-}
-
-/// Not zero.
-fn fresh_number() -> u64 {
-    let mut number = [0; 8];
-    getrandom::fill(&mut number).expect("a system without randomness could not have made the relay's key");
-    u64::from_be_bytes(number) | 1
 }
 
 impl MailboxStore for JetStreamStore {

@@ -4,25 +4,25 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use async_nats::jetstream;
 use clave_mailbox::{BlobId, Kind, reply};
 use clave_transport::{Address, Channel};
+use futures::StreamExt;
+use tokio::sync::Semaphore;
 
 use crate::{
     harness::{Device, Relay, in_time, mailbox, put},
     nats::{self, Server},
 };
 
-/// How many devices put at a time, and how much each has in flight.
+/// How many devices put at a time, how much each has in flight, and how much all put around each kill.
 const DEVICES: u8 = 4;
 const IN_FLIGHT: usize = 32;
+const PUTS: usize = 2_000;
 
 /// What was acknowledged, by mailbox; and the longest that anybody waited for an answer.
 #[derive(Default)]
@@ -91,14 +91,17 @@ fn blob(device: u8, number: u32) -> (Kind, Vec<u8>) {
     (kind, bytes)
 }
 
-/// Puts until it is told to stop. Its session must not end, and nothing be refused.
-async fn load(seed: u8, relay: Address, told: Arc<Mutex<Told>>, stop: Arc<AtomicBool>) {
+/// Puts as many as there are permits, until those are closed. Its session must not end, and nothing be refused.
+async fn load(seed: u8, relay: Address, told: Arc<Mutex<Told>>, permits: Arc<Semaphore>) {
     let key = mailbox(seed);
     let mut device = Device::greeted(seed, &relay).await;
     device.open(&key, 0, false).await;
     let (mut number, mut waiting) = (0, BTreeMap::new());
     loop {
-        while waiting.len() < IN_FLIGHT && !stop.load(Relaxed) {
+        while waiting.len() < IN_FLIGHT {
+            let permit = if waiting.is_empty() { permits.acquire().await.ok() } else { permits.try_acquire().ok() };
+            let Some(permit) = permit else { break };
+            permit.forget();
             number += 1;
             let (kind, bytes) = blob(seed, number);
             let body = put(&key, kind, &[&bytes]);
@@ -120,9 +123,8 @@ async fn load(seed: u8, relay: Address, told: Arc<Mutex<Told>>, stop: Arc<Atomic
     }
 }
 
-/// Waits for so many more.
-async fn progress(told: &Mutex<Told>, more: usize) {
-    let enough = told.lock().unwrap().count() + more;
+/// Waits until so many are acknowledged.
+async fn progress(told: &Mutex<Told>, enough: usize) {
     in_time(async {
         while told.lock().unwrap().count() < enough {
             tokio::task::yield_now().await;
@@ -137,9 +139,9 @@ async fn leader(servers: &[Server]) -> String {
     let context = jetstream::new(async_nats::connect(urls).await.unwrap());
     in_time(async {
         loop {
-            let (Ok(stream), Ok(_)) = (context.get_stream("clave").await, context.query_account().await) else {
-                continue;
-            };
+            // The cluster's own leader answers the second.
+            let (stream, names) = (context.get_stream("clave").await, context.stream_names().next().await);
+            let (Ok(stream), Some(Ok(_))) = (stream, names) else { continue };
             if let Some(cluster) = &stream.cached_info().cluster
                 && let Some(leader) = &cluster.leader
                 && cluster.replicas.len() == 2
@@ -182,26 +184,28 @@ async fn nothing_acknowledged_is_lost_with_a_server() {
     let config = config(&servers, &folder.path().join("objects"));
     let one = relay(folder.path(), "one", &config).await;
     let two = relay(folder.path(), "two", &config).await;
-    let (told, stop) = (Arc::new(Mutex::new(Told::default())), Arc::new(AtomicBool::new(false)));
+    let (told, permits) = (Arc::new(Mutex::new(Told::default())), Arc::new(Semaphore::new(0)));
     let devices: Vec<_> = (1..=DEVICES)
         .map(|seed| {
             let relay = if seed % 2 == 0 { &one } else { &two };
-            tokio::spawn(load(seed, relay.address.clone(), told.clone(), stop.clone()))
+            tokio::spawn(load(seed, relay.address.clone(), told.clone(), permits.clone()))
         })
         .collect();
     for kill in 1..=kills {
-        progress(&told, 200 + 37 * (kill % 17)).await;
         let leader = leader(&servers).await;
         // The leader each second time, else one of the others.
         let of_leader = servers.iter().position(|server| server.name() == leader).expect("one of them");
         let victim = if kill % 2 == 1 { of_leader } else { (of_leader + 1 + kill / 2 % 2) % 3 };
+        let before = told.lock().unwrap().count();
+        permits.add_permits(PUTS);
+        progress(&told, before + 200 + 37 * (kill % 17)).await;
         servers[victim].kill().await;
-        // It goes on with the other two.
-        progress(&told, 200).await;
+        // It goes on with the other two, and while the third comes back.
+        progress(&told, before + PUTS * 3 / 4).await;
         servers[victim].run().await;
+        progress(&told, before + PUTS).await;
     }
-    progress(&told, 200).await;
-    stop.store(true, Relaxed);
+    permits.close();
     for device in devices {
         device.await.unwrap();
     }

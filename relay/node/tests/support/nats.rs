@@ -12,6 +12,7 @@ use tokio::{
 };
 
 /// The program; `None`, having said so, if there is none and none can be fetched.
+#[allow(clippy::print_stdout, reason = "what is left out is said where it is gathered")]
 pub async fn program() -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/nats-server.sh");
     let found = Command::new(script).output().await.expect("a script of ours runs");

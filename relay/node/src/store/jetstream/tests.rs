@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 use clave_mailbox::{BlobId, Kind};
 use tempfile::TempDir;
 
-use super::*;
+use super::{putting::INLINE_BYTES_MAX, *};
 use crate::store::conformance::{Heard, QUOTAS, batch, entry};
 
 fn config(server: &nats::Server, stream: &str) -> ClusterConfig {
