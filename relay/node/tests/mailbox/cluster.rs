@@ -37,11 +37,12 @@ impl Told {
     }
 }
 
-fn config(servers: &[Server], objects: &Path) -> String {
+fn config(servers: &[Server], objects: &str) -> String {
     let urls: Vec<_> = servers.iter().map(Server::url).collect();
     format!(
-        "[storage]\nkind = \"jetstream\"\nservers = {urls:?}\nobjects = {objects:?}\n[mailboxes]\nstore_mib = 512\n\
-         [sources]\nput_kib_per_second = 0\nrequests_per_second = 0"
+        "[storage]\nkind = \"jetstream\"\nservers = {urls:?}\nobjects = {objects:?}\nreplicas = {}\n\
+         [mailboxes]\nstore_mib = 512\n[sources]\nput_kib_per_second = 0\nrequests_per_second = 0",
+        servers.len(),
     )
 }
 
@@ -56,7 +57,7 @@ async fn what_is_put_through_one_relay_is_delivered_by_another() {
     let Some(program) = nats::program().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let servers = nats::cluster(&program, folder.path(), 3).await;
-    let config = config(&servers, &folder.path().join("objects"));
+    let config = config(&servers, folder.path().join("objects").to_str().unwrap());
     let one = relay(folder.path(), "one", &config).await;
     let two = relay(folder.path(), "two", &config).await;
     let (mut writer, mut reader) = (Device::greeted(1, &one.address).await, Device::greeted(2, &two.address).await);
@@ -80,6 +81,38 @@ async fn what_is_put_through_one_relay_is_delivered_by_another() {
     assert_eq!(writer.delivered(1).await[0].1, "再见".as_bytes());
     let chunk = BlobId::of(Kind::Chunk, b"chunk");
     assert_eq!(reader.get(&key, Kind::Chunk, &[chunk]).await[0].as_deref(), Some(&b"chunk"[..]));
+    one.stop().await;
+    two.stop().await;
+}
+
+/// `scripts/relay-s3.sh` runs it, with a server that speaks S3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_lie_in_s3() {
+    let Ok(bucket) = std::env::var("CLAVE_S3") else {
+        return println!("SKIPPED: chunks in S3: scripts/relay-s3.sh starts a server for it");
+    };
+    let Some(program) = nats::program().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let servers = [Server::start(&program, folder.path()).await];
+    let config = config(&servers, &bucket);
+    let one = relay(folder.path(), "one", &config).await;
+    let two = relay(folder.path(), "two", &config).await;
+    let (mut writer, mut reader) = (Device::greeted(1, &one.address).await, Device::greeted(2, &two.address).await);
+    let key = mailbox(1);
+    writer.open(&key, 0, false).await;
+    reader.open(&key, 0, true).await;
+    let chunks: Vec<_> = (0..20_u8).map(|number| vec![number; 100_000]).collect();
+    for chunk in &chunks {
+        assert_eq!(writer.put(&key, Kind::Chunk, &[chunk]).await, Ok(1));
+        assert_eq!(writer.put(&key, Kind::Chunk, &[chunk]).await, Ok(0));
+    }
+    // By then it has followed them.
+    writer.put(&key, Kind::Entry, &["完".as_bytes()]).await.unwrap();
+    reader.delivered(1).await;
+    for chunk in &chunks {
+        let id = BlobId::of(Kind::Chunk, chunk);
+        assert!(reader.get(&key, Kind::Chunk, &[id]).await[0].as_ref().is_some_and(|found| found == chunk));
+    }
     one.stop().await;
     two.stop().await;
 }
@@ -181,7 +214,7 @@ async fn nothing_acknowledged_is_lost_with_a_server() {
     let kills: usize = std::env::var("CLAVE_KILLS").map_or(3, |kills| kills.parse().expect("CLAVE_KILLS is a number"));
     let folder = tempfile::tempdir().unwrap();
     let mut servers = nats::cluster(&program, folder.path(), 3).await;
-    let config = config(&servers, &folder.path().join("objects"));
+    let config = config(&servers, folder.path().join("objects").to_str().unwrap());
     let one = relay(folder.path(), "one", &config).await;
     let two = relay(folder.path(), "two", &config).await;
     let (told, permits) = (Arc::new(Mutex::new(Told::default())), Arc::new(Semaphore::new(0)));
