@@ -483,6 +483,28 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_checked_before_it_is_reached() {
+        let said = |text: &str| {
+            let parsed = Config::parse(&format!("[storage]\nkind = \"jetstream\"\n{text}"));
+            parsed.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(said(""), "");
+        assert_eq!(said("objects = \"s3://bucket/prefix\""), "");
+        assert_eq!(said("replica = 3"), "there is no key `storage.replica`: did you mean `storage.replicas`?");
+        assert_eq!(said("replicas = 2"), "`storage.replicas` is 2, and must be 1, 3 or 5");
+        assert!(said("servers = []").contains("like nats://"));
+        assert!(said("servers = [\"http://x\"]").contains("like nats://"));
+        assert!(said("stream = \"a.b\"").contains("letters, digits"));
+        assert!(said("objects = \"chunks\"").contains("an absolute path, s3://bucket"));
+        assert!(said("credentials = \"/nowhere\"").contains("`storage.credentials` is \"/nowhere\""));
+        // What is not used is not looked at.
+        assert!(Config::parse("[storage]\nreplicas = 2").unwrap().cluster().unwrap().is_none());
+        let (cluster, objects) =
+            Config::parse("data = \"/d\"\n[storage]\nkind = \"jetstream\"").unwrap().cluster().unwrap().unwrap();
+        assert_eq!((cluster.replicas, objects.as_str()), (3, "/d/objects"));
+    }
+
+    #[test]
     fn mistakes_are_named_with_what_to_do() {
         let said = |text: &str| Config::parse(text).unwrap_err().to_string();
         assert_eq!(

@@ -2,7 +2,7 @@
 //!
 //! Each blob is one message ([`record`]), which the cluster has on as many servers as configured before it acknowledges. Chunks, and
 //! entries longer than [`INLINE_BYTES_MAX`](putting::INLINE_BYTES_MAX), lie in an object store, and their messages name the objects. Each relay follows the stream
-//! ([`feed`]) and keeps in memory what is in it, without the blobs ([`index`]): about 250 bytes for each blob. So ids, positions and quotas need
+//! ([`feed`]) and keeps in memory what is in it, without the blobs ([`index`]): about 300 bytes for each blob. So ids, positions and quotas need
 //! no questions to the cluster, a blob costs one read by its position, and what another relay stored is announced here. Positions are those of the
 //! stream; their generation stands in its description. There is no clustering here: who leads, who has what and who is back is JetStream's.
 
