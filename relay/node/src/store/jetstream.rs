@@ -29,7 +29,7 @@ use async_nats::jetstream::{Context, stream::Stream};
 use clave_mailbox::{BlobId, Bytes, Kind};
 use futures::FutureExt;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     task::JoinHandle,
 };
 
@@ -70,6 +70,8 @@ struct Shared {
     objects: Objects,
     generation: [u8; 16],
     news: Arc<dyn News>,
+    /// Room for blobs on their way to the stream.
+    on_way: Semaphore,
     index: Mutex<Index>,
     /// The stream has not what the index says, and is to be read anew.
     changed: Notify,
@@ -103,6 +105,7 @@ impl JetStreamStore {
             objects,
             generation,
             news,
+            on_way: Semaphore::new(cluster::ON_WAY_MAX),
             index: Mutex::new(Index::new(quotas)),
             changed: Notify::new(),
             waiting: Mutex::default(),

@@ -20,8 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often it is said that the cluster cannot be reached, and how long until the next try.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// Puts that wait for the stream, at most. Further ones wait for their turn.
-const PUTS_MAX: usize = 4_096;
+/// Blobs that wait for the stream's acknowledgement, at most. Further ones wait for their turn.
+pub(super) const ON_WAY_MAX: usize = 4_096;
 
 /// What stands before the generation in the stream's description.
 const GENERATION: &str = "Mailboxes of clave-relay, generation ";
@@ -114,7 +114,8 @@ fn context(client: Client) -> Context {
     jetstream::context::ContextBuilder::new()
         .timeout(ANSWER_TIMEOUT)
         .ack_timeout(ANSWER_TIMEOUT)
-        .max_ack_inflight(PUTS_MAX)
+        // Those that are given up count until they time out.
+        .max_ack_inflight(2 * ON_WAY_MAX)
         .backpressure_on_inflight(true)
         .build(client)
 }

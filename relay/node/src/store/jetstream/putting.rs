@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use clave_mailbox::{BlobId, Bytes, Kind};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, FuturesOrdered},
+};
 
 use super::{
     PATIENCE, RETRY, RETRY_MAX, Shared,
@@ -14,6 +17,9 @@ use crate::store::{Batch, Placed, StoreError};
 
 /// Entries up to this length are messages; longer ones are objects. A server takes 1 MiB unless told otherwise.
 pub(super) const INLINE_BYTES_MAX: usize = 512 << 10;
+
+/// Blobs of one request that are on their way to the stream at a time.
+const ON_WAY_MAX: usize = 64;
 
 /// Objects that one request writes at a time.
 const UPLOADS_MAX: usize = 8;
@@ -46,27 +52,43 @@ impl Shared {
             }
         });
         let blobs: Vec<_> = stream::iter(as_records).buffered(UPLOADS_MAX).try_collect().await?;
-        let positions = self.publish_all(&blobs).await?;
-        let new = blobs.iter().zip(positions).map(|((record, _), position)| (record.id, position)).collect();
-        Ok(Placed { new })
+        Ok(Placed { new: self.place_all(&blobs).await? })
     }
 
-    /// Publishes blobs in their order, all of them on their way at once. Their positions, once the cluster has them and they were seen.
-    async fn publish_all(&self, blobs: &[(Record, Bytes)]) -> Result<Vec<u64>, StoreError> {
-        let mut on_way = Vec::with_capacity(blobs.len());
+    /// Publishes blobs in their order, several on their way at a time. Their positions.
+    async fn place_all(&self, blobs: &[(Record, Bytes)]) -> Result<Vec<(BlobId, u64)>, StoreError> {
+        // All at once: nobody holds a part of it and waits for the rest.
+        let many = blobs.len().min(ON_WAY_MAX);
+        let room = self.on_way.acquire_many(many as u32).await;
+        let _room = room.map_err(|_| StoreError::Stopped)?;
+        let (mut on_way, mut placed) = (FuturesOrdered::new(), Vec::with_capacity(blobs.len()));
         for (record, bytes) in blobs {
-            on_way.push(self.publish(record, bytes).await.ok());
+            if on_way.len() >= many {
+                placed.extend(on_way.try_next().await?);
+            }
+            let first = self.publish(record, bytes).await.ok();
+            on_way.push_back(self.place(first, record, bytes));
         }
-        let mut positions = Vec::with_capacity(blobs.len());
-        for ((record, bytes), first) in blobs.iter().zip(on_way) {
-            let position = self.acknowledged(first, record, bytes).await?;
-            self.take_own(position, record, bytes);
-            self.seen(position).await;
-            self.commits.fetch_add(1, Relaxed);
-            // Published twice, or by two: then the first counts.
-            positions.push(self.index().position(record.mailbox, record.kind, record.id).unwrap_or(position));
+        while let Some(one) = on_way.try_next().await? {
+            placed.push(one);
         }
-        Ok(positions)
+        Ok(placed)
+    }
+
+    /// Where a blob is that was published, once the cluster has it and it was seen.
+    async fn place(
+        &self,
+        first: Option<PublishAckFuture>,
+        record: &Record,
+        bytes: &Bytes,
+    ) -> Result<(BlobId, u64), StoreError> {
+        let position = self.acknowledged(first, record, bytes).await?;
+        self.take_own(position, record, bytes);
+        self.seen(position).await;
+        self.commits.fetch_add(1, Relaxed);
+        // Published twice, or by two: then the first counts.
+        let position = self.index().position(record.mailbox, record.kind, record.id).unwrap_or(position);
+        Ok((record.id, position))
     }
 
     async fn publish(&self, record: &Record, bytes: &Bytes) -> Result<PublishAckFuture, PublishErrorKind> {

@@ -98,6 +98,19 @@ async fn what_is_over_a_quota_leaves_the_stream_and_the_objects() {
 }
 
 #[tokio::test]
+async fn more_than_may_be_on_its_way_goes_one_after_another() {
+    let Some((_folder, _server, store)) = alone(Heard::new()).await else { return };
+    let blobs: Vec<_> = (0..5_000_u32).map(u32::to_be_bytes).collect();
+    let blobs: Vec<_> = blobs.iter().map(|bytes| &bytes[..]).collect();
+    // Two at once, which together have more than the client lets wait for acknowledgements.
+    let puts = tokio::join!(store.put(batch(1, Kind::Entry, &blobs)), store.put(batch(2, Kind::Entry, &blobs)));
+    for placed in [puts.0, puts.1] {
+        let new = placed.unwrap().new;
+        assert!(new.len() == 5_000 && new.is_sorted_by_key(|(_, position)| *position));
+    }
+}
+
+#[tokio::test]
 async fn what_the_stream_lost_is_left_out() {
     let Some((_folder, _server, store)) = alone(Heard::new()).await else { return };
     store.put(batch(1, Kind::Entry, &[&entry(1), &entry(2)])).await.unwrap();
