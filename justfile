@@ -70,6 +70,10 @@ relay-bench *WHAT="":
 relay-cluster-kill9 TIMES="100":
     scripts/relay-cluster-kill9.sh {{ TIMES }}
 
+# Relays whose chunks lie in S3, against a server that speaks it.
+relay-s3:
+    scripts/relay-s3.sh
+
 # Random schedules for so many devices and faults, all mixes by the seed; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
