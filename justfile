@@ -62,6 +62,18 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
+# The relay against bare JetStream, its sessions' memory and its fan-out: all, or those named (embedded, clustered, idle, fan-out).
+relay-bench *WHAT="":
+    cargo bench --quiet -p clave-relay --bench relay -- {{ WHAT }}
+
+# kill -9 of a server of a NATS cluster under load, its leader too, with two relays on it: nothing acknowledged is lost.
+relay-cluster-kill9 TIMES="100":
+    scripts/relay-cluster-kill9.sh {{ TIMES }}
+
+# Relays whose chunks lie in S3, against a server that speaks it.
+relay-s3:
+    scripts/relay-s3.sh
+
 # Random schedules for so many devices and faults, all mixes by the seed; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}

@@ -15,7 +15,7 @@ use toml::{Table, Value};
 use crate::{
     access::{Access, Token},
     sources::Rates,
-    store::Quotas,
+    store::{ClusterConfig, Objects, Quotas},
     wake::WakeRules,
 };
 
@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) identity: PathBuf,
     pub(crate) drain_seconds: u64,
     pub(crate) access: AccessConfig,
+    pub(crate) storage: StorageConfig,
     pub(crate) mailboxes: MailboxesConfig,
     pub(crate) sources: SourcesConfig,
     pub(crate) circuits: CircuitsConfig,
@@ -62,6 +63,26 @@ pub(crate) struct AccessConfig {
     mode: AccessMode,
     tokens: Vec<String>,
     devices: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StorageKind {
+    #[default]
+    Embedded,
+    JetStream,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StorageConfig {
+    pub(crate) kind: StorageKind,
+    servers: Vec<String>,
+    credentials: PathBuf,
+    ca: PathBuf,
+    stream: String,
+    replicas: usize,
+    objects: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,12 +164,27 @@ impl Default for Config {
             identity: PathBuf::new(),
             drain_seconds: 10,
             access: AccessConfig::default(),
+            storage: StorageConfig::default(),
             mailboxes: MailboxesConfig::default(),
             sources: SourcesConfig::default(),
             circuits: CircuitsConfig::default(),
             wake: WakeConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            kind: StorageKind::default(),
+            servers: vec!["nats://127.0.0.1:4222".into()],
+            credentials: PathBuf::new(),
+            ca: PathBuf::new(),
+            stream: "clave".into(),
+            replicas: 3,
+            objects: String::new(),
         }
     }
 }
@@ -319,6 +355,7 @@ impl Config {
         within("listen", self.listen.len(), 1..=64, "a list of 1 to 64 addresses")?;
         self.addresses()?;
         self.access()?;
+        self.cluster()?;
         self.metrics_address()?;
         let levels = ["error", "warn", "info", "debug"];
         if !levels.contains(&self.log.level.as_str()) {
@@ -362,6 +399,50 @@ impl Config {
                 devices.iter().map(device).collect::<Result<_, _>>().map(Access::Devices)
             }
         }
+    }
+
+    /// `storage`: the cluster, and where its objects are; `None` if the store is embedded.
+    pub(crate) fn cluster(&self) -> Result<Option<(ClusterConfig, String)>, ConfigError> {
+        let StorageConfig { kind, servers, credentials, ca, stream, replicas, objects } = &self.storage;
+        let error = |key, is: &dyn std::fmt::Debug, must| ConfigError::Range { key, is: format!("{is:?}"), must };
+        if *kind == StorageKind::Embedded {
+            return Ok(None);
+        }
+        let is_server = |url: &String| ["nats://", "tls://"].iter().any(|scheme| url.starts_with(scheme));
+        if servers.is_empty() || !servers.iter().all(is_server) {
+            return Err(error(
+                "storage.servers",
+                servers,
+                "a list of URLs like nats://192.0.2.7:4222 or tls://host:4222",
+            ));
+        }
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+        if stream.is_empty() || stream.len() > 32 || !stream.chars().all(is_plain) {
+            return Err(error("storage.stream", stream, "1 to 32 letters, digits, - or _"));
+        }
+        if ![1, 3, 5].contains(replicas) {
+            return Err(error("storage.replicas", replicas, "1, 3 or 5"));
+        }
+        for (key, path) in [("storage.credentials", credentials), ("storage.ca", ca)] {
+            if !path.as_os_str().is_empty() && !path.is_file() {
+                return Err(error(key, path, "a file that is there, or empty"));
+            }
+        }
+        let objects = match objects.as_str() {
+            "" => self.data.join("objects").to_string_lossy().into_owned(),
+            objects => objects.into(),
+        };
+        if Objects::is_address(&objects) {
+            let config = ClusterConfig {
+                servers: servers.clone(),
+                credentials: credentials.clone(),
+                ca: ca.clone(),
+                stream: stream.clone(),
+                replicas: *replicas,
+            };
+            return Ok(Some((config, objects)));
+        }
+        Err(error("storage.objects", &objects, "an absolute path, s3://bucket or s3://bucket/prefix"))
     }
 
     pub(crate) fn metrics_address(&self) -> Result<Option<SocketAddr>, ConfigError> {
@@ -471,6 +552,28 @@ mod tests {
             let bare = pair[0].is_empty() || pair[0].starts_with('[');
             assert!(!(bare && pair[1].contains(" = ")), "{:?} has no comment", pair[1]);
         }
+    }
+
+    #[test]
+    fn a_cluster_is_checked_before_it_is_reached() {
+        let said = |text: &str| {
+            let parsed = Config::parse(&format!("[storage]\nkind = \"jetstream\"\n{text}"));
+            parsed.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(said(""), "");
+        assert_eq!(said("objects = \"s3://bucket/prefix\""), "");
+        assert_eq!(said("replica = 3"), "there is no key `storage.replica`: did you mean `storage.replicas`?");
+        assert_eq!(said("replicas = 2"), "`storage.replicas` is 2, and must be 1, 3 or 5");
+        assert!(said("servers = []").contains("like nats://"));
+        assert!(said("servers = [\"http://x\"]").contains("like nats://"));
+        assert!(said("stream = \"a.b\"").contains("letters, digits"));
+        assert!(said("objects = \"chunks\"").contains("an absolute path, s3://bucket"));
+        assert!(said("credentials = \"/nowhere\"").contains("`storage.credentials` is \"/nowhere\""));
+        // What is not used is not looked at.
+        assert!(Config::parse("[storage]\nreplicas = 2").unwrap().cluster().unwrap().is_none());
+        let (cluster, objects) =
+            Config::parse("data = \"/d\"\n[storage]\nkind = \"jetstream\"").unwrap().cluster().unwrap().unwrap();
+        assert_eq!((cluster.replicas, objects.as_str()), (3, "/d/objects"));
     }
 
     #[test]

@@ -75,6 +75,10 @@ impl News for Hub {
         };
         of_mailbox.iter().for_each(|inbox| inbox.offer(&arrival));
     }
+
+    fn lagged(&self, mailbox: MailboxId) {
+        self.followers().get(&mailbox).into_iter().flatten().for_each(|inbox| inbox.lag(mailbox));
+    }
 }
 
 /// What one session has not looked at yet.
@@ -113,6 +117,11 @@ impl Inbox {
         } else {
             waiting.lagged.insert(arrival.mailbox);
         }
+        self.changed.notify_one();
+    }
+
+    fn lag(&self, mailbox: MailboxId) {
+        self.waiting.lock().expect("nothing panics while it holds this lock").lagged.insert(mailbox);
         self.changed.notify_one();
     }
 

@@ -59,6 +59,8 @@ enum Failure {
     #[error(transparent)]
     Wake(#[from] wake::WakeError),
     #[error(transparent)]
+    Cluster(#[from] store::ClusterError),
+    #[error(transparent)]
     Transport(#[from] TransportError),
     #[error(transparent)]
     Control(#[from] control::ControlError),

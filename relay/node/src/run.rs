@@ -31,7 +31,7 @@ use crate::{
     signals::{self, Signal},
     snapshot::{Snapshot, Surroundings},
     sources::Sources,
-    store::{MailboxStore, RedbStore},
+    store::{ClusterError, JetStreamStore, MailboxStore, Objects, RedbStore},
     wake::{Bell, Wakes},
 };
 
@@ -72,12 +72,10 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
     let seed = identity::load_or_create(&config.identity())?;
     made?;
     let hub = Arc::new(Hub::default());
-    let cache_bytes = config.mailboxes.cache_mib << 20;
     let wakes =
         if config.wake.enabled { Some(Wakes::open(&config.data, config.wake_rules(), Instant::now())?) } else { None };
     let bell = Arc::new(Bell { hub: hub.clone(), wakes: wakes.clone() });
-    let store: Arc<dyn MailboxStore> =
-        Arc::new(RedbStore::open(&store_path(&config.data), cache_bytes, config.quotas(), bell)?);
+    let store = open_store(&config, bell).await?;
     let blocks = blocks_path(&config.data);
     let blocks = Arc::new(Blocks::load(&blocks).map_err(|error| Failure::Blocks(blocks, error))?);
     let asked = listen.len();
@@ -110,6 +108,15 @@ pub(crate) async fn run(load: impl Fn() -> Result<Config, Failure>) -> Result<()
     // Whoever asked for it hears that it is over by the end of the connection: so the answer is held until here.
     drop(told?);
     say("stopped")
+}
+
+async fn open_store(config: &Config, news: Arc<Bell>) -> Result<Arc<dyn MailboxStore>, Failure> {
+    if let Some((cluster, objects)) = config.cluster()? {
+        let objects = Objects::open(&objects).map_err(ClusterError::from)?;
+        return Ok(Arc::new(JetStreamStore::open(cluster, objects, config.quotas(), news).await?));
+    }
+    let cache_bytes = config.mailboxes.cache_mib << 20;
+    Ok(Arc::new(RedbStore::open(&store_path(&config.data), cache_bytes, config.quotas(), news)?))
 }
 
 fn make_directory(data: &Path) -> Result<(), Failure> {

@@ -5,12 +5,14 @@
 //! read that was not asked for by its mailbox, and what was stored is announced by the store itself ([`News`]), for on a cluster it may
 //! have been stored through another relay.
 //!
-//! [`RedbStore`] is the embedded one. Nothing in a store says who put or fetched anything.
+//! [`RedbStore`] is the embedded one, [`JetStreamStore`] that on a cluster. Nothing in a store says who put or fetched anything.
 
 #[cfg(test)]
 mod conformance;
+mod jetstream;
 #[cfg(test)]
 mod memory;
+mod objects;
 mod redb;
 mod subscriptions;
 mod writer;
@@ -20,8 +22,10 @@ use std::{fmt, path::PathBuf};
 use clave_mailbox::{BlobId, Bytes, Kind};
 use futures::future::BoxFuture;
 
+pub(crate) use jetstream::{ClusterConfig, ClusterError, JetStreamStore};
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
+pub(crate) use objects::{Objects, ObjectsError};
 pub(crate) use redb::{OpenError, RedbStore, renew_generation};
 pub(crate) use subscriptions::SubscriptionStore;
 
@@ -133,7 +137,7 @@ pub(crate) struct Usage {
     pub(crate) commits: u64,
 }
 
-/// Why a store did not do it. A batch that was refused is not stored, nor part of it.
+/// Why a store did not do it. A batch that was refused is not stored, nor part of it, unless the store was unavailable: then part of it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum StoreError {
@@ -145,6 +149,10 @@ pub(crate) enum StoreError {
     Full,
     #[error("the store failed: see the log, check the disk, then start the relay again")]
     Failed,
+    #[error("the NATS cluster or the object store cannot be reached: see the log; it is tried again")]
+    Unavailable,
+    #[error("the store is no file of this relay: back up the JetStream stream and the objects with their own tools")]
+    Elsewhere,
     #[error("the store has stopped")]
     Stopped,
 }
@@ -154,6 +162,9 @@ pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// Hears what was stored, once it is durable, of each mailbox in the order of positions. Must not block.
 pub(crate) trait News: Send + Sync + 'static {
     fn stored(&self, mailbox: MailboxId, entry: &StoredEntry);
+
+    /// An entry was stored that is not at hand: who follows the mailbox reads it.
+    fn lagged(&self, mailbox: MailboxId);
 }
 
 /// Keeps blobs. All methods may be called from anywhere, at any time. Dropping a future of [`put`](Self::put) does not take the put back.

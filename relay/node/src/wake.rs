@@ -360,6 +360,17 @@ pub(crate) struct Bell {
 impl News for Bell {
     fn stored(&self, mailbox: MailboxId, entry: &StoredEntry) {
         self.hub.stored(mailbox, entry);
+        self.wake(mailbox);
+    }
+
+    fn lagged(&self, mailbox: MailboxId) {
+        self.hub.lagged(mailbox);
+        self.wake(mailbox);
+    }
+}
+
+impl Bell {
+    fn wake(&self, mailbox: MailboxId) {
         if let Some(wakes) = &self.wakes {
             wakes.stored(mailbox, || self.hub.told(mailbox), Instant::now());
         }

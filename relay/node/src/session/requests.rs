@@ -17,6 +17,9 @@ use crate::{
 /// When it may help to ask again after the store refused.
 const FULL_RETRY: Duration = Duration::from_secs(60);
 
+/// When a cluster that could not be reached may be there again.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
 /// What a request is counted as: what it makes the relay do, in units of a small one.
 pub(super) fn weight(body: &Body) -> u64 {
     const LOOKUPS: u64 = 128;
@@ -316,7 +319,8 @@ fn of_store(error: StoreError) -> reply::Body {
     match error {
         StoreError::NoNewMailboxes => refused(Reason::NoNewMailboxes, FULL_RETRY),
         StoreError::Full => refused(Reason::Full, FULL_RETRY),
-        StoreError::Failed => refused(Reason::Internal, FULL_RETRY),
+        StoreError::Failed | StoreError::Elsewhere => refused(Reason::Internal, FULL_RETRY),
+        StoreError::Unavailable => refused(Reason::Internal, UNAVAILABLE_RETRY),
         StoreError::Stopped => refused(Reason::Draining, Duration::ZERO),
     }
 }

@@ -46,6 +46,8 @@ impl News for Told {
         let frame = frames::delivery(mailbox, entry);
         self.0.lock().unwrap().push(Arrival { mailbox, position: *position, id: *id, bytes: bytes.len(), frame });
     }
+
+    fn lagged(&self, _: MailboxId) {}
 }
 
 /// A relay without a network: sessions, a store, and the clock.

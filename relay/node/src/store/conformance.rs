@@ -6,6 +6,7 @@ use clave_mailbox::{BlobId, Bytes, Kind};
 
 use super::{
     Batch, MailboxId, MailboxStore, MemoryStore, News, PageRoom, Quotas, RedbStore, StoreError, StoredEntry, cost,
+    jetstream::tests::alone as jetstream_alone,
 };
 
 pub(super) const QUOTAS: Quotas = Quotas {
@@ -24,21 +25,32 @@ const NOW: u64 = 1_000;
 
 /// Remembers the news.
 #[derive(Default)]
-pub(super) struct Heard(Mutex<Vec<(MailboxId, u64)>>);
+pub(super) struct Heard {
+    stored: Mutex<Vec<(MailboxId, u64)>>,
+    lagged: Mutex<Vec<MailboxId>>,
+}
 
 impl Heard {
     pub(super) fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    fn take(&self) -> Vec<(MailboxId, u64)> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+    pub(super) fn take(&self) -> Vec<(MailboxId, u64)> {
+        std::mem::take(&mut *self.stored.lock().unwrap())
+    }
+
+    pub(super) fn take_lagged(&self) -> Vec<MailboxId> {
+        std::mem::take(&mut *self.lagged.lock().unwrap())
     }
 }
 
 impl News for Heard {
     fn stored(&self, mailbox: MailboxId, entry: &StoredEntry) {
-        self.0.lock().unwrap().push((mailbox, entry.position));
+        self.stored.lock().unwrap().push((mailbox, entry.position));
+    }
+
+    fn lagged(&self, mailbox: MailboxId) {
+        self.lagged.lock().unwrap().push(mailbox);
     }
 }
 
@@ -226,6 +238,16 @@ macro_rules! conformance {
                 let (folder, heard) = (tempfile::tempdir().unwrap(), super::Heard::new());
                 let path = folder.path().join("mailboxes.redb");
                 let store = super::RedbStore::open(&path, 8 << 20, super::QUOTAS, heard.clone()).unwrap();
+                super::$test(&store, &heard).await;
+            })*
+        }
+
+        mod jetstream {
+            $(#[tokio::test]
+            async fn $test() {
+                let heard = super::Heard::new();
+                // It has said so if there is no server.
+                let Some((_folder, _server, store)) = super::jetstream_alone(heard.clone()).await else { return };
                 super::$test(&store, &heard).await;
             })*
         }

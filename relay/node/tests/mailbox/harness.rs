@@ -107,7 +107,12 @@ pub struct Device {
 impl Device {
     /// Connects, and says nothing yet.
     pub async fn connect(seed: u8, address: &Address) -> Self {
-        let mut config = Config::new([seed; 32]);
+        Self::connect_as([seed; 32], address).await
+    }
+
+    /// The same, as one of many.
+    pub async fn connect_as(seed: [u8; 32], address: &Address) -> Self {
+        let mut config = Config::new(seed);
         config.listen = Vec::new();
         config.hole_punching = false;
         let (transport, events) = Transport::start(config).unwrap();
