@@ -9,8 +9,8 @@ use super::linking::{LinkStage, link_prologue};
 use super::pieces::{Piece, REQUEST_BYTES_MAX, Talk};
 use super::*;
 use crate::identity::check_name;
-use crate::link::InviteLink;
-use crate::membership::{Action, KeyPackages, Operation, PersonEntry, Reason, Right, Role};
+use crate::link::{InviteLink, LINK_RELAYS_MAX};
+use crate::membership::{Action, KeyPackages, Operation, PersonEntry, Reason, RelayAddress, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
@@ -57,6 +57,7 @@ impl Engine {
         let (space_name, suite) = (space.log.membership().name.clone(), space.suite());
         // A newcomer's terminal shows it before there is a circle that says who named it so.
         let space_name = check_name(&space_name).unwrap_or_default().to_owned();
+        let relays: Vec<RelayAddress> = self.relays_for_links(circle);
         let link = InviteLink {
             invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
             circle,
@@ -65,6 +66,8 @@ impl Engine {
             addresses: self.addresses.get(&me).cloned().unwrap_or_default(),
             space_name,
             suite,
+            noise: (!relays.is_empty()).then(|| self.desk.device.noise_public()),
+            relays,
             secret: Zeroizing::new(self.desk.entropy.bytes()),
         };
         let record = local::Invitation {
@@ -74,8 +77,16 @@ impl Engine {
             ..Default::default()
         };
         self.store_invitation(link.invitation, &record);
+        self.open_letterbox(link.invitation, &record);
         self.finish();
         Ok(link)
+    }
+
+    /// The relays at which an invitation to a circle can be taken up.
+    fn relays_for_links(&self, circle: CircleId) -> Vec<RelayAddress> {
+        let space = self.space_around(&circle).and_then(|space| self.circles.get(&space));
+        let relays = space.map(|space| space.log.membership().relays()).unwrap_or_default();
+        relays.into_values().take(LINK_RELAYS_MAX).collect()
     }
 
     /// Command: takes an invitation back. One that was used stays used: remove the person instead.
@@ -227,7 +238,8 @@ impl Engine {
         Ok(())
     }
 
-    fn admit(
+    /// Lets in who asks, if the invitation and their papers are in order. Who asks need not be connected.
+    pub(super) fn admit(
         &mut self,
         peer: DeviceId,
         id: InvitationId,
@@ -358,7 +370,7 @@ impl Engine {
     }
 }
 
-/// Reads who asks, if their papers are in order: one device, the one that is connected, which signed this handshake.
+/// Reads who asks, if their papers are in order: one device, the one that asks, which signed this handshake.
 fn check_request(
     peer: DeviceId,
     request: &proto::Request,
