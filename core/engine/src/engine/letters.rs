@@ -53,6 +53,8 @@ struct Letterbox {
     until_ms: u64,
     /// What this device keeps there, and which request each belongs to.
     letters: BTreeMap<EntryId, [u8; 32]>,
+    /// Which of these some relay is known to have, since the engine was opened.
+    kept: BTreeSet<EntryId>,
 }
 
 enum Side {
@@ -80,7 +82,8 @@ impl Letters {
         let key = MailboxKey::of_invitation(secret);
         let mailbox = Mailbox { id: key.id(), key: Arc::new(key), circle, epoch: None, invitation: Some(id) };
         let until_ms = expires_ms.saturating_add(LETTERS_MS);
-        self.boxes.insert(id, Letterbox { mailbox, side, until_ms, letters: BTreeMap::new() });
+        let known = Letterbox { mailbox, side, until_ms, letters: BTreeMap::new(), kept: BTreeSet::new() };
+        self.boxes.insert(id, known);
         self.version += 1;
         self.relays_changed = true;
     }
@@ -136,6 +139,13 @@ impl Engine {
         };
         let now_ms = self.desk.now_ms;
         self.letters.boxes.iter().filter(move |(id, known)| known.until_ms >= now_ms && is_served(id, known))
+    }
+
+    /// How many answers to requests to come into a circle no relay is known to have.
+    pub(super) fn letters_waiting(&self, circle: CircleId) -> usize {
+        let answers = |known: &&Letterbox| known.mailbox.circle == circle && matches!(known.side, Side::Answers);
+        let waiting = |known: &Letterbox| known.letters.keys().filter(|letter| !known.kept.contains(*letter)).count();
+        self.letters.boxes.values().filter(answers).map(waiting).sum()
     }
 
     /// Takes what a relay delivered from the mailbox of an invitation. Whether some of it is to be looked at again later.

@@ -90,7 +90,7 @@ impl Engine {
         for (letter, blob) in asked.iter().zip(&blobs.blobs) {
             session.letters.insert(*letter, if blob.found { Posted::There } else { Posted::Missing });
             if blob.found {
-                self.note_asked(invitation);
+                self.note_kept(invitation, *letter);
             }
         }
         for letter in &asked[blobs.blobs.len()..] {
@@ -107,7 +107,18 @@ impl Engine {
         letter: EntryId,
     ) {
         session.letters.insert(letter, Posted::There);
-        self.note_asked(invitation);
+        self.note_kept(invitation, letter);
+    }
+
+    /// Some relay has a letter: tells the application, if that is what it waits for.
+    fn note_kept(&mut self, invitation: InvitationId, letter: EntryId) {
+        let Some(known) = self.letters.boxes.get_mut(&invitation) else { return };
+        let (circle, is_news) = (known.mailbox.circle, known.kept.insert(letter));
+        if matches!(known.side, Side::Asks(_)) {
+            self.note_asked(invitation);
+        } else if is_news && self.waiting_for_relays(circle) == 0 {
+            self.desk.events.push(Event::Stored { circle });
+        }
     }
 
     /// A relay refused to take letters, or to say which it has.
