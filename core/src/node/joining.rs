@@ -10,15 +10,15 @@ use super::Node;
 use super::driver::{Command, Input, Run};
 use crate::{Error, Space};
 
-/// How long the inviter's device has to answer once a relay keeps the request, as it may be online: after that nobody waits for it.
+/// How long the inviter's device has to answer once a relay keeps the request, as it may be online: after that nobody waits.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request waits
-    /// there as well, so that the two need not be online together.
+    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the
+    /// request waits there as well, so that the two need not be online together.
     ///
-    /// Gives up after `timeout`, unless a relay keeps the request by then: see [`Error::JoinPending`]. The link stays good. Dropping
-    /// the future has the same effect.
+    /// Gives up after `timeout`, unless a relay keeps the request by then: see [`Error::JoinPending`]. The link stays good.
+    /// Dropping the future has the same effect.
     ///
     /// # Errors
     /// Why the invitation was refused, [`Error::JoinPending`], or [`Error::Unreachable`].

@@ -9,8 +9,8 @@ use super::linking::{LinkStage, link_prologue};
 use super::pieces::{Piece, REQUEST_BYTES_MAX, Talk};
 use super::*;
 use crate::identity::check_name;
-use crate::link::{InviteLink, LINK_RELAYS_MAX};
-use crate::membership::{Action, KeyPackages, Operation, PersonEntry, Reason, RelayAddress, Right, Role};
+use crate::link::InviteLink;
+use crate::membership::{Action, KeyPackages, Operation, PersonEntry, Reason, Right, Role};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::{answer::Body as AnswerBody, join_frame::Body as FrameBody};
 use crate::proto::local;
@@ -57,7 +57,7 @@ impl Engine {
         let (space_name, suite) = (space.log.membership().name.clone(), space.suite());
         // A newcomer's terminal shows it before there is a circle that says who named it so.
         let space_name = check_name(&space_name).unwrap_or_default().to_owned();
-        let relays: Vec<RelayAddress> = self.relays_for_links(circle);
+        let relays = self.relays_for_links(circle);
         let link = InviteLink {
             invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
             circle,
@@ -80,13 +80,6 @@ impl Engine {
         self.open_letterbox(link.invitation, &record);
         self.finish();
         Ok(link)
-    }
-
-    /// The relays at which an invitation to a circle can be taken up.
-    fn relays_for_links(&self, circle: CircleId) -> Vec<RelayAddress> {
-        let space = self.space_around(&circle).and_then(|space| self.circles.get(&space));
-        let relays = space.map(|space| space.log.membership().relays()).unwrap_or_default();
-        relays.into_values().take(LINK_RELAYS_MAX).collect()
     }
 
     /// Command: takes an invitation back. One that was used stays used: remove the person instead.

@@ -15,7 +15,8 @@ use prost::Message as _;
 
 use super::*;
 use crate::circle::mailboxes::Mailbox;
-use crate::link::InviteLink;
+use crate::link::{InviteLink, LINK_RELAYS_MAX};
+use crate::membership::RelayAddress;
 use crate::proto::local;
 
 mod answering;
@@ -119,6 +120,13 @@ impl Engine {
         if let (None, false, Ok(circle), Ok(secret)) = (&record.link, is_over, circle, secret) {
             self.letters.open(id, circle, &secret, Side::Answers, record.expires_ms);
         }
+    }
+
+    /// The relays at which an invitation to a circle can be taken up.
+    pub(super) fn relays_for_links(&self, circle: CircleId) -> Vec<RelayAddress> {
+        let space = self.space_around(&circle).and_then(|space| self.circles.get(&space));
+        let relays = space.map(|space| space.log.membership().relays()).unwrap_or_default();
+        relays.into_values().take(LINK_RELAYS_MAX).collect()
     }
 
     /// The mailboxes of invitations to follow at a relay.

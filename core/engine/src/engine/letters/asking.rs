@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// The relays at which requests wait.
-    pub(in crate::engine) fn relays_of_asks(&self) -> Vec<crate::membership::RelayAddress> {
+    pub(in crate::engine) fn relays_of_asks(&self) -> Vec<RelayAddress> {
         let asking = self.joins.asking.iter().filter(|(id, _)| self.asks_by_letter(id));
         asking.flat_map(|(_, asking)| asking.link.relays.iter().cloned()).collect()
     }

@@ -210,7 +210,8 @@ impl Engine {
         }
     }
 
-    /// How much this device made in a circle that no relay has, in entries, chunks and answers to who asks to come in. Nothing waits in a space without relays.
+    /// How much this device made in a circle that no relay has, in entries, chunks and answers to who asks to come in. Nothing
+    /// waits in a space without relays.
     #[must_use]
     pub fn waiting_for_relays(&self, circle: CircleId) -> usize {
         let space = self.space_around(&circle);
