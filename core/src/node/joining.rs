@@ -11,7 +11,7 @@ use super::driver::{Command, Input, Run};
 use crate::{Error, Space};
 
 /// How long the inviter's device has to answer once a relay keeps the request, as it may be online: after that nobody waits.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the
