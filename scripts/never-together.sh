@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Alice, Bob and Carol met once. From then on at most one of them runs at any time, and a real relay: a chat, a file, a removal and the
-# keys that follow go through it; then its data is searched for what was said. Real processes on loopback; ends by itself.
+# At most one of Alice, Bob and Carol runs at any time, and a real relay: Bob and Carol join by a link that Alice made, a chat, a file, a
+# removal and the keys that follow go through it; then its data is searched for what was said. Real processes on loopback; ends by itself.
 #
 #     scripts/never-together.sh [PATH OF clave] [PATH OF clave-relay]
 set -euo pipefail
@@ -52,11 +52,34 @@ at alice space new "Café 团队" > /dev/null
 at alice relay add "$address"
 on alice
 for who in bob carol; do
+    at alice --json invite | sed 's/.*"link": *"\([^"]*\)".*/\1/' > "$here/$who.link"
+done
+off alice
+
+# Each asks, alone; Bob's device runs once more before he has an answer.
+for who in bob carol; do
     on "$who"
-    at "$who" join "$(at alice --json invite | sed 's/.*"link": *"\([^"]*\)".*/\1/')" > /dev/null
+    at "$who" join "$(cat "$here/$who.link")" | grep "keeps your request"
+    off "$who"
+done
+on bob
+until at bob status | grep "asked to join"; do
+    [[ $SECONDS -lt 300 ]]
+    read -rt 0.1 <> <(:) || true
+done
+off bob
+
+on alice
+at alice wait --members 3 --stored
+off alice
+for who in bob carol; do
+    on "$who"
+    at "$who" wait --joined
+    at "$who" wait --members 3 --stored
     off "$who"
 done
 
+on alice
 at alice chat send "你好 canary-one" > /dev/null
 head --bytes=3000000 /dev/urandom > "$here/报告.bin"
 at alice file add "$here/报告.bin" > /dev/null

@@ -282,7 +282,11 @@ pub(crate) enum InviteCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Join {
     /// The link, as it was sent to you
-    pub(crate) link: String,
+    #[arg(required_unless_present = "cancel")]
+    pub(crate) link: Option<String>,
+    /// Give up what waits at a relay: this invitation, or all without LINK
+    #[arg(long)]
+    pub(crate) cancel: bool,
     /// How long to try
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
@@ -640,6 +644,9 @@ pub(crate) struct Wait {
     /// This device was removed, and has heard of it
     #[arg(long)]
     pub(crate) removed: bool,
+    /// No request to join waits at a relay any more
+    #[arg(long)]
+    pub(crate) joined: bool,
     /// At least so many messages are here
     #[arg(long, value_name = "COUNT")]
     pub(crate) messages: Option<usize>,

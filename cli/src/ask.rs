@@ -10,8 +10,8 @@ mod people;
 mod verify;
 
 use crate::args::{
-    self, AccountCommand, CalCommand, ChatCommand, Command, DeviceCommand, FileCommand, InviteCommand, NoteCommand,
-    SpaceCommand,
+    self, AccountCommand, CalCommand, ChatCommand, Command, DeviceCommand, FileCommand, InviteCommand, Join,
+    NoteCommand, SpaceCommand,
 };
 use crate::edit;
 use crate::failure::Failure;
@@ -162,10 +162,13 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                 said(Ask::InviteRevoke { invitation: id }, "The invitation is taken back: the link no longer works.")
             }
         },
-        Command::Join(join) => Question {
+        Command::Join(Join { link: Some(link), cancel: false, timeout }) => Question {
             show: Show { joined: true, ..Show::default() },
-            ..Question::new(Ask::Join { link: join.link, timeout_ms: millis(join.timeout) })
+            ..Question::new(Ask::Join { link, timeout_ms: millis(timeout) })
         },
+        Command::Join(Join { link, .. }) => {
+            said(Ask::JoinCancel { link }, "Nothing is asked any more; the link stays good.")
+        }
         Command::Wait(wait) => Question {
             timeout: Some(wait.timeout),
             ..said(
@@ -176,6 +179,7 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                     stored: wait.stored,
                     removed: wait.removed,
                     rejoined: wait.rejoined,
+                    joined: wait.joined,
                     messages: wait.messages,
                     file: wait.file,
                     online: wait.online,

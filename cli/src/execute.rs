@@ -41,6 +41,10 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
             let link = InviteLink::from_str(link)?;
             return space::join(node, &link, Duration::from_millis(*timeout_ms)).await;
         }
+        Ask::JoinCancel { link } => {
+            let link = link.as_deref().map(InviteLink::from_str).transpose()?;
+            return space::cancel_joins(node, link.as_ref()).await;
+        }
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
         }
@@ -172,6 +176,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         | Ask::SpaceList
         | Ask::Inbox
         | Ask::Join { .. }
+        | Ask::JoinCancel { .. }
         | Ask::Wait(_) => {
             unreachable!("answered above")
         }

@@ -78,6 +78,8 @@ pub(crate) enum Reply {
     Invitations {
         invitations: Vec<Invitation>,
     },
+    /// Nobody answered so far; a relay keeps the request.
+    Asked(PendingJoin),
     Joined {
         space: Space,
         members: usize,
@@ -275,6 +277,16 @@ impl From<Member> for Person {
             devices: member.devices.into_iter().map(device).collect(),
         }
     }
+}
+
+/// An invitation that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PendingJoin {
+    pub(crate) id: String,
+    pub(crate) space: String,
+    pub(crate) expires_ms: u64,
+    /// Whether a relay is known to keep the request, since this process runs.
+    pub(crate) at_relay: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -526,6 +538,9 @@ pub(crate) struct Status {
     /// Where this restored device has not been let in yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejoining: Vec<Rejoining>,
+    /// Invitations that were taken up through relays and not answered yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) joining: Vec<PendingJoin>,
     /// The relays of the spaces that have some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) relays: Vec<Relays>,

@@ -193,6 +193,10 @@ pub(crate) enum Ask {
         link: String,
         timeout_ms: u64,
     },
+    /// Gives up requests that wait at relays: one, or all.
+    JoinCancel {
+        link: Option<String>,
+    },
 
     ChatSend {
         body: String,
@@ -367,6 +371,9 @@ pub(crate) struct Condition {
     /// This device, which was restored, was let in everywhere.
     #[serde(default)]
     pub(crate) rejoined: bool,
+    /// No request to join waits at a relay.
+    #[serde(default)]
+    pub(crate) joined: bool,
     /// At least so many messages in the chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<usize>,

@@ -96,6 +96,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
         Reply::Invitations { invitations } => self::invitations(invitations),
+        Reply::Asked(pending) => asked(pending, how),
         Reply::Joined { space, members } => joined(space, *members, how),
         Reply::Sent { online, .. } => vec![sent(*online, how)],
         Reply::Messages { messages } if messages.is_empty() && how.with.is_some() => {
@@ -184,7 +185,17 @@ fn status(status: &reply::Status) -> Vec<String> {
         words.extend(space.removed.iter().map(|removed| format!("  {}", line(removed))));
     }
     words.extend(recovery::rejoining(&status.rejoining));
-    if status.spaces.is_empty() {
+    for pending in &status.joining {
+        let (name, until) = (line(&pending.space), moment(pending.expires_ms));
+        words.push(match (pending.at_relay, status.running) {
+            (true, _) => {
+                format!("asked to join “{name}”: whoever invited you answers when they are online (until {until})")
+            }
+            (false, true) => format!("about to ask to join “{name}”: no relay was reached yet (until {until})"),
+            (false, false) => format!("asks to join “{name}” when it is online: `clave run` (until {until})"),
+        });
+    }
+    if status.spaces.is_empty() && status.joining.is_empty() {
         words.push("In no space yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned());
     }
     let rows: Vec<_> = status
@@ -311,6 +322,21 @@ fn invitations(invitations: &[reply::Invitation]) -> Vec<String> {
         vec![short(&invitation.id), state]
     };
     table(&invitations.iter().map(row).collect::<Vec<_>>())
+}
+
+fn asked(pending: &reply::PendingJoin, how: &Show) -> Vec<String> {
+    let next = if how.is_running {
+        "`clave wait --joined` waits for it, `clave status` says how it stands"
+    } else {
+        "`clave run` keeps this device online and takes the answer; until then it may be off"
+    };
+    vec![
+        format!("A relay keeps your request to join “{}”.", line(&pending.space)),
+        format!(
+            "It is answered when the device that invited you is online, until {}. Next: {next}.",
+            moment(pending.expires_ms)
+        ),
+    ]
 }
 
 fn joined(space: &reply::Space, members: usize, how: &Show) -> Vec<String> {

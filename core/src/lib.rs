@@ -66,9 +66,9 @@ pub use clave_engine::{
     Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, CircleReport, CircleStatus,
     Collected, DeviceAccess, DocumentId, EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId,
     InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError,
-    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PersonAccess, Preview,
-    PreviewMessage, Reading, Refusal, RefusalCounts, RelayError, RelayStatus, RivalActs, SearchCursor, SearchError,
-    SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PendingJoin, PendingJoinState,
+    PersonAccess, Preview, PreviewMessage, Reading, Refusal, RefusalCounts, RelayError, RelayStatus, RivalActs,
+    SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, DocumentKind, Draft, Event as CalendarEvent, EventDraft,
         EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,

@@ -3,14 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use clave_engine::crdt::{Draft, MessageId};
 use clave_engine::crypto::{DeviceId, Mls, Suite};
-use clave_engine::{
-    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
-    StoreRead as _,
-};
+use clave_engine::{ChunkId, CircleId, Engine, Event, FetchId, Identity, Key, Keyspace, SpaceId, StoreRead as _};
 use clave_transport::{AddressError, Config, RelayInfo, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -20,6 +16,7 @@ mod compaction;
 mod config;
 mod dialer;
 mod driver;
+mod joining;
 mod linking;
 mod posts;
 mod small_files;
@@ -187,35 +184,6 @@ impl Node {
         if known { Ok(Space::new(self.clone(), id)) } else { Err(Error::NotFound("space")) }
     }
 
-    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-    /// the link stays good.
-    ///
-    /// # Errors
-    /// Why the invitation was refused, or [`Error::Unreachable`].
-    pub async fn join(&self, link: &InviteLink, timeout: Duration) -> Result<Space, Error> {
-        let invitation = link.invitation;
-        let mut events = self.events();
-        let joining = Joining { node: self, invitation };
-        let link = link.clone();
-        self.command(move |engine, now| engine.join(link, now)).await?;
-        let answer = async {
-            loop {
-                match events.recv().await {
-                    Ok(Event::Joined { circle, invitation: id }) if id == invitation => return Ok(circle),
-                    Ok(Event::JoinFailed { invitation: id, error }) if id == invitation => {
-                        return Err(Error::Join(error));
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return Err(Error::Stopped),
-                    _ => {}
-                }
-            }
-        };
-        let circle =
-            tokio::time::timeout(timeout, answer).await.map_err(|_| Error::Unreachable("the inviter's device"))??;
-        drop(joining);
-        Ok(Space::new(self.clone(), circle))
-    }
-
     /// Everything that happens, from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
@@ -351,26 +319,6 @@ impl Node {
         });
         self.inner.inputs.send(Input::Command(Command { run, durable })).await.map_err(|_| Error::Stopped)?;
         result.await.map_err(|_| Error::Stopped)?
-    }
-}
-
-/// Gives up the attempt when its caller does.
-struct Joining<'a> {
-    node: &'a Node,
-    invitation: InvitationId,
-}
-
-impl Drop for Joining<'_> {
-    fn drop(&mut self) {
-        let invitation = self.invitation;
-        let (durable, _) = oneshot::channel();
-        let run: Run = Box::new(move |engine, _| {
-            if let Ok(engine) = engine {
-                engine.cancel_join(invitation);
-            }
-        });
-        // If there is no room the attempt goes on; it ends with the node at the latest.
-        let _ = self.node.inner.inputs.try_send(Input::Command(Command { run, durable }));
     }
 }
 

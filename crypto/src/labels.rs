@@ -145,6 +145,8 @@ pub(crate) const LASTING_KEY_ID: &str = "clave/1 derive lasting-key-id";
 pub(crate) const MAILBOX_KEY: &str = "clave/1 derive mailbox-key";
 /// The seed of the key of the mailbox for what is sealed to one device, from the circle and the device.
 pub(crate) const DIRECT_MAILBOX_KEY: &str = "clave/1 derive direct-mailbox-key";
+/// The seed of the key of an invitation's mailbox, from the secret of its link.
+pub(crate) const INVITATION_MAILBOX_KEY: &str = "clave/1 derive invitation-mailbox-key";
 /// The salt of one entry.
 pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
 /// The salt of an entry that all who make it make alike.
@@ -182,6 +184,8 @@ pub(crate) const RECOVERY_EXPORT_KEY: &str = "clave/1 derive recovery-export-key
 pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
 /// Starts the prologue of a message sealed to one device.
 pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
+/// Starts the prologue of a message sealed to one device under a secret that both have.
+pub(crate) const NOISE_LETTER: &str = "clave/1 noise letter\0";
 /// BLAKE3 context: an epoch's id from its authenticator.
 pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
 /// BLAKE3 context: the id of a blob of a checkpoint from its content.

@@ -76,7 +76,9 @@ pub use mailbox::{MailboxId, MailboxKey};
 pub use mls::Mls;
 #[doc(hidden)]
 pub use mls::{Crypto as OpenMlsCrypto, Rand as OpenMlsRand};
-pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_device};
+pub use noise::{
+    Handshake, Letter, NoisePublicKey, OpenedLetter, Session, open_from_device, open_letter, seal_to_device,
+};
 pub use padding::{pad, padded_len, unpad};
 pub use recovery::{PhraseError, RecoveryPhrase};
 pub use suite::Suite;

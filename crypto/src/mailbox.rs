@@ -47,6 +47,12 @@ impl MailboxKey {
         Self(SigningKey::from_seed(kdf::derive(labels::DIRECT_MAILBOX_KEY, &[circle, device.as_bytes()])))
     }
 
+    /// That of the mailbox of an invitation, from the secret of its link.
+    #[must_use]
+    pub fn of_invitation(secret: &[u8; 32]) -> Self {
+        Self(SigningKey::from_seed(kdf::derive(labels::INVITATION_MAILBOX_KEY, &[secret])))
+    }
+
     /// The mailbox.
     #[must_use]
     pub fn id(&self) -> MailboxId {
@@ -79,6 +85,10 @@ mod tests {
         let hex = |id: MailboxId| HEXLOWER.encode(id.as_bytes());
         assert_eq!(hex(epoch.id()), "af6a7f997410e0619d9d7dd52a3626efe19ee1fb8f62ae6a4ea47d2878ed1d2b");
         assert_eq!(hex(direct.id()), "f78db050bf157efa0be7c2131beb8b3f90e4fcf7b9a2fca3edd5a8f42f612d59");
+        assert_eq!(
+            hex(MailboxKey::of_invitation(&[1; 32]).id()),
+            "75536770822aa45df24763a6f5b072db6962654e8443de0ae010f51ac312fc56"
+        );
         assert_ne!(direct.id(), MailboxKey::of_device(&[4; 32], &device).id());
         assert_ne!(epoch.id(), MailboxKey::of_epoch(&ContentKey::from_bytes(Zeroizing::new([4; 32]))).id());
     }

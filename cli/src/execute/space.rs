@@ -115,14 +115,41 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         asked_by,
         spaces: list(node).await?,
         rejoining: super::rejoining(node).await?,
+        joining: node.pending_joins().await?.into_iter().map(pending_reply).collect(),
         relays,
     }))
 }
 
 pub(super) async fn join(node: &Node, link: &InviteLink, timeout: Duration) -> Result<Reply, Failure> {
-    let space = node.join(link, timeout).await?;
+    let space = match node.join(link, timeout).await {
+        Ok(space) => space,
+        Err(clave::Error::JoinPending(pending)) => return Ok(Reply::Asked(pending_reply(*pending))),
+        Err(error) => return Err(error.into()),
+    };
     let members = space.members().await?.len();
     Ok(Reply::Joined { space: space_reply(&space).await?, members })
+}
+
+pub(super) async fn cancel_joins(node: &Node, link: Option<&InviteLink>) -> Result<Reply, Failure> {
+    let pending = node.pending_joins().await?;
+    let meant: Vec<_> =
+        pending.into_iter().filter(|known| link.is_none_or(|link| link.invitation == known.invitation)).collect();
+    if meant.is_empty() {
+        return Err(Failure::not_found("no request to join waits for an answer").hint("`clave status` lists them"));
+    }
+    for known in meant {
+        node.cancel_join(known.invitation).await?;
+    }
+    Ok(Reply::Done)
+}
+
+fn pending_reply(pending: clave::PendingJoin) -> reply::PendingJoin {
+    reply::PendingJoin {
+        id: pending.invitation.to_string(),
+        space: pending.space_name,
+        expires_ms: pending.expires_ms,
+        at_relay: pending.state != clave::PendingJoinState::Asking,
+    }
 }
 
 pub(super) async fn invite(

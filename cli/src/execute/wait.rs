@@ -24,7 +24,13 @@ impl Condition {
 pub(super) async fn online(node: &Node, condition: &Condition) -> Result<Reply, Failure> {
     let mut events = node.events();
     while !node_fits(node, condition).await? {
-        next_event(&mut events, |event| matches!(event, Event::Presence { .. } | Event::Rejoined { .. })).await?;
+        let matters = |event: &Event| {
+            matches!(
+                event,
+                Event::Presence { .. } | Event::Rejoined { .. } | Event::Joined { .. } | Event::JoinFailed { .. }
+            )
+        };
+        next_event(&mut events, matters).await?;
     }
     Ok(Reply::Done)
 }
@@ -41,6 +47,8 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
                     | Event::EpochChanged { .. }
                     | Event::CircleJoined { .. }
                     | Event::Rejoined { .. }
+                    | Event::Joined { .. }
+                    | Event::JoinFailed { .. }
                     | Event::Removed { .. }
                     | Event::Stored { .. }
                     | Event::Presence { .. }
@@ -53,6 +61,9 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
 
 async fn node_fits(node: &Node, condition: &Condition) -> Result<bool, Failure> {
     if condition.rejoined && !node.rejoining().await?.is_empty() {
+        return Ok(false);
+    }
+    if condition.joined && !node.pending_joins().await?.is_empty() {
         return Ok(false);
     }
     let online = node.status().await?.peers.len();

@@ -20,6 +20,7 @@ pub(crate) mod farewell;
 pub(crate) mod fetch;
 mod inviter;
 pub(crate) mod join;
+pub(crate) mod letters;
 pub(crate) mod linking;
 pub(crate) mod mailboxes;
 mod marks;
@@ -45,6 +46,7 @@ pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
+pub use letters::{PendingJoin, PendingJoinState};
 pub use linking::LinkingError;
 pub use mailboxes::{RELAYED_FILE_BYTES_MAX, RelayError, RelayStatus};
 pub use own_devices::OwnDevice;
@@ -134,6 +136,12 @@ pub enum Event {
         /// Which circle.
         circle: CircleId,
         /// By which invitation.
+        invitation: InvitationId,
+    },
+    /// A relay keeps the request to come in by an invitation: the inviter's device answers once it is online, whether this one
+    /// is or not. Said once after each opening, for each invitation.
+    JoinAsked {
+        /// Which invitation.
         invitation: InvitationId,
     },
     /// The answer to an invitation is coming in.
@@ -367,6 +375,7 @@ pub struct Engine {
     verifications: verify::Verifications,
     reads: reads::Reads,
     mailboxes: mailboxes::Mailboxes,
+    letters: letters::Letters,
     outbox: Outbox,
 }
 
@@ -467,6 +476,7 @@ impl Engine {
             verifications: verify::Verifications::default(),
             reads: reads::Reads::default(),
             mailboxes: mailboxes::Mailboxes::default(),
+            letters: letters::Letters::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -477,6 +487,7 @@ impl Engine {
         engine.load_answers()?;
         engine.load_links()?;
         engine.load_unsent()?;
+        engine.load_letters()?;
         engine.reads.stir(now_ms);
         crate::key_packages::prune(&mut engine.desk)?;
         engine.finish();
@@ -502,6 +513,7 @@ impl Engine {
             self.next_asking_ms(),
             self.reads.due_at_ms(),
             self.mailboxes.due_at_ms(|relay| self.peers.contains_key(relay)),
+            self.letters.due_at_ms(),
         ];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -537,6 +549,7 @@ impl Engine {
         self.fetches.expire(now_ms);
         self.expire_verifications();
         self.tend_relays();
+        self.expire_asks();
         self.follow_when_due();
         self.tell_reads();
         self.finish();

@@ -16,6 +16,7 @@ mod history;
 mod indexes;
 mod joins;
 mod keys;
+mod letters;
 mod linking;
 mod links;
 mod members;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clave_crypto::{MailboxId, MailboxKey};
 
 use super::*;
+use crate::InvitationId;
 
 /// The most mailboxes of one circle that are followed: those of the newest epochs and of those in which somebody was last
 /// seen, and this device's own.
@@ -21,6 +22,8 @@ pub(crate) struct Mailbox {
     pub(crate) circle: CircleId,
     /// Whose it is; none for that of a device.
     pub(crate) epoch: Option<EpochId>,
+    /// The invitation that it is of, if it is of one. Then no entries are in it.
+    pub(crate) invitation: Option<InvitationId>,
 }
 
 /// The keys of mailboxes that were computed, as each takes as long as a signature.
@@ -93,7 +96,7 @@ impl Circle {
             None => derive(),
         };
         self.mailboxes.epochs.entry(lasting).or_insert_with(|| (key.clone(), id));
-        Some(Mailbox { key, id, circle, epoch: Some(epoch) })
+        Some(Mailbox { key, id, circle, epoch: Some(epoch), invitation: None })
     }
 
     fn mailbox_of_device(&mut self, device: DeviceId) -> Mailbox {
@@ -104,7 +107,7 @@ impl Circle {
             (key, id)
         };
         let (key, id) = self.mailboxes.devices.entry(device).or_insert_with(derive).clone();
-        Mailbox { key, id, circle, epoch: None }
+        Mailbox { key, id, circle, epoch: None, invitation: None }
     }
 
     /// That of the head: files go there.

@@ -37,7 +37,8 @@ pub use chunks::RELAYED_FILE_BYTES_MAX;
 use outbox::Outbox;
 use records::Record;
 pub use relays::{RelayError, RelayStatus};
-use session::{Asked, Session, State};
+use session::State;
+pub(super) use session::{Asked, Session};
 
 /// How long a relay may be silent that was asked something, in milliseconds.
 const ANSWER_MS_MAX: u64 = 120_000;
@@ -197,6 +198,13 @@ impl Engine {
             (Asked::Chunks(circle, ids), reply::Body::Blobs(blobs)) => {
                 self.take_relayed_chunks(id, session, circle, ids, blobs)
             }
+            (Asked::AreLetters(of, letters), reply::Body::Blobs(blobs)) => {
+                self.take_letters_there(session, of, &letters, &blobs)
+            }
+            (Asked::Letter(of, letter), reply::Body::Stored(_)) => {
+                self.take_letter_stored(session, of, letter);
+                Ok(())
+            }
             (Asked::Reconcile, reply::Body::Reconcile(step)) => self.take_comparison(id, session, &step),
             (asked, reply::Body::Refused(refused)) => {
                 let reason = Reason::try_from(refused.reason).unwrap_or(Reason::Internal);
@@ -247,6 +255,8 @@ impl Engine {
             Asked::Open(mailboxes) => session.open_refused(&mailboxes, reason, passes),
             Asked::Put(items, bytes) => self.take_put_refused(id, session, &items, bytes, reason),
             Asked::Chunks(circle, ids) => self.relay_lacks(id, circle, &ids),
+            Asked::AreLetters(of, letters) => self.take_letters_refused(session, of, &letters, reason),
+            Asked::Letter(of, letter) => self.take_letters_refused(session, of, &[letter], reason),
             Asked::Need(_) | Asked::Reconcile => session.drop_comparison(),
             Asked::Hello | Asked::Close => {}
         }
@@ -267,6 +277,7 @@ impl Engine {
                 self.open_mailboxes(id, &mut session);
                 self.go_on_comparing(id, &mut session);
                 self.store_what_waits(id, &mut session);
+                self.post_letters(id, &mut session);
             }
             if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
                 relay.session = Some(session);
@@ -281,18 +292,18 @@ impl Engine {
     }
 
     /// Asks something of a relay.
-    fn ask(&mut self, relay: DeviceId, session: &mut Session, body: request::Body, asked: Asked) {
+    pub(super) fn ask(&mut self, relay: DeviceId, session: &mut Session, body: request::Body, asked: Asked) {
         let request = session.ask(body, asked, self.desk.now_ms);
         self.say(relay, &request);
     }
 
     /// The space that a circle belongs to: itself, if it is a root.
-    fn space_around(&self, circle: &CircleId) -> Option<CircleId> {
+    pub(super) fn space_around(&self, circle: &CircleId) -> Option<CircleId> {
         Some(self.circles.get(circle)?.log.membership().parent.unwrap_or(*circle))
     }
 
     /// Whether a relay keeps what is of a circle.
-    fn serves(&self, relay: &DeviceId, circle: &CircleId) -> bool {
+    pub(super) fn serves(&self, relay: &DeviceId, circle: &CircleId) -> bool {
         let space = self.space_around(circle);
         self.mailboxes.relays.get(relay).zip(space).is_some_and(|(relay, space)| relay.spaces.contains(&space))
     }
@@ -316,8 +327,8 @@ impl Engine {
 }
 
 /// Why a session cannot go on, and what the frame that shows it is counted as.
-struct Failed(RelayError, Refusal);
+pub(super) struct Failed(RelayError, Refusal);
 
 impl Failed {
-    const NONSENSE: Self = Self(RelayError::Nonsense, Refusal::Unexpected);
+    pub(super) const NONSENSE: Self = Self(RelayError::Nonsense, Refusal::Unexpected);
 }

@@ -301,8 +301,10 @@ impl Engine {
         if changed {
             self.rosters = rosters().collect();
             self.permit_members();
-            self.update_relays();
             self.peers.values_mut().for_each(|peer| peer.looked_for_farewells = false);
+        }
+        if self.letters.take_relays_changed() || changed {
+            self.update_relays();
         }
         for device in self.ready_peers_that(|peer| changed || !peer.settled) {
             self.share(device);

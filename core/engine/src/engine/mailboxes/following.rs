@@ -47,8 +47,13 @@ impl Engine {
         let circles = self.circles_at(&id);
         let version: Vec<_> = circles.iter().map(|id| (*id, self.circles[id].followed_version(&me))).collect();
         let is_old = session.followed_at_ms.saturating_add(FOLLOW_AGAIN_MS) <= now_ms;
-        if version != session.followed_of || is_old {
-            let mut by_circle = Vec::with_capacity(circles.len());
+        let letters = self.letters.version();
+        if version != session.followed_of || letters != session.followed_letters || is_old {
+            // What could not be judged is delivered again.
+            let again = session.open.iter().filter(|(_, opened)| opened.again && opened.confirmed);
+            let again: Vec<MailboxId> = again.map(|(mailbox, _)| *mailbox).collect();
+            self.close_mailboxes(id, session, &again);
+            let mut by_circle = vec![self.letterboxes_at(&id)];
             for circle in circles {
                 by_circle.extend(self.circles.get_mut(&circle).map(|circle| circle.followed(&self.desk)));
             }
@@ -57,7 +62,7 @@ impl Engine {
             let in_turn = (0..most).flat_map(|place| by_circle.iter().filter_map(move |all| all.get(place)));
             let room = session.limit.saturating_sub(WRITTEN_MAX.min(session.limit / 2));
             session.followed = in_turn.take(room).cloned().collect();
-            (session.followed_of, session.followed_at_ms) = (version, now_ms);
+            (session.followed_of, session.followed_at_ms, session.followed_letters) = (version, now_ms, letters);
             let followed = session.followed.iter().map(|mailbox| mailbox.id).collect();
             self.prune_positions(&id, &followed);
         }
@@ -94,6 +99,7 @@ impl Engine {
                     confirmed: false,
                     to_compare: *to_compare,
                     position: *after,
+                    again: false,
                 };
                 session.open.insert(mailbox.id, opened);
             }
@@ -176,9 +182,19 @@ impl Engine {
             envelopes.push(item.bytes.to_vec());
         }
         opened.position = last;
-        let of = (opened.of.circle, opened.of.epoch);
-        self.accept_relayed(id, mailbox, of, envelopes);
-        self.file_position(&id, &mailbox, last);
+        match opened.of.invitation {
+            Some(invitation) => {
+                opened.again |= self.take_letters(invitation, &envelopes);
+                // Shares of an answer are kept once all are there.
+                if !opened.again && !self.asks_by_letter(&invitation) {
+                    self.file_position(&id, &mailbox, last);
+                }
+            }
+            None => {
+                self.accept_relayed(id, mailbox, (opened.of.circle, opened.of.epoch), envelopes);
+                self.file_position(&id, &mailbox, last);
+            }
+        }
         let position = wire::Position { mailbox: delivery.mailbox, position: last };
         let acknowledge = session.tell(request::Body::Acknowledge(wire::Acknowledge { positions: vec![position] }));
         self.say(id, &acknowledge);

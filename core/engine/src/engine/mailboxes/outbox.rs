@@ -5,14 +5,14 @@ use crate::ReadError;
 
 /// What is stored at relays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(in crate::engine) enum Kind {
     Entry,
     Chunk,
 }
 
 /// An entry or chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Item {
+pub(in crate::engine) struct Item {
     pub(super) circle: CircleId,
     pub(super) kind: Kind,
     pub(super) id: [u8; 32],

@@ -125,6 +125,9 @@ impl Engine {
                 wanted.entry(address.relay()).or_insert_with(|| (address, BTreeSet::new())).1.insert(*id);
             }
         }
+        for address in self.relays_of_asks().into_iter().filter(|address| address.relay() != me) {
+            wanted.entry(address.relay()).or_insert_with(|| (address, BTreeSet::new()));
+        }
         let gone: Vec<DeviceId> = self.mailboxes.relays.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         for id in gone {
             self.mailboxes.relays.remove(&id);
@@ -150,13 +153,15 @@ impl Engine {
         }
         let is_elsewhere = known.is_none_or(|known| known.address != address);
         let serves_more = known.is_some_and(|known| known.spaces != spaces);
+        let is_new = known.is_some_and(|known| known.spaces.is_empty());
         if is_elsewhere {
             self.outbox.push(Output::WantRelay { relay: id, address: address.to_string() });
         }
         if serves_more {
             // What it was not to have until now is found by comparing, in a session that begins anew.
             self.set_compared(id, false);
-            if self.mailboxes.relays.get_mut(&id).is_some_and(|relay| relay.session.take().is_some()) {
+            // Where this device only asked to come in so far, it has nothing to compare yet: the session goes on.
+            if !is_new && self.mailboxes.relays.get_mut(&id).is_some_and(|relay| relay.session.take().is_some()) {
                 self.outbox.push(Output::HangUp(id));
             }
         }

@@ -7,6 +7,7 @@ use super::outbox::{Item, Order};
 use super::*;
 use crate::EntryId;
 use crate::circle::mailboxes::FollowedVersion;
+use crate::engine::letters::Posted;
 
 /// The most mailboxes that this device has open at one relay, whatever that allows.
 pub(super) const MAILBOXES_OPEN_MAX: usize = 4_096;
@@ -25,7 +26,7 @@ pub(super) enum State {
 }
 
 /// What an answer is about.
-pub(super) enum Asked {
+pub(in crate::engine) enum Asked {
     Hello,
     Open(Vec<MailboxId>),
     Close,
@@ -35,29 +36,35 @@ pub(super) enum Asked {
     /// Entries that a comparison found missing here.
     Need(Vec<EntryId>),
     Chunks(CircleId, Vec<ChunkId>),
+    /// Which letters are in the mailbox of an invitation.
+    AreLetters(InvitationId, Vec<EntryId>),
+    /// To store one there.
+    Letter(InvitationId, EntryId),
 }
 
 /// A mailbox that was asked to be open.
-pub(super) struct Opened {
+pub(in crate::engine) struct Opened {
     pub(super) of: Mailbox,
     /// Whether deliveries were asked for, and are taken.
     pub(super) follow: bool,
     /// Whether the relay said that it is open.
-    pub(super) confirmed: bool,
+    pub(in crate::engine) confirmed: bool,
     /// Whether it is about to be compared, and followed after that.
     pub(super) to_compare: bool,
     /// Up to where it was read.
     pub(super) position: u64,
+    /// Whether something was delivered that is to be looked at again: how far it was read is not remembered since.
+    pub(super) again: bool,
 }
 
-pub(super) struct Session {
+pub(in crate::engine) struct Session {
     pub(super) state: State,
     number: u64,
     asked: VecDeque<(u64, Asked)>,
     pub(super) began_ms: u64,
     /// When the relay last said anything, or was first asked since.
     pub(super) heard_ms: u64,
-    pub(super) open: BTreeMap<MailboxId, Opened>,
+    pub(in crate::engine) open: BTreeMap<MailboxId, Opened>,
     /// How many may be open.
     pub(super) limit: usize,
     /// How many are opened by one request: one at a time, once a request for several was refused.
@@ -70,6 +77,10 @@ pub(super) struct Session {
     pub(super) followed: Vec<Mailbox>,
     pub(super) followed_of: Vec<(CircleId, FollowedVersion)>,
     pub(super) followed_at_ms: u64,
+    /// Which mailboxes of invitations there were then.
+    pub(super) followed_letters: u64,
+    /// What is known of the letters that this device keeps.
+    pub(in crate::engine) letters: BTreeMap<EntryId, Posted>,
     /// What is to be stored there.
     pub(super) queue: BTreeSet<(Order, Item)>,
     /// What is on its way, and the bytes of that.
@@ -102,6 +113,8 @@ impl Session {
             followed: Vec::new(),
             followed_of: Vec::new(),
             followed_at_ms: 0,
+            followed_letters: 0,
+            letters: BTreeMap::new(),
             queue: BTreeSet::new(),
             putting: BTreeMap::new(),
             putting_bytes: 0,
@@ -136,7 +149,7 @@ impl Session {
     }
 
     /// Whether an answer to such a request is still to come.
-    pub(super) fn awaits(&self, such: impl Fn(&Asked) -> bool) -> bool {
+    pub(in crate::engine) fn awaits(&self, such: impl Fn(&Asked) -> bool) -> bool {
         self.asked.iter().any(|(_, asked)| such(asked))
     }
 
@@ -158,7 +171,7 @@ impl Session {
     }
 
     /// Whether it takes anything now.
-    pub(super) fn is_paused(&mut self, now_ms: u64) -> bool {
+    pub(in crate::engine) fn is_paused(&mut self, now_ms: u64) -> bool {
         if self.paused_until_ms <= now_ms {
             self.paused_until_ms = 0;
         }

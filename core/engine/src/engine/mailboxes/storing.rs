@@ -210,10 +210,13 @@ impl Engine {
         }
     }
 
-    /// How much this device made in a circle that no relay has, in entries and chunks. Nothing waits in a space without relays.
+    /// How much this device made in a circle that no relay has, in entries, chunks and answers to who asks to come in. Nothing
+    /// waits in a space without relays.
     #[must_use]
     pub fn waiting_for_relays(&self, circle: CircleId) -> usize {
-        self.mailboxes.outbox.waiting(circle).count()
+        let space = self.space_around(&circle);
+        let is_served = space.is_some_and(|space| self.mailboxes.serving(space).next().is_some());
+        self.mailboxes.outbox.waiting(circle).count() + if is_served { self.letters_waiting(circle) } else { 0 }
     }
 
     /// Whether an entry that this device made waits until a relay has it.
