@@ -62,6 +62,18 @@ deny:
         echo "SKIPPED: deny: advisories, because the advisory database cannot be fetched on this machine"
     fi
 
+# The relay against bare JetStream, its sessions' memory and its fan-out: all, or those named (embedded, clustered, idle, fan-out).
+relay-bench *WHAT="":
+    cargo bench --quiet -p clave-relay --bench relay -- {{ WHAT }}
+
+# kill -9 of a server of a NATS cluster under load, its leader too, with two relays on it: nothing acknowledged is lost.
+relay-cluster-kill9 TIMES="100":
+    scripts/relay-cluster-kill9.sh {{ TIMES }}
+
+# Relays whose chunks lie in S3, against a server that speaks it.
+relay-s3:
+    scripts/relay-s3.sh
+
 # Random schedules for so many devices and faults, all mixes by the seed; a failing seed prints how to replay it.
 sim SEEDS="200" *FLAGS="":
     cargo run --release --quiet -p clave-sim -- --seeds {{ SEEDS }} {{ FLAGS }}
@@ -152,6 +164,15 @@ power-cut CUTS="20" *FLAGS="":
     cargo build --release --quiet -p clave --example power_cut
     scripts/power-cut.py --program "$CARGO_TARGET_DIR/release/examples/power_cut" --cuts {{ CUTS }} {{ FLAGS }}
 
+# Three people who are never online together share a chat, a file and a removal through a real relay, which has nothing it could read.
+never-together:
+    cargo build -p clave-cli -p clave-relay
+    scripts/never-together.sh "$CARGO_TARGET_DIR/debug/clave" "$CARGO_TARGET_DIR/debug/clave-relay"
+
+# Kills a relay under load; what it acknowledged must be there.
+relay-kill9 TIMES="20":
+    scripts/relay-kill9.sh {{ TIMES }}
+
 # Two devices in two network namespaces find each other by mDNS. Needs root and iproute2.
 mdns:
     #!/usr/bin/env bash
@@ -163,6 +184,16 @@ mdns:
     else
         echo "SKIPPED: mdns, because network namespaces cannot be made here (root and iproute2)"
     fi
+
+# Two devices, each behind a NAT, and a relay between: who meets directly, and who through the relay. Needs root, iproute2, nftables.
+nat *FLAGS="":
+    cargo build -p clave-cli -p clave-relay
+    scripts/nat.py --programs "$CARGO_TARGET_DIR/debug" {{ FLAGS }}
+
+# A js-libp2p node (npm) uses the real relay: identify, ping, a place, reached through it; over TCP and WebSocket.
+js-libp2p:
+    cargo build -p clave-relay
+    scripts/js-libp2p.sh "$CARGO_TARGET_DIR/debug/clave-relay"
 
 # Two admins on two sides of a network that falls apart, as five real processes: what each sees (docs/by-hand.md).
 partition:

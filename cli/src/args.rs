@@ -12,8 +12,8 @@ mod people;
 
 pub(crate) use account::{AccountCommand, Backup, Recovery, Restore};
 pub(crate) use people::{
-    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand, RoleName,
-    SetAside, SetAsideCommand, Verify,
+    Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
+    RelayCommand, RoleName, SetAside, SetAsideCommand, Verify,
 };
 
 /// Chat, files, calendar and notes for a team, end-to-end encrypted, without a server.
@@ -125,6 +125,9 @@ pub(crate) enum Command {
     /// Show and set policies: who may invite, what newcomers can read
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave policy")]
     Policy(Policy),
+    /// Say which relays keep what is written here for who is not online; they cannot read it
+    #[command(subcommand, after_help = "Example:\n  clave relay add /dns4/relay.example.org/tcp/4400/p2p/12D3KooW…")]
+    Relay(RelayCommand),
     /// List everything that ever changed who is in and who may what; export it, check an export
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clave audit --export audit.jsonl")]
     Audit(Audit),
@@ -279,7 +282,11 @@ pub(crate) enum InviteCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Join {
     /// The link, as it was sent to you
-    pub(crate) link: String,
+    #[arg(required_unless_present = "cancel")]
+    pub(crate) link: Option<String>,
+    /// Give up what waits at a relay: this invitation, or all without LINK
+    #[arg(long)]
+    pub(crate) cancel: bool,
     /// How long to try
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
@@ -612,7 +619,7 @@ pub(crate) struct Run {
     /// Speak QUIC beside TCP
     #[arg(long)]
     pub(crate) quic: bool,
-    /// A relay to be reachable through, with its /p2p/…; may be repeated
+    /// A relay to be reachable through, with its /p2p/…; may be repeated: all are used
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) relay: Vec<String>,
     /// Stop when the standard input ends: for a program that starts this one
@@ -631,9 +638,15 @@ pub(crate) struct Wait {
     /// No device that is out has the keys in use
     #[arg(long)]
     pub(crate) rotated: bool,
+    /// All that was written here is stored at a relay of the space
+    #[arg(long)]
+    pub(crate) stored: bool,
     /// This device was removed, and has heard of it
     #[arg(long)]
     pub(crate) removed: bool,
+    /// No request to join waits at a relay any more
+    #[arg(long)]
+    pub(crate) joined: bool,
     /// At least so many messages are here
     #[arg(long, value_name = "COUNT")]
     pub(crate) messages: Option<usize>,

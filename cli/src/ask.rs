@@ -10,8 +10,8 @@ mod people;
 mod verify;
 
 use crate::args::{
-    self, AccountCommand, CalCommand, ChatCommand, Command, DeviceCommand, FileCommand, InviteCommand, NoteCommand,
-    SpaceCommand,
+    self, AccountCommand, CalCommand, ChatCommand, Command, DeviceCommand, FileCommand, InviteCommand, Join,
+    NoteCommand, SpaceCommand,
 };
 use crate::edit;
 use crate::failure::Failure;
@@ -137,6 +137,10 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Access => Question::new(Ask::Access),
         Command::SetAside(command) => people::set_aside(command),
         Command::Policy(policy) => people::policy(policy)?,
+        Command::Relay(command) => {
+            about.circle = None;
+            people::relay(command)
+        }
         Command::Space(SpaceCommand::New { name, post_quantum }) => {
             let show = Show { founded: true, ..Show::default() };
             Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
@@ -158,10 +162,13 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                 said(Ask::InviteRevoke { invitation: id }, "The invitation is taken back: the link no longer works.")
             }
         },
-        Command::Join(join) => Question {
+        Command::Join(Join { link: Some(link), cancel: false, timeout }) => Question {
             show: Show { joined: true, ..Show::default() },
-            ..Question::new(Ask::Join { link: join.link, timeout_ms: millis(join.timeout) })
+            ..Question::new(Ask::Join { link, timeout_ms: millis(timeout) })
         },
+        Command::Join(Join { link, .. }) => {
+            said(Ask::JoinCancel { link }, "Nothing is asked any more; the link stays good.")
+        }
         Command::Wait(wait) => Question {
             timeout: Some(wait.timeout),
             ..said(
@@ -169,8 +176,10 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
                     members: wait.members,
                     members_max: wait.members_max,
                     rotated: wait.rotated,
+                    stored: wait.stored,
                     removed: wait.removed,
                     rejoined: wait.rejoined,
+                    joined: wait.joined,
                     messages: wait.messages,
                     file: wait.file,
                     online: wait.online,

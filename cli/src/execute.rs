@@ -22,6 +22,7 @@ mod device;
 mod file;
 mod note;
 mod people;
+mod relay;
 mod search;
 mod space;
 mod verify;
@@ -39,6 +40,10 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
             return space::join(node, &link, Duration::from_millis(*timeout_ms)).await;
+        }
+        Ask::JoinCancel { link } => {
+            let link = link.as_deref().map(InviteLink::from_str).transpose()?;
+            return space::cancel_joins(node, link.as_ref()).await;
         }
         Ask::AccountExport { file, phrase, with_files } => {
             return account::export(node, file, phrase, *with_files).await;
@@ -109,6 +114,9 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::BeginAnew => account::begin_anew(node, &place).await,
         Ask::Policies => people::policies(&place).await,
         Ask::PolicySet { key, value } => people::set_policy(&place, key, value).await,
+        Ask::Relays => relay::list(&place).await,
+        Ask::RelayAdd { address } => relay::add(&place, address).await,
+        Ask::RelayRemove { relay } => relay::remove(&place, relay).await,
         Ask::Audit => people::audit(&place).await,
 
         Ask::Invite { valid_ms, wait } => {
@@ -168,6 +176,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         | Ask::SpaceList
         | Ask::Inbox
         | Ask::Join { .. }
+        | Ask::JoinCancel { .. }
         | Ask::Wait(_) => {
             unreachable!("answered above")
         }

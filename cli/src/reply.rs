@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 mod inbox;
 mod people;
+mod reach;
 
 pub(crate) use inbox::Conversation;
 pub(crate) use people::{
     Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
     Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
 };
+pub(crate) use reach::{Reachability, Reservation, Way};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -69,12 +71,15 @@ pub(crate) enum Reply {
         verification: String,
     },
     Policies(Policies),
+    Relays(Relays),
     Audit(Audit),
     Checked(Checked),
     Invitation(Link),
     Invitations {
         invitations: Vec<Invitation>,
     },
+    /// Nobody answered so far; a relay keeps the request.
+    Asked(PendingJoin),
     Joined {
         space: Space,
         members: usize,
@@ -272,6 +277,16 @@ impl From<Member> for Person {
             devices: member.devices.into_iter().map(device).collect(),
         }
     }
+}
+
+/// An invitation that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PendingJoin {
+    pub(crate) id: String,
+    pub(crate) space: String,
+    pub(crate) expires_ms: u64,
+    /// Whether a relay is known to keep the request, since this process runs.
+    pub(crate) at_relay: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -508,6 +523,9 @@ pub(crate) struct Status {
     pub(crate) pid: u32,
     pub(crate) directory: String,
     pub(crate) addresses: Vec<String>,
+    pub(crate) reachability: Reachability,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reservations: Vec<Reservation>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
@@ -520,6 +538,32 @@ pub(crate) struct Status {
     /// Where this restored device has not been let in yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejoining: Vec<Rejoining>,
+    /// Invitations that were taken up through relays and not answered yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) joining: Vec<PendingJoin>,
+    /// The relays of the spaces that have some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) relays: Vec<Relays>,
+}
+
+/// The relays of a space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Relays {
+    pub(crate) space: String,
+    pub(crate) relays: Vec<Relay>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Relay {
+    pub(crate) number: u8,
+    pub(crate) address: String,
+    /// Whether it answers.
+    pub(crate) connected: bool,
+    /// What this device made and waits to be stored there: entries and chunks of files.
+    pub(crate) waiting: usize,
+    /// What went wrong last, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
 }
 
 /// A space or circle that a restored device can read, and not write in yet.
@@ -553,7 +597,8 @@ pub(crate) struct Peer {
     pub(crate) device: String,
     pub(crate) name: String,
     pub(crate) address: String,
-    pub(crate) relayed: bool,
+    #[serde(flatten)]
+    pub(crate) way: Way,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) round_trip_ms: Option<f64>,
     pub(crate) sent_bytes: u64,

@@ -171,6 +171,14 @@ pub(crate) enum Ask {
         key: String,
         value: String,
     },
+    /// The relays of the space.
+    Relays,
+    RelayAdd {
+        address: String,
+    },
+    RelayRemove {
+        relay: String,
+    },
     Audit,
 
     Invite {
@@ -184,6 +192,10 @@ pub(crate) enum Ask {
     Join {
         link: String,
         timeout_ms: u64,
+    },
+    /// Gives up requests that wait at relays: one, or all.
+    JoinCancel {
+        link: Option<String>,
     },
 
     ChatSend {
@@ -350,12 +362,18 @@ pub(crate) struct Condition {
     /// No device that is out has the keys in use.
     #[serde(default)]
     pub(crate) rotated: bool,
+    /// All that was written there is stored at a relay of the space.
+    #[serde(default)]
+    pub(crate) stored: bool,
     /// This device is out.
     #[serde(default)]
     pub(crate) removed: bool,
     /// This device, which was restored, was let in everywhere.
     #[serde(default)]
     pub(crate) rejoined: bool,
+    /// No request to join waits at a relay.
+    #[serde(default)]
+    pub(crate) joined: bool,
     /// At least so many messages in the chat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<usize>,
@@ -425,6 +443,7 @@ impl Ask {
                 | Self::Access
                 | Self::SetAside
                 | Self::Policies
+                | Self::Relays
                 | Self::SafetyNumber { .. }
                 | Self::DeviceList
                 | Self::Audit

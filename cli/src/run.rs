@@ -25,7 +25,8 @@ pub(crate) async fn run(place: &Place, run: Run, screen: &Screen) -> Result<(), 
     let mut stop = Stop::new(run.until_eof)?;
     let chosen = run.listen.is_empty();
     let listen = if chosen { listen_addresses(&place.directory) } else { run.listen };
-    let network = NetworkConfig { listen, mdns: !run.no_mdns, quic: run.quic, relays: run.relay };
+    let network =
+        NetworkConfig { listen, mdns: !run.no_mdns, quic: run.quic, relays: run.relay, ..NetworkConfig::default() };
     #[cfg(unix)]
     if crate::session::Client::connect(&place.directory).await?.is_some() {
         return Err(Failure::new(Code::Busy, "this device is running already").hint("`clave status` says how it is"));

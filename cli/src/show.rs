@@ -5,7 +5,9 @@ use std::path::PathBuf;
 mod audit;
 mod inbox;
 mod people;
+mod reach;
 mod recovery;
+mod relay;
 
 pub(crate) use people::link_pending;
 
@@ -89,10 +91,12 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Verified { name, verification } => vec![people::verified(name, verification)],
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
+        Reply::Relays(relays) => relay::relays(relays),
         Reply::Audit(audit) => audit::audit(audit, how),
         Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
         Reply::Invitations { invitations } => self::invitations(invitations),
+        Reply::Asked(pending) => asked(pending, how),
         Reply::Joined { space, members } => joined(space, *members, how),
         Reply::Sent { online, .. } => vec![sent(*online, how)],
         Reply::Messages { messages } if messages.is_empty() && how.with.is_some() => {
@@ -173,6 +177,7 @@ fn status(status: &reply::Status) -> Vec<String> {
     words.push(format!("{} in {}", bytes(status.store_bytes), status.directory));
     words.extend(status.addresses.iter().map(|address| format!("  {}", line(address))));
     if status.running {
+        words.extend(reach::reachable(status));
         words.push(format!("{} sent, {} received", bytes(status.sent_bytes), bytes(status.received_bytes)));
     }
     for space in &status.spaces {
@@ -180,7 +185,17 @@ fn status(status: &reply::Status) -> Vec<String> {
         words.extend(space.removed.iter().map(|removed| format!("  {}", line(removed))));
     }
     words.extend(recovery::rejoining(&status.rejoining));
-    if status.spaces.is_empty() {
+    for pending in &status.joining {
+        let (name, until) = (line(&pending.space), moment(pending.expires_ms));
+        words.push(match (pending.at_relay, status.running) {
+            (true, _) => {
+                format!("asked to join “{name}”: whoever invited you answers when they are online (until {until})")
+            }
+            (false, true) => format!("about to ask to join “{name}”: no relay was reached yet (until {until})"),
+            (false, false) => format!("asks to join “{name}” when it is online: `clave run` (until {until})"),
+        });
+    }
+    if status.spaces.is_empty() && status.joining.is_empty() {
         words.push("In no space yet: `clave space new NAME` founds one, `clave join LINK` joins one.".to_owned());
     }
     let rows: Vec<_> = status
@@ -188,9 +203,8 @@ fn status(status: &reply::Status) -> Vec<String> {
         .iter()
         .map(|peer| {
             let trip = peer.round_trip_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default();
-            let way = if peer.relayed { "by a relay" } else { "directly" };
             let traffic = format!("↑ {} ↓ {}", bytes(peer.sent_bytes), bytes(peer.received_bytes));
-            vec![line(&peer.name), way.to_owned(), trip, traffic]
+            vec![line(&peer.name), reach::way(&peer.way), trip, traffic]
         })
         .collect();
     if !rows.is_empty() {
@@ -200,6 +214,9 @@ fn status(status: &reply::Status) -> Vec<String> {
         words.push("Nobody else is connected.".to_owned());
     } else {
         words.push("`clave run` brings this device online.".to_owned());
+    }
+    for relays in &status.relays {
+        words.extend(relay::relays(relays));
     }
     for name in &status.asked_by {
         words.push(format!("{} asks you to compare: clave verify {}", line(name), quoted(name)));
@@ -305,6 +322,21 @@ fn invitations(invitations: &[reply::Invitation]) -> Vec<String> {
         vec![short(&invitation.id), state]
     };
     table(&invitations.iter().map(row).collect::<Vec<_>>())
+}
+
+fn asked(pending: &reply::PendingJoin, how: &Show) -> Vec<String> {
+    let next = if how.is_running {
+        "`clave wait --joined` waits for it, `clave status` says how it stands"
+    } else {
+        "`clave run` keeps this device online and takes the answer; until then it may be off"
+    };
+    vec![
+        format!("A relay keeps your request to join “{}”.", line(&pending.space)),
+        format!(
+            "It is answered when the device that invited you is online, until {}. Next: {next}.",
+            moment(pending.expires_ms)
+        ),
+    ]
 }
 
 fn joined(space: &reply::Space, members: usize, how: &Show) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Error, Node};
+use crate::{Error, Node, Way};
 
 impl Node {
     /// The state of this node in some lines of text, to be sent to whoever looks into a problem: counts, sizes and shortened
@@ -18,7 +18,12 @@ impl Node {
         line(format!("sent {} bytes, received {} bytes", status.sent_bytes, status.received_bytes));
         for peer in &status.peers {
             let rtt_ms = peer.round_trip.map(|trip| trip.as_millis());
-            line(format!("peer {} relayed {} round trip {rtt_ms:?} ms", peer.device.short(), peer.relayed));
+            let way = match peer.way {
+                Way::Direct => "direct",
+                Way::HolePunched => "hole-punched",
+                Way::Relayed { .. } => "relayed",
+            };
+            line(format!("peer {} {way} round trip {rtt_ms:?} ms", peer.device.short()));
         }
         for (reason, count) in &status.refusals {
             line(format!("refused {count}: {reason}"));

@@ -3,7 +3,8 @@
 use clave_engine::crdt::CrdtError;
 use clave_engine::crypto::{CryptoError, PhraseError};
 use clave_engine::{
-    AccountError, EngineError, JoinError, LinkError, LinkingError, NameError, ReadError, Refusal, SealError,
+    AccountError, EngineError, JoinError, LinkError, LinkingError, NameError, PendingJoin, ReadError, Refusal,
+    SealError,
 };
 use clave_transport::{AddressError, TransportError};
 
@@ -44,6 +45,13 @@ pub enum Error {
     /// An invitation was refused.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// Nobody answered the request to join so far, but a relay keeps it: it is answered once the inviter's device is online, and
+    /// read once this one is.
+    #[error(
+        "a relay keeps the request to join “{}”: it is answered when the device that made the invitation is online, and this one \
+         need not wait", .0.space_name
+    )]
+    JoinPending(Box<PendingJoin>),
     /// Nobody answered in time.
     #[error("{0} could not be reached: it has to be running and on a network that both can use. Try again when it is")]
     Unreachable(&'static str),
@@ -98,7 +106,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
-            Self::Unreachable(_) | Self::NotFound(_) | Self::Paused => true,
+            Self::Unreachable(_) | Self::NotFound(_) | Self::Paused | Self::JoinPending(_) => true,
             Self::Join(error) => *error == JoinError::Busy,
             Self::Linking(error) => *error == LinkingError::Busy,
             Self::Engine(error) => matches!(error, EngineError::WriteFailed | EngineError::Rejoining),
@@ -123,6 +131,7 @@ impl Error {
             Self::Link(LinkError::MistypedCode) => "link.mistyped",
             Self::Link(_) => "link.damaged",
             Self::Join(error) => join_code(*error),
+            Self::JoinPending(_) => "invitation.pending",
             Self::Unreachable(_) => "unreachable",
             Self::Engine(error) => engine_code(error),
             Self::NotFound(_) => "not_found",

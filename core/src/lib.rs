@@ -67,9 +67,9 @@ pub use clave_engine::{
     Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, CircleReport, CircleStatus,
     Collected, DeviceAccess, DocumentId, EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId,
     InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError,
-    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PersonAccess, Preview,
-    PreviewMessage, Reading, Refusal, RefusalCounts, RivalActs, SearchCursor, SearchError, SpaceId, Verification,
-    VerificationFailure, VerificationStep, VerifiedBy, check_name,
+    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PendingJoin, PendingJoinState,
+    PersonAccess, Preview, PreviewMessage, Reading, Refusal, RefusalCounts, RelayError, RelayStatus, RivalActs,
+    SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, Cursor, DocumentKind, Draft, Event as CalendarEvent,
         EventDraft, EventPatch, EventTime, FileVersion, ImportReport, MessageId, Node as DriveNode, NodeId, Occurrence,
@@ -77,8 +77,8 @@ pub use clave_engine::{
     },
     crypto::{CryptoError, DeviceId, EpochId, PersonId, PhraseError, RecoveryPhrase, Sas, Suite},
     membership::{
-        AuditRecord, BadPolicy, BrokenChain, History, POST_QUANTUM_CIRCLES, Policy, Reason, Role, Scope, Warrant,
-        verify_chain,
+        AuditRecord, BadPolicy, BrokenChain, History, POST_QUANTUM_CIRCLES, Policy, RELAYS_MAX, Reason, RelayAddress,
+        Role, Scope, Warrant, verify_chain,
     },
     verify_key_chain,
 };
@@ -89,7 +89,7 @@ pub use error::Error;
 pub use inbox::{InboxItem, InboxUpdates};
 pub use node::{
     CaughtUp, Happenings, LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile,
-    Unlock,
+    Reachability, RelayReservation, Unlock, Way,
 };
 pub use note::{Note, NoteSnapshot, NoteUpdates};
 pub use open_export::OpenExported;

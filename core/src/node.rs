@@ -3,15 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use clave_engine::crdt::{Draft, MessageId};
 use clave_engine::crypto::{DeviceId, Mls, Suite};
-use clave_engine::{
-    ChunkId, CircleId, Engine, Event, FetchId, Identity, InvitationId, InviteLink, Key, Keyspace, SpaceId,
-    StoreRead as _,
-};
-use clave_transport::{Config, Transport};
+use clave_engine::{ChunkId, CircleId, Engine, Event, FetchId, Identity, Key, Keyspace, SpaceId, StoreRead as _};
+use clave_transport::{AddressError, Config, RelayInfo, Transport};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, Writer};
@@ -21,6 +17,7 @@ mod compaction;
 mod config;
 mod dialer;
 mod driver;
+mod joining;
 mod lifecycle;
 mod linking;
 mod posts;
@@ -31,7 +28,7 @@ mod thread;
 mod vault;
 
 pub use catching::CaughtUp;
-pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile};
+pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile, Reachability, RelayReservation, Way};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
 pub use lifecycle::Happenings;
@@ -161,36 +158,6 @@ impl Node {
         if known { Ok(Space::new(self.clone(), id)) } else { Err(Error::NotFound("space")) }
     }
 
-    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-    /// the link stays good.
-    ///
-    /// # Errors
-    /// Why the invitation was refused, or [`Error::Unreachable`].
-    pub async fn join(&self, link: &InviteLink, timeout: Duration) -> Result<Space, Error> {
-        let invitation = link.invitation;
-        let mut events = self.events();
-        let joining = Joining { node: self, invitation };
-        let link = link.clone();
-        self.command(move |engine, now| engine.join(link, now)).await?;
-        let answer = async {
-            loop {
-                match events.recv().await {
-                    Ok(Event::Joined { circle, invitation: id }) if id == invitation => return Ok(circle),
-                    Ok(Event::JoinFailed { invitation: id, error }) if id == invitation => {
-                        return Err(Error::Join(error));
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return Err(Error::Stopped),
-                    _ => {}
-                }
-            }
-        };
-        let answer = self.while_running(answer);
-        let circle =
-            tokio::time::timeout(timeout, answer).await.map_err(|_| Error::Unreachable("the inviter's device"))??;
-        drop(joining);
-        Ok(Space::new(self.clone(), circle))
-    }
-
     /// Everything that happens, from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
@@ -221,16 +188,21 @@ impl Node {
         let store_bytes = run.store.read(SealedStore::size_bytes).ok_or_else(|| self.gone())??;
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
         if let Some(transport) = &run.transport {
-            status.addresses = driver::addresses_of(transport);
+            let known = transport.addresses();
+            status.reachability = known.reachability.into();
+            let relay =
+                |relay: &RelayInfo| RelayReservation { address: relay.address.to_string(), reserved: relay.reserved };
+            status.reservations = known.relays.iter().map(relay).collect();
+            status.addresses = driver::in_order(known);
             let stats = transport.stats();
             (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
             for peer in stats.peers {
                 let device = DeviceId::from_bytes(peer.peer.0);
-                if online.contains(&device) {
+                if let (true, Some(connection)) = (online.contains(&device), peer.best()) {
                     status.peers.push(PeerStatus {
                         device,
-                        address: peer.connections.first().map(|c| c.address.to_string()).unwrap_or_default(),
-                        relayed: peer.is_relayed(),
+                        address: connection.address.to_string(),
+                        way: Way::from(&connection.way),
                         round_trip: peer.round_trip(),
                         sent_bytes: peer.sent_bytes,
                         received_bytes: peer.received_bytes,
@@ -319,28 +291,6 @@ impl Node {
     }
 }
 
-/// Gives up the attempt when its caller does.
-struct Joining<'a> {
-    node: &'a Node,
-    invitation: InvitationId,
-}
-
-impl Drop for Joining<'_> {
-    fn drop(&mut self) {
-        let invitation = self.invitation;
-        let (durable, _) = oneshot::channel();
-        let run: Run = Box::new(move |engine, _| {
-            if let Ok(engine) = engine {
-                engine.cancel_join(invitation);
-            }
-        });
-        // If there is no room the attempt goes on; it ends with the node at the latest.
-        if let Ok(running) = self.node.running() {
-            let _ = running.inputs.try_send(Input::Command(Command { run, durable }));
-        }
-    }
-}
-
 fn profile_of(identity: &Identity) -> Option<Profile> {
     Some(Profile {
         person: identity.person()?,
@@ -377,6 +327,7 @@ fn open_driver(
         failures: 0,
         sent: driver::sent_queue(),
         forwarding: Default::default(),
+        relays: Default::default(),
     })
 }
 
@@ -389,5 +340,8 @@ fn transport_config(network: &NetworkConfig, identity: &Identity) -> Result<Conf
     config.relays = addresses(&network.relays)?;
     config.mdns = network.mdns;
     config.quic = network.quic;
+    let server = |text: &String| text.parse().map_err(|_| Error::Address(AddressError::NotAnIp));
+    config.name_servers = network.name_servers.iter().map(server).collect::<Result<_, _>>()?;
+    config.tls_roots.clone_from(&network.tls_roots);
     Ok(config)
 }

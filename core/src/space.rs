@@ -3,8 +3,8 @@
 use std::ops::Deref;
 
 use clave_engine::crypto::{PersonId, Suite};
-use clave_engine::membership::Scope;
-use clave_engine::{CircleId, Engine};
+use clave_engine::membership::{Policy, RELAYS_MAX, RelayAddress, Scope};
+use clave_engine::{CircleId, Engine, RelayStatus};
 
 use crate::{Circle, CircleInfo, Error, Node};
 
@@ -83,6 +83,38 @@ impl Space {
         let circle = Circle::new(self.node().clone(), id);
         circle.set_up().await?;
         Ok(circle)
+    }
+
+    /// The relays of this space, and how this device gets on with each. They keep what is written here, sealed, for who is not
+    /// online.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn relays(&self) -> Result<Vec<RelayStatus>, Error> {
+        let space = self.id();
+        self.node().read(move |engine| engine.relays(space)).await
+    }
+
+    /// Has the space use these relays, in this order, and no others: the first four of them, if there are more.
+    ///
+    /// # Errors
+    /// [`Error::Address`] if one cannot be dialled; if this person may not set policies.
+    pub async fn set_relays(&self, relays: &[RelayAddress]) -> Result<(), Error> {
+        for relay in relays {
+            relay.as_str().parse::<clave_transport::Address>()?;
+        }
+        let (space, relays) = (self.id(), relays.to_vec());
+        let set = move |engine: &mut Engine, now| {
+            let known = engine.membership(space)?.relays();
+            for (number, address) in (1..=RELAYS_MAX).zip(relays.into_iter().map(Some).chain(std::iter::repeat(None))) {
+                if known.get(&number) != address.as_ref() {
+                    let policy = Policy::Relay { number, address };
+                    engine.set_policy(space, &policy.key(), &policy.value(), now)?;
+                }
+            }
+            Ok(())
+        };
+        self.node().command(set).await
     }
 
     /// The chat of two with somebody of this space, if there is one.

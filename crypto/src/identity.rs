@@ -126,18 +126,22 @@ impl fmt::Debug for Signature {
     }
 }
 
-struct SigningKey {
+pub(crate) struct SigningKey {
     seed: Zeroizing<[u8; 32]>,
     public: [u8; 32],
 }
 
 impl SigningKey {
-    fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
+    pub(crate) fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
         let public = pair(&seed).public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
         Self { seed, public }
     }
 
-    fn sign(&self, message: &[u8]) -> Signature {
+    pub(crate) fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Signature {
         let bytes = pair(&self.seed).sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes");
         Signature(bytes)
     }
@@ -147,7 +151,7 @@ fn pair(seed: &[u8; 32]) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 seed")
 }
 
-fn separated(domain: Domain, message: &[u8]) -> Vec<u8> {
+pub(crate) fn separated(domain: Domain, message: &[u8]) -> Vec<u8> {
     [domain.label(), message].concat()
 }
 

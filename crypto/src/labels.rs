@@ -31,6 +31,8 @@ pub enum Domain {
     SealedWelcome,
     /// A device describes an epoch (`SealedSecret`).
     SealedGroupInfo,
+    /// Who holds a mailbox's key proves it to a relay. What follows is as `clave_mailbox::proof` says.
+    MailboxProof,
 }
 
 impl Domain {
@@ -50,6 +52,7 @@ impl Domain {
             Self::SealedCommit => b"clave/1 sign sealed-commit\0",
             Self::SealedWelcome => b"clave/1 sign sealed-welcome\0",
             Self::SealedGroupInfo => b"clave/1 sign sealed-group-info\0",
+            Self::MailboxProof => b"clave/1 sign mailbox-proof\0",
         }
     }
 }
@@ -119,10 +122,6 @@ pub enum Export {
     ContentKey,
     /// Seals the commits that follow the epoch.
     CommitKey,
-    /// Names the epoch's mailbox at relays.
-    RoutingTag,
-    /// Seed of the signing key that gives access to that mailbox.
-    MailboxKey,
 }
 
 impl Export {
@@ -132,8 +131,6 @@ impl Export {
         match self {
             Self::ContentKey => "clave/1 content-key",
             Self::CommitKey => "clave/1 commit-key",
-            Self::RoutingTag => "clave/1 routing-tag",
-            Self::MailboxKey => "clave/1 mailbox-key",
         }
     }
 }
@@ -144,6 +141,12 @@ pub(crate) const CONTENT_KEY_ID: &str = "clave/1 derive content-key-id";
 pub(crate) const LASTING_KEY: &str = "clave/1 derive lasting-key";
 /// The public name of a lasting key.
 pub(crate) const LASTING_KEY_ID: &str = "clave/1 derive lasting-key-id";
+/// The seed of the key of an epoch's mailbox at relays, from its lasting key.
+pub(crate) const MAILBOX_KEY: &str = "clave/1 derive mailbox-key";
+/// The seed of the key of the mailbox for what is sealed to one device, from the circle and the device.
+pub(crate) const DIRECT_MAILBOX_KEY: &str = "clave/1 derive direct-mailbox-key";
+/// The seed of the key of an invitation's mailbox, from the secret of its link.
+pub(crate) const INVITATION_MAILBOX_KEY: &str = "clave/1 derive invitation-mailbox-key";
 /// The salt of one entry.
 pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
 /// The salt of an entry that all who make it make alike.
@@ -181,6 +184,8 @@ pub(crate) const RECOVERY_EXPORT_KEY: &str = "clave/1 derive recovery-export-key
 pub(crate) const NOISE_HANDSHAKE: &str = "clave/1 noise handshake\0";
 /// Starts the prologue of a message sealed to one device.
 pub(crate) const NOISE_TO_DEVICE: &str = "clave/1 noise to-device\0";
+/// Starts the prologue of a message sealed to one device under a secret that both have.
+pub(crate) const NOISE_LETTER: &str = "clave/1 noise letter\0";
 /// BLAKE3 context: an epoch's id from its authenticator.
 pub(crate) const EPOCH_ID: &str = "clave/1 derive epoch-id";
 /// BLAKE3 context: the id of a blob of a checkpoint from its content.

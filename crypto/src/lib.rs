@@ -12,6 +12,7 @@
 //! | comparing keys with a person | [`SasExchange`], [`safety_number`] |
 //! | what is left when every device is lost | [`RecoveryPhrase`], [`RecoveryKey`] |
 //! | entries | [`ContentKey`] |
+//! | mailboxes at relays | [`MailboxKey`] |
 //! | chunks of files | [`seal_chunk`], [`open_chunk`] |
 //! | everything on disk | [`VaultKey`], [`WrappedVaultKey`] |
 //! | pairing and invitations | [`Handshake`], then [`Session`] |
@@ -51,6 +52,7 @@ mod group;
 mod identity;
 mod kdf;
 mod labels;
+mod mailbox;
 mod mls;
 mod noise;
 mod padding;
@@ -70,10 +72,13 @@ pub use group::{
 pub use identity::{DeviceCertificate, DeviceId, DeviceKey, PersonId, PersonKey, RecoveryId, RecoveryKey, Signature};
 pub use kdf::hash;
 pub use labels::{Domain, Export, HashContext};
+pub use mailbox::{MailboxId, MailboxKey};
 pub use mls::Mls;
 #[doc(hidden)]
 pub use mls::{Crypto as OpenMlsCrypto, Rand as OpenMlsRand};
-pub use noise::{Handshake, NoisePublicKey, Session, open_from_device, seal_to_device};
+pub use noise::{
+    Handshake, Letter, NoisePublicKey, OpenedLetter, Session, open_from_device, open_letter, seal_to_device,
+};
 pub use padding::{pad, padded_len, unpad};
 pub use recovery::{PhraseError, RecoveryPhrase};
 pub use suite::Suite;

@@ -1,5 +1,5 @@
 //! The Noise protocol (revision 34, by `snow`): interactive handshakes for pairing and invitations, and messages
-//! sealed to one device.
+//! sealed to one device, with a shared secret or without.
 //!
 //! Owns the patterns, the keys and the records. Does not know who talks to whom, nor over what: bytes go in and out,
 //! and whatever is agreed must be bound to identities by the caller, who signs the
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{CryptoError, Entropy, labels};
 
+mod letter;
 mod primitives;
 mod session;
 mod to_device;
@@ -16,6 +17,7 @@ mod to_device;
 #[cfg(test)]
 mod tests;
 
+pub use letter::{Letter, OpenedLetter, open_letter};
 pub use session::Session;
 pub use to_device::{NoisePublicKey, open_from_device, seal_to_device};
 

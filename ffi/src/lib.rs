@@ -66,7 +66,10 @@ pub use drive::{Drive, DriveUsage, FileEntry, FileVersion};
 pub use error::{ClaveError, ErrorDetail};
 pub use inbox::{Change, ChangeListener, InboxDiff, InboxItem, InboxListener, Preview, PreviewMessage};
 pub use lifecycle::CaughtUp;
-pub use node::{NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, node_exists};
+pub use node::{
+    NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, Reachability, RelayReservation, Way,
+    node_exists,
+};
 pub use note::{Note, NoteListener, NoteSnapshot, Splice};
 pub use observer::Subscription;
 pub use people::{

@@ -39,9 +39,16 @@ pub struct NetworkOptions {
     /// Whether to use QUIC beside TCP.
     #[uniffi(default = false)]
     pub quic: bool,
-    /// Relays to be reachable through, each with its `/p2p/…`.
+    /// Relays to be reachable through, all at a time, each with its `/p2p/…`.
     #[uniffi(default = [])]
     pub relays: Vec<String>,
+    /// IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+    /// that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+    #[uniffi(default = [])]
+    pub name_servers: Vec<String>,
+    /// Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
+    #[uniffi(default = [])]
+    pub tls_roots: Vec<Vec<u8>>,
 }
 
 impl NodeOptions {
@@ -54,8 +61,8 @@ impl NodeOptions {
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        let NetworkConfig { listen: _, mdns, quic, relays } = NetworkConfig::default();
-        Self { listen: None, mdns, quic, relays }
+        let NetworkConfig { listen: _, mdns, quic, relays, name_servers, tls_roots } = NetworkConfig::default();
+        Self { listen: None, mdns, quic, relays, name_servers, tls_roots }
     }
 }
 
@@ -72,8 +79,9 @@ impl From<NodeOptions> for NodeConfig {
 
 impl From<NetworkOptions> for NetworkConfig {
     fn from(options: NetworkOptions) -> Self {
-        let NetworkOptions { listen, mdns, quic, relays } = options;
-        Self { listen: listen.unwrap_or_else(|| Self::default().listen), mdns, quic, relays }
+        let NetworkOptions { listen, mdns, quic, relays, name_servers, tls_roots } = options;
+        let listen = listen.unwrap_or_else(|| Self::default().listen);
+        Self { listen, mdns, quic, relays, name_servers, tls_roots }
     }
 }
 
@@ -90,6 +98,40 @@ pub struct Profile {
     pub device_name: String,
 }
 
+/// How a connection leads to a device.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Way {
+    /// One of the two reached the other where it listens.
+    Direct,
+    /// Directly, through the NATs of both, after they had met at a relay.
+    HolePunched,
+    /// Through a relay, which cannot read what it passes on.
+    Relayed {
+        /// The address of the relay.
+        relay: String,
+    },
+}
+
+/// Whether a device can be reached from outside its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Reachability {
+    /// No relay has tried (yet), or it listens nowhere.
+    Unknown,
+    /// A relay reached it.
+    Public,
+    /// No relay did, where others see it: it is reached through relays, or through a hole in its NAT.
+    Private,
+}
+
+/// A relay that a device wants to be reachable through.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct RelayReservation {
+    /// Its address, with its key.
+    pub address: String,
+    /// Whether the device can be reached through it now. If not, it is asked again and again.
+    pub reserved: bool,
+}
+
 /// A connected member device.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct PeerStatus {
@@ -97,8 +139,8 @@ pub struct PeerStatus {
     pub device: String,
     /// Where, as seen from here.
     pub address: String,
-    /// Whether a relay is in between.
-    pub relayed: bool,
+    /// How frames reach it.
+    pub way: Way,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
     /// Bytes of frames sent in this session.
@@ -112,6 +154,10 @@ pub struct PeerStatus {
 pub struct NodeStatus {
     /// Where it can be reached. Empty when it is offline.
     pub addresses: Vec<String>,
+    /// Whether it can be reached from outside its network.
+    pub reachability: Reachability,
+    /// The relays it was given.
+    pub reservations: Vec<RelayReservation>,
     /// Members that are connected.
     pub peers: Vec<PeerStatus>,
     /// Bytes of frames sent to anyone since it started, peers that are gone included.
@@ -278,6 +324,8 @@ impl From<clave::NodeStatus> for NodeStatus {
     fn from(status: clave::NodeStatus) -> Self {
         Self {
             addresses: status.addresses,
+            reachability: status.reachability.into(),
+            reservations: status.reservations.into_iter().map(RelayReservation::from).collect(),
             peers: status.peers.into_iter().map(PeerStatus::from).collect(),
             sent_bytes: status.sent_bytes,
             received_bytes: status.received_bytes,
@@ -292,10 +340,36 @@ impl From<clave::PeerStatus> for PeerStatus {
         Self {
             device: peer.device.to_string(),
             address: peer.address,
-            relayed: peer.relayed,
+            way: peer.way.into(),
             round_trip: peer.round_trip,
             sent_bytes: peer.sent_bytes,
             received_bytes: peer.received_bytes,
         }
+    }
+}
+
+impl From<clave::Way> for Way {
+    fn from(way: clave::Way) -> Self {
+        match way {
+            clave::Way::Direct => Self::Direct,
+            clave::Way::HolePunched => Self::HolePunched,
+            clave::Way::Relayed { relay } => Self::Relayed { relay },
+        }
+    }
+}
+
+impl From<clave::Reachability> for Reachability {
+    fn from(reachability: clave::Reachability) -> Self {
+        match reachability {
+            clave::Reachability::Unknown => Self::Unknown,
+            clave::Reachability::Public => Self::Public,
+            clave::Reachability::Private => Self::Private,
+        }
+    }
+}
+
+impl From<clave::RelayReservation> for RelayReservation {
+    fn from(relay: clave::RelayReservation) -> Self {
+        Self { address: relay.address, reserved: relay.reserved }
     }
 }

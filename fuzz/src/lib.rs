@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = targets![
     entry,
     ics,
     link,
+    mailbox_frames,
     markdown,
     noise,
     operation,

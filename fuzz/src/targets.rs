@@ -6,6 +6,7 @@ pub mod engine_frames;
 pub mod entry;
 pub mod ics;
 pub mod link;
+pub mod mailbox_frames;
 pub mod markdown;
 pub mod noise;
 pub mod operation;

@@ -6,7 +6,8 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use crate::{AddressError, PeerKey};
 
-/// A multiaddress such as `/ip4/192.0.2.7/tcp/4001`, `/dns/relay.example/tcp/443/p2p/12D3KooW…` or, through a relay,
+/// A multiaddress such as `/ip4/192.0.2.7/tcp/4001`, `/dns/relay.example/tcp/443/wss/p2p/12D3KooW…` or, through a
+/// relay,
 /// `…/p2p/<relay>/p2p-circuit/p2p/<peer>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub(crate) Multiaddr);
@@ -48,6 +49,12 @@ impl Address {
         Ok(Self(self.circuit()?.with(Protocol::P2p(peer.to_peer_id()))))
     }
 
+    /// The relay in between, if the way leads through one: what stands before `/p2p-circuit`.
+    pub fn relay(&self) -> Option<Self> {
+        let parts: Vec<Protocol<'_>> = self.0.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+        self.is_relayed().then(|| Self(parts.into_iter().collect()))
+    }
+
     pub(crate) fn circuit(&self) -> Result<Multiaddr, AddressError> {
         if self.is_relayed() || self.peer().is_none() {
             return Err(AddressError::NoRelayKey);
@@ -62,7 +69,7 @@ impl Address {
             match part {
                 Protocol::Tcp(_) => supported = true,
                 Protocol::QuicV1 => supported = quic,
-                Protocol::Ws(_) | Protocol::Wss(_) | Protocol::Tls | Protocol::WebTransport => return false,
+                Protocol::WebTransport => return false,
                 Protocol::P2pCircuit => return supported,
                 _ => {}
             }
@@ -125,6 +132,7 @@ mod tests {
         let circuit = relay.circuit_to(BOB).unwrap();
         assert_eq!((circuit.peer(), circuit.is_relayed()), (Some(BOB), true));
         assert_eq!(circuit.to_string().parse::<Address>().unwrap(), circuit);
+        assert_eq!((circuit.relay(), relay.relay()), (Some(relay), None));
     }
 
     #[test]
@@ -133,7 +141,10 @@ mod tests {
         let circuit = format!("/ip4/192.0.2.7/tcp/1/p2p/{RELAY}/p2p-circuit/p2p/{BOB}");
         assert!(supported("/dns/relay.example/tcp/1", false) && supported(&circuit, false));
         assert!(supported("/ip6/::1/udp/1/quic-v1", true) && !supported("/ip6/::1/udp/1/quic-v1", false));
-        assert!(!supported("/ip4/192.0.2.7/tcp/1/ws", true) && !supported("/ip4/192.0.2.7/udp/1", true));
+        assert!(supported("/dns/relay.example/tcp/443/wss", false) && supported("/ip4/192.0.2.7/tcp/1/ws", false));
+        assert!(
+            !supported("/ip4/192.0.2.7/udp/1/quic-v1/webtransport", true) && !supported("/ip4/192.0.2.7/udp/1", true)
+        );
     }
 
     #[test]

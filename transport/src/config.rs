@@ -1,6 +1,6 @@
 //! How a transport is set up.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -10,9 +10,11 @@ use crate::{Address, FRAME_BYTES_MAX, TransportError};
 pub struct Config {
     /// The seed of the device's Ed25519 key. Wiped when the configuration is dropped.
     pub seed: Zeroizing<[u8; 32]>,
-    /// Where to listen. Port 0 lets the system choose one. Empty: nowhere, dial only.
+    /// Where to listen. Port 0 lets the system choose one; `/ws` at the end listens for WebSocket. Empty: nowhere, dial
+    /// only.
     pub listen: Vec<Address>,
-    /// Relays to be reachable through. Each address names its relay (`/p2p/…` at its end).
+    /// Relays to be reachable through, all of them at a time. Each address names its relay (`/p2p/…` at its end). One
+    /// that gives no place, or goes away, is asked again for as long as the transport runs.
     pub relays: Vec<Address>,
     /// Whether to tell the local network of this device and to look for others there (mDNS).
     pub mdns: bool,
@@ -20,6 +22,14 @@ pub struct Config {
     pub quic: bool,
     /// Whether to try to replace relayed connections by direct ones (DCUtR).
     pub hole_punching: bool,
+    /// Who resolves names in addresses. Empty: whom the system names, which a program can only find out where there is
+    /// an `/etc/resolv.conf`, or on Windows. A host on Android or iOS gives what the system told it
+    /// (`LinkProperties.getDnsServers`, `res_ninit`), or else addresses with names cannot be dialled.
+    pub name_servers: Vec<IpAddr>,
+    /// Certificate authorities (X.509, DER) that are trusted with `wss` addresses beside those of the web: an
+    /// organisation's own. TLS is only the way through its proxy; who is at the other end is proved inside it, by
+    /// Noise, all the same.
+    pub tls_roots: Vec<Vec<u8>>,
     /// What the transport may use.
     pub limits: Limits,
 }
@@ -35,6 +45,8 @@ impl Config {
             mdns: false,
             quic: false,
             hole_punching: true,
+            name_servers: Vec::new(),
+            tls_roots: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -51,6 +51,11 @@ impl Dial {
         Self { peer, left: addresses.clone(), addresses, reply, worst: None }
     }
 
+    /// There is a relayed connection already: only a direct one would be better.
+    pub(crate) fn skip_relays(&mut self) {
+        self.left.retain(|address| !address.is_relayed());
+    }
+
     /// What to dial next: for a known peer all addresses at once, otherwise one after the other.
     pub(crate) fn next(&mut self) -> Result<DialOpts, DialError> {
         if self.left.is_empty() {

@@ -10,9 +10,9 @@ use std::{
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, TransportError as WireError,
+    Swarm, TransportError as WireError, autonat,
     core::{ConnectedPoint, transport::ListenerId},
-    identify, mdns, ping,
+    dcutr, identify, mdns, ping,
     swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
 };
 use tokio::{
@@ -25,8 +25,10 @@ use crate::{
     Address, Channel, DialError, Event, Limits, ListenError, PeerKey,
     dial::{Dial, DialReply, Progress},
     event::{EventSink, NOTICES_MAX},
+    fresh_seed,
     net::{Node, NodeEvent, Tasks},
-    registry::{ConnectionInfo, Peer, Registry},
+    registry::{ConnectionInfo, Peer, Registry, Way},
+    relays::Relays,
     session::Session,
     streams::{Incoming, OpenReply},
 };
@@ -65,6 +67,7 @@ pub(crate) enum Command {
     Refresh {
         peer: PeerKey,
     },
+    NetworkChanged,
     Shutdown,
     /// By a writer.
     Open {
@@ -93,6 +96,7 @@ pub(crate) struct Driver {
     unreported: Arc<AtomicUsize>,
     dials: HashMap<ConnectionId, Dial>,
     listeners: HashMap<ListenerId, Address>,
+    relays: Relays,
     notices: VecDeque<(Event, Option<Arc<AtomicBool>>)>,
     disconnecting: BTreeMap<PeerKey, Vec<oneshot::Sender<()>>>,
     /// When to stop even if something is still queued.
@@ -110,6 +114,7 @@ impl Driver {
             unreported: Arc::default(),
             dials: HashMap::new(),
             listeners: HashMap::new(),
+            relays: Relays::default(),
             notices: VecDeque::new(),
             disconnecting: BTreeMap::new(),
             deadline: None,
@@ -124,7 +129,7 @@ impl Driver {
             if self.deadline.is_some() && self.sessions.is_empty() && self.swarm.network_info().num_peers() == 0 {
                 break;
             }
-            let deadline = self.deadline;
+            let (deadline, relay_due) = (self.deadline, self.relays.next().filter(|_| self.deadline.is_none()));
             tokio::select! {
                 () = abandoned.cancelled() => break,
                 () = async { sleep_until(deadline.expect("the branch is disabled without")).await }, if deadline.is_some() => break,
@@ -136,6 +141,9 @@ impl Driver {
                 }
                 Some(command) = self.commands.recv() => self.on_command(command),
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                () = async { sleep_until(relay_due.expect("the branch is disabled without")).await }, if relay_due.is_some() => {
+                    self.relays.due().into_iter().for_each(|relay| self.listen(relay));
+                }
                 _ = strangers.tick() => self.disconnect_idle_strangers(),
             }
         }
@@ -157,7 +165,11 @@ impl Driver {
     }
 
     pub(crate) fn listen(&mut self, address: Address) {
-        let asked = if address.peer().is_some() { address.circuit() } else { Ok(address.0.clone()) };
+        let relay = address.peer().is_some();
+        if relay && self.relays.is_asked(&address) {
+            return;
+        }
+        let asked = if relay { address.circuit() } else { Ok(address.0.clone()) };
         let listening = match asked {
             Ok(asked) => self.swarm.listen_on(asked).map_err(|error| {
                 tracing::warn!(%address, %error, "cannot listen");
@@ -170,9 +182,28 @@ impl Driver {
         };
         match listening {
             Ok(listener) => {
+                if relay {
+                    self.relays.asking(address.clone());
+                    self.shared.registry.set_relays(self.relays.infos());
+                }
                 self.listeners.insert(listener, address);
             }
-            Err(error) => self.notify(Event::ListenFailed { address: Some(address), error }),
+            Err(error) if !relay || self.relays.lost(&address, random()) => {
+                self.notify(Event::ListenFailed { address: Some(address), error });
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Nothing more is heard at an address that was asked for.
+    fn on_listener_closed(&mut self, address: Address) {
+        if address.peer().is_none() {
+            return self.notify(Event::ListenFailed { address: Some(address), error: ListenError::Refused });
+        }
+        let untold = self.relays.lost(&address, random());
+        self.shared.registry.set_relays(self.relays.infos());
+        if untold {
+            self.notify(Event::ListenFailed { address: Some(address), error: ListenError::Relay });
         }
     }
 
@@ -194,6 +225,7 @@ impl Driver {
                     let _ = done.send(());
                 }
             }
+            Command::NetworkChanged => self.relays.hurry(),
             Command::Refresh { peer } => self.swarm.behaviour_mut().streams.refresh(peer),
             Command::Open { peer, channel, reply } => self.swarm.behaviour_mut().streams.open(peer, channel, reply),
             Command::Interrupted { peer, channel } => self.on_interrupted(&peer, channel),
@@ -204,8 +236,7 @@ impl Driver {
             Command::Shutdown => {
                 if self.deadline.is_none() {
                     self.deadline = Some(Instant::now() + 2 * self.shared.limits.flush_timeout);
-                    let peers: Vec<PeerKey> = self.sessions.keys().copied().collect();
-                    peers.into_iter().for_each(|peer| self.close_when_sent(peer));
+                    self.close_all();
                     let listeners: Vec<ListenerId> = self.listeners.keys().copied().collect();
                     for listener in listeners {
                         self.swarm.remove_listener(listener);
@@ -213,6 +244,20 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Closes the connections with everybody; those with relays once nobody is connected through them any more.
+    fn close_all(&mut self) {
+        let mut relays = BTreeSet::new();
+        for session in self.sessions.values() {
+            for connection in session.peer.connections().values() {
+                if let Way::Relayed { relay } = &connection.way {
+                    relays.extend(relay.peer());
+                }
+            }
+        }
+        let free: Vec<PeerKey> = self.sessions.keys().copied().filter(|peer| !relays.contains(peer)).collect();
+        free.into_iter().for_each(|peer| self.close_when_sent(peer));
     }
 
     /// Closes the connections with a peer as soon as everything queued has arrived, or time is over.
@@ -248,12 +293,13 @@ impl Driver {
                 return self.dial_failed(dial, DialError::OwnKey);
             }
             let connections = self.sessions.get(&peer).map(|session| session.peer.connections());
-            let satisfied = connections.is_some_and(|connections| {
-                let direct = connections.values().any(|connection| !connection.relayed);
-                direct || dial.addresses.iter().all(Address::is_relayed)
-            });
-            if satisfied {
+            let known = connections.as_ref().is_some_and(|known| !known.is_empty());
+            let direct = connections.is_some_and(|known| known.values().any(|known| !known.is_relayed()));
+            if direct || known && dial.addresses.iter().all(Address::is_relayed) {
                 return dial.reply.finish(Ok(peer));
+            }
+            if known {
+                dial.skip_relays();
             }
         }
         if !dial.addresses.is_empty() && !dial.addresses.iter().any(|address| address.is_supported(self.shared.quic)) {
@@ -305,7 +351,12 @@ impl Driver {
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
-            SwarmEvent::NewListenAddr { address, .. } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                if let Some(relay) = self.listeners.get(&listener_id).filter(|_| Address(address.clone()).is_relayed())
+                {
+                    self.relays.held(relay);
+                    self.shared.registry.set_relays(self.relays.infos());
+                }
                 let address = Address(address);
                 if self.shared.registry.set_listening(&address, true) {
                     self.notify(Event::Listening { address });
@@ -318,14 +369,11 @@ impl Driver {
                 // A relay that goes away closes the listener without an error.
                 if let (Some(address), None) = (asked, self.deadline) {
                     tracing::warn!(%address, ?reason, "no longer listening");
-                    let error = if address.peer().is_some() { ListenError::Relay } else { ListenError::Refused };
-                    self.notify(Event::ListenFailed { address: Some(address), error });
+                    self.on_listener_closed(address);
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
-            SwarmEvent::NewExternalAddrCandidate { address } | SwarmEvent::ExternalAddrConfirmed { address } => {
-                self.shared.registry.observe(Address(address));
-            }
+            SwarmEvent::NewExternalAddrCandidate { address } => self.shared.registry.observe(Address(address)),
             _ => {}
         }
     }
@@ -375,7 +423,8 @@ impl Driver {
                 }
             }
             NodeEvent::Identify(identify::Event::Error { error, .. }) => tracing::debug!(%error, "identify"),
-            NodeEvent::Dcutr(event) => tracing::debug!(?event, "hole punching"),
+            NodeEvent::Dcutr(event) => self.on_hole_punched(event),
+            NodeEvent::Probe(event) => self.on_tested(event),
             NodeEvent::Relay(event) => tracing::debug!(?event, "relay"),
             _ => {}
         }
@@ -383,10 +432,10 @@ impl Driver {
 
     fn on_connected(&mut self, peer: PeerKey, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let dial = self.dials.remove(&connection);
-        let relayed = endpoint.is_relayed();
         let address = Address(endpoint.get_remote_address().clone());
-        let info =
-            ConnectionInfo { address: address.clone(), relayed, outgoing: endpoint.is_dialer(), round_trip: None };
+        let way = way(endpoint);
+        let relayed = way != Way::Direct;
+        let info = ConnectionInfo { address: address.clone(), way, outgoing: endpoint.is_dialer(), round_trip: None };
         if !self.sessions.contains_key(&peer) {
             let overload = self.unreported.load(Relaxed) >= self.shared.limits.connections_max as usize;
             if overload {
@@ -407,7 +456,8 @@ impl Driver {
         let Some(session) = self.sessions.get(&peer) else { return };
         let became_direct = {
             let mut connections = session.peer.connections();
-            let became_direct = !relayed && !connections.is_empty() && connections.values().all(|known| known.relayed);
+            let became_direct =
+                !relayed && !connections.is_empty() && connections.values().all(ConnectionInfo::is_relayed);
             connections.insert(connection, info);
             became_direct
         };
@@ -423,12 +473,47 @@ impl Driver {
         }
     }
 
+    /// The two sides have tried to replace a relayed connection.
+    fn on_hole_punched(&mut self, event: dcutr::Event) {
+        tracing::debug!(?event, "hole punching");
+        let (Some(peer), Ok(connection)) = (PeerKey::from_peer_id(&event.remote_peer_id), event.result) else { return };
+        if let Some(session) = self.sessions.get(&peer)
+            && let Some(info) = session.peer.connections().get_mut(&connection)
+        {
+            info.way = Way::HolePunched;
+        }
+    }
+
+    /// A relay has dialled this device, or tried to.
+    fn on_tested(&mut self, event: autonat::v2::client::Event) {
+        tracing::debug!(?event, "whether this device can be reached");
+        let address = Address(event.tested_addr);
+        let reached = event.result.is_ok().then(|| address.clone());
+        if self.shared.registry.tested(reached) {
+            self.notify(Event::Listening { address });
+        }
+    }
+
+    /// Without any connection it is open which network this is, and where it can be reached.
+    fn forget_tests(&mut self) {
+        self.swarm.behaviour_mut().probe.forget();
+        for address in self.shared.registry.forget_tests() {
+            self.swarm.remove_external_address(&address.0);
+            if !self.shared.registry.is_listening(&address) {
+                self.notify(Event::ListenEnded { address });
+            }
+        }
+    }
+
     fn on_disconnected(&mut self, peer: PeerKey, connection: ConnectionId, last: bool) {
+        if self.swarm.network_info().num_peers() == 0 && self.deadline.is_none() {
+            self.forget_tests();
+        }
         let Some(session) = self.sessions.get(&peer) else { return };
         {
             let mut connections = session.peer.connections();
             connections.remove(&connection);
-            session.set_direct(connections.values().any(|known| !known.relayed));
+            session.set_direct(connections.values().any(|known| !known.is_relayed()));
         }
         if !last {
             return;
@@ -448,6 +533,9 @@ impl Driver {
         for done in self.disconnecting.remove(&peer).unwrap_or_default() {
             let _ = done.send(());
         }
+        if self.deadline.is_some() {
+            self.close_all();
+        }
     }
 
     /// Strangers come to join. Who says nothing for long gives up the place.
@@ -466,4 +554,18 @@ impl Driver {
             self.close_when_sent(peer);
         }
     }
+}
+
+fn way(endpoint: &ConnectedPoint) -> Way {
+    // Who comes through a relay is seen at no address: it stands in the one that was listened on.
+    let address = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    Address(address.clone()).relay().map_or(Way::Direct, |relay| Way::Relayed { relay })
+}
+
+/// For jitter.
+fn random() -> u64 {
+    u64::from_be_bytes(fresh_seed()[..8].try_into().expect("eight of 32 bytes"))
 }

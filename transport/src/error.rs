@@ -15,6 +15,9 @@ pub enum TransportError {
     /// The caller: an address in the configuration cannot be used.
     #[error("an address in the configuration cannot be used: {0}")]
     BadAddress(#[from] AddressError),
+    /// The caller: a certificate authority is none.
+    #[error("a certificate in `tls_roots` cannot be used: give each as X.509 in DER form")]
+    BadCertificate,
     /// The environment: the operating system gave no secure randomness, or refused what Noise needs.
     #[error("the secure channel could not be set up: check that the operating system provides randomness")]
     Security,
@@ -33,6 +36,9 @@ pub enum AddressError {
     /// Not a multiaddress.
     #[error("not an address: write it like /ip4/192.0.2.7/tcp/4001 or /dns/relay.example/tcp/4001/p2p/12D3KooW…")]
     Malformed,
+    /// Not the IP address of a name server.
+    #[error("a name server is not an IP address: write it like 192.0.2.53 or 2001:db8::53")]
+    NotAnIp,
     /// It names a peer by something other than an Ed25519 key.
     #[error("the address names a peer whose key is not Ed25519: ask for an address that ends in /p2p/12D3KooW…")]
     ForeignKey,
@@ -119,7 +125,7 @@ pub enum ListenError {
     #[error("the system does not let us listen there: check that the address is free and permitted")]
     Refused,
     /// The relay could not be reached, refused the reservation, or went away.
-    #[error("the relay gives us no place, or went away: listen again later, or choose another relay")]
+    #[error("the relay gives us no place, or went away: it is asked again; if that lasts, choose another relay")]
     Relay,
     /// Multicast on the local network does not work here.
     #[error("devices nearby cannot be found here (no network interface or no permission): connect by address")]
@@ -148,7 +154,7 @@ mod tests {
                  /dns/relay.example/tcp/4001/p2p/12D3KooW…",
                 "somebody else answered at the address: ask the peer for a current one",
                 "the frame is 5000000 bytes long, more than 4259840: split it",
-                "the relay gives us no place, or went away: listen again later, or choose another relay",
+                "the relay gives us no place, or went away: it is asked again; if that lasts, choose another relay",
             ]
         );
         assert!(DialError::Unreachable.is_retryable() && !DialError::OwnKey.is_retryable());

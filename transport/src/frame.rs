@@ -32,6 +32,17 @@ pub(crate) async fn read_frame<S>(stream: &mut S) -> Result<Option<Vec<u8>>, Rea
 where
     S: AsyncRead + Unpin,
 {
+    match read_length(stream).await? {
+        Some(length) => read_body(stream, length).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// How long the next frame is; `None` at a clean end. Not cancel-safe.
+pub(crate) async fn read_length<S>(stream: &mut S) -> Result<Option<usize>, ReadFailure>
+where
+    S: AsyncRead + Unpin,
+{
     let mut length = [0; 4];
     match stream.read(&mut length).await {
         Ok(0) => return Ok(None),
@@ -42,6 +53,14 @@ where
     if length > FRAME_BYTES_MAX {
         return Err(ReadFailure::TooLong);
     }
+    Ok(Some(length))
+}
+
+/// The frame itself, after its length. Not cancel-safe.
+pub(crate) async fn read_body<S>(stream: &mut S, length: usize) -> Result<Vec<u8>, ReadFailure>
+where
+    S: AsyncRead + Unpin,
+{
     // Room that nothing is written to takes no memory.
     let mut bytes = Vec::with_capacity(length.min(RESERVED_BYTES_MAX));
     while bytes.len() < length {
@@ -49,7 +68,7 @@ where
         bytes.resize(length.min(start + READ_STEP_BYTES), 0);
         fill(stream, &mut bytes[start..]).await?;
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 async fn fill<S>(stream: &mut S, mut room: &mut [u8]) -> Result<(), ReadFailure>

@@ -1,9 +1,11 @@
 //! Who a peer is on the wire.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use libp2p::{PeerId, identity::Keypair};
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::AddressError;
 
 /// An Ed25519 public key inside an identity multihash: `0x00 36` (identity, length), then the protobuf of a public
 /// key, `0x08 01` (type Ed25519) `0x12 32` (data, length). See the libp2p "Peer Ids" specification.
@@ -47,6 +49,16 @@ impl fmt::Display for PeerKey {
     }
 }
 
+/// The peer id, as it is shown.
+impl FromStr for PeerKey {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let peer: PeerId = text.parse().map_err(|_| AddressError::Malformed)?;
+        Self::from_peer_id(&peer).ok_or(AddressError::ForeignKey)
+    }
+}
+
 /// The last eight characters of the peer id: enough to tell peers apart in a log.
 impl fmt::Debug for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,6 +87,8 @@ mod tests {
         assert_eq!(PeerKey(public).to_peer_id(), peer);
         assert_eq!(PeerKey::from_peer_id(&peer), Some(PeerKey(public)));
         assert_eq!(PeerKey(public).to_string(), peer.to_base58());
+        assert_eq!(peer.to_base58().parse(), Ok(PeerKey(public)));
+        assert_eq!("12D3".parse::<PeerKey>(), Err(AddressError::Malformed));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Devices that exchange bytes: connections, frames, discovery, relays.
 //!
-//! This crate owns the network: a libp2p swarm (TCP or QUIC, Noise, Yamux) in a tokio task of its own, streams of
-//! frames between devices, mDNS on local networks, circuits through relays and the attempt to replace them by direct
-//! connections. It knows devices by their Ed25519 keys ([`PeerKey`]) and what they send as bytes. It does not know
-//! what a frame means, whom to dial, when to dial again, or who belongs to a team: its owner tells it.
+//! This crate owns the network: a libp2p swarm (TCP, WebSocket or QUIC; Noise, Yamux) in a tokio task of its own,
+//! streams of frames between devices, mDNS on local networks, places at relays and circuits through them, the attempt
+//! to replace these by direct connections, and the question whether this device can be reached ([`Reachability`]). It
+//! knows devices by their Ed25519 keys ([`PeerKey`]) and what they send as bytes. It does not know what a frame means,
+//! whom to dial, when to dial a device again, or who belongs to a team: its owner tells it.
 //!
 //! # How to drive it
 //!
@@ -77,6 +78,7 @@ mod backoff;
 mod channel;
 mod config;
 mod dial;
+mod dial_back;
 mod driver;
 mod error;
 mod event;
@@ -85,8 +87,10 @@ mod frame;
 pub mod fuzzing;
 mod key;
 mod net;
+mod probe;
 mod registry;
 mod relay_server;
+mod relays;
 mod room;
 mod session;
 mod streams;
@@ -99,6 +103,8 @@ pub use config::{Config, Limits};
 pub use error::{AddressError, DialError, ListenError, SendError, TransportError};
 pub use event::{Event, Events};
 pub use key::{PeerKey, fresh_seed};
-pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Refusals, Stats};
-pub use relay_server::{RelayConfig, RelayEvent, RelayLimits, RelayServer};
+pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Reachability, Refusals, RelayInfo, Stats, Way};
+pub use relay_server::{
+    Caller, FrameReader, FrameWriter, RelayConfig, RelayEvent, RelayLimits, RelayServer, StreamError,
+};
 pub use transport::Transport;

@@ -1,7 +1,8 @@
 //! The libp2p side: which transports, which behaviours.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
+use hickory_resolver::config::NameServerConfig;
 use libp2p::{
     PeerId, Swarm, Transport as _, connection_limits,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
@@ -9,11 +10,11 @@ use libp2p::{
     identity::Keypair,
     mdns, noise, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
-    tcp, yamux,
+    tcp, websocket, yamux,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Config, Limits, TransportError, registry::Registry, streams};
+use crate::{Config, Limits, TransportError, probe, registry::Registry, streams};
 
 /// What identify says of us. No version: it would only tell strangers which bugs we have.
 const AGENT: &str = "clave";
@@ -22,6 +23,8 @@ const PROTOCOL: &str = "/clave/1";
 /// Streams that one connection may have at a time: ours, both ways, and those of ping, identify and circuits.
 const STREAMS_PER_CONNECTION_MAX: usize = 64;
 const NEGOTIATING_STREAMS_MAX: usize = 16;
+/// The longest WebSocket frame that is taken.
+const SOCKET_FRAME_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) type Wire = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -34,6 +37,7 @@ pub(crate) struct Node {
     ping: ping::Behaviour,
     relay: relay::client::Behaviour,
     dcutr: Toggle<dcutr::Behaviour>,
+    pub(crate) probe: probe::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -86,8 +90,14 @@ pub(crate) fn node(
     let id = keys.public().to_peer_id();
     let (relay_wire, relay) = relay::client::new(id);
     let relay_wire = secured(relay_wire, &keys, STREAMS_PER_CONNECTION_MAX, config.limits.dial_timeout)?;
-    let wire = wire(&keys, config.quic, STREAMS_PER_CONNECTION_MAX, config.limits.dial_timeout)?;
-    let wire = relay_wire.or_transport(wire).map(|either, _| either.into_inner()).boxed();
+    let wires = Wires {
+        quic: config.quic,
+        streams: STREAMS_PER_CONNECTION_MAX,
+        patience: config.limits.dial_timeout,
+        name_servers: &config.name_servers,
+        tls_roots: &config.tls_roots,
+    };
+    let wire = relay_wire.or_transport(wires.build(&keys)?).map(|either, _| either.into_inner()).boxed();
     let (mdns, failure) = match config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), id)) {
         None => (None, None),
         Some(Ok(mdns)) => (Some(mdns), None),
@@ -100,6 +110,7 @@ pub(crate) fn node(
         ping: ping(&config.limits),
         relay,
         dcutr: config.hole_punching.then(|| dcutr::Behaviour::new(id)).into(),
+        probe: probe::Behaviour::default(),
         mdns: mdns.into(),
     };
     Ok((Swarm::new(wire, behaviour, id, tasks.swarm_config(config.limits.idle_timeout)), failure))
@@ -126,20 +137,67 @@ fn ping(limits: &Limits) -> ping::Behaviour {
     ping::Behaviour::new(ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_timeout))
 }
 
-/// TCP, and QUIC if wanted, with DNS if the system has a resolver that we can find.
-pub(crate) fn wire(keys: &Keypair, quic: bool, streams: usize, patience: Duration) -> Result<Wire, TransportError> {
-    let base = || -> Result<Wire, TransportError> {
-        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        let tcp = secured(tcp, keys, streams, patience)?;
-        if quic { with_quic(tcp, keys, patience) } else { Ok(tcp) }
-    };
-    match dns::tokio::Transport::system(base()?) {
-        Ok(with_dns) => Ok(with_dns.boxed()),
-        Err(error) => {
-            // So it is on Android, which has no /etc/resolv.conf.
-            tracing::warn!(%error, "no DNS resolver: addresses with names cannot be dialled");
-            base()
+/// What bytes travel over: TCP, WebSocket over TCP (with TLS where the address says so), QUIC if wanted, all of them by
+/// name too.
+pub(crate) struct Wires<'a> {
+    pub(crate) quic: bool,
+    pub(crate) streams: usize,
+    pub(crate) patience: Duration,
+    /// Empty: those of the system.
+    pub(crate) name_servers: &'a [IpAddr],
+    pub(crate) tls_roots: &'a [Vec<u8>],
+}
+
+impl Wires<'_> {
+    pub(crate) fn build(&self, keys: &Keypair) -> Result<Wire, TransportError> {
+        let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        let plain = || -> Result<Wire, TransportError> {
+            let tcp = secured(tcp(), keys, self.streams, self.patience)?;
+            if self.quic { with_quic(tcp, keys, self.patience) } else { Ok(tcp) }
+        };
+        // WebSocket looks at the name itself, for TLS: so it goes around the resolver, not the other way round. And it
+        // goes first, as the resolver takes every address.
+        let (sockets, rest) = match self.resolver() {
+            Ok((config, options)) => {
+                let names = dns::tokio::Transport::custom(tcp(), config.clone(), options.clone());
+                let sockets = self.sockets(names, keys)?;
+                (sockets, dns::tokio::Transport::custom(plain()?, config, options).boxed())
+            }
+            Err(error) => {
+                // So it is on Android, which has no /etc/resolv.conf.
+                tracing::warn!(%error, "no DNS resolver: addresses with names cannot be dialled");
+                (self.sockets(tcp(), keys)?, plain()?)
+            }
+        };
+        Ok(sockets.or_transport(rest).map(|either, _| either.into_inner()).boxed())
+    }
+
+    fn resolver(&self) -> Result<(dns::ResolverConfig, dns::ResolverOpts), hickory_resolver::net::NetError> {
+        if self.name_servers.is_empty() {
+            return hickory_resolver::system_conf::read_system_conf();
         }
+        let servers = self.name_servers.iter().copied().map(NameServerConfig::udp_and_tcp).collect();
+        Ok((dns::ResolverConfig::from_parts(None, Vec::new(), servers), dns::ResolverOpts::default()))
+    }
+
+    fn sockets<T>(&self, tcp: T, keys: &Keypair) -> Result<Wire, TransportError>
+    where
+        T: libp2p::Transport + Send + Unpin + 'static,
+        T::Output: futures::AsyncRead + futures::AsyncWrite + Unpin + Send + 'static,
+        T::Error: Send + Sync + 'static,
+        T::Dial: Send + 'static,
+        T::ListenerUpgrade: Send + 'static,
+    {
+        let mut tls = websocket::tls::Config::builder();
+        for root in self.tls_roots {
+            tls.add_trust(&websocket::tls::Certificate::new(root.clone()))
+                .map_err(|_| TransportError::BadCertificate)?;
+        }
+        let mut sockets = websocket::Config::new(tcp);
+        sockets.set_tls_config(tls.finish());
+        // A stranger may send frames of any length. Noise cuts what we send at 64 KiB.
+        sockets.set_max_data_size(SOCKET_FRAME_BYTES_MAX);
+        secured(sockets, keys, self.streams, self.patience)
     }
 }
 

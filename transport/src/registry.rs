@@ -31,6 +31,11 @@ struct Inner {
     peers: BTreeMap<PeerKey, Arc<Peer>>,
     permitted: BTreeSet<PeerKey>,
     listening: BTreeSet<Address>,
+    /// Tested by a relay, from outside.
+    confirmed: BTreeSet<Address>,
+    /// Some address was tested.
+    tested: bool,
+    relays: Vec<RelayInfo>,
     observed: VecDeque<Address>,
     /// Bytes sent to and received from peers that are gone.
     gone_bytes: (u64, u64),
@@ -111,13 +116,17 @@ pub struct PeerInfo {
 impl PeerInfo {
     /// Whether every connection leads through a relay.
     pub fn is_relayed(&self) -> bool {
-        self.connections.iter().all(|connection| connection.relayed)
+        self.connections.iter().all(ConnectionInfo::is_relayed)
+    }
+
+    /// The connection that frames take: a direct one before a relayed one, then the newest.
+    pub fn best(&self) -> Option<&ConnectionInfo> {
+        self.connections.iter().enumerate().max_by_key(|(age, known)| (!known.is_relayed(), *age)).map(|(_, best)| best)
     }
 
     /// The last measured round trip of the best connection (direct before relayed), if one was measured yet.
     pub fn round_trip(&self) -> Option<Duration> {
-        let best =
-            self.connections.iter().min_by_key(|connection| (connection.relayed, connection.round_trip.is_none()));
+        let best = self.connections.iter().min_by_key(|known| (known.is_relayed(), known.round_trip.is_none()));
         best.and_then(|connection| connection.round_trip)
     }
 }
@@ -128,19 +137,73 @@ impl PeerInfo {
 pub struct ConnectionInfo {
     /// Where the peer is, as seen from here.
     pub address: Address,
-    /// Whether a relay is in between.
-    pub relayed: bool,
+    /// How it came about, and what is in between.
+    pub way: Way,
     /// Whether this side dialled.
     pub outgoing: bool,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
 }
 
+impl ConnectionInfo {
+    /// Whether a relay is in between.
+    pub fn is_relayed(&self) -> bool {
+        matches!(self.way, Way::Relayed { .. })
+    }
+}
+
+/// How a connection leads to the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// One side reached the other where it listens.
+    Direct,
+    /// Directly, through the NATs of both: they had met at a relay, and told each other where others see them (DCUtR).
+    /// The side that needed no hole of its own may take it for [`Way::Direct`].
+    HolePunched,
+    /// Through a relay, which passes on what it cannot read.
+    Relayed {
+        /// The relay.
+        relay: Address,
+    },
+}
+
+/// Whether this device can be reached from outside its network, as far as relays have found out by dialling it
+/// (AutoNAT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reachability {
+    /// No relay has tested it (yet), or it listens nowhere.
+    #[default]
+    Unknown,
+    /// At one address at least: see [`Addresses::confirmed`].
+    Public,
+    /// At none of those where others see it: through relays only, or through a hole in its NAT.
+    Private,
+}
+
+/// A relay that this device wants to be reachable through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayInfo {
+    /// Where, with its key.
+    pub address: Address,
+    /// Whether it gives this device a place now. If not, it is asked again and again.
+    pub reserved: bool,
+}
+
 /// Where this device can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Addresses {
     /// Where it listens, through relays too.
     pub listening: Vec<ListenAddress>,
+    /// Where a relay reached it from outside.
+    pub confirmed: Vec<Address>,
+    /// Whether relays can reach it.
+    pub reachability: Reachability,
+    /// The relays that it asks for a place.
+    pub relays: Vec<RelayInfo>,
     /// Where others say they see it. Unverified; at most 16, the newest last.
     pub observed: Vec<Address>,
 }
@@ -206,6 +269,28 @@ impl Registry {
         if listening { inner.listening.insert(address.clone()) } else { inner.listening.remove(address) }
     }
 
+    /// A relay dialled the address, or tried to. Whether it is a new one at which this device can be reached.
+    pub(crate) fn tested(&self, address: Option<Address>) -> bool {
+        let mut inner = self.lock();
+        inner.tested = true;
+        address.is_some_and(|address| inner.confirmed.insert(address.clone()) && !inner.listening.contains(&address))
+    }
+
+    /// What relays found out is over. Returns the addresses that had been confirmed.
+    pub(crate) fn forget_tests(&self) -> BTreeSet<Address> {
+        let mut inner = self.lock();
+        inner.tested = false;
+        std::mem::take(&mut inner.confirmed)
+    }
+
+    pub(crate) fn is_listening(&self, address: &Address) -> bool {
+        self.lock().listening.contains(address)
+    }
+
+    pub(crate) fn set_relays(&self, relays: Vec<RelayInfo>) {
+        self.lock().relays = relays;
+    }
+
     pub(crate) fn observe(&self, address: Address) {
         let observed = &mut self.lock().observed;
         observed.retain(|known| *known != address);
@@ -221,6 +306,13 @@ impl Registry {
             |address: &Address| ListenAddress { loopback: address.is_loopback(), address: address.clone() };
         Addresses {
             listening: inner.listening.iter().map(listen_address).collect(),
+            confirmed: inner.confirmed.iter().cloned().collect(),
+            reachability: match (inner.confirmed.is_empty(), inner.tested) {
+                (false, _) => Reachability::Public,
+                (true, true) => Reachability::Private,
+                (true, false) => Reachability::Unknown,
+            },
+            relays: inner.relays.clone(),
             observed: inner.observed.iter().cloned().collect(),
         }
     }

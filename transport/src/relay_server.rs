@@ -1,11 +1,16 @@
 //! The other half of a relay: what carries circuits for devices that cannot reach each other.
 
+mod caller;
+mod mailbox;
+
 use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, connection_limits, identify, ping, relay,
-    swarm::{NetworkBehaviour, SwarmEvent},
+    Swarm, Transport as _, autonat, connection_limits,
+    core::transport::timeout::TransportTimeout,
+    identify, ping, relay,
+    swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
 };
 use tokio::{
     runtime::Handle,
@@ -14,13 +19,18 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
+pub use self::caller::{Caller, FrameReader, FrameWriter, StreamError};
 use crate::{
-    Address, ListenError, PeerKey, TransportError,
-    net::{self, Tasks},
+    Address, ListenError, PeerKey, TransportError, dial_back,
+    net::{self, Tasks, Wires},
 };
 
 /// Events that may wait for the operator. Those that do not fit are logged only.
 const EVENTS_MAX: usize = 256;
+
+/// How long a device that asks whether it can be reached may take to answer. A NAT that drops what it did not ask for
+/// says nothing at all, and the answer that it did not is due within ten seconds (libp2p's AutoNAT).
+const DIAL_BACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// On a relay every circuit of a peer is a stream of its connection.
 const STREAMS_PER_CONNECTION_MAX: usize = 1024;
@@ -124,6 +134,10 @@ struct Node {
     relay: relay::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    /// Answers devices that ask whether they can be reached.
+    autonat: autonat::v2::server::Behaviour,
+    dial_back: dial_back::Guard,
+    mailbox: Toggle<mailbox::Behaviour>,
 }
 
 /// A blind relay (circuit relay v2): it passes on what two devices encrypt for each other, and has no key to it.
@@ -142,12 +156,33 @@ impl RelayServer {
     /// # Errors
     /// If the configuration cannot work. What the environment refuses is an event.
     pub fn start(config: RelayConfig) -> Result<(Self, mpsc::Receiver<RelayEvent>), TransportError> {
+        Self::start_serving(config, None)
+    }
+
+    /// As [`start`](Self::start), and offers [`Channel::Mailbox`](crate::Channel::Mailbox) to everyone who connects. At most `callers_max` of
+    /// them wait to be taken; those who come then are turned away.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_mailboxes(
+        config: RelayConfig,
+        callers_max: usize,
+    ) -> Result<(Self, mpsc::Receiver<RelayEvent>, mpsc::Receiver<Caller>), TransportError> {
+        let (callers, receiver) = mpsc::channel(callers_max);
+        let (server, events) = Self::start_serving(config, Some(mailbox::Behaviour::new(callers)))?;
+        Ok((server, events, receiver))
+    }
+
+    fn start_serving(
+        config: RelayConfig,
+        mailbox: Option<mailbox::Behaviour>,
+    ) -> Result<(Self, mpsc::Receiver<RelayEvent>), TransportError> {
         if config.limits.circuit_duration.as_secs() > u32::MAX.into() {
             return Err(TransportError::BadLimit("circuit_duration"));
         }
         let runtime = Handle::try_current().map_err(|_| TransportError::NoRuntime)?;
         let tasks = Tasks::default();
-        let swarm = swarm(&config, &tasks)?;
+        let swarm = swarm(&config, mailbox, &tasks)?;
         let key = PeerKey::from_peer_id(swarm.local_peer_id()).expect("made from an Ed25519 seed");
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let ask = CancellationToken::new();
@@ -176,7 +211,11 @@ impl RelayServer {
     }
 }
 
-fn swarm(config: &RelayConfig, tasks: &Tasks) -> Result<Swarm<Node>, TransportError> {
+fn swarm(
+    config: &RelayConfig,
+    mailbox: Option<mailbox::Behaviour>,
+    tasks: &Tasks,
+) -> Result<Swarm<Node>, TransportError> {
     let limits = &config.limits;
     let keys = net::keypair(&config.seed);
     let id = keys.public().to_peer_id();
@@ -204,8 +243,18 @@ fn swarm(config: &RelayConfig, tasks: &Tasks) -> Result<Swarm<Node>, TransportEr
         relay: relay::Behaviour::new(id, relay),
         identify: net::identify(&keys),
         ping: ping::Behaviour::new(ping::Config::new()),
+        autonat: autonat::v2::server::Behaviour::default(),
+        dial_back: dial_back::Guard::default(),
+        mailbox: mailbox.into(),
     };
-    let wire = net::wire(&keys, cfg!(feature = "quic"), STREAMS_PER_CONNECTION_MAX, patience)?;
+    let wires = Wires {
+        quic: cfg!(feature = "quic"),
+        streams: STREAMS_PER_CONNECTION_MAX,
+        patience,
+        name_servers: &[],
+        tls_roots: &[],
+    };
+    let wire = TransportTimeout::with_outgoing_timeout(wires.build(&keys)?, DIAL_BACK_PATIENCE).boxed();
     Ok(Swarm::new(wire, behaviour, id, tasks.swarm_config(Duration::from_secs(60))))
 }
 
@@ -264,6 +313,14 @@ impl Server {
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
             SwarmEvent::Behaviour(NodeEvent::Relay(event)) => self.on_relay_event(event),
+            // A phone that lost its network says no goodbye. A circuit or a session would keep the connection for ever.
+            SwarmEvent::Behaviour(NodeEvent::Ping(ping::Event {
+                connection,
+                result: Err(ping::Failure::Timeout),
+                ..
+            })) => {
+                self.swarm.close_connection(connection);
+            }
             _ => {}
         }
     }

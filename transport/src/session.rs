@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What a reader answers to the end of a stream that it has read completely.
-const RECEIPT: u8 = 0x06;
+pub(crate) const RECEIPT: u8 = 0x06;
 
 /// How long a writer that moves to a better connection waits for the receipt.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);

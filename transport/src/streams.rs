@@ -139,7 +139,7 @@ impl Behaviour {
                 return Err(ConnectionDenied::new(Unwanted::TooManyStrangers));
             }
         }
-        Ok(Handler { keep: false, requests: VecDeque::new(), incoming: VecDeque::new() })
+        Ok(Handler::new(&Channel::ALL))
     }
 }
 
@@ -221,11 +221,25 @@ pub(crate) struct Request {
     reply: OpenReply,
 }
 
+impl Request {
+    pub(crate) fn new(channel: Channel, reply: OpenReply) -> Self {
+        Self { channel, relayed: false, reply }
+    }
+}
+
 /// The part of the behaviour that lives with one connection.
 pub(crate) struct Handler {
+    /// Which channels others may open.
+    channels: &'static [Channel],
     keep: bool,
     requests: VecDeque<Request>,
     incoming: VecDeque<(Channel, Stream)>,
+}
+
+impl Handler {
+    pub(crate) fn new(channels: &'static [Channel]) -> Self {
+        Self { channels, keep: false, requests: VecDeque::new(), incoming: VecDeque::new() }
+    }
 }
 
 impl ConnectionHandler for Handler {
@@ -237,7 +251,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Request;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
-        SubstreamProtocol::new(Upgrade(Channel::ALL.to_vec()), ())
+        SubstreamProtocol::new(Upgrade(self.channels.to_vec()), ())
     }
 
     fn connection_keep_alive(&self) -> bool {

@@ -103,9 +103,14 @@ impl Transport {
     }
 
     /// Listens on one more address, or again on one that failed. The address of a relay (`…/p2p/<relay>`) asks that
-    /// relay for a place. The answer is an event: `Listening` or `ListenFailed`.
+    /// relay for a place, now and whenever it has been lost. The answer is an event: `Listening` or `ListenFailed`.
     pub async fn listen(&self, address: Address) {
         let _ = self.command(Command::Listen { address }).await;
+    }
+
+    /// The network is another one (another Wi-Fi, back from sleep): relays that give no place are asked again at once.
+    pub async fn network_changed(&self) {
+        let _ = self.command(Command::NetworkChanged).await;
     }
 
     /// Takes no more frames for the peer, lets those that are queued arrive (for `flush_timeout` at most), closes

@@ -5803,12 +5803,55 @@ class _UniffiFfiConverterOptionalSequenceString(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterBytes(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        size = buf.read_i32()
+        if size < 0:
+            raise InternalError("Unexpected negative byte string length")
+        return buf.read(size)
+
+    @staticmethod
+    def check_lower(value):
+        try:
+            memoryview(value)
+        except TypeError:
+            raise TypeError("a bytes-like object is required, not {!r}".format(type(value).__name__))
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_i32(len(value))
+        buf.write(value)
+
+class _UniffiFfiConverterSequenceBytes(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterBytes.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterBytes.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterBytes.read(buf) for i in range(count)
+        ]
+
 @dataclass
 class NetworkOptions:
     """
     How a device reaches others.
 """
-    def __init__(self, *, listen:typing.Optional[typing.List[str]] = _DEFAULT, mdns:bool = True, quic:bool = False, relays:typing.List[str] = _DEFAULT):
+    def __init__(self, *, listen:typing.Optional[typing.List[str]] = _DEFAULT, mdns:bool = True, quic:bool = False, relays:typing.List[str] = _DEFAULT, name_servers:typing.List[str] = _DEFAULT, tls_roots:typing.List[bytes] = _DEFAULT):
         if listen is _DEFAULT:
             self.listen = None
         else:
@@ -5819,12 +5862,20 @@ class NetworkOptions:
             self.relays = []
         else:
             self.relays = relays
+        if name_servers is _DEFAULT:
+            self.name_servers = []
+        else:
+            self.name_servers = name_servers
+        if tls_roots is _DEFAULT:
+            self.tls_roots = []
+        else:
+            self.tls_roots = tls_roots
 
 
 
 
     def __str__(self):
-        return "NetworkOptions(listen={}, mdns={}, quic={}, relays={})".format(self.listen, self.mdns, self.quic, self.relays)
+        return "NetworkOptions(listen={}, mdns={}, quic={}, relays={}, name_servers={}, tls_roots={})".format(self.listen, self.mdns, self.quic, self.relays, self.name_servers, self.tls_roots)
     def __eq__(self, other):
         if self.listen != other.listen:
             return False
@@ -5833,6 +5884,10 @@ class NetworkOptions:
         if self.quic != other.quic:
             return False
         if self.relays != other.relays:
+            return False
+        if self.name_servers != other.name_servers:
+            return False
+        if self.tls_roots != other.tls_roots:
             return False
         return True
 
@@ -5844,6 +5899,8 @@ class _UniffiFfiConverterTypeNetworkOptions(_UniffiConverterRustBuffer):
             mdns=_UniffiFfiConverterBoolean.read(buf),
             quic=_UniffiFfiConverterBoolean.read(buf),
             relays=_UniffiFfiConverterSequenceString.read(buf),
+            name_servers=_UniffiFfiConverterSequenceString.read(buf),
+            tls_roots=_UniffiFfiConverterSequenceBytes.read(buf),
         )
 
     @staticmethod
@@ -5852,6 +5909,8 @@ class _UniffiFfiConverterTypeNetworkOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.mdns)
         _UniffiFfiConverterBoolean.check_lower(value.quic)
         _UniffiFfiConverterSequenceString.check_lower(value.relays)
+        _UniffiFfiConverterSequenceString.check_lower(value.name_servers)
+        _UniffiFfiConverterSequenceBytes.check_lower(value.tls_roots)
 
     @staticmethod
     def write(value, buf):
@@ -5859,6 +5918,8 @@ class _UniffiFfiConverterTypeNetworkOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.mdns, buf)
         _UniffiFfiConverterBoolean.write(value.quic, buf)
         _UniffiFfiConverterSequenceString.write(value.relays, buf)
+        _UniffiFfiConverterSequenceString.write(value.name_servers, buf)
+        _UniffiFfiConverterSequenceBytes.write(value.tls_roots, buf)
 
 class _UniffiFfiConverterOptionalTypeNetworkOptions(_UniffiConverterRustBuffer):
     @classmethod
@@ -5945,6 +6006,282 @@ class _UniffiFfiConverterTypeNodeOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalTypeNetworkOptions.write(value.network, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.memory_budget_bytes, buf)
 
+
+
+
+
+
+class Reachability(enum.Enum):
+    """
+    Whether a device can be reached from outside its network.
+"""
+
+    UNKNOWN = 0
+    """
+    No relay has tried (yet), or it listens nowhere.
+"""
+
+    PUBLIC = 1
+    """
+    A relay reached it.
+"""
+
+    PRIVATE = 2
+    """
+    No relay did, where others see it: it is reached through relays, or through a hole in its NAT.
+"""
+
+
+
+class _UniffiFfiConverterTypeReachability(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Reachability.UNKNOWN
+        if variant == 2:
+            return Reachability.PUBLIC
+        if variant == 3:
+            return Reachability.PRIVATE
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Reachability.UNKNOWN:
+            return
+        if value == Reachability.PUBLIC:
+            return
+        if value == Reachability.PRIVATE:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Reachability.UNKNOWN:
+            buf.write_i32(1)
+        if value == Reachability.PUBLIC:
+            buf.write_i32(2)
+        if value == Reachability.PRIVATE:
+            buf.write_i32(3)
+
+
+
+@dataclass
+class RelayReservation:
+    """
+    A relay that a device wants to be reachable through.
+"""
+    def __init__(self, *, address:str, reserved:bool):
+        self.address = address
+        self.reserved = reserved
+
+
+
+
+    def __str__(self):
+        return "RelayReservation(address={}, reserved={})".format(self.address, self.reserved)
+    def __eq__(self, other):
+        if self.address != other.address:
+            return False
+        if self.reserved != other.reserved:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeRelayReservation(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return RelayReservation(
+            address=_UniffiFfiConverterString.read(buf),
+            reserved=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.address)
+        _UniffiFfiConverterBoolean.check_lower(value.reserved)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.address, buf)
+        _UniffiFfiConverterBoolean.write(value.reserved, buf)
+
+class _UniffiFfiConverterSequenceTypeRelayReservation(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeRelayReservation.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeRelayReservation.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeRelayReservation.read(buf) for i in range(count)
+        ]
+
+
+
+
+
+
+class Way:
+    """
+    How a connection leads to a device.
+"""
+    def __init__(self):
+        raise RuntimeError("Way cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class DIRECT:
+        """
+        One of the two reached the other where it listens.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Way.DIRECT()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Way):
+                return NotImplemented
+            if not other.is_DIRECT():
+                return False
+            return True
+
+    @dataclass
+    class HOLE_PUNCHED:
+        """
+        Directly, through the NATs of both, after they had met at a relay.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Way.HOLE_PUNCHED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Way):
+                return NotImplemented
+            if not other.is_HOLE_PUNCHED():
+                return False
+            return True
+
+    @dataclass
+    class RELAYED:
+        """
+        Through a relay, which cannot read what it passes on.
+"""
+
+        def __init__(self, relay:str):
+            self.relay = relay
+
+            """
+        The address of the relay.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Way.RELAYED(relay={})".format(self.relay)
+        def __eq__(self, other):
+            if not isinstance(other, Way):
+                return NotImplemented
+            if not other.is_RELAYED():
+                return False
+            if self.relay != other.relay:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_DIRECT(self) -> bool:
+        return isinstance(self, Way.DIRECT)
+    def is_direct(self) -> bool:
+        return isinstance(self, Way.DIRECT)
+    def is_HOLE_PUNCHED(self) -> bool:
+        return isinstance(self, Way.HOLE_PUNCHED)
+    def is_hole_punched(self) -> bool:
+        return isinstance(self, Way.HOLE_PUNCHED)
+    def is_RELAYED(self) -> bool:
+        return isinstance(self, Way.RELAYED)
+    def is_relayed(self) -> bool:
+        return isinstance(self, Way.RELAYED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Way.DIRECT = type("Way.DIRECT", (Way.DIRECT, Way,), {})  # type: ignore
+Way.HOLE_PUNCHED = type("Way.HOLE_PUNCHED", (Way.HOLE_PUNCHED, Way,), {})  # type: ignore
+Way.RELAYED = type("Way.RELAYED", (Way.RELAYED, Way,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeWay(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Way.DIRECT(
+            )
+        if variant == 2:
+            return Way.HOLE_PUNCHED(
+            )
+        if variant == 3:
+            return Way.RELAYED(
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_DIRECT():
+            return
+        if value.is_HOLE_PUNCHED():
+            return
+        if value.is_RELAYED():
+            _UniffiFfiConverterString.check_lower(value.relay)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_DIRECT():
+            buf.write_i32(1)
+        if value.is_HOLE_PUNCHED():
+            buf.write_i32(2)
+        if value.is_RELAYED():
+            buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.relay, buf)
+
+
+
 # The Duration type.
 Duration = datetime.timedelta
 
@@ -6001,10 +6338,10 @@ class PeerStatus:
     """
     A connected member device.
 """
-    def __init__(self, *, device:str, address:str, relayed:bool, round_trip:typing.Optional[Duration], sent_bytes:int, received_bytes:int):
+    def __init__(self, *, device:str, address:str, way:Way, round_trip:typing.Optional[Duration], sent_bytes:int, received_bytes:int):
         self.device = device
         self.address = address
-        self.relayed = relayed
+        self.way = way
         self.round_trip = round_trip
         self.sent_bytes = sent_bytes
         self.received_bytes = received_bytes
@@ -6013,13 +6350,13 @@ class PeerStatus:
 
 
     def __str__(self):
-        return "PeerStatus(device={}, address={}, relayed={}, round_trip={}, sent_bytes={}, received_bytes={})".format(self.device, self.address, self.relayed, self.round_trip, self.sent_bytes, self.received_bytes)
+        return "PeerStatus(device={}, address={}, way={}, round_trip={}, sent_bytes={}, received_bytes={})".format(self.device, self.address, self.way, self.round_trip, self.sent_bytes, self.received_bytes)
     def __eq__(self, other):
         if self.device != other.device:
             return False
         if self.address != other.address:
             return False
-        if self.relayed != other.relayed:
+        if self.way != other.way:
             return False
         if self.round_trip != other.round_trip:
             return False
@@ -6035,7 +6372,7 @@ class _UniffiFfiConverterTypePeerStatus(_UniffiConverterRustBuffer):
         return PeerStatus(
             device=_UniffiFfiConverterString.read(buf),
             address=_UniffiFfiConverterString.read(buf),
-            relayed=_UniffiFfiConverterBoolean.read(buf),
+            way=_UniffiFfiConverterTypeWay.read(buf),
             round_trip=_UniffiFfiConverterOptionalDuration.read(buf),
             sent_bytes=_UniffiFfiConverterUInt64.read(buf),
             received_bytes=_UniffiFfiConverterUInt64.read(buf),
@@ -6045,7 +6382,7 @@ class _UniffiFfiConverterTypePeerStatus(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterString.check_lower(value.device)
         _UniffiFfiConverterString.check_lower(value.address)
-        _UniffiFfiConverterBoolean.check_lower(value.relayed)
+        _UniffiFfiConverterTypeWay.check_lower(value.way)
         _UniffiFfiConverterOptionalDuration.check_lower(value.round_trip)
         _UniffiFfiConverterUInt64.check_lower(value.sent_bytes)
         _UniffiFfiConverterUInt64.check_lower(value.received_bytes)
@@ -6054,7 +6391,7 @@ class _UniffiFfiConverterTypePeerStatus(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterString.write(value.device, buf)
         _UniffiFfiConverterString.write(value.address, buf)
-        _UniffiFfiConverterBoolean.write(value.relayed, buf)
+        _UniffiFfiConverterTypeWay.write(value.way, buf)
         _UniffiFfiConverterOptionalDuration.write(value.round_trip, buf)
         _UniffiFfiConverterUInt64.write(value.sent_bytes, buf)
         _UniffiFfiConverterUInt64.write(value.received_bytes, buf)
@@ -6118,8 +6455,10 @@ class NodeStatus:
     """
     What a node is doing.
 """
-    def __init__(self, *, addresses:typing.List[str], peers:typing.List[PeerStatus], sent_bytes:int, received_bytes:int, refusals:dict[str, int], store_bytes:int):
+    def __init__(self, *, addresses:typing.List[str], reachability:Reachability, reservations:typing.List[RelayReservation], peers:typing.List[PeerStatus], sent_bytes:int, received_bytes:int, refusals:dict[str, int], store_bytes:int):
         self.addresses = addresses
+        self.reachability = reachability
+        self.reservations = reservations
         self.peers = peers
         self.sent_bytes = sent_bytes
         self.received_bytes = received_bytes
@@ -6130,9 +6469,13 @@ class NodeStatus:
 
 
     def __str__(self):
-        return "NodeStatus(addresses={}, peers={}, sent_bytes={}, received_bytes={}, refusals={}, store_bytes={})".format(self.addresses, self.peers, self.sent_bytes, self.received_bytes, self.refusals, self.store_bytes)
+        return "NodeStatus(addresses={}, reachability={}, reservations={}, peers={}, sent_bytes={}, received_bytes={}, refusals={}, store_bytes={})".format(self.addresses, self.reachability, self.reservations, self.peers, self.sent_bytes, self.received_bytes, self.refusals, self.store_bytes)
     def __eq__(self, other):
         if self.addresses != other.addresses:
+            return False
+        if self.reachability != other.reachability:
+            return False
+        if self.reservations != other.reservations:
             return False
         if self.peers != other.peers:
             return False
@@ -6151,6 +6494,8 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     def read(buf):
         return NodeStatus(
             addresses=_UniffiFfiConverterSequenceString.read(buf),
+            reachability=_UniffiFfiConverterTypeReachability.read(buf),
+            reservations=_UniffiFfiConverterSequenceTypeRelayReservation.read(buf),
             peers=_UniffiFfiConverterSequenceTypePeerStatus.read(buf),
             sent_bytes=_UniffiFfiConverterUInt64.read(buf),
             received_bytes=_UniffiFfiConverterUInt64.read(buf),
@@ -6161,6 +6506,8 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterSequenceString.check_lower(value.addresses)
+        _UniffiFfiConverterTypeReachability.check_lower(value.reachability)
+        _UniffiFfiConverterSequenceTypeRelayReservation.check_lower(value.reservations)
         _UniffiFfiConverterSequenceTypePeerStatus.check_lower(value.peers)
         _UniffiFfiConverterUInt64.check_lower(value.sent_bytes)
         _UniffiFfiConverterUInt64.check_lower(value.received_bytes)
@@ -6170,6 +6517,8 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterSequenceString.write(value.addresses, buf)
+        _UniffiFfiConverterTypeReachability.write(value.reachability, buf)
+        _UniffiFfiConverterSequenceTypeRelayReservation.write(value.reservations, buf)
         _UniffiFfiConverterSequenceTypePeerStatus.write(value.peers, buf)
         _UniffiFfiConverterUInt64.write(value.sent_bytes, buf)
         _UniffiFfiConverterUInt64.write(value.received_bytes, buf)
@@ -15521,6 +15870,8 @@ __all__ = [
     "DocumentKind",
     "InvitationState",
     "Verification",
+    "Reachability",
+    "Way",
     "VerificationStep",
     "Change",
     "ClaveError",
@@ -15564,6 +15915,7 @@ __all__ = [
     "Message",
     "NetworkOptions",
     "NodeOptions",
+    "RelayReservation",
     "PeerStatus",
     "NodeStatus",
     "NoteInfo",

@@ -605,6 +605,24 @@ fileprivate struct FfiConverterString: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterData: FfiConverterRustBuffer {
+    typealias SwiftType = Data
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Data {
+        let len: Int32 = try readInt(&buf)
+        return Data(try readBytes(&buf, count: Int(len)))
+    }
+
+    public static func write(_ value: Data, into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        writeBytes(&buf, value)
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterDuration: FfiConverterRustBuffer {
     typealias SwiftType = TimeInterval
 
@@ -9613,9 +9631,18 @@ public struct NetworkOptions: Equatable, Hashable {
      */
     public var quic: Bool
     /**
-     * Relays to be reachable through, each with its `/p2p/…`.
+     * Relays to be reachable through, all at a time, each with its `/p2p/…`.
      */
     public var relays: [String]
+    /**
+     * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+     * that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+     */
+    public var nameServers: [String]
+    /**
+     * Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
+     */
+    public var tlsRoots: [Data]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -9630,12 +9657,21 @@ public struct NetworkOptions: Equatable, Hashable {
          * Whether to use QUIC beside TCP.
          */quic: Bool = false,
         /**
-         * Relays to be reachable through, each with its `/p2p/…`.
-         */relays: [String] = []) {
+         * Relays to be reachable through, all at a time, each with its `/p2p/…`.
+         */relays: [String] = [],
+        /**
+         * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+         * that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+         */nameServers: [String] = [],
+        /**
+         * Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
+         */tlsRoots: [Data] = []) {
         self.listen = listen
         self.mdns = mdns
         self.quic = quic
         self.relays = relays
+        self.nameServers = nameServers
+        self.tlsRoots = tlsRoots
     }
 
 
@@ -9657,7 +9693,9 @@ public struct FfiConverterTypeNetworkOptions: FfiConverterRustBuffer {
                 listen: FfiConverterOptionSequenceString.read(from: &buf),
                 mdns: FfiConverterBool.read(from: &buf),
                 quic: FfiConverterBool.read(from: &buf),
-                relays: FfiConverterSequenceString.read(from: &buf)
+                relays: FfiConverterSequenceString.read(from: &buf),
+                nameServers: FfiConverterSequenceString.read(from: &buf),
+                tlsRoots: FfiConverterSequenceData.read(from: &buf)
         )
     }
 
@@ -9666,6 +9704,8 @@ public struct FfiConverterTypeNetworkOptions: FfiConverterRustBuffer {
         FfiConverterBool.write(value.mdns, into: &buf)
         FfiConverterBool.write(value.quic, into: &buf)
         FfiConverterSequenceString.write(value.relays, into: &buf)
+        FfiConverterSequenceString.write(value.nameServers, into: &buf)
+        FfiConverterSequenceData.write(value.tlsRoots, into: &buf)
     }
 }
 
@@ -9783,6 +9823,14 @@ public struct NodeStatus: Equatable, Hashable {
      */
     public var addresses: [String]
     /**
+     * Whether it can be reached from outside its network.
+     */
+    public var reachability: Reachability
+    /**
+     * The relays it was given.
+     */
+    public var reservations: [RelayReservation]
+    /**
      * Members that are connected.
      */
     public var peers: [PeerStatus]
@@ -9810,6 +9858,12 @@ public struct NodeStatus: Equatable, Hashable {
          * Where it can be reached. Empty when it is offline.
          */addresses: [String],
         /**
+         * Whether it can be reached from outside its network.
+         */reachability: Reachability,
+        /**
+         * The relays it was given.
+         */reservations: [RelayReservation],
+        /**
          * Members that are connected.
          */peers: [PeerStatus],
         /**
@@ -9825,6 +9879,8 @@ public struct NodeStatus: Equatable, Hashable {
          * Bytes on disk.
          */storeBytes: UInt64) {
         self.addresses = addresses
+        self.reachability = reachability
+        self.reservations = reservations
         self.peers = peers
         self.sentBytes = sentBytes
         self.receivedBytes = receivedBytes
@@ -9849,6 +9905,8 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
         return
             try NodeStatus(
                 addresses: FfiConverterSequenceString.read(from: &buf),
+                reachability: FfiConverterTypeReachability.read(from: &buf),
+                reservations: FfiConverterSequenceTypeRelayReservation.read(from: &buf),
                 peers: FfiConverterSequenceTypePeerStatus.read(from: &buf),
                 sentBytes: FfiConverterUInt64.read(from: &buf),
                 receivedBytes: FfiConverterUInt64.read(from: &buf),
@@ -9859,6 +9917,8 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
 
     public static func write(_ value: NodeStatus, into buf: inout [UInt8]) {
         FfiConverterSequenceString.write(value.addresses, into: &buf)
+        FfiConverterTypeReachability.write(value.reachability, into: &buf)
+        FfiConverterSequenceTypeRelayReservation.write(value.reservations, into: &buf)
         FfiConverterSequenceTypePeerStatus.write(value.peers, into: &buf)
         FfiConverterUInt64.write(value.sentBytes, into: &buf)
         FfiConverterUInt64.write(value.receivedBytes, into: &buf)
@@ -10361,9 +10421,9 @@ public struct PeerStatus: Equatable, Hashable {
      */
     public var address: String
     /**
-     * Whether a relay is in between.
+     * How frames reach it.
      */
-    public var relayed: Bool
+    public var way: Way
     /**
      * The last measured round trip.
      */
@@ -10387,8 +10447,8 @@ public struct PeerStatus: Equatable, Hashable {
          * Where, as seen from here.
          */address: String,
         /**
-         * Whether a relay is in between.
-         */relayed: Bool,
+         * How frames reach it.
+         */way: Way,
         /**
          * The last measured round trip.
          */roundTrip: TimeInterval?,
@@ -10400,7 +10460,7 @@ public struct PeerStatus: Equatable, Hashable {
          */receivedBytes: UInt64) {
         self.device = device
         self.address = address
-        self.relayed = relayed
+        self.way = way
         self.roundTrip = roundTrip
         self.sentBytes = sentBytes
         self.receivedBytes = receivedBytes
@@ -10424,7 +10484,7 @@ public struct FfiConverterTypePeerStatus: FfiConverterRustBuffer {
             try PeerStatus(
                 device: FfiConverterString.read(from: &buf),
                 address: FfiConverterString.read(from: &buf),
-                relayed: FfiConverterBool.read(from: &buf),
+                way: FfiConverterTypeWay.read(from: &buf),
                 roundTrip: FfiConverterOptionDuration.read(from: &buf),
                 sentBytes: FfiConverterUInt64.read(from: &buf),
                 receivedBytes: FfiConverterUInt64.read(from: &buf)
@@ -10434,7 +10494,7 @@ public struct FfiConverterTypePeerStatus: FfiConverterRustBuffer {
     public static func write(_ value: PeerStatus, into buf: inout [UInt8]) {
         FfiConverterString.write(value.device, into: &buf)
         FfiConverterString.write(value.address, into: &buf)
-        FfiConverterBool.write(value.relayed, into: &buf)
+        FfiConverterTypeWay.write(value.way, into: &buf)
         FfiConverterOptionDuration.write(value.roundTrip, into: &buf)
         FfiConverterUInt64.write(value.sentBytes, into: &buf)
         FfiConverterUInt64.write(value.receivedBytes, into: &buf)
@@ -10958,6 +11018,75 @@ public func FfiConverterTypeReaction_lift(_ buf: RustBuffer) throws -> Reaction 
 #endif
 public func FfiConverterTypeReaction_lower(_ value: Reaction) -> RustBuffer {
     return FfiConverterTypeReaction.lower(value)
+}
+
+
+/**
+ * A relay that a device wants to be reachable through.
+ */
+public struct RelayReservation: Equatable, Hashable {
+    /**
+     * Its address, with its key.
+     */
+    public var address: String
+    /**
+     * Whether the device can be reached through it now. If not, it is asked again and again.
+     */
+    public var reserved: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its address, with its key.
+         */address: String,
+        /**
+         * Whether the device can be reached through it now. If not, it is asked again and again.
+         */reserved: Bool) {
+        self.address = address
+        self.reserved = reserved
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RelayReservation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelayReservation: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayReservation {
+        return
+            try RelayReservation(
+                address: FfiConverterString.read(from: &buf),
+                reserved: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: RelayReservation, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.address, into: &buf)
+        FfiConverterBool.write(value.reserved, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayReservation_lift(_ buf: RustBuffer) throws -> RelayReservation {
+    return try FfiConverterTypeRelayReservation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayReservation_lower(_ value: RelayReservation) -> RustBuffer {
+    return FfiConverterTypeRelayReservation.lower(value)
 }
 
 
@@ -12388,6 +12517,91 @@ public func FfiConverterTypeLinkProgress_lower(_ value: LinkProgress) -> RustBuf
 
 
 /**
+ * Whether a device can be reached from outside its network.
+ */
+
+public enum Reachability: Equatable, Hashable {
+
+    /**
+     * No relay has tried (yet), or it listens nowhere.
+     */
+    case unknown
+    /**
+     * A relay reached it.
+     */
+    case `public`
+    /**
+     * No relay did, where others see it: it is reached through relays, or through a hole in its NAT.
+     */
+    case `private`
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Reachability: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReachability: FfiConverterRustBuffer {
+    typealias SwiftType = Reachability
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Reachability {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .unknown
+
+        case 2: return .`public`
+
+        case 3: return .`private`
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Reachability, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .unknown:
+            writeInt(&buf, Int32(1))
+
+
+        case .`public`:
+            writeInt(&buf, Int32(2))
+
+
+        case .`private`:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReachability_lift(_ buf: RustBuffer) throws -> Reachability {
+    return try FfiConverterTypeReachability.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReachability_lower(_ value: Reachability) -> RustBuffer {
+    return FfiConverterTypeReachability.lower(value)
+}
+
+
+
+/**
  * Until when something can be read.
  */
 
@@ -13032,6 +13246,97 @@ public func FfiConverterTypeVerificationStep_lower(_ value: VerificationStep) ->
 }
 
 
+
+/**
+ * How a connection leads to a device.
+ */
+
+public enum Way: Equatable, Hashable {
+
+    /**
+     * One of the two reached the other where it listens.
+     */
+    case direct
+    /**
+     * Directly, through the NATs of both, after they had met at a relay.
+     */
+    case holePunched
+    /**
+     * Through a relay, which cannot read what it passes on.
+     */
+    case relayed(
+        /**
+         * The address of the relay.
+         */relay: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Way: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWay: FfiConverterRustBuffer {
+    typealias SwiftType = Way
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Way {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .direct
+
+        case 2: return .holePunched
+
+        case 3: return .relayed(relay: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Way, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .direct:
+            writeInt(&buf, Int32(1))
+
+
+        case .holePunched:
+            writeInt(&buf, Int32(2))
+
+
+        case let .relayed(relay):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(relay, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWay_lift(_ buf: RustBuffer) throws -> Way {
+    return try FfiConverterTypeWay.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWay_lower(_ value: Way) -> RustBuffer {
+    return FfiConverterTypeWay.lower(value)
+}
+
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -13390,6 +13695,31 @@ fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterString.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
+    typealias SwiftType = [Data]
+
+    public static func write(_ value: [Data], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterData.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Data] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Data]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterData.read(from: &buf))
         }
         return seq
     }
@@ -14015,6 +14345,31 @@ fileprivate struct FfiConverterSequenceTypeReaction: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeReaction.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeRelayReservation: FfiConverterRustBuffer {
+    typealias SwiftType = [RelayReservation]
+
+    public static func write(_ value: [RelayReservation], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRelayReservation.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayReservation] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [RelayReservation]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRelayReservation.read(from: &buf))
         }
         return seq
     }

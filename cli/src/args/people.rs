@@ -224,6 +224,25 @@ pub(crate) enum PolicyCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayCommand {
+    /// Have the space use one more relay, four at most
+    #[command(after_help = "Example:\n  clave relay add /dns4/relay.example.org/tcp/4400/p2p/12D3KooW…")]
+    Add {
+        /// Where it is: a multiaddr that ends in /p2p/ and the relay's PeerId, as the relay prints it
+        address: String,
+    },
+    /// Have the space use a relay no more
+    #[command(after_help = "Example:\n  clave relay remove 1")]
+    Remove {
+        /// Its number in the list, or its address
+        relay: String,
+    },
+    /// List the relays of the space, and how this device gets on with each
+    #[command(after_help = "Example:\n  clave relay list")]
+    List,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
     #[command(subcommand)]

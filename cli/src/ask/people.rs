@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Question, millis, read, said, unexpected};
 use crate::args::{
     self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
-    SetAside, SetAsideCommand,
+    RelayCommand, SetAside, SetAsideCommand,
 };
 use crate::audit;
 use crate::failure::{Code, Failure};
@@ -108,6 +108,14 @@ pub(super) fn policy(policy: Policy) -> Result<Question, Failure> {
             };
             Question::new(Ask::PolicySet { key, value })
         }
+    })
+}
+
+pub(super) fn relay(command: RelayCommand) -> Question {
+    Question::new(match command {
+        RelayCommand::List => Ask::Relays,
+        RelayCommand::Add { address } => Ask::RelayAdd { address },
+        RelayCommand::Remove { relay } => Ask::RelayRemove { relay },
     })
 }
 

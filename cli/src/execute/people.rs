@@ -211,7 +211,7 @@ pub(super) async fn set_policy(place: &Place, key: &str, value: &str) -> Result<
         Ok(Some(_)) => {}
         Ok(None) => {
             return Err(Failure::usage(format!("there is no policy “{key}”"))
-                .hint("there are members_may_invite, history and post_quantum_circles: `clave policy` shows them"));
+                .hint("there are members_may_invite, history and post_quantum_circles, and relay.1 to relay.4: `clave policy` shows them"));
         }
         Err(error) => return Err(Failure::usage(error)),
     }

@@ -78,6 +78,10 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
             }
         }
     }
+    let mut relays = Vec::new();
+    for space in node.spaces().await? {
+        relays.extend(Some(super::relay::of(&space).await?).filter(|of| !of.relays.is_empty()));
+    }
     let mut asked_by = Vec::new();
     for (device, step) in node.verifications().await? {
         if step == clave::VerificationStep::Requested {
@@ -88,7 +92,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         device: peer.device.to_string(),
         name: names.get(&peer.device).cloned().unwrap_or_default(),
         address: peer.address,
-        relayed: peer.relayed,
+        way: peer.way.into(),
         round_trip_ms: peer.round_trip.map(|time| (time.as_secs_f64() * 1e5).round() / 1e2),
         sent_bytes: peer.sent_bytes,
         received_bytes: peer.received_bytes,
@@ -101,6 +105,8 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         pid: std::process::id(),
         directory: String::new(),
         addresses: status.addresses,
+        reachability: status.reachability.into(),
+        reservations: status.reservations.into_iter().map(reply::Reservation::from).collect(),
         peers: status.peers.into_iter().map(peer).collect(),
         sent_bytes: status.sent_bytes,
         received_bytes: status.received_bytes,
@@ -109,13 +115,41 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         asked_by,
         spaces: list(node).await?,
         rejoining: super::rejoining(node).await?,
+        joining: node.pending_joins().await?.into_iter().map(pending_reply).collect(),
+        relays,
     }))
 }
 
 pub(super) async fn join(node: &Node, link: &InviteLink, timeout: Duration) -> Result<Reply, Failure> {
-    let space = node.join(link, timeout).await?;
+    let space = match node.join(link, timeout).await {
+        Ok(space) => space,
+        Err(clave::Error::JoinPending(pending)) => return Ok(Reply::Asked(pending_reply(*pending))),
+        Err(error) => return Err(error.into()),
+    };
     let members = space.members().await?.len();
     Ok(Reply::Joined { space: space_reply(&space).await?, members })
+}
+
+pub(super) async fn cancel_joins(node: &Node, link: Option<&InviteLink>) -> Result<Reply, Failure> {
+    let pending = node.pending_joins().await?;
+    let meant: Vec<_> =
+        pending.into_iter().filter(|known| link.is_none_or(|link| link.invitation == known.invitation)).collect();
+    if meant.is_empty() {
+        return Err(Failure::not_found("no request to join waits for an answer").hint("`clave status` lists them"));
+    }
+    for known in meant {
+        node.cancel_join(known.invitation).await?;
+    }
+    Ok(Reply::Done)
+}
+
+fn pending_reply(pending: clave::PendingJoin) -> reply::PendingJoin {
+    reply::PendingJoin {
+        id: pending.invitation.to_string(),
+        space: pending.space_name,
+        expires_ms: pending.expires_ms,
+        at_relay: pending.state != clave::PendingJoinState::Asking,
+    }
 }
 
 pub(super) async fn invite(

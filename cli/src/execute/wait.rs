@@ -15,6 +15,7 @@ impl Condition {
             && self.file.is_none()
             && self.contains.is_none()
             && !self.rotated
+            && !self.stored
             && !self.removed
     }
 }
@@ -23,7 +24,13 @@ impl Condition {
 pub(super) async fn online(node: &Node, condition: &Condition) -> Result<Reply, Failure> {
     let mut events = node.events();
     while !node_fits(node, condition).await? {
-        next_event(&mut events, |event| matches!(event, Event::Presence { .. } | Event::Rejoined { .. })).await?;
+        let matters = |event: &Event| {
+            matches!(
+                event,
+                Event::Presence { .. } | Event::Rejoined { .. } | Event::Joined { .. } | Event::JoinFailed { .. }
+            )
+        };
+        next_event(&mut events, matters).await?;
     }
     Ok(Reply::Done)
 }
@@ -40,7 +47,10 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
                     | Event::EpochChanged { .. }
                     | Event::CircleJoined { .. }
                     | Event::Rejoined { .. }
+                    | Event::Joined { .. }
+                    | Event::JoinFailed { .. }
                     | Event::Removed { .. }
+                    | Event::Stored { .. }
                     | Event::Presence { .. }
             )
         };
@@ -51,6 +61,9 @@ pub(super) async fn until(node: &Node, about: &About, condition: &Condition) -> 
 
 async fn node_fits(node: &Node, condition: &Condition) -> Result<bool, Failure> {
     if condition.rejoined && !node.rejoining().await?.is_empty() {
+        return Ok(false);
+    }
+    if condition.joined && !node.pending_joins().await?.is_empty() {
         return Ok(false);
     }
     let online = node.status().await?.peers.len();
@@ -67,6 +80,9 @@ async fn holds(node: &Node, about: &About, condition: &Condition) -> Result<bool
         return Ok(false);
     }
     if condition.rotated && !circle.access().await?.rotated {
+        return Ok(false);
+    }
+    if condition.stored && circle.waiting_for_relays().await? > 0 {
         return Ok(false);
     }
     if let Some(members) = condition.members_max

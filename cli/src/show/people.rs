@@ -275,6 +275,8 @@ pub(super) fn policies(policies: &reply::Policies) -> Vec<String> {
         ("history", value) => history(value),
         ("post_quantum_circles", "true") => "every device says how it can be added to a post-quantum circle".to_owned(),
         ("post_quantum_circles", _) => "no post-quantum circles with others in this space".to_owned(),
+        (key, "") if key.starts_with("relay.") => "no relay".to_owned(),
+        (key, _) if key.starts_with("relay.") => "keeps what is written here for who is not online".to_owned(),
         _ => "of a newer version".to_owned(),
     };
     let rows: Vec<_> =

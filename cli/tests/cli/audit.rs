@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::harness::{Device, two};
+
+/// Far longer than anything here takes.
+const SAFETY: Duration = Duration::from_secs(60);
 
 #[test]
 fn everybody_sees_who_did_what_on_whose_authority() {
@@ -166,6 +170,11 @@ fn a_device_that_runs_from_an_old_copy_of_its_data_is_seen() {
     copy.ok(&["file", "add", "x.txt"]);
     let _copy_runs = copy.run();
     zoe.ok(&["wait", "--file", "/x.txt"]);
+    // What the copy did may come behind its file: nothing says in which order.
+    let late = Instant::now() + SAFETY;
+    while !zoe.ok(&["members"]).contains(orderly) {
+        assert!(Instant::now() < late, "the two acts are not seen");
+    }
     zoe_runs.kill();
     for said in [zoe.ok(&["members"]), zoe.ok(&["audit"])] {
         assert!(said.contains("“手机” of 小明 wrote two acts that know nothing of each other ("), "{said}");

@@ -74,9 +74,9 @@ fn shapes_of_people_and_spaces() {
     assert_eq!(
         status,
         json!({ "type": "status", "profile": profile(), "running": "bool", "pid": "number", "directory": "string",
-                "addresses": ["string"], "sent_bytes": "number", "received_bytes": "number", "store_bytes": "number",
+                "addresses": ["string"], "reachability": "string", "sent_bytes": "number", "received_bytes": "number", "store_bytes": "number",
                 "refusals": [], "spaces": [space],
-                "peers": [{ "device": "string", "name": "string", "address": "string", "relayed": "bool",
+                "peers": [{ "device": "string", "name": "string", "address": "string", "way": "string",
                             "sent_bytes": "number", "received_bytes": "number" }] })
     );
 }

@@ -18,6 +18,7 @@ mod keeping;
 mod policies;
 mod post_quantum;
 mod recovery;
+mod relays;
 mod removal;
 mod search;
 mod verify;

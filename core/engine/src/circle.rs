@@ -9,7 +9,7 @@ use clave_crdt::{Document, DocumentKind};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, EpochId, Export, KeyId, RosterChange};
 use prost::Message as _;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Published};
 use crate::entry::{Body, Envelope, direct_tag, is_guide};
 use crate::group::{Entered, Group, Keyring, epoch_id};
 use crate::index::{EntryIndex, Failure};
@@ -28,6 +28,7 @@ mod held;
 mod history;
 mod judge;
 mod key_changes;
+pub(crate) mod mailboxes;
 mod open;
 mod outer;
 mod plea;
@@ -44,6 +45,7 @@ mod views;
 use held::{Awaits, Held};
 
 pub use bundles::{Bundling, FalseBundle};
+pub(crate) use bundles::{Claimed, Name};
 pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
@@ -110,6 +112,9 @@ pub(crate) struct Circle {
     bundles: bundles::Bundles,
     /// Of a device that stands apart: the entry by which it asks to be let in.
     recovery: Option<EntryId>,
+    mailboxes: mailboxes::Keys,
+    /// Whether this device is connected with a relay that keeps what is written here.
+    pub(crate) has_relay: bool,
 }
 
 impl Circle {
@@ -185,6 +190,8 @@ impl Circle {
             mending: roster::Mending::Unknown,
             bundles: bundles::Bundles::default(),
             recovery: None,
+            mailboxes: mailboxes::Keys::default(),
+            has_relay: false,
         };
         circle.file_key(epoch, ContentKey::from_bytes(key), Source::Derived, Vec::new(), desk);
         circle.file_epoch(&epoch, desk)?;
@@ -282,7 +289,7 @@ impl Circle {
             self.note_guide(&envelope, desk);
         }
         self.note_seen(desk.me(), &envelope.tag, desk);
-        desk.published.push((self.id, envelope.id));
+        desk.published.push(Published { circle: self.id, id: envelope.id, guides });
         Ok(envelope.id)
     }
 
@@ -304,7 +311,8 @@ impl Circle {
             _ => EngineError::NoSuchDevice,
         })?;
         self.keep(&envelope, desk)?;
-        desk.published.push((self.id, envelope.id));
+        // Keys and Welcomes: whoever they are for may understand nothing else before.
+        desk.published.push(Published { circle: self.id, id: envelope.id, guides: true });
         Ok(envelope.id)
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Desk {
     /// What the application is told.
     pub(crate) events: Vec<Event>,
     /// Entries made here: pushed to whoever is connected.
-    pub(crate) published: Vec<(CircleId, EntryId)>,
+    pub(crate) published: Vec<Published>,
     /// Entries that arrived and were news: offered to whoever else is connected.
     pub(crate) relayed: Vec<(CircleId, EntryId)>,
     /// Devices that a commit added to a circle of a space, and that hear of it through the space.
@@ -51,6 +51,15 @@ pub(crate) struct Desk {
     pub(crate) damaged: BTreeSet<CircleId>,
     /// Whether something was erased that must not be found in what the store left behind.
     pub(crate) erased: bool,
+}
+
+/// An entry that was made here.
+#[derive(Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) circle: CircleId,
+    pub(crate) id: EntryId,
+    /// Whether others mean nothing without it.
+    pub(crate) guides: bool,
 }
 
 /// Somebody to be introduced to a circle.

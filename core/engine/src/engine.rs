@@ -20,7 +20,9 @@ pub(crate) mod farewell;
 pub(crate) mod fetch;
 mod inviter;
 pub(crate) mod join;
+pub(crate) mod letters;
 pub(crate) mod linking;
+pub(crate) mod mailboxes;
 mod marks;
 mod newcomer;
 mod own_devices;
@@ -45,7 +47,9 @@ pub use export::AccountExport;
 pub use fetch::{CHUNKS_IN_FLIGHT_MAX, FetchId};
 pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
+pub use letters::{PendingJoin, PendingJoinState};
 pub use linking::LinkingError;
+pub use mailboxes::{RELAYED_FILE_BYTES_MAX, RelayError, RelayStatus};
 pub use own_devices::OwnDevice;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
 pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
@@ -63,6 +67,8 @@ pub enum Channel {
     Join,
     /// Chunks of files, between members.
     Bulk,
+    /// Mailboxes, with relays.
+    Mailbox,
 }
 
 /// What the engine wants done.
@@ -96,6 +102,18 @@ pub enum Output {
         /// Multiaddrs.
         addresses: Vec<String>,
     },
+    /// From now on, be connected with this relay: it is wanted at this address. Frames of [`Channel::Mailbox`] are to be accepted from
+    /// it.
+    WantRelay {
+        /// Its key.
+        relay: DeviceId,
+        /// A multiaddr with its `/p2p/`.
+        address: String,
+    },
+    /// No longer.
+    DropRelay(DeviceId),
+    /// End the connection with this relay: what was said on it leads nowhere. It is wanted still.
+    HangUp(DeviceId),
     /// From now on, or no longer, dial whoever is discovered nearby: the device that answers a typed code may be anyone.
     Seek(bool),
     /// Something was erased because of the history policy of its circle: have the store overwrite or give back what it
@@ -119,6 +137,12 @@ pub enum Event {
         /// Which circle.
         circle: CircleId,
         /// By which invitation.
+        invitation: InvitationId,
+    },
+    /// A relay keeps the request to come in by an invitation: the inviter's device answers once it is online, whether this one
+    /// is or not. Said once after each opening, for each invitation.
+    JoinAsked {
+        /// Which invitation.
         invitation: InvitationId,
     },
     /// The answer to an invitation is coming in.
@@ -228,6 +252,11 @@ pub enum Event {
         device: DeviceId,
         /// Why.
         why: verify::VerificationFailure,
+    },
+    /// All that this device made in a circle is at a relay by now: others get it, whoever is online when.
+    Stored {
+        /// Which circle.
+        circle: CircleId,
     },
     /// Somebody brought this device into a circle of a space.
     CircleJoined {
@@ -346,6 +375,8 @@ pub struct Engine {
     wants: wants::Wants,
     verifications: verify::Verifications,
     reads: reads::Reads,
+    mailboxes: mailboxes::Mailboxes,
+    letters: letters::Letters,
     outbox: Outbox,
 }
 
@@ -445,6 +476,8 @@ impl Engine {
             wants: wants::Wants::default(),
             verifications: verify::Verifications::default(),
             reads: reads::Reads::default(),
+            mailboxes: mailboxes::Mailboxes::default(),
+            letters: letters::Letters::default(),
             outbox: Outbox::default(),
         };
         for suffix in engine.desk.store.all(Keyspace::Circles, &[])?.into_keys() {
@@ -454,6 +487,8 @@ impl Engine {
         engine.load_addresses()?;
         engine.load_answers()?;
         engine.load_links()?;
+        engine.load_unsent()?;
+        engine.load_letters()?;
         engine.reads.stir(now_ms);
         crate::key_packages::prune(&mut engine.desk)?;
         engine.finish();
@@ -478,6 +513,8 @@ impl Engine {
             self.verifications.next_deadline_ms(),
             self.next_asking_ms(),
             self.reads.due_at_ms(),
+            self.mailboxes.due_at_ms(|relay| self.peers.contains_key(relay)),
+            self.letters.due_at_ms(),
         ];
         repairs.chain(others.into_iter().flatten()).min()
     }
@@ -512,6 +549,8 @@ impl Engine {
         self.wants.expire(now_ms);
         self.fetches.expire(now_ms);
         self.expire_verifications();
+        self.tend_relays();
+        self.expire_asks();
         self.follow_when_due();
         self.tell_reads();
         self.finish();
@@ -586,6 +625,7 @@ impl Engine {
         }
         self.pump_fetches();
         self.pump_chunks();
+        self.pump_mailboxes();
         self.end_joins();
         self.mend_indexes();
         self.desk.file_pages();
@@ -621,7 +661,9 @@ impl Engine {
     fn repair_rosters(&mut self) {
         let mut online: Vec<DeviceId> = self.peers.keys().copied().collect();
         online.push(self.desk.me());
+        let relayed = self.relayed_circles();
         for circle in self.circles.values_mut() {
+            circle.has_relay = relayed.contains(&circle.id);
             if let Err(error) = circle.tend(&online, &mut self.desk) {
                 tracing::error!(circle = %circle.id.short(), %error, "the roster could not be mended");
             }

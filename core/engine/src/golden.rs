@@ -12,6 +12,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::engine::join::prologue;
+use crate::engine::letters::{answer_context, request_context};
 use crate::engine::linking::link_prologue;
 use crate::entry::{Body, Envelope, direct_tag};
 use crate::membership::{
@@ -246,11 +247,21 @@ fn joins(made: &mut Made) {
         addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
         space_name: "Grüne Band".to_owned(),
         suite: Suite::XWing,
+        noise: None,
+        relays: Vec::new(),
         secret: Zeroizing::new([4; 32]),
     };
     assert!(link.to_string().parse() == Ok(link.clone()));
     made.bytes("join.prologue", &prologue(link.invitation, link.circle, link.inviter));
     made.text("link", link.to_string());
+    let noise = Some(clave_crypto::NoisePublicKey::from_bytes([5; 32]));
+    let relay = crate::membership::RelayAddress::of("/ip4/192.0.2.1/tcp/4400", &DeviceId::from_bytes([6; 32]));
+    let relayed = InviteLink { noise, relays: vec![relay.expect("an address")], ..link.clone() };
+    assert!(relayed.to_string().parse() == Ok(relayed.clone()));
+    made.text("link.relayed", relayed.to_string());
+    made.bytes("letter.request", &request_context(link.invitation, link.circle, link.inviter));
+    made.bytes("letter.answer", &answer_context(link.invitation, link.circle, link.inviter, &[7; 32]));
+    made.message("local.ask", &local::Ask { link: relayed.encode(), request: vec![7; 32] });
     made.message("join.piece", &invitation::Piece { index: 1, total_bytes: 300_000, bytes: vec![1; 3] });
 }
 

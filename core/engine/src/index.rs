@@ -241,6 +241,20 @@ impl EntryIndex {
         Ok(page)
     }
 
+    /// The newest entries since an hour: at most so many.
+    pub(crate) fn since(&self, hour: u32, most: usize, desk: &mut Desk) -> Result<Vec<EntryId>, EngineError> {
+        let mut ids = Vec::new();
+        let from = Cut { hour: hour.into(), id: [0; 32] };
+        self.entries.walk_back(&Cut::END, &mut desk.shelf(), &mut |place| {
+            let is_in = Cut::before(place) >= from && ids.len() < most;
+            if is_in {
+                ids.push(place.id);
+            }
+            is_in
+        })?;
+        Ok(ids)
+    }
+
     /// Notes that an entry is one without which others mean nothing.
     pub(crate) fn note_guide(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
         let place = Place { hour: envelope.hour, id: envelope.id };

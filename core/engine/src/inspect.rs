@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use clave_crdt::{Actor, ChangeHash, Document, DocumentKind, inspect_change};
-use clave_crypto::{Checkpoint, ContentKey, KeyId};
+use clave_crypto::{Checkpoint, ContentKey, DeviceId, KeyId};
 use prost::Message as _;
 
-use crate::circle::documents;
+use crate::circle::{Claimed, Name, documents};
 use crate::entry::{Body, Envelope};
 use crate::files::chunk_id;
 use crate::membership::{Insertion, Log, Operation, Refusal as LogRefusal};
@@ -103,7 +103,7 @@ pub fn inspect_circle(
     inspector.index(&told.ids)?;
     inspector.operations(&told.operations)?;
     inspector.checkpoints()?;
-    inspector.documents(&keys, &told.changes)?;
+    inspector.documents(&keys, &told)?;
     inspector.chunks()?;
     Ok(inspector.report)
 }
@@ -114,7 +114,9 @@ struct Told {
     ids: BTreeSet<EntryId>,
     operations: BTreeMap<OperationId, Vec<u8>>,
     /// The changes of each document, and which entry each is in.
-    changes: BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeHash, EntryId)>>,
+    changes: BTreeMap<Name, Vec<(ChangeHash, EntryId)>>,
+    /// Which entries are bundles of a document.
+    bundles: BTreeMap<Name, BTreeSet<EntryId>>,
 }
 
 type Keys = BTreeMap<KeyId, ContentKey>;
@@ -295,13 +297,9 @@ impl Inspector<'_> {
         })
     }
 
-    fn documents(
-        &mut self,
-        keys: &Keys,
-        told: &BTreeMap<(DocumentId, DocumentKind), Vec<(ChangeHash, EntryId)>>,
-    ) -> Result<(), EngineError> {
-        let mut names: BTreeMap<(DocumentId, DocumentKind), Option<local::DocumentRecord>> =
-            told.keys().map(|name| (*name, None)).collect();
+    fn documents(&mut self, keys: &Keys, told: &Told) -> Result<(), EngineError> {
+        let mut names: BTreeMap<Name, Option<local::DocumentRecord>> =
+            told.changes.keys().map(|name| (*name, None)).collect();
         self.each(Keyspace::Documents, |_, suffix, value| {
             let (kind, id) = suffix.split_last().ok_or(Fault::Malformed)?;
             let id = DocumentId::try_from(id).map_err(|_| Fault::Malformed)?;
@@ -310,22 +308,21 @@ impl Inspector<'_> {
             names.insert((id, kind), Some(record));
             Ok(())
         })?;
-        for ((id, kind), record) in names {
-            let told = told.get(&(id, kind)).map_or(&[][..], Vec::as_slice);
-            self.document(id, kind, record, keys, told)?;
+        for (name, record) in names {
+            self.document(name, record, keys, told)?;
         }
         Ok(())
     }
 
-    /// One document: it loads, and has every change that an entry has.
+    /// One document: it loads, has every change that an entry has, and its record names the bundles that are here.
     fn document(
         &mut self,
-        id: DocumentId,
-        kind: DocumentKind,
+        name: Name,
         record: Option<local::DocumentRecord>,
         keys: &Keys,
-        told: &[(ChangeHash, EntryId)],
+        told: &Told,
     ) -> Result<(), EngineError> {
+        let (id, kind) = name;
         let scope = documents::scope(self.circle, id, kind);
         let snapshot = self.store.read(&documents::snapshot_key(self.circle, id, kind))?;
         let mut stored = Vec::new();
@@ -348,40 +345,74 @@ impl Inspector<'_> {
                 self.drop_record(Key::new(Keyspace::Changes, &scope, suffix), Fault::Malformed);
             }
         }
+        let before = record.clone();
+        let mut record = record.unwrap_or_default();
+        name_bundles(&mut record, told.bundles.get(&name), &told.ids);
+        let unread = record.unread.iter().filter_map(|id| EntryId::try_from(id.as_slice()).ok()).collect();
+        document.apply(&self.changes_in(name, &unread, keys)?)?;
         let changes: Vec<&[u8]> = stored.iter().map(|(_, change)| change.as_slice()).collect();
         document.apply(&changes)?;
+        let told_here = told.changes.get(&name).map_or(&[][..], Vec::as_slice);
         let lacking: BTreeSet<EntryId> =
-            told.iter().filter(|(hash, _)| !document.contains(hash)).map(|(_, entry)| *entry).collect();
-        let mut found = BTreeMap::new();
-        for entry in lacking {
-            let Some(bytes) = self.store.read(&self.key(Keyspace::Entries, entry.as_bytes()))? else { continue };
-            let Ok(envelope) = Envelope::decode(bytes) else { continue };
-            found.extend(changes_of((id, kind), &envelope, self.circle, keys));
+            told_here.iter().filter(|(hash, _)| !document.contains(hash)).map(|(_, entry)| *entry).collect();
+        let is_bundle = |entry: &EntryId| told.bundles.get(&name).is_some_and(|bundles| bundles.contains(entry));
+        let (bundles, loose): (BTreeSet<_>, BTreeSet<_>) = lacking.into_iter().partition(is_bundle);
+        // What a bundle has need not be filed again: it is read from there.
+        if document.apply(&self.changes_in(name, &bundles, keys)?)?.changed {
+            record.unread.extend(bundles.iter().map(|id| id.as_bytes().to_vec()));
         }
-        let found: Vec<Vec<u8>> = found.into_values().collect();
+        let last = stored.last().and_then(|(suffix, _)| suffix.as_slice().try_into().ok());
+        record.next_change = record.next_change.max(last.map_or(0, |suffix| u64::from_be_bytes(suffix) + 1));
+        let found = self.changes_in(name, &loose, keys)?;
         // They may be here, and wait for others that nobody has.
         if !found.is_empty() && document.apply(&found)?.changed {
-            let last = stored.last().and_then(|(suffix, _)| suffix.as_slice().try_into().ok());
-            let last = last.map_or(0, |suffix| u64::from_be_bytes(suffix) + 1);
-            let mut record = record.unwrap_or_default();
-            record.next_change = record.next_change.max(last);
             for change in found {
                 let key = Key::new(Keyspace::Changes, &scope, record.next_change.to_be_bytes());
                 record.next_change += 1;
                 self.put_record(key, change);
             }
-            self.report.repair.put(documents::record_key(self.circle, id, kind), record.encode_to_vec());
-        } else if record.is_none() && !stored.is_empty() {
-            let last = stored.last().and_then(|(suffix, _)| suffix.as_slice().try_into().ok());
-            let next_change = last.map_or(0, |suffix| u64::from_be_bytes(suffix) + 1);
-            let record = local::DocumentRecord { next_change, ..Default::default() };
-            self.put_record(documents::record_key(self.circle, id, kind), record.encode_to_vec());
+        }
+        let fault = if before.is_none() { Fault::Missing } else { Fault::OtherEntries };
+        if before.unwrap_or_default() != record {
+            let key = documents::record_key(self.circle, id, kind);
+            self.report.findings.push(Finding { key: key.clone(), fault });
+            self.report.repair.put(key, record.encode_to_vec());
         }
         self.report.documents += 1;
         self.report.changes += document.changes()?.len() as u64;
         self.seen += 1;
         (self.progress)(self.seen);
         Ok(())
+    }
+
+    /// The changes of one document that these entries hold, each once.
+    fn changes_in(&self, name: Name, entries: &BTreeSet<EntryId>, keys: &Keys) -> Result<Vec<Vec<u8>>, EngineError> {
+        let mut found = BTreeMap::new();
+        for entry in entries {
+            let Some(bytes) = self.store.read(&self.key(Keyspace::Entries, entry.as_bytes()))? else { continue };
+            let Ok(envelope) = Envelope::decode(bytes) else { continue };
+            let opened = keys.get(&envelope.tag).and_then(|key| envelope.open(self.circle, key).ok());
+            let said = opened.map(|opened| (opened.body, opened.author));
+            if let Some((of, changes, _)) = said.and_then(|said| changes_of(said, self.circle, envelope.hour))
+                && of == name
+            {
+                found.extend(changes);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+/// Has the record of a document name the bundles of it that are here, and no others. One that it did not name may not be in its snapshot.
+fn name_bundles(record: &mut local::DocumentRecord, bundles: Option<&BTreeSet<EntryId>>, entries: &BTreeSet<EntryId>) {
+    let is_here = |id: &Vec<u8>| EntryId::try_from(id.as_slice()).is_ok_and(|id| entries.contains(&id));
+    record.bundles.retain(is_here);
+    record.unread.retain(is_here);
+    for id in bundles.into_iter().flatten().map(|id| id.as_bytes().to_vec()) {
+        if !record.bundles.contains(&id) {
+            record.bundles.push(id.clone());
+            record.unread.push(id);
+        }
     }
 }
 
@@ -397,36 +428,38 @@ impl Told {
                     self.operations.insert(operation.id(), bytes);
                 }
             }
-            (Body::Changes(body), Some(author)) => {
-                let document = DocumentId::try_from(body.document.as_slice()).ok();
-                let Some(name) = document.zip(documents::kind_of(body.kind)) else { return };
-                let hashes = self.changes.entry(name).or_default();
-                for change in body.changes.iter().filter_map(|change| inspect_change(change).ok()) {
-                    if change.actor.belongs_to(author.as_bytes()) {
-                        hashes.push((change.hash, envelope.id));
-                    }
+            said => {
+                let Some((name, changes, is_bundle)) = changes_of(said, circle, envelope.hour) else { return };
+                self.changes.entry(name).or_default().extend(changes.keys().map(|hash| (*hash, envelope.id)));
+                if is_bundle {
+                    self.bundles.entry(name).or_default().insert(envelope.id);
                 }
             }
-            _ => {}
         }
     }
 }
 
-/// The changes of one document that an entry holds.
+/// The changes that an entry holds, of which document, and whether it is a bundle of it. Of a bundle that was refused once it did
+/// not wait any more, the entry is still there.
 fn changes_of(
-    document: (DocumentId, DocumentKind),
-    envelope: &Envelope,
+    said: (Body, Option<DeviceId>),
     circle: CircleId,
-    keys: &Keys,
-) -> BTreeMap<ChangeHash, Vec<u8>> {
-    let opened = keys.get(&envelope.tag).and_then(|key| envelope.open(circle, key).ok());
-    let Some((Body::Changes(body), Some(author))) = opened.map(|opened| (opened.body, opened.author)) else {
-        return BTreeMap::new();
-    };
-    if DocumentId::try_from(body.document.as_slice()).ok().zip(documents::kind_of(body.kind)) != Some(document) {
-        return BTreeMap::new();
+    hour: u32,
+) -> Option<(Name, BTreeMap<ChangeHash, Vec<u8>>, bool)> {
+    match said {
+        (Body::Changes(body), Some(author)) => {
+            let named = body.changes.into_iter().filter_map(|bytes| Some((inspect_change(&bytes).ok()?, bytes)));
+            let own = named.filter(|(change, _)| change.actor.belongs_to(author.as_bytes()));
+            let changes = own.map(|(change, bytes)| (change.hash, bytes)).collect();
+            let document = DocumentId::try_from(body.document.as_slice()).ok();
+            Some((document.zip(documents::kind_of(body.kind))?, changes, false))
+        }
+        (Body::Bundle(body), _) => {
+            let claimed = Claimed::read(&body).ok()??;
+            claimed.check(circle, hour).ok()?;
+            let changes = claimed.bundle.into_changes().into_iter().map(|(change, bytes)| (change.hash, bytes));
+            Some((claimed.name, changes.collect(), true))
+        }
+        _ => None,
     }
-    let named = body.changes.into_iter().filter_map(|bytes| Some((inspect_change(&bytes).ok()?, bytes)));
-    let own = named.filter(|(change, _)| change.actor.belongs_to(author.as_bytes()));
-    own.map(|(change, bytes)| (change.hash, bytes)).collect()
 }

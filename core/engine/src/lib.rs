@@ -54,8 +54,8 @@ pub use clave_crypto as crypto;
 pub use engine::{
     Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, CONDEMNED_MS, Channel, ChunkUsage, CircleInfo, CircleStatus,
     Collected, DeviceAccess, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError,
-    LinkingError, Output, OwnDevice, PersonAccess, Reading, VERIFICATION_MS_MAX, Verification, VerificationFailure,
-    VerificationStep, VerifiedBy,
+    LinkingError, Output, OwnDevice, PendingJoin, PendingJoinState, PersonAccess, RELAYED_FILE_BYTES_MAX, Reading,
+    RelayError, RelayStatus, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

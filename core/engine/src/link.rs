@@ -3,16 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clave_crypto::{DeviceId, Suite};
+use clave_crypto::{DeviceId, NoisePublicKey, Suite};
 use prost::Message as _;
 use zeroize::Zeroizing;
 
 use crate::identity::check_name;
+use crate::membership::RelayAddress;
 use crate::proto::invitation as proto;
 use crate::{CircleId, InvitationId};
 
 const PREFIX: &str = "clave://join/";
 const CHECK_BYTES: usize = 4;
+/// The most relays that a link names.
+pub(crate) const LINK_RELAYS_MAX: usize = 4;
 /// The longest link that is looked at, in characters.
 pub const LINK_CHARS_MAX: usize = 8_192;
 
@@ -36,6 +39,10 @@ pub struct InviteLink {
     pub space_name: String,
     /// By what the circle agrees on its keys.
     pub suite: Suite,
+    /// To what a request is sealed that waits at a relay; none if there is no relay.
+    pub noise: Option<NoisePublicKey>,
+    /// The relays of the space: there it can be taken up while the inviter is away.
+    pub relays: Vec<RelayAddress>,
     pub(crate) secret: Zeroizing<[u8; 32]>,
 }
 
@@ -67,17 +74,7 @@ impl fmt::Debug for InviteLink {
 
 impl fmt::Display for InviteLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let body = proto::Link {
-            invitation: self.invitation.as_bytes().to_vec(),
-            secret: self.secret.to_vec(),
-            circle: self.circle.as_bytes().to_vec(),
-            inviter: self.inviter.as_bytes().to_vec(),
-            expires_ms: self.expires_ms,
-            addresses: self.addresses.clone(),
-            space_name: self.space_name.clone(),
-            suite: self.suite.number().into(),
-        };
-        f.write_str(&to_text(PREFIX, &body))
+        f.write_str(&to_text(PREFIX, &self.to_proto()))
     }
 }
 
@@ -115,12 +112,33 @@ impl FromStr for InviteLink {
 }
 
 impl InviteLink {
-    fn read(body: &[u8]) -> Option<Self> {
+    fn to_proto(&self) -> proto::Link {
+        proto::Link {
+            invitation: self.invitation.as_bytes().to_vec(),
+            secret: self.secret.to_vec(),
+            circle: self.circle.as_bytes().to_vec(),
+            inviter: self.inviter.as_bytes().to_vec(),
+            expires_ms: self.expires_ms,
+            addresses: self.addresses.clone(),
+            space_name: self.space_name.clone(),
+            suite: self.suite.number().into(),
+            noise: self.noise.map(|noise| noise.as_bytes().to_vec()).unwrap_or_default(),
+            relays: self.relays.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What [`read`](Self::read) reads.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        self.to_proto().encode_to_vec()
+    }
+
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let link = proto::Link::decode(body).ok()?;
         let can_be_shown = link.space_name.is_empty() || check_name(&link.space_name) == Ok(&link.space_name);
-        if !can_be_shown {
+        if !can_be_shown || link.relays.len() > LINK_RELAYS_MAX || link.noise.is_empty() != link.relays.is_empty() {
             return None;
         }
+        let noise = (!link.noise.is_empty()).then(|| NoisePublicKey::try_from(link.noise.as_slice()));
         Some(Self {
             invitation: InvitationId::try_from(link.invitation.as_slice()).ok()?,
             circle: CircleId::try_from(link.circle.as_slice()).ok()?,
@@ -129,6 +147,8 @@ impl InviteLink {
             addresses: link.addresses,
             space_name: link.space_name,
             suite: Suite::from_number(link.suite)?,
+            noise: noise.transpose().ok()?,
+            relays: link.relays.iter().map(|relay| relay.parse().ok()).collect::<Option<_>>()?,
             secret: Zeroizing::new(link.secret.as_slice().try_into().ok()?),
         })
     }

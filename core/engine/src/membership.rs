@@ -108,6 +108,7 @@ mod past;
 mod pending;
 mod policy;
 mod reason;
+mod relay;
 mod rights;
 mod roster;
 mod state;
@@ -125,8 +126,9 @@ pub use operation::{OPERATION_BYTES_MAX, Operation, PARENTS_MAX, Refusal};
 pub use pending::PENDING_OPERATIONS_MAX;
 pub use policy::{
     BadPolicy, HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy, RATCHET_SECONDS_MAX,
-    RATCHET_SECONDS_MIN,
+    RATCHET_SECONDS_MIN, RELAY,
 };
 pub use reason::{Reason, SetAside};
+pub use relay::{RELAYS_MAX, RelayAddress};
 pub use rights::{Right, Role};
 pub use roster::{Device, DeviceStanding, Former, Membership, Person, Seniority, Stay};

@@ -58,6 +58,9 @@ pub enum Refusal {
     /// A bundle that holds a change whose author is not proven by it.
     #[error("a bundle of more than its authors signed")]
     Unproven,
+    /// In a mailbox into which it does not belong.
+    #[error("in a mailbox into which it does not belong")]
+    WrongMailbox,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,

@@ -55,6 +55,17 @@ pub enum Keyspace {
     ChunkPlaces = 34,
     /// Chunks that nothing refers to. Scope and suffix: as of chunks. Value: since when, in Unix milliseconds, big-endian.
     Condemned = 35,
+    /// What is known of the relays of this device's spaces. Suffix: the relay's key. Value: see `engine/mailboxes/records.rs`.
+    Relays = 36,
+    /// How far the mailboxes of a relay were read. Scope: the relay's key. Suffix: mailbox. Value: the position, big-endian (8 bytes).
+    Positions = 37,
+    /// What this device made and no relay has yet. Scope: circle. Suffix: 0 for an entry, 1 for a chunk, then its id.
+    Unsent = 38,
+    /// Invitations that this device takes up through relays. Suffix: invitation id.
+    Asks = 39,
+    /// What this device keeps in the mailboxes of invitations. Suffix: invitation id, the request that it is or answers, its
+    /// id at relays.
+    Letters = 40,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
     /// Pages of the trees over entries. Scope: circle, which tree (1 byte). Suffix: big-endian page number.
@@ -82,7 +93,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 38] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -116,6 +127,11 @@ impl Keyspace {
         Self::Reads,
         Self::ChunkPlaces,
         Self::Condemned,
+        Self::Relays,
+        Self::Positions,
+        Self::Unsent,
+        Self::Asks,
+        Self::Letters,
     ];
 }
 

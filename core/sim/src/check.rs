@@ -15,6 +15,7 @@ mod circles;
 mod held;
 mod history;
 mod rights;
+mod sound;
 mod verdicts;
 mod views;
 mod watch;
@@ -49,6 +50,8 @@ pub enum Check {
     SameDocuments,
     /// What is shown without loading a document is what follows from it.
     Views,
+    /// The doctor finds nothing in what a member stored.
+    Sound,
     /// What a member cannot read, no member can.
     Readable,
     /// What was acknowledged to somebody who is in and always was is there.
@@ -71,7 +74,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -83,6 +86,7 @@ impl Check {
         Self::SameEntries,
         Self::SameDocuments,
         Self::Views,
+        Self::Sound,
         Self::Readable,
         Self::NothingLost,
         Self::LaterKeys,
@@ -113,6 +117,7 @@ impl fmt::Display for Check {
             Self::SameEntries => "same entries",
             Self::SameDocuments => "same documents",
             Self::Views => "views follow",
+            Self::Sound => "sound stores",
             Self::Readable => "readable by all who may",
             Self::NothingLost => "nothing is lost",
             Self::LaterKeys => "no later key for who was removed",
@@ -203,6 +208,7 @@ impl World {
         }
         self.check_verdicts(circle, &members, faults);
         self.check_views(circle, &members, faults);
+        self.check_stores(circle, &members, faults);
         self.check_writes(circle, &members, first, faults);
         self.check_outsiders(circle, &members, first, faults);
         self.check_later_keys(circle, first, faults);

@@ -14,6 +14,7 @@ mod network;
 mod papers;
 pub(crate) mod people;
 mod recovery;
+mod relays;
 mod strays;
 
 pub use hostile::Attack;
@@ -21,6 +22,8 @@ pub(crate) use hostile::Rogues;
 use network::Links;
 pub use network::Network;
 pub use papers::OpenNote;
+pub use relays::RelayNumber;
+use relays::Relays;
 
 /// Simulated milliseconds without a write after which nothing will happen any more: more than the time between two
 /// reconciliations of the same devices.
@@ -74,6 +77,7 @@ pub(crate) enum Happening {
     Durable { who: Who, session: u64, io: IoId, written: bool },
     Tick { who: Who, session: u64 },
     Open(Who),
+    AtRelay(relays::AtRelay),
 }
 
 /// Many devices under one seed.
@@ -119,6 +123,7 @@ pub struct World {
     pub(crate) rogues: Rogues,
     /// People of the log alone.
     pub(crate) strays: strays::Strays,
+    relays: Relays,
 }
 
 impl World {
@@ -159,6 +164,7 @@ impl World {
             watch: Watch::default(),
             rogues: Rogues::default(),
             strays: strays::Strays::default(),
+            relays: Relays::default(),
         }
     }
 
@@ -369,6 +375,7 @@ impl World {
                 }
             }
             Happening::Open(who) => self.restart(who),
+            Happening::AtRelay(happening) => self.relay_step(happening),
             other => self.network_step(other),
         }
     }
@@ -433,7 +440,11 @@ impl World {
                     let session = device.session;
                     self.schedule(done - self.now_ms, Happening::Durable { who, session, io, written });
                 }
+                Output::Send { peer, channel: Channel::Mailbox, frame } => self.send_to_relay(who, peer, frame),
                 Output::Send { peer, channel, frame } => self.send(who, peer, channel, frame),
+                Output::WantRelay { relay, .. } => self.want_relay(who, relay),
+                Output::DropRelay(relay) => self.drop_relay(who, relay),
+                Output::HangUp(relay) => self.hang_up(who, relay),
                 Output::Permit(peer) => {
                     self.devices[who.0].permitted.insert(peer);
                 }

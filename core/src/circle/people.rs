@@ -96,9 +96,19 @@ impl Circle {
         let defaults = [Policy::MembersMayInvite(true), Policy::History(History::default())];
         // It means something in a space that is not post-quantum as a whole.
         for default in defaults.into_iter().chain(may_ask.then_some(Policy::PostQuantumCircles(false))) {
-            policies.entry(default.key().to_owned()).or_insert_with(|| default.value());
+            policies.entry(default.key()).or_insert_with(|| default.value());
         }
         Ok(policies)
+    }
+
+    /// How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it all the
+    /// same. Always none in a space without relays. [`Event::Stored`](crate::Event::Stored) says when it is none again.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn waiting_for_relays(&self) -> Result<usize, Error> {
+        let id = self.id;
+        self.node.read(move |engine| Ok(engine.waiting_for_relays(id))).await
     }
 
     /// Who can read what is written here now, whose keys ended when, and which devices have confirmed the newest keys.

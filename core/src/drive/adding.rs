@@ -61,6 +61,7 @@ impl Drive {
         let _adding = Adding::begin(self).await?;
         let sources = files.iter().map(|file| file.source.clone()).collect();
         let contents = self.seal_all(sources, total_bytes, progress).await?;
+        let relayed = contents.clone();
         let versions: Vec<FileVersion> = contents
             .into_iter()
             .zip(modified)
@@ -70,6 +71,8 @@ impl Drive {
         for (files, versions) in files.chunks(FILES_PER_ENTRY_MAX).zip(versions.chunks(FILES_PER_ENTRY_MAX)) {
             added.extend(self.name_all(files.to_vec(), versions.to_vec()).await?);
         }
+        let circle = self.circle.id;
+        self.circle.node.command(move |engine, now| engine.relay_files(circle, &relayed, now)).await?;
         Ok(added)
     }
 

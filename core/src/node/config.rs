@@ -26,14 +26,19 @@ pub struct NodeConfig {
 /// How a device reaches others.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
-    /// Multiaddrs to listen on; port 0 lets the system choose.
+    /// Multiaddrs to listen on; port 0 lets the system choose, `/ws` at the end listens for WebSocket.
     pub listen: Vec<String>,
     /// Whether to look for members on the local network, and be found there.
     pub mdns: bool,
     /// Whether to use QUIC beside TCP.
     pub quic: bool,
-    /// Relays to be reachable through, each with its `/p2p/…`.
+    /// Relays to be reachable through, all at a time, each with its `/p2p/…`. One that gives no place is asked again.
     pub relays: Vec<String>,
+    /// IP addresses of servers that resolve names in addresses. Empty: whom the system names. A host on Android or iOS
+    /// has to say it, or addresses with names cannot be dialled there (`docs/reachability.md`).
+    pub name_servers: Vec<String>,
+    /// Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
+    pub tls_roots: Vec<Vec<u8>>,
 }
 
 impl Default for NetworkConfig {
@@ -44,6 +49,8 @@ impl Default for NetworkConfig {
             mdns: true,
             quic: false,
             relays: Vec::new(),
+            name_servers: Vec::new(),
+            tls_roots: Vec::new(),
         }
     }
 }
@@ -87,6 +94,41 @@ pub struct Profile {
     pub device_name: String,
 }
 
+/// How a connection leads to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One of the two reached the other where it listens.
+    Direct,
+    /// Directly, through the NATs of both, after they had met at a relay.
+    HolePunched,
+    /// Through a relay, which cannot read what it passes on.
+    Relayed {
+        /// The address of the relay.
+        relay: String,
+    },
+}
+
+/// Whether a device can be reached from outside its network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// No relay has tried (yet), or it listens nowhere.
+    #[default]
+    Unknown,
+    /// A relay reached it.
+    Public,
+    /// No relay did, where others see it: it is reached through relays, or through a hole in its NAT.
+    Private,
+}
+
+/// A relay that this device wants to be reachable through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayReservation {
+    /// Its address, with its key.
+    pub address: String,
+    /// Whether this device can be reached through it now. If not, it is asked again and again.
+    pub reserved: bool,
+}
+
 /// A connected member device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -94,8 +136,8 @@ pub struct PeerStatus {
     pub device: DeviceId,
     /// Where, as seen from here.
     pub address: String,
-    /// Whether a relay is in between.
-    pub relayed: bool,
+    /// How frames reach it.
+    pub way: Way,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
     /// Bytes of frames sent in this session.
@@ -109,6 +151,10 @@ pub struct PeerStatus {
 pub struct NodeStatus {
     /// Where it can be reached. Empty when it is offline.
     pub addresses: Vec<String>,
+    /// Whether it can be reached from outside its network.
+    pub reachability: Reachability,
+    /// The relays it was given.
+    pub reservations: Vec<RelayReservation>,
     /// Members that are connected.
     pub peers: Vec<PeerStatus>,
     /// Bytes of frames sent to anyone since it started, peers that are gone included.
@@ -119,4 +165,24 @@ pub struct NodeStatus {
     pub refusals: RefusalCounts,
     /// Bytes on disk.
     pub store_bytes: u64,
+}
+
+impl From<&clave_transport::Way> for Way {
+    fn from(way: &clave_transport::Way) -> Self {
+        match way {
+            clave_transport::Way::Relayed { relay } => Self::Relayed { relay: relay.to_string() },
+            clave_transport::Way::HolePunched => Self::HolePunched,
+            _ => Self::Direct,
+        }
+    }
+}
+
+impl From<clave_transport::Reachability> for Reachability {
+    fn from(reachability: clave_transport::Reachability) -> Self {
+        match reachability {
+            clave_transport::Reachability::Public => Self::Public,
+            clave_transport::Reachability::Private => Self::Private,
+            _ => Self::Unknown,
+        }
+    }
 }

@@ -7,6 +7,8 @@ use clave_transport::Backoff;
 
 /// The first and the longest wait between two attempts, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (500, 60_000);
+/// The same for a direct connection in place of one through a relay: it works already, so this may take its time.
+const IMPROVE_MS: (u64, u64) = (10_000, 600_000);
 /// Addresses kept per device.
 const ADDRESSES_MAX: usize = 32;
 /// Devices nearby that are remembered although nothing is shared with them (yet).
@@ -26,10 +28,41 @@ pub(super) struct Dialer {
 
 struct Target {
     addresses: BTreeSet<String>,
-    connected: bool,
+    link: Link,
     /// When to try next, in Unix milliseconds.
     due_ms: u64,
     backoff: Backoff,
+}
+
+/// How a target is connected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    None,
+    /// Through a relay: a direct connection would be better.
+    Relayed,
+    Direct,
+}
+
+impl Target {
+    fn new(addresses: BTreeSet<String>, link: Link, due_ms: u64) -> Self {
+        let (base_ms, max_ms) = if link == Link::Relayed { IMPROVE_MS } else { BACKOFF_MS };
+        Self { addresses, link, due_ms, backoff: Backoff::new(base_ms, max_ms) }
+    }
+
+    fn turn(&mut self, link: Link, now_ms: u64, random: u64) {
+        *self = Self::new(std::mem::take(&mut self.addresses), link, now_ms);
+        self.due_ms = now_ms + self.backoff.next_ms(random);
+    }
+
+    /// What is worth a try.
+    fn worthwhile(&self) -> impl Iterator<Item = &String> {
+        let link = self.link;
+        self.addresses.iter().filter(move |address| match link {
+            Link::None => true,
+            Link::Relayed => !address.contains("/p2p-circuit"),
+            Link::Direct => false,
+        })
+    }
 }
 
 impl Dialer {
@@ -64,12 +97,7 @@ impl Dialer {
 
     fn target(&mut self, device: DeviceId, now_ms: u64) {
         let nearby = self.nearby.remove(&device).unwrap_or_default();
-        self.targets.entry(device).or_insert_with(|| Target {
-            addresses: nearby,
-            connected: false,
-            due_ms: now_ms,
-            backoff: Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1),
-        });
+        self.targets.entry(device).or_insert_with(|| Target::new(nearby, Link::None, now_ms));
     }
 
     /// No longer.
@@ -103,11 +131,16 @@ impl Dialer {
         }
     }
 
-    pub(super) fn connected(&mut self, device: &DeviceId) {
+    pub(super) fn connected(&mut self, device: &DeviceId, relayed: bool, now_ms: u64, random: u64) {
         self.dialled.remove(device);
         if let Some(target) = self.targets.get_mut(device) {
-            target.connected = true;
-            target.backoff.reset();
+            target.turn(if relayed { Link::Relayed } else { Link::Direct }, now_ms, random);
+        }
+    }
+
+    pub(super) fn became_direct(&mut self, device: &DeviceId) {
+        if let Some(target) = self.targets.get_mut(device) {
+            target.link = Link::Direct;
         }
     }
 
@@ -118,23 +151,22 @@ impl Dialer {
 
     /// Whether it is not known yet what comes of some attempt.
     pub(super) fn is_dialling(&self) -> bool {
-        self.dialled.iter().any(|device| self.targets.get(device).is_some_and(|target| !target.connected))
+        self.dialled.iter().any(|device| self.targets.get(device).is_some_and(|target| target.link == Link::None))
     }
 
     /// Whether it is not known where some wanted device is: it may dial this one.
     pub(super) fn awaits(&self) -> bool {
-        self.targets.values().any(|target| !target.connected && target.addresses.is_empty())
+        self.targets.values().any(|target| target.link == Link::None && target.addresses.is_empty())
     }
 
     /// How many wanted devices are not connected.
     pub(super) fn unconnected(&self) -> usize {
-        self.targets.values().filter(|target| !target.connected).count()
+        self.targets.values().filter(|target| target.link == Link::None).count()
     }
 
     pub(super) fn disconnected(&mut self, device: &DeviceId, now_ms: u64, random: u64) {
         if let Some(target) = self.targets.get_mut(device) {
-            target.connected = false;
-            target.due_ms = now_ms + target.backoff.next_ms(random);
+            target.turn(Link::None, now_ms, random);
         }
     }
 
@@ -150,10 +182,10 @@ impl Dialer {
     pub(super) fn due(&mut self, now_ms: u64, mut random: impl FnMut() -> u64) -> Vec<(DeviceId, Vec<String>)> {
         let mut due = Vec::new();
         for (device, target) in &mut self.targets {
-            if !target.connected && !target.addresses.is_empty() && target.due_ms <= now_ms {
+            if target.due_ms <= now_ms && target.worthwhile().next().is_some() {
                 target.due_ms = now_ms + target.backoff.next_ms(random()).max(1);
                 self.dialled.insert(*device);
-                due.push((*device, target.addresses.iter().cloned().collect()));
+                due.push((*device, target.worthwhile().cloned().collect()));
             }
         }
         due
@@ -161,7 +193,7 @@ impl Dialer {
 
     /// When somebody is due next.
     pub(super) fn next_ms(&self) -> Option<u64> {
-        let waiting = |target: &&Target| !target.connected && !target.addresses.is_empty();
+        let waiting = |target: &&Target| target.worthwhile().next().is_some();
         self.targets.values().filter(waiting).map(|target| target.due_ms).min()
     }
 }
@@ -182,10 +214,27 @@ mod tests {
         assert!(dialer.due(0, || 0).is_empty(), "not twice at once");
         let next = dialer.next_ms().expect("it is still wanted");
         assert_eq!(dialer.due(next, || 0).len(), 1);
-        dialer.connected(&device(1));
+        dialer.connected(&device(1), false, next, 0);
         assert_eq!(dialer.next_ms(), None);
         dialer.disconnected(&device(1), 1_000_000, 0);
         assert!(dialer.next_ms().is_some());
+    }
+
+    #[test]
+    fn whom_a_relay_leads_to_is_dialled_directly_now_and_then() {
+        let mut dialer = Dialer::default();
+        let (direct, circuit) =
+            ("/ip4/192.0.2.7/tcp/1".to_owned(), "/ip4/192.0.2.8/tcp/1/p2p/R/p2p-circuit".to_owned());
+        dialer.learn(device(1), vec![circuit], 0);
+        dialer.connected(&device(1), true, 0, 0);
+        assert_eq!(dialer.next_ms(), None, "only the relay is known");
+        dialer.learn(device(1), vec![direct.clone()], 0);
+        assert_eq!(dialer.due(0, || 0), [(device(1), vec![direct])]);
+        assert!(dialer.next_ms().is_some_and(|next| next >= IMPROVE_MS.0 / 2));
+        dialer.became_direct(&device(1));
+        assert_eq!(dialer.next_ms(), None);
+        dialer.disconnected(&device(1), 1, 0);
+        assert!(dialer.next_ms().is_some_and(|next| next <= BACKOFF_MS.0 + 1));
     }
 
     #[test]

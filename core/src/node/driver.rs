@@ -1,6 +1,6 @@
 //! Drives the engine: one thread that awaits commands, frames, finished writes and time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -84,6 +84,8 @@ pub(super) struct Driver {
     pub(super) sent: SentQueue,
     /// One task for each queue of each peer.
     pub(super) forwarding: JoinSet<()>,
+    /// The relays of this device's spaces.
+    pub(super) relays: BTreeSet<DeviceId>,
 }
 
 /// The queues of one connected peer.
@@ -128,7 +130,7 @@ impl Driver {
                 input = async { if next.is_some() { next.take() } else { self.inputs.recv().await } } => match input {
                     Some(Input::Command(command)) => self.command(command),
                     Some(Input::Post(post)) => next = self.post(post),
-                    Some(Input::NetworkChanged) => self.dialer.network_changed(now_ms()),
+                    Some(Input::NetworkChanged) => self.network_changed().await,
                     Some(Input::CatchUp(answer, until_ms)) => self.catch_up(answer, until_ms),
                     Some(Input::Stop(stopped)) => {
                         self.stop().await;
@@ -245,7 +247,12 @@ impl Driver {
             self.engine.handle_addresses(addresses_of(transport), now);
         }
         for peer in self.connected.keys() {
-            self.engine.handle_connected(*peer, now);
+            if self.relays.contains(peer) {
+                // What was said to it is not known any more: a session belongs to a connection.
+                hang_up(self.network.as_ref(), *peer);
+            } else {
+                self.engine.handle_connected(*peer, now);
+            }
         }
         Ok(())
     }
@@ -280,6 +287,23 @@ impl Driver {
                         transport.permit(PeerKey(*device.as_bytes()));
                     }
                 }
+                Output::WantRelay { relay, address } => {
+                    self.relays.insert(relay);
+                    self.dialer.learn(relay, vec![address], now_ms());
+                    if let Some((transport, _)) = &self.network {
+                        transport.permit(PeerKey(*relay.as_bytes()));
+                    }
+                }
+                Output::DropRelay(relay) => {
+                    self.relays.remove(&relay);
+                    self.dialer.forget(&relay);
+                    if let Some((transport, _)) = &self.network {
+                        transport.forbid(PeerKey(*relay.as_bytes()));
+                    }
+                    hang_up(self.network.as_ref(), relay);
+                }
+                Output::HangUp(relay) => hang_up(self.network.as_ref(), relay),
+                Output::Forbid(device) if self.relays.contains(&device) => {}
                 Output::Forbid(device) => {
                     self.dialer.forget(&device);
                     if let Some((transport, _)) = &self.network {
@@ -323,12 +347,13 @@ impl Driver {
     fn network_event(&mut self, event: transport::Event) {
         let now = now_ms();
         match event {
-            transport::Event::Connected { peer, .. } => {
+            transport::Event::Connected { peer, relayed, .. } => {
                 let device = DeviceId::from_bytes(peer.0);
-                self.dialer.connected(&device);
+                self.dialer.connected(&device, relayed, now, random(&mut self.engine));
                 self.connected.insert(device, Links::default());
                 self.engine.handle_connected(device, now);
             }
+            transport::Event::BecameDirect { peer, .. } => self.dialer.became_direct(&DeviceId::from_bytes(peer.0)),
             transport::Event::Disconnected { peer } => {
                 let device = DeviceId::from_bytes(peer.0);
                 self.dialer.disconnected(&device, now, random(&mut self.engine));
@@ -362,6 +387,13 @@ impl Driver {
         }
     }
 
+    async fn network_changed(&mut self) {
+        self.dialer.network_changed(now_ms());
+        if let Some((transport, _)) = &self.network {
+            transport.network_changed().await;
+        }
+    }
+
     async fn dial(&mut self) {
         let Some((transport, _)) = &self.network else { return };
         let due = self.dialer.due(now_ms(), || random(&mut self.engine));
@@ -386,6 +418,14 @@ impl Driver {
             transport.shutdown().await;
         }
         self.forwarding.shutdown().await;
+    }
+}
+
+/// Ends the connections with a relay; an event says when they are gone, and it is dialled again.
+fn hang_up(network: Option<&(Transport, Events)>, relay: DeviceId) {
+    if let Some((transport, _)) = network {
+        let transport = transport.clone();
+        tokio::spawn(async move { transport.disconnect(PeerKey(*relay.as_bytes())).await });
     }
 }
 
@@ -418,9 +458,22 @@ async fn forward(
 
 /// Where this device can be reached: what a relay or the network says, and where it listens.
 pub(super) fn addresses_of(transport: &Transport) -> Vec<String> {
-    let known = transport.addresses();
-    let (here, elsewhere): (Vec<_>, Vec<_>) = known.listening.into_iter().partition(|address| address.loopback);
-    elsewhere.into_iter().chain(here).map(|listening| listening.address.to_string()).collect()
+    in_order(transport.addresses())
+}
+
+/// What others are to try, as far as they take it: where a relay has reached this device, then the relays themselves,
+/// then where it listens, what only this machine can reach at last.
+pub(super) fn in_order(known: transport::Addresses) -> Vec<String> {
+    let mut listening = known.listening;
+    listening.sort_by_key(|listening| (!listening.address.is_relayed(), listening.loopback));
+    let confirmed = known.confirmed.iter().map(ToString::to_string);
+    let mut addresses = Vec::new();
+    for address in confirmed.chain(listening.iter().map(|listening| listening.address.to_string())) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 fn random(engine: &mut Engine) -> u64 {
@@ -432,6 +485,7 @@ fn to_transport(channel: Channel) -> transport::Channel {
         Channel::Sync => transport::Channel::Sync,
         Channel::Join => transport::Channel::Join,
         Channel::Bulk => transport::Channel::Bulk,
+        Channel::Mailbox => transport::Channel::Mailbox,
     }
 }
 
@@ -439,6 +493,7 @@ fn from_transport(channel: transport::Channel) -> Channel {
     match channel {
         transport::Channel::Join => Channel::Join,
         transport::Channel::Bulk => Channel::Bulk,
+        transport::Channel::Mailbox => Channel::Mailbox,
         _ => Channel::Sync,
     }
 }

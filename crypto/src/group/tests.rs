@@ -358,12 +358,12 @@ fn exports_are_for_one_purpose() {
         let [alice] = world.peers();
         let checkpoint = world.agreement.create(&alice.key, b"circle", world.suite, &mut world.entropy);
         let mut seen = BTreeSet::new();
-        for what in [Export::ContentKey, Export::CommitKey, Export::RoutingTag, Export::MailboxKey] {
+        for what in [Export::ContentKey, Export::CommitKey] {
             for context in [b"".as_slice(), b"context"] {
                 seen.insert(*world.agreement.export(&checkpoint, what, context).expect("a member exports"));
             }
         }
-        assert_eq!(seen.len(), 8);
+        assert_eq!(seen.len(), 4);
     });
 }
 

@@ -448,7 +448,7 @@ fn the_content_key_at_hand_is_the_one_that_loading_gives() {
     for checkpoint in [first, next] {
         let stored = Checkpoint::from_bytes(&checkpoint.to_bytes()).expect("it was written so");
         for (what, context) in
-            [(Export::ContentKey, b"circle"), (Export::ContentKey, b"other!"), (Export::RoutingTag, b"circle")]
+            [(Export::ContentKey, b"circle"), (Export::ContentKey, b"other!"), (Export::CommitKey, b"circle")]
         {
             let [at_hand, loaded] =
                 [&checkpoint, &stored].map(|of| Mls.export(of, what, context).expect("it is sound"));

@@ -55,7 +55,7 @@ impl DeviceKey {
         NoisePublicKey(PublicKey::from(&StaticSecret::from(*self.noise_secret())).to_bytes())
     }
 
-    fn noise_secret(&self) -> Zeroizing<[u8; 32]> {
+    pub(super) fn noise_secret(&self) -> Zeroizing<[u8; 32]> {
         kdf::hkdf(self.seed(), &[], labels::DEVICE_NOISE_KEY)
     }
 }
@@ -115,7 +115,7 @@ pub fn open_from_device(
     Ok((sender, Zeroizing::new(message)))
 }
 
-fn one_way(handshake: snow::HandshakeState) -> Session {
+pub(super) fn one_way(handshake: snow::HandshakeState) -> Session {
     let handshake_hash = handshake.get_handshake_hash().try_into().expect("BLAKE2s hashes have 32 bytes");
     Session::new(handshake.into_transport_mode().expect("the pattern has one message"), handshake_hash)
 }

@@ -1,16 +1,20 @@
-//! A live engine under frames and entries of a member who keeps to nothing.
+//! A live engine under frames and entries of a member, and of a relay, who keep to nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
 use clave_crdt::{DocumentKind, Draft};
-use clave_crypto::{DeviceId, Entropy, SealedSecret};
+use clave_crypto::{DeviceId, Entropy, MailboxKey, SealedSecret};
 use clave_engine::fuzzing::Sealer;
+use clave_engine::membership::RelayAddress;
 use clave_engine::{Batch, Channel, CircleId, DocumentId, Engine, Event, Identity, Keyspace, Output, StoreRead};
+use clave_mailbox::{self as mailbox, Reply, reply};
 use clave_sim::Disk;
 
 const NOW_MS: u64 = 1_790_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
+/// The relay of the space.
+const RELAY: DeviceId = DeviceId::from_bytes([99; 32]);
 /// The most steps of one input: an engine in a debug build is slow.
 const STEPS_MAX: usize = 64;
 
@@ -101,6 +105,9 @@ fn record() -> Session {
     post(&mut alice.engine, circle, 1);
     post(&mut bob.engine, circle, 2);
     settle(&mut alice, &mut bob, ids, &mut frames);
+    let address = RelayAddress::of("/ip4/192.0.2.1/tcp/4400", &RELAY).expect("an address");
+    alice.engine.set_policy(circle, "relay.1", address.as_str(), NOW_MS).expect("an owner may");
+    alice.drain();
     let records = |keyspace| {
         let mut values = Vec::new();
         let scanned = alice.disk.scan(keyspace, circle.as_bytes(), &[], &mut |_, value| {
@@ -158,15 +165,19 @@ pub fn run(data: &[u8]) {
     let engine = open(&disk, 1);
     let mut alice = Device { engine, disk, batches: Vec::new(), events: Vec::new() };
     alice.engine.handle_connected(session.bob, NOW_MS);
+    alice.engine.handle_connected(RELAY, NOW_MS);
+    alice.drain();
     for (what, bytes) in steps(data) {
-        let (channel, frame) = match what % 4 {
+        let (channel, frame) = match what % 5 {
+            4 => (Channel::Mailbox, Some(bytes.to_vec())),
             0 => (Channel::Sync, Some(bytes.to_vec())),
             1 => (Channel::Join, Some(bytes.to_vec())),
             2 => (Channel::Bulk, Some(bytes.to_vec())),
             _ => (Channel::Sync, session.sealer.frame(bytes, NOW_MS)),
         };
         if let Some(frame) = frame {
-            alice.engine.handle_frame(session.bob, channel, &frame, NOW_MS);
+            let from = if channel == Channel::Mailbox { RELAY } else { session.bob };
+            alice.engine.handle_frame(from, channel, &frame, NOW_MS);
             alice.drain();
         }
     }
@@ -178,6 +189,36 @@ pub fn run(data: &[u8]) {
     let document = again.document(session.circle, chat(session.circle), DocumentKind::Timeline).expect("it loads");
     let messages = document.timeline().expect("it is a timeline").newest(usize::MAX);
     assert!(messages.len() >= 3, "what Alice wrote is gone");
+}
+
+/// What a relay says that opens a session and delivers something.
+fn relay_frames(session: &Session) -> Vec<Vec<u8>> {
+    let alice = Device::new("Alice", 1).engine.identity().device();
+    let own = MailboxKey::of_device(session.circle.as_bytes(), &alice).id();
+    let own: mailbox::Bytes = own.as_bytes().to_vec().into();
+    let welcome = mailbox::Welcome {
+        version: 1,
+        challenge: vec![1; 32].into(),
+        generation: vec![2; 16].into(),
+        kept_seconds: 86_400,
+        blob_bytes_max: 4 << 20,
+        mailboxes_max: 512,
+        wake_key: mailbox::Bytes::new(),
+    };
+    let entry =
+        |(place, bytes): (usize, &Vec<u8>)| mailbox::Item { position: place as u64 + 1, bytes: bytes.clone().into() };
+    let entries = session.entries.iter().enumerate().map(entry).collect();
+    let step = mailbox::Reconcile { mailbox: own.clone(), message: vec![0x61].into() };
+    let bodies = [
+        (1, reply::Body::Welcome(welcome)),
+        (0, reply::Body::Delivery(mailbox::Delivery { mailbox: own, entries })),
+        (2, reply::Body::Opened(mailbox::Opened { mailboxes: Vec::new() })),
+        (2, reply::Body::Refused(mailbox::Refused { reason: 6, retry_after_ms: 5 })),
+        (3, reply::Body::Reconcile(step)),
+        (3, reply::Body::Stored(mailbox::Stored { new: 1 })),
+        (0, reply::Body::Notice(mailbox::Notice { draining: true })),
+    ];
+    bodies.into_iter().map(|(number, body)| mailbox::encode(&Reply { number, body: Some(body) })).collect()
 }
 
 /// All that Bob sent, each frame alone and all in a row; and some bodies of entries.
@@ -192,9 +233,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Channel::Sync => 0,
         Channel::Join => 1,
         Channel::Bulk => 2,
+        Channel::Mailbox => 4,
     };
     let mut seeds: Vec<Vec<u8>> = session.frames.iter().map(|(channel, frame)| step(number(channel), frame)).collect();
     seeds.push(seeds.concat());
+    let relay = relay_frames(session);
+    seeds.extend(relay[1..].iter().map(|frame| [step(4, &relay[0]), step(4, frame)].concat()));
     // Field numbers of `Entry`: 3 an operation, 4 a commit, 5 keys, 6 changes, 7 a welcome.
     for operation in &session.operations {
         let length = u8::try_from(operation.len() & 0x7f).expect("seven bits") | 0x80;

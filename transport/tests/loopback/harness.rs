@@ -2,7 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
-use clave_transport::{Address, Channel, Config, Event, Events, PeerKey, Transport};
+use clave_transport::{
+    Address, Channel, Config, Event, Events, PeerKey, RelayConfig, RelayEvent, RelayLimits, RelayServer, Transport,
+};
+use tokio::sync::mpsc;
 
 /// A safety net only: every test ends long before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,4 +108,23 @@ pub(crate) async fn connect(mut alice: Device, mut bob: Device) -> (Device, Devi
     alice.connected(bob.key()).await;
     bob.connected(alice.key()).await;
     (alice, bob)
+}
+
+pub(crate) struct Relay {
+    pub(crate) server: RelayServer,
+    pub(crate) events: mpsc::Receiver<RelayEvent>,
+    pub(crate) address: Address,
+}
+
+pub(crate) async fn relay(limits: RelayLimits) -> Relay {
+    relay_at(100, "/ip4/127.0.0.1/tcp/0".parse().unwrap(), limits).await
+}
+
+pub(crate) async fn relay_at(seed: u8, listen: Address, limits: RelayLimits) -> Relay {
+    let config = RelayConfig { seed: [seed; 32].into(), listen: vec![listen], external: vec![], limits };
+    let (server, mut events) = RelayServer::start(config).unwrap();
+    match in_time(events.recv()).await {
+        Some(RelayEvent::Listening { address }) => Relay { server, events, address },
+        other => panic!("{other:?}"),
+    }
 }

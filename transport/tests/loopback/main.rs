@@ -6,4 +6,7 @@ mod frames;
 mod harness;
 mod hostile;
 mod peers;
+mod reach;
 mod relayed;
+mod relays;
+mod sockets;

@@ -2,28 +2,10 @@
 
 use std::sync::Arc;
 
-use clave_transport::{
-    Address, Channel, Config, Event, ListenError, RelayConfig, RelayEvent, RelayLimits, RelayServer,
-};
-use tokio::sync::{Semaphore, mpsc};
+use clave_transport::{Address, Channel, Config, Event, ListenError, RelayEvent, RelayLimits, Way};
+use tokio::sync::Semaphore;
 
-use crate::harness::{Device, config, in_time, start};
-
-struct Relay {
-    server: RelayServer,
-    events: mpsc::Receiver<RelayEvent>,
-    address: Address,
-}
-
-async fn relay(limits: RelayLimits) -> Relay {
-    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-    let config = RelayConfig { seed: [100; 32].into(), listen, external: vec![], limits };
-    let (server, mut events) = RelayServer::start(config).unwrap();
-    match in_time(events.recv()).await {
-        Some(RelayEvent::Listening { address }) => Relay { server, events, address },
-        other => panic!("{other:?}"),
-    }
-}
+use crate::harness::{Device, config, in_time, relay, start};
 
 /// A device that nobody can reach but through the relay.
 async fn hidden(seed: u8, relay: &Address, hole_punching: bool) -> (Device, Address) {
@@ -57,7 +39,9 @@ async fn two_who_know_only_the_relay_exchange_frames() {
                 _ => None,
             })
             .await;
-        assert!(relayed && device.transport.peer(&other).unwrap().is_relayed());
+        assert!(relayed);
+        let info = device.transport.peer(&other).unwrap();
+        assert_eq!(info.best().unwrap().way, Way::Relayed { relay: relay.address.clone() });
     }
     for number in 0..1000u32 {
         alice.transport.send(bob.key(), Channel::Sync, number.to_be_bytes().to_vec()).await.unwrap();
@@ -133,7 +117,13 @@ async fn a_relayed_connection_becomes_direct_and_no_frame_is_lost() {
         assert_eq!(bob.frame().await.2, next.to_be_bytes());
         next += 1;
     }
-    assert!(!bob.transport.peer(&alice.key()).unwrap().is_relayed());
+    // Each side has both connections, and prefers the same.
+    let ways = [(&bob, alice.key()), (&alice, bob.key())].map(|(device, other)| {
+        let info = device.transport.peer(&other).unwrap();
+        info.best().unwrap().way.clone()
+    });
+    assert!(ways.contains(&Way::HolePunched), "{ways:?}");
+    assert!(ways.iter().all(|way| matches!(way, Way::Direct | Way::HolePunched)), "{ways:?}");
 }
 
 #[tokio::test]
@@ -144,4 +134,22 @@ async fn a_relay_that_is_full_says_so() {
     let mut second = start(config);
     let failed = second.until(|event| matches!(event, Event::ListenFailed { .. }).then_some(event)).await;
     assert_eq!(failed, Event::ListenFailed { address: Some(relay.address.clone()), error: ListenError::Relay });
+}
+
+/// What is queued goes through the relay: so the connection with it has to go last.
+#[tokio::test]
+async fn whoever_shuts_down_lets_arrive_what_a_relay_is_to_carry() {
+    let relay = relay(RelayLimits::default()).await;
+    let (alice, _) = hidden(1, &relay.address, false).await;
+    let (mut bob, at_bob) = hidden(2, &relay.address, false).await;
+    in_time(alice.transport.connect(Some(bob.key()), vec![at_bob])).await.unwrap();
+    for number in 0..100u32 {
+        let mut frame = vec![0; 10_000];
+        frame[..4].copy_from_slice(&number.to_be_bytes());
+        alice.transport.send(bob.key(), Channel::Join, frame).await.unwrap();
+    }
+    in_time(alice.transport.shutdown()).await;
+    for number in 0..100u32 {
+        assert_eq!(bob.frame().await.2[..4], number.to_be_bytes());
+    }
 }

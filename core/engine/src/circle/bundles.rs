@@ -30,7 +30,7 @@ const COVERED_ENTRIES_MAX: usize = 16_384;
 const HASHES_MAX: usize = 65_536;
 
 /// A document, by id and kind.
-pub(super) type Name = (DocumentId, DocumentKind);
+pub(crate) type Name = (DocumentId, DocumentKind);
 /// The changes of a bundle, sorted.
 type Hashes = Arc<Vec<ChangeHash>>;
 
@@ -74,6 +74,36 @@ pub(super) struct Arrived {
     /// The hour of the oldest entry that proves it.
     oldest_hour: u32,
     bundle: Bundle,
+}
+
+/// What a bundle claims that others wrote.
+pub(crate) struct Claimed {
+    pub(crate) name: Name,
+    proofs: Vec<proof::Proof>,
+    pub(crate) bundle: Bundle,
+}
+
+impl Claimed {
+    /// Reads a bundle; none, if it is of a kind of document of which there are none as yet.
+    pub(crate) fn read(body: &proto::Bundle) -> Result<Option<Self>, Refusal> {
+        let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
+        let kind = documents::kind_of(body.kind).filter(|kind| *kind == DocumentKind::Timeline);
+        let Some(kind) = kind else { return Ok(None) };
+        let proofs = proof::read(body)?;
+        let bundle = Bundle::unpack(kind, &body.changes).map_err(|error| match error {
+            clave_crdt::CrdtError::TooLarge { .. } => Refusal::Oversized,
+            _ => Refusal::Malformed,
+        })?;
+        let proofs = proof::of_actors(proofs, &bundle)?;
+        Ok(Some(Self { name: (document, kind), proofs, bundle }))
+    }
+
+    /// Checks that all of its authors said so, and the hour of its envelope.
+    pub(crate) fn check(&self, circle: CircleId, hour: u32) -> Result<(), Refusal> {
+        proof::check(circle, self.name, &self.proofs, &self.bundle)?;
+        let newest = self.proofs.iter().map(|proof| proof.hour).max();
+        if newest == Some(hour) { Ok(()) } else { Err(Refusal::Unproven) }
+    }
 }
 
 impl Bundles {
@@ -132,24 +162,13 @@ impl Circle {
         body: &proto::Bundle,
         changes: &mut judge::ChangesByDocument,
     ) -> Result<Verdict, Refusal> {
-        let document = DocumentId::try_from(body.document.as_slice()).map_err(|_| Refusal::Malformed)?;
-        let kind = documents::kind_of(body.kind).filter(|kind| *kind == DocumentKind::Timeline);
-        let Some(kind) = kind else { return Ok(Verdict::Wait(Awaits::Opening)) };
-        let name = (document, kind);
-        let proofs = proof::read(body)?;
+        let Some(claimed) = Claimed::read(body)? else { return Ok(Verdict::Wait(Awaits::Opening)) };
         let known = |author: &DeviceId| self.log.membership().device_standing(*author) != DeviceStanding::Unknown;
-        let bundle = Bundle::unpack(kind, &body.changes).map_err(|error| match error {
-            clave_crdt::CrdtError::TooLarge { .. } => Refusal::Oversized,
-            _ => Refusal::Malformed,
-        })?;
-        let proofs = proof::of_actors(proofs, &bundle)?;
-        if let Some(stranger) = proofs.iter().map(|proof| proof.author).find(|author| !known(author)) {
+        if let Some(stranger) = claimed.proofs.iter().map(|proof| proof.author).find(|author| !known(author)) {
             return Ok(Verdict::Wait(Awaits::Author(stranger)));
         }
-        proof::check(self.id, name, &proofs, &bundle)?;
-        if proofs.iter().map(|proof| proof.hour).max() != Some(envelope.hour) {
-            return Err(Refusal::Unproven);
-        }
+        claimed.check(self.id, envelope.hour)?;
+        let Claimed { name, proofs, bundle } = claimed;
         let oldest_hour = proofs.iter().map(|proof| proof.hour).min().unwrap_or(envelope.hour);
         let arrived = Arrived { id: envelope.id, hour: envelope.hour, oldest_hour, bundle };
         changes.entry(name).or_default().bundles.push(arrived);

@@ -132,8 +132,7 @@ impl Circle {
         let place = |device: &DeviceId| {
             hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
-        let mine = place(&desk.me());
-        let rank = online.iter().filter(|device| head.contains(device) && place(device) < mine).count();
+        let rank = self.rank(online, &desk.me(), place);
         let due_ms = entered_ms + ratchet_ms / PERIODS + ROTATE_QUIET_MS + rank as u64 * ROTATE_STEP_MS;
         if desk.now_ms < due_ms {
             self.ratchet.rotate_at_ms = Some(due_ms);

@@ -61,6 +61,8 @@ impl Circle {
             mending: roster::Mending::Unknown,
             bundles: bundles::Bundles::default(),
             recovery,
+            mailboxes: super::mailboxes::Keys::default(),
+            has_relay: false,
         };
         circle.learn_direct_tags(None);
         for (suffix, tag) in desk.store.all(Keyspace::Held, scope)? {

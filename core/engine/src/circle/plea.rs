@@ -27,10 +27,14 @@ const PLEA_HEAR_MS: u64 = 70_000;
 const PLEA_AGAIN_MS: u64 = 600_000;
 /// The longest that may become, in milliseconds.
 const PLEA_AGAIN_MS_MAX: u64 = 86_400_000;
+/// How long nothing may have come of what is missing before somebody is asked by a relay, in milliseconds.
+const PLEA_ALONE_MS: u64 = 20_000;
 /// The most keys that one plea asks for, and one answer holds.
 pub const PLEA_KEYS_MAX: usize = 256;
 /// The most pleas of one device that are answered within an hour.
 pub const PLEA_ANSWERS_MAX: u32 = 6;
+/// How often within an hour a member is asked again at once, as it lacks something else than when it was asked.
+const PLEA_STIRRED_MAX: u32 = 1;
 /// Bytes of operations in one entry, as far as whole operations allow.
 const LOG_BYTES: usize = 1024 * 1024;
 /// See [`PLEA_ANSWERS_MAX`], in milliseconds.
@@ -54,15 +58,37 @@ pub(super) struct Pleas {
     /// The epochs from which commits of this device start that lead to where it is not: it lost its own state, and cannot
     /// process its own commits.
     astray: BTreeSet<EpochId>,
+    /// Whether nobody was asked since the last of these was found.
+    lost_own: bool,
     lacks: Lacks,
-    /// Since when something that was asked for came how often.
-    helped: Option<(u64, u32)>,
+    /// How often something that was asked for came.
+    helped: InWindow,
     /// The last plea of each member that is to be answered, once all that came with it was judged.
     asking: BTreeMap<DeviceId, proto::Plea>,
-    /// Since when how many pleas of each member were answered.
-    answered: BTreeMap<DeviceId, (u64, u32)>,
+    /// How many pleas of each member were answered.
+    answered: BTreeMap<DeviceId, InWindow>,
+    /// How often each member may be asked again at once, since it lacks something else than when it was asked.
+    stirred: BTreeMap<DeviceId, InWindow>,
     /// When each device that was given a new leaf may be introduced anew, and how long that was from the last time.
     introduced: BTreeMap<DeviceId, (u64, u64)>,
+}
+
+/// How often something happened within [`PLEA_WINDOW_MS`] of when it first did.
+#[derive(Default)]
+struct InWindow {
+    since_ms: Option<u64>,
+    count: u32,
+}
+
+impl InWindow {
+    /// Once more. Whether that is not too often.
+    fn allows(&mut self, most: u32, now_ms: u64) -> bool {
+        if self.since_ms.is_none_or(|since_ms| now_ms.saturating_sub(since_ms) >= PLEA_WINDOW_MS) {
+            *self = Self { since_ms: Some(now_ms), count: 0 };
+        }
+        self.count += 1;
+        self.count <= most
+    }
 }
 
 /// What this device and others lack, each in one hash.
@@ -117,19 +143,22 @@ impl Pleas {
     /// Something that was asked for came: whoever was asked in vain may have more by now. Only so often, or whoever feeds
     /// others one key after the other has all of them ask all the time.
     pub(super) fn helped(&mut self, now_ms: u64) {
-        let (since_ms, count) = self.helped.get_or_insert((now_ms, 0));
-        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
-            (*since_ms, *count) = (now_ms, 0);
-        }
-        *count += 1;
-        if *count <= PLEA_ANSWERS_MAX {
+        if self.helped.allows(PLEA_ANSWERS_MAX, now_ms) {
             self.asked.clear();
+        }
+    }
+
+    /// A member lacks something else than when it was asked: it may have more by now, or be somewhere else.
+    fn stirred(&mut self, member: DeviceId, now_ms: u64) {
+        if self.asked.contains_key(&member) && self.stirred.entry(member).or_default().allows(PLEA_STIRRED_MAX, now_ms)
+        {
+            self.asked.remove(&member);
         }
     }
 
     /// A commit of this device starts from that epoch, and where it leads is not here.
     pub(super) fn went_astray(&mut self, parent: EpochId) {
-        self.astray.insert(parent);
+        self.lost_own |= self.astray.insert(parent);
     }
 
     /// A device was given a new leaf, by whomever. Returns when it may be introduced anew.
@@ -141,12 +170,7 @@ impl Pleas {
     }
 
     fn may_answer(&mut self, device: DeviceId, now_ms: u64) -> bool {
-        let (since_ms, count) = self.answered.entry(device).or_insert((now_ms, 0));
-        if now_ms.saturating_sub(*since_ms) >= PLEA_WINDOW_MS {
-            (*since_ms, *count) = (now_ms, 0);
-        }
-        *count += 1;
-        *count <= PLEA_ANSWERS_MAX
+        self.answered.entry(device).or_default().allows(PLEA_ANSWERS_MAX, now_ms)
     }
 }
 
@@ -174,7 +198,10 @@ impl Circle {
         if !matches!(lacks.len(), 0 | 32) {
             return Err(Refusal::Malformed);
         }
-        self.pleas.lacks.others.insert(peer, (lacks, now_ms));
+        let before = self.pleas.lacks.others.insert(peer, (lacks.clone(), now_ms));
+        if before.is_some_and(|(before, _)| before != lacks) {
+            self.pleas.stirred(peer, now_ms);
+        }
         Ok(())
     }
 
@@ -207,7 +234,10 @@ impl Circle {
         self.pleas.ahead_in_log.retain(|_, heads| heads.iter().any(|id| log.operation(id).is_none()));
         let in_log = self.pleas.ahead_in_log.keys().copied().find(|device| online.contains(device));
         let lacks_nothing = !self.held.lacks_keys() && self.pleas.ahead.is_none() && in_log.is_none();
-        let lacks_nothing = lacks_nothing && !self.group.is_apart();
+        // Who is connected shows what is missing by what they send. What lies in the mailbox of an epoch that this device is not in,
+        // a relay does not.
+        let lost_own = self.pleas.lost_own && self.has_relay;
+        let lacks_nothing = lacks_nothing && !self.group.is_apart() && !lost_own;
         if lacks_nothing || !self.is_member(&desk.me()) || off(Rule::Pleas) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
             return Ok(());
@@ -237,6 +267,7 @@ impl Circle {
             self.pleas.ahead = None;
         }
         self.pleas.ahead_in_log.remove(&device);
+        self.pleas.lost_own = false;
         let tags = self.held.lacking(self.pleas.cursor, PLEA_KEYS_MAX);
         self.pleas.cursor = tags.last().copied();
         let head = self.group.head();
@@ -270,8 +301,15 @@ impl Circle {
             let useful_ms = if anyway { Some(0) } else { self.pleas.lacks.ask_at_ms(device) };
             Some(useful_ms?.max(again_ms))
         };
-        let others = online.iter().filter(|device| **device != desk.me() && self.is_member(device));
-        let ready: Vec<(u64, DeviceId)> = others.filter_map(|device| Some((ready_ms(device)?, *device))).collect();
+        let is_other = |device: &DeviceId| *device != desk.me() && self.is_member(device);
+        let others = online.iter().filter(|device| is_other(device));
+        let mut ready: Vec<(u64, DeviceId)> = others.filter_map(|device| Some((ready_ms(device)?, *device))).collect();
+        if self.has_relay && !online.iter().any(is_other) {
+            // Nobody is there, and a relay keeps a plea for whoever comes. What helps may be on its way from there, too.
+            let quiet_ms = self.pleas.lacks.changed_ms + PLEA_ALONE_MS;
+            let asked = |device: &DeviceId| self.pleas.asked.get(device).map_or(0, |(again_ms, _)| *again_ms);
+            ready.extend(self.members().filter(is_other).map(|device| (asked(&device).max(quiet_ms), device)));
+        }
         let now = ready.iter().filter(|(ready_ms, _)| *ready_ms <= desk.now_ms).map(|(_, device)| *device);
         let first = now.min_by_key(|device| (ahead != Some(*device), place(device)));
         first.ok_or_else(|| ready.iter().map(|(ready_ms, _)| *ready_ms).min())

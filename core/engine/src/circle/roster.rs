@@ -13,6 +13,8 @@ use crate::membership::Device;
 const REPAIR_QUIET_MS: u64 = 1_000;
 /// How long each further device in line waits for the one before it, in milliseconds.
 const REPAIR_STEP_MS: u64 = 2_000;
+/// The most that a device waits for who may be connected with a relay and is not seen here, in steps.
+const RELAYED_RANK_MAX: usize = 15;
 /// How far ahead of everything that this device knows the epoch of a Welcome may be, in commits. Depth decides the choice of
 /// the head, and whoever makes up a group makes up its depth.
 pub const WELCOME_LEAD_MAX: u64 = 65_536;
@@ -372,6 +374,18 @@ impl Circle {
         Ok(())
     }
 
+    /// How many leaves of the head come before this device in an order: of those that are connected. With a relay, others may be
+    /// there that are not connected with this device; then it is of all, and no more than so many.
+    pub(super) fn rank<T: Ord>(&self, online: &[DeviceId], me: &DeviceId, place: impl Fn(&DeviceId) -> T) -> usize {
+        let (head, mine) = (self.group.head(), place(me));
+        let there = online.iter().filter(|device| head.contains(device) && place(device) < mine).count();
+        if !self.has_relay {
+            return there;
+        }
+        let all = head.leaves.iter().filter(|device| place(device) < mine).take(RELAYED_RANK_MAX).count();
+        there.max(all)
+    }
+
     /// Mends what the head lacks when it is this device's turn: after a quiet while the one with the least hash of epoch
     /// and device, each further one a step later.
     pub(crate) fn repair(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
@@ -394,8 +408,7 @@ impl Circle {
         let place = |device: &DeviceId| {
             hash(HashContext::RepairOrder, &[head.epoch.as_bytes().as_slice(), device.as_bytes()].concat())
         };
-        let mine = place(&desk.me());
-        let rank = online.iter().filter(|device| head.contains(device) && place(device) < mine).count();
+        let rank = self.rank(online, &desk.me(), place);
         let wait_ms = REPAIR_QUIET_MS + rank as u64 * REPAIR_STEP_MS;
         let due = *self.repair_at_ms.get_or_insert(desk.now_ms + wait_ms);
         if desk.now_ms < due {

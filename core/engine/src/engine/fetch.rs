@@ -41,6 +41,12 @@ pub(super) struct Fetches {
     changed: bool,
 }
 
+/// Who may be asked for chunks of a circle: relays for what no member has.
+struct Able {
+    members: Vec<DeviceId>,
+    relays: Vec<DeviceId>,
+}
+
 /// A peer that is asked for chunks.
 #[derive(Default)]
 struct Source {
@@ -179,14 +185,13 @@ impl Fetches {
     }
 
     /// What to ask of whom now, of the peers that may be asked in each circle.
-    fn asks(
-        &mut self,
-        able: &BTreeMap<CircleId, Vec<DeviceId>>,
-        now_ms: u64,
-    ) -> BTreeMap<(DeviceId, CircleId), Vec<ChunkId>> {
+    fn asks(&mut self, able: &BTreeMap<CircleId, Able>, now_ms: u64) -> BTreeMap<(DeviceId, CircleId), Vec<ChunkId>> {
         let mut asks: BTreeMap<_, Vec<ChunkId>> = BTreeMap::new();
         for fetch in self.active.values_mut() {
-            let Some(peers) = able.get(&fetch.circle).filter(|peers| !peers.is_empty()) else { continue };
+            let Some(Able { members, relays }) = able.get(&fetch.circle) else { continue };
+            if members.is_empty() && relays.is_empty() {
+                continue;
+            }
             while self.asked_bytes < FETCH_BYTES_MAX
                 && let Some(chunk) = fetch.queue.front().copied()
             {
@@ -195,15 +200,16 @@ impl Fetches {
                     fetch.queue.pop_front();
                     continue;
                 };
-                let may_have = peers.iter().filter(|peer| !self.lacking.contains_key(&(chunk, **peer)));
+                let may_have = |peer: &&DeviceId| !self.lacking.contains_key(&(chunk, **peer));
                 let rank = |peer: &DeviceId| {
                     self.sources.get(peer).map_or((false, 0, 0), |source| {
                         (source.slow_until_ms > now_ms, source.owed_bytes, source.owes.len())
                     })
                 };
-                let Some((peer, (_, owed_bytes, owed))) =
-                    may_have.map(|peer| (*peer, rank(peer))).min_by_key(|(_, rank)| *rank)
-                else {
+                let least = |peers: &[DeviceId]| {
+                    peers.iter().filter(may_have).map(|peer| (*peer, rank(peer))).min_by_key(|(_, rank)| *rank)
+                };
+                let Some((peer, (_, owed_bytes, owed))) = least(members).or_else(|| least(relays)) else {
                     fetch.queue.pop_front();
                     fetch.stuck.push(chunk);
                     continue;
@@ -307,10 +313,15 @@ impl Engine {
         let online = self.ready_peers();
         let circles: BTreeSet<CircleId> = self.fetches.active.values().map(|fetch| fetch.circle).collect();
         let able = |circle: CircleId| {
-            (circle, online.iter().filter(|peer| self.speaks_of(peer, &circle)).copied().collect::<Vec<_>>())
+            let members = online.iter().filter(|peer| self.speaks_of(peer, &circle)).copied().collect();
+            (circle, Able { members, relays: self.relays_with_chunks(circle) })
         };
-        let able = circles.into_iter().map(able).collect();
+        let able: BTreeMap<CircleId, Able> = circles.into_iter().map(able).collect();
         for ((peer, circle), ids) in self.fetches.asks(&able, self.desk.now_ms) {
+            if able[&circle].relays.contains(&peer) {
+                self.ask_relay_for_chunks(peer, circle, ids);
+                continue;
+            }
             let ids = ids.iter().flat_map(|id| id.as_bytes().iter().copied()).collect();
             let want = proto::ChunkIds { circle: circle.as_bytes().to_vec(), ids };
             self.send(peer, Channel::Bulk, Body::WantChunks(want));
@@ -322,15 +333,20 @@ impl Engine {
         if chunks.chunks.len() > CHUNKS_IN_FLIGHT_MAX {
             return Err(Refusal::Oversized);
         }
+        self.take_given_chunks(peer, circle, chunks.chunks);
+        Ok(())
+    }
+
+    /// Takes what a peer or a relay gave, or says that it lacks.
+    pub(super) fn take_given_chunks(&mut self, peer: DeviceId, circle: CircleId, chunks: Vec<proto::Chunk>) {
         let mut came_further = BTreeSet::new();
-        for chunk in chunks.chunks {
+        for chunk in chunks {
             // A bad one says nothing of the others.
             if let Err(refusal) = self.take_chunk(peer, circle, chunk, &mut came_further) {
                 self.desk.refuse(refusal);
             }
         }
         came_further.into_iter().for_each(|fetch| self.report_fetch(fetch));
-        Ok(())
     }
 
     fn take_chunk(

@@ -57,6 +57,7 @@ impl Engine {
         let (space_name, suite) = (space.log.membership().name.clone(), space.suite());
         // A newcomer's terminal shows it before there is a circle that says who named it so.
         let space_name = check_name(&space_name).unwrap_or_default().to_owned();
+        let relays = self.relays_for_links(circle);
         let link = InviteLink {
             invitation: InvitationId::from_bytes(self.desk.entropy.bytes()),
             circle,
@@ -65,6 +66,8 @@ impl Engine {
             addresses: self.addresses.get(&me).cloned().unwrap_or_default(),
             space_name,
             suite,
+            noise: (!relays.is_empty()).then(|| self.desk.device.noise_public()),
+            relays,
             secret: Zeroizing::new(self.desk.entropy.bytes()),
         };
         let record = local::Invitation {
@@ -74,6 +77,7 @@ impl Engine {
             ..Default::default()
         };
         self.store_invitation(link.invitation, &record);
+        self.open_letterbox(link.invitation, &record);
         self.finish();
         Ok(link)
     }
@@ -227,7 +231,8 @@ impl Engine {
         Ok(())
     }
 
-    fn admit(
+    /// Lets in who asks, if the invitation and their papers are in order. Who asks need not be connected.
+    pub(super) fn admit(
         &mut self,
         peer: DeviceId,
         id: InvitationId,
@@ -358,7 +363,7 @@ impl Engine {
     }
 }
 
-/// Reads who asks, if their papers are in order: one device, the one that is connected, which signed this handshake.
+/// Reads who asks, if their papers are in order: one device, the one that asks, which signed this handshake.
 fn check_request(
     peer: DeviceId,
     request: &proto::Request,

@@ -5,6 +5,7 @@ use prost::Message as _;
 use zeroize::Zeroizing;
 
 use super::join::{ANSWER_MS_MAX, prologue};
+use super::letters::LETTERS_MS;
 use super::pieces::{ANSWER_BYTES_MAX, Piece, Talk};
 use super::*;
 use crate::group::epoch_id;
@@ -35,6 +36,10 @@ pub(super) enum Step {
 }
 
 impl Asking {
+    pub(super) fn new(link: InviteLink) -> Self {
+        Self { link, step: Step::NotConnected, attempt: 0, retry_at_ms: None }
+    }
+
     pub(super) fn lose(&mut self, retry_at_ms: Option<u64>) {
         (self.step, self.retry_at_ms) = (Step::NotConnected, retry_at_ms);
     }
@@ -49,7 +54,8 @@ impl Asking {
 
 impl Engine {
     /// Command: takes up an invitation. [`Event::Joined`] or [`Event::JoinFailed`] follows once the inviter answered;
-    /// until then it is tried again at each connection to it.
+    /// until then it is tried again at each connection to it. If the link names relays, the request waits there as well, and
+    /// [`Event::JoinAsked`] says when: then it goes on after a restart, until some time after the invitation's expiry.
     ///
     /// # Errors
     /// What can be told without asking: that it has expired by this device's clock, or that this device is in there.
@@ -66,8 +72,8 @@ impl Engine {
         }
         let (inviter, invitation) = (link.inviter, link.invitation);
         self.outbox.push(Output::Addresses { device: inviter, addresses: link.addresses.clone() });
-        let asking = Asking { link, step: Step::NotConnected, attempt: 0, retry_at_ms: None };
-        self.joins.asking.insert(invitation, asking);
+        self.joins.asking.insert(invitation, Asking::new(link.clone()));
+        self.ask_by_letter(&link)?;
         if self.peers.contains_key(&inviter) {
             self.join_on_connect(inviter);
         }
@@ -76,8 +82,17 @@ impl Engine {
     }
 
     /// Command: gives up taking an invitation up. The same link can be taken up again.
-    pub fn cancel_join(&mut self, invitation: InvitationId) {
+    ///
+    /// A request that a relay keeps stays there; whatever is answered to it is not read any more.
+    ///
+    /// # Errors
+    /// If a write has failed.
+    pub fn cancel_join(&mut self, invitation: InvitationId, now_ms: u64) -> Result<(), EngineError> {
+        self.begin(now_ms)?;
+        self.end_ask(&invitation);
         self.joins.asking.remove(&invitation);
+        self.finish();
+        Ok(())
     }
 
     pub(super) fn next_join_ms(&self) -> Option<u64> {
@@ -138,7 +153,16 @@ impl Engine {
             body => self.proceed_asking(peer, id, body).err(),
         };
         if let Some(error) = failed {
-            let circle = self.joins.asking.remove(&id).expect("the caller looked it up").link.circle;
+            self.fail_join(id, error);
+        }
+        Ok(())
+    }
+
+    /// An invitation leads nowhere, or this attempt to take it up.
+    pub(super) fn fail_join(&mut self, id: InvitationId, error: JoinError) {
+        self.end_ask(&id);
+        if let Some(asking) = self.joins.asking.remove(&id) {
+            let circle = asking.link.circle;
             // Whatever the reason is: another invitation to it was quicker.
             let error = if self.is_in(&circle) { JoinError::AlreadyMember } else { error };
             match error {
@@ -151,7 +175,6 @@ impl Engine {
             }
             self.desk.events.push(Event::JoinFailed { invitation: id, error });
         }
-        Ok(())
     }
 
     fn proceed_asking(&mut self, peer: DeviceId, id: InvitationId, body: FrameBody) -> Result<(), JoinError> {
@@ -180,13 +203,7 @@ impl Engine {
                     self.desk.events.push(Event::JoinProgress { invitation: id, done_bytes, total_bytes });
                     Ok(())
                 }
-                Ok(Piece::Whole(answer)) => {
-                    let answer = proto::Answer::decode(answer.as_slice()).map_err(|_| JoinError::Protocol)?;
-                    match answer.body.ok_or(JoinError::Protocol)? {
-                        AnswerBody::Refused(number) => Err(JoinError::from_number(number)),
-                        AnswerBody::Accepted(accepted) => self.enter(id, &link, accepted, &talk.handshake_hash()),
-                    }
-                }
+                Ok(Piece::Whole(answer)) => self.take_whole_answer(id, &link, &answer, &talk.handshake_hash()),
                 Err(_) => Err(JoinError::Protocol),
             },
             (step, _) => {
@@ -197,9 +214,29 @@ impl Engine {
         }
     }
 
-    fn join_request(&mut self, link: &InviteLink, handshake_hash: &[u8; 32]) -> Result<proto::Request, EngineError> {
-        let packages =
-            key_packages::for_join(link.invitation, link.circle, link.suite, link.expires_ms, &mut self.desk)?;
+    /// Does as the inviter answered, in whichever way it came.
+    pub(super) fn take_whole_answer(
+        &mut self,
+        id: InvitationId,
+        link: &InviteLink,
+        answer: &[u8],
+        handshake_hash: &[u8; 32],
+    ) -> Result<(), JoinError> {
+        let answer = proto::Answer::decode(answer).map_err(|_| JoinError::Protocol)?;
+        match answer.body.ok_or(JoinError::Protocol)? {
+            AnswerBody::Refused(number) => Err(JoinError::from_number(number)),
+            AnswerBody::Accepted(accepted) => self.enter(id, link, accepted, handshake_hash),
+        }
+    }
+
+    pub(super) fn join_request(
+        &mut self,
+        link: &InviteLink,
+        handshake_hash: &[u8; 32],
+    ) -> Result<proto::Request, EngineError> {
+        // An answer that waits at a relay may be read later.
+        let until_ms = link.expires_ms.saturating_add(if link.relays.is_empty() { 0 } else { LETTERS_MS });
+        let packages = key_packages::for_join(link.invitation, link.circle, link.suite, until_ms, &mut self.desk)?;
         Ok(proto::Request {
             newcomer: self.identity.entry(packages).ok_or(EngineError::NotLinked)?.encode(),
             signature: self.desk.device.sign(Domain::InvitationHandshake, handshake_hash).as_bytes().to_vec(),
@@ -229,6 +266,7 @@ impl Engine {
         }
         self.greet_anew(link.circle);
         key_packages::handed_over(id, link.circle, &mut self.desk);
+        self.end_ask(&id);
         self.joins.asking.remove(&id);
         self.learn_addresses(link.inviter, link.addresses.clone());
         self.desk.events.push(Event::Joined { circle: link.circle, invitation: id });

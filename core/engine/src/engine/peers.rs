@@ -101,6 +101,7 @@ impl Engine {
         self.desk.now_ms = now_ms;
         self.peers.insert(peer, Peer::default());
         self.wants.lose_peer(&peer);
+        self.greet_relay(peer);
         self.join_on_connect(peer);
         self.link_on_connect(peer);
         if self.permitted.contains(&peer) {
@@ -115,6 +116,7 @@ impl Engine {
         if self.peers.remove(&peer).is_some() && self.permitted.contains(&peer) {
             self.desk.events.push(Event::Presence { device: peer, online: false });
         }
+        self.lose_relay(&peer);
         self.note_linked(peer);
         self.joins.forget(&peer);
         self.expire_verifications();
@@ -186,11 +188,13 @@ impl Engine {
                     link.retry_later(now_ms);
                     self.fetches.lose_peer(&peer);
                 }
-                Channel::Join => {}
+                Channel::Join | Channel::Mailbox => {}
             }
         }
-        if channel == Channel::Join {
-            self.joins.lose_attempt(&peer, now_ms);
+        match channel {
+            Channel::Join => self.joins.lose_attempt(&peer, now_ms),
+            Channel::Mailbox => self.relay_interrupted(peer),
+            Channel::Sync | Channel::Bulk => {}
         }
         self.finish();
     }
@@ -237,8 +241,10 @@ impl Engine {
         if !self.peers.contains_key(&peer) {
             return Err(Refusal::Unexpected);
         }
-        if channel == Channel::Join {
-            return self.take_join_frame(peer, frame);
+        match channel {
+            Channel::Join => return self.take_join_frame(peer, frame),
+            Channel::Mailbox => return self.take_mailbox_frame(peer, frame),
+            Channel::Sync | Channel::Bulk => {}
         }
         if !self.permitted.contains(&peer) {
             return Err(Refusal::NotAMember);
@@ -300,6 +306,9 @@ impl Engine {
             self.rosters = rosters().collect();
             self.permit_members();
             self.peers.values_mut().for_each(|peer| peer.looked_for_farewells = false);
+        }
+        if self.letters.take_relays_changed() || changed {
+            self.update_relays();
         }
         for device in self.ready_peers_that(|peer| changed || !peer.settled) {
             self.share(device);

@@ -262,8 +262,9 @@ impl Engine {
         }
         let published = std::mem::take(&mut self.desk.published);
         let relayed = std::mem::take(&mut self.desk.relayed);
+        self.note_for_relays(&published);
         self.offer(self.desk.me(), &relayed);
-        for (circle, ids) in by_circle(published) {
+        for (circle, ids) in by_circle(published.iter().map(|entry| (entry.circle, entry.id))) {
             for peer in self.ready_peers() {
                 if self.speaks_of(&peer, &circle) {
                     self.enqueue(peer, circle, ids.clone());

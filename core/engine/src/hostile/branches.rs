@@ -294,7 +294,7 @@ fn whoever_feeds_keys_one_by_one_does_not_have_all_others_plead_without_end() {
         }
     }
     // Each of the two is asked once, again after each time that counts as help, and twice more as time goes by; and each
-    // asks her for the same, and is answered so often.
+    // asks her for the same, and is answered so often. Each of the two lacks something else after that, too: once an hour that counts.
     let sent = direct_entries(&rig, ALICE, circle) - before;
     assert!(sent > 2 && sent <= 2 * (1 + 2 + 2 * crate::PLEA_ANSWERS_MAX as usize), "{sent}");
 }

@@ -451,6 +451,8 @@ impl Host {
             addresses: Vec::new(),
             space_name: "Trap".to_owned(),
             suite: Suite::default(),
+            noise: None,
+            relays: Vec::new(),
             secret: zeroize::Zeroizing::new(rig.entropy.bytes()),
         };
         Self { log, group, link }

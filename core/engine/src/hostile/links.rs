@@ -20,6 +20,8 @@ fn link() -> InviteLink {
         addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
         space_name: "Grüne Band".to_owned(),
         suite: Suite::default(),
+        noise: None,
+        relays: Vec::new(),
         secret: Zeroizing::new([4; 32]),
     }
 }
@@ -42,6 +44,8 @@ fn sound() -> proto::Link {
         addresses: Vec::new(),
         space_name: "Band".to_owned(),
         suite: 0,
+        noise: Vec::new(),
+        relays: Vec::new(),
     }
 }
 
@@ -136,4 +140,20 @@ fn a_link_whose_name_would_mislead_a_reader_is_refused() {
 #[test]
 fn a_link_shows_its_secret_to_nobody_who_debugs() {
     assert!(!format!("{:?}", link()).contains(&data_encoding::BASE64URL_NOPAD.encode(&[4; 32])));
+}
+
+#[test]
+fn a_link_with_relays_that_make_no_sense_is_refused() {
+    let relay = "/ip4/192.0.2.1/tcp/4400/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp".to_owned();
+    let relayed = |noise: usize, relays: Vec<String>| proto::Link { noise: vec![5; noise], relays, ..sound() };
+    assert!(InviteLink::from_str(&text_of(&relayed(32, vec![relay.clone(); 4]))).is_ok());
+    for link in [
+        relayed(32, vec![relay.clone(); 5]),
+        relayed(31, vec![relay.clone()]),
+        relayed(32, Vec::new()),
+        relayed(0, vec![relay]),
+        relayed(32, vec!["/ip4/192.0.2.1/tcp/4400".to_owned()]),
+    ] {
+        assert_eq!(InviteLink::from_str(&text_of(&link)), Err(LinkError::Damaged));
+    }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::action::Action;
+use super::relay::{RELAYS_MAX, RelayAddress};
 use crate::OperationId;
 
 /// The policy that lets members invite: `true`, the default, or `false`.
@@ -17,6 +18,9 @@ pub const HISTORY: &str = "history";
 /// The policy of a space of the default suite that each device publishes what it takes to be added to a post-quantum
 /// circle of that space: `true`, or `false`, the default.
 pub const POST_QUANTUM_CIRCLES: &str = "post_quantum_circles";
+/// Before the number of a relay, from 1 to [`RELAYS_MAX`], in the policies of a space that name its relays: each a
+/// [`RelayAddress`], or nothing.
+pub const RELAY: &str = "relay.";
 /// The shortest that [`History::Ratcheted`] can state: entries say in which hour they were made, and no more.
 pub const RATCHET_SECONDS_MIN: u64 = 60 * 60;
 /// The longest that [`History::Ratcheted`] can state: ten years.
@@ -39,7 +43,7 @@ pub enum History {
 }
 
 /// A policy of a key that this version knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
     /// Of the key [`MEMBERS_MAY_INVITE`].
@@ -48,6 +52,13 @@ pub enum Policy {
     History(History),
     /// Of the key [`POST_QUANTUM_CIRCLES`].
     PostQuantumCircles(bool),
+    /// Of a key that begins with [`RELAY`].
+    Relay {
+        /// Which of them, from 1 to [`RELAYS_MAX`].
+        number: u8,
+        /// Where it is; none: no more.
+        address: Option<RelayAddress>,
+    },
 }
 
 /// A value that the policy cannot have.
@@ -60,6 +71,12 @@ pub enum BadPolicy {
     /// Of [`POST_QUANTUM_CIRCLES`].
     #[error("{POST_QUANTUM_CIRCLES} is either true or false")]
     PostQuantumCircles,
+    /// Of a key that begins with [`RELAY`].
+    #[error(
+        "{RELAY}1 to {RELAY}{RELAYS_MAX} are the addresses of relays, each a multiaddr that ends in /p2p/ and the relay's PeerId, \
+         as the relay prints it; or empty"
+    )]
+    Relay,
     /// Of [`HISTORY`].
     #[error(
         "{HISTORY} is full, since_joining, or ratcheted: and how many seconds, like ratcheted:86400 for a day; at least \
@@ -78,17 +95,22 @@ impl Policy {
             MEMBERS_MAY_INVITE => Self::MembersMayInvite(value.parse().map_err(|_| BadPolicy::MembersMayInvite)?),
             HISTORY => Self::History(value.parse()?),
             POST_QUANTUM_CIRCLES => Self::PostQuantumCircles(value.parse().map_err(|_| BadPolicy::PostQuantumCircles)?),
-            _ => return Ok(None),
+            _ => match key.strip_prefix(RELAY).and_then(relay_number) {
+                Some(number) if value.is_empty() => Self::Relay { number, address: None },
+                Some(number) => Self::Relay { number, address: Some(value.parse()?) },
+                None => return Ok(None),
+            },
         }))
     }
 
     /// Its key.
     #[must_use]
-    pub fn key(&self) -> &'static str {
+    pub fn key(&self) -> String {
         match self {
-            Self::MembersMayInvite(_) => MEMBERS_MAY_INVITE,
-            Self::History(_) => HISTORY,
-            Self::PostQuantumCircles(_) => POST_QUANTUM_CIRCLES,
+            Self::MembersMayInvite(_) => MEMBERS_MAY_INVITE.to_owned(),
+            Self::History(_) => HISTORY.to_owned(),
+            Self::PostQuantumCircles(_) => POST_QUANTUM_CIRCLES.to_owned(),
+            Self::Relay { number, .. } => format!("{RELAY}{number}"),
         }
     }
 
@@ -98,14 +120,19 @@ impl Policy {
         match self {
             Self::MembersMayInvite(yes) | Self::PostQuantumCircles(yes) => yes.to_string(),
             Self::History(history) => history.to_string(),
+            Self::Relay { address, .. } => address.as_ref().map_or_else(String::new, ToString::to_string),
         }
     }
 
     /// The action that sets it. `keep_heads` counts if it takes a right away.
     #[must_use]
     pub fn into_action(self, keep_heads: Vec<OperationId>) -> Action {
-        Action::SetPolicy { key: self.key().to_owned(), value: self.value(), keep_heads }
+        Action::SetPolicy { key: self.key(), value: self.value(), keep_heads }
     }
+}
+
+fn relay_number(text: &str) -> Option<u8> {
+    (1..=RELAYS_MAX).find(|number| number.to_string() == text)
 }
 
 impl fmt::Display for History {
@@ -154,7 +181,7 @@ mod tests {
             (Policy::History(History::Ratcheted { seconds: RATCHET_SECONDS_MAX }), "ratcheted:315360000"),
         ] {
             assert_eq!(policy.value(), value);
-            assert_eq!(Policy::parse(policy.key(), value), Ok(Some(policy)));
+            assert_eq!(Policy::parse(&policy.key(), value), Ok(Some(policy)));
         }
         for value in ["", "True", "0", "no", "false "] {
             assert_eq!(Policy::parse(MEMBERS_MAY_INVITE, value), Err(BadPolicy::MembersMayInvite));
@@ -178,5 +205,12 @@ mod tests {
             assert_eq!(Policy::parse(HISTORY, value), Err(BadPolicy::History), "{value}");
         }
         assert_eq!(Policy::parse("of a newer version", "anything"), Ok(None));
+        let none = |number| Policy::Relay { number, address: None };
+        assert_eq!(Policy::parse("relay.4", ""), Ok(Some(none(4))));
+        assert_eq!(none(4).key(), "relay.4");
+        assert_eq!(Policy::parse("relay.1", "somewhere"), Err(BadPolicy::Relay));
+        for key in ["relay.0", "relay.5", "relay.01", "relay."] {
+            assert_eq!(Policy::parse(key, "somewhere"), Ok(None), "{key}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use clave_crypto::{DeviceCertificate, DeviceId, NoisePublicKey, PersonId, Signat
 
 use super::action::{DeviceEntry, KeyPackages, PersonEntry, RecoveryCertificate, Scope};
 use super::codec::ENTRY_DEVICES_MAX;
-use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES};
+use super::policy::{HISTORY, History, MEMBERS_MAY_INVITE, POST_QUANTUM_CIRCLES, Policy};
 use super::reason::SetAside;
+use super::relay::RelayAddress;
 use super::rights::{Right, Role};
 use crate::{CircleId, OperationId};
 
@@ -227,6 +228,16 @@ impl Membership {
     #[must_use]
     pub fn members_may_invite(&self) -> bool {
         self.policies.get(MEMBERS_MAY_INVITE).is_none_or(|value| value != "false")
+    }
+
+    /// The relays that a space names, by their numbers.
+    #[must_use]
+    pub fn relays(&self) -> BTreeMap<u8, RelayAddress> {
+        let read = |key: &String, value: &String| match Policy::parse(key, value) {
+            Ok(Some(Policy::Relay { number, address: Some(address) })) => Some((number, address)),
+            _ => None,
+        };
+        self.policies.iter().filter_map(|(key, value)| read(key, value)).collect()
     }
 
     /// The policy [`POST_QUANTUM_CIRCLES`].

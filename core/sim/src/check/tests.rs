@@ -4,7 +4,7 @@ use clave_engine::crdt::DocumentKind;
 use clave_engine::crypto::{DeviceKey, Entropy, PersonKey};
 use clave_engine::fuzzing::rogue::{Rogue, Said};
 use clave_engine::membership::{Action, DeviceEntry, KeyPackages, Operation, PersonEntry, Role, Scope};
-use clave_engine::{Batch, Channel, CircleId, Key, Keyspace, StoreRead as _};
+use clave_engine::{Batch, Channel, CircleId, Key, Keyspace, StoreRead as _, inspect_circle};
 
 use super::*;
 use crate::world::people::chat;
@@ -134,7 +134,38 @@ fn an_entry_that_is_gone_is_missed() {
     let (mut world, [_, bob, _], team) = team();
     let (suffix, _) = records(&world, bob, Keyspace::Entries, team.as_bytes()).pop().expect("there are some");
     write(&world, bob, Key::new(Keyspace::Entries, team.as_bytes(), suffix), None);
-    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameEntries]));
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameEntries, Check::Sound]));
+}
+
+#[test]
+fn a_record_that_does_not_name_the_bundles_that_are_here_is_found_and_mended() {
+    let mut world = World::new(3).with_bundles();
+    let (alice, bob) = (world.alice(), world.bob());
+    let team = world.create_space(alice, "Team");
+    world.invite(alice, team, bob);
+    for number in 0..12 {
+        world.post(if number % 2 == 0 { alice } else { bob }, team, &format!("你好 {number}"));
+        world.pass(3_000);
+    }
+    world.settle().expect("nobody is busy");
+    assert_eq!(world.faults(team), Vec::<String>::new());
+    let name = [chat(team).as_bytes().as_slice(), &[DocumentKind::Timeline.number()]].concat();
+    let record = Key::new(Keyspace::Documents, team.as_bytes(), name);
+    let scope = [team.as_bytes().as_slice(), chat(team).as_bytes(), &[DocumentKind::Timeline.number()]].concat();
+    // Neither the record, nor the snapshot, nor changes: all there is is the bundle.
+    write(&world, bob, record, None);
+    write(&world, bob, Key::new(Keyspace::Snapshots, &*scope, []), None);
+    for (suffix, _) in records(&world, bob, Keyspace::Changes, &scope) {
+        write(&world, bob, Key::new(Keyspace::Changes, &*scope, suffix), None);
+    }
+    assert!(failing(&mut world, team).contains(&Check::Sound));
+    let disk = world.device(bob).disk.clone();
+    let report = inspect_circle(&*disk, team, &mut |_| {}).expect("memory can be read");
+    disk.write(&report.repair);
+    reopen(&mut world, bob);
+    world.settle().expect("nobody is busy");
+    assert_eq!(world.faults(team), Vec::<String>::new());
+    assert_eq!(world.messages(bob, team).len(), 12);
 }
 
 #[test]
@@ -144,7 +175,7 @@ fn a_document_that_lacks_a_change_is_found() {
     let (suffix, _) = records(&world, bob, Keyspace::Changes, &scope).pop().expect("three posted");
     write(&world, bob, Key::new(Keyspace::Changes, &*scope, suffix), None);
     reopen(&mut world, bob);
-    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments, Check::Views]));
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SameDocuments, Check::Views, Check::Sound]));
 }
 
 #[test]

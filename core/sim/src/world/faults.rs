@@ -19,6 +19,7 @@ impl World {
             self.note(format_args!("crash {} keeping {survive}", who.0), &[]);
             self.devices[who.0].lose_engine(survive);
             self.lose_links(who);
+            self.lose_relay_links(who);
         }
     }
 
@@ -83,7 +84,9 @@ impl World {
         self.input(who, |engine, _| engine.handle_written(io, false));
         // As the driver does: the process and its connections stay, the engine is opened anew.
         self.devices[who.0].lose_engine(0);
+        let relays = self.relays_seen_by(who);
         self.open(who);
+        self.tell_relays_up(who, relays);
         for peer in self.peers_seen_by(who) {
             self.tell_up(who, peer);
         }

@@ -170,8 +170,8 @@ fn a_group_is_shared_with_another_provider() {
     let mut alices = added.checkpoint;
     let same = |group: &MlsGroup, checkpoint: &Checkpoint| {
         assert_eq!(EpochId::of_authenticator(group.epoch_authenticator().as_slice()), checkpoint.epoch);
-        let secret = group.export_secret(&theirs.crypto, Export::RoutingTag.label(), b"", 32).expect("exports");
-        assert_eq!(secret, *Mls.export(checkpoint, Export::RoutingTag, b"").expect("exports"));
+        let secret = group.export_secret(&theirs.crypto, Export::CommitKey.label(), b"", 32).expect("exports");
+        assert_eq!(secret, *Mls.export(checkpoint, Export::CommitKey, b"").expect("exports"));
     };
     same(&bobs, &alices);
 

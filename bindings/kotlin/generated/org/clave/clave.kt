@@ -2430,6 +2430,25 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
     }
 }
 
+/**
+ * @suppress
+ */
+public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
+    override fun read(buf: ByteBuffer): ByteArray {
+        val len = buf.getInt()
+        val byteArr = ByteArray(len)
+        buf.get(byteArr)
+        return byteArr
+    }
+    override fun allocationSize(value: ByteArray): ULong {
+        return 4UL + value.size.toULong()
+    }
+    override fun write(value: ByteArray, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        buf.put(value)
+    }
+}
+
 
 /**
  * @suppress
@@ -13491,9 +13510,20 @@ data class NetworkOptions (
     var `quic`: kotlin.Boolean = false
     ,
     /**
-     * Relays to be reachable through, each with its `/p2p/…`.
+     * Relays to be reachable through, all at a time, each with its `/p2p/…`.
      */
     var `relays`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS
+     * that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+     */
+    var `nameServers`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
+     */
+    var `tlsRoots`: List<kotlin.ByteArray> = listOf()
 
 ){
 
@@ -13514,6 +13544,8 @@ public object FfiConverterTypeNetworkOptions: FfiConverterRustBuffer<NetworkOpti
             FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceByteArray.read(buf),
         )
     }
 
@@ -13521,7 +13553,9 @@ public object FfiConverterTypeNetworkOptions: FfiConverterRustBuffer<NetworkOpti
             FfiConverterOptionalSequenceString.allocationSize(value.`listen`) +
             FfiConverterBoolean.allocationSize(value.`mdns`) +
             FfiConverterBoolean.allocationSize(value.`quic`) +
-            FfiConverterSequenceString.allocationSize(value.`relays`)
+            FfiConverterSequenceString.allocationSize(value.`relays`) +
+            FfiConverterSequenceString.allocationSize(value.`nameServers`) +
+            FfiConverterSequenceByteArray.allocationSize(value.`tlsRoots`)
     )
 
     override fun write(value: NetworkOptions, buf: ByteBuffer) {
@@ -13529,6 +13563,8 @@ public object FfiConverterTypeNetworkOptions: FfiConverterRustBuffer<NetworkOpti
             FfiConverterBoolean.write(value.`mdns`, buf)
             FfiConverterBoolean.write(value.`quic`, buf)
             FfiConverterSequenceString.write(value.`relays`, buf)
+            FfiConverterSequenceString.write(value.`nameServers`, buf)
+            FfiConverterSequenceByteArray.write(value.`tlsRoots`, buf)
     }
 }
 
@@ -13607,6 +13643,16 @@ data class NodeStatus (
     var `addresses`: List<kotlin.String>
     ,
     /**
+     * Whether it can be reached from outside its network.
+     */
+    var `reachability`: Reachability
+    ,
+    /**
+     * The relays it was given.
+     */
+    var `reservations`: List<RelayReservation>
+    ,
+    /**
      * Members that are connected.
      */
     var `peers`: List<PeerStatus>
@@ -13647,6 +13693,8 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
     override fun read(buf: ByteBuffer): NodeStatus {
         return NodeStatus(
             FfiConverterSequenceString.read(buf),
+            FfiConverterTypeReachability.read(buf),
+            FfiConverterSequenceTypeRelayReservation.read(buf),
             FfiConverterSequenceTypePeerStatus.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
@@ -13657,6 +13705,8 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
 
     override fun allocationSize(value: NodeStatus) = (
             FfiConverterSequenceString.allocationSize(value.`addresses`) +
+            FfiConverterTypeReachability.allocationSize(value.`reachability`) +
+            FfiConverterSequenceTypeRelayReservation.allocationSize(value.`reservations`) +
             FfiConverterSequenceTypePeerStatus.allocationSize(value.`peers`) +
             FfiConverterULong.allocationSize(value.`sentBytes`) +
             FfiConverterULong.allocationSize(value.`receivedBytes`) +
@@ -13666,6 +13716,8 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
 
     override fun write(value: NodeStatus, buf: ByteBuffer) {
             FfiConverterSequenceString.write(value.`addresses`, buf)
+            FfiConverterTypeReachability.write(value.`reachability`, buf)
+            FfiConverterSequenceTypeRelayReservation.write(value.`reservations`, buf)
             FfiConverterSequenceTypePeerStatus.write(value.`peers`, buf)
             FfiConverterULong.write(value.`sentBytes`, buf)
             FfiConverterULong.write(value.`receivedBytes`, buf)
@@ -14022,9 +14074,9 @@ data class PeerStatus (
     var `address`: kotlin.String
     ,
     /**
-     * Whether a relay is in between.
+     * How frames reach it.
      */
-    var `relayed`: kotlin.Boolean
+    var `way`: Way
     ,
     /**
      * The last measured round trip.
@@ -14058,7 +14110,7 @@ public object FfiConverterTypePeerStatus: FfiConverterRustBuffer<PeerStatus> {
         return PeerStatus(
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
-            FfiConverterBoolean.read(buf),
+            FfiConverterTypeWay.read(buf),
             FfiConverterOptionalDuration.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
@@ -14068,7 +14120,7 @@ public object FfiConverterTypePeerStatus: FfiConverterRustBuffer<PeerStatus> {
     override fun allocationSize(value: PeerStatus) = (
             FfiConverterString.allocationSize(value.`device`) +
             FfiConverterString.allocationSize(value.`address`) +
-            FfiConverterBoolean.allocationSize(value.`relayed`) +
+            FfiConverterTypeWay.allocationSize(value.`way`) +
             FfiConverterOptionalDuration.allocationSize(value.`roundTrip`) +
             FfiConverterULong.allocationSize(value.`sentBytes`) +
             FfiConverterULong.allocationSize(value.`receivedBytes`)
@@ -14077,7 +14129,7 @@ public object FfiConverterTypePeerStatus: FfiConverterRustBuffer<PeerStatus> {
     override fun write(value: PeerStatus, buf: ByteBuffer) {
             FfiConverterString.write(value.`device`, buf)
             FfiConverterString.write(value.`address`, buf)
-            FfiConverterBoolean.write(value.`relayed`, buf)
+            FfiConverterTypeWay.write(value.`way`, buf)
             FfiConverterOptionalDuration.write(value.`roundTrip`, buf)
             FfiConverterULong.write(value.`sentBytes`, buf)
             FfiConverterULong.write(value.`receivedBytes`, buf)
@@ -14435,6 +14487,53 @@ public object FfiConverterTypeReaction: FfiConverterRustBuffer<Reaction> {
     override fun write(value: Reaction, buf: ByteBuffer) {
             FfiConverterString.write(value.`text`, buf)
             FfiConverterSequenceTypeAuthor.write(value.`by`, buf)
+    }
+}
+
+
+
+/**
+ * A relay that a device wants to be reachable through.
+ */
+data class RelayReservation (
+    /**
+     * Its address, with its key.
+     */
+    var `address`: kotlin.String
+    ,
+    /**
+     * Whether the device can be reached through it now. If not, it is asked again and again.
+     */
+    var `reserved`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRelayReservation: FfiConverterRustBuffer<RelayReservation> {
+    override fun read(buf: ByteBuffer): RelayReservation {
+        return RelayReservation(
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: RelayReservation) = (
+            FfiConverterString.allocationSize(value.`address`) +
+            FfiConverterBoolean.allocationSize(value.`reserved`)
+    )
+
+    override fun write(value: RelayReservation, buf: ByteBuffer) {
+            FfiConverterString.write(value.`address`, buf)
+            FfiConverterBoolean.write(value.`reserved`, buf)
     }
 }
 
@@ -16107,6 +16206,55 @@ public object FfiConverterTypeLinkProgress : FfiConverterRustBuffer<LinkProgress
 
 
 /**
+ * Whether a device can be reached from outside its network.
+ */
+
+enum class Reachability {
+
+    /**
+     * No relay has tried (yet), or it listens nowhere.
+     */
+    UNKNOWN,
+    /**
+     * A relay reached it.
+     */
+    PUBLIC,
+    /**
+     * No relay did, where others see it: it is reached through relays, or through a hole in its NAT.
+     */
+    PRIVATE;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeReachability: FfiConverterRustBuffer<Reachability> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Reachability.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Reachability) = 4UL
+
+    override fun write(value: Reachability, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * Until when something can be read.
  */
 sealed class Reading {
@@ -16735,6 +16883,108 @@ public object FfiConverterTypeVerificationStep: FfiConverterRustBuffer<Verificat
 
 
 
+/**
+ * How a connection leads to a device.
+ */
+sealed class Way {
+
+    /**
+     * One of the two reached the other where it listens.
+     */
+    object Direct : Way()
+
+
+    /**
+     * Directly, through the NATs of both, after they had met at a relay.
+     */
+    object HolePunched : Way()
+
+
+    /**
+     * Through a relay, which cannot read what it passes on.
+     */
+    data class Relayed(
+        /**
+         * The address of the relay.
+         */
+        val `relay`: kotlin.String) : Way()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWay : FfiConverterRustBuffer<Way>{
+    override fun read(buf: ByteBuffer): Way {
+        return when(buf.getInt()) {
+            1 -> Way.Direct
+            2 -> Way.HolePunched
+            3 -> Way.Relayed(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Way): ULong = when(value) {
+        is Way.Direct -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Way.HolePunched -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Way.Relayed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`relay`)
+            )
+        }
+    }
+
+    override fun write(value: Way, buf: ByteBuffer) {
+        when(value) {
+            is Way.Direct -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Way.HolePunched -> {
+                buf.putInt(2)
+                Unit
+            }
+            is Way.Relayed -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`relay`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
 
 /**
  * @suppress
@@ -17197,6 +17447,34 @@ public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.Str
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterString.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceByteArray: FfiConverterRustBuffer<List<kotlin.ByteArray>> {
+    override fun read(buf: ByteBuffer): List<kotlin.ByteArray> {
+        val len = buf.getInt()
+        return List<kotlin.ByteArray>(len) {
+            FfiConverterByteArray.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.ByteArray>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterByteArray.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.ByteArray>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterByteArray.write(it, buf)
         }
     }
 }
@@ -17897,6 +18175,34 @@ public object FfiConverterSequenceTypeReaction: FfiConverterRustBuffer<List<Reac
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeReaction.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeRelayReservation: FfiConverterRustBuffer<List<RelayReservation>> {
+    override fun read(buf: ByteBuffer): List<RelayReservation> {
+        val len = buf.getInt()
+        return List<RelayReservation>(len) {
+            FfiConverterTypeRelayReservation.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<RelayReservation>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRelayReservation.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<RelayReservation>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRelayReservation.write(it, buf)
         }
     }
 }
