@@ -9,6 +9,7 @@ use automerge::{AutoCommit, Change, LoadOptions, ROOT, ReadDoc, SaveOptions, Sca
 use crate::change::{self, ChangeHash};
 use crate::contained::contained;
 use crate::kind::{self, SCHEMA_KEY, TEXT_ENCODING};
+use crate::mutation::{SUCCESSOR, off};
 use crate::{Actor, ChangeFault, ChangeInfo, CrdtError, DocumentKind};
 
 pub use rivals::Equivocation;
@@ -479,7 +480,7 @@ impl Document {
     /// Whoever has a change that waits does not go on where the document ends: the next change would stand in its place.
     fn choose_actor(&mut self) {
         let mut actor = self.owner;
-        for _ in 0..self.held.len() {
+        for _ in 0..if off(SUCCESSOR) { 0 } else { self.held.len() } {
             let id = actor.to_automerge();
             let waiting = self.held.iter().filter(|(_, change)| *change.actor_id() == id);
             match waiting.min_by_key(|(hash, change)| (change.seq(), **hash)) {

@@ -22,6 +22,7 @@ use self::state::{Said, State};
 use crate::{CrdtError, Document, DocumentKind};
 
 mod name;
+mod pages;
 mod record;
 mod references;
 mod state;
@@ -30,6 +31,7 @@ mod tests;
 mod tree;
 
 pub use name::NAME_BYTES_MAX;
+pub use pages::{FolderPage, folder_of_pages};
 pub use record::{FileVersion, NodeId, VERSION_BYTES_MAX, VersionId};
 pub use tree::{Node, Tree};
 

@@ -58,7 +58,10 @@ pub use calendar::{
 };
 pub use change::{CHANGE_BYTES_MAX, CHANGE_DEPENDENCIES_MAX, ChangeFault, ChangeHash, ChangeInfo, inspect_change};
 pub use document::{Applied, Document, Equivocation};
-pub use drive::{Drive, FileVersion, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId};
+pub use drive::{
+    Drive, FileVersion, FolderPage, NAME_BYTES_MAX, Node, NodeId, Tree, VERSION_BYTES_MAX, Version, VersionId,
+    folder_of_pages,
+};
 pub use error::CrdtError;
 pub use kind::{DocumentKind, SCHEMA};
 pub use note::{

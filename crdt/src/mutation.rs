@@ -4,12 +4,15 @@
 pub(crate) const VOUCHING: &str = "vouching";
 /// Of two changes of one author in one place all show the same.
 pub(crate) const ONE_HISTORY: &str = "one-history";
+/// Nobody writes as an actor a change of which waits.
+pub(crate) const SUCCESSOR: &str = "successor";
 
 /// The rules, each with its number in `docs/validation.md` and what it says.
 #[cfg(feature = "mutations")]
-pub const ALL: [(&str, &str, &str); 2] = [
+pub const ALL: [(&str, &str, &str); 3] = [
     (VOUCHING, "D2", "What somebody in standing builds on is vouched for."),
     (ONE_HISTORY, "D5", "Of two changes of one author in one place all show the same, and not what came first."),
+    (SUCCESSOR, "D6", "Nobody writes as an actor a change of which waits, but as its successor."),
 ];
 
 /// Whether a rule is switched off.

@@ -85,6 +85,11 @@ impl FromStr for Cursor {
         if text.is_empty() || !text.is_ascii() {
             return Err(INVALID);
         }
+        // Automerge reads any number, and panics on one that is too great for an operation's when it looks for that.
+        let of_operation = text.strip_prefix('-').unwrap_or(text).split_once('@');
+        if of_operation.is_some_and(|(number, _)| number.parse::<u32>().is_err()) {
+            return Err(INVALID);
+        }
         automerge::Cursor::try_from(text).map(Self).map_err(|_| INVALID)
     }
 }

@@ -18,6 +18,11 @@ pub(crate) fn seal(key: &[u8; 32], aad: &[u8], buffer: &mut Vec<u8>, start: usiz
 
 /// Decrypts what [`seal`] made: ciphertext and tag.
 pub(crate) fn open(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    open_in_place(key, aad, sealed.to_vec())
+}
+
+/// The same without a second buffer.
+pub(crate) fn open_in_place(key: &[u8; 32], aad: &[u8], sealed: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
     open_at(ONLY_NONCE, key, aad, sealed)
 }
 
@@ -28,8 +33,7 @@ fn seal_at(nonce: [u8; 12], key: &[u8; 32], aad: &[u8], buffer: &mut Vec<u8>, st
     buffer.extend_from_slice(tag.as_ref());
 }
 
-fn open_at(nonce: [u8; 12], key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    let mut buffer = sealed.to_vec();
+fn open_at(nonce: [u8; 12], key: &[u8; 32], aad: &[u8], mut buffer: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
     let plaintext_bytes = cipher(key)
         .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut buffer)
         .map_err(|_| CryptoError::BadCiphertext)?
@@ -65,6 +69,6 @@ mod tests {
         seal_at(nonce, &key, &aad, &mut buffer, 4);
         assert_eq!(&buffer[..4], b"head");
         assert_eq!(HEXLOWER.encode(&buffer[4..]), expected);
-        assert_eq!(open_at(nonce, &key, &aad, &buffer[4..]).unwrap(), plaintext);
+        assert_eq!(open_at(nonce, &key, &aad, buffer.split_off(4)).unwrap(), plaintext);
     }
 }

@@ -36,11 +36,11 @@ pub fn seal_chunk(convergence_secret: &[u8; 32], plaintext: &[u8]) -> (ChunkKey,
     (ChunkKey(key), buffer)
 }
 
-/// Opens what [`seal_chunk`] made.
+/// Opens what [`seal_chunk`] made, where it lies.
 ///
 /// # Errors
 /// [`CryptoError::BadCiphertext`] if it was altered or sealed under another key; [`CryptoError::Malformed`] if whoever
 /// made it padded it wrongly.
-pub fn open_chunk(key: &ChunkKey, sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    padding::unpad(aead::open(&key.0, &[], sealed)?)
+pub fn open_chunk(key: &ChunkKey, sealed: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
+    padding::unpad(aead::open_in_place(&key.0, &[], sealed)?)
 }

@@ -151,6 +151,28 @@ impl ContentKey {
         padding::unpad(aead::open(&self.entry_key(salt), aad, ciphertext)?)
     }
 
+    /// As [`seal`](Self::seal), for what is said in passing and kept by nobody: under a key of another derivation, so that
+    /// neither passes for the other.
+    #[must_use]
+    pub fn seal_passing(&self, entropy: &mut Entropy, aad: &[u8], plaintext: &[u8]) -> (Salt, Vec<u8>) {
+        let salt = kdf::hedged_salt(labels::PASSING_SALT, &self.key, entropy, aad, plaintext);
+        let mut buffer = padding::pad(plaintext);
+        aead::seal(&self.passing_key(&salt), aad, &mut buffer, 0);
+        (salt, buffer)
+    }
+
+    /// Opens what [`seal_passing`](Self::seal_passing) made.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_passing(&self, salt: &Salt, aad: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        padding::unpad(aead::open(&self.passing_key(salt), aad, ciphertext)?)
+    }
+
+    fn passing_key(&self, salt: &Salt) -> Zeroizing<[u8; 32]> {
+        kdf::hkdf(&self.key, salt, labels::PASSING_KEY)
+    }
+
     fn entry_key(&self, salt: &Salt) -> Zeroizing<[u8; 32]> {
         kdf::hkdf(&self.key, salt, labels::ENTRY_KEY)
     }

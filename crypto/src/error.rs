@@ -21,6 +21,14 @@ pub enum CryptoError {
     /// The vault is wrapped by a passphrase and none was given.
     #[error("the vault is locked: give its passphrase")]
     PassphraseNeeded,
+    /// The vault is wrapped by the host, and the host is not at hand.
+    #[error("the vault is locked by the system's key store: open it with the app that made it")]
+    HostNeeded,
+    /// What the host made again is not the vault's key.
+    #[error(
+        "the system's key store no longer has the key of this vault: restore it from a backup, or link this device anew"
+    )]
+    WrongHostKey,
     /// The system would not give the memory that checking a passphrase takes.
     #[error("not enough memory to check the passphrase: close other programs and try again")]
     OutOfMemory,
@@ -73,6 +81,15 @@ mod tests {
                 "wrong passphrase: try again, or restore the vault from a backup if its file was damaged",
             ),
             (CryptoError::PassphraseNeeded, "the vault is locked: give its passphrase"),
+            (
+                CryptoError::HostNeeded,
+                "the vault is locked by the system's key store: open it with the app that made it",
+            ),
+            (
+                CryptoError::WrongHostKey,
+                "the system's key store no longer has the key of this vault: restore it from a backup, or link this \
+                 device anew",
+            ),
             (CryptoError::OutOfMemory, "not enough memory to check the passphrase: close other programs and try again"),
             (
                 CryptoError::SessionOver,

@@ -153,6 +153,9 @@ pub(crate) const ENTRY_SALT: &str = "clave/1 derive entry-salt";
 pub(crate) const ENTRY_SALT_OF_CONTENT: &str = "clave/1 derive entry-salt-of-content";
 /// The key of one entry (HKDF).
 pub(crate) const ENTRY_KEY: &str = "clave/1 derive entry-key";
+/// The salt and the key (HKDF) of what is said in passing.
+pub(crate) const PASSING_SALT: &str = "clave/1 derive passing-salt";
+pub(crate) const PASSING_KEY: &str = "clave/1 derive passing-key";
 /// The key of one chunk.
 pub(crate) const CHUNK_KEY: &str = "clave/1 derive chunk-key";
 /// The key from which those of a vault's records derive.

@@ -82,5 +82,5 @@ pub use noise::{
 pub use padding::{pad, padded_len, unpad};
 pub use recovery::{PhraseError, RecoveryPhrase};
 pub use suite::Suite;
-pub use vault::{PassphraseParams, Protection, VaultKey, WrappedVaultKey};
+pub use vault::{HOST_WRAPPED_BYTES_MAX, PassphraseParams, Protection, VaultKey, WrappedVaultKey};
 pub use verify::{Sas, SasContext, SasExchange, SasMessage, SasParty, SasStep, safety_number};

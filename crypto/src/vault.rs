@@ -13,7 +13,7 @@ mod passphrase;
 mod wrapped;
 
 pub use passphrase::PassphraseParams;
-pub use wrapped::{Protection, WrappedVaultKey};
+pub use wrapped::{HOST_WRAPPED_BYTES_MAX, Protection, WrappedVaultKey};
 
 const RECORD_VERSION: u8 = 1;
 const SALT_BYTES: usize = 24;

@@ -54,7 +54,10 @@ fn chunk() {
         hex(&hash(HashContext::Chunk, &sealed)),
         "de0979e0eaa94add39b035ed3571c8f88c5bc699b65fd2877fa7653c15e6f667"
     );
-    assert_eq!(open_chunk(&ChunkKey::from_bytes(key.as_bytes().clone()), &sealed).unwrap(), b"a chunk of a file");
+    assert_eq!(
+        open_chunk(&ChunkKey::from_bytes(key.as_bytes().clone()), sealed.clone()).unwrap(),
+        b"a chunk of a file"
+    );
 }
 
 #[test]

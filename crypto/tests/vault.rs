@@ -78,3 +78,33 @@ fn hidden_names_are_stable_distinct_and_bound_to_the_key() {
     assert_ne!(key.hide(b"notes"), key.hide(b"note"));
     assert_ne!(key.hide(b"notes"), other.hide(b"notes"));
 }
+
+#[test]
+fn what_the_host_made_of_the_key_is_no_use_without_it() {
+    let mut entropy = entropy();
+    let key = VaultKey::generate(&mut entropy);
+    // A host that keeps the mask to itself.
+    let mask: [u8; 32] = entropy.bytes();
+    let masked = |bytes: &[u8]| bytes.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect::<Vec<u8>>();
+    let bytes = key.wrapped_by_host(masked(&**key.as_bytes())).unwrap().to_bytes();
+    assert!(!bytes.windows(32).any(|window| window == key.as_bytes().as_slice()));
+
+    let wrapped = WrappedVaultKey::from_bytes(&bytes).unwrap();
+    assert_eq!(wrapped.protection(), Protection::Host);
+    for passphrase in [None, Some("correct horse")] {
+        assert_eq!(wrapped.unlock(passphrase).err(), Some(CryptoError::HostNeeded));
+    }
+    let unmasked = masked(wrapped.of_host().unwrap());
+    assert_eq!(wrapped.unlock_by_host(&unmasked).unwrap().as_bytes(), key.as_bytes());
+    for wrong in [&unmasked[1..], &mask, &[], wrapped.of_host().unwrap()] {
+        assert_eq!(wrapped.unlock_by_host(wrong).err(), Some(CryptoError::WrongHostKey));
+    }
+    let malformed = Some(CryptoError::Malformed("wrapped vault key"));
+    assert_eq!(WrappedVaultKey::from_bytes(&bytes[..22]).err(), malformed);
+    assert_eq!(WrappedVaultKey::from_bytes(&[&bytes[..], &[0; 4_096]].concat()).err(), malformed);
+    for refused in [Vec::new(), vec![0; 4_097]] {
+        assert_eq!(key.wrapped_by_host(refused).err(), malformed);
+    }
+    let clear = WrappedVaultKey::from_bytes(&key.wrap_in_clear().to_bytes()).unwrap();
+    assert_eq!((clear.of_host(), clear.unlock_by_host(&unmasked).err()), (None, Some(CryptoError::WrongHostKey)));
+}

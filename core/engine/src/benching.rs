@@ -142,6 +142,6 @@ impl Search {
     ) -> Result<(T, Batch), ReadError> {
         let mut index = Index::open(circle, &self.0)?;
         let result = write(&mut index)?;
-        Ok((result, Batch { writes: index.finish()?.0.into_iter().collect() }))
+        Ok((result, index.finish()?.0.into_iter().collect()))
     }
 }

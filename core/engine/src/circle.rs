@@ -202,7 +202,7 @@ impl Circle {
     /// among them.
     pub(crate) fn tend(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
         let tended = self.tend_keys(online, desk);
-        tended.and(self.tend_bundles(online, desk))
+        if desk.is_sparing { tended } else { tended.and(self.tend_bundles(online, desk)) }
     }
 
     fn tend_keys(&mut self, online: &[DeviceId], desk: &mut Desk) -> Result<(), EngineError> {
@@ -216,11 +216,16 @@ impl Circle {
         self.expire(desk)
     }
 
-    /// When [`tend`](Self::tend) is due again, by what is known now.
-    pub(crate) fn wake_at_ms(&self) -> Option<u64> {
+    /// When [`tend`](Self::tend) may have something to bundle.
+    pub(crate) fn bundle_at_ms(&self) -> Option<u64> {
+        self.bundles.due_at_ms()
+    }
+
+    /// When it is due for anything else, by what is known now.
+    pub(crate) fn wake_sparing_at_ms(&self) -> Option<u64> {
         let times =
             [self.repair_at_ms, self.pleas.due_at_ms(), self.seen.due_at_ms(), self.enact_at_ms(), self.grants_at_ms()];
-        times.into_iter().chain(self.ratchet.due_at_ms()).chain([self.bundles.due_at_ms()]).flatten().min()
+        times.into_iter().chain(self.ratchet.due_at_ms()).flatten().min()
     }
 
     /// Whether `device` may be spoken with about this circle.
@@ -289,7 +294,7 @@ impl Circle {
             self.note_guide(&envelope, desk);
         }
         self.note_seen(desk.me(), &envelope.tag, desk);
-        desk.published.push(Published { circle: self.id, id: envelope.id, guides });
+        desk.published.push(Published { circle: self.id, id: envelope.id, guides, messages: None });
         Ok(envelope.id)
     }
 
@@ -312,7 +317,7 @@ impl Circle {
         })?;
         self.keep(&envelope, desk)?;
         // Keys and Welcomes: whoever they are for may understand nothing else before.
-        desk.published.push(Published { circle: self.id, id: envelope.id, guides: true });
+        desk.published.push(Published { circle: self.id, id: envelope.id, guides: true, messages: None });
         Ok(envelope.id)
     }
 
@@ -348,7 +353,8 @@ impl Circle {
     /// Writes an operation of one's own into the log and has it sent.
     pub(crate) fn act(&mut self, mut action: Action, desk: &mut Desk) -> Result<(), EngineError> {
         self.refuse_apart()?;
-        if matches!(action, Action::Grant { expires_ms, .. } if expires_ms <= desk.now_ms) {
+        let is_over = matches!(action, Action::Grant { expires_ms, .. } if expires_ms <= desk.now_ms);
+        if is_over && !off(Rule::GrantAhead) {
             // The stay would end with this very command; in between, keys would be sealed for whose it is.
             return Err(EngineError::DateHasPassed);
         }
@@ -371,6 +377,14 @@ impl Circle {
         self.keys.of_epoch(&self.group.head().epoch).expect("every epoch this device was in has its key in the ring")
     }
 
+    /// The key of the head for what is said in passing; none while this device stands apart or is out, or the head has
+    /// somebody who is.
+    pub(crate) fn passing_key(&self, me: &DeviceId) -> Option<&ContentKey> {
+        let may_say = !self.group.is_apart() && self.is_member(me);
+        let is_closed = |circle: &Self| circle.group.head().leaves.iter().all(|leaf| circle.is_member(leaf));
+        (may_say && is_closed(self)).then(|| self.head_key())
+    }
+
     /// The key of that name, if it is here.
     pub(crate) fn content_key(&self, id: &KeyId) -> Option<&ContentKey> {
         self.ring(id).get(id)
@@ -384,6 +398,11 @@ impl Circle {
     /// The epoch that the key of that name belongs to, if it is here.
     pub(crate) fn epoch_of(&self, id: &KeyId) -> Option<EpochId> {
         self.ring(id).held(id).map(|held| held.epoch)
+    }
+
+    /// Whether the key of that name was derived here, and not handed over, if it is here.
+    pub(crate) fn is_derived(&self, id: &KeyId) -> Option<bool> {
+        self.ring(id).held(id).map(|held| held.derived)
     }
 
     pub(crate) fn keep(&mut self, envelope: &Envelope, desk: &mut Desk) -> Result<(), EngineError> {
@@ -449,7 +468,8 @@ impl Circle {
 
     /// Remembers a commit from before this device joined, or on a branch it is not in.
     fn note_unfollowed(&mut self, parent: EpochId, id: EntryId, desk: &mut Desk) {
-        if self.unfollowed.len() >= UNFOLLOWED_EPOCHS_MAX && !self.unfollowed.contains_key(&parent) {
+        let is_full = self.unfollowed.len() >= UNFOLLOWED_EPOCHS_MAX && !self.unfollowed.contains_key(&parent);
+        if is_full || off(Rule::UnfollowedKept) {
             return;
         }
         let rivals = self.unfollowed.entry(parent).or_default();

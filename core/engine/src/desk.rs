@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clave_crypto::{DeviceId, DeviceKey, Entropy, GroupKeyAgreement, PersonId};
 
 use crate::index::{Pages, Shelf};
@@ -40,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) person: Option<PersonId>,
     /// Bytes of loaded documents that are kept.
     pub(crate) memory_budget_bytes: usize,
+    /// Whether nothing is done that another opening of the same store can do as well.
+    pub(crate) is_sparing: bool,
     /// Counts uses of documents.
     pub(crate) uses: u64,
     pub(crate) refusals: RefusalCounts,
@@ -60,7 +63,15 @@ pub(crate) struct Published {
     pub(crate) id: EntryId,
     /// Whether others mean nothing without it.
     pub(crate) guides: bool,
+    /// The first and the last message of this device that it brings.
+    pub(crate) messages: Option<Span>,
 }
+
+/// A message of this device, as far as it tells them apart: a message id without its author. They rise, as long as the clock does.
+pub(crate) type Stamp = [u8; 12];
+
+/// Messages of this device, from the first to the last.
+pub(crate) type Span = (Stamp, Stamp);
 
 /// Somebody to be introduced to a circle.
 pub(crate) struct Introducing {
@@ -97,14 +108,15 @@ impl Desk {
         *self.refusals.entry(refusal).or_default() += 1;
     }
 
-    pub(crate) fn put(&mut self, key: Key, value: Vec<u8>) {
+    pub(crate) fn put(&mut self, key: Key, value: impl Into<Bytes>) {
+        let value = value.into();
         self.store.overlay(key.clone(), Some(value.clone()));
         self.batch.put(key, value);
     }
 
     /// The same for the chunk of a file, of which no second copy is kept: it can be read once it is durable.
-    pub(crate) fn put_chunk(&mut self, key: Key, chunk: Vec<u8>) {
-        self.store.overlay(key.clone(), Some(Vec::new()));
+    pub(crate) fn put_chunk(&mut self, key: Key, chunk: Bytes) {
+        self.store.overlay(key.clone(), Some(Bytes::new()));
         self.batch.put(key, chunk);
     }
 
@@ -115,7 +127,7 @@ impl Desk {
             .writes
             .iter()
             .filter(|(key, _)| key.keyspace == Keyspace::Chunks && key.scope == circle.as_bytes());
-        chunks.map(|(_, chunk)| chunk.as_ref().map_or(0, Vec::len) as u64).sum()
+        chunks.map(|(_, chunk)| chunk.as_ref().map_or(0, Bytes::len) as u64).sum()
     }
 
     pub(crate) fn remove(&mut self, key: Key) {
@@ -146,7 +158,7 @@ impl Desk {
 pub(crate) struct View {
     durable: Arc<dyn StoreRead + Send + Sync>,
     /// The newest value of each key, and how many writes of it are on their way.
-    unwritten: BTreeMap<Key, (Option<Vec<u8>>, usize)>,
+    unwritten: BTreeMap<Key, (Option<Bytes>, usize)>,
 }
 
 impl View {
@@ -154,7 +166,7 @@ impl View {
         Self { durable, unwritten: BTreeMap::new() }
     }
 
-    fn overlay(&mut self, key: Key, value: Option<Vec<u8>>) {
+    fn overlay(&mut self, key: Key, value: Option<Bytes>) {
         let (newest, writes) = self.unwritten.entry(key).or_default();
         *newest = value;
         *writes += 1;
@@ -175,7 +187,7 @@ impl View {
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
         match self.unwritten.get(key) {
             Some((Some(value), _)) if is_elsewhere(key, value) => self.durable.read(key),
-            Some((value, _)) => Ok(value.clone()),
+            Some((value, _)) => Ok(value.as_ref().map(|value| value.to_vec())),
             None => self.durable.read(key),
         }
     }
@@ -211,7 +223,7 @@ impl View {
             }
             match value {
                 Some(value) if is_elsewhere(key, value) => None,
-                Some(value) => records.insert(key.suffix.clone(), value.clone()),
+                Some(value) => records.insert(key.suffix.clone(), value.to_vec()),
                 None => records.remove(&key.suffix),
             };
         }
@@ -253,7 +265,7 @@ impl View {
         Ok(any)
     }
 
-    fn unwritten_of(&self, keyspace: Keyspace, scope: &[u8]) -> impl Iterator<Item = (&Key, &Option<Vec<u8>>)> {
+    fn unwritten_of(&self, keyspace: Keyspace, scope: &[u8]) -> impl Iterator<Item = (&Key, &Option<Bytes>)> {
         let records = self.unwritten.range(Key::new(keyspace, scope, [])..);
         let records = records.take_while(move |(key, _)| key.keyspace == keyspace && key.scope == scope);
         records.map(|(key, (value, _))| (key, value))
@@ -285,7 +297,7 @@ impl View {
             }
             match value {
                 Some(value) if is_elsewhere(key, value) => None,
-                Some(value) => records.insert(key.suffix.clone(), value.clone()),
+                Some(value) => records.insert(key.suffix.clone(), value.to_vec()),
                 None => records.remove(&key.suffix),
             };
         }
@@ -308,13 +320,13 @@ mod tests {
         let mut view = View::new(memory.clone());
         let key = |n: u8| Key::new(Keyspace::Documents, [1], [n]);
         for n in [1, 2, 4, 5, 7] {
-            memory.write(&Batch { writes: vec![(key(n), Some(vec![n; 10]))] });
+            memory.write(&[(key(n), Some(vec![n; 10]))].into_iter().collect());
         }
         view.overlay(key(2), None);
-        view.overlay(key(3), Some(vec![3]));
-        view.overlay(key(5), Some(vec![50]));
-        view.overlay(key(9), Some(vec![9]));
-        view.overlay(Key::new(Keyspace::Documents, [2], [0]), Some(vec![1]));
+        view.overlay(key(3), Some(vec![3].into()));
+        view.overlay(key(5), Some(vec![50].into()));
+        view.overlay(key(9), Some(vec![9].into()));
+        view.overlay(Key::new(Keyspace::Documents, [2], [0]), Some(vec![1].into()));
         let whole = view.all(Keyspace::Documents, &[1]).expect("memory can be read");
         for bytes_max in [1, 12, 25, 1_000] {
             let (mut all, mut from, mut pages) = (BTreeMap::new(), Vec::new(), 0);
@@ -342,8 +354,8 @@ mod tests {
         let key = Key::new(Keyspace::Documents, [1], [2]);
         // What is written first and third is equal, and says nothing of the second.
         let batches = [b"a", b"b", b"a"].map(|value| {
-            view.overlay(key.clone(), Some(value.to_vec()));
-            Batch { writes: vec![(key.clone(), Some(value.to_vec()))] }
+            view.overlay(key.clone(), Some(Bytes::from_static(value)));
+            Batch { writes: vec![(key.clone(), Some(Bytes::from_static(value)))] }
         });
         for batch in &batches {
             memory.write(batch);

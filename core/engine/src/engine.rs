@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clave_crypto::{DeviceId, Entropy, EpochId, GroupKeyAgreement, PersonId, Sas};
 
 use crate::circle::{Circle, DocumentInfo};
@@ -25,10 +26,13 @@ pub(crate) mod linking;
 pub(crate) mod mailboxes;
 mod marks;
 mod newcomer;
+mod output;
 mod own_devices;
 pub(crate) mod peers;
 mod people;
 pub(crate) mod pieces;
+pub(crate) mod presence;
+mod reach;
 mod reads;
 pub(crate) mod recover;
 mod search;
@@ -49,302 +53,18 @@ pub use inviter::{InvitationInfo, InvitationState};
 pub use join::JoinError;
 pub use letters::{PendingJoin, PendingJoinState};
 pub use linking::LinkingError;
-pub use mailboxes::{RELAYED_FILE_BYTES_MAX, RelayError, RelayStatus};
+pub use mailboxes::{
+    NotAToken, NotAnEndpoint, PushEndpoint, PushError, PushHealth, PushKeys, RELAYED_FILE_BYTES_MAX, RelayError,
+    RelayInUse, RelayStatus, RelayToken,
+};
+pub use output::{Channel, Event, FRAME_BYTES_MAX, IoId, Output};
 pub use own_devices::OwnDevice;
 pub use people::{Access, DeviceAccess, PersonAccess, Reading};
+pub use presence::{
+    PLACES_MAX, PRESENCE_EVERY_MS, PRESENCE_EXPIRES_MS, PRESENCE_RENEW_MS, Present, Selection, TYPING_MS,
+};
+pub use reach::MessageState;
 pub use verify::{VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy};
-
-/// Numbers a write until it is reported durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IoId(pub u64);
-
-/// What a frame is about: each has a stream of its own, so that a file does not hold up a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Channel {
-    /// Entries and reconciliation, between members.
-    Sync,
-    /// Taking up an invitation; the only channel for somebody who is not a member.
-    Join,
-    /// Chunks of files, between members.
-    Bulk,
-    /// Mailboxes, with relays.
-    Mailbox,
-}
-
-/// What the engine wants done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Output {
-    /// Write this durably, then say so with [`Engine::handle_written`].
-    Write {
-        /// To be handed back.
-        io: IoId,
-        /// All of it or nothing.
-        batch: Batch,
-    },
-    /// Send a frame, then say so with [`Engine::handle_sent`]. To a peer that is gone by now: drop it.
-    Send {
-        /// To whom.
-        peer: DeviceId,
-        /// On which stream.
-        channel: Channel,
-        /// At most [`FRAME_BYTES_MAX`] bytes.
-        frame: Vec<u8>,
-    },
-    /// From now on, accept sync and bulk frames from this peer.
-    Permit(DeviceId),
-    /// From now on, do not.
-    Forbid(DeviceId),
-    /// This device can probably be reached there.
-    Addresses {
-        /// Which device.
-        device: DeviceId,
-        /// Multiaddrs.
-        addresses: Vec<String>,
-    },
-    /// From now on, be connected with this relay: it is wanted at this address. Frames of [`Channel::Mailbox`] are to be accepted from
-    /// it.
-    WantRelay {
-        /// Its key.
-        relay: DeviceId,
-        /// A multiaddr with its `/p2p/`.
-        address: String,
-    },
-    /// No longer.
-    DropRelay(DeviceId),
-    /// End the connection with this relay: what was said on it leads nowhere. It is wanted still.
-    HangUp(DeviceId),
-    /// From now on, or no longer, dial whoever is discovered nearby: the device that answers a typed code may be anyone.
-    Seek(bool),
-    /// Something was erased because of the history policy of its circle: have the store overwrite or give back what it
-    /// left behind ([`Store::compact`] in `clave`). May take its time, and need not be done each time at once.
-    ///
-    /// [`Store::compact`]: https://docs.rs/clave
-    Compact,
-    /// So many bytes are not needed any more, because a bundle holds what they said: the store may be compacted when they come
-    /// to much of it. Nothing has to be overwritten.
-    Freed(u64),
-    /// Tell the application.
-    Event(Event),
-}
-
-/// What the application is told. Everything it speaks of is durable by then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// This device is now in a circle.
-    Joined {
-        /// Which circle.
-        circle: CircleId,
-        /// By which invitation.
-        invitation: InvitationId,
-    },
-    /// A relay keeps the request to come in by an invitation: the inviter's device answers once it is online, whether this one
-    /// is or not. Said once after each opening, for each invitation.
-    JoinAsked {
-        /// Which invitation.
-        invitation: InvitationId,
-    },
-    /// The answer to an invitation is coming in.
-    JoinProgress {
-        /// Which invitation.
-        invitation: InvitationId,
-        /// Bytes that are here.
-        done_bytes: u64,
-        /// Bytes in all.
-        total_bytes: u64,
-    },
-    /// A device asks to be linked to this device's person, who wanted to be asked: answer with
-    /// [`Engine::confirm_link`].
-    LinkRequested {
-        /// By which code.
-        link: InvitationId,
-        /// The device that asks.
-        device: DeviceId,
-        /// What it is called, by its own account.
-        device_name: String,
-        /// What it shows as well, unless somebody is between the two.
-        sas: Sas,
-    },
-    /// A device that was let in has everything.
-    DeviceLinked {
-        /// By which code.
-        link: InvitationId,
-        /// The device.
-        device: DeviceId,
-    },
-    /// This device asked to be linked, and waits for the person to confirm it on the other one.
-    LinkPending {
-        /// Whose device it would become, by the other's account.
-        person_name: String,
-        /// What the other shows as well, unless somebody is between the two.
-        sas: Sas,
-    },
-    /// This device belongs to a person now. Their circles follow.
-    Linked {
-        /// The person.
-        person: PersonId,
-    },
-    /// A circle of the person is coming in.
-    LinkProgress {
-        /// Circles that are here.
-        done_circles: usize,
-        /// Circles in all.
-        total_circles: usize,
-        /// Bytes of the one that is coming.
-        done_bytes: u64,
-        /// Bytes that it has in all.
-        total_bytes: u64,
-    },
-    /// This device was added to a circle that its person is in.
-    CircleLinked {
-        /// Which circle.
-        circle: CircleId,
-    },
-    /// This device has all circles of its person.
-    LinkFinished,
-    /// This device could not be linked.
-    LinkFailed {
-        /// Why, and what to do.
-        error: LinkingError,
-    },
-    /// An invitation was refused.
-    JoinFailed {
-        /// Which invitation.
-        invitation: InvitationId,
-        /// Why, and what to do.
-        error: JoinError,
-    },
-    /// This device, which was restored, was let in again and writes from now on.
-    Rejoined {
-        /// To which circle.
-        circle: CircleId,
-    },
-    /// This device was removed from a circle. It keeps what it has and gets nothing more.
-    Removed {
-        /// Which circle.
-        circle: CircleId,
-    },
-    /// A verification began or came further.
-    VerificationChanged {
-        /// The circle in which the two met.
-        circle: CircleId,
-        /// The other device.
-        device: DeviceId,
-        /// How far it is.
-        step: verify::VerificationStep,
-    },
-    /// This person read on, here or on another device of theirs.
-    ReadChanged {
-        /// In which circle.
-        circle: CircleId,
-    },
-    /// Both sides said that they see the same: this person is verified here from now on.
-    PersonVerified {
-        /// The circle in which the two met.
-        circle: CircleId,
-        /// Who.
-        person: clave_crypto::PersonId,
-    },
-    /// A verification came to nothing.
-    VerificationFailed {
-        /// The other device.
-        device: DeviceId,
-        /// Why.
-        why: verify::VerificationFailure,
-    },
-    /// All that this device made in a circle is at a relay by now: others get it, whoever is online when.
-    Stored {
-        /// Which circle.
-        circle: CircleId,
-    },
-    /// Somebody brought this device into a circle of a space.
-    CircleJoined {
-        /// The space.
-        space: CircleId,
-        /// Which circle.
-        circle: CircleId,
-    },
-    /// A guest's stay ends soon: a day before, and an hour before.
-    GrantEnds {
-        /// In which circle.
-        circle: CircleId,
-        /// Whose.
-        person: clave_crypto::PersonId,
-        /// When, in Unix milliseconds.
-        expires_ms: u64,
-    },
-    /// This device is called something else from now on: its person renamed it, here or on another device of theirs.
-    Renamed {
-        /// How.
-        name: String,
-    },
-    /// Something about people, devices, roles or policies changed.
-    MembershipChanged {
-        /// Which circle.
-        circle: CircleId,
-    },
-    /// Entries are sealed under another epoch from now on.
-    EpochChanged {
-        /// Which circle.
-        circle: CircleId,
-        /// The new head.
-        epoch: EpochId,
-    },
-    /// A device was seen to use the keys in use for the first time.
-    KeysConfirmed {
-        /// In which circle.
-        circle: CircleId,
-        /// Which device.
-        device: DeviceId,
-    },
-    /// A document changed, here or elsewhere.
-    DocumentChanged {
-        /// In which circle.
-        circle: CircleId,
-        /// Which document.
-        document: DocumentId,
-        /// Of which kind.
-        kind: clave_crdt::DocumentKind,
-    },
-    /// A member's device connected or left.
-    Presence {
-        /// Which device.
-        device: DeviceId,
-        /// Whether it is connected now.
-        online: bool,
-    },
-    /// Reconciliation with a peer found no difference that is not on its way.
-    Reconciled {
-        /// With whom.
-        device: DeviceId,
-        /// About which circle.
-        circle: CircleId,
-    },
-    /// A fetch came further.
-    FetchProgress {
-        /// Which fetch.
-        fetch: FetchId,
-        /// Bytes that are here.
-        done_bytes: u64,
-        /// Bytes in all.
-        total_bytes: u64,
-    },
-    /// What could be fetched is here, but the manifest of a file is not what its drive says: that one cannot be fetched
-    /// from anybody.
-    FetchFailed {
-        /// Which fetch.
-        fetch: FetchId,
-    },
-    /// Every chunk of the files is here.
-    Fetched {
-        /// Which fetch.
-        fetch: FetchId,
-    },
-}
-
-/// The greatest frame, in bytes.
-pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 
 /// The state machine of one device: all its circles, over any store, network and clock.
 ///
@@ -374,7 +94,9 @@ pub struct Engine {
     chunk_counts: collect::ChunkCounts,
     wants: wants::Wants,
     verifications: verify::Verifications,
+    presence: presence::Presence,
     reads: reads::Reads,
+    reaches: reach::Reaches,
     mailboxes: mailboxes::Mailboxes,
     letters: letters::Letters,
     outbox: Outbox,
@@ -455,6 +177,7 @@ impl Engine {
             reads: Vec::new(),
             person: identity.person(),
             memory_budget_bytes: crate::circle::MEMORY_BUDGET_BYTES,
+            is_sparing: false,
             uses: 0,
             refusals: RefusalCounts::new(),
             renamed: None,
@@ -475,7 +198,9 @@ impl Engine {
             chunk_counts: collect::ChunkCounts::default(),
             wants: wants::Wants::default(),
             verifications: verify::Verifications::default(),
+            presence: presence::Presence::default(),
             reads: reads::Reads::default(),
+            reaches: reach::Reaches::default(),
             mailboxes: mailboxes::Mailboxes::default(),
             letters: letters::Letters::default(),
             outbox: Outbox::default(),
@@ -488,6 +213,8 @@ impl Engine {
         engine.load_answers()?;
         engine.load_links()?;
         engine.load_unsent()?;
+        engine.load_muted()?;
+        engine.load_reaches()?;
         engine.load_letters()?;
         engine.reads.stir(now_ms);
         crate::key_packages::prune(&mut engine.desk)?;
@@ -503,7 +230,12 @@ impl Engine {
     /// When [`handle_tick`](Self::handle_tick) is due, in Unix milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let repairs = self.circles.values().flat_map(|circle| [circle.wake_at_ms(), circle.follow_at_ms()]).flatten();
+        let sparing = self.desk.is_sparing;
+        let wake = |circle: &Circle| match sparing {
+            true => [circle.wake_sparing_at_ms(), None, None],
+            false => [circle.wake_sparing_at_ms(), circle.bundle_at_ms(), circle.follow_at_ms()],
+        };
+        let repairs = self.circles.values().flat_map(wake).flatten();
         let others = [
             self.next_reconcile_ms(),
             self.next_retry_ms(),
@@ -511,8 +243,10 @@ impl Engine {
             self.wants.next_deadline_ms(),
             self.fetches.next_deadline_ms(),
             self.verifications.next_deadline_ms(),
+            self.presence.next_deadline_ms(),
             self.next_asking_ms(),
             self.reads.due_at_ms(),
+            self.reaches.due_at_ms(),
             self.mailboxes.due_at_ms(|relay| self.peers.contains_key(relay)),
             self.letters.due_at_ms(),
         ];
@@ -553,6 +287,7 @@ impl Engine {
         self.expire_asks();
         self.follow_when_due();
         self.tell_reads();
+        self.tend_presence();
         self.finish();
     }
 
@@ -630,6 +365,8 @@ impl Engine {
         self.mend_indexes();
         self.desk.file_pages();
         self.care_for_reads();
+        self.care_for_reaches();
+        self.follow_epochs();
         self.make_room(None);
         if std::mem::take(&mut self.desk.erased) {
             self.outbox.push(Output::Compact);

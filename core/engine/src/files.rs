@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use bytes::Bytes;
 use clave_crypto::{ChunkKey, HashContext, hash, open_chunk, seal_chunk};
 use fastcdc::v2020::FastCDC;
 use prost::Message as _;
@@ -43,7 +44,7 @@ pub struct SealedChunk {
     /// The hash of the sealed bytes.
     pub id: ChunkId,
     /// Ciphertext.
-    pub sealed: Vec<u8>,
+    pub sealed: Bytes,
 }
 
 /// What a manifest says: where the content is, or the content itself if it is small.
@@ -165,7 +166,7 @@ impl<R: Read> Cutter<R> {
 #[must_use]
 pub fn seal_piece(convergence_secret: &[u8; 32], piece: &[u8]) -> (SealedChunk, ChunkRef) {
     let (key, sealed) = seal_chunk(convergence_secret, piece);
-    let chunk = SealedChunk { id: chunk_id(&sealed), sealed };
+    let chunk = SealedChunk { id: chunk_id(&sealed), sealed: sealed.into() };
     let named =
         ChunkRef { id: chunk.id, key, bytes: u32::try_from(piece.len()).expect("a piece is at most a mebibyte") };
     (chunk, named)
@@ -207,7 +208,7 @@ impl ManifestWriter {
         let (key, sealed) = seal_chunk(convergence_secret, &self.0.encode_to_vec());
         let manifest = chunk_id(&sealed);
         let content = FileContent { manifest, manifest_key: **key.as_bytes(), bytes, content_hash };
-        (content, SealedChunk { id: manifest, sealed })
+        (content, SealedChunk { id: manifest, sealed: sealed.into() })
     }
 }
 
@@ -223,7 +224,7 @@ impl FileContent {
     /// If it does not open, is malformed, or is another file's.
     pub fn open_manifest(&self, sealed: &[u8]) -> Result<Manifest, Refusal> {
         let key = ChunkKey::from_bytes(Zeroizing::new(self.manifest_key));
-        let manifest = open_chunk(&key, sealed).map_err(|_| Refusal::BadChunk)?;
+        let manifest = open_chunk(&key, sealed.to_vec()).map_err(|_| Refusal::BadChunk)?;
         let manifest = proto::Manifest::decode(manifest.as_slice()).map_err(|_| Refusal::BadChunk)?;
         let total: u64 = manifest.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
         if manifest.content_hash != self.content_hash || total + manifest.content.len() as u64 != self.bytes {
@@ -272,7 +273,7 @@ impl ChunkRef {
     ///
     /// # Errors
     /// If it is not the chunk that is meant.
-    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub fn open(&self, sealed: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let content = open_chunk(&self.key, sealed).map_err(|_| Refusal::BadChunk)?;
         if content.len() != self.bytes as usize { Err(Refusal::BadChunk) } else { Ok(content) }
     }
@@ -290,7 +291,7 @@ mod tests {
         content
     }
 
-    fn seal(content: &[u8]) -> (FileContent, BTreeMap<ChunkId, Vec<u8>>) {
+    fn seal(content: &[u8]) -> (FileContent, BTreeMap<ChunkId, Bytes>) {
         let mut kept = BTreeMap::new();
         let file = seal_content(&[9; 32], content, |chunk, _| {
             kept.insert(chunk.id, chunk.sealed);
@@ -306,9 +307,10 @@ mod tests {
             let (file, kept) = seal(&content);
             let opened: Vec<u8> = match file.open_manifest(&kept[&file.manifest]).expect("its own manifest") {
                 Manifest::Content(content) => content,
-                Manifest::Chunks(chunks) => {
-                    chunks.iter().flat_map(|chunk| chunk.open(&kept[&chunk.id]).expect("its own chunk")).collect()
-                }
+                Manifest::Chunks(chunks) => chunks
+                    .iter()
+                    .flat_map(|chunk| chunk.open(kept[&chunk.id].to_vec()).expect("its own chunk"))
+                    .collect(),
             };
             assert_eq!(opened, content);
             assert_eq!(file.content_hash, *blake3::hash(&content).as_bytes());

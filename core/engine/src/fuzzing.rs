@@ -49,4 +49,12 @@ impl Sealer {
         let entries = frame::Entries { circle, envelopes: vec![envelope.bytes] };
         Some(frame::Frame { body: Some(frame::frame::Body::Entries(entries)) }.encode_to_vec())
     }
+
+    /// A frame of presence whose seal is in order, whatever is in it.
+    #[must_use]
+    pub fn presence(&self, here: &[u8]) -> Vec<u8> {
+        let mut entropy = Entropy::from_seed(*blake3::hash(here).as_bytes());
+        let said = crate::engine::presence::seal(self.circle, self.device.id(), &self.key, here, &mut entropy);
+        frame::Frame { body: Some(frame::frame::Body::Presence(said)) }.encode_to_vec()
+    }
 }

@@ -181,11 +181,14 @@ fn entries(made: &mut Made) {
 fn frames(made: &mut Made) {
     use frame::frame::Body;
     let of = || circle().as_bytes().to_vec();
-    let chunks = [Some(vec![5; 3]), None].map(|sealed| frame::Chunk { id: vec![4; 32], sealed }).into();
+    let chunks = [Some(vec![5; 3].into()), None].map(|sealed| frame::Chunk { id: vec![4; 32], sealed }).into();
     let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned(), "/ip6/::1/tcp/1".to_owned()];
     let devices = vec![frame::DeviceAddresses { device: vec![1; 32], addresses }];
     for (name, body) in [
-        ("frame.hello", Body::Hello(frame::Hello { version: 1, devices, reply: true, circles: vec![7; 64] })),
+        (
+            "frame.hello",
+            Body::Hello(frame::Hello { version: 1, devices, reply: true, circles: vec![7; 64], hears_presence: true }),
+        ),
         (
             "frame.reconcile",
             Body::Reconcile(frame::Reconcile {
@@ -201,9 +204,24 @@ fn frames(made: &mut Made) {
         ("frame.want", Body::Want(frame::EntryIds { circle: of(), ids: vec![2; 32] })),
         ("frame.want-chunks", Body::WantChunks(frame::ChunkIds { circle: of(), ids: vec![3; 32] })),
         ("frame.chunks", Body::Chunks(frame::Chunks { circle: of(), chunks })),
+        (
+            "frame.presence",
+            Body::Presence(frame::Presence {
+                circle: of(),
+                tag: vec![1; 16],
+                salt: vec![2; 16],
+                ciphertext: vec![3; 3],
+            }),
+        ),
     ] {
         made.message(name, &frame::Frame { body: Some(body) });
     }
+    let (anchor, focus) = ("3@05".to_owned(), "e".to_owned());
+    made.message("presence.here", &frame::Here { document: vec![1; 16], kind: 2, left: true, anchor, focus });
+    let key = ContentKey::from_bytes(Zeroizing::new([0x44; 32]));
+    let (salt, sealed) = key.seal_passing(&mut entropy(), b"context", b"here");
+    made.bytes("presence.sealed", &[salt.as_slice(), &sealed].concat());
+    assert_eq!(key.open_passing(&salt, b"context", &sealed).expect("its own seal"), b"here");
 }
 
 fn joins(made: &mut Made) {
@@ -507,6 +525,19 @@ fn records(made: &mut Made) {
         addresses: vec!["/ip4/192.0.2.1/tcp/1".to_owned()],
     };
     made.message("local.taken-link", &taken);
+    let endpoint =
+        local::PushEndpoint { url: "https://push.example.org/1".to_owned(), p256dh: vec![4; 65], auth: vec![5; 16] };
+    made.message("local.push-endpoint", &endpoint);
+    let wake = local::Wake {
+        id: vec![6; 16],
+        accepted_seconds: 1_790_000_000,
+        refused_seconds: 1_790_000_001,
+        status: 410,
+        gone: true,
+        refused: 15,
+        registered: true,
+    };
+    made.message("local.wake", &wake);
     made.bytes("search.index", &crate::search::golden_records());
     let identity = Identity::generate("Alice", "phone", &mut entropy()).expect("plain names");
     let (key, record) = identity.to_batch().writes.remove(0);

@@ -268,6 +268,8 @@ impl Keyring {
             }
             (held.epoch, held.derived) = (epoch, true);
             self.by_epoch.insert(epoch, id);
+        } else if off(Rule::KeysUndirected) {
+            self.by_epoch.insert(epoch, id);
         } else {
             self.by_epoch.entry(epoch).or_insert(id);
         }
@@ -342,7 +344,8 @@ impl Keyring {
     /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a
     /// key that was not derived here has no say in it: it would hide the key.
     pub(crate) fn out_of_reach(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let derived = |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived);
+        let derived =
+            |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived || off(Rule::KeysUnhidden));
         self.reach.borrow_mut().beyond(line, derived)
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct Answer {
     pub(crate) much_since: Option<Cut>,
     /// Whether the two are not known to have the same: then the other side says more.
     pub(crate) differs: bool,
+    /// Whether the other side may lack something that is here, as far as its message shows.
+    pub(crate) lacks: bool,
 }
 
 fn entries_of(circle: CircleId) -> TreeName {

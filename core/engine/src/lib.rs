@@ -54,8 +54,10 @@ pub use clave_crypto as crypto;
 pub use engine::{
     Access, AccountExport, CHUNKS_IN_FLIGHT_MAX, CONDEMNED_MS, Channel, ChunkUsage, CircleInfo, CircleStatus,
     Collected, DeviceAccess, Engine, Event, FRAME_BYTES_MAX, FetchId, InvitationInfo, InvitationState, IoId, JoinError,
-    LinkingError, Output, OwnDevice, PendingJoin, PendingJoinState, PersonAccess, RELAYED_FILE_BYTES_MAX, Reading,
-    RelayError, RelayStatus, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
+    LinkingError, MessageState, NotAToken, NotAnEndpoint, Output, OwnDevice, PLACES_MAX, PRESENCE_EVERY_MS,
+    PRESENCE_EXPIRES_MS, PRESENCE_RENEW_MS, PendingJoin, PendingJoinState, PersonAccess, Present, PushEndpoint,
+    PushError, PushHealth, PushKeys, RELAYED_FILE_BYTES_MAX, Reading, RelayError, RelayInUse, RelayStatus, RelayToken,
+    Selection, TYPING_MS, VERIFICATION_MS_MAX, Verification, VerificationFailure, VerificationStep, VerifiedBy,
 };
 pub use entry::{ENTRY_BYTES_MAX, ENVELOPE_VERSION};
 pub use error::EngineError;

@@ -42,6 +42,8 @@ macro_rules! rules {
 }
 
 rules! {
+    /// An operation is signed by its author.
+    OperationSigned "operation-signed" "M1",
     /// The author is in, seen from the operation.
     AuthorIn "author-in" "M9",
     /// The author's role has the right.
@@ -72,6 +74,8 @@ rules! {
     LastOwner "last-owner" "M19",
     /// Of owners who go at the same time one remains.
     LastOwnerMeanwhile "last-owner-meanwhile" "M19",
+    /// If none is left after all have been decided, what was carried out last is void.
+    LastOwnerAfter "last-owner-after" "M19",
     /// Of a removal and an admission at the same time the removal counts.
     RemovalBeatsAdmission "removal-beats-admission" "M20",
     /// Who returns does so with the devices named then.
@@ -90,6 +94,8 @@ rules! {
     OnePerson "one-person" "M24",
     /// Names are one's own.
     OwnName "own-name" "M25",
+    /// A device is named by devices of its person.
+    OwnDeviceName "own-device-name" "M44",
     /// A removal of the person at the same time beats a recovery.
     RecoveryRemovedMeanwhile "recovery-removed-meanwhile" "M34",
     /// A recovery rests on an admission, by which its person is in, that names the key.
@@ -102,6 +108,14 @@ rules! {
     KeptByStanding "kept-by-standing" "M32",
     /// A removal that was carried out is decided for good.
     DecidedForGood "decided-for-good" "M40",
+    /// The device that an entry names signed it.
+    EntrySigned "entry-signed" "E6",
+    /// An author of whom the log never heard has to wait.
+    AuthorKnown "author-known" "E7",
+    /// Changes are by actors of their author.
+    OwnActor "own-actor" "E14",
+    /// A commit from an epoch that this device is not in is kept, and followed should it enter that epoch.
+    UnfollowedKept "unfollowed-kept" "E16",
     /// A commit was made by its author and leads where it says.
     CommitTrue "commit-true" "E17",
     /// Whom a commit adds is in, at the point that it cites.
@@ -119,27 +133,43 @@ rules! {
     /// A Welcome by whoever is out has no effect.
     WelcomeByMember "welcome-by-member" "E20",
     /// Whoever is in the log and no leaf is added by a commit.
-    AddsMissing "adds-missing" "repair",
+    AddsMissing "adds-missing" "E47",
+    /// Key packages that are not their device's own, or not of the circle's suite, are passed over.
+    PackageOfUse "package-of-use" "E19",
     /// Fork choice: the fewest leaves that the log has removed.
-    ForkRemovedFirst "fork-removed-first" "fork choice",
+    ForkRemovedFirst "fork-removed-first" "E46",
     /// Fork choice: the greatest depth.
-    ForkDepth "fork-depth" "fork choice",
+    ForkDepth "fork-depth" "E46",
     /// Fork choice: the least id, and not what was entered first here.
-    ForkId "fork-id" "fork choice",
+    ForkId "fork-id" "E46",
     /// Fork choice: an epoch whose Welcome cites operations that are not here comes last.
     ForkCited "fork-cited" "E29",
     /// Send gate: who was removed is shut out before anything is sealed.
-    ShutOut "shut-out" "send gate",
+    ShutOut "shut-out" "E34",
     /// Send gate: nothing is sealed with a key that was handed over on another branch.
-    Worn "worn" "send gate",
+    Worn "worn" "E34",
+    /// Send gate: nor with one of an epoch beside which somebody was brought in who is out by now.
+    BroughtInBeside "brought-in-beside" "E34",
     /// Frames about a circle are exchanged with its members only.
     MembersOnly "members-only" "F4",
     /// Guests whose date has passed are put out before anything is sealed.
-    GrantsEnd "grants-end" "send gate",
+    GrantsEnd "grants-end" "E34",
+    /// No guest is given a date that has passed by one's own clock.
+    GrantAhead "grant-ahead" "E35",
     /// Bundle before a commit that removes nobody: what it cites may be sealed with these.
-    KeysBefore "keys-before" "key bundles",
+    KeysBefore "keys-before" "E36",
     /// Bundle after a commit that adds somebody: the keys before it.
-    KeyOfParent "key-of-parent" "key bundles",
+    KeyOfParent "key-of-parent" "E36",
+    /// What a bundle says never changes which key an epoch has.
+    KeysUndirected "keys-undirected" "E21",
+    /// What is said of a key's epoch has no say in whether it is handed on.
+    KeysUnhidden "keys-unhidden" "E22",
+    /// Nor in who may have it, under a policy that does not share history.
+    KeysDerived "keys-derived" "E32",
+    /// In a post-quantum circle that shares its history no content key is sealed to a device.
+    KeysPostQuantum "keys-post-quantum" "E37",
+    /// Changes under a key that may not be handed on yet wait.
+    FreeKey "free-key" "E45",
     /// After a change of the recovery key no other is in force.
     RecoveryChanged "recovery-changed" "M45",
     /// What was recovered while the recovery key was changed is set aside.
@@ -147,9 +177,9 @@ rules! {
     /// What a person may read, all of their devices may.
     OwnDevicesRead "own-devices-read" "H10",
     /// What lasts is sealed with lasting keys and nothing else is, and they are handed over under every history policy.
-    LastingKeys "lasting-keys" "H9",
+    LastingKeys "lasting-keys" "H8, H9",
     /// Keys that are out of reach of the head are handed over when it is quiet.
-    KeysMended "keys-mended" "key bundles",
+    KeysMended "keys-mended" "E36",
     /// A key is handed on only once all is known that its giver knew.
     KeysAfterOperations "keys-after-operations" "E29",
     /// Who lacks keys asks for them, or for a way to the head.
@@ -172,6 +202,40 @@ rules! {
     ChangesNamed "changes-named" "D4",
     /// The secrets of an epoch are kept until everybody was seen past it.
     Retention "retention" "E30",
+    /// Whoever signed the last change of an actor in a bundle is who it says.
+    BundleProven "bundle-proven" "E40",
+    /// An entry goes that says nothing but what is in a bundle.
+    BundleCovers "bundle-covers" "E42",
+    /// Of two equal bundles that with the lesser id stays.
+    BundleChoice "bundle-choice" "E43",
+    /// Whoever is in tells a device that is out what put it out.
+    Farewells "farewells" "J14",
+    /// A farewell to a device that is in all the same is answered.
+    FarewellAnswered "farewell-answered" "J15",
+    /// Whoever is out tells another device that is out as well.
+    FarewellAmongOut "farewell-among-out" "J17",
+    /// What a farewell brings to a device that it puts out is kept for when it is back.
+    FarewellKept "farewell-kept" "J18",
+    /// Whoever does not name a circle that it is in is introduced to it anew.
+    IntroducedAnew "introduced-anew" "J19",
+    /// A restored device does nothing else before it is let in.
+    RestoredWaits "restored-waits" "R5",
+    /// A request by letter is answered once.
+    LetterOnce "letter-once" "J22",
+    /// An answer of a relay is to the request whose turn it is.
+    RelayInTurn "relay-in-turn" "B3",
+    /// What a relay has in a mailbox belongs into it.
+    RelayMailbox "relay-mailbox" "B5",
+    /// With another generation of a relay's data positions mean nothing.
+    RelayGeneration "relay-generation" "B6",
+    /// Whatever relay does not answer is given up.
+    RelaySilent "relay-silent" "B8",
+    /// What a device makes is noted until a relay has it.
+    RelayNoted "relay-noted" "B11",
+    /// A relay that did not get something is compared with.
+    RelayCompared "relay-compared" "B11",
+    /// Who cannot process a commit of their own pleads with members who are not there.
+    RelayPlea "relay-plea" "B13",
 }
 
 /// Whether a rule is switched off.

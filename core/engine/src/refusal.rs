@@ -61,6 +61,9 @@ pub enum Refusal {
     /// In a mailbox into which it does not belong.
     #[error("in a mailbox into which it does not belong")]
     WrongMailbox,
+    /// Said more often than is listened to.
+    #[error("more often than is listened to")]
+    TooOften,
     /// Nobody asked for it.
     #[error("unexpected")]
     Unexpected,

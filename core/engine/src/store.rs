@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 /// The tables of the store. The numbers are part of the storage format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -66,6 +68,16 @@ pub enum Keyspace {
     /// What this device keeps in the mailboxes of invitations. Suffix: invitation id, the request that it is or answers, its
     /// id at relays.
     Letters = 40,
+    /// What this device shows to relays that are for some only. Suffix: the relay's key. Value: the token.
+    RelayTokens = 41,
+    /// Where this device is pushed to, and what relays were asked about that. Scope: see `engine/mailboxes/waking.rs`. Suffix: the
+    /// relay's key; empty for all.
+    Wakes = 42,
+    /// Circles for which this device is not woken. Suffix: circle. Value: empty.
+    Muted = 43,
+    /// How far messages of this device are known to have come. Scope: circle. Suffix: device id, or empty for relays. Value: see
+    /// `engine/reach.rs`.
+    Reach = 44,
     /// The entries that are commits. Scope: circle. Suffix: entry id. Value: 1 if this device made or processed it, else 0.
     KeyChanges = 25,
     /// Pages of the trees over entries. Scope: circle, which tree (1 byte). Suffix: big-endian page number.
@@ -93,7 +105,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -132,6 +144,10 @@ impl Keyspace {
         Self::Unsent,
         Self::Asks,
         Self::Letters,
+        Self::RelayTokens,
+        Self::Wakes,
+        Self::Muted,
+        Self::Reach,
     ];
 }
 
@@ -165,13 +181,13 @@ impl fmt::Debug for Key {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// In order: a value puts, `None` removes.
-    pub writes: Vec<(Key, Option<Vec<u8>>)>,
+    pub writes: Vec<(Key, Option<Bytes>)>,
 }
 
 impl Batch {
     /// Adds a put.
-    pub fn put(&mut self, key: Key, value: Vec<u8>) {
-        self.writes.push((key, Some(value)));
+    pub fn put(&mut self, key: Key, value: impl Into<Bytes>) {
+        self.writes.push((key, Some(value.into())));
     }
 
     /// Adds a removal. Removing what is not there is no error.
@@ -188,6 +204,12 @@ impl Batch {
     /// Appends the writes of `other`.
     pub fn extend(&mut self, other: Self) {
         self.writes.extend(other.writes);
+    }
+}
+
+impl<Value: Into<Bytes>> FromIterator<(Key, Option<Value>)> for Batch {
+    fn from_iter<Writes: IntoIterator<Item = (Key, Option<Value>)>>(writes: Writes) -> Self {
+        Self { writes: writes.into_iter().map(|(key, value)| (key, value.map(Into::into))).collect() }
     }
 }
 

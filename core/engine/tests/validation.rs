@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// The title of the section of rules that nobody switches off.
+const WITHOUT: &str = "\n## Rules without a mutation\n";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -39,6 +42,7 @@ fn is_unit_test(name: &str) -> bool {
 #[test]
 fn the_table_of_rules_names_tests_that_exist_and_every_hostile_one() {
     let page = std::fs::read_to_string(root().join("docs/validation.md")).expect("the page is there");
+    let (page, _) = page.split_once(WITHOUT).expect("the section is there");
     let rows =
         page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |") && !line.starts_with("| -"));
     let mut named = BTreeSet::new();
@@ -56,4 +60,36 @@ fn the_table_of_rules_names_tests_that_exist_and_every_hostile_one() {
     let forgotten: Vec<_> = hostile.difference(&named).collect();
     assert!(forgotten.is_empty(), "there, but no rule names them: {forgotten:?}");
     assert!(hostile.len() > 80 && named.len() > hostile.len(), "the tests are no longer found");
+}
+
+/// The numbers of rules in a text, as `E17`.
+fn numbers(text: &str) -> impl Iterator<Item = String> {
+    let is_number = |word: &&str| {
+        let mut letters = word.chars();
+        letters.next().is_some_and(|first| first.is_ascii_uppercase())
+            && !word[1..].is_empty()
+            && letters.all(|letter| letter.is_ascii_digit())
+    };
+    text.split([',', ' ']).filter(is_number).map(str::to_owned)
+}
+
+#[test]
+fn every_rule_has_a_mutation_or_a_reason_why_not() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("it can be read");
+    let page = read("docs/validation.md");
+    let (tables, without) = page.split_once(WITHOUT).expect("the section is there");
+    fn first_cells(text: &str) -> impl Iterator<Item = &str> {
+        text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+    }
+    let rules: Vec<String> = first_cells(tables).flat_map(numbers).collect();
+    let excused: Vec<String> = first_cells(without).flat_map(numbers).collect();
+    let hooks = read("core/engine/src/mutation.rs") + &read("crdt/src/mutation.rs");
+    let mutated: BTreeSet<String> = hooks.split('"').skip(1).step_by(2).flat_map(numbers).collect();
+    assert!(rules.len() > 190 && mutated.len() > 50, "the rules are no longer found");
+    let twice = |all: &[String]| all.len() - all.iter().collect::<BTreeSet<_>>().len();
+    assert_eq!((twice(&rules), twice(&excused)), (0, 0), "a number stands twice");
+    let neither: Vec<_> = rules.iter().filter(|rule| !mutated.contains(*rule) && !excused.contains(rule)).collect();
+    assert!(neither.is_empty(), "without a mutation, and nothing says why: {neither:?}");
+    let both: Vec<_> = excused.iter().filter(|rule| mutated.contains(*rule) || !rules.contains(rule)).collect();
+    assert!(both.is_empty(), "said to have no mutation, and has one, or is no rule: {both:?}");
 }

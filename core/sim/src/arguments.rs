@@ -4,7 +4,7 @@ use std::fmt;
 
 use clave_engine::crypto::Suite;
 
-use crate::plan::{DEVICES_MAX, DEVICES_MIN};
+use crate::plan::{DEVICES_MAX, DEVICES_MIN, RELAYS_MAX};
 use crate::{Agreement, Attack, Mix, Plan};
 
 /// How the runner is used.
@@ -23,6 +23,7 @@ Entries that nobody who is in can ever read (all who had their key were removed 
   --rogues N       how many devices keep to no rule, instead of 1 to 3 in the hostile mix
   --attack A       what these do, always the same: forged-author, two-changes, … (docs/simulation.md)
   --devices N      how many devices, instead of 5 to 40 by the seed
+  --relays N       how many relays there are, up to 4, good and bad ones (docs/simulation.md)
   --steps K        how many things people do in each run (default 40 and one for each device)
   --agreement A    mls (default) or sealed-secret
   --suite S        x25519 (default) or x-wing
@@ -62,6 +63,7 @@ pub struct Arguments {
     rogues: Option<usize>,
     attack: Option<Attack>,
     devices: Option<usize>,
+    relays: Option<usize>,
     steps: Option<usize>,
     sealed_secret: bool,
     suite: Suite,
@@ -92,6 +94,11 @@ impl Arguments {
                     let devices = usize::try_from(number()?).ok()?;
                     arguments.devices = Some(devices).filter(|devices| (DEVICES_MIN..=DEVICES_MAX).contains(devices));
                     arguments.devices?;
+                }
+                "--relays" => {
+                    let relays = usize::try_from(number()?).ok()?;
+                    arguments.relays = Some(relays).filter(|relays| *relays <= RELAYS_MAX);
+                    arguments.relays?;
                 }
                 "--steps" => arguments.steps = Some(usize::try_from(number()?).ok()?),
                 "--attack" => arguments.attack = Some(Attack::of_word(&words.next()?)?),
@@ -157,6 +164,7 @@ impl Arguments {
             agreement: if self.sealed_secret { Agreement::SealedSecret } else { Agreement::Mls },
             suite: self.suite,
             rogues: self.rogues.unwrap_or(plan.rogues),
+            relays: self.relays.unwrap_or(plan.relays),
             disorder: self.disorder.unwrap_or(plan.disorder),
             attack: self.attack,
             removals: !self.no_removals,
@@ -181,11 +189,11 @@ impl fmt::Display for Plan {
             Agreement::SealedSecret => "sealed-secret",
         };
         let network = if self.disorder { "disorder" } else { "plain" };
-        let (mix, rogues) = (self.mix.word(), self.rogues);
+        let (mix, rogues, relays) = (self.mix.word(), self.rogues, self.relays);
         write!(
             f,
             "cargo run --release -p clave-sim -- --seed {} --devices {} --steps {} --mix {mix} --rogues {rogues} \
-             --agreement {agreement} --network {network}",
+             --relays {relays} --agreement {agreement} --network {network}",
             self.seed, self.devices, self.steps,
         )?;
         if self.suite == Suite::XWing {
@@ -223,6 +231,7 @@ mod tests {
             Plan { disorder: !plan.disorder, steps: 7, devices: 3, ..plan },
             Plan { suite: Suite::XWing, ..plan },
             Plan { agreement: Agreement::SealedSecret, ..plan.with_mix(Mix::Admins) },
+            Plan { relays: 2, ..plan },
             Plan { rogues: 3, attack: Some(Attack::TwoCommits), ..plan.with_mix(Mix::Hostile) },
             Plan {
                 removals: false,
@@ -256,6 +265,7 @@ mod tests {
             "--network",
             "17",
             "--devices 1",
+            "--relays 5",
             "--mix many",
         ];
         for line in lines.into_iter().chain(["--crash-at 3"]) {

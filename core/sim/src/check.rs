@@ -11,9 +11,12 @@ use clave_engine::{CircleId, DocumentId, EntryId, Keyspace, Refusal};
 
 use crate::{Content, Who, World};
 
+mod authors;
 mod circles;
 mod held;
 mod history;
+mod kept;
+mod relays;
 mod rights;
 mod sound;
 mod verdicts;
@@ -58,23 +61,30 @@ pub enum Check {
     NothingLost,
     /// Who was removed has no key of an epoch whose commit cites the removal.
     LaterKeys,
-    /// Nobody seals what they write, or keys, for a device that is out in their own log, or before they know who is in.
+    /// Nobody seals what they write, or keys, for a device that is out in their own log, before they know who is in, or under
+    /// a key that they were told.
     SendGate,
     /// Whoever can judge a commit that lies refuses it, and follows no Welcome of somebody who is out.
     Lies,
-    /// Unless all may read everything, nobody has a key from before they came.
+    /// Unless all may read everything, nobody has a key from before they came, nor is given one of which its giver was told.
     History,
     /// No device that keeps to no rule got more than its person was given.
     NoRightGained,
     /// Who was never brought into a circle has no trace of it.
     Private,
+    /// Whoever removes somebody sees all that they saw before.
+    Kept,
+    /// What is filed in the name of an honest device was written by it.
+    Authors,
+    /// What members made is at a relay, if relays are there and do what they should.
+    Stored,
     /// Honest devices refuse nothing of each other, but for what membership that is not known everywhere explains.
     NoRefusal,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Rest,
         Self::Verdicts,
         Self::Shown,
@@ -95,6 +105,9 @@ impl Check {
         Self::History,
         Self::NoRightGained,
         Self::Private,
+        Self::Kept,
+        Self::Authors,
+        Self::Stored,
         Self::NoRefusal,
     ];
 
@@ -126,6 +139,9 @@ impl fmt::Display for Check {
             Self::History => "no key from before",
             Self::NoRightGained => "no right gained",
             Self::Private => "no trace outside",
+            Self::Kept => "a removal keeps what was read",
+            Self::Authors => "nobody speaks for another",
+            Self::Stored => "stored at relays",
             Self::NoRefusal => "no refusal",
         })
     }
@@ -215,6 +231,7 @@ impl World {
         self.check_history(circle, &members, faults);
         self.check_rogues(circle, first, faults);
         self.check_privacy(circle, faults);
+        self.check_relays(circle, &members, faults);
         self.check_refusals(faults);
         self.check_held(circle, &members, &mut findings);
         self.explain_logs(circle, &members);
@@ -405,8 +422,8 @@ impl World {
     }
 
     fn check_refusals(&self, faults: &mut Vec<String>) {
-        // Whoever passes on what a rogue said may be refused for it.
-        if !self.rogues.is_empty() || self.strays.are_there() {
+        // Whoever passes on what a rogue said may be refused for it, and what a bad relay gives is.
+        if !self.rogues.is_empty() || self.strays.are_there() || self.has_bad_relays() {
             return;
         }
         for who in self.everyone() {
@@ -417,8 +434,9 @@ impl World {
                     // of its disk may not know of somebody, or of its own joining, for a while.
                     Refusal::NotAMember => self.was_anybody_removed() || self.was_disturbed(),
                     // Answers to what was asked before a connection broke or a device lost its memory; frames that come
-                    // twice. Without any of that there is no reason to refuse anything.
-                    Refusal::Unexpected => self.was_disturbed() || self.was_hostile(),
+                    // twice; what a relay delivers from a mailbox that was closed meanwhile. Without any of that there is no
+                    // reason to refuse anything.
+                    Refusal::Unexpected => self.was_disturbed() || self.was_hostile() || self.has_relays(),
                     // Who comes back may have a key that nobody else has, and asks again under another.
                     Refusal::BadSeal => self.was_hostile() || self.was_anybody_restored(),
                     // Somebody who was removed comes back by a phrase, and is told so.

@@ -11,6 +11,10 @@ pub(crate) const DEVICES_MAX: usize = 200;
 
 /// Of a thousand seeds, how many run the mix *life* if none is named. A quarter once 200 seeds of it end well.
 const LIFE_PERMILLE: u64 = 0;
+/// Of a thousand seeds, in how many the space names relays if nobody says. A quarter once 1,000 seeds with relays end well.
+const RELAYS_PERMILLE: u64 = 0;
+/// The most relays that a space can name.
+pub(crate) const RELAYS_MAX: usize = 4;
 
 /// What people are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +86,8 @@ pub struct Plan {
     pub guests: bool,
     /// Whether entries are bundled early and often.
     pub bundles: bool,
+    /// How many relays there are.
+    pub relays: usize,
     /// Whether frames come twice and out of order.
     pub disorder: bool,
     /// Crashes the device of that number when so many of its writes are durable, before it hears of the last.
@@ -114,6 +120,8 @@ impl Plan {
         let mix = random.pick(&Mix::PLAIN).expect("there are three");
         let rogues = 1 + random.between(0..3);
         let disorder = random.permille(200);
+        let mut random = Random::new(seed ^ 0x7265_6c61_7900_0000);
+        let relays = if random.permille(RELAYS_PERMILLE) { random.between(1..3) } else { 0 };
         Self {
             seed,
             devices: devices as usize,
@@ -131,6 +139,7 @@ impl Plan {
             history: false,
             guests: false,
             bundles: false,
+            relays: relays as usize,
             disorder,
             crash_at: None,
             trace: false,

@@ -6,6 +6,10 @@ use clave_engine::crypto::{DeviceId, Domain, Signature};
 use clave_mailbox::{self as wire, BlobId, Bytes, Kind, Reason, Reply, Request, reply, request};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
+mod malice;
+
+pub use malice::Malice;
+
 /// How many mailboxes may be open in a session.
 const MAILBOXES_MAX: usize = 1_024;
 const KEPT_SECONDS: u64 = 14 * 86_400;
@@ -16,6 +20,21 @@ pub struct ModelRelay<Client> {
     pub id: DeviceId,
     /// What it refuses to take, if anything: for tests.
     pub refuses_puts: Option<Reason>,
+    /// Whether it says nothing, whatever it is asked, though the connection stays: for tests.
+    pub is_silent: bool,
+    /// Whom it lets in, if not everybody: who shows this token.
+    pub token: Option<Vec<u8>>,
+    /// Where it would have pushed to, in order: each time that something came for a device that was not there.
+    pub pushes: Vec<String>,
+    /// Whom to wake, by the ids that devices chose.
+    subscriptions: BTreeMap<Bytes, wire::Wake>,
+    /// How it betrays those who use it, if it does.
+    pub malice: Option<Malice>,
+    /// How many of its frames were not what they should have been.
+    pub(crate) betrayals: u64,
+    /// How long it keeps what it was given.
+    pub kept_seconds: u64,
+    now_ms: u64,
     generation: [u8; 16],
     positions: u64,
     mailboxes: BTreeMap<[u8; 32], Mailbox>,
@@ -25,9 +44,14 @@ pub struct ModelRelay<Client> {
 #[derive(Default)]
 struct Mailbox {
     /// Entries by position.
-    entries: BTreeMap<u64, Bytes>,
+    entries: BTreeMap<u64, Held>,
     ids: BTreeSet<[u8; 32]>,
-    chunks: BTreeMap<[u8; 32], Bytes>,
+    chunks: BTreeMap<[u8; 32], Held>,
+}
+
+struct Held {
+    blob: Bytes,
+    since_ms: u64,
 }
 
 #[derive(Default)]
@@ -37,6 +61,8 @@ struct Session {
     open: BTreeMap<[u8; 32], Option<u64>>,
     /// Positions that this session put itself.
     own: BTreeSet<u64>,
+    /// Who it is, for being woken.
+    wake: Option<Bytes>,
     /// What is on its way, by mailbox and position, in bytes.
     unacknowledged: BTreeMap<([u8; 32], u64), usize>,
 }
@@ -45,7 +71,35 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
     /// A relay that keeps nothing yet.
     #[must_use]
     pub fn new(id: DeviceId, generation: [u8; 16]) -> Self {
-        Self { id, refuses_puts: None, generation, positions: 0, mailboxes: BTreeMap::new(), sessions: BTreeMap::new() }
+        Self {
+            id,
+            refuses_puts: None,
+            is_silent: false,
+            token: None,
+            pushes: Vec::new(),
+            subscriptions: BTreeMap::new(),
+            malice: None,
+            betrayals: 0,
+            kept_seconds: KEPT_SECONDS,
+            now_ms: 0,
+            generation,
+            positions: 0,
+            mailboxes: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// Time passes: what was kept for long enough goes.
+    pub(crate) fn pass_time(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        let is_young = |held: &Held| held.since_ms + self.kept_seconds * 1_000 > now_ms;
+        for mailbox in self.mailboxes.values_mut() {
+            mailbox.chunks.retain(|_, held| is_young(held));
+            for (_, held) in mailbox.entries.extract_if(.., |_, held| !is_young(held)) {
+                mailbox.ids.remove(&BlobId::of(Kind::Entry, &held.blob).0);
+            }
+        }
+        self.mailboxes.retain(|_, mailbox| !mailbox.entries.is_empty() || !mailbox.chunks.is_empty());
     }
 
     /// Forgets everything that it kept.
@@ -69,7 +123,14 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
     /// Every blob that it holds, by its mailbox.
     pub fn blobs(&self) -> impl Iterator<Item = ([u8; 32], &[u8])> {
         self.mailboxes.iter().flat_map(|(mailbox, held)| {
-            held.entries.values().chain(held.chunks.values()).map(|blob| (*mailbox, blob.as_ref()))
+            held.entries.values().chain(held.chunks.values()).map(|held| (*mailbox, held.blob.as_ref()))
+        })
+    }
+
+    /// Every entry that it holds: its position among all, its mailbox, itself.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, [u8; 32], &[u8])> {
+        self.mailboxes.iter().flat_map(|(mailbox, held)| {
+            held.entries.iter().map(|(position, blob)| (*position, *mailbox, blob.blob.as_ref()))
         })
     }
 
@@ -88,7 +149,7 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
     /// # Panics
     /// If a device would never send it.
     pub fn take(&mut self, who: Client, frame: &[u8]) -> Vec<(Client, Vec<u8>)> {
-        if !self.sessions.contains_key(&who) {
+        if !self.sessions.contains_key(&who) || self.is_silent {
             return Vec::new();
         }
         let Ok(Request { number, body: Some(body) }) = wire::decode::<Request>(frame) else {
@@ -105,14 +166,17 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
 
     fn answer(&mut self, who: Client, body: request::Body) -> Option<reply::Body> {
         Some(match body {
+            request::Body::Hello(hello) if self.token.as_ref().is_some_and(|token| hello.token != *token) => {
+                refused(Reason::Access)
+            }
             request::Body::Hello(_) => reply::Body::Welcome(wire::Welcome {
                 version: wire::VERSION,
                 challenge: self.sessions[&who].challenge.to_vec().into(),
                 generation: self.generation.to_vec().into(),
-                kept_seconds: KEPT_SECONDS,
+                kept_seconds: self.kept_seconds,
                 blob_bytes_max: wire::BLOB_BYTES_MAX as u64,
                 mailboxes_max: MAILBOXES_MAX as u32,
-                wake_key: Bytes::new(),
+                wake_key: vec![4; 65].into(),
             }),
             request::Body::Open(open) => self.open(who, &open),
             request::Body::Close(close) => {
@@ -133,7 +197,7 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
                 }
                 return None;
             }
-            request::Body::Wake(_) => refused(Reason::Unsupported),
+            request::Body::Wake(wake) => self.wake(who, wake),
         })
     }
 
@@ -175,6 +239,7 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
         let mut new = 0;
         for blob in put.blobs {
             let id = BlobId::of(kind, &blob).0;
+            let blob = Held { blob, since_ms: self.now_ms };
             let is_new = match kind {
                 Kind::Chunk => held.chunks.insert(id, blob).is_none(),
                 Kind::Entry if held.ids.insert(id) => {
@@ -188,7 +253,37 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
             };
             new += u32::from(is_new);
         }
+        if new > 0 && kind == Kind::Entry {
+            self.push(&mailbox);
+        }
         reply::Body::Stored(wire::Stored { new })
+    }
+
+    fn wake(&mut self, who: Client, wake: wire::Wake) -> reply::Body {
+        let session = self.sessions.get_mut(&who).expect("take() saw it");
+        if wire::ids(&wake.mailboxes).any(|mailbox| !session.open.contains_key(&mailbox)) {
+            return refused(Reason::NotOpen);
+        }
+        session.wake = Some(wake.id.clone());
+        if wake.endpoint.is_empty() {
+            self.subscriptions.remove(&wake.id);
+        } else {
+            self.subscriptions.insert(wake.id.clone(), wake);
+        }
+        reply::Body::Woken(wire::Woken::default())
+    }
+
+    /// Something new is in a mailbox: pushes to those who want that and are not there.
+    fn push(&mut self, mailbox: &[u8; 32]) {
+        for wake in self.subscriptions.values() {
+            let wants = wire::ids(&wake.mailboxes).any(|wanted| wanted == *mailbox);
+            let is_told = self.sessions.values().any(|session| {
+                session.wake.as_ref() == Some(&wake.id) && session.open.get(mailbox).is_some_and(Option::is_some)
+            });
+            if wants && !is_told {
+                self.pushes.push(wake.endpoint.clone());
+            }
+        }
     }
 
     fn get(&self, who: Client, get: &wire::Get) -> reply::Body {
@@ -199,8 +294,11 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
         let find = |id: [u8; 32]| {
             mailboxes.iter().filter_map(|mailbox| self.mailboxes.get(mailbox)).find_map(|held| {
                 match Kind::try_from(get.kind) {
-                    Ok(Kind::Chunk) => held.chunks.get(&id),
-                    _ => held.entries.values().find(|blob| BlobId::of(Kind::Entry, blob).0 == id),
+                    Ok(Kind::Chunk) => held.chunks.get(&id).map(|held| &held.blob),
+                    _ => {
+                        let mut blobs = held.entries.values().map(|held| &held.blob);
+                        blobs.find(|blob| BlobId::of(Kind::Entry, blob).0 == id)
+                    }
                 }
             })
         };
@@ -238,7 +336,7 @@ impl<Client: Ord + Copy> ModelRelay<Client> {
         for (mailbox, after) in &mut session.open {
             let (Some(after), Some(held)) = (after, self.mailboxes.get(mailbox)) else { continue };
             let (mut items, mut bytes) = (Vec::new(), 0);
-            for (position, blob) in held.entries.range(*after + 1..) {
+            for (position, Held { blob, .. }) in held.entries.range(after.saturating_add(1)..) {
                 if session.unacknowledged.values().sum::<usize>() > wire::DELIVERED_BYTES_MAX {
                     break;
                 }

@@ -8,12 +8,13 @@ use clave_engine::membership::{Action, HISTORY};
 use clave_engine::{CircleId, FileContent, InviteLink};
 
 use crate::plan::{Mix, name};
-use crate::{Attack, Check, Network, OpenNote, Plan, Seen, Who, World};
+use crate::{Attack, Check, Network, OpenNote, Plan, RelayNumber, Seen, Who, World};
 
 use life::Life;
 
 mod breaking;
 mod life;
+mod relays;
 mod roster;
 mod writing;
 
@@ -49,6 +50,8 @@ struct Run {
     open: Option<(Who, CircleId, OpenNote)>,
     /// What people have in the mix *life* only.
     life: Life,
+    /// The relays that there are.
+    relays: Vec<RelayNumber>,
     /// Whether the network is cut for good: until the world is healed.
     cut: bool,
 }
@@ -66,6 +69,9 @@ pub fn run(plan: Plan) -> Outcome {
             run.somebody_has_a_guest();
         }
         run.something_breaks();
+        if plan.relays > 0 {
+            run.something_breaks_at_relays();
+        }
         if step * 4 == plan.steps * 3 && run.world.random.permille(250) {
             run.cut_for_good();
         }
@@ -124,8 +130,12 @@ impl Run {
             links: Vec::new(),
             open: None,
             life: Life::new(circle),
+            relays: Vec::new(),
             cut: false,
         };
+        if plan.relays > 0 {
+            run.bring_relays();
+        }
         run.gather();
         if plan.strays {
             run.world.bring_strays(run.people[0], circle);
@@ -274,7 +284,10 @@ impl Run {
         }
         let different: BTreeSet<&EpochId> = parents.values().collect();
         let devices: Vec<_> = self.people.iter().map(|who| self.world.device(*who)).collect();
+        let (relayed, betrayed) = self.world.relay_figures();
         let mut seen = Seen {
+            relayed,
+            betrayed,
             commits: parents.len() as u64,
             forks: (parents.len() - different.len()) as u64,
             messages: devices.iter().map(|device| device.acknowledged.len() as u64).sum(),

@@ -43,6 +43,10 @@ pub struct Seen {
     pub refusals: u64,
     /// Spaces, and circles in them.
     pub circles: u64,
+    /// Entries that relays delivered.
+    pub relayed: u64,
+    /// Frames of bad relays that were not what they should have been.
+    pub betrayed: u64,
     /// Devices that were linked to a person who had one.
     pub linked: u64,
     /// Devices that were restored by a phrase.
@@ -54,7 +58,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn fields(&self) -> [(&'static str, u64); 16] {
+    fn fields(&self) -> [(&'static str, u64); 18] {
         [
             ("commits", self.commits),
             ("forks", self.forks),
@@ -68,6 +72,8 @@ impl Seen {
             ("attacks", self.attacks),
             ("refusals", self.refusals),
             ("circles", self.circles),
+            ("relayed", self.relayed),
+            ("betrayed", self.betrayed),
             ("linked", self.linked),
             ("recovered", self.recovered),
             ("steps", self.steps),
@@ -88,6 +94,8 @@ impl Seen {
         self.attacks += other.attacks;
         self.refusals += other.refusals;
         self.circles += other.circles;
+        self.relayed += other.relayed;
+        self.betrayed += other.betrayed;
         self.linked += other.linked;
         self.recovered += other.recovered;
         self.steps += other.steps;

@@ -440,8 +440,10 @@ impl World {
                     let session = device.session;
                     self.schedule(done - self.now_ms, Happening::Durable { who, session, io, written });
                 }
-                Output::Send { peer, channel: Channel::Mailbox, frame } => self.send_to_relay(who, peer, frame),
-                Output::Send { peer, channel, frame } => self.send(who, peer, channel, frame),
+                Output::Send { peer, channel: Channel::Mailbox, frame } => {
+                    self.send_to_relay(who, peer, frame.concat())
+                }
+                Output::Send { peer, channel, frame } => self.send(who, peer, channel, frame.concat()),
                 Output::WantRelay { relay, .. } => self.want_relay(who, relay),
                 Output::DropRelay(relay) => self.drop_relay(who, relay),
                 Output::HangUp(relay) => self.hang_up(who, relay),
@@ -505,7 +507,7 @@ impl World {
         let digest: Vec<u8> = batch
             .writes
             .iter()
-            .flat_map(|(key, value)| [key.suffix.clone(), value.clone().unwrap_or_default()])
+            .flat_map(|(key, value)| [key.suffix.clone(), value.as_ref().map_or_else(Vec::new, |value| value.to_vec())])
             .flatten()
             .collect();
         self.note(format_args!("durable {} {io:?}", who.0), &digest);

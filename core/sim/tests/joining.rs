@@ -1,6 +1,7 @@
 //! People come in by invitation, or are told why not.
 
-use clave_engine::JoinError;
+use clave_engine::membership::{Action, PersonEntry};
+use clave_engine::{EngineError, JoinError};
 use clave_sim::{Livelock, World};
 
 const NO_FAULTS: [&str; 0] = [];
@@ -234,5 +235,36 @@ fn who_was_removed_before_they_had_an_answer_gets_in_once_they_were_brought_back
         assert_eq!(world.messages(carol, team), ["here at last"], "seed {seed}");
         assert_eq!(world.faults(team), NO_FAULTS, "seed {seed}");
     }
+    Ok(())
+}
+
+/// Carol was removed, and may come back until a date that by Alice's clock has passed: she gets no key in between.
+#[test]
+fn nobody_is_let_in_until_a_date_that_has_passed() -> Result<(), Livelock> {
+    let mut world = World::new(8);
+    let alice = world.add_with_clock("Alice", 3_600_000);
+    let (bob, carol) = (world.bob(), world.carol());
+    let team = world.create_space(alice, "Team");
+    for guest in [bob, carol] {
+        world.invite(alice, team, guest);
+        world.settle()?;
+    }
+    let person = world.device(carol).person;
+    let guest = world.engine(alice).membership(team).expect("a member").person_entry(person).expect("she is in");
+    world.remove(alice, team, carol).expect("an owner may");
+    world.settle()?;
+    let until = |guest: &PersonEntry, expires_ms| Action::Grant { guest: guest.clone(), expires_ms };
+    let in_half_an_hour = world.wall_clock_ms() + 1_800_000;
+    let before = world.device(carol).events.len();
+    let late = world.act(alice, team, until(&guest, in_half_an_hour));
+    assert!(matches!(late, Err(EngineError::DateHasPassed)), "{late:?}");
+    world.settle()?;
+    assert_eq!(world.device(carol).events.len(), before, "she heard of it");
+    world.act(alice, team, until(&guest, in_half_an_hour + 3_600_000)).expect("an owner may");
+    world.settle()?;
+    world.post(carol, team, "for an hour");
+    world.settle()?;
+    assert_eq!(world.messages(bob, team), ["for an hour"]);
+    assert_eq!(world.faults(team), NO_FAULTS);
     Ok(())
 }

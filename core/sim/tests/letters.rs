@@ -1,6 +1,9 @@
 //! People who come in by an invitation though they are never online together with who invited them.
 
+use std::collections::BTreeMap;
+
 use clave_engine::{CircleId, Event, InvitationState, InviteLink, JoinError, PendingJoinState};
+use clave_mailbox::{self as wire, Reply, reply};
 use clave_sim::{Livelock, RelayNumber, Who, World};
 
 const NO_FAULTS: [&str; 0] = [];
@@ -90,6 +93,34 @@ fn who_was_never_online_with_their_inviter_comes_in() -> Result<(), Livelock> {
     for seed in 0..4 {
         let mut apart = apart(seed, 1)?;
         apart.ask();
+        apart.ends_well()?;
+    }
+    Ok(())
+}
+
+/// The relay gives what came first into each mailbox once more, as though it were new.
+#[test]
+fn a_request_that_comes_again_is_answered_once() -> Result<(), Livelock> {
+    for seed in 0..2 {
+        let mut apart = apart(seed, 1)?;
+        apart.ask();
+        let (alice, relay) = (apart.alice, apart.relays[0]);
+        apart.world.restart(alice);
+        apart.world.pass(60_000);
+        let stored = |apart: &Apart| apart.world.relay(relay).entries().count();
+        let answered = stored(&apart);
+        let last = apart.world.relay(relay).entries().map(|(position, ..)| position).max().expect("there are some");
+        let mut frames = BTreeMap::new();
+        for (_, mailbox, bytes) in apart.world.relay(relay).entries() {
+            let item = wire::Item { position: last + 1, bytes: bytes.to_vec().into() };
+            let delivery = wire::Delivery { mailbox: mailbox.to_vec().into(), entries: vec![item] };
+            let reply = Reply { number: 0, body: Some(reply::Body::Delivery(delivery)) };
+            frames.entry(mailbox).or_insert_with(|| wire::encode(&reply));
+        }
+        frames.into_values().for_each(|frame| apart.world.send_from_relay(relay, alice, frame));
+        apart.world.pass(60_000);
+        assert_eq!(stored(&apart), answered, "seed {seed}");
+        apart.world.crash(alice);
         apart.ends_well()?;
     }
     Ok(())

@@ -42,6 +42,19 @@ fn every_device_agrees_after_people_lived_with_circles_and_devices() {
 }
 
 #[test]
+fn every_device_agrees_whatever_relays_do() {
+    let (mut relayed, mut betrayed) = (0, 0);
+    for seed in 0..20 {
+        let plan = Plan { relays: 1 + seed as usize % 2, ..small(seed, 6, Mix::Admins) };
+        let outcome = run(plan);
+        assert!(outcome.faults.is_empty(), "{:#?}\nreplay: {plan}", outcome.faults);
+        relayed += outcome.seen.relayed;
+        betrayed += outcome.seen.betrayed;
+    }
+    assert!(relayed > 1_000 && betrayed > 100, "{relayed} {betrayed}");
+}
+
+#[test]
 fn every_attack_is_made() {
     for (seed, attack) in (0..).zip(Attack::ALL) {
         let outcome = run(Plan { attack: Some(attack), ..small(seed, 6, Mix::Hostile) });

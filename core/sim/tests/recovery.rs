@@ -390,3 +390,30 @@ fn after_a_change_of_the_phrase_only_the_new_one_brings_anybody_in() -> Result<(
     }
     Ok(())
 }
+
+/// Nobody but Bob knows yet that his phrase is another one.
+#[test]
+fn who_comes_in_by_the_former_phrase_while_it_is_changed_is_out_again() -> Result<(), Livelock> {
+    for seed in 80..82 {
+        let mut world = World::new(seed);
+        let ([alice, bob, carol], team) = team(&mut world)?;
+        let (former, old) = (world.phrase(bob), world.export(bob, |_| {}));
+        world.isolate(bob);
+        world.change_phrase(bob).expect("it is his phrase");
+        let thief = world.restore("thief", &old, &former);
+        world.settle()?;
+        let device = world.device(thief).id;
+        assert!(world.has_device(alice, team, device), "seed {seed}: they cannot know");
+        world.heal();
+        world.settle()?;
+        for who in [alice, bob, carol] {
+            assert!(!world.has_device(who, team, device), "seed {seed}: {}", world.device(who).name);
+        }
+        world.post(bob, team, "not for thieves");
+        world.settle()?;
+        assert!(!world.messages(thief, team).contains(&"not for thieves".to_owned()), "seed {seed}");
+        assert_eq!(sorted(&mut world, carol, team), ["Bob before", "not for thieves"], "seed {seed}");
+        assert_eq!(world.faults(team), NO_FAULTS, "seed {seed}");
+    }
+    Ok(())
+}

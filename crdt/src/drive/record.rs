@@ -186,21 +186,29 @@ impl VersionRecord {
     pub(super) fn encode(file: &FileVersion, replaces: &[VersionId]) -> Result<Vec<u8>, CrdtError> {
         let replaces =
             replaces.iter().map(|id| WireVersionId { counter: id.counter, actor: id.actor.as_bytes().to_vec() });
-        let record = Self {
+        let bytes = Self { replaces: replaces.collect(), ..Self::of(file) }.encode_to_vec();
+        if bytes.len() > VERSION_BYTES_MAX {
+            let what = "the description of the file";
+            return Err(CrdtError::TooLarge { what, bytes: bytes.len(), limit: VERSION_BYTES_MAX });
+        }
+        Ok(bytes)
+    }
+
+    /// A version that was read from a record, without those it replaces.
+    pub(super) fn unbound(file: &FileVersion) -> Vec<u8> {
+        Self::of(file).encode_to_vec()
+    }
+
+    fn of(file: &FileVersion) -> Self {
+        Self {
             manifest: file.manifest.to_vec(),
             manifest_key: file.manifest_key.to_vec(),
             bytes: file.bytes,
             blake3: file.blake3.to_vec(),
             modified_ms: file.modified_ms,
             media_type: file.media_type.clone(),
-            replaces: replaces.collect(),
-        };
-        let bytes = record.encode_to_vec();
-        if bytes.len() > VERSION_BYTES_MAX {
-            let what = "the description of the file";
-            return Err(CrdtError::TooLarge { what, bytes: bytes.len(), limit: VERSION_BYTES_MAX });
+            replaces: Vec::new(),
         }
-        Ok(bytes)
     }
 
     /// The version in a record, and those it replaces. `None` if the record is not well formed.

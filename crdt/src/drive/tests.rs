@@ -301,6 +301,39 @@ fn the_stored_form_of_records_is_fixed() {
     assert_eq!(NodeId::folder([2; 16]).to_string(), "0c1040g2081040g2081040g208");
 }
 
+/// Pages say of each folder what the tree says. How many there are.
+fn check_pages(drive: &Drive<'_>) -> usize {
+    let (tree, pages) = (drive.tree(), drive.pages());
+    let page = |name: FolderPage| Ok::<_, CrdtError>(pages.get(&name).cloned());
+    let folders = tree.nodes().map(|node| node.id).filter(NodeId::is_folder);
+    for folder in folders.chain([NodeId::ROOT, NodeId::TRASH]) {
+        let listed = folder_of_pages(folder, page).unwrap().expect("it is there");
+        let mut expected: Vec<Node> = tree.list(folder).unwrap().into_iter().cloned().collect();
+        expected.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(listed, expected);
+    }
+    assert_eq!(folder_of_pages(NodeId::folder([0xee; 16]), page), Ok(None));
+    pages.len()
+}
+
+#[test]
+fn a_large_folder_has_many_pages_and_a_file_that_changes_changes_one() {
+    let mut document = Document::new(DocumentKind::Drive, actor(1));
+    let mut drive = document.drive().unwrap();
+    assert_eq!(check_pages(&drive), 2, "the root and the trash");
+    let nodes: Vec<NodeId> = (0..2_000_u128)
+        .map(|n| {
+            let random = (n * 0x9e37_79b9_7f4a_7c15).to_be_bytes();
+            drive.add_file(NodeId::ROOT, &format!("文件 {n}.md"), random, &file(1)).unwrap()
+        })
+        .collect();
+    assert_eq!(check_pages(&drive), 8 + 1);
+    let before = drive.pages();
+    drive.put_version(nodes[999], &file(2)).unwrap();
+    let changed = drive.pages().into_iter().filter(|(name, page)| before.get(name) != Some(page)).count();
+    assert_eq!(changed, 1);
+}
+
 #[derive(Clone, Debug)]
 enum Edit {
     Mkdir(usize, u8),
@@ -373,6 +406,7 @@ proptest! {
         let (mut net, made) = run(steps);
         let tree = net.documents[0].drive().unwrap().tree();
         check_tree(&tree);
+        check_pages(&net.documents[0].drive().unwrap());
         prop_assert!(tree.nodes().map(|node| node.id).eq(made.keys().copied()), "something was lost");
         for document in &mut net.documents {
             let drive = document.drive().unwrap();

@@ -28,6 +28,14 @@ pub struct Node {
     pub conflicts: Vec<Version>,
 }
 
+impl Node {
+    /// Whether this is its name, however its letters are composed.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name::to_compare(name)
+    }
+}
+
 /// A drive as it stood when this was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {

@@ -485,3 +485,28 @@ fn brackets_at_the_end_that_only_look_like_a_task_stay_text() {
     assert_eq!(write::write(&parse::parse(&written)), written);
     assert_eq!(parse::parse(&written), parse::parse("- [x]"));
 }
+
+/// Others say where they are by cursors of their own making.
+#[test]
+fn a_cursor_of_anybodys_making_leads_to_a_place_in_the_text_or_nowhere() {
+    let mut document = Document::new(DocumentKind::Note, Actor::new([1; 32], [0; 4], 0));
+    let mut note = document.note().unwrap();
+    note.set_title("四月").unwrap();
+    note.splice(0, 0, "会议 notes").unwrap();
+    document.commit(0);
+    let note = document.note().unwrap();
+    let honest = note.cursor(1).unwrap().to_string();
+    let (counter, actor) = honest.split_once('@').unwrap();
+    let actors = [actor, &actor[2..], &"ab".repeat(24), "", "00"];
+    let counters = ["0", "1", counter, "99", "4294967295", "18446744073709551615", "-3", "-", "+1", ""];
+    let made = counters.iter().flat_map(|counter| actors.iter().map(move |actor| format!("{counter}@{actor}")));
+    let mut shown = 0;
+    for text in made.chain(["s", "e", "-s", "-e", "@", "ss"].map(str::to_owned)) {
+        let Ok(cursor) = text.parse::<Cursor>() else { continue };
+        if let Ok(position) = note.position(&cursor) {
+            assert!(position <= note.len(), "{text}");
+            shown += 1;
+        }
+    }
+    assert!(shown >= 3, "not even the honest one: {shown}");
+}

@@ -1,10 +1,11 @@
 //! The vault key as it lies on disk.
 //!
-//! `"CLVK" ‖ version (1) ‖ protection (0 none, 1 passphrase)`, then
+//! `"CLVK" ‖ version (1) ‖ protection (0 none, 1 passphrase, 2 host)`, then
 //!
 //! - for none: `key (32) ‖ checksum (16)`;
 //! - for a passphrase: `memory in KiB (4, big endian) ‖ passes (4) ‖ lanes (4) ‖ salt (16) ‖ sealed key (48)`,
-//!   everything before the sealed key being its associated data.
+//!   everything before the sealed key being its associated data;
+//! - for a host: `checksum (16) ‖ what the host made of the key (1 to 4,096)`.
 
 use zeroize::Zeroizing;
 
@@ -14,10 +15,14 @@ use crate::{CryptoError, Entropy, aead, kdf, labels};
 const HEAD: [u8; 5] = *b"CLVK\x01";
 const NONE: u8 = 0;
 const PASSPHRASE: u8 = 1;
+const HOST: u8 = 2;
 const SALT_BYTES: usize = 16;
 const SEALED_BYTES: usize = 32 + aead::TAG_BYTES;
 const CHECKSUM_BYTES: usize = 16;
 const MALFORMED: CryptoError = CryptoError::Malformed("wrapped vault key");
+
+/// The most bytes that a host may make of a key.
+pub const HOST_WRAPPED_BYTES_MAX: usize = 4_096;
 
 /// What stands between a stolen disk and the vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum Protection {
     None,
     /// A passphrase, which is tried at this cost.
     Passphrase(PassphraseParams),
+    /// A key that the host keeps where no program can read it, as the Android Keystore or the Secure Enclave does.
+    Host,
 }
 
 /// A [`VaultKey`] in the form in which it is stored.
@@ -35,6 +42,7 @@ pub struct WrappedVaultKey(Wrapping);
 enum Wrapping {
     None(Zeroizing<[u8; 32]>),
     Passphrase { params: PassphraseParams, salt: [u8; SALT_BYTES], sealed: [u8; SEALED_BYTES] },
+    Host { checksum: [u8; CHECKSUM_BYTES], wrapped: Vec<u8> },
 }
 
 impl VaultKey {
@@ -42,6 +50,17 @@ impl VaultKey {
     #[must_use]
     pub fn wrap_in_clear(&self) -> WrappedVaultKey {
         WrappedVaultKey(Wrapping::None(self.key.clone()))
+    }
+
+    /// Takes what the host made of the key ([`as_bytes`](Self::as_bytes)), from which it makes the key again.
+    ///
+    /// # Errors
+    /// [`CryptoError::Malformed`] if it is nothing or longer than [`HOST_WRAPPED_BYTES_MAX`].
+    pub fn wrapped_by_host(&self, wrapped: Vec<u8>) -> Result<WrappedVaultKey, CryptoError> {
+        if wrapped.is_empty() || wrapped.len() > HOST_WRAPPED_BYTES_MAX {
+            return Err(MALFORMED);
+        }
+        Ok(WrappedVaultKey(Wrapping::Host { checksum: checksum(&self.key), wrapped }))
     }
 
     /// Wraps the key under `passphrase`. Takes the time and memory that `params` say.
@@ -70,17 +89,40 @@ impl WrappedVaultKey {
         match &self.0 {
             Wrapping::None(_) => Protection::None,
             Wrapping::Passphrase { params, .. } => Protection::Passphrase(*params),
+            Wrapping::Host { .. } => Protection::Host,
         }
+    }
+
+    /// What the host made of the key, if it is one.
+    #[must_use]
+    pub fn of_host(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Wrapping::Host { wrapped, .. } => Some(wrapped),
+            _ => None,
+        }
+    }
+
+    /// Takes the key that the host made again.
+    ///
+    /// # Errors
+    /// [`CryptoError::WrongHostKey`] if it is another, or this is wrapped by no host.
+    pub fn unlock_by_host(&self, key: &[u8]) -> Result<VaultKey, CryptoError> {
+        let key: Option<[u8; 32]> = key.try_into().ok();
+        let key = key
+            .map(Zeroizing::new)
+            .filter(|key| matches!(&self.0, Wrapping::Host { checksum: of_key, .. } if *of_key == checksum(key)));
+        key.map(VaultKey::from_bytes).ok_or(CryptoError::WrongHostKey)
     }
 
     /// Takes the key out. Where there is no protection the passphrase is not looked at.
     ///
     /// # Errors
-    /// [`CryptoError::PassphraseNeeded`], [`CryptoError::WrongPassphrase`] (also if the wrapped key was altered),
+    /// [`CryptoError::HostNeeded`], [`CryptoError::PassphraseNeeded`], [`CryptoError::WrongPassphrase`] (also if the wrapped key was altered),
     /// [`CryptoError::OutOfMemory`].
     pub fn unlock(&self, passphrase: Option<&str>) -> Result<VaultKey, CryptoError> {
         match &self.0 {
             Wrapping::None(key) => Ok(VaultKey::from_bytes(key.clone())),
+            Wrapping::Host { .. } => Err(CryptoError::HostNeeded),
             Wrapping::Passphrase { params, salt, sealed } => {
                 let passphrase = passphrase.ok_or(CryptoError::PassphraseNeeded)?;
                 let wrapping_key = wrapping_key(passphrase, *params, salt)?;
@@ -99,6 +141,7 @@ impl WrappedVaultKey {
         Zeroizing::new(match &self.0 {
             Wrapping::None(key) => [&HEAD[..], &[NONE], &key[..], &checksum(key)].concat(),
             Wrapping::Passphrase { params, salt, sealed } => [&passphrase_head(*params, salt), &sealed[..]].concat(),
+            Wrapping::Host { checksum, wrapped } => [&HEAD[..], &[HOST], checksum, wrapped].concat(),
         })
     }
 
@@ -129,6 +172,13 @@ impl WrappedVaultKey {
                 )?;
                 let sealed = body.try_into().map_err(|_| MALFORMED)?;
                 Ok(Self(Wrapping::Passphrase { params, salt: *salt, sealed }))
+            }
+            HOST => {
+                let (checksum, wrapped) = body.split_first_chunk().ok_or(MALFORMED)?;
+                if wrapped.is_empty() || wrapped.len() > HOST_WRAPPED_BYTES_MAX {
+                    return Err(MALFORMED);
+                }
+                Ok(Self(Wrapping::Host { checksum: *checksum, wrapped: wrapped.to_vec() }))
             }
             _ => Err(MALFORMED),
         }

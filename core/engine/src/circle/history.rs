@@ -64,7 +64,7 @@ impl Circle {
             })
         };
         // What is said of the epoch of a key that was not derived here says nothing of who may have it.
-        held.derived && (was_in(&held.epoch) || forks_at.as_ref().is_some_and(was_in))
+        (held.derived || off(Rule::KeysDerived)) && (was_in(&held.epoch) || forks_at.as_ref().is_some_and(was_in))
     }
 
     /// Keys, with the heads of the log of who hands them over.

@@ -295,7 +295,7 @@ impl Circle {
             let body = Body::Operation(operation.encode());
             if self.is_member(&desk.me()) {
                 self.publish_under(head, body, desk)?;
-            } else if let Some(key) = self.keys.of_epoch(&head) {
+            } else if let Some(key) = self.keys.of_epoch(&head).filter(|_| !off(Rule::FarewellKept)) {
                 let envelope = Envelope::seal(self.id, &desk.device, key, body, desk.now_ms, &mut desk.entropy);
                 let envelope = envelope.map_err(|_| EngineError::TooLarge)?;
                 self.keep(&envelope, desk)?;

@@ -236,7 +236,7 @@ impl Circle {
         let lacks_nothing = !self.held.lacks_keys() && self.pleas.ahead.is_none() && in_log.is_none();
         // Who is connected shows what is missing by what they send. What lies in the mailbox of an epoch that this device is not in,
         // a relay does not.
-        let lost_own = self.pleas.lost_own && self.has_relay;
+        let lost_own = self.pleas.lost_own && self.has_relay && !off(Rule::RelayPlea);
         let lacks_nothing = lacks_nothing && !self.group.is_apart() && !lost_own;
         if lacks_nothing || !self.is_member(&desk.me()) || off(Rule::Pleas) {
             (self.pleas.not_before_ms, self.pleas.due_at_ms) = (None, None);
@@ -415,7 +415,9 @@ impl Circle {
         // What is sealed to a device is sealed by X25519. In a circle that agrees by X-Wing, keys that all may have come under
         // the head's, to which the device is led by commits, or by a new leaf.
         let by_head = |held: &&crate::group::Held| {
-            self.suite().is_post_quantum() && (self.is_shared() || held.key.key_id().is_lasting())
+            self.suite().is_post_quantum()
+                && !off(Rule::KeysPostQuantum)
+                && (self.is_shared() || held.key.key_id().is_lasting())
         };
         let (under_head, direct): (Vec<_>, Vec<_>) = held.into_iter().partition(by_head);
         let keys: Vec<_> = direct.into_iter().map(super::history::wire_key).collect();

@@ -25,7 +25,7 @@ impl Circle {
 
     /// Refuses whatever is to be sealed or committed while this device stands apart.
     pub(crate) fn refuse_apart(&self) -> Result<(), EngineError> {
-        if self.group.is_apart() { Err(EngineError::Rejoining) } else { Ok(()) }
+        if self.group.is_apart() && !off(Rule::RestoredWaits) { Err(EngineError::Rejoining) } else { Ok(()) }
     }
 
     /// Whether this device stands apart and has not written its recovery yet.

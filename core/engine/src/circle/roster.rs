@@ -305,7 +305,7 @@ impl Circle {
     /// Whether a key package adds that device to this circle's group.
     pub(super) fn is_of_use(&self, package: &[u8], device: DeviceId, desk: &Desk) -> bool {
         let info = desk.agreement.inspect_key_package(package);
-        info.is_ok_and(|info| info.device == device && info.suite == self.suite())
+        info.is_ok_and(|info| info.device == device && info.suite == self.suite()) || off(Rule::PackageOfUse)
     }
 
     /// What the head lacks or has too much of, against the log.
@@ -358,6 +358,7 @@ impl Circle {
             || self
                 .group
                 .node(&head)
+                .filter(|_| !off(Rule::BroughtInBeside))
                 .is_some_and(|head| self.log.brought_in_beside(&head.cites).any(|device| !self.is_listed(&device)))
     }
 

@@ -7,7 +7,7 @@
 //!
 //! The search index follows by the same mark, in the same batch (`searching.rs`).
 
-use clave_crdt::{Actor, ChangeHash, MessageId};
+use clave_crdt::{Actor, ChangeHash, FolderPage, MessageId};
 use clave_crypto::{HashContext, PersonId, hash};
 
 use super::documents::{record_key, scope};
@@ -208,7 +208,7 @@ impl Circle {
 
     /// Writes the parts of a view, as far as they differ.
     fn put_pages(&self, name: Name, mut pages: Pages, desk: &mut Desk) -> Result<(), EngineError> {
-        if name.1 != DocumentKind::Calendar {
+        if !matches!(name.1, DocumentKind::Calendar | DocumentKind::Drive) {
             return Ok(());
         }
         let scope = scope(self.id, name.0, name.1);
@@ -270,7 +270,10 @@ impl Circle {
             self.views.stale.insert(name_of(&suffix)?, !whole.is_empty());
         }
         for name in self.documents.keys() {
-            if !self.views.of.contains_key(name) {
+            // Older builds made no pages of drives.
+            if !self.views.of.contains_key(name)
+                || (name.1 == DocumentKind::Drive && !self.has_root_page(*name, desk)?)
+            {
                 self.views.stale.insert(*name, true);
             }
         }
@@ -302,7 +305,11 @@ fn derived(
         DocumentKind::Note => view.title = followed.document.note()?.title(),
         DocumentKind::Calendar => {
             let now = followed.document.calendar()?.pages();
-            pages = now.into_iter().map(|(page, bytes)| (page_name(circle, followed.name, page), bytes)).collect();
+            pages = now.into_iter().map(|(page, bytes)| (day_page(circle, followed.name, page), bytes)).collect();
+        }
+        DocumentKind::Drive => {
+            let now = followed.document.drive()?.pages();
+            pages = now.into_iter().map(|(page, bytes)| (folder_page(circle, followed.name, page), bytes)).collect();
         }
         _ => {}
     }
@@ -328,11 +335,20 @@ fn view_key(circle: CircleId, name: Name) -> Key {
     Key { keyspace: Keyspace::Views, ..record_key(circle, name.0, name.1) }
 }
 
-/// Names stand on the disk in clear: on which days something happens is told by none to who does not know the circle.
-fn page_name(circle: CircleId, name: Name, page: clave_crdt::AgendaPage) -> Vec<u8> {
-    let day = match page {
-        clave_crdt::AgendaPage::Standing => Vec::new(),
-        clave_crdt::AgendaPage::Day(day) => day.to_be_bytes().to_vec(),
-    };
-    hash(HashContext::ViewPage, &[scope(circle, name.0, name.1), day].concat())[..16].to_vec()
+fn day_page(circle: CircleId, name: Name, page: clave_crdt::AgendaPage) -> Vec<u8> {
+    match page {
+        clave_crdt::AgendaPage::Standing => page_name(circle, name, &[]),
+        clave_crdt::AgendaPage::Day(day) => page_name(circle, name, &day.to_be_bytes()),
+    }
+}
+
+fn folder_page(circle: CircleId, name: Name, page: FolderPage) -> Vec<u8> {
+    page_name(circle, name, &[page.folder.as_bytes().as_slice(), &page.number.to_be_bytes()].concat())
+}
+
+/// Names stand on the disk in clear: on which days something happens, and how many folders there are, is told by none to who
+/// does not know the circle.
+fn page_name(circle: CircleId, name: Name, page: &[u8]) -> Vec<u8> {
+    let scope = scope(circle, name.0, name.1);
+    hash(HashContext::ViewPage, &[scope.as_slice(), page].concat())[..16].to_vec()
 }

@@ -18,6 +18,7 @@
 
 use super::*;
 use crate::membership::{DeviceStanding, Operation};
+use crate::mutation::{Rule, off};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::join_frame::Body as FrameBody;
 use crate::{OperationId, Refusal};
@@ -48,11 +49,13 @@ impl Engine {
                 }
                 let standing = circle.log.membership().device_standing(*device);
                 let out = if circle.is_member(&me) {
-                    circle.ends_of(device)
+                    if off(Rule::Farewells) { Vec::new() } else { circle.ends_of(device) }
                 } else if !peer.circles.contains(&circle.id) || standing == DeviceStanding::Unknown {
                     continue;
                 } else if circle.is_member(device) {
                     circle.ends_of(&me)
+                } else if off(Rule::FarewellAmongOut) {
+                    continue;
                 } else {
                     // Both are out, and those who are in may be gone: a person left by one of their devices.
                     circle.ends_of(device)
@@ -84,7 +87,7 @@ impl Engine {
     fn answer_farewell(&mut self, peer: DeviceId, id: CircleId, said: &[OperationId]) {
         let (Some(circle), Some(link)) = (self.circles.get(&id), self.peers.get_mut(&peer)) else { return };
         let (lacks, state) = (circle.lacked_by(&peer, said, &self.desk), circle.log.len());
-        if !lacks.is_empty() && link.corrected.insert(id, state) != Some(state) {
+        if !lacks.is_empty() && !off(Rule::FarewellAnswered) && link.corrected.insert(id, state) != Some(state) {
             self.send_farewell(peer, id, lacks);
         }
     }

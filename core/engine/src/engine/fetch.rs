@@ -4,6 +4,8 @@
 //! have, gives wrongly or does not give for long is asked of another. What is asked for follows what became durable, so
 //! bytes on their way and bytes that wait for the disk share one bound.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::files::{FileContent, Manifest, SEALED_CHUNK_BYTES_MAX, SealedChunk, chunk_id};
 use crate::proto::frame as proto;
@@ -16,6 +18,9 @@ pub const CHUNKS_IN_FLIGHT_MAX: usize = 512;
 const PEER_BYTES_MAX: u64 = 36 * 1024 * 1024;
 /// Bytes of chunks that are asked of all peers together at a time, likewise.
 const FETCH_BYTES_MAX: u64 = 40 * 1024 * 1024;
+/// So many chunks of a frame may be kept where they came in, and the frame with them, until they are durable: what takes a smaller
+/// part of it is copied, so that nobody has large frames be kept for the little that is wanted of them.
+const CHUNKS_IN_PLACE_MAX: usize = 4;
 /// A peer that owes chunks and gives none for so long is asked for nothing more for as long again if others have them.
 const STALL_MS_MAX: u64 = 10_000;
 /// How long a peer that said it lacks a chunk, or gave a wrong one, is not asked for it again, in milliseconds.
@@ -328,10 +333,19 @@ impl Engine {
         }
     }
 
-    pub(super) fn take_chunks(&mut self, peer: DeviceId, chunks: proto::Chunks) -> Result<(), Refusal> {
+    /// Takes chunks that lie in a frame of so many bytes.
+    pub(super) fn take_chunks(
+        &mut self,
+        peer: DeviceId,
+        mut chunks: proto::Chunks,
+        frame_bytes: usize,
+    ) -> Result<(), Refusal> {
         let circle = self.shared(peer, &chunks.circle)?;
         if chunks.chunks.len() > CHUNKS_IN_FLIGHT_MAX {
             return Err(Refusal::Oversized);
+        }
+        for chunk in &mut chunks.chunks {
+            chunk.sealed = chunk.sealed.take().map(|sealed| kept_of(frame_bytes, sealed));
         }
         self.take_given_chunks(peer, circle, chunks.chunks);
         Ok(())
@@ -361,7 +375,7 @@ impl Engine {
         if !self.fetches.answered(&peer, (circle, id), now_ms) {
             return Err(Refusal::Unexpected);
         }
-        let is_good = |sealed: &Vec<u8>| sealed.len() <= SEALED_CHUNK_BYTES_MAX && chunk_id(sealed) == id;
+        let is_good = |sealed: &Bytes| sealed.len() <= SEALED_CHUNK_BYTES_MAX && chunk_id(sealed) == id;
         let was_given = chunk.sealed.is_some();
         let Some(sealed) = chunk.sealed.filter(is_good) else {
             self.fetches.lacks(peer, id, now_ms);
@@ -420,4 +434,24 @@ impl Engine {
 
 pub(super) fn chunk_key(circle: CircleId, id: ChunkId) -> Key {
     Key::new(Keyspace::Chunks, circle.as_bytes(), id.as_bytes())
+}
+
+/// A chunk that lies in a frame of so many bytes, as it is kept: see [`CHUNKS_IN_PLACE_MAX`].
+fn kept_of(frame_bytes: usize, sealed: Bytes) -> Bytes {
+    if sealed.len() < frame_bytes / CHUNKS_IN_PLACE_MAX { Bytes::copy_from_slice(&sealed) } else { sealed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_frame_is_not_kept_for_a_small_chunk() {
+        let frame = Bytes::from(vec![7; 1_000]);
+        let lies_in = |sealed: &Bytes| frame.as_ptr_range().contains(&sealed.as_ptr());
+        assert!(lies_in(&kept_of(frame.len(), frame.slice(100..350))));
+        let copied = kept_of(frame.len(), frame.slice(100..349));
+        assert!(!lies_in(&copied));
+        assert_eq!(copied, frame[100..349]);
+    }
 }

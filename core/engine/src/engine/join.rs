@@ -219,7 +219,7 @@ impl Engine {
     pub(super) fn send_join(&mut self, peer: DeviceId, id: InvitationId, attempt: u64, body: FrameBody) {
         let frame = proto::JoinFrame { invitation: id.as_bytes().to_vec(), attempt, body: Some(body) }.encode_to_vec();
         *self.joins.in_flight.entry(peer).or_default() += 1;
-        self.outbox.push(Output::Send { peer, channel: Channel::Join, frame });
+        self.outbox.push(Output::Send { peer, channel: Channel::Join, frame: vec![frame.into()] });
     }
 
     /// Sends pieces of what is to be sent, as far as each peer takes them.

@@ -11,7 +11,8 @@
 //! - `following.rs` opens the mailboxes of each circle, and takes in what is delivered;
 //! - `comparing.rs` finds out what either side lacks, if positions mean nothing or the relay missed something;
 //! - `storing.rs` stores what this device made;
-//! - `chunks.rs` asks for chunks that no member has.
+//! - `chunks.rs` asks for chunks that no member has;
+//! - `waking.rs` asks for a push when something is stored and this device is away.
 //!
 //! Each input ends with [`Engine::pump_mailboxes`], which asks for whatever is due. Requests are answered in their order, so a
 //! queue of what was asked says what an answer is about. Whatever does not fit, or does not come, ends the session: the connection is
@@ -22,6 +23,7 @@ use clave_mailbox::{self as wire, Reason, Request, reply, request};
 use super::*;
 use crate::circle::mailboxes::Mailbox;
 use crate::membership::RelayAddress;
+use crate::mutation::{Rule, off};
 use crate::{Key, Refusal};
 
 mod chunks;
@@ -32,13 +34,18 @@ mod records;
 mod relays;
 mod session;
 mod storing;
+mod tokens;
+mod waking;
 
 pub use chunks::RELAYED_FILE_BYTES_MAX;
 use outbox::Outbox;
 use records::Record;
-pub use relays::{RelayError, RelayStatus};
+pub use relays::{RelayError, RelayInUse, RelayStatus};
 use session::State;
 pub(super) use session::{Asked, Session};
+pub use tokens::{NotAToken, RelayToken};
+use waking::Pushing;
+pub use waking::{NotAnEndpoint, PushEndpoint, PushError, PushHealth, PushKeys};
 
 /// How long a relay may be silent that was asked something, in milliseconds.
 const ANSWER_MS_MAX: u64 = 120_000;
@@ -51,6 +58,7 @@ const RETRY_MS_MAX: u64 = 600_000;
 pub(super) struct Mailboxes {
     relays: BTreeMap<DeviceId, Relay>,
     outbox: Outbox,
+    pushing: Pushing,
 }
 
 /// A relay that a space names.
@@ -58,8 +66,12 @@ struct Relay {
     address: RelayAddress,
     /// The spaces that name it.
     spaces: BTreeSet<CircleId>,
+    /// Whether this device is in one of them, and so can be reached through it.
+    circuits: bool,
     record: Record,
     session: Option<Session>,
+    /// The key that push servers know it by (RFC 8292), as it said last; empty if it wakes nobody, or was not met yet.
+    wake_key: Vec<u8>,
     error: Option<RelayError>,
     /// When the next session may begin.
     retry_at_ms: u64,
@@ -70,6 +82,13 @@ impl Mailboxes {
     /// The relays that keep what is of a space.
     fn serving(&self, space: CircleId) -> impl Iterator<Item = (&DeviceId, &Relay)> {
         self.relays.iter().filter(move |(_, relay)| relay.spaces.contains(&space))
+    }
+
+    /// See [`Engine::relays_read`].
+    pub(super) fn read_and_reading(&self) -> (usize, usize) {
+        let sessions = || self.relays.values().filter_map(|relay| relay.session.as_ref());
+        let read = sessions().filter(|session| session.is_read()).count();
+        (read, sessions().count() - read)
     }
 
     /// When a tick is due.
@@ -86,12 +105,17 @@ impl Engine {
     /// Begins to speak with relays that are connected, and gives up those that are silent.
     pub(super) fn tend_relays(&mut self) {
         let now_ms = self.desk.now_ms;
-        let silent =
-            |relay: &Relay| relay.session.as_ref().is_some_and(|session| session.is_silent(now_ms, ANSWER_MS_MAX));
-        let all: Vec<(DeviceId, bool)> = self.mailboxes.relays.iter().map(|(id, relay)| (*id, silent(relay))).collect();
-        for (id, is_silent) in all {
-            if is_silent {
-                self.give_up(id, RelayError::Silent);
+        let fault = |relay: &Relay| {
+            let session = relay.session.as_ref()?;
+            match session.is_silent(now_ms, ANSWER_MS_MAX) {
+                _ if session.is_broken(now_ms) => Some(RelayError::Interrupted),
+                is_silent => (is_silent && !off(Rule::RelaySilent)).then_some(RelayError::Silent),
+            }
+        };
+        let all: Vec<_> = self.mailboxes.relays.iter().map(|(id, relay)| (*id, fault(relay))).collect();
+        for (id, fault) in all {
+            if let Some(fault) = fault {
+                self.give_up(id, fault);
             }
             self.greet_relay(id);
         }
@@ -103,12 +127,13 @@ impl Engine {
         if !self.peers.contains_key(&id) {
             return;
         }
+        let token = self.relay_token(&id);
         let Some(relay) = self.mailboxes.relays.get_mut(&id) else { return };
         if relay.session.is_some() || relay.retry_at_ms > now_ms {
             return;
         }
         let mut session = Session::new(now_ms);
-        let hello = wire::Hello { version: wire::VERSION, token: wire::Bytes::new() };
+        let hello = wire::Hello { version: wire::VERSION, token: token.into() };
         let hello = session.ask(request::Body::Hello(hello), Asked::Hello, now_ms);
         relay.session = Some(session);
         self.say(id, &hello);
@@ -130,9 +155,9 @@ impl Engine {
         if relay.session.take().is_some_and(|session| session.began_ms + RETRY_MS_MAX <= now_ms) {
             relay.retries = 0;
         }
-        relay.error = Some(error);
         relay.retry_at_ms = now_ms + (RETRY_MS << relay.retries.min(16)).min(RETRY_MS_MAX);
         relay.retries += 1;
+        self.note_relay_error(id, Some(error));
         self.outbox.push(Output::HangUp(id));
         self.fetches.lose_peer(&id);
         self.settle_partly();
@@ -140,7 +165,9 @@ impl Engine {
 
     /// What was sent to a relay may not have arrived: what it answers next would be taken for the answer to something else.
     pub(super) fn relay_interrupted(&mut self, id: DeviceId) {
-        if self.mailboxes.relays.get(&id).is_some_and(|relay| relay.session.is_some()) {
+        let now_ms = self.desk.now_ms;
+        let session = self.mailboxes.relays.get_mut(&id).and_then(|relay| relay.session.as_mut());
+        if session.is_some_and(|session| !session.interrupt(now_ms)) {
             self.give_up(id, RelayError::Interrupted);
         }
     }
@@ -176,7 +203,7 @@ impl Engine {
                 reply::Body::Notice(notice) => {
                     if notice.draining {
                         session.pause(None, self.desk.now_ms);
-                        self.note_relay_error(id, RelayError::Draining);
+                        self.note_relay_error(id, Some(RelayError::Draining));
                         self.settle_partly();
                     }
                     Ok(())
@@ -205,6 +232,10 @@ impl Engine {
                 self.take_letter_stored(session, of, letter);
                 Ok(())
             }
+            (Asked::Wake(registered), reply::Body::Woken(woken)) => {
+                self.take_woken(id, session, registered, &woken);
+                Ok(())
+            }
             (Asked::Reconcile, reply::Body::Reconcile(step)) => self.take_comparison(id, session, &step),
             (asked, reply::Body::Refused(refused)) => {
                 let reason = Reason::try_from(refused.reason).unwrap_or(Reason::Internal);
@@ -218,13 +249,20 @@ impl Engine {
         let nonsense = |_| Failed::NONSENSE;
         let challenge = welcome.challenge.as_ref().try_into().map_err(nonsense)?;
         let generation = welcome.generation.as_ref().try_into().map_err(nonsense)?;
+        if session.is_interrupted() {
+            return Err(Failed(RelayError::Interrupted, Refusal::Unexpected));
+        }
         if welcome.version != wire::VERSION {
             return Err(Failed(RelayError::Version, Refusal::UnknownVersion));
         }
         session.state = State::Open { challenge, blob_bytes_max: welcome.blob_bytes_max };
         session.limit = usize::try_from(welcome.mailboxes_max).unwrap_or(usize::MAX).min(session::MAILBOXES_OPEN_MAX);
+        session.wake.stir();
         self.note_generation(id, generation);
-        self.mailboxes.relays.get_mut(&id).ok_or(Failed::NONSENSE)?.error = None;
+        self.note_relay_error(id, None);
+        if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
+            relay.wake_key = welcome.wake_key.to_vec();
+        }
         self.fill_queue(id, session);
         self.prepare_comparison(id, session, welcome.kept_seconds);
         Ok(())
@@ -239,11 +277,18 @@ impl Engine {
         reason: Reason,
         retry_after_ms: u64,
     ) -> Result<(), Failed> {
-        let error = RelayError::of(reason);
+        let error = match reason {
+            Reason::Access => self.not_let_in(&id),
+            reason => RelayError::of(reason),
+        };
         if matches!(reason, Reason::Malformed | Reason::Proof) || matches!(asked, Asked::Hello) {
             return Err(Failed(error, Refusal::Unexpected));
         }
-        self.note_relay_error(id, error);
+        if matches!(asked, Asked::Wake(_)) {
+            self.take_wake_refused(id, session, reason, retry_after_ms);
+            return Ok(());
+        }
+        self.note_relay_error(id, Some(error));
         let passes = !matches!(
             reason,
             Reason::TooLarge | Reason::NotOpen | Reason::Mailboxes | Reason::Blocked | Reason::Unsupported
@@ -258,7 +303,7 @@ impl Engine {
             Asked::AreLetters(of, letters) => self.take_letters_refused(session, of, &letters, reason),
             Asked::Letter(of, letter) => self.take_letters_refused(session, of, &[letter], reason),
             Asked::Need(_) | Asked::Reconcile => session.drop_comparison(),
-            Asked::Hello | Asked::Close => {}
+            Asked::Hello | Asked::Close | Asked::Wake(_) => {}
         }
         if passes {
             self.settle_partly();
@@ -278,6 +323,7 @@ impl Engine {
                 self.go_on_comparing(id, &mut session);
                 self.store_what_waits(id, &mut session);
                 self.post_letters(id, &mut session);
+                self.ask_to_be_woken(id, &mut session);
             }
             if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
                 relay.session = Some(session);
@@ -288,7 +334,7 @@ impl Engine {
     /// Sends a request: once what was written before it is durable, like every frame.
     fn say(&mut self, relay: DeviceId, request: &Request) {
         let frame = wire::encode(request);
-        self.outbox.push(Output::Send { peer: relay, channel: Channel::Mailbox, frame });
+        self.outbox.push(Output::Send { peer: relay, channel: Channel::Mailbox, frame: vec![frame.into()] });
     }
 
     /// Asks something of a relay.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::circles::INTRODUCE_QUIET_MS;
@@ -20,6 +21,8 @@ pub(crate) const ADDRESSES_MAX: usize = 16;
 pub(crate) const ADDRESS_BYTES_MAX: usize = 256;
 /// Devices whose addresses one hello tells.
 pub(crate) const HELLO_DEVICES_MAX: usize = 512;
+/// Devices of whom one peer said where they are before this device knew them.
+const HEARSAY_MAX: usize = 64;
 /// Circles that one hello names.
 pub(crate) const HELLO_CIRCLES_MAX: usize = 8_192;
 /// Frames that a peer may leave unread before it is asked nothing more and answered nothing more.
@@ -37,15 +40,21 @@ pub(super) struct Peer {
     pub(super) ready: bool,
     /// The circles that it named: those that it knows itself to be in together with this device.
     pub(super) circles: BTreeSet<CircleId>,
+    /// Whether it wants to be told who is in a document just now.
+    pub(super) hears_presence: bool,
     /// The circles that were named to it; none before the first hello.
     told: Option<BTreeSet<CircleId>>,
     /// The circles of spaces that it is in, by the log, and did not name: when it may be introduced to each anew, and whether
     /// those who come before this device had their time.
     pub(super) overlooked: BTreeMap<CircleId, (u64, bool)>,
+    /// Where devices are that it takes for members and this device does not know yet: how they came in may be on its way.
+    hearsay: BTreeMap<DeviceId, Vec<String>>,
     /// Whether nothing has happened since it was last looked at what is shared with it.
     settled: bool,
     /// Circles whose reconciliation was begun on this connection.
     pub(super) begun: BTreeSet<CircleId>,
+    /// What the comparison of a circle that this device began is about.
+    pub(super) comparing: BTreeMap<CircleId, super::reach::Comparing>,
     /// Those of them in which a comparison came to its end, as far as this device can tell.
     pub(super) compared: BTreeSet<CircleId>,
     /// Those that the other device compares, in which it was told of a difference: when, and whether it has come back to it.
@@ -58,7 +67,7 @@ pub(super) struct Peer {
     pub(super) queue: VecDeque<(CircleId, EntryId)>,
     pub(super) in_flight: usize,
     /// Sync frames that have not left.
-    unread: usize,
+    pub(super) unread: usize,
     /// Chunks to send, in order.
     pub(super) chunks: VecDeque<(CircleId, ChunkId)>,
     pub(super) bulk_in_flight: usize,
@@ -120,6 +129,7 @@ impl Engine {
         self.note_linked(peer);
         self.joins.forget(&peer);
         self.expire_verifications();
+        self.lose_presence_of(&peer);
         self.fetches.lose_peer(&peer);
         self.wants.lose_peer(&peer);
         self.finish();
@@ -139,9 +149,9 @@ impl Engine {
     }
 
     /// Input: a frame from a connected device. Whatever it holds, the worst it can do is be counted as refused.
-    pub fn handle_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8], now_ms: u64) {
+    pub fn handle_frame(&mut self, peer: DeviceId, channel: Channel, frame: impl Into<Bytes>, now_ms: u64) {
         self.desk.now_ms = now_ms;
-        if let Err(refusal) = self.take_frame(peer, channel, frame) {
+        if let Err(refusal) = self.take_frame(peer, channel, frame.into()) {
             self.desk.refuse(refusal);
         }
         self.finish();
@@ -234,7 +244,7 @@ impl Engine {
         self.peers.iter().filter(|(_, peer)| peer.ready && are_so(peer)).map(|(device, _)| *device).collect()
     }
 
-    fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: &[u8]) -> Result<(), Refusal> {
+    fn take_frame(&mut self, peer: DeviceId, channel: Channel, frame: Bytes) -> Result<(), Refusal> {
         if frame.len() > FRAME_BYTES_MAX {
             return Err(Refusal::Oversized);
         }
@@ -242,13 +252,14 @@ impl Engine {
             return Err(Refusal::Unexpected);
         }
         match channel {
-            Channel::Join => return self.take_join_frame(peer, frame),
-            Channel::Mailbox => return self.take_mailbox_frame(peer, frame),
+            Channel::Join => return self.take_join_frame(peer, &frame),
+            Channel::Mailbox => return self.take_mailbox_frame(peer, &frame),
             Channel::Sync | Channel::Bulk => {}
         }
         if !self.permitted.contains(&peer) {
             return Err(Refusal::NotAMember);
         }
+        let frame_bytes = frame.len();
         let frame = proto::Frame::decode(frame).map_err(|_| Refusal::Malformed)?;
         tracing::trace!(from = %peer.short(), kind = frame_kind(&frame), "frame");
         self.peers.get_mut(&peer).expect("looked up above").retries = 0;
@@ -264,8 +275,9 @@ impl Engine {
             Body::Have(ids) => self.take_have(peer, &ids),
             Body::Want(ids) => self.take_want(peer, &ids),
             Body::WantChunks(ids) => self.take_want_chunks(peer, &ids),
-            Body::Chunks(chunks) => self.take_chunks(peer, chunks),
+            Body::Chunks(chunks) => self.take_chunks(peer, chunks, frame_bytes),
             Body::Verify(step) => self.take_verify(peer, &step),
+            Body::Presence(presence) => self.take_presence(peer, &presence),
         }
     }
 
@@ -289,7 +301,10 @@ impl Engine {
     pub(super) fn send(&mut self, peer: DeviceId, channel: Channel, body: Body) {
         let frame = proto::Frame { body: Some(body) };
         tracing::trace!(to = %peer.short(), kind = frame_kind(&frame), "frame");
-        let frame = frame.encode_to_vec();
+        self.send_pieces(peer, channel, vec![frame.encode_to_vec().into()]);
+    }
+
+    pub(super) fn send_pieces(&mut self, peer: DeviceId, channel: Channel, frame: Vec<Bytes>) {
         match (self.peers.get_mut(&peer), channel) {
             (Some(peer), Channel::Sync) => (peer.in_flight, peer.unread) = (peer.in_flight + 1, peer.unread + 1),
             (Some(peer), Channel::Bulk) => peer.bulk_in_flight += 1,
@@ -306,6 +321,7 @@ impl Engine {
             self.rosters = rosters().collect();
             self.permit_members();
             self.peers.values_mut().for_each(|peer| peer.looked_for_farewells = false);
+            self.end_presence_of_former();
         }
         if self.letters.take_relays_changed() || changed {
             self.update_relays();
@@ -331,6 +347,7 @@ impl Engine {
         }
         for new in self.permitted.difference(&former).copied().collect::<Vec<_>>() {
             self.outbox.push(Output::Permit(new));
+            self.believe_hearsay(new);
             if self.peers.contains_key(&new) {
                 self.welcome_peer(new);
             }
@@ -346,7 +363,7 @@ impl Engine {
         peer.overlooked.retain(|circle, _| shared.contains(circle) && !peer.circles.contains(circle));
         for circle in shared.difference(&peer.circles) {
             let of_space = self.circles[circle].log.membership().parent.is_some();
-            if of_space {
+            if of_space && !off(Rule::IntroducedAnew) {
                 peer.overlooked.entry(*circle).or_insert((self.desk.now_ms + INTRODUCE_QUIET_MS, false));
             }
         }
@@ -358,6 +375,7 @@ impl Engine {
         }
         for circle in ready.difference(&begun) {
             self.begin_reconcile(device, *circle);
+            self.show_presence(device, *circle);
         }
     }
 
@@ -403,7 +421,8 @@ impl Engine {
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.told = Some(shared);
         }
-        self.send(to, Channel::Sync, Body::Hello(proto::Hello { version: PROTOCOL_VERSION, devices, reply, circles }));
+        let hello = proto::Hello { version: PROTOCOL_VERSION, devices, reply, circles, hears_presence: true };
+        self.send(to, Channel::Sync, Body::Hello(hello));
     }
 
     /// A hello says that the other side listens, which it may not have done when this side said hello: so it is
@@ -430,9 +449,12 @@ impl Engine {
             }
             devices.push((device, entry.addresses));
         }
+        let mut hearsay = BTreeMap::new();
         for (device, addresses) in devices {
             if self.permitted.contains(&device) {
                 self.hear_addresses(peer, device, addresses);
+            } else if hearsay.len() < HEARSAY_MAX && device != self.desk.me() {
+                hearsay.insert(device, addresses);
             }
         }
         if !hello.reply {
@@ -464,7 +486,8 @@ impl Engine {
             self.wants.lose_peer(&peer);
         }
         let link = self.peers.get_mut(&peer).expect("take_frame() saw it");
-        (link.circles, link.settled, link.looked_for_farewells) = (circles, false, false);
+        (link.circles, link.settled, link.looked_for_farewells, link.hearsay) = (circles, false, false, hearsay);
+        link.hears_presence = hello.hears_presence;
         self.fetches.look_again();
         // What is shared is reconciled as this input ends.
         Ok(())
@@ -483,6 +506,14 @@ impl Engine {
             }
         }
         self.learn_addresses(device, known);
+    }
+
+    /// A device turned out to be a member's: what was said of it meanwhile counts.
+    fn believe_hearsay(&mut self, device: DeviceId) {
+        let said = |(peer, link): (&DeviceId, &mut Peer)| Some((*peer, link.hearsay.remove(&device)?));
+        for (peer, addresses) in self.peers.iter_mut().filter_map(said).collect::<Vec<_>>() {
+            self.hear_addresses(peer, device, addresses);
+        }
     }
 
     /// Remembers where a device can be reached.
@@ -519,5 +550,6 @@ fn frame_kind(frame: &proto::Frame) -> &'static str {
         Some(Body::WantChunks(_)) => "want chunks",
         Some(Body::Chunks(_)) => "chunks",
         Some(Body::Verify(_)) => "verify",
+        Some(Body::Presence(_)) => "presence",
     }
 }

@@ -28,6 +28,13 @@ impl Engine {
         known.map(is_settled).collect()
     }
 
+    /// How many of the connected relays have said all that they had for this device as they were asked, since they connected; and how
+    /// many are still about to. One with which a session failed is neither.
+    #[must_use]
+    pub fn relays_read(&self) -> (usize, usize) {
+        self.mailboxes.read_and_reading()
+    }
+
     /// Compares with every connected device again, now. Of two devices the one with the lesser id begins; from the others this
     /// device waits to hear.
     pub fn compare_anew(&mut self, now_ms: u64) {

@@ -23,6 +23,8 @@ const POSTPONED_BYTES_MAX: usize = 1024 * 1024;
 /// How often two connected devices compare what they have, as a net under the live path, in milliseconds.
 const RECONCILE_EVERY_MS: u64 = 60_000;
 
+/// Entries of one frame whose arrival is confirmed one by one.
+const CONFIRMED_MAX: usize = 64;
 /// How long two devices wait before they compare again because a bundle is on its way, in milliseconds.
 pub(super) const PUT_OFF_MS: u64 = 1_000;
 /// How often they do so in a row.
@@ -37,6 +39,8 @@ impl Engine {
         peer.begun.insert(circle);
         peer.next_reconcile_ms = now_ms + RECONCILE_EVERY_MS;
         if self.desk.me() < device {
+            let comparing = self.comparing(circle);
+            self.peers.get_mut(&device).expect("it is connected").comparing.insert(circle, comparing);
             let known = self.circles.get_mut(&circle).expect("only what is shared is reconciled");
             match known.index.begin(&mut self.desk) {
                 Ok(message) => self.send_reconcile(device, circle, true, message),
@@ -98,6 +102,10 @@ impl Engine {
         if step.initiator {
             let answer = known.index.answer(&step.message, &mut self.desk);
             if let Some(answer) = known.unless_damaged(answer, &mut self.desk)? {
+                if !answer.lacks {
+                    let comparing = self.comparing(circle);
+                    self.note_has_all(peer, circle, comparing);
+                }
                 self.guide(peer, circle, answer.much_since);
                 self.send_reconcile(peer, circle, false, answer.message);
                 self.note_answered(peer, circle, answer.differs);
@@ -107,7 +115,13 @@ impl Engine {
         let difference = known.index.proceed(&step.message, &mut self.desk);
         let Some(mut difference) = known.unless_damaged(difference, &mut self.desk)? else { return Ok(()) };
         self.guide(peer, circle, std::mem::take(&mut difference.much_since));
+        let lacks = !difference.have.is_empty();
         let is_put_off = self.bundles_first(peer, circle, &mut difference);
+        let comparing = self.peers.get_mut(&peer).and_then(|peer| peer.comparing.get_mut(&circle));
+        let comparing = comparing.map(|comparing| {
+            comparing.lacks |= lacks || is_put_off;
+            *comparing
+        });
         for ids in difference.have.chunks(IDS_MAX) {
             // Others may offer it the same: it asks one of them.
             self.send(peer, Channel::Sync, Body::Have(join_ids(circle, ids)));
@@ -117,6 +131,9 @@ impl Engine {
             Some(message) => self.send_reconcile(peer, circle, true, message),
             None if is_put_off => {}
             None => {
+                if let Some(comparing) = comparing.filter(|comparing| !comparing.lacks) {
+                    self.note_has_all(peer, circle, comparing);
+                }
                 self.note_compared(peer, circle);
                 self.desk.events.push(Event::Reconciled { device: peer, circle });
             }
@@ -218,6 +235,12 @@ impl Engine {
         }
         let news = std::mem::take(&mut self.desk.relayed);
         self.offer(peer, &news);
+        // It hears that they arrived, unless it gives so many that the next comparison says so for less.
+        for (circle, ids) in by_circle(news.into_iter().take(CONFIRMED_MAX + 1)) {
+            if ids.len() <= CONFIRMED_MAX {
+                self.send(peer, Channel::Sync, Body::Have(join_ids(circle, &ids)));
+            }
+        }
         Ok(())
     }
 
@@ -236,7 +259,9 @@ impl Engine {
 
     pub(super) fn take_have(&mut self, peer: DeviceId, ids: &proto::EntryIds) -> Result<(), Refusal> {
         let circle = self.shared(peer, &ids.circle)?;
-        self.wants.offer(peer, circle, split_ids(&ids.ids)?);
+        let ids = split_ids(&ids.ids)?;
+        self.note_has(peer, circle, &ids);
+        self.wants.offer(peer, circle, ids);
         self.note_heard(peer, circle);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What an application is shown without a document being loaded: previews, unread counts, titles, the agenda. And the memory
 //! that documents take.
 
-use clave_crdt::{Agenda, CLOCK_SKEW_MS_MAX, DocumentKind, MessageId};
+use clave_crdt::{Agenda, CLOCK_SKEW_MS_MAX, CrdtError, DocumentKind, MessageId, Node, NodeId};
 
 use super::*;
 use crate::circle::{Preview, Segment};
@@ -100,6 +100,20 @@ impl Engine {
         Ok(agenda)
     }
 
+    /// What lies in a folder of a drive (the root and the trash are folders), in order of their names. Loads the drive only if
+    /// it changed since anybody looked.
+    ///
+    /// # Errors
+    /// If this device is not in the circle, there is no such folder, or the store cannot be read.
+    pub fn folder(&mut self, circle: CircleId, drive: DocumentId, folder: NodeId) -> Result<Vec<Node>, EngineError> {
+        let (circle, desk) = self.circle_mut(circle)?;
+        circle.follow_up(|kind| kind == DocumentKind::Drive, usize::MAX, desk)?;
+        let nodes = circle.paged_folder(drive, folder, desk)?;
+        self.finish();
+        let nodes = nodes.or_else(|| [NodeId::ROOT, NodeId::TRASH].contains(&folder).then(Vec::new));
+        Ok(nodes.ok_or(CrdtError::NotFound("folder"))?)
+    }
+
     /// Command: notes that this person has read everything up to a message, or everything there is. Their other devices
     /// are told, and never go back. A message that is dated ahead of this clock counts as read only up to the present.
     ///
@@ -127,6 +141,18 @@ impl Engine {
     pub fn set_memory_budget(&mut self, bytes: usize) {
         self.desk.memory_budget_bytes = bytes;
         self.make_room(None);
+    }
+
+    /// Leaves to another opening of the same store what can wait: views and search indexes are derived when they are asked for and
+    /// not before, and nothing is bundled. For a process that has little memory and is gone in seconds.
+    pub fn set_sparing(&mut self, sparing: bool) {
+        self.desk.is_sparing = sparing;
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn is_sparing(&self) -> bool {
+        self.desk.is_sparing
     }
 
     /// How many bytes of loaded documents are kept in memory.
@@ -161,6 +187,9 @@ impl Engine {
 
     /// Derives from a stale document, if it is time: one of each circle.
     pub(super) fn follow_when_due(&mut self) {
+        if self.desk.is_sparing {
+            return;
+        }
         for circle in self.circles.values_mut() {
             circle.follow_when_due(&mut self.desk);
         }

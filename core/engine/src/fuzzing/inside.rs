@@ -126,6 +126,12 @@ pub fn rosters(engine: &Engine, circle: CircleId) -> Vec<(EpochId, Vec<DeviceId>
     kept.map(|(checkpoint, _)| (checkpoint.epoch, checkpoint.leaves.clone())).collect()
 }
 
+/// Whether a key was derived by the member, and not handed to it. None if it is not here.
+#[must_use]
+pub fn is_derived(engine: &Engine, circle: CircleId, tag: &KeyId) -> Option<bool> {
+    engine.circles.get(&circle)?.is_derived(tag)
+}
+
 /// Whether the member is in an epoch, and has its secrets.
 #[must_use]
 pub fn is_in(engine: &Engine, circle: CircleId, epoch: &EpochId) -> bool {

@@ -19,7 +19,7 @@ impl Memory {
         let mut records = self.records();
         for (key, value) in &batch.writes {
             match value {
-                Some(value) => records.insert(key.clone(), value.clone()),
+                Some(value) => records.insert(key.clone(), value.to_vec()),
                 None => records.remove(key),
             };
         }

@@ -33,8 +33,13 @@ pub enum Said {
         /// Likewise.
         removes: Vec<DeviceId>,
     },
-    /// Keys, each with the epoch that it is said to belong to.
-    Keys(Vec<(EpochId, [u8; 32])>),
+    /// Keys.
+    Keys {
+        /// Each with the epoch that it is said to belong to.
+        keys: Vec<(EpochId, [u8; 32])>,
+        /// What their giver says to know.
+        operations: Vec<OperationId>,
+    },
     /// Changes to a document.
     Changes {
         /// Which.
@@ -198,7 +203,7 @@ fn body(said: Said) -> Body {
             time_ms: 0,
             space: Vec::new(),
         }),
-        Said::Keys(keys) => Body::Keys(entry::KeyBundle {
+        Said::Keys { keys, operations } => Body::Keys(entry::KeyBundle {
             keys: keys
                 .into_iter()
                 .map(|(epoch, key)| entry::ContentKey {
@@ -207,7 +212,7 @@ fn body(said: Said) -> Body {
                     lasting: false,
                 })
                 .collect(),
-            operations: Vec::new(),
+            operations: operations.iter().map(|id| id.as_bytes().to_vec()).collect(),
             given: Vec::new(),
             log: Vec::new(),
         }),

@@ -34,7 +34,7 @@ fn commit(rig: &mut Rig, who: usize, circle: CircleId) -> proto::Commit {
 }
 
 /// The removal of somebody, and what brings them back.
-fn removal_and_return(rig: &Rig, of: usize, circle: CircleId) -> (Action, Action) {
+pub(super) fn removal_and_return(rig: &Rig, of: usize, circle: CircleId) -> (Action, Action) {
     let person = rig.devices[of].engine.identity().person().expect("they are somebody");
     let newcomer: PersonEntry =
         rig.devices[ALICE].engine.circles[&circle].log.membership().person_entry(person).expect("they are in");

@@ -142,7 +142,9 @@ fn who_comes_later_reads_the_bundle_and_what_is_said_to_it() {
     let circle = rig.create(ALICE);
     rig.invite(ALICE, circle, BOB);
     bundle_never(&mut rig);
-    (0..8).for_each(|n| rig.post(n % 2, circle, &format!("会议 {n}")));
+    for n in 0..8 {
+        rig.post(n % 2, circle, &format!("会议 {n}"));
+    }
     bundle_early(&mut rig);
     rig.settle();
     assert_eq!((bundles(&rig, BOB, circle).len(), loose(&rig, BOB, circle)), (1, 0));
@@ -223,7 +225,9 @@ fn of_two_bundles_one_of_which_includes_the_other_that_one_stays() {
     bundle_never_of(&mut rig, CAROL);
     let more: Vec<String> = (0..4).map(|n| format!("再见 {n}")).collect();
     bundle_never_of(&mut rig, BOB);
-    more.iter().for_each(|text| rig.post(BOB, circle, text));
+    for text in &more {
+        rig.post(BOB, circle, text);
+    }
     bundle_early(&mut rig);
     tick(&mut rig, BOB);
     let greater = bundles(&rig, BOB, circle).pop().expect("he made one").0;

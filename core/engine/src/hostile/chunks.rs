@@ -47,7 +47,7 @@ fn here(rig: &Rig, who: usize, circle: CircleId, file: &FileContent) -> Option<V
     match file.open_manifest(&read(file.manifest)?).expect("its own") {
         Manifest::Content(content) => Some(content),
         Manifest::Chunks(chunks) => {
-            let open = |chunk: &crate::ChunkRef| Some(chunk.open(&read(chunk.id)?).expect("its own"));
+            let open = |chunk: &crate::ChunkRef| Some(chunk.open(read(chunk.id)?).expect("its own"));
             chunks.iter().map(open).collect::<Option<Vec<_>>>().map(|pieces| pieces.concat())
         }
     }
@@ -150,7 +150,8 @@ fn what_one_gives_wrongly_is_counted_and_fetched_from_another() {
             && sent.from == BOB
         {
             for sealed in chunks.chunks.iter_mut().filter_map(|chunk| chunk.sealed.as_mut()) {
-                sealed[0] ^= 1;
+                let spoiled = sealed.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 0));
+                *sealed = spoiled.collect();
                 spoilt += 1;
             }
         }

@@ -104,10 +104,7 @@ fn a_stranger_is_heard_on_the_join_channel_only() {
     rig.invite(ALICE, circle, BOB);
     rig.connect(ALICE, CAROL);
     rig.settle();
-    let hello = (
-        Channel::Sync,
-        Body::Hello(proto::Hello { version: 1, devices: Vec::new(), reply: false, circles: Vec::new() }),
-    );
+    let hello = (Channel::Sync, Body::Hello(proto::Hello { version: 1, ..proto::Hello::default() }));
     for (channel, body) in about(bytes(circle)).into_iter().chain([hello]) {
         rig.refuses(ALICE, Refusal::NotAMember, |rig| rig.say(CAROL, ALICE, channel, body));
     }
@@ -263,7 +260,7 @@ fn altered_and_repeated_frames_of_honest_devices_do_no_harm() {
 
 fn hello(circle: CircleId, devices: Vec<(Vec<u8>, Vec<String>)>) -> Body {
     let devices = devices.into_iter().map(|(device, addresses)| proto::DeviceAddresses { device, addresses }).collect();
-    Body::Hello(proto::Hello { version: 1, devices, reply: false, circles: circle.as_bytes().to_vec() })
+    Body::Hello(proto::Hello { version: 1, devices, circles: circle.as_bytes().to_vec(), ..proto::Hello::default() })
 }
 
 #[test]
@@ -372,7 +369,7 @@ fn chunk(circle: CircleId, id: ChunkId, sealed: Option<Vec<u8>>) -> Body {
 }
 
 fn chunk_frame(circle: Vec<u8>, id: Vec<u8>, sealed: Option<Vec<u8>>) -> Body {
-    Body::Chunks(proto::Chunks { circle, chunks: vec![proto::Chunk { id, sealed }] })
+    Body::Chunks(proto::Chunks { circle, chunks: vec![proto::Chunk { id, sealed: sealed.map(Into::into) }] })
 }
 
 #[test]

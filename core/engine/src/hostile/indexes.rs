@@ -57,7 +57,7 @@ fn a_store_from_before_there_was_an_index_gets_one_once() {
     // The next start finds it.
     let entry = rig.entry_ids(ALICE, circle)[0];
     let key = Key::new(Keyspace::Entries, circle.as_bytes(), entry.as_bytes());
-    rig.devices[ALICE].store.write(&Batch { writes: vec![(key, Some(vec![0xff; 3]))] });
+    rig.devices[ALICE].store.write(&[(key, Some(vec![0xff; 3]))].into_iter().collect());
     rig.reopen(ALICE);
     rig.settle();
     assert_eq!(rig.devices[ALICE].engine.status(circle).expect("a member").entries, rig.entry_ids(ALICE, circle).len());
@@ -74,7 +74,7 @@ fn a_damaged_index_is_made_anew_while_the_device_works() {
         let pages: Vec<Key> = index_of(&rig, ALICE).into_keys().filter(|key| key.keyspace == Keyspace::Index).collect();
         let below: Vec<Key> = pages.into_iter().filter(|key| key.suffix != root).collect();
         assert!(below.len() >= 5, "{} pages", below.len());
-        rig.devices[ALICE].store.write(&Batch { writes: below.into_iter().map(|key| (key, value.clone())).collect() });
+        rig.devices[ALICE].store.write(&below.into_iter().map(|key| (key, value.clone())).collect());
         rig.reopen(ALICE);
         let before = rig.entry_ids(ALICE, circle).len();
         // That cannot be filed at once. Nothing is lost by it.

@@ -12,15 +12,15 @@ use crate::membership::RelayAddress;
 use crate::{Channel, CircleId, EntryId, Event, Keyspace, Output, Refusal, RelayError};
 
 /// A relay whose every word the test chooses.
-struct Puppet {
-    id: DeviceId,
+pub(super) struct Puppet {
+    pub(super) id: DeviceId,
     /// What Alice asked and was not answered.
-    asked: Vec<Request>,
-    hung_up: bool,
+    pub(super) asked: Vec<Request>,
+    pub(super) hung_up: bool,
 }
 
 /// Alice alone in her space, whose relay is connected and has said nothing so far.
-fn met() -> (Rig, CircleId, Puppet) {
+pub(super) fn met() -> (Rig, CircleId, Puppet) {
     let mut rig = Rig::new(&["Alice", "Bob"]);
     let circle = rig.create(ALICE);
     rig.invite(ALICE, circle, BOB);
@@ -38,7 +38,7 @@ fn met() -> (Rig, CircleId, Puppet) {
 }
 
 /// The same, when Alice has opened her mailboxes and stored what the relay lacked.
-fn open() -> (Rig, CircleId, Puppet) {
+pub(super) fn open() -> (Rig, CircleId, Puppet) {
     let (mut rig, circle, mut puppet) = met();
     puppet.serve(&mut rig);
     assert!(puppet.status(&rig, circle).0 && !puppet.hung_up);
@@ -47,7 +47,7 @@ fn open() -> (Rig, CircleId, Puppet) {
 
 impl Puppet {
     /// Takes what Alice says, once it may be said.
-    fn hear(&mut self, rig: &mut Rig) {
+    pub(super) fn hear(&mut self, rig: &mut Rig) {
         let alice = &mut rig.devices[ALICE];
         while let Some(output) = alice.engine.poll_output() {
             match output {
@@ -56,7 +56,7 @@ impl Puppet {
                     alice.engine.handle_written(io, true);
                 }
                 Output::Send { peer, channel: Channel::Mailbox, frame } if peer == self.id => {
-                    self.asked.push(wire::decode(&frame).expect("she is honest"));
+                    self.asked.push(wire::decode(&frame.concat()).expect("she is honest"));
                 }
                 Output::HangUp(relay) if relay == self.id => self.hung_up = true,
                 Output::Event(event) => alice.events.push(event),
@@ -65,25 +65,25 @@ impl Puppet {
         }
     }
 
-    fn say(&mut self, rig: &mut Rig, number: u64, body: reply::Body) {
+    pub(super) fn say(&mut self, rig: &mut Rig, number: u64, body: reply::Body) {
         self.frame(rig, &wire::encode(&Reply { number, body: Some(body) }));
     }
 
     fn frame(&mut self, rig: &mut Rig, frame: &[u8]) {
         let now_ms = rig.now_ms;
-        rig.devices[ALICE].engine.handle_frame(self.id, Channel::Mailbox, frame, now_ms);
+        rig.devices[ALICE].engine.handle_frame(self.id, Channel::Mailbox, frame.to_vec(), now_ms);
         self.hear(rig);
     }
 
     /// Answers as an honest relay with nothing in it would, until nothing is asked any more.
-    fn serve(&mut self, rig: &mut Rig) {
+    pub(super) fn serve(&mut self, rig: &mut Rig) {
         while !self.asked.is_empty() {
             self.serve_one(rig);
         }
     }
 
     /// Answers the first that was asked.
-    fn serve_one(&mut self, rig: &mut Rig) {
+    pub(super) fn serve_one(&mut self, rig: &mut Rig) {
         let request = self.asked.remove(0);
         let body = match request.body.expect("she is honest") {
             request::Body::Hello(_) => reply::Body::Welcome(welcome([5; 16])),
@@ -94,6 +94,7 @@ impl Puppet {
             request::Body::Put(put) => reply::Body::Stored(wire::Stored { new: put.blobs.len() as u32 }),
             request::Body::Close(_) => reply::Body::Opened(wire::Opened::default()),
             request::Body::Acknowledge(_) => return,
+            request::Body::Wake(_) => reply::Body::Woken(wire::Woken::default()),
             other => panic!("an empty relay is not asked {other:?}"),
         };
         self.say(rig, request.number, body);
@@ -109,19 +110,19 @@ impl Puppet {
     }
 
     /// Whether Alice takes it to be connected, and what she holds against it.
-    fn status(&self, rig: &Rig, circle: CircleId) -> (bool, Option<RelayError>) {
+    pub(super) fn status(&self, rig: &Rig, circle: CircleId) -> (bool, Option<RelayError>) {
         let status = rig.devices[ALICE].engine.relays(circle).expect("a member").remove(0);
         (status.connected, status.error)
     }
 
     /// What it just did made Alice end the session, for that reason and nothing else.
-    fn was_given_up(&mut self, rig: &Rig, circle: CircleId, why: RelayError) {
+    pub(super) fn was_given_up(&mut self, rig: &Rig, circle: CircleId, why: RelayError) {
         assert!(std::mem::take(&mut self.hung_up));
         assert_eq!(self.status(rig, circle), (false, Some(why)));
     }
 }
 
-fn welcome(generation: [u8; 16]) -> wire::Welcome {
+pub(super) fn welcome(generation: [u8; 16]) -> wire::Welcome {
     wire::Welcome {
         version: 1,
         challenge: vec![3; 32].into(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use clave_crdt::{DocumentKind, Draft};
+use clave_crdt::{DocumentKind, Draft, MessageId};
 use clave_crypto::{
     ContentKey, DeviceId, DeviceKey, Entropy, GroupKeyAgreement, KeyId, Mls, RecoveryPhrase, RosterChange, SealedSecret,
 };
@@ -220,7 +220,7 @@ impl Rig {
                 Some(Output::Send { peer, channel, frame }) => {
                     device.engine.handle_sent(peer, channel, self.now_ms);
                     if let Some(to) = self.devices.iter().position(|device| device.id == peer) {
-                        sent.push(Sent { from: who, to, channel, frame });
+                        sent.push(Sent { from: who, to, channel, frame: frame.concat() });
                     }
                 }
                 Some(Output::Event(event)) => device.events.push(event),
@@ -262,7 +262,7 @@ impl Rig {
     /// Gives `to` a frame from `from`, whatever it is.
     pub(super) fn frame(&mut self, from: usize, to: usize, channel: Channel, frame: &[u8]) {
         let (from, now_ms) = (self.devices[from].id, self.now_ms);
-        self.devices[to].engine.handle_frame(from, channel, frame, now_ms);
+        self.devices[to].engine.handle_frame(from, channel, frame.to_vec(), now_ms);
     }
 
     /// Gives `to` a well-formed sync or bulk frame from `from`.
@@ -399,16 +399,16 @@ impl Rig {
         self.devices[who].engine.act(circle, action, now_ms).expect("it is allowed");
     }
 
-    pub(super) fn post(&mut self, who: usize, circle: CircleId, text: &str) {
+    pub(super) fn post(&mut self, who: usize, circle: CircleId, text: &str) -> MessageId {
         let (id, now_ms) = ([self.entropy.bytes::<16>(), [0; 16]].concat(), self.now_ms);
         let id: [u8; 6] = *id.first_chunk().expect("it is longer");
         let segment = self.devices[who].engine.segment(circle, 0, now_ms).expect("a member");
-        let edit = self.devices[who].engine.edit(circle, segment, DocumentKind::Timeline, now_ms, |doc, _| {
-            doc.timeline()?.post(now_ms, id, &Draft::text(text))?;
-            Ok(())
-        });
-        edit.expect("a member may post");
+        let posted = self.devices[who]
+            .engine
+            .post(circle, segment, now_ms, |doc| Ok(vec![doc.timeline()?.post(now_ms, id, &Draft::text(text))?]));
+        let posted = posted.expect("a member may post");
         self.settle();
+        posted[0]
     }
 
     pub(super) fn messages(&mut self, who: usize, circle: CircleId) -> Vec<String> {

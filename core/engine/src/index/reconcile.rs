@@ -55,8 +55,9 @@ pub(super) fn answer(tree: &Tree, message: &[u8], shelf: &mut Shelf<'_>) -> Resu
         step.take(ranges, shelf)?;
     }
     let much_since = step.much_since();
+    let lacks = step.lacks;
     let (message, differs) = step.draft.finish();
-    Ok(Answer { message, much_since, differs })
+    Ok(Answer { message, much_since, differs, lacks })
 }
 
 /// The reading of an answer, by the side that began.
@@ -80,11 +81,14 @@ struct Step<'a> {
     named: usize,
     /// Where the earliest range begins in which the two sides differ.
     differs_from: Cut,
+    /// Whether the other side may lack something that is here. It does not if it has spoken of everything, and each range is the same
+    /// on both sides or names all that is here.
+    lacks: bool,
 }
 
 impl<'a> Step<'a> {
     fn new(tree: &'a Tree, learned: Option<Difference>) -> Self {
-        Self { tree, draft: Draft::default(), learned, named: 0, differs_from: Cut::END }
+        Self { tree, draft: Draft::default(), learned, named: 0, differs_from: Cut::END, lacks: true }
     }
 
     /// From where on the other side lacks much, if it does.
@@ -107,8 +111,10 @@ impl<'a> Step<'a> {
         let mut rest = Bound::START;
         // Where the range at hand ends and what lies before, as far as it is known from the one behind.
         let mut known: Option<(Bound, Total)> = None;
+        let mut spoken_of = Some(Bound::END.cut);
         for range in ranges.into_iter().rev() {
             rest = range.to;
+            spoken_of = spoken_of.filter(|from| range.claim != Claim::Skip && *from == range.to.cut);
             if !self.has_room() {
                 break;
             }
@@ -125,6 +131,7 @@ impl<'a> Step<'a> {
             known = Some((range.from, from));
             if matches!(range.claim, Claim::Fingerprint(theirs) if theirs == fingerprint(&to.minus(from))) {
                 self.draft.skip(range.to);
+                spoken_of = spoken_of.map(|_| range.from.cut);
                 continue;
             }
             self.differs_from = range.from.cut;
@@ -132,13 +139,25 @@ impl<'a> Step<'a> {
                 Claim::Skip => {}
                 Claim::Fingerprint(_) => rest = self.cut_up((range.from, from), (range.to, to), shelf)?,
                 Claim::Ids(theirs) if self.learned.is_some() => rest = self.compare(&range, theirs, shelf)?,
-                Claim::Ids(_) => rest = self.list(range.from, range.to, shelf)?,
+                Claim::Ids(theirs) => {
+                    let named;
+                    (rest, named) = self.list(range.from, range.to, shelf)?;
+                    let mut sorted = theirs.to_vec();
+                    sorted.sort_unstable();
+                    let has_all = named.iter().all(|id| sorted.binary_search(id.as_bytes()).is_ok());
+                    spoken_of = spoken_of.filter(|_| has_all).map(|_| range.from.cut);
+                }
+            }
+            if matches!(range.claim, Claim::Fingerprint(_)) {
+                spoken_of = None;
             }
             if rest != range.from {
                 break;
             }
         }
+        self.lacks = spoken_of != Some(Bound::START.cut);
         if rest.cut > Bound::START.cut {
+            self.lacks = true;
             let total = self.tree.before(&rest.cut, shelf)?;
             self.draft.fingerprint(rest, &total);
         }
@@ -154,7 +173,7 @@ impl<'a> Step<'a> {
     ) -> Result<Bound, EngineError> {
         let entries = to.1.minus(from.1).count;
         if entries < LISTED_MAX {
-            return self.list(from.0, to.0, shelf);
+            return Ok(self.list(from.0, to.0, shelf)?.0);
         }
         let (each, longer) = (entries / PARTS, entries % PARTS);
         let (mut end, mut end_total) = to;
@@ -173,8 +192,8 @@ impl<'a> Step<'a> {
         Ok(from.0)
     }
 
-    /// Lists what is here in a range, and gives how far back it came.
-    fn list(&mut self, from: Bound, to: Bound, shelf: &mut Shelf<'_>) -> Result<Bound, EngineError> {
+    /// Lists what is here in a range, and gives how far back it came, and what was listed.
+    fn list(&mut self, from: Bound, to: Bound, shelf: &mut Shelf<'_>) -> Result<(Bound, Vec<EntryId>), EngineError> {
         let (mut ids, mut reached) = (Vec::new(), from);
         let room = (RECONCILE_BYTES_MAX - REST_BYTES).saturating_sub(self.draft.bytes()) / 32;
         let mut last = None;
@@ -192,8 +211,8 @@ impl<'a> Step<'a> {
             true
         })?;
         self.named += ids.len();
-        self.draft.ids(to, ids);
-        Ok(reached)
+        self.draft.ids(to, ids.clone());
+        Ok((reached, ids))
     }
 
     /// Finds out what either side lacks in a range that the other side listed, and gives how far back it came.

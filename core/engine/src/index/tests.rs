@@ -8,9 +8,9 @@ use super::message::{RANGES_MAX, fingerprint};
 use super::page::Total;
 use super::tree::Cut;
 use super::*;
+use crate::Refusal;
 use crate::desk::View;
 use crate::fuzzing::Memory;
-use crate::{Batch, Refusal};
 
 const NAME: TreeName = TreeName { circle: CircleId::from_bytes([7; 32]), kind: 0 };
 
@@ -55,7 +55,7 @@ impl Rig {
         let writes = self.pages.take_changed();
         let bytes = writes.iter().map(|(_, page)| page.as_ref().map_or(0, Vec::len)).sum();
         let records = writes.len();
-        self.memory.write(&Batch { writes });
+        self.memory.write(&writes.into_iter().collect());
         (records, bytes)
     }
 
@@ -377,7 +377,7 @@ fn a_page_that_is_missing_or_senseless_is_said_to_be() {
         let keys: Vec<Key> = rig.memory.content().into_keys().collect();
         for key in keys {
             if key.suffix != 0_u64.to_be_bytes() || at_start {
-                rig.memory.write(&Batch { writes: vec![(key, value.clone())] });
+                rig.memory.write(&[(key, value.clone())].into_iter().collect());
             }
         }
         rig.pages = Pages::default();

@@ -96,7 +96,7 @@ impl Evaluation {
             let (evaluation, last) = Self::without(graph, universe.clone(), &undone);
             // What was void in the end may have been what let earlier decisions leave an owner.
             let without_owner = || !evaluation.has_owner(graph, &View::of(&evaluation.universe), None, None);
-            match last.filter(|_| !off(Rule::LastOwnerMeanwhile) && without_owner()) {
+            match last.filter(|_| !off(Rule::LastOwnerAfter) && without_owner()) {
                 Some(last) => undone.insert(last),
                 None => return evaluation,
             };

@@ -251,7 +251,7 @@ impl Evaluation {
             Action::RenameDevice { device, .. } => {
                 act.require(Right::OwnEntry)?;
                 let (person, ..) = self.device(graph, *device, &view).ok_or(Reason::NotThere)?;
-                if !off(Rule::OwnName) {
+                if !off(Rule::OwnDeviceName) {
                     act.own(person)?;
                 }
             }

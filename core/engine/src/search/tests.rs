@@ -13,7 +13,7 @@ use super::words::{terms, words};
 use super::*;
 use crate::desk::View;
 use crate::fuzzing::Memory;
-use crate::{Batch, EngineError, Keyspace};
+use crate::{EngineError, Keyspace};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 const NOW_MS: u64 = 20_000 * DAY_MS;
@@ -53,8 +53,7 @@ impl Desk {
     fn write<T>(&mut self, circle: CircleId, write: impl FnOnce(&mut Index<'_>) -> T) -> T {
         let mut index = Index::open(circle, &self.view).expect("it reads");
         let result = write(&mut index);
-        let writes = index.finish().expect("it reads").0.into_iter().collect();
-        self.memory.write(&Batch { writes });
+        self.memory.write(&index.finish().expect("it reads").0.into_iter().collect());
         result
     }
 
@@ -314,7 +313,7 @@ fn nothing_stays_of_what_was_taken_out() {
     assert!(texts.map(|(_, value)| value.len()).sum::<usize>() < 8, "the number of the next item");
     assert!(content.values().map(Vec::len).sum::<usize>() < 500, "the manifest and the tables: {content:?}");
     let all = clear(circle(1), &desk.view).expect("it reads");
-    desk.memory.write(&Batch { writes: all.into_iter().collect() });
+    desk.memory.write(&all.into_iter().collect());
     assert!(desk.memory.content().is_empty());
 }
 

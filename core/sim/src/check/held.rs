@@ -123,7 +123,7 @@ impl World {
     }
 
     /// The entries of a member that wait for a key which some member has and may not hand on, as whoever gave it knew what no
-    /// member knows (rule E39).
+    /// member knows (rule E45).
     pub(super) fn kept_back(&mut self, circle: CircleId, members: &[Who]) -> BTreeSet<Vec<u8>> {
         let (mut tags, known) = (BTreeSet::new(), self.known(circle, members));
         for who in members {

@@ -53,7 +53,7 @@ fn records(world: &World, who: Who, keyspace: Keyspace, scope: &[u8]) -> Vec<(Ve
 }
 
 fn write(world: &World, who: Who, key: Key, value: Option<Vec<u8>>) {
-    world.device(who).disk.write(&Batch { writes: vec![(key, value)] });
+    world.device(who).disk.write(&[(key, value)].into_iter().collect());
 }
 
 fn reopen(world: &mut World, who: Who) {
@@ -68,6 +68,24 @@ fn a_world_in_which_somebody_still_writes_is_not_at_rest() {
     let Err(Livelock { busy }) = world.settle_within(100) else { panic!("two have it to write still") };
     assert!(!busy.is_empty());
     assert_eq!(world.settle(), Ok(()));
+}
+
+#[test]
+fn what_waits_for_a_relay_that_is_there_is_found() {
+    let (mut world, [alice, ..], team) = team();
+    let relay = world.add_relay();
+    world.use_relays(alice, team, &[relay]);
+    world.settle().expect("nobody is busy");
+    world.post(alice, team, "wird verwahrt");
+    world.settle().expect("nobody is busy");
+    assert_eq!(world.faults(team), Vec::<String>::new());
+    world.relay_mut(relay).refuses_puts = Some(clave_mailbox::Reason::Internal);
+    world.post(alice, team, "wartet");
+    world.settle().expect("nobody is busy");
+    // Nobody asks that of a relay that does not serve.
+    assert_eq!(world.faults(team), Vec::<String>::new());
+    world.relay_mut(relay).refuses_puts = None;
+    assert_eq!(failing(&mut world, team), [Check::Stored].into());
 }
 
 #[test]

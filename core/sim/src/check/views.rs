@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clave_engine::crdt::{DocumentKind, Message, MessageId};
+use clave_engine::crdt::{DocumentKind, Message, MessageId, Node, NodeId};
 use clave_engine::crypto::PersonId;
 use clave_engine::fuzzing::inside;
 use clave_engine::{CircleId, DocumentId};
@@ -45,6 +45,7 @@ impl World {
             mentions: preview.mentions,
             titles: engine.titles(circle).expect("a member").into_iter().collect(),
             occurrences: agenda.occurrences.len(),
+            nodes: listed(engine, circle),
         }
     }
 
@@ -77,11 +78,28 @@ impl World {
                     let agenda = calendar.agenda(SPAN_MS.0, SPAN_MS.1, "Asia/Shanghai").expect("the zone is known");
                     shown.occurrences += agenda.occurrences.len();
                 }
+                DocumentKind::Drive => {
+                    let tree = document.drive().expect("a drive").tree();
+                    shown.nodes.extend(tree.nodes().cloned().map(|node| (node.id, node)));
+                }
                 _ => {}
             }
         }
         shown
     }
+}
+
+/// Everything in the drive of a circle, folder by folder.
+fn listed(engine: &mut clave_engine::Engine, circle: CircleId) -> BTreeMap<NodeId, Node> {
+    let drive = DocumentId::well_known(circle, DocumentKind::Drive, 0);
+    let (mut nodes, mut folders) = (BTreeMap::new(), vec![NodeId::ROOT, NodeId::TRASH]);
+    while let Some(folder) = folders.pop() {
+        for node in engine.folder(circle, drive, folder).expect("it is there") {
+            folders.extend(Some(node.id).filter(NodeId::is_folder));
+            nodes.insert(node.id, node);
+        }
+    }
+    nodes
 }
 
 /// What an application shows.
@@ -93,6 +111,7 @@ struct Shown {
     mentions: usize,
     titles: BTreeMap<DocumentId, String>,
     occurrences: usize,
+    nodes: BTreeMap<NodeId, Node>,
 }
 
 fn author(engine: &clave_engine::Engine, circle: CircleId, message: &Message) -> Option<PersonId> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clave_engine::crypto::{DeviceId, EpochId};
 use clave_engine::fuzzing::inside::{self, What};
-use clave_engine::membership::{DeviceStanding, Log, Person, Right, Scope};
+use clave_engine::membership::{DeviceStanding, History, Log, Person, Right, Scope};
 use clave_engine::{Batch, CircleId, EntryId, Key, Keyspace, OperationId};
 
 use super::Check;
@@ -14,9 +14,18 @@ use crate::{Who, World};
 #[derive(Default)]
 pub(crate) struct Watch {
     seen: BTreeSet<EntryId>,
+    /// The operations that were.
+    pub(super) operations: BTreeSet<OperationId>,
     pub(crate) slips: Vec<String>,
     /// Epochs of rogues' own groups, and who entered them.
     entered: BTreeSet<(Who, EpochId)>,
+}
+
+impl Watch {
+    #[cfg(test)]
+    pub(super) fn forget_operations(&mut self) {
+        self.operations.clear();
+    }
 }
 
 /// The operations that are written at or behind a place in a batch.
@@ -49,6 +58,10 @@ impl World {
         for (place, (key, value)) in batch.writes.iter().enumerate() {
             if value.is_some() {
                 self.look_for_lies(who, batch, key);
+            }
+            if let Some(bytes) = value.as_ref().filter(|_| key.keyspace == Keyspace::Operations) {
+                let id = OperationId::try_from(key.suffix.as_slice()).expect("operations are filed by their ids");
+                self.look_at_operation(who, id, bytes);
             }
             let Some(bytes) = value.as_ref().filter(|_| key.keyspace == Keyspace::Entries) else { continue };
             let id = EntryId::try_from(key.suffix.as_slice()).expect("entries are filed by their ids");
@@ -116,7 +129,7 @@ impl World {
         }
     }
 
-    fn slip(&mut self, check: Check, what: &str) {
+    pub(super) fn slip(&mut self, check: Check, what: &str) {
         self.explain(format_args!("slip {what}"));
         self.watch.slips.push(check.fault(&what));
     }
@@ -134,7 +147,18 @@ impl World {
             DeviceStanding::Removed { .. } => is_out(log, recipient, later),
             standing => matches!(standing, DeviceStanding::SetAside { .. }),
         };
-        if entry.author == engine.identity().device() && is_out && matches!(entry.what, What::Keys(_)) {
+        let is_own = entry.author == engine.identity().device();
+        let membership = log.membership();
+        let leaks = membership.suite.is_post_quantum() && membership.history() == History::Full;
+        if is_own {
+            self.look_at_keys(who, circle, &entry);
+            self.look_at_gift(who, circle, &entry, recipient);
+        }
+        if is_own && leaks && matches!(&entry.what, What::Keys(keys) if !keys.is_empty()) {
+            let what = format!("{} sealed keys of a post-quantum circle to one device", self.device(who).name);
+            self.slip(Check::SendGate, &what);
+        }
+        if is_own && is_out && matches!(entry.what, What::Keys(_)) {
             let what = format!("{} sealed {:?} to {}", self.device(who).name, entry.what, self.device(to).name);
             self.slip(Check::SendGate, &what);
         }
@@ -147,7 +171,10 @@ impl World {
         let Some(entry) = inside::open(engine, circle, bytes) else {
             return self.look_at_direct(who, circle, bytes, later);
         };
-        if entry.author != engine.identity().device() || entry.is_direct {
+        if entry.author != engine.identity().device() {
+            return self.look_at_foreign(who, &entry);
+        }
+        if entry.is_direct {
             return;
         }
         let early = match entry.what {
@@ -163,6 +190,9 @@ impl World {
         if !matches!(entry.what, What::Changes | What::Bundle | What::Keys(_)) {
             return;
         }
+        self.look_at_keys(who, circle, &entry);
+        self.look_at_seal(who, circle, &entry);
+        let engine = self.engine(who);
         let membership = engine.membership(circle).expect("it opened an entry of it");
         let leaves = inside::leaves_under(engine, circle, &entry.tag).unwrap_or_default();
         // Out of the space is out of what is nested in it.

@@ -84,7 +84,7 @@ impl Run {
     }
 
     /// Somebody who may manage people: in the calm mix the founder alone.
-    fn manager(&mut self) -> Option<Who> {
+    pub(super) fn manager(&mut self) -> Option<Who> {
         let circle = self.circle;
         if self.plan.mix == Mix::Calm {
             return Some(self.people[0]).filter(|who| self.world.members(circle).contains(who));

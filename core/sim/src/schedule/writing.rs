@@ -80,6 +80,10 @@ impl Run {
         let name = self.world.fresh_text(who).replace(' ', "-");
         let content = name.repeat(1 + self.world.random.between(0..3_000) as usize);
         if let Ok(file) = self.world.add_file(who, self.circle, &name, content.as_bytes()) {
+            if self.world.has_relays() {
+                let (circle, contents) = (self.circle, [file.clone()]);
+                let _ = self.world.input(who, |engine, now| engine.relay_files(circle, &contents, now));
+            }
             self.files.push((self.circle, file));
         }
     }

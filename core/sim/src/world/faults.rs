@@ -68,9 +68,10 @@ impl World {
         self.lost.contains(&who)
     }
 
-    /// Nobody reaches the device until the world is healed, whatever else happens to the network.
+    /// Nobody reaches the device until the world is healed, nor does it reach a relay, whatever else happens to the network.
     pub fn take_away(&mut self, who: Who) {
         self.away.insert(who);
+        self.cut_from_relays(who);
         for pair in self.connected_pairs() {
             if pair.0 == who || pair.1 == who {
                 self.break_link(pair);
@@ -115,7 +116,7 @@ impl World {
         self.partition(&[(who, 100 + who.0 as u8)]);
     }
 
-    /// Ends every fault: one network, sound disks, all devices up.
+    /// Ends every fault: one network, sound disks, all devices and relays up. Relays that are bad stay so.
     pub fn heal(&mut self) {
         self.note(format_args!("heal"), &[]);
         let network = Network { duplicate_permille: 0, overtake_permille: 0, ..self.network };
@@ -131,6 +132,7 @@ impl World {
             self.restart(who);
         }
         self.connect_all();
+        self.heal_relays();
     }
 
     /// Something on the network goes wrong.

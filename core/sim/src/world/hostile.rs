@@ -199,6 +199,16 @@ impl World {
         self.rogues.is_one(who)
     }
 
+    /// Has a device give an entry to one that it is connected to, and to nobody else. What a rogue gives counts as made against
+    /// the rules.
+    pub fn give(&mut self, from: Who, to: Who, circle: CircleId, entry: Sealed) {
+        if self.rogues.is_one(from) {
+            self.rogues.forged.insert(entry.id);
+        }
+        let peer = self.device(to).id;
+        self.send(from, peer, Channel::Sync, rogue::entries_frame(circle, vec![entry.bytes]));
+    }
+
     /// Has a rogue throw something at the devices that it is connected to.
     pub fn attack(&mut self, who: Who, circle: CircleId, attack: Attack) {
         if !self.is_up(who) {

@@ -72,6 +72,12 @@ impl World {
         [a, b].iter().all(reach) && self.islands[a.0] == self.islands[b.0]
     }
 
+    /// Whether two devices both take the other to be connected.
+    #[must_use]
+    pub fn are_connected(&self, a: Who, b: Who) -> bool {
+        self.peers_seen_by(a).contains(&b) && self.peers_seen_by(b).contains(&a)
+    }
+
     /// Connects, in a while, whoever can be.
     pub(crate) fn connect_all(&mut self) {
         let all: Vec<Who> = self.everyone().collect();
@@ -215,7 +221,7 @@ impl World {
             return self.schedule(delay, Happening::Interrupted { link: number, pair, at: from, channel });
         }
         self.note(format_args!("deliver {} {} {channel:?}", from.0, to.0), &frame);
-        self.input(to, |engine, now| engine.handle_frame(peer, channel, &frame, now));
+        self.input(to, |engine, now| engine.handle_frame(peer, channel, frame, now));
     }
 
     /// Breaks a connection. The two sides notice at different times.

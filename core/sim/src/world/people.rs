@@ -1,6 +1,6 @@
 //! What people do with their devices.
 
-use clave_engine::crdt::{DocumentKind, Draft, FileVersion, NodeId};
+use clave_engine::crdt::{DocumentKind, Draft, FileVersion, MessageId, NodeId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::fuzzing::inside;
 use clave_engine::membership::{Action, PersonEntry, Role};
@@ -96,17 +96,17 @@ impl World {
     /// As [`post`](Self::post).
     ///
     /// # Errors
-    /// Those of [`Engine::edit`](clave_engine::Engine::edit).
-    pub fn try_post(&mut self, who: Who, circle: CircleId, text: &str) -> Result<(), EngineError> {
+    /// Those of [`Engine::post`](clave_engine::Engine::post).
+    pub fn try_post(&mut self, who: Who, circle: CircleId, text: &str) -> Result<MessageId, EngineError> {
         let kind = DocumentKind::Timeline;
         let document = self.input(who, |engine, now| engine.segment(circle, 0, now))?;
         let written = Written { circle, document, kind, content: Content::Text(text.to_owned()) };
         self.command(who, |engine, now| {
             let random = engine.random();
-            let edit = engine.edit(circle, document, kind, now, |document, _| {
-                document.timeline()?.post(now, random, &Draft::text(text))
+            let posted = engine.post(circle, document, now, |document| {
+                Ok(vec![document.timeline()?.post(now, random, &Draft::text(text))?])
             });
-            edit.map(|_| ((), Some(written)))
+            posted.map(|posted| (posted[0], Some(written)))
         })
     }
 
@@ -146,7 +146,11 @@ impl World {
             }
             action => format!("{action:?}"),
         };
+        let before = self.before_removal(who, circle, &action);
         let done = self.input(who, |engine, now| engine.act(circle, action, now));
+        if let Some(before) = before.filter(|_| done.is_ok()) {
+            self.look_at_removal(who, circle, &before);
+        }
         let name = self.device(who).name.clone();
         match &done {
             Ok(()) => self.note(format_args!("act {name}: {what} in {circle:?}"), &[]),
@@ -309,7 +313,7 @@ impl World {
         };
         for chunk in chunks {
             let sealed = engine.chunk(circle, chunk.id).expect("the disk can be read")?;
-            content.extend(chunk.open(&sealed).expect("it is what was asked for"));
+            content.extend(chunk.open(sealed).expect("it is what was asked for"));
         }
         Some(content)
     }

@@ -1,7 +1,7 @@
 //! Exports, and devices that are restored from them.
 
 use clave_engine::crypto::{DeviceId, Entropy, RecoveryPhrase};
-use clave_engine::{AccountReader, AccountWriter, Batch, Engine, EngineError, Identity};
+use clave_engine::{AccountReader, AccountWriter, Engine, EngineError, Identity};
 
 use super::World;
 use crate::{Device, Who};
@@ -52,8 +52,7 @@ impl World {
         let words = RecoveryPhrase::parse(&phrase.words()).expect("these are the words of a phrase");
         let device = Device::of(name, &identity, words, 0);
         while let Some(records) = reader.next_records().expect("it is whole") {
-            let writes = records.into_iter().map(|(key, value)| (key, Some(value))).collect();
-            device.disk.write(&Batch { writes });
+            device.disk.write(&records.into_iter().map(|(key, value)| (key, Some(value))).collect());
         }
         let who = self.take_in(device);
         self.input(who, |engine, now| engine.recover(phrase, now)).expect("it is their phrase");

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clave_engine::crypto::DeviceId;
 use clave_engine::membership::RelayAddress;
-use clave_engine::{Channel, CircleId};
+use clave_engine::{Channel, CircleId, EngineError};
+use clave_mailbox::{self as wire, Reply, reply};
 
 use super::{Happening, World};
 use crate::{ModelRelay, Who};
@@ -31,6 +32,10 @@ pub(super) struct Relays {
     wanted: BTreeSet<(Who, RelayNumber)>,
     links: BTreeMap<(Who, RelayNumber), Link>,
     made: u64,
+    /// Of a thousand frames, so many take a hundred times as long, and those behind them with them.
+    slow_permille: u64,
+    /// Entries that were delivered so far.
+    delivered: u64,
 }
 
 struct Link {
@@ -54,6 +59,11 @@ impl World {
     /// # Panics
     /// If somebody may not set that.
     pub fn use_relays(&mut self, who: Who, space: CircleId, relays: &[RelayNumber]) {
+        self.name_relays(who, space, relays).expect("an owner may set policies");
+    }
+
+    /// As [`use_relays`](Self::use_relays).
+    pub(crate) fn name_relays(&mut self, who: Who, space: CircleId, relays: &[RelayNumber]) -> Result<(), EngineError> {
         for place in 0..4 {
             let address = relays.get(place).map(|relay| {
                 let id = self.relay(*relay).id;
@@ -62,10 +72,71 @@ impl World {
             let (key, value) = (format!("relay.{}", place + 1), address.unwrap_or_default());
             let known = self.engine(who).membership(space).expect("a member").policies.get(&key).cloned();
             if known.unwrap_or_default() != value {
-                let set = self.input(who, |engine, now| engine.set_policy(space, &key, &value, now));
-                set.expect("an owner may set policies");
+                self.input(who, |engine, now| engine.set_policy(space, &key, &value, now))?;
             }
         }
+        Ok(())
+    }
+
+    /// Whether there is any relay.
+    pub(crate) fn has_relays(&self) -> bool {
+        !self.relays.relays.is_empty()
+    }
+
+    /// Whether any relay betrays those who use it.
+    pub(crate) fn has_bad_relays(&self) -> bool {
+        self.relays.relays.iter().any(|relay| relay.malice.is_some())
+    }
+
+    /// Whether every relay does what it should, for every device.
+    pub(crate) fn do_relays_serve(&self) -> bool {
+        let serves = |relay: &ModelRelay<Who>| relay.malice.is_none() && relay.refuses_puts.is_none();
+        self.relays.relays.iter().all(serves) && self.relays.down.is_empty() && self.relays.offline.is_empty()
+    }
+
+    /// How many entries relays delivered, and how many frames of bad ones were not what they should have been.
+    pub(crate) fn relay_figures(&self) -> (u64, u64) {
+        (self.relays.delivered, self.relays.relays.iter().map(|relay| relay.betrayals).sum())
+    }
+
+    /// From now on, so many of a thousand frames from and to relays are late.
+    pub(crate) fn slow_relays(&mut self, permille: u64) {
+        self.relays.slow_permille = permille;
+    }
+
+    /// A relay that refuses anything stops, and takes everything when it starts again: what a device was told that a relay will not
+    /// have, it does not offer again in that session.
+    pub(crate) fn mend_relay(&mut self, relay: RelayNumber) {
+        if self.relay_mut(relay).refuses_puts.take().is_some() {
+            self.note(format_args!("relay {relay:?} is mended"), &[]);
+            self.stop_relay(relay);
+            self.start_relay(relay);
+        }
+    }
+
+    /// Ends every fault of relays but their malice.
+    pub(super) fn heal_relays(&mut self) {
+        self.relays.down.clear();
+        self.relays.offline.clear();
+        self.relays.slow_permille = 0;
+        for number in 0..self.relays.relays.len() {
+            self.mend_relay(RelayNumber(number));
+        }
+        self.connect_relays();
+    }
+
+    /// A connection with a relay breaks.
+    pub(crate) fn break_some_relay_link(&mut self) {
+        let links = self.relay_links(|_, _| true);
+        if let Some((who, relay)) = self.random.pick(&links) {
+            self.break_relay_link(who, relay);
+        }
+    }
+
+    fn relay_latency(&mut self) -> u64 {
+        let latency = self.random.between(1..50);
+        let is_slow = self.relays.slow_permille > 0 && self.random.permille(self.relays.slow_permille);
+        if is_slow { latency * 100 } else { latency }
     }
 
     /// A relay.
@@ -185,8 +256,7 @@ impl World {
     }
 
     pub(super) fn send_to_relay(&mut self, who: Who, peer: DeviceId, frame: Vec<u8>) {
-        let latency = self.random.between(1..50);
-        let at = self.now_ms + latency;
+        let at = self.now_ms + self.relay_latency();
         let Some(relay) = self.relays.relays.iter().position(|relay| relay.id == peer).map(RelayNumber) else { return };
         let Some(link) = self.relays.links.get_mut(&(who, relay)) else { return };
         link.to_relay_at = link.to_relay_at.max(at);
@@ -218,7 +288,10 @@ impl World {
                 if self.relays.links.get(&(who, relay)).is_none_or(|known| known.number != link) {
                     return;
                 }
-                for (to, frame) in self.relay_mut(relay).take(who, &frame) {
+                let model = &mut self.relays.relays[relay.0];
+                model.pass_time(self.now_ms);
+                let honest = model.take(who, &frame);
+                for (to, frame) in model.betray(honest, &mut self.random) {
                     self.send_from_relay(relay, to, frame);
                 }
             }
@@ -226,7 +299,8 @@ impl World {
                 if self.relays.links.get(&(who, relay)).is_some_and(|known| known.number == link) && self.is_up(who) {
                     let id = self.relay(relay).id;
                     self.note(format_args!("from relay {} {}", who.0, relay.0), &frame);
-                    self.input(who, |engine, now| engine.handle_frame(id, Channel::Mailbox, &frame, now));
+                    self.relays.delivered += entries_delivered(&frame);
+                    self.input(who, |engine, now| engine.handle_frame(id, Channel::Mailbox, frame, now));
                 }
             }
         }
@@ -234,11 +308,17 @@ impl World {
 
     /// Has a relay say something.
     pub fn send_from_relay(&mut self, relay: RelayNumber, to: Who, frame: Vec<u8>) {
-        let latency = self.random.between(1..50);
-        let at = self.now_ms + latency;
+        let at = self.now_ms + self.relay_latency();
         let Some(link) = self.relays.links.get_mut(&(to, relay)) else { return };
         link.to_device_at = link.to_device_at.max(at);
         let (number, at) = (link.number, link.to_device_at);
         self.schedule(at - self.now_ms, Happening::AtRelay(AtRelay::ToDevice { link: number, who: to, relay, frame }));
+    }
+}
+
+fn entries_delivered(frame: &[u8]) -> u64 {
+    match wire::decode::<Reply>(frame) {
+        Ok(Reply { number: 0, body: Some(reply::Body::Delivery(delivery)) }) => delivery.entries.len() as u64,
+        _ => 0,
     }
 }

@@ -233,7 +233,7 @@ impl Circle {
     /// Lets go of the entries that the document's bundles cover.
     fn drop_covered(&mut self, job: &mut Job, desk: &mut Desk) -> Result<(), EngineError> {
         let bundles = self.documents.get(&job.name).map(|record| record.bundles.clone()).unwrap_or_default();
-        for id in bundles {
+        for id in bundles.into_iter().filter(|_| !off(Rule::BundleCovers)) {
             let id = EntryId::try_from(id.as_slice()).map_err(|_| EngineError::Damaged)?;
             let Some(hashes) = self.hashes_of(&id, desk)? else { continue };
             let is_in = |hash: &ChangeHash| hashes.binary_search(hash).is_ok();

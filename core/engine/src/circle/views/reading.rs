@@ -1,6 +1,6 @@
 //! Reading the views, and how far this person has read.
 
-use clave_crdt::{Agenda, CLOCK_SKEW_MS_MAX, agenda_of_pages};
+use clave_crdt::{Agenda, CLOCK_SKEW_MS_MAX, Node, NodeId, agenda_of_pages, folder_of_pages};
 
 use super::*;
 use crate::entry::HOUR_MS;
@@ -97,8 +97,29 @@ impl Circle {
         let name = (calendar, DocumentKind::Calendar);
         let scope = scope(self.id, name.0, name.1);
         agenda_of_pages(from_ms, to_ms, zone, |page| {
-            Ok(desk.store.read(&Key::new(Keyspace::Pages, &scope, page_name(self.id, name, page)))?)
+            Ok(desk.store.read(&Key::new(Keyspace::Pages, &scope, day_page(self.id, name, page)))?)
         })
+    }
+
+    /// What lies in a folder of a drive, from its pages; `None` if there is no such folder.
+    pub(crate) fn paged_folder(
+        &self,
+        drive: DocumentId,
+        folder: NodeId,
+        desk: &Desk,
+    ) -> Result<Option<Vec<Node>>, EngineError> {
+        let name = (drive, DocumentKind::Drive);
+        folder_of_pages(folder, |page| Ok(desk.store.read(&self.folder_page_key(name, page))?))
+    }
+
+    /// Whether the pages of a drive were ever made.
+    pub(super) fn has_root_page(&self, name: Name, desk: &Desk) -> Result<bool, EngineError> {
+        let page = FolderPage { folder: NodeId::ROOT, number: 0 };
+        Ok(desk.store.contains(&self.folder_page_key(name, page))?)
+    }
+
+    fn folder_page_key(&self, name: Name, page: FolderPage) -> Key {
+        Key::new(Keyspace::Pages, scope(self.id, name.0, name.1), folder_page(self.id, name, page))
     }
 
     /// How far this person has read.

@@ -8,6 +8,7 @@ use crate::Refusal;
 use crate::engine::join::JoinError;
 use crate::engine::pieces::{PIECE_BYTES, REQUEST_BYTES_MAX};
 use crate::membership::PersonEntry;
+use crate::mutation::{Rule, off};
 use crate::proto::invitation as proto;
 use crate::proto::invitation::answer::Body as AnswerBody;
 
@@ -29,7 +30,7 @@ impl Engine {
         let Ok(letter) = open_letter(&self.desk.device, &secret, &context, sealed) else { return Ok(false) };
         let request = letter.handshake_hash;
         let answered: BTreeSet<&[u8; 32]> = known.letters.values().collect();
-        if answered.contains(&request) {
+        if answered.contains(&request) && !off(Rule::LetterOnce) {
             return Ok(false);
         }
         if answered.len() >= REQUESTS_ANSWERED_MAX {

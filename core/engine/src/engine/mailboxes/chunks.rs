@@ -22,11 +22,11 @@ impl Engine {
         for content in contents.iter().filter(|content| content.bytes <= RELAYED_FILE_BYTES_MAX) {
             let Some(sealed) = self.chunk(circle, content.manifest)? else { continue };
             let note = |id: ChunkId| Item { circle, kind: Kind::Chunk, id: *id.as_bytes() };
-            self.note_for_relay(note(content.manifest), order);
+            self.note_for_relay(note(content.manifest), order, None);
             if let Ok(manifest @ Manifest::Chunks(_)) = content.open_manifest(&sealed) {
                 for chunk in manifest.into_chunks() {
                     if self.desk.store.contains(&chunk_key(circle, chunk.id))? {
-                        self.note_for_relay(note(chunk.id), order);
+                        self.note_for_relay(note(chunk.id), order, None);
                     }
                 }
             }
@@ -81,7 +81,7 @@ impl Engine {
         }
         let left = asked.split_off(blobs.blobs.len());
         let given = asked.into_iter().zip(blobs.blobs).map(|(id, blob)| {
-            let sealed = (blob.found && blob.bytes.len() <= SEALED_CHUNK_BYTES_MAX).then(|| blob.bytes.to_vec());
+            let sealed = (blob.found && blob.bytes.len() <= SEALED_CHUNK_BYTES_MAX).then_some(blob.bytes);
             proto::Chunk { id: id.as_bytes().to_vec(), sealed }
         });
         let given: Vec<proto::Chunk> = given.collect();

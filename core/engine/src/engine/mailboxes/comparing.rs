@@ -38,7 +38,7 @@ pub(super) struct Comparison {
 impl Engine {
     /// Gathers what is here of each mailbox, if it has to be compared.
     pub(super) fn prepare_comparison(&mut self, id: DeviceId, session: &mut Session, kept_seconds: u64) {
-        if self.mailboxes.relays.get(&id).is_none_or(|relay| relay.record.compared) {
+        if self.mailboxes.relays.get(&id).is_none_or(|relay| relay.record.compared) || off(Rule::RelayCompared) {
             return;
         }
         let age_ms = kept_seconds.saturating_mul(1_000).min(MAILBOX_MS_MAX);
@@ -56,6 +56,8 @@ impl Engine {
             }
         }
         session.here = Some(here);
+        // With no room left, there may be older ones that were not compared.
+        session.compared_since_ms = (room > 0).then_some(self.desk.now_ms.saturating_sub(age_ms));
     }
 
     /// Does the next thing there is to be done for comparing.
@@ -108,6 +110,11 @@ impl Engine {
             tracing::debug!(relay = %id.short(), "compared with a relay");
             session.here = None;
             self.set_compared(id, true);
+            if let Some(since_ms) = session.compared_since_ms.take() {
+                for circle in self.circles_at(&id) {
+                    self.reaches.note_compared_with_relay(circle, since_ms);
+                }
+            }
         }
     }
 

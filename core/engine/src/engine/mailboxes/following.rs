@@ -99,6 +99,7 @@ impl Engine {
                     confirmed: false,
                     to_compare: *to_compare,
                     position: *after,
+                    last: session.open.get(&mailbox.id).and_then(|known| known.last),
                     again: false,
                 };
                 session.open.insert(mailbox.id, opened);
@@ -108,6 +109,9 @@ impl Engine {
     }
 
     pub(super) fn close_mailboxes(&mut self, id: DeviceId, session: &mut Session, gone: &[MailboxId]) {
+        if !gone.is_empty() {
+            session.wake.stir();
+        }
         for some in gone.chunks(wire::OPEN_MAX) {
             some.iter().for_each(|mailbox| drop(session.open.remove(mailbox)));
             let mailboxes = some.iter().flat_map(|mailbox| mailbox.as_bytes().iter().copied()).collect::<Vec<_>>();
@@ -151,11 +155,13 @@ impl Engine {
             // Closed again meanwhile.
             let Some(known) = session.open.get_mut(mailbox) else { continue };
             known.confirmed = true;
+            known.last.get_or_insert(state.last);
             if known.to_compare {
                 session.to_compare.push_back((*mailbox, state.last, state.entries));
             }
         }
         tracing::debug!(relay = %id.short(), mailboxes = asked.len(), "mailboxes are open");
+        session.wake.stir();
         self.fetches.look_again();
         Ok(())
     }

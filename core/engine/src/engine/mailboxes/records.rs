@@ -32,7 +32,9 @@ impl Engine {
     /// A relay counts positions in this generation. If it is another than last time, what is remembered means nothing.
     pub(super) fn note_generation(&mut self, id: DeviceId, generation: [u8; 16]) {
         let Some(relay) = self.mailboxes.relays.get_mut(&id) else { return };
-        if relay.record.generation != Some(generation) {
+        if relay.record.generation != Some(generation)
+            && !(off(Rule::RelayGeneration) && relay.record.generation.is_some())
+        {
             relay.record = Record { generation: Some(generation), compared: false };
             relay.record.file(&id, &mut self.desk);
             forget_positions(&id, &mut self.desk);

@@ -22,8 +22,13 @@ pub enum RelayError {
     #[error("the relay speaks another version; update whichever of the two is older")]
     Version,
     /// It is for others.
-    #[error("the relay does not let this device in; ask its operator")]
+    #[error("the relay is for some only; ask its operator for a token, and give it to this device, or to be let in")]
     Access,
+    /// It does not take the token that this device shows.
+    #[error(
+        "the relay does not take this device's token; ask its operator for one that is valid, and give it to this device"
+    )]
+    Token,
     /// It allows fewer mailboxes than this device follows.
     #[error("the relay allows fewer open mailboxes than this device needs; ask its operator, or add another relay")]
     Mailboxes,
@@ -66,6 +71,19 @@ impl RelayError {
     }
 }
 
+impl RelayError {
+    /// Whether it goes on by itself, without anybody doing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Silent | Self::Interrupted | Self::Rate | Self::Full | Self::Draining | Self::Internal)
+    }
+
+    /// Whether the relay said no, rather than nothing.
+    pub(super) fn is_refusal(self) -> bool {
+        !matches!(self, Self::Silent | Self::Interrupted | Self::Draining | Self::Internal)
+    }
+}
+
 /// A relay of a space, as this device sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayStatus {
@@ -81,7 +99,41 @@ pub struct RelayStatus {
     pub error: Option<RelayError>,
 }
 
+/// A relay that this device uses, and who named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayInUse {
+    /// Where it is.
+    pub address: RelayAddress,
+    /// The spaces whose policy names it: it keeps what is written there for who is not online. None: an invitation that this
+    /// device took up names it, and it keeps what is said about that.
+    pub spaces: BTreeSet<CircleId>,
+    /// Whether this device and other members of these spaces are reached through it.
+    pub circuits: bool,
+}
+
 impl Engine {
+    /// All relays that this device uses.
+    #[must_use]
+    pub fn relays_in_use(&self) -> Vec<RelayInUse> {
+        let relay = |relay: &Relay| RelayInUse {
+            address: relay.address.clone(),
+            spaces: relay.spaces.clone(),
+            circuits: relay.circuits,
+        };
+        self.mailboxes.relays.values().map(relay).collect()
+    }
+
+    /// The relays through which this device may reach another: those of the spaces that both are in. No other relay is to
+    /// learn that the two have to do with each other.
+    #[must_use]
+    pub fn relays_towards(&self, device: &DeviceId) -> Vec<RelayAddress> {
+        let me = self.desk.me();
+        let shared = self.circles.iter().filter(|(_, circle)| circle.is_member(device) && circle.is_member(&me));
+        let spaces: BTreeSet<CircleId> = shared.filter_map(|(id, _)| self.space_around(id)).collect();
+        let relays = self.mailboxes.relays.values().filter(|relay| relay.circuits);
+        relays.filter(|relay| !relay.spaces.is_disjoint(&spaces)).map(|relay| relay.address.clone()).collect()
+    }
+
     /// The relays of a space.
     ///
     /// # Errors
@@ -130,6 +182,7 @@ impl Engine {
         }
         let gone: Vec<DeviceId> = self.mailboxes.relays.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         for id in gone {
+            self.take_leave(id);
             self.mailboxes.relays.remove(&id);
             records::forget(&id, &mut self.desk);
             self.fetches.lose_peer(&id);
@@ -143,19 +196,23 @@ impl Engine {
             self.want_relay(id, address, spaces);
         }
         self.forget_unserved();
+        let served: BTreeSet<CircleId> = self.circles.keys().filter(|circle| self.is_served(circle)).copied().collect();
+        self.reaches.forget_unserved(&served);
         self.settle_partly();
     }
 
     fn want_relay(&mut self, id: DeviceId, address: RelayAddress, spaces: BTreeSet<CircleId>) {
+        let me = self.desk.me();
+        let circuits = spaces.iter().any(|space| self.circles[space].is_member(&me));
         let known = self.mailboxes.relays.get(&id);
-        if known.is_some_and(|known| known.address == address && known.spaces == spaces) {
+        let is_elsewhere = known.is_none_or(|known| known.address != address || known.circuits != circuits);
+        if !is_elsewhere && known.is_some_and(|known| known.spaces == spaces) {
             return;
         }
-        let is_elsewhere = known.is_none_or(|known| known.address != address);
         let serves_more = known.is_some_and(|known| known.spaces != spaces);
         let is_new = known.is_some_and(|known| known.spaces.is_empty());
         if is_elsewhere {
-            self.outbox.push(Output::WantRelay { relay: id, address: address.to_string() });
+            self.outbox.push(Output::WantRelay { relay: id, address: address.to_string(), circuits });
         }
         if serves_more {
             // What it was not to have until now is found by comparing, in a session that begins anew.
@@ -166,10 +223,20 @@ impl Engine {
             }
         }
         match self.mailboxes.relays.get_mut(&id) {
-            Some(relay) => (relay.address, relay.spaces) = (address, spaces),
+            Some(relay) => (relay.address, relay.spaces, relay.circuits) = (address, spaces, circuits),
             None => {
                 let record = Record::load(&id, &self.desk).unwrap_or_default();
-                let relay = Relay { address, spaces, record, session: None, error: None, retry_at_ms: 0, retries: 0 };
+                let relay = Relay {
+                    address,
+                    spaces,
+                    circuits,
+                    record,
+                    session: None,
+                    wake_key: Vec::new(),
+                    error: None,
+                    retry_at_ms: 0,
+                    retries: 0,
+                };
                 self.mailboxes.relays.insert(id, relay);
             }
         }
@@ -189,9 +256,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn note_relay_error(&mut self, id: DeviceId, error: RelayError) {
-        if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
-            relay.error = Some(error);
+    /// Remembers what is wrong with a relay, or that nothing is, and says so if that is news.
+    pub(super) fn note_relay_error(&mut self, id: DeviceId, error: Option<RelayError>) {
+        if let Some(relay) = self.mailboxes.relays.get_mut(&id).filter(|relay| relay.error != error) {
+            relay.error = error;
+            self.desk.events.push(Event::RelayChanged { relay: id, error });
         }
     }
 }

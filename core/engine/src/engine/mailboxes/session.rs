@@ -4,6 +4,7 @@ use clave_crypto::MailboxId;
 
 use super::comparing::Comparison;
 use super::outbox::{Item, Order};
+use super::waking::Wake;
 use super::*;
 use crate::EntryId;
 use crate::circle::mailboxes::FollowedVersion;
@@ -13,6 +14,8 @@ use crate::engine::letters::Posted;
 pub(super) const MAILBOXES_OPEN_MAX: usize = 4_096;
 /// How long nothing is asked of a relay that cannot do it now, unless it says when, in milliseconds.
 const PAUSE_MS: u64 = 30_000;
+/// How long an answer to the greeting is waited for when the stream has ended already, in milliseconds.
+const INTERRUPTED_MS_MAX: u64 = 2_000;
 /// The bounds of what it may say, in milliseconds.
 const PAUSE_MS_MIN: u64 = 1_000;
 const PAUSE_MS_MAX: u64 = 600_000;
@@ -40,6 +43,8 @@ pub(in crate::engine) enum Asked {
     AreLetters(InvitationId, Vec<EntryId>),
     /// To store one there.
     Letter(InvitationId, EntryId),
+    /// To be woken, or no more.
+    Wake(bool),
 }
 
 /// A mailbox that was asked to be open.
@@ -53,6 +58,9 @@ pub(in crate::engine) struct Opened {
     pub(super) to_compare: bool,
     /// Up to where it was read.
     pub(super) position: u64,
+    /// The position of the newest entry there as it was first opened in this session: what this session stores itself has later
+    /// ones, and is not delivered to it.
+    pub(super) last: Option<u64>,
     /// Whether something was delivered that is to be looked at again: how far it was read is not remembered since.
     pub(super) again: bool,
 }
@@ -92,9 +100,14 @@ pub(in crate::engine) struct Session {
     pub(super) here: Option<BTreeMap<MailboxId, (Mailbox, BTreeSet<EntryId>)>>,
     /// The same of mailboxes that were opened for nothing but that.
     pub(super) here_open: BTreeMap<MailboxId, BTreeSet<EntryId>>,
+    /// Since when, in Unix milliseconds, the relay has all that is here once that is done.
+    pub(super) compared_since_ms: Option<u64>,
     /// Mailboxes that are open and wait for their comparison, and the position of the newest entry there.
     pub(super) to_compare: VecDeque<(MailboxId, u64, u64)>,
     pub(super) comparison: Option<Comparison>,
+    pub(super) wake: Wake,
+    /// When the stream with the relay ended before it answered the greeting: a refusal may be right behind that.
+    interrupted_ms: Option<u64>,
 }
 
 impl Session {
@@ -122,8 +135,11 @@ impl Session {
             paused_until_ms: 0,
             here: None,
             here_open: BTreeMap::new(),
+            compared_since_ms: None,
             to_compare: VecDeque::new(),
             comparison: None,
+            wake: Wake::default(),
+            interrupted_ms: None,
         }
     }
 
@@ -145,7 +161,7 @@ impl Session {
 
     /// What an answer is about: that to the request which was made first of those without one.
     pub(super) fn answered(&mut self, number: u64) -> Option<Asked> {
-        self.asked.pop_front_if(|(asked, _)| *asked == number).map(|(_, asked)| asked)
+        self.asked.pop_front_if(|(asked, _)| *asked == number || off(Rule::RelayInTurn)).map(|(_, asked)| asked)
     }
 
     /// Whether an answer to such a request is still to come.
@@ -157,11 +173,29 @@ impl Session {
         !self.asked.is_empty() && now_ms >= self.heard_ms.saturating_add(most_ms)
     }
 
+    /// The stream ended. Whether it may be waited for what came through it: to a greeting there is one answer only.
+    pub(super) fn interrupt(&mut self, now_ms: u64) -> bool {
+        let is_greeting = matches!(self.state, State::Greeting) && !self.asked.is_empty();
+        self.interrupted_ms = is_greeting.then_some(now_ms).or(self.interrupted_ms);
+        is_greeting
+    }
+
+    /// Whether the stream has ended.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted_ms.is_some()
+    }
+
+    /// Whether the stream has ended, and nothing came through it for so long.
+    pub(super) fn is_broken(&self, now_ms: u64) -> bool {
+        self.interrupted_ms.is_some_and(|at_ms| now_ms >= at_ms.saturating_add(INTERRUPTED_MS_MAX))
+    }
+
     /// When something is to be done although nothing arrives.
     pub(super) fn due_at_ms(&self, silent_ms: u64) -> Option<u64> {
+        let broken = self.interrupted_ms.map(|at_ms| at_ms.saturating_add(INTERRUPTED_MS_MAX));
         let silent = (!self.asked.is_empty()).then_some(self.heard_ms.saturating_add(silent_ms));
         let paused = (self.paused_until_ms > 0).then_some(self.paused_until_ms);
-        silent.into_iter().chain(paused).min()
+        silent.into_iter().chain(paused).chain(broken).chain(self.wake.due_at_ms()).min()
     }
 
     /// Asks for nothing that changes anything for a while.
@@ -181,6 +215,20 @@ impl Session {
     /// Whether something is about to be stored here.
     pub(super) fn is_about_to_store(&self, order: Order, item: &Item) -> bool {
         self.paused_until_ms == 0 && (self.putting.contains_key(item) || self.queue.contains(&(order, *item)))
+    }
+
+    /// Whether the relay has said all that there was when it was asked: its mailboxes are open, compared, and read to where each
+    /// ended then.
+    pub(super) fn is_read(&self) -> bool {
+        let is_read = |opened: &Opened| {
+            opened.confirmed && !opened.to_compare && opened.last.is_some_and(|last| opened.position >= last)
+        };
+        let asks = |asked: &Asked| matches!(asked, Asked::Open(_) | Asked::Reconcile | Asked::Need(_));
+        matches!(self.state, State::Open { .. })
+            && self.to_compare.is_empty()
+            && self.comparison.is_none()
+            && !self.awaits(asks)
+            && self.open.values().filter(|opened| opened.follow || opened.to_compare).all(is_read)
     }
 
     /// A Put was answered.

@@ -3,7 +3,7 @@
 use super::outbox::{Item, Kind, Order};
 use super::*;
 use crate::EntryId;
-use crate::desk::Published;
+use crate::desk::{Published, Span, Stamp};
 use crate::engine::fetch::chunk_key;
 use crate::entry::Envelope;
 
@@ -28,14 +28,18 @@ impl Engine {
     pub(in crate::engine) fn note_for_relays(&mut self, published: &[Published]) {
         for entry in published {
             let item = Item { circle: entry.circle, kind: Kind::Entry, id: *entry.id.as_bytes() };
-            self.note_for_relay(item, Order::of_entry(entry.guides, self.desk.now_ms));
+            self.note_for_relay(item, Order::of_entry(entry.guides, self.desk.now_ms), entry.messages);
         }
     }
 
-    pub(super) fn note_for_relay(&mut self, item: Item, order: Order) {
+    pub(super) fn note_for_relay(&mut self, item: Item, order: Order, messages: Option<Span>) {
         let Some(space) = self.space_around(&item.circle) else { return };
-        if self.mailboxes.serving(space).next().is_none() || !self.mailboxes.outbox.note(item, order, &mut self.desk) {
+        let is_served = self.mailboxes.serving(space).next().is_some() && !off(Rule::RelayNoted);
+        if !is_served || !self.mailboxes.outbox.note(item, order, messages, &mut self.desk) {
             return;
+        }
+        if let Some((first, _)) = messages {
+            self.reaches.note_noted(item.circle, &first);
         }
         for relay in self.mailboxes.relays.values_mut().filter(|relay| relay.spaces.contains(&space)) {
             if let Some(session) = relay.session.as_mut().filter(|session| matches!(session.state, State::Open { .. }))
@@ -83,7 +87,7 @@ impl Engine {
                 }
             };
             if blob.len() as u64 > blob_bytes_max || session.shunned.contains(&mailbox.id) {
-                self.note_relay_error(id, RelayError::TooLarge);
+                self.note_relay_error(id, Some(RelayError::TooLarge));
                 session.queue.remove(&(order, item));
                 continue;
             }
@@ -139,13 +143,16 @@ impl Engine {
 
     /// A relay has these durably.
     pub(super) fn take_stored(&mut self, id: DeviceId, items: &[Item]) {
-        if let Some(relay) = self.mailboxes.relays.get_mut(&id) {
-            // Something larger than it takes waits still.
-            relay.error.take_if(|error| *error != RelayError::TooLarge);
+        // Something larger than it takes waits still.
+        if self.mailboxes.relays.get(&id).is_some_and(|relay| relay.error != Some(RelayError::TooLarge)) {
+            self.note_relay_error(id, None);
         }
         let mut circles = BTreeSet::new();
         for item in items {
             if self.mailboxes.outbox.stored(item, id) {
+                if self.mailboxes.outbox.has_messages(item) {
+                    self.reaches.changed(item.circle);
+                }
                 self.settle_item(item);
                 circles.insert(item.circle);
             }
@@ -217,6 +224,34 @@ impl Engine {
         let space = self.space_around(&circle);
         let is_served = space.is_some_and(|space| self.mailboxes.serving(space).next().is_some());
         self.mailboxes.outbox.waiting(circle).count() + if is_served { self.letters_waiting(circle) } else { 0 }
+    }
+
+    /// Whether a message of this device waits for a relay; then also why no relay takes it, if none does.
+    pub(in crate::engine) fn message_waits(&self, circle: CircleId, message: &Stamp) -> Option<Option<RelayError>> {
+        let mut waiting = self.mailboxes.outbox.messages_waiting(circle);
+        let (_, item) = waiting.find(|((first, last), _)| first <= message && message <= last)?;
+        Some(self.refused_by_all(item))
+    }
+
+    /// What the first relay says, if each said that it does not take this.
+    fn refused_by_all(&self, item: &Item) -> Option<RelayError> {
+        let space = self.space_around(&item.circle)?;
+        let order = self.mailboxes.outbox.order(item)?;
+        let refusal = |relay: &Relay| {
+            let error = relay.error.filter(|error| error.is_refusal())?;
+            // Those two are about one thing, and others are stored all the same.
+            let is_of_some = matches!(error, RelayError::TooLarge | RelayError::Blocked);
+            let is_about_to = || relay.session.as_ref().is_some_and(|session| session.is_about_to_store(order, item));
+            (!is_of_some || !is_about_to()).then_some(error)
+        };
+        let refusals: Option<Vec<RelayError>> =
+            self.mailboxes.serving(space).map(|(_, relay)| refusal(relay)).collect();
+        refusals?.first().copied()
+    }
+
+    /// Whether a relay keeps what is of a circle.
+    pub(in crate::engine) fn is_served(&self, circle: &CircleId) -> bool {
+        self.space_around(circle).is_some_and(|space| self.mailboxes.serving(space).next().is_some())
     }
 
     /// Whether an entry that this device made waits until a relay has it.

@@ -100,10 +100,56 @@ fn keys_sealed_to_who_was_removed_are_found() {
     let keys = vec![(rogue.head, **rogue.key(&rogue.head).expect("it is her head").as_bytes())];
     let mut entropy = Entropy::from_seed([1; 32]);
     for ((to, noise), found) in ids.into_iter().zip(&noise).zip([None, Some(Check::SendGate)]) {
-        let sealed = rogue.seal_direct((to, noise), Said::Keys(keys.clone()), world.wall_clock_ms(), &mut entropy);
+        let said = Said::Keys { keys: keys.clone(), operations: Vec::new() };
+        let sealed = rogue.seal_direct((to, noise), said, world.wall_clock_ms(), &mut entropy);
         world.look_at_entry(alice, team, &sealed.expect("it is small").bytes, &NOBODY);
         assert_eq!(failing(&mut world, team), found.into_iter().collect());
     }
+}
+
+#[test]
+fn something_sealed_under_a_key_that_was_told_is_found() {
+    let (mut world, [alice, bob, _], team) = team();
+    world.turn_rogue(bob);
+    world.attack(bob, team, Attack::PoisonedKeys);
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    let keys = inside::content_keys(&*world.device(alice).disk, team);
+    let mut is_derived = |id| inside::is_derived(world.engine(alice), team, id) == Some(true);
+    let derived: BTreeSet<_> = keys.iter().filter(|(id, ..)| is_derived(id)).map(|(_, epoch, _)| *epoch).collect();
+    let (_, epoch, _) = keys.iter().find(|(_, epoch, _)| !derived.contains(epoch)).expect("one is of no epoch");
+    let sealed = sealed_by(&mut world, alice, team, Some(*epoch));
+    world.look_at_entry(alice, team, &sealed.bytes, &NOBODY);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SendGate]));
+}
+
+#[test]
+fn a_key_that_was_told_and_is_given_to_somebody_who_may_not_have_been_there_is_found() {
+    let mut world = World::with(1, Agreement::SealedSecret, Network::default());
+    let [alice, bob, carol] = [world.alice(), world.bob(), world.carol()];
+    let team = world.create_space(alice, "Team");
+    let (key, value) = ("history".to_owned(), "since_joining".to_owned());
+    world.act(alice, team, Action::SetPolicy { key, value, keep_heads: Vec::new() }).expect("an owner may");
+    for guest in [bob, carol] {
+        world.invite(alice, team, guest);
+        world.settle().expect("nobody is busy");
+    }
+    world.turn_rogue(bob);
+    let rogues = [bob, alice].map(|who| Rogue::of(world.engine(who), team).expect("a member"));
+    let mut entropy = Entropy::from_seed([1; 32]);
+    let mut told = |world: &mut World, rogue: &Rogue, to: Who| {
+        let (device, now_ms) = (world.device(to).id, world.wall_clock_ms());
+        let noise = world.engine(to).membership(team).expect("a member").devices[&device].noise;
+        let said = Said::Keys { keys: vec![(rogue.head, [7; 32])], operations: Vec::new() };
+        rogue.seal_direct((device, &noise), said, now_ms, &mut entropy).expect("it is small")
+    };
+    let to_alice = told(&mut world, &rogues[0], alice);
+    world.give(bob, alice, team, to_alice);
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    let to_carol = told(&mut world, &rogues[1], carol);
+    world.look_at_entry(alice, team, &to_carol.bytes, &NOBODY);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::History]));
 }
 
 #[test]
@@ -146,4 +192,49 @@ fn a_key_from_before_somebody_came_is_found() {
         }
     }
     assert_eq!(failing(&mut world, team), BTreeSet::from([Check::History]));
+}
+
+#[test]
+fn what_is_filed_in_the_name_of_somebody_who_never_wrote_it_is_found() {
+    let (mut world, [alice, bob, _], team) = team();
+    let log = inside::log(world.engine(bob), team).expect("a member");
+    let (id, bytes) = log.operations().last().map(|last| (last.id(), last.encode())).expect("he was invited");
+    world.look_at_operation(bob, id, &bytes);
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    // Alice wrote it. Were that not known, it could be anybody's.
+    world.watch.forget_operations();
+    world.look_at_operation(bob, id, &bytes);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::Authors]));
+    assert!(world.watch.slips[0].contains(&world.device(alice).name));
+}
+
+#[test]
+fn keys_that_are_handed_on_too_early_are_found() {
+    let (mut world, [_, bob, _], team) = team();
+    let status = world.engine(bob).status(team).expect("a member");
+    let what = inside::What::Keys(vec![(status.epoch, status.key)]);
+    let id = clave_engine::EntryId::from_bytes([1; 32]);
+    let entry = inside::Inside { id, tag: status.key, author: world.device(bob).id, what, is_direct: false };
+    world.look_at_keys(bob, team, &entry);
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    held::make_early(&mut world, bob, team, status.key.as_bytes());
+    world.look_at_keys(bob, team, &entry);
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::SendGate]));
+}
+
+#[test]
+fn a_removal_that_takes_out_what_was_read_is_found() {
+    let (mut world, [alice, bob, carol], team) = team();
+    world.partition(&[(alice, 1), (bob, 2), (carol, 2)]);
+    world.pass(5_000);
+    world.post(bob, team, "at the same time");
+    world.pass(5_000);
+    world.remove(alice, team, bob).expect("an owner may");
+    world.pass(60_000);
+    world.heal();
+    world.settle().expect("nobody is busy");
+    assert_eq!(failing(&mut world, team), BTreeSet::new());
+    // Carol has it set aside. Had she read it before, that would be a fault.
+    world.look_at_removal(carol, team, &BTreeSet::new());
+    assert_eq!(failing(&mut world, team), BTreeSet::from([Check::Kept]));
 }

@@ -13,7 +13,8 @@ impl Act<'_> {
             let said = self.said(parent, &committed);
             let commit = self.seal(parent, said);
             // Its own number must not be in the way here.
-            let keys = Said::Keys(vec![(parent, **self.rogue.key(&parent).expect("the head has a key").as_bytes())]);
+            let key = **self.rogue.key(&parent).expect("the head has a key").as_bytes();
+            let keys = Said::Keys { keys: vec![(parent, key)], operations: Vec::new() };
             let after = self.seal_with(&committed.key, keys);
             let garbage = self.seal_with(&committed.key, Said::Garbage(text.as_bytes().to_vec()));
             self.give(&half, [commit, after, garbage].into_iter().flatten().collect());

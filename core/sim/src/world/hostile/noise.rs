@@ -12,7 +12,7 @@ impl Act<'_> {
         let mut keys: Vec<(EpochId, [u8; 32])> =
             self.rogue.epochs().into_iter().take(8).map(|epoch| (epoch, self.entropy.bytes())).collect();
         keys.push((EpochId::from_bytes(self.entropy.bytes()), self.entropy.bytes()));
-        let entry = self.seal_somehow(Said::Keys(keys));
+        let entry = self.seal_somehow(Said::Keys { keys, operations: Vec::new() });
         self.give_all([entry]);
     }
 

@@ -9,14 +9,15 @@ use super::{Act, GHOSTS_MAX};
 
 impl Act<'_> {
     pub(super) fn forged_author(&mut self) {
-        let Some(victim) = self.somebody_else().map(|who| self.world.device(who).id) else { return };
+        let Some(who) = self.somebody_else() else { return };
+        let victim = self.world.device(who).id;
         let head = self.rogue.head;
         let Some(key) = self.rogue.key(&head) else { return };
         let action = Action::Rename { name: "Mine".to_owned() };
         let heads = self.heads();
         let operation = Operation::sign(self.rogue.device(), heads, self.now_ms, action);
         let bytes = operation.encode();
-        // An operation that names the victim, in an entry of its own; then an entry that does.
+        // An operation that names the victim, in an entry of its own; then entries that do.
         let mut forged = bytes.clone();
         let own = *self.rogue.id().as_bytes();
         if let Some(at) = forged.windows(32).position(|part| part == own) {
@@ -24,7 +25,9 @@ impl Act<'_> {
         }
         let entry = self.seal_with(&key, Said::Operation(forged));
         let whole = self.rogue.seal(&key, victim, Said::Operation(bytes), self.now_ms, &mut self.entropy);
-        self.give_all([entry, whole]);
+        let said = self.change_of(who, "in another's name");
+        let written = said.map(|said| self.rogue.seal(&key, victim, said, self.now_ms, &mut self.entropy));
+        self.give_all([entry, whole].into_iter().chain(written));
     }
 
     pub(super) fn foreign_actor(&mut self) {
