@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::{Address, FRAME_BYTES_MAX, TransportError};
+use crate::{Address, FRAME_BYTES_MAX, Names, TransportError};
 
 /// How to start a [`Transport`](crate::Transport). Not `Debug` nor `Clone`: it holds the device's secret.
 pub struct Config {
@@ -26,6 +26,8 @@ pub struct Config {
     /// an `/etc/resolv.conf`, or on Windows. A host on Android or iOS gives what the system told it
     /// (`LinkProperties.getDnsServers`, `res_ninit`), or else addresses with names cannot be dialled.
     pub name_servers: Vec<IpAddr>,
+    /// Resolves names in addresses in place of any name server. `/dnsaddr` cannot be dialled then: it is no address of a host.
+    pub names: Option<Names>,
     /// Certificate authorities (X.509, DER) that are trusted with `wss` addresses beside those of the web: an
     /// organisation's own. TLS is only the way through its proxy; who is at the other end is proved inside it, by
     /// Noise, all the same.
@@ -46,6 +48,7 @@ impl Config {
             quic: false,
             hole_punching: true,
             name_servers: Vec::new(),
+            names: None,
             tls_roots: Vec::new(),
             limits: Limits::default(),
         }
@@ -74,9 +77,10 @@ pub struct Limits {
     pub dial_timeout: Duration,
     /// A connection that nobody uses, with a peer who is not permitted, is closed after so long.
     pub idle_timeout: Duration,
-    /// How often the other side of a connection is asked whether it is still there.
+    /// How long after an answer the other side of a connection is asked again whether it is still there.
     pub ping_interval: Duration,
-    /// A connection whose other side does not answer for so long is closed.
+    /// A connection whose other side does not answer for so long, twice in a row, is closed: after the default 50 seconds of
+    /// silence at most. (libp2p forgives the first time.)
     pub ping_timeout: Duration,
     /// How long `disconnect` and `shutdown` wait for what is queued to arrive.
     pub flush_timeout: Duration,
@@ -94,7 +98,7 @@ impl Default for Limits {
             dial_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(60),
             ping_interval: Duration::from_secs(15),
-            ping_timeout: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(5),
         }
     }

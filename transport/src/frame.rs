@@ -65,6 +65,10 @@ where
     let mut bytes = Vec::with_capacity(length.min(RESERVED_BYTES_MAX));
     while bytes.len() < length {
         let start = bytes.len();
+        if start == bytes.capacity() {
+            // Who has sent so much may send the rest: what came is moved once at most, and not with every doubling.
+            bytes.reserve_exact(length - start);
+        }
         bytes.resize(length.min(start + READ_STEP_BYTES), 0);
         fill(stream, &mut bytes[start..]).await?;
     }
@@ -85,14 +89,18 @@ where
     Ok(())
 }
 
-/// Writes a frame of at most [`FRAME_BYTES_MAX`]. Does not flush.
-pub(crate) async fn write_frame<S>(stream: &mut S, bytes: &[u8]) -> io::Result<()>
+/// Writes a frame of at most [`FRAME_BYTES_MAX`], which lies in pieces. Does not flush.
+pub(crate) async fn write_frame<S>(stream: &mut S, pieces: &[impl AsRef<[u8]>]) -> io::Result<()>
 where
     S: AsyncWrite + Unpin,
 {
-    let length = u32::try_from(bytes.len()).expect("frames are checked against FRAME_BYTES_MAX when queued");
+    let bytes: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+    let length = u32::try_from(bytes).expect("frames are checked against FRAME_BYTES_MAX when queued");
     stream.write_all(&length.to_be_bytes()).await?;
-    stream.write_all(bytes).await
+    for piece in pieces {
+        stream.write_all(piece.as_ref()).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -117,8 +125,10 @@ mod tests {
     async fn frames_come_back_as_written() {
         let frames = vec![vec![], vec![1], vec![2; 65_536], vec![3; FRAME_BYTES_MAX]];
         let mut wire = Vec::new();
-        for frame in &frames {
-            write_frame(&mut wire, frame).await.unwrap();
+        for (n, frame) in frames.iter().enumerate() {
+            // However it lies.
+            let (begin, end) = frame.split_at(frame.len() / (n + 1));
+            write_frame(&mut wire, &[begin, end]).await.unwrap();
         }
         assert_eq!(wire[..9], [0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(read_all(&wire).await, (frames, None));

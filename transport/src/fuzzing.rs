@@ -24,7 +24,7 @@ pub fn write(frames: &[Vec<u8>]) -> Vec<u8> {
     block_on(async {
         let mut stream = Cursor::new(Vec::new());
         for frame in frames {
-            write_frame(&mut stream, frame).await.expect("memory takes what is written");
+            write_frame(&mut stream, &[frame]).await.expect("memory takes what is written");
         }
         stream.into_inner()
     })

@@ -77,6 +77,7 @@ mod address;
 mod backoff;
 mod channel;
 mod config;
+mod connections;
 mod dial;
 mod dial_back;
 mod driver;
@@ -86,6 +87,7 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod key;
+mod names;
 mod net;
 mod probe;
 mod registry;
@@ -103,6 +105,7 @@ pub use config::{Config, Limits};
 pub use error::{AddressError, DialError, ListenError, SendError, TransportError};
 pub use event::{Event, Events};
 pub use key::{PeerKey, fresh_seed};
+pub use names::{Names, ResolveNames};
 pub use registry::{Addresses, ConnectionInfo, ListenAddress, PeerInfo, Reachability, Refusals, RelayInfo, Stats, Way};
 pub use relay_server::{
     Caller, FrameReader, FrameWriter, RelayConfig, RelayEvent, RelayLimits, RelayServer, StreamError,

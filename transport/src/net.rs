@@ -2,9 +2,10 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
+use futures::io::BufReader;
 use hickory_resolver::config::NameServerConfig;
 use libp2p::{
-    PeerId, Swarm, Transport as _, connection_limits,
+    PeerId, Swarm, Transport as _,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dcutr, dns, identify,
     identity::Keypair,
@@ -14,7 +15,9 @@ use libp2p::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Config, Limits, TransportError, probe, registry::Registry, streams};
+use crate::{
+    Config, Limits, Names, TransportError, connections::Connections, names::Named, probe, registry::Registry, streams,
+};
 
 /// What identify says of us. No version: it would only tell strangers which bugs we have.
 const AGENT: &str = "clave";
@@ -26,12 +29,27 @@ const NEGOTIATING_STREAMS_MAX: usize = 16;
 /// The longest WebSocket frame that is taken.
 const SOCKET_FRAME_BYTES_MAX: usize = 1024 * 1024;
 
+/// What is read from TCP at a time: a whole frame of Noise. By itself libp2p's Noise reads 8 KiB.
+const TCP_READ_BYTES: usize = 64 * 1024;
+
+/// What may have come over QUIC and not been read: on a stream, and on all of a connection together.
+#[cfg(feature = "quic")]
+const QUIC_STREAM_BYTES_MAX: u32 = 4 * 1024 * 1024;
+#[cfg(feature = "quic")]
+const QUIC_CONNECTION_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// NATs forget UDP that is quiet for 30 seconds. Pings mostly make this needless.
+#[cfg(feature = "quic")]
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A connection is given up after so many milliseconds of silence.
+#[cfg(feature = "quic")]
+const QUIC_SILENCE_MS_MAX: u32 = 40_000;
+
 pub(crate) type Wire = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// The behaviours of a device.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Node {
-    pub(crate) limits: connection_limits::Behaviour,
+    connections: Connections,
     pub(crate) streams: streams::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -93,8 +111,10 @@ pub(crate) fn node(
     let wires = Wires {
         quic: config.quic,
         streams: STREAMS_PER_CONNECTION_MAX,
+        tcp_read_bytes: TCP_READ_BYTES,
         patience: config.limits.dial_timeout,
         name_servers: &config.name_servers,
+        names: config.names.as_ref(),
         tls_roots: &config.tls_roots,
     };
     let wire = relay_wire.or_transport(wires.build(&keys)?).map(|either, _| either.into_inner()).boxed();
@@ -104,7 +124,7 @@ pub(crate) fn node(
         Some(Err(error)) => (None, Some(error)),
     };
     let behaviour = Node {
-        limits: connection_limits::Behaviour::new(connection_limits(&config.limits)),
+        connections: Connections::new(config.limits.connections_max, config.limits.connections_per_peer_max),
         streams: streams::Behaviour::new(registry.clone(), config.limits.strangers_max),
         identify: identify(&keys),
         ping: ping(&config.limits),
@@ -114,14 +134,6 @@ pub(crate) fn node(
         mdns: mdns.into(),
     };
     Ok((Swarm::new(wire, behaviour, id, tasks.swarm_config(config.limits.idle_timeout)), failure))
-}
-
-fn connection_limits(limits: &Limits) -> connection_limits::ConnectionLimits {
-    connection_limits::ConnectionLimits::default()
-        .with_max_established(Some(limits.connections_max))
-        .with_max_established_per_peer(Some(limits.connections_per_peer_max))
-        .with_max_pending_incoming(Some(limits.connections_max))
-        .with_max_pending_outgoing(Some(limits.connections_max))
 }
 
 pub(crate) fn identify(keys: &Keypair) -> identify::Behaviour {
@@ -142,9 +154,13 @@ fn ping(limits: &Limits) -> ping::Behaviour {
 pub(crate) struct Wires<'a> {
     pub(crate) quic: bool,
     pub(crate) streams: usize,
+    /// Read from TCP at a time, and held for each connection; 0 is as much as Noise asks for, and nothing held.
+    pub(crate) tcp_read_bytes: usize,
     pub(crate) patience: Duration,
     /// Empty: those of the system.
     pub(crate) name_servers: &'a [IpAddr],
+    /// The host, in place of them.
+    pub(crate) names: Option<&'a Names>,
     pub(crate) tls_roots: &'a [Vec<u8>],
 }
 
@@ -152,9 +168,16 @@ impl Wires<'_> {
     pub(crate) fn build(&self, keys: &Keypair) -> Result<Wire, TransportError> {
         let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
         let plain = || -> Result<Wire, TransportError> {
-            let tcp = secured(tcp(), keys, self.streams, self.patience)?;
-            if self.quic { with_quic(tcp, keys, self.patience) } else { Ok(tcp) }
+            let read_bytes = self.tcp_read_bytes;
+            let tcp = tcp().map(move |stream, _| BufReader::with_capacity(read_bytes, stream));
+            let tcp = secured(tcp, keys, self.streams, self.patience)?;
+            if self.quic { with_quic(tcp, keys, self.streams, self.patience) } else { Ok(tcp) }
         };
+        if let Some(names) = self.names {
+            let sockets = self.sockets(Named::new(tcp(), names.clone()), keys)?;
+            let rest = Named::new(plain()?, names.clone());
+            return Ok(sockets.or_transport(rest).map(|either, _| either.into_inner()).boxed());
+        }
         // WebSocket looks at the name itself, for TLS: so it goes around the resolver, not the other way round. And it
         // goes first, as the resolver takes every address.
         let (sockets, rest) = match self.resolver() {
@@ -202,12 +225,17 @@ impl Wires<'_> {
 }
 
 #[cfg(feature = "quic")]
-fn with_quic(tcp: Wire, keys: &Keypair, patience: Duration) -> Result<Wire, TransportError> {
+fn with_quic(tcp: Wire, keys: &Keypair, streams: usize, patience: Duration) -> Result<Wire, TransportError> {
     use futures::future::Either;
     use libp2p::quic;
 
     let mut config = quic::Config::new(keys);
     config.handshake_timeout = patience;
+    config.max_concurrent_stream_limit = u32::try_from(streams).expect("a small constant");
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
+    config.max_idle_timeout = QUIC_SILENCE_MS_MAX;
+    config.max_stream_data = QUIC_STREAM_BYTES_MAX;
+    config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;
     let either = quic::tokio::Transport::new(config).or_transport(tcp).map(|either, _| match either {
         Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
         Either::Right(tcp) => tcp,
@@ -216,7 +244,7 @@ fn with_quic(tcp: Wire, keys: &Keypair, patience: Duration) -> Result<Wire, Tran
 }
 
 #[cfg(not(feature = "quic"))]
-fn with_quic(_: Wire, _: &Keypair, _: Duration) -> Result<Wire, TransportError> {
+fn with_quic(_: Wire, _: &Keypair, _: usize, _: Duration) -> Result<Wire, TransportError> {
     Err(TransportError::NoQuic)
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use libp2p::swarm::ConnectionId;
 use tokio::sync::mpsc;
 
@@ -389,7 +390,9 @@ pub(crate) struct Outbox {
 
 /// A frame in an outbox.
 pub(crate) struct Outgoing {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) pieces: Vec<Bytes>,
+    /// Of all pieces.
+    pub(crate) bytes: usize,
     _room: Taken,
 }
 
@@ -400,27 +403,28 @@ impl Outbox {
         (Self { queue, room }, receiver)
     }
 
-    pub(crate) async fn send(&self, bytes: Vec<u8>) -> Result<(), SendError> {
-        check_length(&bytes)?;
-        let room = self.room.take(bytes.len()).await.map_err(|_| SendError::NotConnected)?;
-        self.put(bytes, room)
+    pub(crate) async fn send(&self, pieces: Vec<Bytes>) -> Result<(), SendError> {
+        let bytes = checked_length(&pieces)?;
+        let room = self.room.take(bytes).await.map_err(|_| SendError::NotConnected)?;
+        self.put(pieces, bytes, room)
     }
 
-    pub(crate) fn try_send(&self, bytes: Vec<u8>) -> Result<(), SendError> {
-        check_length(&bytes)?;
-        match self.room.try_take(bytes.len()) {
-            Ok(room) => self.put(bytes, room),
+    pub(crate) fn try_send(&self, pieces: Vec<Bytes>) -> Result<(), SendError> {
+        let bytes = checked_length(&pieces)?;
+        match self.room.try_take(bytes) {
+            Ok(room) => self.put(pieces, bytes, room),
             Err(NoRoom::Full) => Err(SendError::Full),
             Err(NoRoom::Closed) => Err(SendError::NotConnected),
         }
     }
 
-    fn put(&self, bytes: Vec<u8>, room: Taken) -> Result<(), SendError> {
+    fn put(&self, pieces: Vec<Bytes>, bytes: usize, room: Taken) -> Result<(), SendError> {
         // The queue is as long as its room: it can be closed, not full.
-        self.queue.try_send(Outgoing { bytes, _room: room }).map_err(|_| SendError::NotConnected)
+        self.queue.try_send(Outgoing { pieces, bytes, _room: room }).map_err(|_| SendError::NotConnected)
     }
 }
 
-fn check_length(bytes: &[u8]) -> Result<(), SendError> {
-    if bytes.len() > FRAME_BYTES_MAX { Err(SendError::TooLong { bytes: bytes.len() }) } else { Ok(()) }
+fn checked_length(pieces: &[Bytes]) -> Result<usize, SendError> {
+    let bytes = pieces.iter().map(Bytes::len).sum();
+    if bytes > FRAME_BYTES_MAX { Err(SendError::TooLong { bytes }) } else { Ok(bytes) }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::{
-    Swarm, Transport as _, autonat, connection_limits,
+    Swarm, Transport as _, autonat,
     core::transport::timeout::TransportTimeout,
     identify, ping, relay,
     swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
@@ -21,7 +21,9 @@ use zeroize::Zeroizing;
 
 pub use self::caller::{Caller, FrameReader, FrameWriter, StreamError};
 use crate::{
-    Address, ListenError, PeerKey, TransportError, dial_back,
+    Address, ListenError, PeerKey, TransportError,
+    connections::Connections,
+    dial_back,
     net::{self, Tasks, Wires},
 };
 
@@ -31,6 +33,9 @@ const EVENTS_MAX: usize = 256;
 /// How long a device that asks whether it can be reached may take to answer. A NAT that drops what it did not ask for
 /// says nothing at all, and the answer that it did not is due within ten seconds (libp2p's AutoNAT).
 const DIAL_BACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections of one device: an old one may not be known to be gone.
+const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 
 /// On a relay every circuit of a peer is a stream of its connection.
 const STREAMS_PER_CONNECTION_MAX: usize = 1024;
@@ -102,6 +107,11 @@ pub enum RelayEvent {
         /// Who.
         peer: PeerKey,
     },
+    /// It asked again before the time of its place was over.
+    Renewed {
+        /// Who.
+        peer: PeerKey,
+    },
     /// It no longer can.
     Released {
         /// Who.
@@ -130,7 +140,7 @@ pub enum RelayEvent {
 
 #[derive(NetworkBehaviour)]
 struct Node {
-    limits: connection_limits::Behaviour,
+    connections: Connections,
     relay: relay::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -234,12 +244,7 @@ fn swarm(
     };
     let patience = Duration::from_secs(15);
     let behaviour = Node {
-        limits: connection_limits::Behaviour::new(
-            connection_limits::ConnectionLimits::default()
-                .with_max_established(Some(limits.connections_max))
-                .with_max_pending_incoming(Some(limits.connections_max))
-                .with_max_established_per_peer(Some(4)),
-        ),
+        connections: Connections::new(limits.connections_max, CONNECTIONS_PER_PEER_MAX),
         relay: relay::Behaviour::new(id, relay),
         identify: net::identify(&keys),
         ping: ping::Behaviour::new(ping::Config::new()),
@@ -250,8 +255,11 @@ fn swarm(
     let wires = Wires {
         quic: cfg!(feature = "quic"),
         streams: STREAMS_PER_CONNECTION_MAX,
+        // Connections are many here, and most say little.
+        tcp_read_bytes: 0,
         patience,
         name_servers: &[],
+        names: None,
         tls_roots: &[],
     };
     let wire = TransportTimeout::with_outgoing_timeout(wires.build(&keys)?, DIAL_BACK_PATIENCE).boxed();
@@ -328,9 +336,8 @@ impl Server {
     fn on_relay_event(&mut self, event: relay::Event) {
         let key = |peer| PeerKey::from_peer_id(&peer);
         let event = match event {
-            relay::Event::ReservationReqAccepted { src_peer_id, renewed: false } => {
-                key(src_peer_id).map(|peer| RelayEvent::Reserved { peer })
-            }
+            relay::Event::ReservationReqAccepted { src_peer_id, renewed } => key(src_peer_id)
+                .map(|peer| if renewed { RelayEvent::Renewed { peer } } else { RelayEvent::Reserved { peer } }),
             relay::Event::ReservationClosed { src_peer_id } | relay::Event::ReservationTimedOut { src_peer_id } => {
                 key(src_peer_id).map(|peer| RelayEvent::Released { peer })
             }

@@ -39,6 +39,11 @@ impl Relays {
         self.0.get(relay).is_some_and(|place| place.due().is_none())
     }
 
+    /// It is not wanted any more. Whether it was.
+    pub(crate) fn forget(&mut self, relay: &Address) -> bool {
+        self.0.remove(relay).is_some()
+    }
+
     /// It said yes.
     pub(crate) fn held(&mut self, relay: &Address) {
         if let Some(place) = self.0.get_mut(relay) {
@@ -118,5 +123,7 @@ mod tests {
         relays.held(&relay);
         assert!(relays.infos()[0].reserved && relays.next().is_none());
         assert!(relays.lost(&relay, 0));
+        assert!(relays.forget(&relay) && !relays.forget(&relay));
+        assert_eq!((relays.next(), relays.infos()), (None, vec![]), "nobody asks it again");
     }
 }

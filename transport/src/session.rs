@@ -345,14 +345,14 @@ impl Writer {
             }
         }
         let Some(outlet) = &mut self.outlet else { return };
-        let mut written = write_frame(&mut outlet.stream, &frame.bytes).await;
+        let mut written = write_frame(&mut outlet.stream, &frame.pieces).await;
         if written.is_ok() && self.frames.is_empty() {
             written = outlet.stream.flush().await;
         }
         match written {
             Ok(()) => {
                 self.peer.sent_frames.fetch_add(1, Relaxed);
-                self.peer.sent_bytes.fetch_add(frame.bytes.len() as u64, Relaxed);
+                self.peer.sent_bytes.fetch_add(frame.bytes as u64, Relaxed);
             }
             Err(_) => self.interrupted().await,
         }

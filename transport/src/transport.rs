@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -71,8 +72,9 @@ impl Transport {
         let events = Events { queue, registry, stopped: stopped.clone() };
         let inner = Inner { key, shared, stopped: stopped.clone(), _abandon: abandoned.clone().drop_guard() };
         runtime.spawn(async move {
+            // However it ends: nobody is to wait for it for ever.
+            let _stopped = stopped.drop_guard();
             driver.run(abandoned).await;
-            stopped.cancel();
         });
         Ok((Self { inner: Arc::new(inner) }, events))
     }
@@ -106,6 +108,13 @@ impl Transport {
     /// relay for a place, now and whenever it has been lost. The answer is an event: `Listening` or `ListenFailed`.
     pub async fn listen(&self, address: Address) {
         let _ = self.command(Command::Listen { address }).await;
+    }
+
+    /// Listens there no more: the opposite of [`listen`](Self::listen). A relay is not asked again; the place that it gave ends
+    /// with the [connection](Self::disconnect), and circuits that are there stay until then. The answer is
+    /// [`Event::ListenEnded`](crate::Event::ListenEnded), if it listened there. Nothing happens if it was not asked to.
+    pub async fn unlisten(&self, address: Address) {
+        let _ = self.command(Command::Unlisten { address }).await;
     }
 
     /// The network is another one (another Wi-Fi, back from sleep): relays that give no place are asked again at once.
@@ -151,8 +160,16 @@ impl Transport {
     /// # Errors
     /// If the frame was not queued; see [`SendError`].
     pub async fn send(&self, peer: PeerKey, channel: Channel, frame: Vec<u8>) -> Result<(), SendError> {
+        self.send_pieces(peer, channel, vec![frame.into()]).await
+    }
+
+    /// The same for a frame that lies in pieces, which are sent one after another and never copied together.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_pieces(&self, peer: PeerKey, channel: Channel, pieces: Vec<Bytes>) -> Result<(), SendError> {
         let target = self.target(&peer, channel)?;
-        outbox(&target, channel).send(frame).await
+        outbox(&target, channel).send(pieces).await
     }
 
     /// Queues a frame if there is room now.
@@ -161,7 +178,7 @@ impl Transport {
     /// If the frame was not queued; see [`SendError`].
     pub fn try_send(&self, peer: PeerKey, channel: Channel, frame: Vec<u8>) -> Result<(), SendError> {
         let target = self.target(&peer, channel)?;
-        outbox(&target, channel).try_send(frame)
+        outbox(&target, channel).try_send(vec![frame.into()])
     }
 
     fn target(&self, peer: &PeerKey, channel: Channel) -> Result<Arc<Peer>, SendError> {

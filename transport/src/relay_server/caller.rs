@@ -19,6 +19,9 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 /// How much is written at once: each must be taken within [`WRITE_STALL_MAX`].
 const WRITE_STEP_BYTES: usize = 64 * 1024;
 
+/// Shorter writes are gathered into one of about this size: each that reaches the stream is a frame of Yamux.
+const GATHERED_BYTES: usize = 16 * 1024;
+
 /// How long the end of a stream waits for the receipt.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -77,7 +80,8 @@ impl Caller {
 
     /// What it says, and what is said to it.
     pub fn split(self) -> (FrameReader, FrameWriter) {
-        (FrameReader { stream: self.incoming }, FrameWriter { stream: None, opening: Some(self.outgoing) })
+        let writer = FrameWriter { stream: None, opening: Some(self.outgoing), gathered: Vec::new() };
+        (FrameReader { stream: self.incoming }, writer)
     }
 }
 
@@ -116,6 +120,8 @@ impl FrameReader {
 pub struct FrameWriter {
     stream: Option<Stream>,
     opening: Option<oneshot::Receiver<Result<Opened, OpenFailure>>>,
+    /// What was not given to the stream yet. Takes no memory once it was.
+    gathered: Vec<u8>,
 }
 
 impl FrameWriter {
@@ -125,6 +131,11 @@ impl FrameWriter {
     /// # Errors
     /// If the stream broke, or the device takes nothing for a minute.
     pub async fn write(&mut self, frames: &[u8]) -> Result<(), StreamError> {
+        if frames.len() < GATHERED_BYTES {
+            self.gathered.extend_from_slice(frames);
+            return if self.gathered.len() < GATHERED_BYTES { Ok(()) } else { self.pass_on().await };
+        }
+        self.pass_on().await?;
         let stream = self.opened().await?;
         for step in frames.chunks(WRITE_STEP_BYTES) {
             in_time(stream.write_all(step)).await?;
@@ -137,14 +148,25 @@ impl FrameWriter {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn flush(&mut self) -> Result<(), StreamError> {
+        self.pass_on().await?;
         match &mut self.stream {
             Some(stream) => in_time(stream.flush()).await,
             None => Ok(()),
         }
     }
 
+    async fn pass_on(&mut self) -> Result<(), StreamError> {
+        let gathered = std::mem::take(&mut self.gathered);
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        in_time(self.opened().await?.write_all(&gathered)).await
+    }
+
     /// Ends the stream, and waits until the device has taken everything, for ten seconds at most.
     pub async fn finish(mut self) {
+        // What the session wrote last may not have been flushed.
+        let _ = self.pass_on().await;
         let Some(stream) = &mut self.stream else { return };
         let receipt = timeout(RECEIPT_TIMEOUT, async {
             stream.close().await?;

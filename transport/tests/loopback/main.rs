@@ -5,7 +5,10 @@
 mod frames;
 mod harness;
 mod hostile;
+mod names;
 mod peers;
+#[cfg(feature = "quic")]
+mod quic;
 mod reach;
 mod relayed;
 mod relays;

@@ -2,8 +2,6 @@
 
 use clave_transport::{Channel, Config, DialError, Event, Events, Limits, PeerKey, SendError, Transport};
 
-#[cfg(feature = "quic")]
-use crate::harness::connect;
 use crate::harness::{alice, bob, config, eventually, in_time, pair, start};
 
 const CAROL: PeerKey = PeerKey([9; 32]);
@@ -174,22 +172,6 @@ async fn strangers_who_say_nothing_give_up_their_place() {
     alice.connected(bob.key()).await;
     alice.disconnected(bob.key()).await;
     assert_eq!(bob.transport.stats().refusals.idle_strangers, 1);
-}
-
-#[cfg(feature = "quic")]
-#[tokio::test]
-async fn quic_works_where_both_want_it() {
-    let quic = |seed| {
-        let mut config = config(seed);
-        config.quic = true;
-        config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
-        start(config)
-    };
-    let (alice, mut bob) = connect(quic(1), quic(2)).await;
-    alice.transport.send(bob.key(), Channel::Bulk, vec![3; 2_000_000]).await.unwrap();
-    assert_eq!(bob.frame().await.2, vec![3; 2_000_000]);
-    in_time(alice.transport.shutdown()).await;
-    bob.disconnected(alice.key()).await;
 }
 
 #[cfg(not(feature = "quic"))]

@@ -10,7 +10,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use crate::harness::{config, connect, in_time, relay_at, start};
 
-fn socket() -> Address {
+pub(crate) fn socket() -> Address {
     "/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()
 }
 
@@ -41,8 +41,8 @@ async fn a_name_leads_to_a_device() {
 }
 
 /// Ends TLS on a port of its own, and passes on what is inside.
-async fn proxy(to: u16) -> (u16, Vec<u8>) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+pub(crate) async fn proxy(to: u16) -> (u16, Vec<u8>) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1", "bob.invalid"].map(str::to_owned)).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.key_pair.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
