@@ -172,7 +172,7 @@ impl Blocks {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Blocks {
     /// In memory only.
     pub(crate) fn nothing() -> Self {

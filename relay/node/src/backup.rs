@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     files,
     run::{blocks_path, store_path},
-    store::{MailboxStore, StoreError, renew_generation},
+    store::{MailboxStore, StoreError, journal_path, renew_generation},
     wake::{self, Wakes},
 };
 
@@ -35,7 +35,7 @@ pub(crate) enum BackupError {
 /// Writes a backup to a directory that does not exist yet, of one moment, while the relay runs.
 ///
 /// # Errors
-/// See [`BackupError`]. What was written by then is left there.
+/// See [`BackupError`]. Nothing is left there then.
 pub(crate) async fn write(
     store: &dyn MailboxStore,
     wakes: Option<&Wakes>,
@@ -52,6 +52,16 @@ pub(crate) async fn write(
         builder.mode(0o700);
     }
     builder.create(to).map_err(failed)?;
+    let written = fill(store, wakes, config, to).await;
+    if written.is_err() {
+        // It is ours, and half a backup helps nobody. If that fails as well, what went wrong first is what matters.
+        let _ = fs::remove_dir_all(to);
+    }
+    written
+}
+
+async fn fill(store: &dyn MailboxStore, wakes: Option<&Wakes>, config: &Config, to: &Path) -> Result<(), BackupError> {
+    let failed = |error: io::Error| BackupError::Io(to.into(), error);
     copy(&config.identity(), &to.join(KEY)).map_err(failed)?;
     let blocks = blocks_path(&config.data);
     if blocks.exists() {
@@ -74,9 +84,10 @@ pub(crate) fn restore(from: &Path, config: &Config) -> Result<(), BackupError> {
         return Err(BackupError::NoBackup(from.into()));
     }
     let store = store_path(&config.data);
-    for file in [&store, &config.identity()] {
+    // A journal that was left there is of another store.
+    for file in [store.clone(), journal_path(&store), config.identity()] {
         if file.exists() {
-            return Err(BackupError::Exists(file.clone()));
+            return Err(BackupError::Exists(file));
         }
     }
     let failed = |error| BackupError::Io(config.data.clone(), error);
@@ -98,4 +109,42 @@ pub(crate) fn restore(from: &Path, config: &Config) -> Result<(), BackupError> {
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::copy(from, to)?;
     fs::File::open(to)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        hub::Hub,
+        store::{MemoryStore, Quotas},
+    };
+
+    #[tokio::test]
+    async fn one_that_fails_leaves_nothing_behind() {
+        let quotas = Quotas {
+            kept_seconds: 1,
+            mailbox_bytes_max: 1,
+            mailbox_entries_max: 1,
+            store_bytes_max: 1,
+            new_mailboxes_bytes_max: 1,
+            mailboxes_max: 1,
+        };
+        let store = MemoryStore::new(quotas, Arc::<Hub>::default());
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().into(), ..Config::default() };
+        let to = folder.path().join("backup");
+        // There is no key.
+        assert!(matches!(write(&store, None, &config, &to).await, Err(BackupError::Io(..))));
+        assert!(!to.exists());
+        // There is one, but the store has no file, as one on a cluster.
+        fs::write(config.identity(), b"key").unwrap();
+        assert!(matches!(write(&store, None, &config, &to).await, Err(BackupError::Store(_))));
+        assert!(!to.exists());
+        // What was there before is not ours to take away.
+        fs::create_dir(&to).unwrap();
+        assert!(matches!(write(&store, None, &config, &to).await, Err(BackupError::Exists(_))));
+        assert!(to.exists());
+    }
 }

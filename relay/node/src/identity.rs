@@ -9,6 +9,8 @@ use std::{
 use clave_transport::fresh_seed;
 use zeroize::Zeroizing;
 
+use crate::files;
+
 /// Longer than any identity file.
 const FILE_BYTES_MAX: u64 = 1024;
 
@@ -37,13 +39,8 @@ pub(crate) fn load_or_create(path: &Path) -> Result<Zeroizing<[u8; 32]>, Identit
 
 fn load(path: &Path, file: File) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
     let unreadable = |error| IdentityError::Unreadable(path.into(), error);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(IdentityError::Exposed(path.into()));
-        }
+    if files::is_exposed(&file).map_err(unreadable)? {
+        return Err(IdentityError::Exposed(path.into()));
     }
     let mut text = Zeroizing::new(String::new());
     match file.take(FILE_BYTES_MAX).read_to_string(&mut text) {

@@ -35,7 +35,7 @@ use crate::{
     wake::{Bell, Wakes},
 };
 
-/// How often what is too old is removed, and the disk looked at.
+/// How often what is too old is removed, sources are forgotten, and the disk is looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Devices that may wait for their session to begin.
@@ -208,6 +208,7 @@ impl<L: Fn() -> Result<Config, Failure>> Relay<L> {
                 },
                 _ = sweep.tick() => {
                     self.look_at_disk();
+                    self.service.sources.forget(Instant::now());
                     let store = self.service.store.clone();
                     tokio::spawn(async move {
                         if let Err(error) = store.sweep(now_seconds()).await {

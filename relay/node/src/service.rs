@@ -1,6 +1,7 @@
 //! Sessions over streams: reads frames, has the store do tasks, writes what is to be sent.
 
 mod driver;
+mod sets;
 mod tasks;
 
 use std::{
@@ -13,8 +14,11 @@ use clave_transport::{Caller, PeerKey};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-#[cfg(test)]
+pub(crate) use self::sets::Sets;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::tasks::perform;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::{sets::set_of, tasks::reconcile};
 use crate::{
     access::Blocks,
     hub::Hub,
@@ -46,6 +50,7 @@ pub(crate) struct Service {
     pub(crate) blocks: Arc<Blocks>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) wakes: Option<Arc<Wakes>>,
+    sets: Sets,
     terms: RwLock<Arc<Terms>>,
     request_room: Arc<Semaphore>,
     answers: Arc<Semaphore>,
@@ -79,6 +84,7 @@ impl Service {
             sources,
             blocks: terms.blocks.clone(),
             wakes: terms.wakes.clone(),
+            sets: Sets::default(),
             metrics,
             terms: RwLock::new(Arc::new(terms)),
             request_room: Arc::new(Semaphore::new(REQUEST_BYTES_MAX)),

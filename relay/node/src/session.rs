@@ -375,6 +375,17 @@ impl Session {
         self.deliveries.undelivered().collect()
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Requests that wait, and bytes: of puts that wait, and that are on their way to the device.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        (self.slots.len(), self.put_bytes, self.deliveries.on_way_bytes())
+    }
+
     /// What was counted since this was asked last.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)

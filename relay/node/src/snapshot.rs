@@ -19,6 +19,7 @@ pub(crate) struct Snapshot {
     pub(crate) draining: bool,
     pub(crate) sessions: u64,
     pub(crate) followed_mailboxes: u64,
+    pub(crate) sources: u64,
     pub(crate) request_bytes: u64,
     pub(crate) long_answers: u64,
     pub(crate) disk_free_bytes: u64,
@@ -77,6 +78,7 @@ impl Snapshot {
             draining: service.is_draining(),
             sessions: service.sources.sessions() as u64,
             followed_mailboxes: service.hub.followed() as u64,
+            sources: service.sources.remembered() as u64,
             request_bytes: service.request_bytes() as u64,
             long_answers: service.answers() as u64,
             disk_free_bytes: count(&around.disk_free_bytes),
@@ -121,6 +123,7 @@ impl Snapshot {
         let gauges = [
             ("sessions", "Sessions now.", self.sessions),
             ("followed_mailboxes", "Mailboxes that somebody follows now.", self.followed_mailboxes),
+            ("sources", "Devices and networks whose rates are remembered.", self.sources),
             ("request_bytes", "Bytes of long requests in memory.", self.request_bytes),
             ("long_answers", "Answers with blobs in memory.", self.long_answers),
             ("mailboxes", "Mailboxes that are not empty.", self.store.mailboxes),

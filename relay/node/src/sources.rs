@@ -1,8 +1,8 @@
 //! Who sends how much: so that one source cannot use up what all share.
 //!
 //! A *source* is a device's key, and the network that it comes from (its address's first 24 bits, or 48 of IPv6). Keys cost nothing, so what counts in the end is
-//! the network; it may send as much as so many devices. All of this is in memory only, and forgotten once nobody of the source is connected and its
-//! buckets are full again: it is never stored, logged or exported.
+//! the network; it may send as much as so many devices. All of this is in memory only, and forgotten ([`Sources::forget`]) once nobody of the source is
+//! connected and its buckets are full again: it is never stored, logged or exported.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -181,6 +181,16 @@ impl Sources {
         self.inner().sessions
     }
 
+    /// How many are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.inner().sources.len()
+    }
+
+    /// Forgets those who would be given the same if they were unknown. To be called now and then.
+    pub(crate) fn forget(&self, now: Instant) {
+        self.inner().forget(now);
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics while it holds this lock")
     }
@@ -198,17 +208,22 @@ impl Inner {
         key
     }
 
-    /// Forgets those who would be given the same if they were unknown.
     fn forget(&mut self, now: Instant) {
         let rates = self.rates;
         self.sources.retain(|key, source| {
             let factor = if matches!(key, Key::Device(_)) { 1 } else { rates.network_devices };
             source.refill(&rates, factor, now);
-            let is_full = source.bytes.level >= rates.bytes_burst.saturating_mul(factor) as f64
-                && source.requests.level >= rates.requests_burst.saturating_mul(factor) as f64
-                && source.subscriptions.level >= rates.subscriptions_per_day.saturating_mul(factor) as f64;
+            // What has no limit is never owed.
+            let is_full = |bucket: &Bucket, rate: u64, burst: u64| {
+                rate == 0 || bucket.level >= burst.saturating_mul(factor) as f64
+            };
+            let is_full = is_full(&source.bytes, rates.bytes_per_second, rates.bytes_burst)
+                && is_full(&source.requests, rates.requests_per_second, rates.requests_burst)
+                && is_full(&source.subscriptions, rates.subscriptions_per_day, rates.subscriptions_per_day);
             source.sessions > 0 || !is_full
         });
+        // After a crowd, its room is not kept.
+        self.sources.shrink_to(2 * self.sources.len());
     }
 }
 
@@ -395,10 +410,15 @@ mod tests {
         two[0].take_bytes(1_000, now).unwrap();
         drop((two, more));
         assert_eq!(sources.sessions(), 0);
-        sources.inner().forget(now);
-        assert_eq!(sources.inner().sources.len(), 1, "who owes is remembered");
-        sources.inner().forget(now + Duration::from_secs(10));
-        assert!(sources.inner().sources.is_empty());
+        sources.forget(now);
+        assert_eq!(sources.remembered(), 1, "who owes is remembered");
+        sources.forget(now + Duration::from_secs(10));
+        assert_eq!((sources.remembered(), sources.inner().sources.capacity()), (0, 0));
+        // Without a limit nothing is owed, however much was asked.
+        sources.set_rates(Rates { requests_per_second: 0, ..RATES });
+        sources.admit(PeerKey([1; 32]), None, now).unwrap().count_request(1_000, now);
+        sources.forget(now);
+        assert_eq!(sources.remembered(), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 #[cfg(test)]
 mod conformance;
 mod jetstream;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod memory;
 mod objects;
 mod redb;
@@ -23,10 +23,10 @@ use clave_mailbox::{BlobId, Bytes, Kind};
 use futures::future::BoxFuture;
 
 pub(crate) use jetstream::{ClusterConfig, ClusterError, JetStreamStore};
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use memory::MemoryStore;
 pub(crate) use objects::{Objects, ObjectsError};
-pub(crate) use redb::{OpenError, RedbStore, renew_generation};
+pub(crate) use redb::{OpenError, RedbStore, journal_path, renew_generation};
 pub(crate) use subscriptions::SubscriptionStore;
 
 /// The name of a mailbox: an Ed25519 public key.
@@ -133,7 +133,7 @@ pub(crate) struct Usage {
     pub(crate) expired: u64,
     /// Blobs that were removed since the start because a quota was full.
     pub(crate) dropped: u64,
-    /// Durable commits since the start.
+    /// Durable writes since the start: each of one group of puts.
     pub(crate) commits: u64,
 }
 

@@ -93,6 +93,8 @@ pub(crate) enum WakeError {
         "{0} is no key for push servers: restore it from a backup, or move it away to get a new one (browsers have to subscribe anew)"
     )]
     NoKey(PathBuf),
+    #[error("others can read the key for push servers {0}: if nobody has, run `chmod 600` on it; else move it away")]
+    Exposed(PathBuf),
     #[error("`wake.roots` names {0}, which is no file of certificates (PEM): mend it, or leave it empty")]
     Roots(PathBuf),
     #[error(transparent)]

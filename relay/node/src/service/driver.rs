@@ -1,7 +1,7 @@
 //! One session over its streams.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -11,9 +11,9 @@ use std::{
 
 use clave_transport::{Caller, FrameReader, FrameWriter, StreamError};
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::BoxFuture,
-    stream::{self, FuturesUnordered, Stream},
+    stream::{self, FuturesUnordered, Peekable, Stream},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -117,7 +117,7 @@ impl Driver<'_> {
         frames: impl Stream<Item = Result<Frame, Ended>>,
         mut ending: mpsc::Receiver<Ended>,
     ) -> Ended {
-        let mut frames = pin!(frames);
+        let mut frames = pin!(frames.peekable());
         let (mut told, mut drained) = (false, false);
         loop {
             if let Some(ended) = self.put_out().await {
@@ -130,18 +130,10 @@ impl Driver<'_> {
             };
             let wake = self.session.deadline().into_iter().chain(pause).min();
             tokio::select! {
-                Some((task, done, room)) = self.running.next() => {
-                    self.answer_room.extend(room);
-                    self.session.handle_done(task, done, Instant::now());
-                }
+                Some(done) = self.running.next() => self.take_done(done),
                 () = self.inbox.changed() => self.take_arrivals(),
                 frame = frames.next(), if wants => match frame {
-                    Some(Ok((frame, room))) => {
-                        self.service.metrics.received_bytes.fetch_add(frame.len() as u64, Relaxed);
-                        self.request_room = room;
-                        self.session.handle_frame(&frame, Instant::now(), now_seconds());
-                        self.frame_bytes_max.store(self.session.frame_bytes_max(), Relaxed);
-                    }
+                    Some(Ok(frame)) => self.take_frames(frame, frames.as_mut()),
                     Some(Err(ended)) => return ended,
                     None => return Ended::Closed,
                 },
@@ -156,6 +148,33 @@ impl Driver<'_> {
                     self.session.handle_end(Ended::Drained);
                 }
             }
+        }
+    }
+
+    /// What the store did, and what else it has done by now: so that what is written goes out together.
+    fn take_done(&mut self, first: (TaskId, Done, Room)) {
+        let mut next = Some(first);
+        while let Some((task, done, room)) = next {
+            self.answer_room.extend(room);
+            self.session.handle_done(task, done, Instant::now());
+            next = self.running.next().now_or_never().flatten();
+        }
+    }
+
+    /// A frame, and those that have come behind it by now.
+    fn take_frames(&mut self, first: Frame, mut frames: Pin<&mut Peekable<impl Stream<Item = Result<Frame, Ended>>>>) {
+        let mut next = Some(first);
+        while let Some((frame, room)) = next {
+            let now = Instant::now();
+            self.service.metrics.received_bytes.fetch_add(frame.len() as u64, Relaxed);
+            self.request_room = room;
+            self.session.handle_frame(&frame, now, now_seconds());
+            self.frame_bytes_max.store(self.session.frame_bytes_max(), Relaxed);
+            // A long request keeps its room until its task has taken it. An end has its turn once this is done.
+            let is_due = self.request_room.is_empty()
+                && self.session.wants_frames(now).is_ok()
+                && matches!(frames.as_mut().peek().now_or_never(), Some(Some(Ok(_))));
+            next = if is_due { frames.next().now_or_never().flatten().and_then(Result::ok) } else { None };
         }
     }
 
@@ -223,7 +242,7 @@ impl Driver<'_> {
                 // Before it is written: from then on, what is stored wakes it or is told to it.
                 inbox.set_subscription(wanted.as_ref().map(|_| *id));
             }
-            let done = tasks::perform(&*service.store, service.wakes.as_deref(), task).await;
+            let done = tasks::perform(&*service.store, service.wakes.as_deref(), &service.sets, task).await;
             if is_put {
                 service.metrics.put_seconds.observe(began.elapsed());
             }

@@ -1,8 +1,9 @@
 //! What a session asks of the store.
 
-use clave_mailbox::{BLOBS_FRAME_BYTES, BlobId, Bytes, RECONCILE_BYTES_MAX};
-use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use clave_mailbox::{BLOBS_FRAME_BYTES, Bytes, RECONCILE_BYTES_MAX};
+use negentropy::{Negentropy, NegentropyStorageVector};
 
+use super::sets::Sets;
 use crate::{
     session::{Done, Task},
     store::{MailboxStore, PageRoom, StoreError},
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// Has it done.
-pub(crate) async fn perform(store: &dyn MailboxStore, wakes: Option<&Wakes>, task: Task) -> Done {
+pub(crate) async fn perform(store: &dyn MailboxStore, wakes: Option<&Wakes>, sets: &Sets, task: Task) -> Done {
     match task {
         Task::Put(batch) => Done::Put(store.put(batch).await),
         Task::States(mailboxes) => Done::States(store.states(mailboxes).await),
@@ -24,11 +25,11 @@ pub(crate) async fn perform(store: &dyn MailboxStore, wakes: Option<&Wakes>, tas
             None => Done::Wake(Err(StoreError::Failed)),
         },
         Task::Reconcile { mailbox, message } => {
-            let ids = match store.entry_ids(mailbox).await {
-                Ok(ids) => ids,
+            let set = match sets.of(store, mailbox).await {
+                Ok(set) => set,
                 Err(error) => return Done::Reconcile(Err(error)),
             };
-            let answer = tokio::task::spawn_blocking(move || reconcile(&ids, &message)).await;
+            let answer = tokio::task::spawn_blocking(move || reconcile(&set, &message)).await;
             Done::Reconcile(answer.map_err(|_| StoreError::Stopped))
         }
     }
@@ -37,16 +38,13 @@ pub(crate) async fn perform(store: &dyn MailboxStore, wakes: Option<&Wakes>, tas
 /// The first byte of every message: version 1 of the protocol.
 const NEGENTROPY_1: u8 = 0x61;
 
-/// A step of Negentropy over ids, each with timestamp 0. `None` if that is no message; an empty one if there is nothing to add.
-fn reconcile(ids: &[BlobId], message: &Bytes) -> Option<Vec<u8>> {
+/// A step of Negentropy. `None` if that is no message; an empty one if there is nothing to add.
+pub(crate) fn reconcile(set: &NegentropyStorageVector, message: &Bytes) -> Option<Vec<u8>> {
     if message.first() != Some(&NEGENTROPY_1) {
         // The library would answer with the version that it speaks, which we should take for having nothing to add.
         return None;
     }
-    let mut set = NegentropyStorageVector::with_capacity(ids.len());
-    ids.iter().try_for_each(|id| set.insert(0, Id::from_byte_array(id.0))).ok()?;
-    set.seal().ok()?;
-    let mut answer = Negentropy::owned(set, RECONCILE_BYTES_MAX as u64).ok()?.reconcile(message).ok()?;
+    let mut answer = Negentropy::borrowed(set, RECONCILE_BYTES_MAX as u64).ok()?.reconcile(message).ok()?;
     // Only the version.
     if answer.len() <= 1 {
         answer.clear();
@@ -56,7 +54,10 @@ fn reconcile(ids: &[BlobId], message: &Bytes) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clave_mailbox::BlobId;
+    use negentropy::Id;
+
+    use super::{super::sets::set_of, *};
 
     fn set(ids: impl Iterator<Item = u16>) -> Vec<BlobId> {
         let mut ids: Vec<_> = ids.map(|id| BlobId::of(clave_mailbox::Kind::Entry, &id.to_be_bytes())).collect();
@@ -76,7 +77,7 @@ mod tests {
         let mut steps = 0;
         loop {
             steps += 1;
-            let answer = reconcile(&here, &message.into()).unwrap();
+            let answer = reconcile(&set_of(&here), &message.into()).unwrap();
             assert!(answer.len() <= RECONCILE_BYTES_MAX);
             match device.reconcile_with_ids(&answer, &mut have, &mut need).unwrap() {
                 Some(next) => message = next,
@@ -99,14 +100,14 @@ mod tests {
         ids.iter().for_each(|id| storage.insert(0, Id::from_byte_array(id.0)).unwrap());
         storage.seal().unwrap();
         let message = Negentropy::owned(storage, 0).unwrap().initiate().unwrap();
-        assert_eq!(reconcile(&ids, &message.into()), Some(vec![]));
+        assert_eq!(reconcile(&set_of(&ids), &message.into()), Some(vec![]));
         for nonsense in
             [&b""[..], b"\x62", b"\x61\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", &[0x61, 0, 0, 9], b"hello"]
         {
             // Either is fine, but for a panic: an empty message may be answered with what there is.
-            let answer = reconcile(&ids, &Bytes::copy_from_slice(nonsense));
+            let answer = reconcile(&set_of(&ids), &Bytes::copy_from_slice(nonsense));
             assert!(answer.is_none() || answer.is_some_and(|answer| answer.len() < 10_000), "{nonsense:?}");
         }
-        assert_eq!(reconcile(&ids, &Bytes::from_static(b"hello")), None);
+        assert_eq!(reconcile(&set_of(&ids), &Bytes::from_static(b"hello")), None);
     }
 }

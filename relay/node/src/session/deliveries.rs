@@ -213,8 +213,8 @@ impl Deliveries {
         self.waiting_since.map(|since| since + ACKNOWLEDGE_TIMEOUT)
     }
 
-    #[cfg(test)]
-    fn on_way_bytes(&self) -> usize {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn on_way_bytes(&self) -> usize {
         self.on_way_bytes
     }
 }

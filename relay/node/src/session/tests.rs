@@ -9,7 +9,7 @@ use futures::FutureExt;
 use super::*;
 use crate::{
     frames,
-    service::perform,
+    service::{Sets, perform},
     sources::{Network, Rates, Sources},
     store::{MailboxStore, MemoryStore, News, Quotas, StoredEntry},
 };
@@ -156,7 +156,7 @@ impl Device {
     fn work(&mut self, world: &World, at: usize) {
         let (id, task) = self.tasks.remove(at);
         let reconciles = matches!(task, Task::Reconcile { .. });
-        let done = perform(&world.store, None, task).now_or_never();
+        let done = perform(&world.store, None, &Sets::default(), task).now_or_never();
         assert!(done.is_some() || reconciles, "the memory store answers at once");
         self.session.handle_done(id, done.unwrap_or(Done::Reconcile(Ok(None))), world.now);
         self.collect();

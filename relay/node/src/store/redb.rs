@@ -1,11 +1,16 @@
-//! The embedded store: redb, a copy-on-write B-tree in one file.
+//! The embedded store: redb, a copy-on-write B-tree in one file, behind a journal ([ADR 28](../../../../docs/adr/0028-the-relays-store-writes-a-journal-first.md)).
 
 mod changes;
+mod committing;
 mod copying;
+mod journal;
+mod log;
+mod place;
 mod reading;
 mod tables;
 
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -18,11 +23,16 @@ use std::{
 use clave_mailbox::{BlobId, Bytes, Kind};
 use futures::future::FutureExt;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use self::{
-    changes::{Changes, Finished},
-    tables::{BLOBS, COUNTERS, Counters, FORMAT, GENERATION, IDS, MAILBOXES, META, ORDER, VERSION},
+    changes::Done,
+    committing::{Committer, recover},
+    journal::{Journal, Unusable},
+    place::{Files, Place},
+    tables::{
+        BLOBS, COUNTERS, Counters, FORMAT, GENERATION, IDS, JOURNALED, MAILBOXES, META, ORDER, VERSION, VERSION_ALONE,
+    },
 };
 use super::{
     Answer, Batch, MailboxId, MailboxState, MailboxStore, News, Page, PageRoom, Placed, Quotas, StoreError, Usage,
@@ -31,9 +41,6 @@ use super::{
 
 /// Reads that go on at a time, each on a thread of its own. Others wait in order of arrival.
 const READS_MAX: usize = 32;
-
-/// Blobs that one transaction of a sweep removes at most: puts wait for it.
-const SWEEP_BLOBS_MAX: usize = 2_000;
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +81,7 @@ impl From<&Failure> for StoreError {
     }
 }
 
-/// Blobs in a redb database. Whatever it answers to have stored is on disk: one commit, with what else waits.
+/// Blobs in a redb database. Whatever it answers to have stored is on disk: in its journal, with what else waited.
 pub(crate) struct RedbStore {
     shared: Arc<Shared>,
     generation: [u8; 16],
@@ -84,17 +91,18 @@ pub(crate) struct RedbStore {
 }
 
 struct Shared {
-    path: PathBuf,
-    cache_bytes: usize,
+    place: Box<dyn Place>,
     /// `None` after a failure of the disk, until it could be opened again: redb refuses everything until then.
     database: RwLock<Option<Arc<Database>>>,
+    /// Mailboxes of which readers of the database do not see everything that was answered.
+    unpublished: Mutex<HashSet<MailboxId>>,
     quotas: Mutex<Quotas>,
     disk_full: AtomicBool,
     usage: Mutex<Usage>,
 }
 
 impl RedbStore {
-    /// Opens the store in a file, creating it if there is none.
+    /// Opens the store in a file and the journal beside it, creating what is not there.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -104,19 +112,31 @@ impl RedbStore {
         quotas: Quotas,
         news: Arc<dyn News>,
     ) -> Result<Self, OpenError> {
-        let database = open(path, cache_bytes)?;
-        let (generation, counters) = begin(&database).map_err(|failure| refused(path, failure))?;
+        Self::open_at(Box::new(Files { path: path.into(), cache_bytes }), path, quotas, news)
+    }
+
+    fn open_at(place: Box<dyn Place>, path: &Path, quotas: Quotas, news: Arc<dyn News>) -> Result<Self, OpenError> {
+        let failed = |failure| refused(path, failure);
+        let database = place.database().map_err(|error| failed(error.into()))?;
+        let generation = begin(&database).map_err(failed)?;
+        let path_of_journal = journal_path(path);
+        let mut journal = place
+            .journal()
+            .map_err(Unusable::Io)
+            .and_then(|file| Journal::open(file, generation))
+            .map_err(|unusable| refused_journal(&path_of_journal, unusable))?;
+        let counters = recover(&database, &mut journal, quotas, false).map_err(failed)?;
         let shared = Arc::new(Shared {
-            path: path.into(),
-            cache_bytes,
+            place,
             database: RwLock::new(Some(Arc::new(database))),
+            unpublished: Mutex::default(),
             quotas: Mutex::new(quotas),
             disk_full: AtomicBool::new(false),
             usage: Mutex::new(Usage::default()),
         });
-        shared.count(&counters, 0, 0, 0);
-        let committing = shared.clone();
-        let writer = Writer::start(move |jobs| commit(&committing, &*news, jobs))
+        shared.count(&counters, &Done::default(), 0);
+        let of_thread = shared.clone();
+        let writer = Writer::start(move |jobs| Committer::new(of_thread, news, journal, jobs).run())
             .map_err(|error| OpenError::Io(path.into(), error))?;
         Ok(Self { shared, generation, reads: Arc::new(Semaphore::new(READS_MAX)), writer: Some(writer) })
     }
@@ -125,13 +145,24 @@ impl RedbStore {
         self.writer.as_ref().expect("there until it is dropped").0.clone()
     }
 
+    /// Reads of some mailboxes, or of all, what was answered to be stored by now.
     fn read<T: Send + 'static>(
         &self,
+        mailboxes: Option<&[MailboxId]>,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Failure> + Send + 'static,
     ) -> Answer<'_, T> {
         let (shared, reads) = (self.shared.clone(), self.reads.clone());
+        let lacks = shared.lacks(mailboxes);
         async move {
+            let publish = || self.writer().ask(Job::Publish);
+            if lacks {
+                publish().await?;
+            }
             let _permit = reads.acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+            if shared.database().is_none() {
+                // Which has it opened again, if that can be.
+                publish().await?;
+            }
             let done = tokio::task::spawn_blocking(move || {
                 let database = shared.database().ok_or(StoreError::Failed)?;
                 let read = || work(&database.begin_read()?);
@@ -169,101 +200,36 @@ impl Shared {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, counters: &Counters, expired: u64, dropped: u64, commits: u64) {
+    fn unpublished(&self) -> MutexGuard<'_, HashSet<MailboxId>> {
+        self.unpublished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether readers do not see everything of some mailboxes, or of any.
+    fn lacks(&self, mailboxes: Option<&[MailboxId]>) -> bool {
+        let unpublished = self.unpublished();
+        match mailboxes {
+            Some(mailboxes) => mailboxes.iter().any(|mailbox| unpublished.contains(mailbox)),
+            None => !unpublished.is_empty(),
+        }
+    }
+
+    /// Which was there before.
+    fn set_database(&self, database: Option<Arc<Database>>) -> Option<Arc<Database>> {
+        std::mem::replace(&mut *self.database.write().unwrap_or_else(PoisonError::into_inner), database)
+    }
+
+    fn count(&self, counters: &Counters, done: &Done, commits: u64) {
         let usage = &mut *self.usage();
         *usage = Usage {
             mailboxes: counters.mailboxes,
             entries: counters.entries,
             chunks: counters.chunks,
             bytes: counters.bytes,
-            expired: usage.expired + expired,
-            dropped: usage.dropped + dropped,
+            expired: usage.expired + done.expired,
+            dropped: usage.dropped + done.dropped,
             commits: usage.commits + commits,
         };
     }
-
-    /// The database, opened again if need be.
-    fn reopened(&self) -> Option<Arc<Database>> {
-        if let Some(database) = self.database() {
-            return Some(database);
-        }
-        // As long as somebody still reads, it is in use: then the next who comes tries again.
-        let database = open(&self.path, self.cache_bytes).inspect_err(|error| tracing::error!(%error, "still closed"));
-        let database = Arc::new(database.ok()?);
-        tracing::warn!("the store is open again");
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database.clone());
-        Some(database)
-    }
-}
-
-/// Writes what waits in one transaction, tells the news, and answers.
-fn commit(shared: &Shared, news: &dyn News, jobs: Vec<Job>) {
-    let full = shared.disk_full.load(Relaxed);
-    let (mut puts, mut sweeps) = (Vec::new(), Vec::new());
-    for job in jobs {
-        match job {
-            Job::Put(_, reply) if full => answer(reply, Err(StoreError::Full)),
-            Job::Put(batch, reply) => puts.push((batch, reply)),
-            Job::Sweep(now_seconds, reply) => sweeps.push((now_seconds, reply)),
-        }
-    }
-    for (now_seconds, reply) in sweeps {
-        answer(reply, sweep(shared, now_seconds));
-    }
-    if puts.is_empty() {
-        return;
-    }
-    let written =
-        write(shared, |changes| puts.iter().map(|(batch, _)| changes.put(batch)).collect::<Result<Vec<_>, _>>());
-    match written {
-        Ok((placed, finished)) => {
-            finished.entries.iter().for_each(|(mailbox, entry)| news.stored(*mailbox, entry));
-            puts.into_iter().zip(placed).for_each(|((_, reply), placed)| answer(reply, placed));
-        }
-        Err(error) => puts.into_iter().for_each(|(_, reply)| answer(reply, Err(error))),
-    }
-}
-
-fn answer<T>(reply: oneshot::Sender<T>, with: T) {
-    // Whoever asked may have gone.
-    let _ = reply.send(with);
-}
-
-fn sweep(shared: &Shared, now_seconds: u64) -> Result<(), StoreError> {
-    while write(shared, |changes| {
-        let more = changes.expire(now_seconds, SWEEP_BLOBS_MAX)?;
-        changes.trim_store()?;
-        Ok(more)
-    })?
-    .0
-    {}
-    Ok(())
-}
-
-/// One durable transaction. A failure leaves what was there before, and closes the database for the next to open again.
-fn write<T>(
-    shared: &Shared,
-    work: impl FnOnce(&mut Changes<'_>) -> Result<T, Failure>,
-) -> Result<(T, Finished), StoreError> {
-    let database = shared.reopened().ok_or(StoreError::Failed)?;
-    let write = || -> Result<(T, Finished), Failure> {
-        let mut transaction = database.begin_write()?;
-        // Costs a second sync, and saves the walk over the whole file that opening after a kill takes without it.
-        transaction.set_quick_repair(true);
-        let counters = counters(&transaction.open_table(META)?)?;
-        let mut changes = Changes::begin(&transaction, *shared.quotas(), counters)?;
-        let done = work(&mut changes)?;
-        let finished = changes.finish()?;
-        transaction.commit()?;
-        Ok((done, finished))
-    };
-    let (done, finished) = write().map_err(|failure| {
-        tracing::error!(?failure, "the store could not be written; it is opened again");
-        *shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
-        StoreError::from(&failure)
-    })?;
-    shared.count(&finished.counters, finished.expired, finished.dropped, 1);
-    Ok((done, finished))
 }
 
 fn builder(cache_bytes: usize) -> Builder {
@@ -274,6 +240,19 @@ fn builder(cache_bytes: usize) -> Builder {
 
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
     builder(cache_bytes).create(path).map_err(|error| refused(path, error.into()))
+}
+
+/// The journal of the store in a file.
+pub(crate) fn journal_path(path: &Path) -> PathBuf {
+    path.with_extension("journal")
+}
+
+fn refused_journal(path: &Path, unusable: Unusable) -> OpenError {
+    match unusable {
+        Unusable::Foreign => OpenError::Damaged(path.into()),
+        Unusable::Later => OpenError::Later(path.into()),
+        Unusable::Io(error) => OpenError::Io(path.into(), error),
+    }
 }
 
 fn refused(path: &Path, failure: Failure) -> OpenError {
@@ -287,8 +266,8 @@ fn refused(path: &Path, failure: Failure) -> OpenError {
     }
 }
 
-/// Makes the tables if there are none. The generation, and what was counted.
-fn begin(database: &Database) -> Result<([u8; 16], Counters), Failure> {
+/// Makes the tables if there are none, and brings those of an older format to this one. The generation.
+fn begin(database: &Database) -> Result<[u8; 16], Failure> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     let found = {
@@ -304,10 +283,12 @@ fn begin(database: &Database) -> Result<([u8; 16], Counters), Failure> {
                 meta.insert(GENERATION, fresh_generation().as_slice())?;
             }
             Some([VERSION]) => {}
+            // Its journal is empty. Who knows nothing of journals must not open it any more.
+            Some([VERSION_ALONE]) => drop(meta.insert(FORMAT, [VERSION].as_slice())?),
             Some(_) => return Err(Failure::Redb(redb::Error::UpgradeRequired(VERSION))),
         }
         let generation = meta.get(GENERATION)?.and_then(|value| value.value().try_into().ok());
-        (generation.ok_or(Failure::Damaged)?, counters(&meta)?)
+        generation.ok_or(Failure::Damaged)?
     };
     transaction.commit()?;
     Ok(found)
@@ -317,6 +298,14 @@ fn counters(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Co
     match meta.get(COUNTERS)? {
         None => Ok(Counters::default()),
         Some(bytes) => bytes.value().try_into().map(Counters::decode).map_err(|_| Failure::Damaged),
+    }
+}
+
+/// Up to which frame of the journal the database has everything.
+fn number_of(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, Failure> {
+    match meta.get(JOURNALED)? {
+        None => Ok(0),
+        Some(bytes) => bytes.value().try_into().map(u64::from_be_bytes).map_err(|_| Failure::Damaged),
     }
 }
 
@@ -353,11 +342,12 @@ impl MailboxStore for RedbStore {
     }
 
     fn states(&self, mailboxes: Vec<MailboxId>) -> Answer<'_, Vec<MailboxState>> {
-        self.read(move |transaction| reading::states(transaction, &mailboxes))
+        let of = mailboxes.clone();
+        self.read(Some(&of), move |transaction| reading::states(transaction, &mailboxes))
     }
 
     fn after(&self, mailbox: MailboxId, after: u64, room: PageRoom) -> Answer<'_, Page> {
-        self.read(move |transaction| reading::after(transaction, mailbox, after, room))
+        self.read(Some(&[mailbox]), move |transaction| reading::after(transaction, mailbox, after, room))
     }
 
     fn get(
@@ -367,15 +357,17 @@ impl MailboxStore for RedbStore {
         ids: Vec<BlobId>,
         bytes_max: usize,
     ) -> Answer<'_, Vec<Option<Bytes>>> {
-        self.read(move |transaction| reading::get(transaction, &mailboxes, kind, &ids, bytes_max))
+        let of = mailboxes.clone();
+        self.read(Some(&of), move |transaction| reading::get(transaction, &mailboxes, kind, &ids, bytes_max))
     }
 
     fn which(&self, mailboxes: Vec<MailboxId>, kind: Kind, ids: Vec<BlobId>) -> Answer<'_, Vec<bool>> {
-        self.read(move |transaction| reading::which(transaction, &mailboxes, kind, &ids))
+        let of = mailboxes.clone();
+        self.read(Some(&of), move |transaction| reading::which(transaction, &mailboxes, kind, &ids))
     }
 
     fn entry_ids(&self, mailbox: MailboxId) -> Answer<'_, Vec<BlobId>> {
-        self.read(move |transaction| reading::entry_ids(transaction, mailbox))
+        self.read(Some(&[mailbox]), move |transaction| reading::entry_ids(transaction, mailbox))
     }
 
     fn sweep(&self, now_seconds: u64) -> Answer<'_, ()> {
@@ -395,7 +387,7 @@ impl MailboxStore for RedbStore {
     }
 
     fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
-        self.read(move |transaction| copying::copy(transaction, &to))
+        self.read(None, move |transaction| copying::copy(transaction, &to))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt;
+
 use super::{schedule::Outcome, *};
 
 const PHONE: SubscriptionId = SubscriptionId([1; 16]);
@@ -185,8 +187,16 @@ async fn there_are_only_so_many_and_old_ones_go() {
 #[test]
 fn a_key_or_authorities_that_are_none_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(key_path(folder.path()), b"no key").unwrap();
     let said = |rules| Wakes::open(folder.path(), rules, Instant::now()).err().unwrap().to_string();
+    drop(Wakes::open(folder.path(), rules(), Instant::now()).unwrap());
+    let mode = |mode| std::fs::set_permissions(key_path(folder.path()), PermissionsExt::from_mode(mode)).unwrap();
+    assert_eq!(key_path(folder.path()).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    for exposed in [0o640, 0o604, 0o620] {
+        mode(exposed);
+        assert!(said(rules()).contains("if nobody has, run `chmod 600` on it"), "{exposed:o}");
+    }
+    mode(0o600);
+    std::fs::write(key_path(folder.path()), b"no key").unwrap();
     assert!(said(rules()).contains("restore it from a backup, or move it away"));
     std::fs::remove_file(key_path(folder.path())).unwrap();
     for text in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {

@@ -1,6 +1,10 @@
 //! Who the relay is to push servers: a key of its own, and tokens by it (RFC 8292).
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::{
@@ -14,6 +18,9 @@ use crate::files;
 
 /// For how long a token is good. At most a day (RFC 8292, section 2).
 const TOKEN_SECONDS: u64 = 12 * 60 * 60;
+
+/// Longer than any key file.
+const KEY_BYTES_MAX: u64 = 1_024;
 
 /// The key, and who answers for it.
 pub(super) struct Vapid {
@@ -29,8 +36,15 @@ impl Vapid {
     pub(super) fn load_or_create(path: &Path, contact: &str) -> Result<Self, WakeError> {
         let failed = |error| WakeError::Key(path.into(), error);
         let random = SystemRandom::new();
-        let bytes = match fs::read(path) {
-            Ok(bytes) => Zeroizing::new(bytes),
+        let bytes = match File::open(path) {
+            Ok(file) => {
+                if files::is_exposed(&file).map_err(failed)? {
+                    return Err(WakeError::Exposed(path.into()));
+                }
+                let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES_MAX as usize));
+                file.take(KEY_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+                bytes
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
                 let made = made.map_err(|_| failed(io::Error::other("the system gives no randomness")))?;

@@ -1,9 +1,9 @@
-//! Relays over a cluster of three NATS servers: any of them serves any mailbox, and a server that is killed costs a pause.
-//! `scripts/relay-cluster-kill9.sh` runs it with many kills.
+//! Relays over a cluster of three NATS servers: any of them serves any mailbox, a server that is killed costs a pause, and a relay that is killed only its
+//! own sessions. `scripts/relay-cluster-kill9.sh` runs it with many kills.
 
 use std::{
-    collections::BTreeMap,
-    path::Path,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use async_nats::jetstream;
 use clave_mailbox::{BlobId, Kind, reply};
 use clave_transport::{Address, Channel};
 use futures::StreamExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     harness::{Device, Relay, in_time, mailbox, put},
@@ -24,16 +24,44 @@ const DEVICES: u8 = 4;
 const IN_FLIGHT: usize = 32;
 const PUTS: usize = 2_000;
 
-/// What was acknowledged, by mailbox; and the longest that anybody waited for an answer.
+/// What was acknowledged.
 #[derive(Default)]
 struct Told {
-    acknowledged: BTreeMap<u8, Vec<(Kind, BlobId)>>,
+    known: Mutex<Known>,
+    more: Notify,
+}
+
+#[derive(Default)]
+struct Known {
+    by_mailbox: BTreeMap<u8, Vec<(Kind, BlobId)>>,
+    count: usize,
+    /// The longest that anybody waited for an answer.
     pause: Duration,
+    /// Sessions that ended with their relay.
+    ended: usize,
 }
 
 impl Told {
     fn count(&self) -> usize {
-        self.acknowledged.values().map(Vec::len).sum()
+        self.known.lock().unwrap().count
+    }
+
+    fn acknowledged(&self, seed: u8, blob: (Kind, BlobId), after: Duration) {
+        let known = &mut *self.known.lock().unwrap();
+        known.by_mailbox.entry(seed).or_default().push(blob);
+        known.count += 1;
+        known.pause = known.pause.max(after);
+        self.more.notify_one();
+    }
+
+    /// Waits until so many are acknowledged. One waits at a time.
+    async fn reaches(&self, enough: usize) {
+        in_time(async {
+            while self.count() < enough {
+                self.more.notified().await;
+            }
+        })
+        .await;
     }
 }
 
@@ -124,46 +152,101 @@ fn blob(device: u8, number: u32) -> (Kind, Vec<u8>) {
     (kind, bytes)
 }
 
-/// Puts as many as there are permits, until those are closed. Its session must not end, and nothing be refused.
-async fn load(seed: u8, relay: Address, told: Arc<Mutex<Told>>, permits: Arc<Semaphore>) {
-    let key = mailbox(seed);
-    let mut device = Device::greeted(seed, &relay).await;
-    device.open(&key, 0, false).await;
-    let (mut number, mut waiting) = (0, BTreeMap::new());
-    loop {
-        while waiting.len() < IN_FLIGHT {
-            let permit = if waiting.is_empty() { permits.acquire().await.ok() } else { permits.try_acquire().ok() };
-            let Some(permit) = permit else { break };
-            permit.forget();
-            number += 1;
-            let (kind, bytes) = blob(seed, number);
-            let body = put(&key, kind, &[&bytes]);
-            let request = clave_mailbox::Request { number: u64::from(number) + 1_000, body: Some(body) };
-            let frame = clave_mailbox::encode(&request);
-            device.transport.send(device.relay, Channel::Mailbox, frame).await.unwrap();
-            waiting.insert(request.number, (kind, BlobId::of(kind, &bytes)));
-        }
-        if waiting.is_empty() {
-            return;
-        }
-        let asked = Instant::now();
-        let (answered, body) = device.reply().await.expect("the session goes on");
-        assert!(matches!(body, reply::Body::Stored(_)), "{body:?}");
-        let stored = waiting.remove(&answered).expect("asked for");
-        let told = &mut *told.lock().unwrap();
-        told.pause = told.pause.max(asked.elapsed());
-        told.acknowledged.entry(seed).or_default().push(stored);
+/// A relay that comes back where it was.
+struct Seat {
+    folder: PathBuf,
+    address: Address,
+    relay: Option<Relay>,
+    /// How often it was started.
+    lives: watch::Sender<u32>,
+}
+
+impl Seat {
+    async fn new(folder: &Path, name: &str, config: &str) -> Self {
+        let relay = relay(folder, name, config).await;
+        let address = relay.address.clone();
+        Self { folder: folder.join(name), address, relay: Some(relay), lives: watch::Sender::new(1) }
+    }
+
+    /// `kill -9`.
+    async fn kill(&mut self) {
+        self.relay.take().expect("it runs").process.kill().await.unwrap();
+    }
+
+    async fn run(&mut self, config: &str) {
+        let port = self.address.to_string().split('/').nth(4).unwrap().parse().unwrap();
+        let relay = Relay::start_on(&self.folder, config, port).await;
+        assert_eq!(relay.address, self.address);
+        self.relay = Some(relay);
+        self.lives.send_modify(|lives| *lives += 1);
     }
 }
 
-/// Waits until so many are acknowledged.
-async fn progress(told: &Mutex<Told>, enough: usize) {
-    in_time(async {
-        while told.lock().unwrap().count() < enough {
-            tokio::task::yield_now().await;
+/// A device that puts.
+struct Putter {
+    seed: u8,
+    told: Arc<Told>,
+    permits: Arc<Semaphore>,
+    number: u32,
+    /// What is not acknowledged yet.
+    waiting: BTreeSet<u32>,
+}
+
+impl Putter {
+    /// Puts as many as there are permits, until those are closed. Nothing may be refused, and no session end but those of a relay that was killed.
+    async fn put(mut self, relay: Address, mut lives: watch::Receiver<u32>) {
+        loop {
+            let life = *lives.borrow_and_update();
+            let mut device = Device::greeted(self.seed, &relay).await;
+            device.open(&mailbox(self.seed), 0, false).await;
+            if self.session(&mut device).await {
+                return;
+            }
+            in_time(lives.wait_for(|now| *now > life)).await.expect("the relay was killed, and comes back");
+            self.told.known.lock().unwrap().ended += 1;
         }
-    })
-    .await;
+    }
+
+    /// Until everything is put, or the session ends. Whether everything is.
+    async fn session(&mut self, device: &mut Device) -> bool {
+        for number in self.waiting.clone() {
+            if !self.send(device, number).await {
+                return false;
+            }
+        }
+        loop {
+            while self.waiting.len() < IN_FLIGHT {
+                let permit = match self.waiting.is_empty() {
+                    true => self.permits.acquire().await.ok(),
+                    false => self.permits.try_acquire().ok(),
+                };
+                let Some(permit) = permit else { break };
+                permit.forget();
+                self.number += 1;
+                self.waiting.insert(self.number);
+                if !self.send(device, self.number).await {
+                    return false;
+                }
+            }
+            if self.waiting.is_empty() {
+                return true;
+            }
+            let asked = Instant::now();
+            let Some((answered, body)) = device.reply().await else { return false };
+            assert!(matches!(body, reply::Body::Stored(_)), "{body:?}");
+            let number = u32::try_from(answered - 1_000).unwrap();
+            assert!(self.waiting.remove(&number), "asked for");
+            let (kind, bytes) = blob(self.seed, number);
+            self.told.acknowledged(self.seed, (kind, BlobId::of(kind, &bytes)), asked.elapsed());
+        }
+    }
+
+    async fn send(&self, device: &Device, number: u32) -> bool {
+        let (kind, bytes) = blob(self.seed, number);
+        let body = put(&mailbox(self.seed), kind, &[&bytes]);
+        let request = clave_mailbox::Request { number: u64::from(number) + 1_000, body: Some(body) };
+        device.transport.send(device.relay, Channel::Mailbox, clave_mailbox::encode(&request)).await.is_ok()
+    }
 }
 
 /// The name of the stream's leader, once it has one, all others have everything, and the cluster has a leader, too.
@@ -187,8 +270,8 @@ async fn leader(servers: &[Server]) -> String {
     .await
 }
 
-async fn assert_all_there(told: &Mutex<Told>, relay: &Address, when: &str) {
-    let all = told.lock().unwrap().acknowledged.clone();
+async fn assert_all_there(told: &Told, relay: &Address, when: &str) {
+    let all = told.known.lock().unwrap().by_mailbox.clone();
     for (seed, blobs) in &all {
         let mut device = Device::greeted(100 + seed, relay).await;
         device.open(&mailbox(*seed), 0, false).await;
@@ -208,51 +291,66 @@ async fn assert_all_there(told: &Mutex<Told>, relay: &Address, when: &str) {
     }
 }
 
+/// The first and third of four kills take the leader, the second another server, the fourth a relay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_with_a_server() {
+async fn nothing_acknowledged_is_lost_with_a_server_or_a_relay() {
     let Some(program) = nats::program().await else { return };
-    let kills: usize = std::env::var("CLAVE_KILLS").map_or(3, |kills| kills.parse().expect("CLAVE_KILLS is a number"));
+    let kills: usize = std::env::var("CLAVE_KILLS").map_or(4, |kills| kills.parse().expect("CLAVE_KILLS is a number"));
     let folder = tempfile::tempdir().unwrap();
     let mut servers = nats::cluster(&program, folder.path(), 3).await;
     let config = config(&servers, folder.path().join("objects").to_str().unwrap());
-    let one = relay(folder.path(), "one", &config).await;
-    let two = relay(folder.path(), "two", &config).await;
-    let (told, permits) = (Arc::new(Mutex::new(Told::default())), Arc::new(Semaphore::new(0)));
+    let mut seats = [Seat::new(folder.path(), "one", &config).await, Seat::new(folder.path(), "two", &config).await];
+    let (told, permits) = (Arc::<Told>::default(), Arc::new(Semaphore::new(0)));
     let devices: Vec<_> = (1..=DEVICES)
         .map(|seed| {
-            let relay = if seed % 2 == 0 { &one } else { &two };
-            tokio::spawn(load(seed, relay.address.clone(), told.clone(), permits.clone()))
+            let (told, permits) = (told.clone(), permits.clone());
+            let putter = Putter { seed, told, permits, number: 0, waiting: BTreeSet::new() };
+            let seat = &seats[usize::from(seed) % 2];
+            tokio::spawn(putter.put(seat.address.clone(), seat.lives.subscribe()))
         })
         .collect();
     for kill in 1..=kills {
         let leader = leader(&servers).await;
-        // The leader each second time, else one of the others.
         let of_leader = servers.iter().position(|server| server.name() == leader).expect("one of them");
-        let victim = if kill % 2 == 1 { of_leader } else { (of_leader + 1 + kill / 2 % 2) % 3 };
-        let before = told.lock().unwrap().count();
+        let before = told.count();
         permits.add_permits(PUTS);
-        progress(&told, before + 200 + 37 * (kill % 17)).await;
-        servers[victim].kill().await;
-        // It goes on with the other two, and while the third comes back.
-        progress(&told, before + PUTS * 3 / 4).await;
-        servers[victim].run().await;
-        progress(&told, before + PUTS).await;
+        told.reaches(before + 200 + 37 * (kill % 17)).await;
+        // It goes on with the others, and while the one that was killed comes back.
+        let on_others = before + PUTS * 3 / 4;
+        if kill % 4 == 0 {
+            let seat = &mut seats[kill / 4 % 2];
+            seat.kill().await;
+            told.reaches(on_others).await;
+            seat.run(&config).await;
+        } else {
+            let victim = if kill % 2 == 1 { of_leader } else { (of_leader + 1 + kill / 4 % 2) % 3 };
+            servers[victim].kill().await;
+            told.reaches(on_others).await;
+            servers[victim].run().await;
+        }
+        told.reaches(before + PUTS).await;
+        if kill % 10 == 0 {
+            println!("{kill} kills, {} puts acknowledged so far", told.count());
+        }
     }
     permits.close();
     for device in devices {
         device.await.unwrap();
     }
     leader(&servers).await;
-    assert_all_there(&told, &one.address, "from a relay that was there").await;
+    assert_all_there(&told, &seats[0].address, "from a relay that was there").await;
     // One that reads everything anew.
     let three = relay(folder.path(), "three", &config).await;
     assert_all_there(&told, &three.address, "from a relay that came later").await;
-    for relay in [one, two, three] {
+    for relay in seats.into_iter().filter_map(|seat| seat.relay).chain([three]) {
         relay.stop().await;
     }
-    let told = told.lock().unwrap();
-    let (count, pause) = (told.count(), told.pause.as_secs_f32());
+    let Known { count, pause, ended, .. } = &*told.known.lock().unwrap();
+    // Two devices at each relay.
+    assert_eq!(*ended, kills / 4 * usize::from(DEVICES) / 2);
     println!(
-        "{kills} kills, {count} puts acknowledged, none lost; no session ended, the longest pause was {pause:.1} s"
+        "{kills} kills, {} of them of relays: {count} puts acknowledged, none lost; {ended} sessions ended, all with their relay; the longest pause was {:.1} s",
+        kills / 4,
+        pause.as_secs_f32()
     );
 }

@@ -45,14 +45,20 @@ impl Relay {
     }
 
     pub async fn start_on(folder: &Path, config: &str, port: u16) -> Self {
+        Self::start_logging(folder, config, port, "debug").await
+    }
+
+    pub async fn start_logging(folder: &Path, config: &str, port: u16, level: &str) -> Self {
         let (data, path) = (folder.join("data"), folder.join("relay.toml"));
         let head = format!("listen = [\"/ip4/127.0.0.1/tcp/{port}\"]\ndata = {data:?}\ndrain_seconds = 3\n");
-        let tail = "[metrics]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"debug\"\n";
+        let tail = format!("[metrics]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"{level}\"\n");
         std::fs::write(&path, format!("{head}{config}\n{tail}")).unwrap();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_clave-relay"))
             .args(["run", "--config"])
             .arg(&path)
+            // As `packaging/clave-relay.service` has it.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)

@@ -1,22 +1,25 @@
-//! What one transaction changes: puts of many sessions, and removals.
+//! What one transaction changes: puts of many sessions, and removals. It goes on from group to group of jobs; after each, [`Changes::take_done`]
+//! tells what is to be noted in the journal and told to others.
 
 use std::collections::BTreeMap;
 
-use clave_mailbox::{BlobId, Bytes, Kind};
+use clave_mailbox::{Bytes, Kind};
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
-    Failure,
+    Failure, counters,
+    log::{self, Log},
+    number_of,
     tables::{
-        BLOBS, COUNTERS, Counters, Header, IDS, MAILBOXES, META, ORDER, PIECE_BYTES, Record, id_key, order_key,
-        ordered_position, piece_key, position_of,
+        BLOBS, COUNTERS, Counters, Header, IDS, JOURNALED, MAILBOXES, META, ORDER, PIECE_BYTES, Record, id_key,
+        order_key, ordered_position, piece_key, position_of,
     },
 };
 use crate::store::{Batch, MailboxId, Placed, Quotas, StoreError, StoredEntry, cost};
 
 /// A transaction that is being written. What it knows of mailboxes is written by [`finish`](Self::finish).
 pub(super) struct Changes<'t> {
-    quotas: Quotas,
+    pub(super) quotas: Quotas,
     blobs: Table<'t, &'static [u8; 10], &'static [u8]>,
     order: Table<'t, &'static [u8; 17], ()>,
     ids: Table<'t, &'static [u8; 41], u64>,
@@ -25,31 +28,72 @@ pub(super) struct Changes<'t> {
     /// Of the mailboxes that were looked at; `None`: there is none.
     records: BTreeMap<MailboxId, Option<Record>>,
     pub(super) counters: Counters,
+    /// Up to which frame the journal is in here.
+    pub(super) journaled: u64,
+    /// Blobs that were stored or removed since it began.
+    pub(super) changed: usize,
+    /// What the journal has to have before anything of this group is answered.
+    pub(super) log: Log,
+    done: Done,
+}
+
+/// What a group of jobs did, for others to be told of once the journal has it.
+#[derive(Debug, Default)]
+pub(super) struct Done {
     pub(super) expired: u64,
     pub(super) dropped: u64,
-    /// What is to be told once it is durable.
     pub(super) entries: Vec<(MailboxId, StoredEntry)>,
+    /// Whose blobs changed; some several times.
+    pub(super) mailboxes: Vec<MailboxId>,
 }
 
 impl<'t> Changes<'t> {
-    pub(super) fn begin(
-        transaction: &'t WriteTransaction,
-        quotas: Quotas,
-        counters: Counters,
-    ) -> Result<Self, Failure> {
+    pub(super) fn begin(transaction: &'t WriteTransaction, quotas: Quotas) -> Result<Self, Failure> {
+        let meta = transaction.open_table(META)?;
         Ok(Self {
             quotas,
             blobs: transaction.open_table(BLOBS)?,
             order: transaction.open_table(ORDER)?,
             ids: transaction.open_table(IDS)?,
             mailboxes: transaction.open_table(MAILBOXES)?,
-            meta: transaction.open_table(META)?,
             records: BTreeMap::new(),
-            counters,
-            expired: 0,
-            dropped: 0,
-            entries: Vec::new(),
+            counters: counters(&meta)?,
+            journaled: number_of(&meta)?,
+            meta,
+            changed: 0,
+            log: Log::new(),
+            done: Done::default(),
         })
+    }
+
+    /// What was done since this was asked last.
+    pub(super) fn take_done(&mut self) -> Done {
+        self.log.clear();
+        std::mem::take(&mut self.done)
+    }
+
+    /// Does again what is noted in a frame of the journal.
+    pub(super) fn redo(&mut self, mut records: &[u8]) -> Result<(), Failure> {
+        while !records.is_empty() {
+            let (record, rest) = log::split(records).ok_or(Failure::Damaged)?;
+            records = rest;
+            match record {
+                log::Record::Removed { position } => self.remove(position)?,
+                log::Record::Stored { position, header, bytes } => {
+                    if position <= self.counters.position {
+                        return Err(Failure::Damaged);
+                    }
+                    let mut record = match self.record(header.mailbox)? {
+                        Some(record) => record,
+                        None => self.new_mailbox(),
+                    };
+                    self.insert(&mut record, position, &header, &Bytes::copy_from_slice(bytes))?;
+                    self.records.insert(header.mailbox, Some(record));
+                }
+            }
+        }
+        self.take_done();
+        Ok(())
     }
 
     /// Stores what is new of a batch. What is refused changes nothing.
@@ -63,17 +107,19 @@ impl<'t> Changes<'t> {
             {
                 return Ok(Err(StoreError::NoNewMailboxes));
             }
-            None => {
-                self.counters.number += 1;
-                self.counters.mailboxes += 1;
-                Record { number: self.counters.number, ..Record::default() }
-            }
+            None => self.new_mailbox(),
         };
         for (id, bytes) in &batch.blobs {
-            let key = id_key(record.number, batch.kind, id);
-            if self.ids.get(&key)?.is_none() {
-                let position = self.insert(&mut record, batch, *id, bytes)?;
-                self.ids.insert(&key, position)?;
+            if self.ids.get(&id_key(record.number, batch.kind, id))?.is_none() {
+                let header = Header {
+                    mailbox: batch.mailbox,
+                    id: *id,
+                    kind: batch.kind,
+                    seconds: batch.now_seconds,
+                    length: u32::try_from(bytes.len()).expect("a blob is far shorter than 4 GiB"),
+                };
+                let position = self.counters.position + 1;
+                self.insert(&mut record, position, &header, bytes)?;
                 placed.new.push((*id, position));
             }
         }
@@ -83,38 +129,40 @@ impl<'t> Changes<'t> {
         Ok(Ok(placed))
     }
 
-    fn insert(&mut self, record: &mut Record, batch: &Batch, id: BlobId, bytes: &Bytes) -> Result<u64, Failure> {
-        self.counters.position += 1;
-        let position = self.counters.position;
-        let header = Header {
-            mailbox: batch.mailbox,
-            id,
-            kind: batch.kind,
-            seconds: batch.now_seconds,
-            length: u32::try_from(bytes.len()).expect("a blob is far shorter than 4 GiB"),
-        };
-        let mut pieces = bytes.chunks(PIECE_BYTES);
-        let first = [&header.encode()[..], pieces.next().unwrap_or_default()].concat();
-        self.blobs.insert(&piece_key(position, 0), first.as_slice())?;
-        for (piece, bytes) in (1..).zip(pieces) {
+    /// What is known of a mailbox that is there from now on.
+    fn new_mailbox(&mut self) -> Record {
+        self.counters.number += 1;
+        self.counters.mailboxes += 1;
+        Record { number: self.counters.number, ..Record::default() }
+    }
+
+    fn insert(&mut self, record: &mut Record, position: u64, header: &Header, bytes: &Bytes) -> Result<(), Failure> {
+        let Header { mailbox, id, kind, .. } = *header;
+        self.counters.position = position;
+        let first = self.log.stored(position, header, bytes);
+        self.blobs.insert(&piece_key(position, 0), first)?;
+        for (piece, bytes) in (1..).zip(bytes.chunks(PIECE_BYTES).skip(1)) {
             self.blobs.insert(&piece_key(position, piece), bytes)?;
         }
-        self.order.insert(&order_key(record.number, batch.kind, position), ())?;
+        self.order.insert(&order_key(record.number, kind, position), ())?;
+        self.ids.insert(&id_key(record.number, kind, &id), position)?;
         record.bytes += cost(bytes.len());
         self.counters.bytes += cost(bytes.len());
-        match batch.kind {
+        match kind {
             Kind::Entry => {
                 record.last = position;
                 record.entries += 1;
                 self.counters.entries += 1;
-                self.entries.push((batch.mailbox, StoredEntry { position, id, bytes: bytes.clone() }));
+                self.done.entries.push((mailbox, StoredEntry { position, id, bytes: bytes.clone() }));
             }
             Kind::Chunk => {
                 record.chunks += 1;
                 self.counters.chunks += 1;
             }
         }
-        Ok(position)
+        self.changed += 1;
+        self.done.mailboxes.push(mailbox);
+        Ok(())
     }
 
     /// Drops the oldest blobs of a mailbox until it is within its quota.
@@ -133,7 +181,7 @@ impl<'t> Changes<'t> {
                 }
             }
             self.remove(oldest.ok_or(Failure::Damaged)?)?;
-            self.dropped += 1;
+            self.done.dropped += 1;
         }
         Ok(())
     }
@@ -143,7 +191,7 @@ impl<'t> Changes<'t> {
         while self.counters.bytes > self.quotas.store_bytes_max {
             let (position, _) = self.oldest()?.ok_or(Failure::Damaged)?;
             self.remove(position)?;
-            self.dropped += 1;
+            self.done.dropped += 1;
         }
         Ok(())
     }
@@ -154,7 +202,7 @@ impl<'t> Changes<'t> {
             match self.oldest()? {
                 Some((position, header)) if header.seconds.saturating_add(self.quotas.kept_seconds) <= now_seconds => {
                     self.remove(position)?;
-                    self.expired += 1;
+                    self.done.expired += 1;
                 }
                 _ => return Ok(false),
             }
@@ -196,6 +244,9 @@ impl<'t> Changes<'t> {
             self.counters.mailboxes = self.counters.mailboxes.saturating_sub(1);
         }
         self.records.insert(header.mailbox, kept);
+        self.log.removed(position);
+        self.changed += 1;
+        self.done.mailboxes.push(header.mailbox);
         Ok(())
     }
 
@@ -208,8 +259,8 @@ impl<'t> Changes<'t> {
         Ok(record)
     }
 
-    /// Writes what is known of mailboxes, and hands back the rest. The transaction can be committed now.
-    pub(super) fn finish(mut self) -> Result<Finished, Failure> {
+    /// Writes what is known of mailboxes, and up to which frame of the journal this is. The transaction can be committed now.
+    pub(super) fn finish(mut self, journaled: u64) -> Result<(), Failure> {
         for (mailbox, record) in &self.records {
             match record {
                 Some(record) => drop(self.mailboxes.insert(&mailbox.0, &record.encode())?),
@@ -217,15 +268,7 @@ impl<'t> Changes<'t> {
             }
         }
         self.meta.insert(COUNTERS, self.counters.encode().as_slice())?;
-        let Self { counters, expired, dropped, entries, .. } = self;
-        Ok(Finished { counters, expired, dropped, entries })
+        self.meta.insert(JOURNALED, journaled.to_be_bytes().as_slice())?;
+        Ok(())
     }
-}
-
-/// What holds once the transaction is committed.
-pub(super) struct Finished {
-    pub(super) counters: Counters,
-    pub(super) expired: u64,
-    pub(super) dropped: u64,
-    pub(super) entries: Vec<(MailboxId, StoredEntry)>,
 }

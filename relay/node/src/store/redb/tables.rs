@@ -6,7 +6,7 @@
 //! | `order` | mailbox's number (8), kind (1), position (8) | nothing |
 //! | `ids` | mailbox's number (8), kind (1), id (32) | position (8) |
 //! | `mailboxes` | mailbox (32) | a [`Record`] |
-//! | `meta` | name | see [`Counters`], and the generation (16) |
+//! | `meta` | name | see [`Counters`]; the generation (16); the number of the last frame of the journal that is in here (8) |
 //!
 //! Positions are given to blobs of all mailboxes from one counter, in the order of their coming: so `blobs` is filled at its end and emptied at
 //! its beginning, and what expires next or is dropped first is what stands first. A position is never given twice.
@@ -26,8 +26,14 @@ pub(super) const FORMAT: &str = "format";
 pub(super) const GENERATION: &str = "generation";
 pub(super) const COUNTERS: &str = "counters";
 
+/// Up to which frame of the journal this has everything.
+pub(super) const JOURNALED: &str = "journaled";
+
 /// The format of this file.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
+
+/// The one before: without a journal.
+pub(super) const VERSION_ALONE: u8 = 1;
 
 /// A blob that is longer lies in several pieces: a page of the database is a power of two, and a half empty one of megabytes would be
 /// dear. With its header and redb's own, a piece just fills 64 KiB.

@@ -1,3 +1,6 @@
+mod faults;
+mod medium;
+
 use super::*;
 use crate::store::conformance::{Heard, QUOTAS, batch, entry};
 
@@ -81,6 +84,102 @@ fn what_is_no_store_is_refused_and_left_alone() {
     assert!(said.ends_with("Check the data directory's owner and mode, and the disk"), "{said}");
 }
 
+/// A store in a file as another program finds it who copies it now: as a kill would leave it.
+async fn copied(folder: &Path, name: &str) -> RedbStore {
+    let copy = folder.join(name);
+    std::fs::create_dir(&copy).unwrap();
+    for file in ["mailboxes.redb", "mailboxes.journal"] {
+        std::fs::copy(folder.join(file), copy.join(file)).unwrap();
+    }
+    open_in(&copy)
+}
+
+#[tokio::test]
+async fn what_is_in_the_journal_alone_is_there_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path());
+    let room = PageRoom { bytes: usize::MAX, entries: usize::MAX };
+    for number in 0..5 {
+        let placed = store.put(batch(1, Kind::Entry, &[&entry(number)])).await.unwrap();
+        let killed = copied(folder.path(), &number.to_string()).await;
+        let page = killed.after(MailboxId([1; 32]), 0, room).await.unwrap();
+        assert_eq!(page.entries.len(), number as usize + 1);
+        assert_eq!(page.entries.last().unwrap().position, placed.new[0].1);
+        assert_eq!(killed.generation(), store.generation());
+    }
+    // An orderly end leaves everything in the database.
+    drop(store);
+    std::fs::remove_file(folder.path().join("mailboxes.journal")).unwrap();
+    let store = open_in(folder.path());
+    assert_eq!(store.after(MailboxId([1; 32]), 0, room).await.unwrap().entries.len(), 5);
+}
+
+#[tokio::test]
+async fn opening_after_a_kill_does_not_walk_over_the_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path());
+    let room = PageRoom { bytes: usize::MAX, entries: usize::MAX };
+    for number in 0..3 {
+        store.put(batch(1, Kind::Entry, &[&entry(number)])).await.unwrap();
+        store.sweep(1_000).await.unwrap();
+        // Committed since the checkpoint, without a sync.
+        store.put(batch(2, Kind::Entry, &[&entry(number)])).await.unwrap();
+        store.after(MailboxId([2; 32]), 0, room).await.unwrap();
+        store.put(batch(3, Kind::Entry, &[&entry(number)])).await.unwrap();
+        let copy = folder.path().join(number.to_string());
+        std::fs::copy(folder.path().join("mailboxes.redb"), &copy).unwrap();
+        let walked = Arc::new(AtomicBool::new(false));
+        let told = walked.clone();
+        let mut opening = Builder::new();
+        opening.set_repair_callback(move |_| told.store(true, Relaxed));
+        drop(opening.open(&copy).unwrap());
+        assert!(!walked.load(Relaxed));
+    }
+}
+
+#[tokio::test]
+async fn a_store_from_before_there_was_a_journal_opens_and_is_of_this_format_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path());
+    let placed = store.put(batch(1, Kind::Entry, &[&entry(1)])).await.unwrap();
+    drop(store);
+    let path = folder.path().join("mailboxes.redb");
+    let format = |set: Option<u8>| {
+        let database = Database::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut meta = transaction.open_table(META).unwrap();
+        if let Some(format) = set {
+            meta.insert(FORMAT, [format].as_slice()).unwrap();
+            meta.remove(JOURNALED).unwrap();
+        }
+        let format = meta.get(FORMAT).unwrap().unwrap().value().to_vec();
+        drop(meta);
+        transaction.commit().unwrap();
+        format
+    };
+    format(Some(VERSION_ALONE));
+    std::fs::remove_file(folder.path().join("mailboxes.journal")).unwrap();
+    let store = open_in(folder.path());
+    let next = store.put(batch(1, Kind::Entry, &[&entry(1), &entry(2)])).await.unwrap();
+    assert_eq!(next.new.len(), 1);
+    assert!(next.new[0].1 > placed.new[0].1);
+    drop(store);
+    assert_eq!(format(None), [VERSION]);
+    format(Some(VERSION + 1));
+    let error = RedbStore::open(&path, 8 << 20, QUOTAS, Heard::new()).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Later(_)), "{error}");
+}
+
+#[test]
+fn the_journal_of_another_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open_in(folder.path()));
+    std::fs::remove_file(folder.path().join("mailboxes.redb")).unwrap();
+    let path = folder.path().join("mailboxes.redb");
+    let error = RedbStore::open(&path, 8 << 20, QUOTAS, Heard::new()).map(drop).unwrap_err();
+    assert!(matches!(&error, OpenError::Damaged(path) if path.ends_with("mailboxes.journal")), "{error}");
+}
+
 #[tokio::test]
 async fn of_what_was_removed_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,6 +188,7 @@ async fn of_what_was_removed_nothing_is_left() {
     store.put(batch(1, Kind::Entry, &[&entry(1), &entry(2)])).await.unwrap();
     store.sweep(QUOTAS.kept_seconds + 2_000).await.unwrap();
     assert_eq!(Usage { commits: 0, ..store.usage() }, Usage { expired: 3, ..Usage::default() });
+    store.read(None, |_| Ok(())).await.unwrap();
     let database = store.shared.database().unwrap();
     let transaction = database.begin_read().unwrap();
     assert!(transaction.open_table(BLOBS).unwrap().first().unwrap().is_none());
