@@ -1,8 +1,8 @@
 //! The files of a circle.
 
-use clave_engine::crdt::{DocumentKind, FileVersion, NodeId, Tree, Version};
+use clave_engine::crdt::{CrdtError, DocumentKind, FileVersion, Node, NodeId, Tree, Version};
 use clave_engine::membership::History;
-use clave_engine::{CONDEMNED_MS, ChunkId, ChunkUsage, Collected, DocumentId, FileContent, Manifest};
+use clave_engine::{CONDEMNED_MS, ChunkId, ChunkUsage, Collected, DocumentId, EngineError, FileContent, Manifest};
 
 use crate::{Circle, Error};
 
@@ -47,6 +47,31 @@ impl Drive {
             .node
             .read(move |engine| Ok(engine.document(circle, drive, DocumentKind::Drive)?.drive()?.tree()))
             .await
+    }
+
+    /// What lies in a folder ([`NodeId::ROOT`] and [`NodeId::TRASH`] are folders), in order of their names. Costs what lies
+    /// there, however much else the drive has; [`tree`](Self::tree) takes all of it in.
+    ///
+    /// # Errors
+    /// If there is no such folder, or the store cannot be read.
+    pub async fn list(&self, folder: NodeId) -> Result<Vec<Node>, Error> {
+        let (circle, drive) = (self.circle.id, self.document());
+        self.circle.node.read(move |engine| engine.folder(circle, drive, folder)).await
+    }
+
+    /// What lies at a path like `/a/b`, at the cost of the folders on its way; `None`: the root itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or if the path does not start with a slash or the store cannot be read.
+    pub async fn resolve(&self, path: &str) -> Result<Option<Node>, Error> {
+        let names = path.strip_prefix('/').ok_or(EngineError::from(CrdtError::Invalid("a path starts with '/'")))?;
+        let mut at: Option<Node> = None;
+        for name in names.split('/').filter(|name| !name.is_empty()) {
+            let folder = at.map_or(NodeId::ROOT, |node| node.id);
+            let nodes = if folder.is_folder() { self.list(folder).await? } else { Vec::new() };
+            at = Some(nodes.into_iter().find(|node| node.is_called(name)).ok_or(Error::NotFound("file or folder"))?);
+        }
+        Ok(at)
     }
 
     /// Runs `edit` on the drive; what it changes becomes one entry.

@@ -8,7 +8,7 @@ use clave_engine::{
 };
 use clave_transport::{AddressError, TransportError};
 
-use crate::StoreError;
+use crate::{KeyWrappingError, StoreError};
 
 /// Why something did not work. Every message says what to do next; [`is_retryable`](Self::is_retryable) says whether
 /// the same call may work later.
@@ -30,6 +30,9 @@ pub enum Error {
     /// The vault did not open: no passphrase, or a wrong one.
     #[error(transparent)]
     Vault(#[from] CryptoError),
+    /// The vault did not open: the host did not give its key.
+    #[error(transparent)]
+    KeyWrapping(#[from] KeyWrappingError),
     /// The disk, or somebody else who has the directory open.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,6 +109,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
+            Self::KeyWrapping(error) => error.is_retryable(),
             Self::Unreachable(_) | Self::NotFound(_) | Self::Paused | Self::JoinPending(_) => true,
             Self::Join(error) => *error == JoinError::Busy,
             Self::Linking(error) => *error == LinkingError::Busy,
@@ -124,6 +128,9 @@ impl Error {
             Self::NotLinked => "identity.not_linked",
             Self::Linking(error) => linking_code(*error),
             Self::Vault(error) => vault_code(error),
+            Self::KeyWrapping(KeyWrappingError::Unavailable) => "vault.unavailable",
+            Self::KeyWrapping(KeyWrappingError::Cancelled) => "vault.cancelled",
+            Self::KeyWrapping(KeyWrappingError::KeyGone) => "vault.key_gone",
             Self::Store(error) => store_code(error),
             Self::Transport(TransportError::BadAddress(_)) | Self::Address(_) => "network.address",
             Self::Transport(_) => "network.unavailable",
@@ -151,6 +158,8 @@ fn vault_code(error: &CryptoError) -> &'static str {
     match error {
         CryptoError::WrongPassphrase => "vault.wrong_passphrase",
         CryptoError::PassphraseNeeded => "vault.passphrase_needed",
+        CryptoError::HostNeeded => "vault.host_needed",
+        CryptoError::WrongHostKey => "vault.key_gone",
         CryptoError::OutOfMemory => "vault.out_of_memory",
         _ => "vault.damaged",
     }
@@ -164,6 +173,7 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::Damaged => "store.damaged",
         StoreError::TooNew { .. } => "store.too_new",
         StoreError::WrongKind { .. } => "store.wrong_kind",
+        StoreError::NotBuiltIn(_) => "store.not_built_in",
         StoreError::TooLarge { .. } => "store.too_large",
     }
 }

@@ -49,10 +49,13 @@ mod diff;
 mod doctor;
 mod drive;
 mod error;
+mod host;
 mod inbox;
 mod node;
 mod note;
 mod open_export;
+mod presence;
+mod push;
 mod recovery;
 mod search;
 mod space;
@@ -67,8 +70,9 @@ pub use clave_engine::{
     Access, AccountError, AccountHead, CONDEMNED_MS, ChunkUsage, CircleId, CircleInfo, CircleReport, CircleStatus,
     Collected, DeviceAccess, DocumentId, EngineError, Event, Evidence, Fault as RecordFault, Finding, InvitationId,
     InvitationInfo, InvitationState, InviteLink, JoinError, KeyAudit, KeyChange, KeyStanding, LinkCode, LinkError,
-    LinkingError, MEMORY_BUDGET_BYTES, OperationId, OwnDevice, PREVIEW_CHARS_MAX, Party, PendingJoin, PendingJoinState,
-    PersonAccess, Preview, PreviewMessage, Reading, Refusal, RefusalCounts, RelayError, RelayStatus, RivalActs,
+    LinkingError, MEMORY_BUDGET_BYTES, MessageState, NotAToken, NotAnEndpoint, OperationId, OwnDevice,
+    PREVIEW_CHARS_MAX, Party, PendingJoin, PendingJoinState, PersonAccess, Preview, PreviewMessage, PushEndpoint,
+    PushError, PushHealth, PushKeys, Reading, Refusal, RefusalCounts, RelayError, RelayStatus, RelayToken, RivalActs,
     SearchCursor, SearchError, SpaceId, Verification, VerificationFailure, VerificationStep, VerifiedBy, check_name,
     crdt::{
         Agenda, Attachment, Attendee, ChangeHash, CrdtError, Cursor, DocumentKind, Draft, Event as CalendarEvent,
@@ -82,24 +86,32 @@ pub use clave_engine::{
     },
     verify_key_chain,
 };
+pub use clave_transport::ResolveNames;
 pub use diff::ListDiff;
 pub use doctor::{Examination, ExaminedCircle, Repair, examine};
 pub use drive::{Drive, NewFile, Progress};
 pub use error::Error;
+pub use host::{
+    Host, Interfaces, KeyWrapping, KeyWrappingError, LOG_LINES_WAITING_MAX, LogLevel, LogSink, LogSinkSet, set_log_sink,
+};
 pub use inbox::{InboxItem, InboxUpdates};
 pub use node::{
     CaughtUp, Happenings, LINK_VALID, LinkProgress, NetworkConfig, Node, NodeConfig, NodeStatus, PeerStatus, Profile,
-    Reachability, RelayReservation, Unlock, Way,
+    Purpose, Reachability, RelayUse, Unlock, Way,
 };
 pub use note::{Note, NoteSnapshot, NoteUpdates};
 pub use open_export::OpenExported;
+pub use presence::{COLOURS, PresenceUpdates, Present, Selected};
+pub use push::{Push, PushStatus};
 pub use recovery::{AccountExported, BackupPlan};
 pub use search::{Found, Search, SearchResults};
 pub use space::Space;
 pub use timeline::{Author, Message, Timeline, TimelinePages, TimelineUpdates};
 
+#[cfg(feature = "sled")]
+pub use store::SledStore;
 pub use store::{
     DirectoryLock, FailingStore, Fault, KEY_BYTES_MAX, MemoryStore, RawBatch, RawWrite, RedbStore, STORE_FORMAT,
-    SealedStore, SledStore, Store, StoreError, StoreKind, UnknownStoreKind, VALUE_BYTES_MAX, WRITER_BATCHES_MAX,
+    SealedStore, Store, StoreError, StoreKind, UnknownStoreKind, VALUE_BYTES_MAX, WRITER_BATCHES_MAX,
     WRITER_COMMIT_BYTES_MAX, Writer, open_store,
 };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use clave_engine::crdt::{Draft, MessageId};
 use clave_engine::crypto::{DeviceId, Mls, Suite};
 use clave_engine::{ChunkId, CircleId, Engine, Event, FetchId, Identity, Key, Keyspace, SpaceId, StoreRead as _};
-use clave_transport::{AddressError, Config, RelayInfo, Transport};
+use clave_transport::{AddressError, Config, Transport};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 
 use crate::{Error, SealedStore, Space, Writer};
@@ -21,6 +21,7 @@ mod joining;
 mod lifecycle;
 mod linking;
 mod posts;
+mod relays;
 mod small_files;
 #[cfg(test)]
 mod tests;
@@ -28,15 +29,16 @@ mod thread;
 mod vault;
 
 pub use catching::CaughtUp;
-pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile, Reachability, RelayReservation, Way};
+pub use config::{NetworkConfig, NodeConfig, NodeStatus, PeerStatus, Profile, Purpose, Reachability, Way};
 pub(crate) use driver::now_ms;
 use driver::{Command, Driver, Input, Run};
 pub use lifecycle::Happenings;
 use lifecycle::{Leaving, Phase};
 pub use linking::{LINK_VALID, LinkProgress};
 use posts::Post;
+pub use relays::RelayUse;
 pub use vault::Unlock;
-pub(crate) use vault::{create as vault_of, open as open_vault, seed_entropy};
+pub(crate) use vault::{create as vault_of, off_thread, open as open_vault, seed_entropy};
 
 /// Events that a subscriber may be behind by; after that it is told that it missed some.
 const EVENTS_MAX: usize = 4_096;
@@ -80,7 +82,7 @@ impl Node {
     /// [`Error::NoIdentity`], [`Error::NotLinked`], a passphrase that is missing or wrong, or what the disk has to say; when another
     /// process holds the directory, [`StoreError::Busy`](crate::StoreError::Busy).
     pub async fn open(config: NodeConfig) -> Result<Self, Error> {
-        let store = vault::open(&config)?;
+        let (config, store) = vault::off_thread(config, vault::open).await?;
         let identity = Identity::load(&*store)?.ok_or(Error::NoIdentity)?;
         if identity.person().is_none() {
             return Err(Error::NotLinked);
@@ -96,7 +98,7 @@ impl Node {
 
     pub(crate) async fn start(config: NodeConfig, identity: Identity, store: Arc<SealedStore>) -> Result<Self, Error> {
         let inner = Arc::new(Inner {
-            home: lifecycle::Home::of(config, &store),
+            home: lifecycle::Home::of(config.fitted(), &store),
             profile: watch::Sender::new(profile_of(&identity)),
             events: broadcast::Sender::new(EVENTS_MAX),
             addresses: watch::Sender::new(Vec::new()),
@@ -183,16 +185,15 @@ impl Node {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn status(&self) -> Result<NodeStatus, Error> {
-        let (refusals, online) = self.read(|engine| Ok((engine.refusals().clone(), engine.online()))).await?;
+        let known = |engine: &mut Engine| Ok((engine.refusals().clone(), engine.online(), engine.relays_in_use()));
+        let (refusals, online, relays) = self.read(known).await?;
         let run = self.running()?;
         let store_bytes = run.store.read(SealedStore::size_bytes).ok_or_else(|| self.gone())??;
         let mut status = NodeStatus { refusals, store_bytes, ..NodeStatus::default() };
         if let Some(transport) = &run.transport {
             let known = transport.addresses();
             status.reachability = known.reachability.into();
-            let relay =
-                |relay: &RelayInfo| RelayReservation { address: relay.address.to_string(), reserved: relay.reserved };
-            status.reservations = known.relays.iter().map(relay).collect();
+            status.relays = relays::in_use(&known.relays, &self.inner.home.relays(), &relays);
             status.addresses = driver::in_order(known);
             let stats = transport.stats();
             (status.sent_bytes, status.received_bytes) = (stats.sent_bytes, stats.received_bytes);
@@ -219,12 +220,33 @@ impl Node {
         self.inner.small_file_bytes_max.store(bytes_max, Relaxed);
     }
 
-    /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once.
+    /// The network changed (another Wi-Fi, back from sleep): everybody is dialled anew at once, and a host that tells the
+    /// addresses of its interfaces is asked for them.
     pub async fn network_changed(&self) {
-        // A node that is paused dials everybody when it resumes.
+        // A node that is paused does so when it resumes.
         if let Ok(run) = self.running() {
+            self.listen_on_new_interfaces(&run).await;
             let _ = run.inputs.send(Input::NetworkChanged).await;
         }
+    }
+
+    /// Listens where the host has addresses now and nobody listens yet.
+    async fn listen_on_new_interfaces(&self, run: &lifecycle::Running) {
+        let (Some(transport), true) = (&run.transport, self.inner.home.host.interfaces.is_some()) else { return };
+        let Some(network) = self.inner.home.network().await else { return };
+        let listening = transport.addresses().listening;
+        let is_new = |text: &&String| {
+            let host = text.split('/').take(3).collect::<Vec<_>>().join("/") + "/";
+            !listening.iter().any(|listening| listening.address.to_string().starts_with(&host))
+        };
+        for address in network.listen.iter().filter(is_new).filter_map(|text| text.parse().ok()) {
+            transport.listen(address).await;
+        }
+    }
+
+    /// The host found a device.
+    pub(crate) async fn tell_found(&self, device: DeviceId, addresses: Vec<String>) -> Result<(), Error> {
+        self.running()?.inputs.send(Input::Found(device, addresses)).await.map_err(|_| self.gone())
     }
 
     /// A sealed chunk that is durable here, read on the caller's thread.
@@ -304,6 +326,7 @@ fn open_driver(
     identity: Identity,
     store: Arc<SealedStore>,
     network: Option<(Transport, clave_transport::Events)>,
+    relays: relays::Relays,
     inputs: mpsc::Receiver<Input>,
     told: driver::Told,
 ) -> Result<Driver, Error> {
@@ -327,11 +350,11 @@ fn open_driver(
         failures: 0,
         sent: driver::sent_queue(),
         forwarding: Default::default(),
-        relays: Default::default(),
+        relays,
     })
 }
 
-fn transport_config(network: &NetworkConfig, identity: &Identity) -> Result<Config, Error> {
+fn transport_config(network: &NetworkConfig, home: &lifecycle::Home, identity: &Identity) -> Result<Config, Error> {
     let addresses = |texts: &[String]| -> Result<Vec<_>, Error> {
         texts.iter().map(|text| text.parse().map_err(Error::Address)).collect()
     };
@@ -342,6 +365,10 @@ fn transport_config(network: &NetworkConfig, identity: &Identity) -> Result<Conf
     config.quic = network.quic;
     let server = |text: &String| text.parse().map_err(|_| Error::Address(AddressError::NotAnIp));
     config.name_servers = network.name_servers.iter().map(server).collect::<Result<_, _>>()?;
+    config.names = home.host.resolver();
+    if let Some(connections_max) = home.purpose.connections_max() {
+        config.limits.connections_max = connections_max;
+    }
     config.tls_roots.clone_from(&network.tls_roots);
     Ok(config)
 }

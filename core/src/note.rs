@@ -8,8 +8,8 @@ use crate::{Circle, Error, Happenings};
 /// A note of a circle. Cheap to clone.
 #[derive(Clone)]
 pub struct Note {
-    circle: Circle,
-    id: DocumentId,
+    pub(crate) circle: Circle,
+    pub(crate) id: DocumentId,
 }
 
 /// A note as it was at one moment, to be edited elsewhere and handed back to [`Note::edit_markdown`].

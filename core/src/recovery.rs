@@ -15,7 +15,7 @@ use clave_engine::{
     ACCOUNT_MAGIC, AccountHead, AccountReader, AccountWriter, Batch, CircleId, ExportError, Identity, Keyspace,
 };
 
-use crate::node::{seed_entropy, vault_of};
+use crate::node::{off_thread, seed_entropy, vault_of};
 use crate::unfinished::Unfinished;
 use crate::{Error, Node, NodeConfig, Progress, SealedStore};
 
@@ -70,7 +70,7 @@ impl Node {
         device_name: &str,
     ) -> Result<Self, Error> {
         let identity = Identity::of_phrase(phrase, person_name, device_name, &mut seed_entropy()?)?;
-        let store = vault_of(&config)?;
+        let (config, store) = off_thread(config, vault_of).await?;
         if Identity::load(&*store)?.is_some() {
             return Err(Error::IdentityExists);
         }
@@ -176,7 +176,7 @@ impl Node {
     ) -> Result<Self, Error> {
         read_through(file, phrase)?;
         let identity = open(file, phrase)?.identity(phrase, device_name, &mut seed_entropy()?)?;
-        let store = vault_of(&config)?;
+        let (config, store) = off_thread(config, vault_of).await?;
         if Identity::load(&*store)?.is_some() {
             return Err(Error::IdentityExists);
         }

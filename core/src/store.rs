@@ -11,12 +11,14 @@
 mod directory;
 mod error;
 mod failing;
+#[cfg(feature = "sled")]
 mod gate;
 mod memory;
 mod migration;
 mod packs;
 mod redb;
 mod sealed;
+#[cfg(feature = "sled")]
 mod sled;
 mod writer;
 
@@ -33,6 +35,7 @@ pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use sealed::SealedStore;
 pub(crate) use sealed::{HIDDEN_BYTES, Readable};
+#[cfg(feature = "sled")]
 pub use sled::SledStore;
 pub use writer::{WRITER_BATCHES_MAX, WRITER_COMMIT_BYTES_MAX, Writer};
 
@@ -136,7 +139,7 @@ pub enum StoreKind {
     /// redb 4, a copy-on-write B-tree in one file.
     #[default]
     Redb,
-    /// sled 0.34, a log-structured tree, with an fsync behind each of its flushes.
+    /// sled 0.34, a log-structured tree, with an fsync behind each of its flushes. Where the feature `sled` is on.
     Sled,
 }
 
@@ -173,12 +176,24 @@ impl FromStr for StoreKind {
 ///
 /// # Errors
 /// [`StoreError::Busy`] if another process (or this one) has it open, [`StoreError::WrongKind`] if it holds the
-/// other kind, [`StoreError::TooNew`] if a later version wrote it, [`StoreError::Damaged`] if it cannot be trusted,
-/// and what the disk has to say.
+/// other kind, [`StoreError::NotBuiltIn`] if this build has no such store, [`StoreError::TooNew`] if a later version
+/// wrote it, [`StoreError::Damaged`] if it cannot be trusted, and what the disk has to say.
 pub fn open_store(directory: &Path, kind: StoreKind) -> Result<Arc<dyn Store>, StoreError> {
+    open_store_within(directory, kind, redb::CACHE_BYTES)
+}
+
+/// The same, with so many bytes of the database kept in memory at most; sled keeps what it keeps.
+pub(crate) fn open_store_within(
+    directory: &Path,
+    kind: StoreKind,
+    cache_bytes: usize,
+) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match kind {
-        StoreKind::Redb => Arc::new(RedbStore::open(directory)?),
+        StoreKind::Redb => Arc::new(RedbStore::open_within(directory, cache_bytes)?),
+        #[cfg(feature = "sled")]
         StoreKind::Sled => Arc::new(SledStore::open(directory)?),
+        #[cfg(not(feature = "sled"))]
+        StoreKind::Sled => return Err(StoreError::NotBuiltIn(kind)),
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clave_engine::crdt::{Actor, Attachment, CrdtError, DocumentKind, Draft, Message as Stored, MessageId};
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::membership::Membership;
-use clave_engine::{Engine, EngineError, Segment, SpaceId};
+use clave_engine::{Engine, EngineError, MessageState, Segment, SpaceId};
 
 use crate::{Circle, Error};
 
@@ -17,7 +17,7 @@ pub use updates::{TimelinePages, TimelineUpdates};
 /// history policy; they are shown as one list.
 #[derive(Clone)]
 pub struct Timeline {
-    circle: Circle,
+    pub(crate) circle: Circle,
 }
 
 /// Who wrote something.
@@ -58,6 +58,8 @@ pub struct Message {
     pub altered_by: Option<Author>,
     /// Reactions, and who reacted so.
     pub reactions: Vec<(String, Vec<Author>)>,
+    /// How far it has come, if this device sent it. An observed timeline gives a [`ListDiff::Set`](crate::ListDiff::Set) when it changes.
+    pub state: Option<MessageState>,
 }
 
 impl Timeline {
@@ -131,6 +133,15 @@ impl Timeline {
         self.circle.node.read(move |engine| newest(engine, id, before, count)).await
     }
 
+    /// The devices that are known to have a message that this device sent, further ones of this person among them.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn received_by(&self, message: MessageId) -> Result<Vec<DeviceId>, Error> {
+        let id = self.circle.id;
+        self.circle.node.read(move |engine| engine.message_holders(id, &message)).await
+    }
+
     /// How many messages there are, withdrawn ones among them. Loads only what changed since it was last asked for.
     ///
     /// # Errors
@@ -188,7 +199,7 @@ pub(crate) fn post(
     loop {
         let segment = engine.segment(id, number, now_ms)?;
         let random: Vec<[u8; 6]> = drafts.iter().map(|_| engine.random()).collect();
-        let posted = engine.edit(id, segment, DocumentKind::Timeline, now_ms, |document, _| {
+        let posted = engine.post(id, segment, now_ms, |document| {
             let mut posted = Vec::with_capacity(drafts.len());
             for (draft, random) in drafts.iter().zip(random) {
                 match document.timeline()?.post_behind(former, now_ms, random, draft) {
@@ -273,7 +284,7 @@ fn newest(
         messages.sort_by_key(|message| message.id);
         messages.drain(..messages.len().saturating_sub(count));
     }
-    Ok(people.shown(messages))
+    with_states(engine, id, people.shown(messages))
 }
 
 fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Message>, EngineError> {
@@ -287,7 +298,15 @@ fn since(engine: &mut Engine, id: SpaceId, first: MessageId) -> Result<Vec<Messa
         let document = engine.document(id, segment.id, DocumentKind::Timeline)?;
         messages.extend(document.timeline()?.with_persons(&same_person).messages(first..));
     }
-    Ok(people.shown(messages))
+    with_states(engine, id, people.shown(messages))
+}
+
+fn with_states(engine: &Engine, id: SpaceId, mut messages: Vec<Message>) -> Result<Vec<Message>, EngineError> {
+    let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+    for (message, state) in messages.iter_mut().zip(engine.message_states(id, &ids)?) {
+        message.state = state;
+    }
+    Ok(messages)
 }
 
 fn oldest(messages: &[Stored]) -> Option<MessageId> {
@@ -365,6 +384,7 @@ impl People {
                 .into_iter()
                 .map(|reaction| (reaction.text, reaction.by.iter().map(|actor| self.author(actor)).collect()))
                 .collect(),
+            state: None,
         }
     }
 }

@@ -206,6 +206,14 @@ async fn a_folder_goes_over_with_all_that_is_in_it() {
     top.await;
     let tree = his.drive().tree().await.expect("it runs");
     let top = tree.resolve("/文件夹").expect("it came");
+    let shown = |nodes: Vec<clave::DriveNode>| nodes.into_iter().map(|node| node.id).collect::<Vec<_>>();
+    let listed = shown(his.drive().list(top).await.expect("it is a folder"));
+    assert_eq!(listed, shown(tree.list(top).expect("it is a folder").into_iter().cloned().collect()));
+    assert_eq!(listed.len(), 301);
+    let large = his.drive().resolve("/文件夹/会议/大.bin").await.expect("it is there").expect("it is not the root");
+    assert_eq!(Some(&large), tree.node(large.id));
+    assert!(matches!(his.drive().resolve("/文件夹/会议/小.bin").await, Err(clave::Error::NotFound(_))));
+    assert!(his.drive().list(large.id).await.is_err(), "a file is no folder");
     let copy = directory.path().join("copy");
     let count = within(his.drive().get_folder(top, &copy, |_| {})).await.expect("Alice has it");
     assert_eq!(count, 301);

@@ -205,13 +205,13 @@ async fn catching_up_completes_with_everything_or_says_that_it_did_not() {
 
     // Paused: it resumes by itself.
     let caught_up = bob.catch_up(SAFETY).await.unwrap();
-    assert_eq!(caught_up, CaughtUp { completed: true, reached: 1, unreached: 0, changed: vec![his.id()] });
+    assert_eq!(caught_up, CaughtUp { completed: true, reached: 1, unreached: 0, relays: 0, changed: vec![his.id()] });
     assert_eq!(his.timeline().len().await.unwrap(), 300);
     assert_eq!(his.notes().await.unwrap()[0].title, "会议");
 
     // Nothing new: it completes again, and names nothing.
     let again = bob.catch_up(SAFETY).await.unwrap();
-    assert_eq!(again, CaughtUp { completed: true, reached: 1, unreached: 0, changed: vec![] });
+    assert_eq!(again, CaughtUp { completed: true, reached: 1, unreached: 0, relays: 0, changed: vec![] });
 
     // No time: it says so.
     bob.pause().await.unwrap();

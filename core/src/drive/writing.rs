@@ -14,6 +14,8 @@ use crate::unfinished::Unfinished;
 
 /// Pieces of content that wait to be hashed, of at most a mebibyte each.
 const PIECES_QUEUED_MAX: usize = 4;
+/// Bytes of a file after which the disk is set to work on it, so that little is left to wait for at its end.
+const BYTES_SYNCED_AHEAD: u64 = 16 * 1024 * 1024;
 /// Files that are made durable together.
 const FILES_SYNCED_MAX: usize = 200;
 /// Fewer files than this are made durable each by itself: the rest of the file system need not wait for them.
@@ -47,12 +49,14 @@ pub(super) fn write_files(files: Vec<WrittenFile>, source: &ChunkSource, arrival
 
 fn write_file(file: &WrittenFile, source: &ChunkSource, arrivals: &Arrivals) -> Result<Writing, Error> {
     let manifest = chunk(file.content.manifest, source, arrivals)?;
-    let mut writing = Writing::begin(&file.destination)?;
+    let writing = Writing::begin(&file.destination)?;
     match file.content.open_manifest(&manifest).map_err(Error::Content)? {
         Manifest::Content(content) => writing.write(&content)?,
         Manifest::Chunks(chunks) => {
-            let hash = thread::scope(|scope| {
+            let writing = &writing;
+            let (hash, synced) = thread::scope(|scope| {
                 let (pieces, hashed) = mpsc::sync_channel::<Vec<u8>>(PIECES_QUEUED_MAX);
+                let (much, written) = mpsc::sync_channel(1);
                 let hashing = scope.spawn(move || {
                     let mut hasher = blake3::Hasher::new();
                     for piece in hashed {
@@ -60,15 +64,24 @@ fn write_file(file: &WrittenFile, source: &ChunkSource, arrivals: &Arrivals) -> 
                     }
                     *hasher.finalize().as_bytes()
                 });
+                // The disk says only once what it failed with.
+                let syncing = scope.spawn(move || written.iter().try_for_each(|()| writing.sync()));
+                let mut unsynced_bytes = 0;
                 for named in chunks {
-                    let piece = named.open(&chunk(named.id, source, arrivals)?).map_err(Error::Content)?;
+                    let piece = named.open(chunk(named.id, source, arrivals)?).map_err(Error::Content)?;
                     writing.write(&piece)?;
+                    unsynced_bytes += piece.len() as u64;
+                    if unsynced_bytes >= BYTES_SYNCED_AHEAD && much.try_send(()).is_ok() {
+                        unsynced_bytes = 0;
+                    }
                     // It ends only after this.
                     let _ = pieces.send(piece);
                 }
-                drop(pieces);
-                hashing.join().map_err(|_| Error::Stopped)
+                drop((pieces, much));
+                let hash = hashing.join().map_err(|_| Error::Stopped)?;
+                Ok::<_, Error>((hash, syncing.join().map_err(|_| Error::Stopped)?))
             })?;
+            synced?;
             if hash != file.content.content_hash {
                 return Err(Error::Content(Refusal::BadChunk));
             }
@@ -127,8 +140,8 @@ impl Writing {
         Ok(Self { file, unfinished })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|error| self.unfinished.failed(error))
+    fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        (&self.file).write_all(bytes).map_err(|error| self.unfinished.failed(error))
     }
 
     fn sync(&self) -> Result<(), Error> {

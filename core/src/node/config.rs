@@ -6,8 +6,8 @@ use std::time::Duration;
 use clave_engine::crypto::{DeviceId, PersonId};
 use clave_engine::{MEMORY_BUDGET_BYTES, RefusalCounts};
 
-use super::Unlock;
-use crate::StoreKind;
+use super::{RelayUse, Unlock};
+use crate::{Host, StoreKind};
 
 /// Where a device keeps its things, and how it is unlocked.
 pub struct NodeConfig {
@@ -21,6 +21,39 @@ pub struct NodeConfig {
     pub network: Option<NetworkConfig>,
     /// Bytes of documents that are kept in memory, about. The one in use is kept however large it is.
     pub memory_budget_bytes: usize,
+    /// What the host does for the network.
+    pub host: Host,
+    /// What the node is opened for.
+    pub purpose: Purpose,
+}
+
+/// What a node is opened for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// An app, for as long as it likes.
+    #[default]
+    App,
+    /// A notification extension or a background task: a process with little memory (24 MB on iOS) that looks at what came and is
+    /// gone in seconds. Whatever else the configuration says, it dials and is not dialled (no listening, no place at relays, no
+    /// mDNS), keeps at most 2 MiB of documents and 2 MiB of the database in memory, connects with at most 16 devices, and
+    /// leaves to the app what can wait: indexes for search, previews that nobody asks for, bundles. A vault with a
+    /// passphrase needs 64 MiB to be opened: have the host wrap its key ([`Unlock::Host`]).
+    Extension,
+}
+
+/// What an extension keeps in memory, of documents and of the database each, in bytes.
+const EXTENSION_BYTES: usize = 2 << 20;
+/// With how many devices an extension is connected at a time.
+const EXTENSION_CONNECTIONS_MAX: u32 = 16;
+
+impl Purpose {
+    pub(crate) fn cache_bytes(self) -> Option<usize> {
+        (self == Self::Extension).then_some(EXTENSION_BYTES)
+    }
+
+    pub(crate) fn connections_max(self) -> Option<u32> {
+        (self == Self::Extension).then_some(EXTENSION_CONNECTIONS_MAX)
+    }
 }
 
 /// How a device reaches others.
@@ -32,7 +65,8 @@ pub struct NetworkConfig {
     pub mdns: bool,
     /// Whether to use QUIC beside TCP.
     pub quic: bool,
-    /// Relays to be reachable through, all at a time, each with its `/p2p/…`. One that gives no place is asked again.
+    /// Relays to be reachable through, all at a time, each with its `/p2p/…`. One that gives no place is asked again. Those
+    /// that the policies of this device's spaces name are used without being given here.
     pub relays: Vec<String>,
     /// IP addresses of servers that resolve names in addresses. Empty: whom the system names. A host on Android or iOS
     /// has to say it, or addresses with names cannot be dialled there (`docs/reachability.md`).
@@ -65,7 +99,28 @@ impl NodeConfig {
             unlock: Unlock::WithoutPassphrase,
             network: None,
             memory_budget_bytes: MEMORY_BUDGET_BYTES,
+            host: Host::default(),
+            purpose: Purpose::App,
         }
+    }
+
+    /// For a process of this kind.
+    #[must_use]
+    pub fn for_purpose(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
+    }
+
+    /// Without what its purpose leaves out.
+    pub(crate) fn fitted(mut self) -> Self {
+        if self.purpose == Purpose::Extension {
+            self.memory_budget_bytes = self.memory_budget_bytes.min(EXTENSION_BYTES);
+            if let Some(network) = &mut self.network {
+                network.listen.clear();
+                network.relays.clear();
+                network.mdns = false;
+            }
+        }
+        self
     }
 
     /// Keeping so many bytes of documents in memory, about.
@@ -120,15 +175,6 @@ pub enum Reachability {
     Private,
 }
 
-/// A relay that this device wants to be reachable through.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelayReservation {
-    /// Its address, with its key.
-    pub address: String,
-    /// Whether this device can be reached through it now. If not, it is asked again and again.
-    pub reserved: bool,
-}
-
 /// A connected member device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -153,8 +199,8 @@ pub struct NodeStatus {
     pub addresses: Vec<String>,
     /// Whether it can be reached from outside its network.
     pub reachability: Reachability,
-    /// The relays it was given.
-    pub reservations: Vec<RelayReservation>,
+    /// The relays that it uses: those it was given, and those of its spaces.
+    pub relays: Vec<RelayUse>,
     /// Members that are connected.
     pub peers: Vec<PeerStatus>,
     /// Bytes of frames sent to anyone since it started, peers that are gone included.

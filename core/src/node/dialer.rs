@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use clave_engine::crypto::DeviceId;
 use clave_transport::Backoff;
 
+use super::relays::Relays;
+
 /// The first and the longest wait between two attempts, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (500, 60_000);
 /// The same for a direct connection in place of one through a relay: it works already, so this may take its time.
@@ -22,6 +24,8 @@ pub(super) struct Dialer {
     nearby: BTreeMap<DeviceId, BTreeSet<String>>,
     /// Whether anybody nearby is worth a try, and who was tried for that reason alone.
     seeking: Option<BTreeSet<DeviceId>>,
+    /// Whether devices of which no address is known may be found at relays.
+    through_relays: bool,
     /// Who is being dialled, as far as it is not known yet what came of it.
     dialled: BTreeSet<DeviceId>,
 }
@@ -63,6 +67,10 @@ impl Target {
             Link::Direct => false,
         })
     }
+
+    fn is_worth_a_try(&self, through_relays: bool) -> bool {
+        through_relays && self.link == Link::None || self.worthwhile().next().is_some()
+    }
 }
 
 impl Dialer {
@@ -72,6 +80,14 @@ impl Dialer {
             tried.remove(&device);
         }
         self.target(device, now_ms);
+    }
+
+    /// From now on, or no longer, members may be found at the relays of spaces.
+    pub(super) fn go_through_relays(&mut self, possible: bool, now_ms: u64) {
+        if possible && !self.through_relays {
+            self.try_unconnected(now_ms);
+        }
+        self.through_relays = possible;
     }
 
     /// From now on, or no longer, dial everybody who is nearby.
@@ -159,14 +175,27 @@ impl Dialer {
         self.targets.values().any(|target| target.link == Link::None && target.addresses.is_empty())
     }
 
-    /// How many wanted devices are not connected.
-    pub(super) fn unconnected(&self) -> usize {
-        self.targets.values().filter(|target| target.link == Link::None).count()
+    /// Whether a wanted device is not connected.
+    pub(super) fn is_unconnected(&self, device: &DeviceId) -> bool {
+        self.targets.get(device).is_some_and(|target| target.link == Link::None)
+    }
+
+    /// How many wanted devices are not connected, relays apart.
+    pub(super) fn unconnected(&self, relays: &Relays) -> usize {
+        self.targets.iter().filter(|(id, target)| target.link == Link::None && !relays.contains(id)).count()
     }
 
     pub(super) fn disconnected(&mut self, device: &DeviceId, now_ms: u64, random: u64) {
         if let Some(target) = self.targets.get_mut(device) {
             target.turn(Link::None, now_ms, random);
+        }
+    }
+
+    /// Something changed that may help to reach those who are not connected.
+    pub(super) fn try_unconnected(&mut self, now_ms: u64) {
+        for target in self.targets.values_mut().filter(|target| target.link == Link::None) {
+            target.backoff.reset();
+            target.due_ms = now_ms;
         }
     }
 
@@ -178,11 +207,12 @@ impl Dialer {
         }
     }
 
-    /// Whom to dial now. Each is taken to fail, until a connection says otherwise.
+    /// Whom to dial now, at which addresses, beside relays that lead there. Each is taken to fail, until a connection says
+    /// otherwise.
     pub(super) fn due(&mut self, now_ms: u64, mut random: impl FnMut() -> u64) -> Vec<(DeviceId, Vec<String>)> {
         let mut due = Vec::new();
         for (device, target) in &mut self.targets {
-            if target.due_ms <= now_ms && target.worthwhile().next().is_some() {
+            if target.due_ms <= now_ms && target.is_worth_a_try(self.through_relays) {
                 target.due_ms = now_ms + target.backoff.next_ms(random()).max(1);
                 self.dialled.insert(*device);
                 due.push((*device, target.worthwhile().cloned().collect()));
@@ -193,7 +223,7 @@ impl Dialer {
 
     /// When somebody is due next.
     pub(super) fn next_ms(&self) -> Option<u64> {
-        let waiting = |target: &&Target| target.worthwhile().next().is_some();
+        let waiting = |target: &&Target| target.is_worth_a_try(self.through_relays);
         self.targets.values().filter(waiting).map(|target| target.due_ms).min()
     }
 }
@@ -235,6 +265,23 @@ mod tests {
         assert_eq!(dialer.next_ms(), None);
         dialer.disconnected(&device(1), 1, 0);
         assert!(dialer.next_ms().is_some_and(|next| next <= BACKOFF_MS.0 + 1));
+    }
+
+    #[test]
+    fn who_is_nowhere_known_is_tried_once_there_are_relays() {
+        let mut dialer = Dialer::default();
+        dialer.want(device(1), 0);
+        assert_eq!((dialer.due(0, || 0), dialer.next_ms()), (vec![], None));
+        dialer.go_through_relays(true, 5);
+        assert_eq!(dialer.due(5, || 0), [(device(1), vec![])]);
+        assert!(dialer.is_unconnected(&device(1)) && dialer.due(5, || 0).is_empty());
+        dialer.try_unconnected(6);
+        assert_eq!(dialer.due(6, || 0).len(), 1);
+        dialer.connected(&device(1), true, 6, 0);
+        assert_eq!((dialer.is_unconnected(&device(1)), dialer.next_ms()), (false, None));
+        dialer.disconnected(&device(1), 7, 0);
+        dialer.go_through_relays(false, 8);
+        assert_eq!(dialer.next_ms(), None);
     }
 
     #[test]

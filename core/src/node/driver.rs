@@ -1,21 +1,27 @@
 //! Drives the engine: one thread that awaits commands, frames, finished writes and time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clave_engine::crypto::{DeviceId, Mls};
 use clave_engine::{Channel, Engine, EngineError, Event, Identity, IoId, Output, ReadError};
-use clave_transport::{self as transport, Events, PeerKey, Transport};
+use clave_transport::{Events, PeerKey, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::catching::{self, Catching, CaughtUp};
+use super::catching::{self, Busy, Catching, CaughtUp};
 use super::compaction::Compaction;
 use super::dialer::Dialer;
 use super::posts::{self, Post};
+use super::relays::Relays;
 use super::{Profile, profile_of, seed_entropy};
 use crate::{Error, SealedStore, StoreError, Writer};
+
+mod network;
+
+use network::Links;
+pub(super) use network::{addresses_of, hang_up, in_order};
 
 /// Commands that may wait for the engine.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -23,8 +29,6 @@ pub(super) const COMMANDS_MAX: usize = 256;
 const POSTS_TOGETHER_MAX: usize = 64;
 /// Calls that may wait at a time for the node to have caught up.
 const CATCHING_MAX: usize = 64;
-/// Frames that may wait for one peer on one channel. What does not fit is dropped; reconciliation finds it again.
-const FRAMES_QUEUED_MAX: usize = 256;
 /// Frames the engine is told were sent that may wait for it.
 const SENT_QUEUED_MAX: usize = 1_024;
 /// The longest the engine sleeps, so that a clock that was set is noticed.
@@ -50,6 +54,8 @@ pub(super) enum Input {
     Command(Command),
     Post(Post),
     NetworkChanged,
+    /// A device nearby, and where.
+    Found(DeviceId, Vec<String>),
     /// Until when, in Unix milliseconds.
     CatchUp(oneshot::Sender<CaughtUp>, u64),
     Stop(oneshot::Sender<()>),
@@ -84,13 +90,8 @@ pub(super) struct Driver {
     pub(super) sent: SentQueue,
     /// One task for each queue of each peer.
     pub(super) forwarding: JoinSet<()>,
-    /// The relays of this device's spaces.
-    pub(super) relays: BTreeSet<DeviceId>,
+    pub(super) relays: Relays,
 }
-
-/// The queues of one connected peer.
-#[derive(Default)]
-pub(super) struct Links(BTreeMap<Channel, mpsc::Sender<Vec<u8>>>);
 
 pub(super) fn sent_queue() -> SentQueue {
     mpsc::channel(SENT_QUEUED_MAX)
@@ -110,11 +111,14 @@ impl Driver {
         loop {
             self.take_outputs().await;
             self.dial().await;
+            self.part_with_relays();
             self.compaction.tend(&self.store, now_ms()).await;
             let due_ms = self.engine.poll_timeout().filter(|_| !self.engine.has_failed());
-            let busy = (self.told.has_mdns, self.writer.outstanding() > 0);
-            let caught_up_ms = catching::tend(&mut self.catching, &self.engine, &self.dialer, busy);
-            let wake_ms = [due_ms, self.dialer.next_ms(), self.compaction.next_ms(), caught_up_ms];
+            let is_writing = self.writer.outstanding() > 0;
+            let busy = Busy { has_mdns: self.told.has_mdns, is_writing, relays: &self.relays };
+            let caught_up_ms = catching::tend(&mut self.catching, &self.engine, &self.dialer, &busy);
+            let (dial_ms, part_ms) = (self.dialer.next_ms(), self.relays.next_ms());
+            let wake_ms = [due_ms, dial_ms, part_ms, self.compaction.next_ms(), caught_up_ms];
             let wake_ms = wake_ms.into_iter().flatten().min();
             let sleep_ms = wake_ms.map_or(SLEEP_MS_MAX, |at| at.saturating_sub(now_ms()).min(SLEEP_MS_MAX));
             let network = async {
@@ -131,6 +135,7 @@ impl Driver {
                     Some(Input::Command(command)) => self.command(command),
                     Some(Input::Post(post)) => next = self.post(post),
                     Some(Input::NetworkChanged) => self.network_changed().await,
+                    Some(Input::Found(device, addresses)) => self.dialer.discovered(device, addresses, now_ms()),
                     Some(Input::CatchUp(answer, until_ms)) => self.catch_up(answer, until_ms),
                     Some(Input::Stop(stopped)) => {
                         self.stop().await;
@@ -261,6 +266,7 @@ impl Driver {
         let identity = Identity::load(&*self.store)?.ok_or(Error::NoIdentity)?;
         let mut engine = Engine::open(identity, Box::new(Mls), self.store.clone(), seed_entropy()?, now_ms())?;
         engine.set_memory_budget(self.engine.memory_budget());
+        engine.set_sparing(self.engine.is_sparing());
         Ok(engine)
     }
 
@@ -287,21 +293,8 @@ impl Driver {
                         transport.permit(PeerKey(*device.as_bytes()));
                     }
                 }
-                Output::WantRelay { relay, address } => {
-                    self.relays.insert(relay);
-                    self.dialer.learn(relay, vec![address], now_ms());
-                    if let Some((transport, _)) = &self.network {
-                        transport.permit(PeerKey(*relay.as_bytes()));
-                    }
-                }
-                Output::DropRelay(relay) => {
-                    self.relays.remove(&relay);
-                    self.dialer.forget(&relay);
-                    if let Some((transport, _)) = &self.network {
-                        transport.forbid(PeerKey(*relay.as_bytes()));
-                    }
-                    hang_up(self.network.as_ref(), relay);
-                }
+                Output::WantRelay { relay, address, circuits } => self.want_relay(relay, address, circuits).await,
+                Output::DropRelay(relay) => self.drop_relay(relay).await,
                 Output::HangUp(relay) => hang_up(self.network.as_ref(), relay),
                 Output::Forbid(device) if self.relays.contains(&device) => {}
                 Output::Forbid(device) => {
@@ -330,79 +323,6 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, peer: DeviceId, channel: Channel, frame: Vec<u8>) {
-        let (Some((transport, _)), Some(links)) = (&self.network, self.connected.get_mut(&peer)) else { return };
-        let queue = links.0.entry(channel).or_insert_with(|| {
-            let (queue, frames) = mpsc::channel(FRAMES_QUEUED_MAX);
-            while self.forwarding.try_join_next().is_some() {}
-            self.forwarding.spawn(forward(transport.clone(), peer, channel, frames, self.sent.0.clone()));
-            queue
-        });
-        if queue.try_send(frame).is_err() {
-            tracing::warn!(peer = %peer.short(), ?channel, "a slow peer: a frame was dropped");
-            self.engine.handle_interrupted(peer, channel, now_ms());
-        }
-    }
-
-    fn network_event(&mut self, event: transport::Event) {
-        let now = now_ms();
-        match event {
-            transport::Event::Connected { peer, relayed, .. } => {
-                let device = DeviceId::from_bytes(peer.0);
-                self.dialer.connected(&device, relayed, now, random(&mut self.engine));
-                self.connected.insert(device, Links::default());
-                self.engine.handle_connected(device, now);
-            }
-            transport::Event::BecameDirect { peer, .. } => self.dialer.became_direct(&DeviceId::from_bytes(peer.0)),
-            transport::Event::Disconnected { peer } => {
-                let device = DeviceId::from_bytes(peer.0);
-                self.dialer.disconnected(&device, now, random(&mut self.engine));
-                self.connected.remove(&device);
-                self.engine.handle_disconnected(device, now);
-            }
-            transport::Event::Frame { peer, channel, bytes } => {
-                self.engine.handle_frame(DeviceId::from_bytes(peer.0), from_transport(channel), &bytes, now);
-            }
-            transport::Event::Interrupted { peer, channel } => {
-                self.engine.handle_interrupted(DeviceId::from_bytes(peer.0), from_transport(channel), now);
-            }
-            transport::Event::DialFailed { peer: Some(peer), .. } => {
-                self.dialer.failed(&DeviceId::from_bytes(peer.0));
-            }
-            transport::Event::Discovered { peer, addresses } => {
-                let addresses = addresses.iter().map(ToString::to_string).collect();
-                self.dialer.discovered(DeviceId::from_bytes(peer.0), addresses, now);
-            }
-            transport::Event::Listening { .. } | transport::Event::ListenEnded { .. } => {
-                if let Some((transport, _)) = &self.network {
-                    let addresses = addresses_of(transport);
-                    self.engine.handle_addresses(addresses.clone(), now);
-                    self.told.listening.send_replace(addresses);
-                }
-            }
-            transport::Event::ListenFailed { address, error } => {
-                tracing::warn!(?address, %error, "listening failed");
-            }
-            _ => {}
-        }
-    }
-
-    async fn network_changed(&mut self) {
-        self.dialer.network_changed(now_ms());
-        if let Some((transport, _)) = &self.network {
-            transport.network_changed().await;
-        }
-    }
-
-    async fn dial(&mut self) {
-        let Some((transport, _)) = &self.network else { return };
-        let due = self.dialer.due(now_ms(), || random(&mut self.engine));
-        for (device, addresses) in due {
-            let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-            transport.dial(Some(PeerKey(*device.as_bytes())), addresses).await;
-        }
-    }
-
     /// Lets what is on its way become durable, closes the network, and lets go of the store.
     async fn stop(&mut self) {
         while self.writer.outstanding() > 0 {
@@ -421,79 +341,11 @@ impl Driver {
     }
 }
 
-/// Ends the connections with a relay; an event says when they are gone, and it is dialled again.
-fn hang_up(network: Option<&(Transport, Events)>, relay: DeviceId) {
-    if let Some((transport, _)) = network {
-        let transport = transport.clone();
-        tokio::spawn(async move { transport.disconnect(PeerKey(*relay.as_bytes())).await });
-    }
-}
-
 /// Why an engine could not be opened, as far as its store is concerned.
 fn unreadable(error: Error) -> StoreError {
     match error {
         Error::Store(error) => error,
         Error::Engine(EngineError::Store(ReadError::Unreadable)) => StoreError::Io(std::io::ErrorKind::Other),
         _ => StoreError::Damaged,
-    }
-}
-
-/// Hands frames of one peer and channel to the transport, which waits for room.
-async fn forward(
-    transport: Transport,
-    peer: DeviceId,
-    channel: Channel,
-    mut frames: mpsc::Receiver<Vec<u8>>,
-    sent: mpsc::Sender<(DeviceId, Channel)>,
-) {
-    while let Some(frame) = frames.recv().await {
-        if let Err(error) = transport.send(PeerKey(*peer.as_bytes()), to_transport(channel), frame).await {
-            tracing::debug!(peer = %peer.short(), ?channel, %error, "a frame was not sent");
-        }
-        if sent.send((peer, channel)).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Where this device can be reached: what a relay or the network says, and where it listens.
-pub(super) fn addresses_of(transport: &Transport) -> Vec<String> {
-    in_order(transport.addresses())
-}
-
-/// What others are to try, as far as they take it: where a relay has reached this device, then the relays themselves,
-/// then where it listens, what only this machine can reach at last.
-pub(super) fn in_order(known: transport::Addresses) -> Vec<String> {
-    let mut listening = known.listening;
-    listening.sort_by_key(|listening| (!listening.address.is_relayed(), listening.loopback));
-    let confirmed = known.confirmed.iter().map(ToString::to_string);
-    let mut addresses = Vec::new();
-    for address in confirmed.chain(listening.iter().map(|listening| listening.address.to_string())) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    addresses
-}
-
-fn random(engine: &mut Engine) -> u64 {
-    u64::from_be_bytes(engine.random())
-}
-
-fn to_transport(channel: Channel) -> transport::Channel {
-    match channel {
-        Channel::Sync => transport::Channel::Sync,
-        Channel::Join => transport::Channel::Join,
-        Channel::Bulk => transport::Channel::Bulk,
-        Channel::Mailbox => transport::Channel::Mailbox,
-    }
-}
-
-fn from_transport(channel: transport::Channel) -> Channel {
-    match channel {
-        transport::Channel::Join => Channel::Join,
-        transport::Channel::Bulk => Channel::Bulk,
-        transport::Channel::Mailbox => Channel::Mailbox,
-        _ => Channel::Sync,
     }
 }

@@ -10,13 +10,14 @@ use std::thread::JoinHandle;
 
 use clave_engine::crypto::VaultKey;
 use clave_engine::{Event, Identity};
-use clave_transport::Transport;
+use clave_transport::{Address, Transport};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle as TaskHandle;
 
 use super::driver::{self, Input};
-use super::{Inner, NetworkConfig, Node, NodeConfig, small_files, thread, transport_config, vault};
-use crate::{Error, SealedStore, StoreKind};
+use super::relays::Relays;
+use super::{Inner, NetworkConfig, Node, NodeConfig, Purpose, small_files, thread, transport_config, vault};
+use crate::{Error, Host, SealedStore, StoreKind};
 
 /// What a paused node keeps to open itself again.
 pub(super) struct Home {
@@ -26,6 +27,8 @@ pub(super) struct Home {
     pub(super) vault: VaultKey,
     network: Option<NetworkConfig>,
     memory_budget_bytes: usize,
+    pub(super) host: Host,
+    pub(super) purpose: Purpose,
     /// Ports that the system chose when it last ran: whoever knows them finds this device there again.
     ports: Mutex<BTreeMap<Protocol, u16>>,
 }
@@ -57,8 +60,16 @@ impl Home {
             vault: VaultKey::from_bytes(store.vault().as_bytes().clone()),
             network: config.network,
             memory_budget_bytes: config.memory_budget_bytes,
+            host: config.host,
+            purpose: config.purpose,
             ports: Mutex::default(),
         }
+    }
+
+    /// The relays that the person named.
+    pub(super) fn relays(&self) -> Vec<Address> {
+        let named = self.network.iter().flat_map(|network| &network.relays);
+        named.filter_map(|relay| relay.parse().ok()).collect()
     }
 
     /// Notes the ports in use.
@@ -73,8 +84,9 @@ impl Home {
     }
 
     /// How to reach others: where the system may choose a port, the one of before, if nobody has it now.
-    fn network(&self) -> Option<NetworkConfig> {
+    pub(super) async fn network(&self) -> Option<NetworkConfig> {
         let mut network = self.network.clone()?;
+        network.listen = self.host.listen_on(&network.listen).await;
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         for (protocol, before) in Protocol::ALL {
             if let Some(port) = ports.get(&protocol).filter(|port| protocol.is_free(**port)) {
@@ -335,10 +347,11 @@ pub(super) async fn run(
     store: Arc<SealedStore>,
     leaving: &mut Option<Leaving>,
 ) -> Result<(), Error> {
-    let network = match &inner.home.network() {
-        Some(network) => Some(Transport::start(transport_config(network, &identity)?)?),
+    let network = match &inner.home.network().await {
+        Some(network) => Some(Transport::start(transport_config(network, &inner.home, &identity)?)?),
         None => None,
     };
+    let relays = Relays::named_by_person(&inner.home.relays());
     let transport = network.as_ref().map(|(transport, _)| transport.clone());
     let (inputs, commands) = mpsc::channel(driver::COMMANDS_MAX);
     let slot = StoreSlot(Arc::new(RwLock::new(Some(store.clone()))));
@@ -346,14 +359,15 @@ pub(super) async fn run(
     let (events, listening, profile) = (inner.events.clone(), inner.addresses.clone(), inner.profile.clone());
     let has_mdns = inner.home.network.as_ref().is_some_and(|network| network.mdns);
     let told = driver::Told { events, listening, profile, has_mdns };
-    let budget_bytes = inner.home.memory_budget_bytes;
+    let (budget_bytes, sparing) = (inner.home.memory_budget_bytes, inner.home.purpose == Purpose::Extension);
     let runtime = tokio::runtime::Handle::current();
     let (opened, result) = oneshot::channel();
     let thread = thread::spawn(move || {
         // Opening and document work take as long as they take: on this thread, nobody else's.
-        let stopped = match super::open_driver(identity, store, network, commands, told) {
+        let stopped = match super::open_driver(identity, store, network, relays, commands, told) {
             Ok(mut driver) => {
                 driver.engine.set_memory_budget(budget_bytes);
+                driver.engine.set_sparing(sparing);
                 let _ = opened.send(Ok(()));
                 runtime.block_on(driver.run())
             }

@@ -83,7 +83,7 @@ impl Node {
         timeout: Duration,
         mut progress: impl FnMut(LinkProgress),
     ) -> Result<Self, Error> {
-        let store = vault::create(&config)?;
+        let (config, store) = vault::off_thread(config, vault::create).await?;
         let identity = match Identity::load(&*store)? {
             Some(identity) => identity,
             None => {

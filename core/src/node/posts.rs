@@ -6,7 +6,7 @@ use clave_engine::{Engine, EngineError, SpaceId};
 use tokio::sync::oneshot;
 
 use super::driver::{Durable, now_ms};
-use crate::{Error, StoreError, timeline};
+use crate::{Error, StoreError, presence, timeline};
 
 /// A message to be posted.
 pub(super) struct Post {
@@ -55,6 +55,7 @@ fn post(engine: &mut Engine, circle: SpaceId, drafts: &[&Draft]) -> Vec<Result<M
             }
         }
     }
+    presence::stop_typing(engine, circle, now_ms());
     results
 }
 

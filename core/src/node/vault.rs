@@ -8,17 +8,20 @@ use std::sync::Arc;
 use clave_engine::crypto::{Entropy, PassphraseParams, VaultKey, WrappedVaultKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::NodeConfig;
 use super::lifecycle::Home;
-use crate::store::migrate;
-use crate::{Error, SealedStore, Store, StoreError, StoreKind, open_store};
+use super::{NodeConfig, Purpose};
+use crate::host::{self, KeyWrapping};
+use crate::store::{migrate, open_store_within};
+use crate::{Error, KeyWrappingError, SealedStore, Store, StoreError, StoreKind, open_store};
 
 /// What opens the vault.
 pub enum Unlock {
     /// The key lies beside the store, in clear: whoever can read the directory can read everything.
     WithoutPassphrase,
-    /// The key is wrapped by a passphrase (Argon2id).
+    /// The key is wrapped by a passphrase (Argon2id, for which 64 MiB are needed).
     Passphrase(Zeroizing<String>),
+    /// The key is wrapped by the host, which keeps what unwraps it where no program can read it.
+    Host(Arc<dyn KeyWrapping>),
 }
 
 const VAULT_FILE: &str = "vault";
@@ -40,8 +43,12 @@ pub(crate) fn create(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
         Unlock::Passphrase(passphrase) => {
             key.wrap_with_passphrase(passphrase, PassphraseParams::RECOMMENDED, &mut entropy)?
         }
+        Unlock::Host(host) => {
+            let wrapped = key.wrapped_by_host(host::wrap(&**host, key.as_bytes())?);
+            wrapped.map_err(|_| KeyWrappingError::Unavailable)?
+        }
     };
-    let store = open_store(&config.directory, config.store)?;
+    let store = open_any(&config.directory, config.store, config.purpose)?;
     write_vault(&config.directory, &wrapped.to_bytes())?;
     Ok(Arc::new(SealedStore::new(store, key, entropy).with_chunks(&chunks(&config.directory))?))
 }
@@ -53,27 +60,56 @@ pub(crate) fn open(config: &NodeConfig) -> Result<Arc<SealedStore>, Error> {
     }
     let bytes = Zeroizing::new(fs::read(path(&config.directory)).map_err(StoreError::from)?);
     let wrapped = WrappedVaultKey::from_bytes(&bytes).map_err(|_| StoreError::Damaged)?;
-    let store = open_any(&config.directory, config.store)?;
-    let key = match &config.unlock {
-        Unlock::WithoutPassphrase => wrapped.unlock(None)?,
-        Unlock::Passphrase(passphrase) => wrapped.unlock(Some(passphrase))?,
+    // Before anything is locked: the host may ask its user, who may take their time.
+    let of_host = match (&config.unlock, wrapped.of_host()) {
+        (Unlock::Host(host), Some(made)) => Some(wrapped.unlock_by_host(&host::unwrap(&**host, made)?)?),
+        _ => None,
+    };
+    let store = open_any(&config.directory, config.store, config.purpose)?;
+    let key = match (of_host, &config.unlock) {
+        (Some(key), _) => key,
+        (None, Unlock::WithoutPassphrase | Unlock::Host(_)) => wrapped.unlock(None)?,
+        (None, Unlock::Passphrase(passphrase)) => wrapped.unlock(Some(passphrase))?,
     };
     let store = SealedStore::new(store, key, seed_entropy()?).with_chunks(&chunks(&config.directory))?;
     migrate(&config.directory, &store)?;
     Ok(Arc::new(store))
 }
 
+/// Makes or opens a vault away from the caller's thread: a passphrase is stretched, or a host asks its user.
+pub(crate) async fn off_thread(
+    config: NodeConfig,
+    work: fn(&NodeConfig) -> Result<Arc<SealedStore>, Error>,
+) -> Result<(NodeConfig, Arc<SealedStore>), Error> {
+    let work = tokio::task::spawn_blocking(move || {
+        let store = work(&config);
+        (config, store)
+    });
+    match work.await {
+        Ok((config, store)) => Ok((config, store?)),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
+            Err(_) => Err(Error::Stopped),
+        },
+    }
+}
+
 /// Opens a store of whatever kind the directory says it is.
-fn open_any(directory: &Path, kind: StoreKind) -> Result<Arc<dyn Store>, StoreError> {
-    match open_store(directory, kind) {
-        Err(StoreError::WrongKind { found, .. }) => open_store(directory, found),
+fn open_any(directory: &Path, kind: StoreKind, purpose: Purpose) -> Result<Arc<dyn Store>, StoreError> {
+    let open = |kind| match purpose.cache_bytes() {
+        Some(bytes) => open_store_within(directory, kind, bytes),
+        None => open_store(directory, kind),
+    };
+    match open(kind) {
+        Err(StoreError::WrongKind { found, .. }) => open(found),
         store => store,
     }
 }
 
 /// Opens a vault again of which the key is known.
 pub(super) fn reopen(home: &Home) -> Result<Arc<SealedStore>, Error> {
-    let store = open_any(&home.directory, home.store)?;
+    let store = open_any(&home.directory, home.store, home.purpose)?;
     let key = VaultKey::from_bytes(home.vault.as_bytes().clone());
     Ok(Arc::new(SealedStore::new(store, key, seed_entropy()?).with_chunks(&chunks(&home.directory))?))
 }

@@ -44,6 +44,9 @@ pub enum StoreError {
         /// What was asked for.
         asked: StoreKind,
     },
+    /// This build was made without that kind of store.
+    #[error("this build has no {0} store; take one that was made with the feature `{0}`, or another data directory")]
+    NotBuiltIn(StoreKind),
     /// A key or a value is over its limit.
     #[error("a record of {bytes} bytes is over the limit of {bytes_max}; store it in smaller pieces")]
     TooLarge {
@@ -65,7 +68,11 @@ impl StoreError {
         match self {
             Self::Busy { .. } | Self::OutOfSpace => true,
             Self::Io(kind) => !matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem),
-            Self::Damaged | Self::TooNew { .. } | Self::WrongKind { .. } | Self::TooLarge { .. } => false,
+            Self::Damaged
+            | Self::TooNew { .. }
+            | Self::WrongKind { .. }
+            | Self::NotBuiltIn(_)
+            | Self::TooLarge { .. } => false,
         }
     }
 }
@@ -116,6 +123,10 @@ mod tests {
             (
                 StoreError::WrongKind { found: StoreKind::Sled, asked: StoreKind::Redb },
                 "holds a sled store, not redb; set the store to sled",
+            ),
+            (
+                StoreError::NotBuiltIn(StoreKind::Sled),
+                "has no sled store; take one that was made with the feature `sled`",
             ),
             (StoreError::TooLarge { bytes: 300, bytes_max: 256 }, "of 300 bytes is over the limit of 256; store it"),
         ];

@@ -141,9 +141,8 @@ impl Packs {
     /// The chunk at a place.
     pub(super) fn read(&self, place: Place) -> Result<Vec<u8>, StoreError> {
         let file = self.file(place.pack)?;
-        let mut chunk = vec![0; place.bytes as usize];
-        match read_exact_at(&file, &mut chunk, place.offset) {
-            Ok(()) => Ok(chunk),
+        match read_at(&file, place.bytes as usize, place.offset) {
+            Ok(chunk) => Ok(chunk),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StoreError::Damaged),
             Err(error) => Err(error.into()),
         }
@@ -215,22 +214,31 @@ impl Appending {
     }
 }
 
+/// So many bytes from an offset on. Their room is not filled with zeros first.
 #[cfg(unix)]
-fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, into, offset)
+fn read_at(file: &File, bytes: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut read = Vec::with_capacity(bytes);
+    while read.len() < bytes {
+        let at = offset + read.len() as u64;
+        let more = || rustix::io::pread(file, rustix::buffer::spare_capacity(&mut read), at);
+        if rustix::io::retry_on_intr(more)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // There may be more room than was asked for.
+    read.truncate(bytes);
+    Ok(read)
 }
 
 #[cfg(windows)]
-fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -> io::Result<()> {
+fn read_at(file: &File, bytes: usize, offset: u64) -> io::Result<Vec<u8>> {
     use std::os::windows::fs::FileExt as _;
-    while !into.is_empty() {
-        match file.seek_read(into, offset)? {
+    let (mut read, mut done) = (vec![0; bytes], 0);
+    while done < bytes {
+        match file.seek_read(&mut read[done..], offset + done as u64)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                into = &mut into[read..];
-                offset += read as u64;
-            }
+            more => done += more,
         }
     }
-    Ok(())
+    Ok(read)
 }

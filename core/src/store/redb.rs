@@ -15,8 +15,8 @@ use super::{RawBatch, Store, StoreError, StoreKind, outcome, tabled};
 /// One tree for all tables, so that a commit rewrites one path to the root and not one for each table.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 
-/// What redb may keep in memory. Its own default of a gibibyte is not for phones.
-const CACHE_BYTES: usize = 32 << 20;
+/// What redb may keep in memory, unless said otherwise. Its own default of a gibibyte is not for phones.
+pub(super) const CACHE_BYTES: usize = 32 << 20;
 
 const DATABASE_FILE: &str = "clave.redb";
 
@@ -34,6 +34,7 @@ pub struct RedbStore {
     /// `None` after a failure, until it is opened again.
     database: RwLock<Option<Database>>,
     store: PathBuf,
+    cache_bytes: usize,
     // Last, so that the directory is released after the database.
     _lock: DirectoryLock,
 }
@@ -44,10 +45,18 @@ impl RedbStore {
     /// # Errors
     /// As [`open_store`](super::open_store).
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_within(directory, CACHE_BYTES)
+    }
+
+    /// The same, with so many bytes of the database kept in memory at most.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_within(directory: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let (lock, store) = take_store(directory, StoreKind::Redb, create)?;
         remove_file(&store.join(COPY_FILE))?;
-        let database = open(&store)?;
-        Ok(Self { database: RwLock::new(Some(database)), store, _lock: lock })
+        let database = open(&store, cache_bytes)?;
+        Ok(Self { database: RwLock::new(Some(database)), store, cache_bytes, _lock: lock })
     }
 
     /// Runs `work` on the database. Where that shows that redb has given up, closes it, for the next call to reopen.
@@ -61,7 +70,7 @@ impl RedbStore {
             None => {
                 let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
                 if database.is_none() {
-                    *database = Some(open(&self.store)?);
+                    *database = Some(open(&self.store, self.cache_bytes)?);
                 }
                 work(database.as_ref().expect("opened above"))
             }
@@ -97,8 +106,8 @@ fn create(store: &Path) -> Result<(), StoreError> {
     work().map_err(|failure| failure.error)
 }
 
-fn open(store: &Path) -> Result<Database, StoreError> {
-    open_guarded(|| match builder().open(store.join(DATABASE_FILE)) {
+fn open(store: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    open_guarded(|| match builder().set_cache_size(cache_bytes).open(store.join(DATABASE_FILE)) {
         Ok(database) => Ok(database),
         // The format file says that there is a database.
         Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -221,7 +230,7 @@ impl Store for RedbStore {
         *database = None;
         fs::rename(&copy, &file)?;
         sync_directory(&self.store)?;
-        *database = Some(open(&self.store)?);
+        *database = Some(open(&self.store, self.cache_bytes)?);
         Ok(true)
     }
 

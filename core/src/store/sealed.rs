@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn of_what_one_commit_writes_twice_only_the_last_is_left() {
         let key = |n: u8| Key::new(Keyspace::Index, [1], [n]);
-        let batch = |writes: &[(u8, Option<u8>)]| Batch {
-            writes: writes.iter().map(|(n, value)| (key(*n), value.map(|value| vec![value]))).collect(),
+        let batch = |writes: &[(u8, Option<u8>)]| -> Batch {
+            writes.iter().map(|(n, value)| (key(*n), value.map(|value| vec![value]))).collect()
         };
         let mut batches = [batch(&[(1, Some(1)), (2, Some(2)), (1, Some(3))]), batch(&[(3, Some(4)), (2, None)])];
         leave_last(&mut batches);

@@ -181,5 +181,5 @@ fn run<Id>(
 }
 
 fn batch_bytes(batch: &Batch) -> usize {
-    batch.writes.iter().map(|(key, value)| key.suffix.len() + value.as_ref().map_or(0, Vec::len)).sum()
+    batch.writes.iter().map(|(key, value)| key.suffix.len() + value.as_ref().map_or(0, |value| value.len())).sum()
 }

@@ -94,7 +94,9 @@ impl TimelineUpdates {
         let id = self.timeline.circle.id;
         let concerns = |event: &Event| match event {
             Event::DocumentChanged { circle, kind, .. } => *circle == id && *kind == DocumentKind::Timeline,
-            Event::MembershipChanged { circle } => *circle == id,
+            Event::MembershipChanged { circle } | Event::ReachChanged { circle } => *circle == id,
+            // It may refuse what is here.
+            Event::RelayChanged { .. } => true,
             _ => false,
         };
         tokio::select! {
