@@ -139,12 +139,15 @@ fn question(command: Command, about: &mut About) -> Result<Question, Failure> {
         Command::Policy(policy) => people::policy(policy)?,
         Command::Relay(command) => {
             about.circle = None;
-            people::relay(command)
+            people::relay(command)?
         }
         Command::Space(SpaceCommand::New { name, post_quantum }) => {
             let show = Show { founded: true, ..Show::default() };
             Question { show, ..Question::new(Ask::SpaceNew { name, post_quantum }) }
         }
+        Command::Push(command) => people::push(command),
+        Command::Mute(mute) => muted(mute, true, about),
+        Command::Unmute(mute) => muted(mute, false, about),
         Command::Inbox => Question::new(Ask::Inbox),
         Command::Space(SpaceCommand::List) => Question::new(Ask::SpaceList),
         Command::Space(SpaceCommand::Show) => Question::new(Ask::SpaceShow),
@@ -235,6 +238,16 @@ fn chat(command: ChatCommand) -> Result<Question, Failure> {
     })
 }
 
+fn muted(mute: args::Mute, muted: bool, about: &mut About) -> Question {
+    about.circle = mute.name.or(about.circle.take());
+    let words = if muted {
+        "This device is not woken for what is written there. It arrives all the same while the device is on."
+    } else {
+        "This device is woken for what is written there."
+    };
+    said(Ask::Mute { muted }, words)
+}
+
 fn search(search: args::Search) -> Result<Question, Failure> {
     let moment = |text: Option<String>, is_end| text.map(|text| when::bound(&text, is_end)).transpose();
     Ok(Question {
@@ -263,6 +276,7 @@ fn note(command: NoteCommand) -> Result<Question, Failure> {
         }
         NoteCommand::List => Question::new(Ask::NoteList),
         NoteCommand::Show { note } => Question::new(Ask::NoteShow { note }),
+        NoteCommand::Watch { note } => Question::new(Ask::NoteWatch { note }),
         NoteCommand::Import { file, title } => {
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let title = title.or(stem.filter(|stem| stem != "-"));

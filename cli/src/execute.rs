@@ -22,6 +22,7 @@ mod device;
 mod file;
 mod note;
 mod people;
+mod push;
 mod relay;
 mod search;
 mod space;
@@ -36,6 +37,10 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Stop => return Err(Failure::not_found("no node is running here")),
         Ask::SpaceNew { name, post_quantum } => return space::create(node, name, *post_quantum).await,
         Ask::Inbox => return chat::inbox(node).await,
+        Ask::RelayToken { relay, token } => return relay::token(node, &request.about, relay, token.as_ref()).await,
+        Ask::PushSet { url, keys, relay } => return push::set(node, url, keys.as_ref(), relay.as_deref()).await,
+        Ask::PushClear => return push::clear(node).await,
+        Ask::PushStatus => return push::status(node).await,
         Ask::SpaceList => return Ok(Reply::Spaces { spaces: space::list(node).await? }),
         Ask::Join { link, timeout_ms } => {
             let link = InviteLink::from_str(link)?;
@@ -115,8 +120,9 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::Policies => people::policies(&place).await,
         Ask::PolicySet { key, value } => people::set_policy(&place, key, value).await,
         Ask::Relays => relay::list(&place).await,
-        Ask::RelayAdd { address } => relay::add(&place, address).await,
+        Ask::RelayAdd { address, token } => relay::add(node, &place, address, token.as_ref()).await,
         Ask::RelayRemove { relay } => relay::remove(&place, relay).await,
+        Ask::Mute { muted } => push::mute(node, &place, *muted).await,
         Ask::Audit => people::audit(&place).await,
 
         Ask::Invite { valid_ms, wait } => {
@@ -138,6 +144,7 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         Ask::NoteNew { title, markdown } => note::create(circle, title, markdown).await,
         Ask::NoteList => note::list(circle).await,
         Ask::NoteShow { note } => note::show(circle, note).await,
+        Ask::NoteWatch { note } => note::watch(node, &place, note, out).await,
         Ask::NoteMerge { note, heads, markdown } => note::merge(circle, note, heads, markdown).await,
         Ask::NoteText { note } => note::text(circle, note).await,
         Ask::NoteSplice { note, at, splices } => note::splice(node, circle, note, at, splices).await,
@@ -175,6 +182,10 @@ pub(crate) async fn execute(node: &Node, request: &Request, out: &Out) -> Result
         | Ask::SpaceNew { .. }
         | Ask::SpaceList
         | Ask::Inbox
+        | Ask::RelayToken { .. }
+        | Ask::PushSet { .. }
+        | Ask::PushClear
+        | Ask::PushStatus
         | Ask::Join { .. }
         | Ask::JoinCancel { .. }
         | Ask::Wait(_) => {

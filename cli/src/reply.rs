@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 mod inbox;
 mod people;
+mod push;
 mod reach;
 
 pub(crate) use inbox::Conversation;
@@ -12,6 +13,7 @@ pub(crate) use people::{
     Access, Audit, Because, Checked, Circle, Compare, DeviceAccess, Evidence, KeyChange, Keys, LinkAsked, LinkCode,
     Party, PersonAccess, Policies, Record, Removal, Rotation, SetAside, SetAsideDocument, Warrant, pictures,
 };
+pub(crate) use push::{Muted, Push, PushRelay, State};
 pub(crate) use reach::{Reachability, Reservation, Way};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +74,7 @@ pub(crate) enum Reply {
     },
     Policies(Policies),
     Relays(Relays),
+    Push(Push),
     Audit(Audit),
     Checked(Checked),
     Invitation(Link),
@@ -104,6 +107,10 @@ pub(crate) enum Reply {
     Note(Note),
     Notes {
         notes: Vec<NoteTitle>,
+    },
+    /// Of `note watch`: who else is in the note now.
+    Present {
+        present: Vec<Present>,
     },
     Text {
         text: String,
@@ -334,6 +341,9 @@ pub(crate) struct Chat {
     pub(crate) altered_by: Option<Writer>,
     pub(crate) reactions: Vec<Reaction>,
     pub(crate) attachments: Vec<Attachment>,
+    /// How far it has come, if this device sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<State>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -382,6 +392,7 @@ impl From<Message> for Chat {
             altered_by: message.altered_by.map(Writer::from),
             reactions: message.reactions.into_iter().map(reaction).collect(),
             attachments: message.attachments.into_iter().map(attachment).collect(),
+            state: message.state.map(State::from),
         }
     }
 }
@@ -418,6 +429,31 @@ pub(crate) struct Note {
 pub(crate) struct NoteTitle {
     pub(crate) id: String,
     pub(crate) title: String,
+}
+
+/// A device of somebody who is in a note.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Present {
+    pub(crate) person: String,
+    pub(crate) name: String,
+    pub(crate) device: String,
+    /// Another device of the person that this one belongs to.
+    pub(crate) me: bool,
+    /// Where a selection was begun and where the cursor is, in code points of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) selection: Option<(usize, usize)>,
+}
+
+impl From<clave::Present> for Present {
+    fn from(present: clave::Present) -> Self {
+        Self {
+            person: present.person.to_string(),
+            name: present.name,
+            device: present.device.to_string(),
+            me: present.is_me,
+            selection: present.selection.map(|selected| (selected.anchor, selected.focus)),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -564,6 +600,9 @@ pub(crate) struct Relay {
     /// What went wrong last, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// Whether what went wrong is that it wants a token, or another one.
+    #[serde(default)]
+    pub(crate) needs_token: bool,
 }
 
 /// A space or circle that a restored device can read, and not write in yet.

@@ -175,9 +175,26 @@ pub(crate) enum Ask {
     Relays,
     RelayAdd {
         address: String,
+        token: Option<Secret>,
+    },
+    /// Without a token: shows none any more.
+    RelayToken {
+        relay: String,
+        token: Option<Secret>,
     },
     RelayRemove {
         relay: String,
+    },
+    PushSet {
+        url: String,
+        /// `p256dh` and `auth`.
+        keys: Option<(String, Secret)>,
+        relay: Option<String>,
+    },
+    PushClear,
+    PushStatus,
+    Mute {
+        muted: bool,
     },
     Audit,
 
@@ -233,6 +250,10 @@ pub(crate) enum Ask {
     },
     NoteList,
     NoteShow {
+        note: String,
+    },
+    /// Who else is in it, until the client has had enough; meanwhile this person is in it as well.
+    NoteWatch {
         note: String,
     },
     NoteMerge {
@@ -424,6 +445,7 @@ impl Ask {
             | Self::DeviceLink { .. }
             | Self::DeviceLinkConfirm { .. }
             | Self::DeviceRevoke { .. }
+            | Self::NoteWatch { .. }
             | Self::NoteSplice { .. } => Network::Online,
             // Others are to hear of it at once.
             Self::MembersRemove { wait_ms, .. } if *wait_ms > 0 => Network::Online,

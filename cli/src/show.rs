@@ -5,6 +5,7 @@ use std::path::PathBuf;
 mod audit;
 mod inbox;
 mod people;
+mod push;
 mod reach;
 mod recovery;
 mod relay;
@@ -92,6 +93,7 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::SafetyNumber { name, number, verification } => people::safety_number(name, number, verification),
         Reply::Policies(policies) => people::policies(policies),
         Reply::Relays(relays) => relay::relays(relays),
+        Reply::Push(push) => push::push(push),
         Reply::Audit(audit) => audit::audit(audit, how),
         Reply::Checked(checked) => audit::checked(checked),
         Reply::Invitation(link) => invitation(link, how),
@@ -127,6 +129,8 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Notes { notes } => {
             table(&notes.iter().map(|note| vec![short(&note.id), title(&note.title)]).collect::<Vec<_>>())
         }
+        Reply::Present { present } if present.is_empty() => vec!["Nobody else is in it.".to_owned()],
+        Reply::Present { present } => vec![self::present(present)],
         Reply::Text { text, .. } => vec![text::lines(text)],
         Reply::Heads { heads } => heads.clone(),
         Reply::Added { .. } => vec!["It is in the calendar. `clave cal agenda` shows what is coming.".to_owned()],
@@ -157,6 +161,18 @@ fn words(reply: &Reply, how: &Show) -> Vec<String> {
         Reply::Restored(restored) => recovery::restored(restored),
         Reply::Running(running) => vec![format!("online as process {}", running.pid)],
     }
+}
+
+fn present(present: &[reply::Present]) -> String {
+    let one = |one: &reply::Present| {
+        let place = match one.selection {
+            Some((anchor, focus)) if anchor == focus => format!(" at {focus}"),
+            Some((anchor, focus)) => format!(" at {} to {}", anchor.min(focus), anchor.max(focus)),
+            None => String::new(),
+        };
+        format!("{}{}{place}", line(&one.name), if one.me { " (another device of yours)" } else { "" })
+    };
+    format!("In it: {}", present.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 fn versions(versions: &[reply::FileVersion]) -> Vec<String> {
@@ -418,12 +434,18 @@ fn chat(message: &reply::Chat, how: &Show) -> Vec<String> {
     if message.edited && !message.withdrawn {
         first.push_str(&dim(" (edited)"));
     }
+    if let Some(state) = &message.state {
+        first.push_str(&dim(&format!("  {}", push::mark(state))));
+    }
     let mut words = Vec::new();
     if let Some(id) = &message.reply_to {
         words.push(format!("{indent}{}", dim(&format!("↱ {}", head(id, MESSAGE_ID_CHARS)))));
     }
     words.push(first);
     words.extend(body.map(|more| format!("{indent}{more}")));
+    if let Some(reply::State::Failed { error, .. }) = &message.state {
+        words.push(format!("{indent}{}", dim(error)));
+    }
     for file in &message.attachments {
         words.push(format!("{indent}📎 {} ({})", line(&file.name), bytes(file.bytes)));
     }

@@ -231,6 +231,25 @@ pub(crate) enum RelayCommand {
     Add {
         /// Where it is: a multiaddr that ends in /p2p/ and the relay's PeerId, as the relay prints it
         address: String,
+        /// What this device shows the relay, if that is for some only; `-` reads it from the standard input. Others in the space
+        /// give it to their own devices, by `clave relay token`
+        #[arg(long, value_name = "TOKEN")]
+        token: Option<String>,
+    },
+    /// Show a relay this token, which its operator gave you; it stays on this device
+    #[command(
+        after_help = "Example:\n  clave relay token 1 s3cr3t\n  clave relay token 1 --remove\n\nBefore you join a space: \
+                            name the relay by its address."
+    )]
+    Token {
+        /// Its number in the list, or its address
+        relay: String,
+        /// The token; `-` reads it from the standard input
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        token: Option<String>,
+        /// Show none any more
+        #[arg(long)]
+        remove: bool,
     },
     /// Have the space use a relay no more
     #[command(after_help = "Example:\n  clave relay remove 1")]

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{Question, millis, read, said, unexpected};
 use crate::args::{
     self, Audit, AuditCommand, CircleCommand, DeviceCommand, Dm, Members, MembersCommand, Policy, PolicyCommand,
-    RelayCommand, SetAside, SetAsideCommand,
+    PushCommand, RelayCommand, SetAside, SetAsideCommand,
 };
 use crate::audit;
 use crate::failure::{Code, Failure};
 use crate::place::Place;
 use crate::reply::{self, Reply};
-use crate::request::{About, Ask, Network, Request};
+use crate::request::{About, Ask, Network, Request, Secret};
 use crate::screen::Screen;
 use crate::session::Session;
 use crate::show::{Show, show};
@@ -111,12 +111,37 @@ pub(super) fn policy(policy: Policy) -> Result<Question, Failure> {
     })
 }
 
-pub(super) fn relay(command: RelayCommand) -> Question {
-    Question::new(match command {
-        RelayCommand::List => Ask::Relays,
-        RelayCommand::Add { address } => Ask::RelayAdd { address },
-        RelayCommand::Remove { relay } => Ask::RelayRemove { relay },
+pub(super) fn relay(command: RelayCommand) -> Result<Question, Failure> {
+    let secret = |typed: String| args::joined(&[typed]).map(|read| Secret::new(read.trim())).map_err(unread);
+    Ok(match command {
+        RelayCommand::List => Question::new(Ask::Relays),
+        RelayCommand::Add { address, token } => {
+            Question::new(Ask::RelayAdd { address, token: token.map(secret).transpose()? })
+        }
+        RelayCommand::Token { relay, token, .. } => {
+            let words = match token {
+                Some(_) => "This device shows the relay that token from now on.",
+                None => "This device shows the relay no token any more.",
+            };
+            said(Ask::RelayToken { relay, token: token.map(secret).transpose()? }, words)
+        }
+        RelayCommand::Remove { relay } => Question::new(Ask::RelayRemove { relay }),
     })
+}
+
+pub(super) fn push(command: PushCommand) -> Question {
+    Question::new(match command {
+        PushCommand::Set { endpoint: url, p256dh, auth, relay } => {
+            let keys = p256dh.zip(auth).map(|(p256dh, auth)| (p256dh, Secret::new(&auth)));
+            Ask::PushSet { url, keys, relay }
+        }
+        PushCommand::Clear => Ask::PushClear,
+        PushCommand::Status => Ask::PushStatus,
+    })
+}
+
+fn unread(error: std::io::Error) -> Failure {
+    Failure::failed(format!("the standard input could not be read: {error}"))
 }
 
 pub(super) async fn audit(place: &Place, about: About, audit: Audit, screen: &Screen) -> Result<(), Failure> {

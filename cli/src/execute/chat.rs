@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use clave::{Circle, Draft, Event, ListDiff, Message, MessageId, Node};
+use clave::{Circle, Draft, ListDiff, Message, MessageId, Node};
 
-use super::circle::{Place, departed};
-use super::{next_event, pick};
-use crate::failure::{Code, Failure};
+use super::circle::{Place, until_out};
+use super::pick;
+use crate::failure::Failure;
 use crate::reply::{Chat, Conversation, Reply};
 use crate::wire::Out;
 
@@ -51,13 +51,7 @@ pub(super) async fn tail(node: &Node, place: &Place, count: usize, out: &Out) ->
     loop {
         let steps = tokio::select! {
             steps = updates.next() => steps?,
-            event = next_event(&mut events, |event| matches!(event, Event::Removed { .. })) => {
-                event?;
-                match departed(circle, &place.name).await? {
-                    Some(departed) => return Err(Failure::new(Code::Refused, departed).reason("removed")),
-                    None => continue,
-                }
-            }
+            out = until_out(&mut events, place) => return Err(out),
         };
         for step in steps {
             let (changed, gone): (Vec<Message>, Option<MessageId>) = match &step {

@@ -1,8 +1,9 @@
 //! Circles, and what a question is about.
 
-use clave::{Circle, CircleInfo, Departure, Node, PersonId, Scope, Space, Suite};
+use clave::{Circle, CircleInfo, Departure, Event, Node, PersonId, Scope, Space, Suite};
+use tokio::sync::broadcast::Receiver;
 
-use super::{pick, space};
+use super::{next_event, pick, space};
 use crate::failure::{Code, Failure};
 use crate::reply::{self, Reply};
 use crate::request::About;
@@ -125,6 +126,20 @@ fn shown(info: CircleInfo, removed: Option<String>) -> reply::Circle {
 /// How this device came to be out, if it is.
 pub(super) async fn departed(circle: &Circle, name: &str) -> Result<Option<String>, Failure> {
     Ok(circle.departure().await?.map(|departure| sentence(&departure, name)))
+}
+
+/// Waits until this device is out of a circle, and says how that came; or why it cannot be waited for.
+pub(super) async fn until_out(events: &mut Receiver<Event>, place: &Place) -> Failure {
+    loop {
+        if let Err(failure) = next_event(events, |event| matches!(event, Event::Removed { .. })).await {
+            return failure;
+        }
+        match departed(&place.circle, &place.name).await {
+            Ok(Some(departed)) => return Failure::new(Code::Refused, departed).reason("removed"),
+            Ok(None) => {}
+            Err(failure) => return failure,
+        }
+    }
 }
 
 fn sentence(departure: &Departure, name: &str) -> String {

@@ -22,11 +22,15 @@ pub(super) async fn add(circle: &Circle, source: &Path, folder: &str, name: &str
 }
 
 pub(super) async fn list(circle: &Circle, path: &str) -> Result<Reply, Failure> {
-    let tree = circle.drive().tree().await?;
-    let id = resolve(&tree, path)?;
-    let nodes = if id.is_folder() { tree.list(id)? } else { tree.node(id).into_iter().collect() };
-    let files = nodes.into_iter().map(|node| file(&tree, node)).collect();
-    Ok(Reply::Files { path: tree.path(id).unwrap_or_default(), files })
+    let drive = circle.drive();
+    let path = format!("/{}", path.trim_matches('/'));
+    let (folder, nodes) = match drive.resolve(&path).await.map_err(|error| not_there(error, &path))? {
+        Some(node) if !node.id.is_folder() => (split(&path).0, vec![node]),
+        node => (path.as_str(), drive.list(node.map_or(NodeId::ROOT, |node| node.id)).await?),
+    };
+    let files =
+        nodes.iter().map(|node| shown(format!("{}/{}", folder.trim_end_matches('/'), node.name), node)).collect();
+    Ok(Reply::Files { path, files })
 }
 
 pub(super) async fn get(circle: &Circle, path: &str, destination: &Path, out: &Out) -> Result<Reply, Failure> {
@@ -127,8 +131,15 @@ pub(super) async fn collect(circle: &Circle, versions: Option<usize>) -> Result<
 
 /// A path in the drive, with or without the slash at its beginning.
 pub(super) fn resolve(tree: &Tree, path: &str) -> Result<NodeId, Failure> {
-    tree.resolve(&format!("/{}", path.trim_start_matches('/')))
-        .map_err(|_| Failure::not_found(format!("there is no “{path}” in the drive; it may not have arrived yet")))
+    tree.resolve(&format!("/{}", path.trim_start_matches('/'))).map_err(|_| missing(path))
+}
+
+fn not_there(error: clave::Error, path: &str) -> Failure {
+    if matches!(error, clave::Error::NotFound(_)) { missing(path) } else { error.into() }
+}
+
+fn missing(path: &str) -> Failure {
+    Failure::not_found(format!("there is no “{path}” in the drive; it may not have arrived yet"))
 }
 
 /// The folder and the name in a path.
@@ -142,10 +153,14 @@ fn one(tree: &Tree, id: NodeId) -> Result<Reply, Failure> {
 }
 
 fn file(tree: &Tree, node: &clave::DriveNode) -> reply::File {
+    shown(tree.path(node.id).unwrap_or_else(|| node.name.clone()), node)
+}
+
+fn shown(path: String, node: &clave::DriveNode) -> reply::File {
     let version = node.current.as_ref().map(|version| &version.file);
     reply::File {
         id: node.id.to_string(),
-        path: tree.path(node.id).unwrap_or_else(|| node.name.clone()),
+        path,
         folder: node.id.is_folder(),
         bytes: version.map(|version| version.bytes),
         modified_ms: version.map(|version| version.modified_ms).filter(|ms| *ms > 0),

@@ -2,10 +2,12 @@
 
 use clave::{Circle, Event, Node, Note};
 
+use super::circle::{Place, until_out};
 use super::{next_event, parse_heads, pick};
 use crate::failure::Failure;
 use crate::reply::{self, Reply, hex};
 use crate::request::Splice;
+use crate::wire::Out;
 
 pub(super) async fn create(circle: &Circle, title: &str, markdown: &str) -> Result<Reply, Failure> {
     let note = circle.create_note(title).await?;
@@ -22,6 +24,32 @@ pub(super) async fn list(circle: &Circle) -> Result<Reply, Failure> {
 
 pub(super) async fn show(circle: &Circle, note: &str) -> Result<Reply, Failure> {
     shown(&find(circle, note).await?).await
+}
+
+/// Never returns but by a failure: it goes on until the client has had enough.
+pub(super) async fn watch(node: &Node, place: &Place, note: &str, out: &Out) -> Result<Reply, Failure> {
+    let mut events = node.events();
+    let visit = Visit(find(&place.circle, note).await?);
+    visit.0.set_selection(None).await?;
+    let mut updates = visit.0.presence();
+    loop {
+        let present = tokio::select! {
+            present = updates.next() => present?,
+            out = until_out(&mut events, place) => return Err(out),
+        };
+        out.item(Reply::Present { present: present.into_iter().map(reply::Present::from).collect() }).await?;
+    }
+}
+
+/// This person is seen in the note until it is dropped, as what was asked is when the client hangs up.
+struct Visit(Note);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let note = self.0.clone();
+        // If that fails the node is paused or stopped, and nobody is seen any more anyhow.
+        tokio::spawn(async move { note.leave().await });
+    }
 }
 
 pub(super) async fn merge(circle: &Circle, note: &str, heads: &[String], markdown: &str) -> Result<Reply, Failure> {

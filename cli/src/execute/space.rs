@@ -78,10 +78,14 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
             }
         }
     }
-    let mut relays = Vec::new();
+    let (mut relays, mut space_names) = (Vec::new(), BTreeMap::new());
     for space in node.spaces().await? {
-        relays.extend(Some(super::relay::of(&space).await?).filter(|of| !of.relays.is_empty()));
+        let of = super::relay::of(&space).await?;
+        space_names.insert(space.id(), of.space.clone());
+        relays.extend(Some(of).filter(|of| !of.relays.is_empty()));
     }
+    let circuits = status.relays.into_iter().filter(|relay| relay.circuits);
+    let reservations = circuits.map(|relay| reply::Reservation::of(relay, |id| space_names.get(id).cloned())).collect();
     let mut asked_by = Vec::new();
     for (device, step) in node.verifications().await? {
         if step == clave::VerificationStep::Requested {
@@ -106,7 +110,7 @@ pub(super) async fn status(node: &Node) -> Result<Reply, Failure> {
         directory: String::new(),
         addresses: status.addresses,
         reachability: status.reachability.into(),
-        reservations: status.reservations.into_iter().map(reply::Reservation::from).collect(),
+        reservations,
         peers: status.peers.into_iter().map(peer).collect(),
         sent_bytes: status.sent_bytes,
         received_bytes: status.received_bytes,

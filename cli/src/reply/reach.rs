@@ -25,6 +25,28 @@ pub(crate) struct Reservation {
     pub(crate) address: String,
     /// Whether it gives this device a place now.
     pub(crate) reserved: bool,
+    /// Whether `--relay` names it.
+    #[serde(default)]
+    pub(crate) by_person: bool,
+    /// The names of the spaces whose policy names it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) by_spaces: Vec<String>,
+    /// Whether it keeps what is for who is not online, too.
+    #[serde(default)]
+    pub(crate) mailboxes: bool,
+}
+
+impl Reservation {
+    /// A relay that is to carry circuits; `name` says how a space is called.
+    pub(crate) fn of(relay: clave::RelayUse, name: impl Fn(&clave::SpaceId) -> Option<String>) -> Self {
+        Self {
+            by_person: relay.by_person,
+            by_spaces: relay.by_spaces.iter().filter_map(name).collect(),
+            mailboxes: relay.mailboxes,
+            address: relay.address,
+            reserved: relay.reserved,
+        }
+    }
 }
 
 impl From<clave::Way> for Way {
@@ -44,11 +66,5 @@ impl From<clave::Reachability> for Reachability {
             clave::Reachability::Public => Self::Public,
             clave::Reachability::Private => Self::Private,
         }
-    }
-}
-
-impl From<clave::RelayReservation> for Reservation {
-    fn from(relay: clave::RelayReservation) -> Self {
-        Self { address: relay.address, reserved: relay.reserved }
     }
 }

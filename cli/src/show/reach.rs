@@ -28,7 +28,11 @@ pub(super) fn reachable(status: &Status) -> Vec<String> {
 
 fn relay(relay: &Reservation) -> String {
     let state = if relay.reserved { "gives this device a place" } else { "gives no place now; it is asked again" };
-    format!("relay {} {state}", host(&relay.address))
+    let by_person = relay.by_person.then(|| "by you".to_owned());
+    let by_spaces = relay.by_spaces.iter().map(|space| format!("by “{}”", line(space)));
+    let named: Vec<String> = by_person.into_iter().chain(by_spaces).collect();
+    let named = if named.is_empty() { String::new() } else { format!(" (named {})", named.join(", ")) };
+    format!("relay {}{named} {state}", host(&relay.address))
 }
 
 /// The host and the port of a multiaddr, as people write them.
@@ -52,7 +56,15 @@ mod tests {
         assert_eq!(relayed("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/12D3KooW"), "by the relay [2001:db8::1]:4001");
         assert_eq!(relayed("nonsense"), "by the relay :");
         assert_eq!(way(&Way::HolePunched), "directly, through a hole in the NAT");
-        let lost = Reservation { address: "/ip4/192.0.2.7/tcp/1/p2p/12D3KooW".to_owned(), reserved: false };
-        assert_eq!(relay(&lost), "relay 192.0.2.7:1 gives no place now; it is asked again");
+        let mut lost = Reservation {
+            address: "/ip4/192.0.2.7/tcp/1/p2p/12D3KooW".to_owned(),
+            reserved: false,
+            by_person: true,
+            by_spaces: vec!["团队".to_owned()],
+            mailboxes: true,
+        };
+        assert_eq!(relay(&lost), "relay 192.0.2.7:1 (named by you, by “团队”) gives no place now; it is asked again");
+        (lost.reserved, lost.by_person) = (true, false);
+        assert_eq!(relay(&lost), "relay 192.0.2.7:1 (named by “团队”) gives this device a place");
     }
 }

@@ -19,6 +19,9 @@ pub(super) fn relays(relays: &reply::Relays) -> Vec<String> {
         };
         words.push(format!("  {}  {}  {state}, {waiting}", relay.number, line(&relay.address)));
         words.extend(relay.error.iter().map(|error| format!("     {error}")));
+        if relay.needs_token {
+            words.push(format!("     A token is given to this device by: clave relay token {} TOKEN", relay.number));
+        }
     }
     words
 }

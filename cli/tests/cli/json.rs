@@ -96,7 +96,7 @@ fn shapes_of_work() {
     let writer = json!({ "name": "string", "person": "string", "me": "bool" });
     let message = json!({ "id": "string", "author": writer, "sent_ms": "number", "body": "string", "edited": "bool",
                           "withdrawn": "bool", "reactions": [{ "text": "string", "by": ["string"] }],
-                          "attachments": [] });
+                          "attachments": [], "state": { "is": "string" } });
     expect(&zoe, &["chat", "history"], json!({ "type": "messages", "messages": [message] }));
     let history = zoe.json(&["chat", "history"]);
     assert_eq!(history["messages"][1]["reply_to"], id.as_str());

@@ -17,6 +17,7 @@ mod json;
 mod keeping;
 mod policies;
 mod post_quantum;
+mod push;
 mod recovery;
 mod relays;
 mod removal;

@@ -21,6 +21,8 @@ fn relays_are_added_listed_and_removed() {
     assert!(listed["relays"][0]["waiting"].as_u64() > Some(0), "{listed}");
     assert!(zoe.ok(&["status"]).contains("wait to be stored there"));
     assert!(zoe.ok(&["policy"]).contains(&format!("relay.1               {RELAY}")));
+    assert!(zoe.ok(&["chat", "history"]).trim_end().ends_with("你好  …"), "nobody else has it");
+    assert_eq!(zoe.json(&["chat", "history"])["messages"][0]["state"]["is"], "queued");
     zoe.ok(&["relay", "remove", "1"]);
     let listed = zoe.json(&["relay", "list"]);
     assert_eq!((&listed["relays"][0]["address"], listed["relays"].as_array().map(Vec::len)), (&OTHER.into(), Some(1)));

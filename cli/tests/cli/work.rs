@@ -1,6 +1,10 @@
 //! Notes, files and calendars.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
 
 use crate::harness::{Device, two};
 
@@ -35,6 +39,32 @@ fn a_note_is_written_in_an_editor_and_merged() {
     assert_eq!(String::from_utf8_lossy(&same.stdout), "Nothing was changed.\n");
     let broken = zoe.command(&["note", "edit", "会议 Minutes"]).env("EDITOR", "false").output().unwrap();
     assert_eq!(broken.status.code(), Some(1));
+}
+
+#[test]
+fn who_is_in_a_note_is_seen_by_the_others_until_they_leave() {
+    let (zoe, _zoe_runs, bob, _bob_runs) = two();
+    zoe.ok(&["note", "new", "会议"]);
+    // What one connection carries arrives in its order: with this the note is there.
+    zoe.ok(&["chat", "send", "look into the note"]);
+    bob.ok(&["wait", "--messages", "1"]);
+    let watch =
+        |device: &Device| device.command(&["--json", "note", "watch", "会议"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut his = watch(&bob);
+    let mut lines = BufReader::new(his.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["present"], json!([]));
+    let mut hers = watch(&zoe);
+    let seen = next();
+    assert_eq!(seen["present"][0]["name"], "Zoë", "{seen}");
+    assert_eq!(seen["present"][0]["me"], false);
+    let first = BufReader::new(hers.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(first.into_iter().any(|line| line.contains("小明")), "she sees him");
+    hers.kill().unwrap();
+    hers.wait().unwrap();
+    assert_eq!(next()["present"], json!([]), "she left, and her node runs on");
+    his.kill().unwrap();
+    his.wait().unwrap();
 }
 
 #[test]
