@@ -15,5 +15,7 @@ kotlin=bindings/kotlin/generated/org/clave/clave.kt
 sed -i 's/get() = "detail=${ `detail` }"/get() = `detail`.`reason`/' "$kotlin"
 ! grep -q '"detail=' "$kotlin" && grep -q 'get() = `detail`.`reason`' "$kotlin" ||
     { echo "UniFFI writes exceptions another way now: bindings/generate.sh has to follow" >&2; exit 1; }
+bindings/finish-python.py "$kotlin" bindings/python/generated/clave.py
+bindings/finish-swift.py bindings/swift/generated/Clave.swift
 # So that editors and git leave it alone.
 find bindings/*/generated -type f -exec sed -i 's/[ \t]*$//' {} +

@@ -5,5 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ -d "${ANDROID_NDK_HOME:-}" ] || { echo "android.sh: set ANDROID_NDK_HOME to the NDK (r26 or later)" >&2; exit 1; }
 rustup target add aarch64-linux-android armv7-linux-androideabi x86_64-linux-android
+# `rustc --crate-type` and not `build`, and without features: scripts/build-library.sh says why.
 cargo ndk --platform 26 -t arm64-v8a -t armeabi-v7a -t x86_64 -o bindings/kotlin/jniLibs \
-    build -p clave-ffi --lib --profile dist
+    rustc --package clave-ffi --no-default-features --lib --crate-type cdylib --profile dist

@@ -1,5 +1,6 @@
-// The Android module: generated code, wrappers, and the library for each ABI, which scripts/android.sh puts into jniLibs/.
-// Not built in CI here, which has no Android SDK; the same sources are compiled and run by test.sh on the JVM.
+// The Android module: generated code, wrappers, and the library for each ABI, which android.sh puts into jniLibs/.
+// Never built here: the plugins are on Maven and Google's servers alone, and Debian's Gradle (4.4) is too old for either. The same
+// sources are compiled and run by test.sh on the JVM, and by test-jar.sh from the jar.
 plugins {
     id("com.android.library") version "8.7.0"
     id("org.jetbrains.kotlin.android") version "2.1.0"

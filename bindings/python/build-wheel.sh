@@ -3,13 +3,12 @@
 set -euo pipefail
 directory=$(realpath -m "${1:?usage: build-wheel.sh DIRECTORY [PROFILE]}") profile=${2:-dev}
 cd "$(dirname "$0")/../.."
-cargo build --quiet -p clave-ffi --lib --profile "$profile"
-[ "$profile" = dev ] && built=debug || built=$profile
+library=$(scripts/build-library.sh "$profile")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r bindings/python/{pyproject.toml,setup.py,src} "$work"
 rm -rf "$work"/src/clave/__pycache__
 cp bindings/python/generated/clave.py "$work/src/clave/_clave.py"
-cp "$(realpath "${CARGO_TARGET_DIR:-target}")/$built/libclave_ffi.so" "$work/src/clave"
+cp "$library" "$work/src/clave"
 python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$directory" "$work"
 ls "$directory"/clave-*.whl

@@ -31,6 +31,10 @@ pub struct CalendarEvent {
     pub start: Option<String>,
     /// When it ends.
     pub end: Option<String>,
+    /// How long it takes, if that is said in place of its end, as iCalendar has it: `PT1H30M`.
+    pub duration: Option<String>,
+    /// How often it was changed, by iCalendar's count.
+    pub sequence: u32,
     /// How it is repeated: an RRULE of iCalendar.
     pub rrule: Option<String>,
     /// `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
@@ -116,10 +120,16 @@ pub struct Occurrence {
     pub end_ms: i64,
     /// Whether it takes whole days.
     pub all_day: bool,
+    /// The time zone that it is planned in, if it is in one.
+    pub zone: Option<String>,
     /// Where.
     pub location: String,
     /// `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
     pub status: String,
+    /// Who is asked to come.
+    pub attendees: Vec<Attendee>,
+    /// Whether this occurrence differs from what repeats.
+    pub is_override: bool,
 }
 
 /// What came of iCalendar text.
@@ -274,6 +284,8 @@ impl From<clave::CalendarEvent> for CalendarEvent {
             location: event.location,
             start: text(event.start),
             end: text(event.end),
+            duration: event.duration,
+            sequence: event.sequence,
             rrule: event.rrule,
             status: event.status,
             organizer: event.organizer,
@@ -291,8 +303,11 @@ impl From<clave::Occurrence> for Occurrence {
             start_ms: occurrence.start_ms,
             end_ms: occurrence.end_ms,
             all_day: occurrence.all_day,
+            zone: occurrence.zone,
             location: occurrence.location,
             status: occurrence.status,
+            attendees: occurrence.attendees.into_iter().map(Attendee::from).collect(),
+            is_override: occurrence.is_override,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::convert::{count, parse, parse_if};
 use crate::session::Session;
-use crate::{Calendar, ClaveError, Drive, Note, Preview, Timeline};
+use crate::{Calendar, ClaveError, Drive, Note, Preview, Scope, Suite, Timeline};
 
 /// A circle this device is in: everybody of a space, a private channel, a department, a chat of two.
 #[derive(uniffi::Object)]
@@ -22,6 +22,10 @@ pub struct CircleInfo {
     pub space: String,
     /// What it is called. Of a chat of two: the other's name.
     pub name: String,
+    /// Who can be in it.
+    pub scope: Scope,
+    /// By what its keys are agreed on.
+    pub suite: Suite,
     /// Whether it is a chat of two.
     pub direct: bool,
     /// How many people are in it.
@@ -42,6 +46,10 @@ pub struct NoteInfo {
 /// Keys and entries of a circle, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct CircleStatus {
+    /// The id of the epoch under which entries are sealed now.
+    pub epoch: String,
+    /// By what its keys were agreed on.
+    pub suite: Suite,
     /// How many commits led to the keys in use.
     pub depth: u64,
     /// Devices that hold them.
@@ -52,6 +60,8 @@ pub struct CircleStatus {
     pub held: u32,
     /// Changes that are not shown because of who wrote them.
     pub set_aside: u32,
+    /// Changes that wait for another that they build on, or because their author wrote two in one place.
+    pub waiting: u32,
     /// Whether this device was restored and has not been let in yet: it reads, and writes nothing.
     pub rejoining: bool,
 }
@@ -166,11 +176,14 @@ impl Circle {
     pub async fn status(&self) -> Result<CircleStatus, ClaveError> {
         let status = self.run(|circle| async move { circle.status().await }).await?;
         Ok(CircleStatus {
+            epoch: status.epoch.to_string(),
+            suite: Suite::of(status.suite),
             depth: status.depth,
             leaves: count(status.leaves),
             entries: count(status.entries),
             held: count(status.held),
             set_aside: count(status.set_aside),
+            waiting: count(status.waiting),
             rejoining: status.rejoining,
         })
     }
@@ -182,6 +195,8 @@ impl From<clave::CircleInfo> for CircleInfo {
             id: circle.id.to_string(),
             space: circle.space.to_string(),
             name: circle.name,
+            scope: circle.scope.into(),
+            suite: Suite::of(circle.suite),
             direct: circle.direct,
             people: count(circle.people),
             removed: circle.removed,

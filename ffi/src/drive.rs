@@ -23,6 +23,8 @@ pub struct FileEntry {
     pub id: String,
     /// Its name; where two of one folder were given the same, the later carries a number.
     pub name: String,
+    /// The id of the folder that it is in.
+    pub folder: String,
     /// Where it is, from the root: `/计划/预算.xlsx`.
     pub path: String,
     /// Whether it is a folder.
@@ -48,13 +50,47 @@ pub struct FileVersion {
     pub bytes: u64,
     /// When it was last modified, in Unix milliseconds.
     pub modified_ms: u64,
+    /// What it is, say `image/png`; empty if not known.
+    pub media_type: String,
     /// BLAKE3 of the content, in hexadecimal digits.
     pub blake3: String,
+}
+
+/// A file on disk that is to be added to a drive.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct NewFile {
+    /// Where it is.
+    pub source: String,
+    /// What it is called in the drive. A file of that name gets a new version.
+    pub name: String,
+    /// The id of the folder that it goes to; nothing is the root.
+    #[uniffi(default = None)]
+    pub folder: Option<String>,
+}
+
+/// A file of a drive that is to be written to disk.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct WantedFile {
+    /// Its id.
+    pub file: String,
+    /// Where to.
+    pub destination: String,
+}
+
+/// What a collection of content that nothing refers to did.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Collected {
+    /// Bytes that were removed.
+    pub removed_bytes: u64,
+    /// Bytes that nothing refers to and that stay for a day.
+    pub condemned_bytes: u64,
 }
 
 /// What files take on this device.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct DriveUsage {
+    /// In how many pieces.
+    pub chunks: u64,
     /// Bytes of all versions, as far as they are here.
     pub bytes: u64,
     /// Bytes they may take, if that is limited.
@@ -88,6 +124,18 @@ impl Drive {
         Ok(entries)
     }
 
+    /// What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+    /// paths begin at that folder.
+    ///
+    /// # Errors
+    /// [`ClaveError::NotFound`].
+    #[uniffi::method(default(folder = None))]
+    pub async fn list(&self, folder: Option<String>) -> Result<Vec<FileEntry>, ClaveError> {
+        let folder = folder_of(folder.as_ref())?;
+        let nodes = self.run(|drive| async move { drive.list(folder).await }).await?;
+        Ok(nodes.iter().map(|node| entry(node, format!("/{}", node.name))).collect())
+    }
+
     /// The id of what is at a path.
     ///
     /// # Errors
@@ -117,6 +165,22 @@ impl Drive {
         let (drive, folder) = (self.drive.clone(), folder_of(folder.as_ref())?);
         Ok(Transfer::begin(&self.session, |progress| async move {
             Ok(vec![drive.add(&PathBuf::from(source), folder, &name, progress).await?.to_string()])
+        }))
+    }
+
+    /// Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_all(&self, files: Vec<NewFile>) -> Result<Arc<Transfer>, ClaveError> {
+        let new = |file: NewFile| {
+            let folder = folder_of(file.folder.as_ref())?;
+            Ok(clave::NewFile { source: PathBuf::from(file.source), folder, name: file.name })
+        };
+        let files = files.into_iter().map(new).collect::<Result<Vec<_>, ClaveError>>()?;
+        let drive = self.drive.clone();
+        Ok(Transfer::begin(&self.session, |progress| async move {
+            Ok(drive.add_all(files, progress).await?.iter().map(ToString::to_string).collect())
         }))
     }
 
@@ -160,6 +224,33 @@ impl Drive {
         Ok(Transfer::begin(&self.session, |progress| async move {
             let version = version_of(&drive, file, &version).await?;
             drive.get_version(&version, &PathBuf::from(destination), progress).await?;
+            Ok(Vec::new())
+        }))
+    }
+
+    /// The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_all(&self, files: Vec<WantedFile>) -> Result<Arc<Transfer>, ClaveError> {
+        let wanted = |file: WantedFile| Ok((parse(&file.file, "file")?, PathBuf::from(file.destination)));
+        let files = files.into_iter().map(wanted).collect::<Result<Vec<_>, ClaveError>>()?;
+        let drive = self.drive.clone();
+        Ok(Transfer::begin(&self.session, |progress| async move {
+            drive.get_all(files, progress).await?;
+            Ok(Vec::new())
+        }))
+    }
+
+    /// The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[uniffi::method(default(folder = None))]
+    pub fn get_folder(&self, destination: String, folder: Option<String>) -> Result<Arc<Transfer>, ClaveError> {
+        let (drive, folder) = (self.drive.clone(), folder_of(folder.as_ref())?);
+        Ok(Transfer::begin(&self.session, |progress| async move {
+            drive.get_folder(folder, &PathBuf::from(destination), progress).await?;
             Ok(Vec::new())
         }))
     }
@@ -243,7 +334,7 @@ impl Drive {
     /// [`ClaveError::Paused`], [`ClaveError::Stopped`].
     pub async fn usage(&self) -> Result<DriveUsage, ClaveError> {
         let usage = self.run(|drive| async move { drive.usage().await }).await?;
-        Ok(DriveUsage { bytes: usage.bytes, quota_bytes: usage.quota_bytes })
+        Ok(DriveUsage { chunks: usage.chunks, bytes: usage.bytes, quota_bytes: usage.quota_bytes })
     }
 
     /// How many bytes it may take; nothing: as many as there is room for. What is there already stays.
@@ -253,6 +344,19 @@ impl Drive {
     #[uniffi::method(default(quota_bytes = None))]
     pub async fn set_quota(&self, quota_bytes: Option<u64>) -> Result<(), ClaveError> {
         self.run(|drive| async move { drive.set_quota(quota_bytes).await }).await
+    }
+
+    /// Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+    /// also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+    /// has it, and is lost if nobody does.
+    ///
+    /// # Errors
+    /// If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+    #[uniffi::method(default(versions_kept = None))]
+    pub async fn collect(&self, versions_kept: Option<u32>) -> Result<Collected, ClaveError> {
+        let kept = versions_kept.map(crate::convert::size);
+        let collected = self.run(|drive| async move { drive.collect(kept).await }).await?;
+        Ok(Collected { removed_bytes: collected.removed.bytes, condemned_bytes: collected.condemned.bytes })
     }
 }
 
@@ -271,6 +375,7 @@ fn entry(node: &DriveNode, path: String) -> FileEntry {
     FileEntry {
         id: node.id.to_string(),
         name: node.name.clone(),
+        folder: node.parent.to_string(),
         path,
         is_folder: node.id.is_folder(),
         trashed: node.trashed,
@@ -287,6 +392,7 @@ impl From<&clave::Version> for FileVersion {
             id: format!("{}-{}", version.id.counter, hex(&version.file.manifest[..8])),
             bytes: version.file.bytes,
             modified_ms: version.file.modified_ms,
+            media_type: version.file.media_type.clone(),
             blake3: hex(&version.file.blake3),
         }
     }

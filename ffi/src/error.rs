@@ -187,12 +187,28 @@ impl ClaveError {
         })
     }
 
+    /// Something that the caller gave cannot be used, for a reason that says what to give instead.
+    pub(crate) fn unusable(code: &str, reason: &impl std::fmt::Display) -> Self {
+        Self::new(ErrorDetail { code: format!("argument.{code}"), reason: reason.to_string(), is_retryable: false })
+    }
+
     /// A listener threw something; of `what`, which may be a stack trace, the first line is told.
     pub(crate) fn listener_failed(what: &str) -> Self {
         let what = what.lines().next().unwrap_or_default();
         Self::new(ErrorDetail {
             code: "argument.listener".to_owned(),
             reason: format!("the listener failed ({what}) and is not called any more: mend it, and observe again"),
+            is_retryable: false,
+        })
+    }
+
+    /// A text that should be the address of a relay is not.
+    pub(crate) fn no_relay() -> Self {
+        Self::new(ErrorDetail {
+            code: "argument.relay".to_owned(),
+            reason:
+                "this is not the address of a relay: pass it as the relay prints it, with /p2p/ and the key at its end"
+                    .to_owned(),
             is_retryable: false,
         })
     }

@@ -28,6 +28,8 @@ pub struct Preview {
     pub mentions: u32,
     /// Messages in all.
     pub messages: u32,
+    /// The id of the last message that this person has read, if they have read any.
+    pub read: Option<String>,
     /// Whether all that is here is counted. If not, the rest follows within seconds.
     pub current: bool,
 }
@@ -37,6 +39,8 @@ pub struct Preview {
 pub struct PreviewMessage {
     /// The id of the message.
     pub id: String,
+    /// The id of the person who wrote it, if that is known.
+    pub author: Option<String>,
     /// How its author is called.
     pub name: String,
     /// The beginning of what it says, in one line.
@@ -132,6 +136,23 @@ pub enum Change {
         /// What it shows as well, unless somebody is between the two.
         pictures: Vec<String>,
     },
+    /// An invitation that this device takes up came further, or was refused: ask for [`Node::pending_joins`]. Once this device is
+    /// in, [`Change::Circle`] says so.
+    Join {
+        /// The id of the invitation.
+        invitation: String,
+        /// Why it was refused and what to do, as a sentence.
+        refused: Option<String>,
+    },
+    /// A relay of this device's spaces has become wrong somehow, or is well again.
+    Relay {
+        /// The relay's key.
+        relay: String,
+        /// What is wrong and what to do, as a sentence; none if nothing is.
+        error: Option<String>,
+    },
+    /// Being woken goes otherwise, or a circle was muted or is not any more: ask for [`Push::status`](crate::Push::status).
+    Push,
     /// A guest's stay ends soon.
     GrantEnds {
         /// The id of the circle.
@@ -219,6 +240,7 @@ impl Change {
             Event::MembershipChanged { circle }
             | Event::ReadChanged { circle }
             | Event::EpochChanged { circle, .. }
+            | Event::KeysConfirmed { circle, .. }
             | Event::Joined { circle, .. }
             | Event::CircleLinked { circle }
             | Event::CircleJoined { circle, .. }
@@ -237,6 +259,16 @@ impl Change {
                 device_name,
                 pictures: crate::verification::pictures(&sas),
             },
+            Event::JoinAsked { invitation } | Event::JoinProgress { invitation, .. } => {
+                Self::Join { invitation: invitation.to_string(), refused: None }
+            }
+            Event::JoinFailed { invitation, error } => {
+                Self::Join { invitation: invitation.to_string(), refused: Some(error.to_string()) }
+            }
+            Event::RelayChanged { relay, error } => {
+                Self::Relay { relay: relay.to_string(), error: error.map(|error| error.to_string()) }
+            }
+            Event::PushChanged { .. } | Event::MuteChanged { .. } => Self::Push,
             Event::GrantEnds { circle, person, expires_ms } => {
                 Self::GrantEnds { circle: circle.to_string(), person: person.to_string(), expires_ms }
             }
@@ -266,13 +298,24 @@ impl From<clave::InboxItem> for InboxItem {
 
 impl From<clave::Preview> for Preview {
     fn from(preview: clave::Preview) -> Self {
-        let newest = preview.newest;
         Self {
-            newest: newest.map(|it| PreviewMessage { id: it.id.to_string(), name: it.name, text: it.text }),
+            newest: preview.newest.map(PreviewMessage::from),
+            read: preview.read.map(|message| message.to_string()),
             unread: count(preview.unread),
             mentions: count(preview.mentions),
             messages: count(preview.messages),
             current: preview.current,
+        }
+    }
+}
+
+impl From<clave::PreviewMessage> for PreviewMessage {
+    fn from(message: clave::PreviewMessage) -> Self {
+        Self {
+            id: message.id.to_string(),
+            author: message.author.map(|person| person.to_string()),
+            name: message.name,
+            text: message.text,
         }
     }
 }

@@ -40,16 +40,23 @@ mod audit;
 mod calendar;
 mod circle;
 mod convert;
+mod departure;
 mod devices;
 mod drive;
 mod error;
+mod host;
 mod inbox;
+mod joining;
+mod keys;
 mod lifecycle;
 mod node;
 mod note;
 mod observer;
 mod people;
+mod presence;
+mod push;
 mod recovery;
+mod relays;
 mod search;
 mod session;
 mod space;
@@ -58,28 +65,35 @@ mod transfer;
 mod verification;
 
 pub use about::{BuildInfo, Examination, build_info, examine, version};
-pub use audit::{AuditRecord, Evidence, SetAsideDocument};
+pub use audit::{AuditRecord, Evidence, SetAsideDocument, Warrant};
 pub use calendar::{Agenda, Attendee, Calendar, CalendarEvent, EventPatch, ImportReport, Occurrence};
 pub use circle::{Circle, CircleInfo, CircleStatus, NoteInfo};
+pub use departure::Departure;
 pub use devices::{LinkCode, LinkListener, LinkProgress, OwnDevice};
-pub use drive::{Drive, DriveUsage, FileEntry, FileVersion};
+pub use drive::{Collected, Drive, DriveUsage, FileEntry, FileVersion, NewFile, WantedFile};
 pub use error::{ClaveError, ErrorDetail};
+pub use host::{Host, InterfaceLister, KeyWrapping, KeyWrappingError, LogLevel, LogSink, NameResolver, set_log_sink};
 pub use inbox::{Change, ChangeListener, InboxDiff, InboxItem, InboxListener, Preview, PreviewMessage};
+pub use joining::{PendingJoin, PendingJoinState};
+pub use keys::{KeyAudit, KeyChange, KeyStanding, Party, Suite};
 pub use lifecycle::CaughtUp;
 pub use node::{
-    NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, Reachability, RelayReservation, Way,
-    node_exists,
+    NetworkOptions, Node, NodeOptions, NodeStatus, PeerStatus, Profile, Reachability, RelayUse, Way, node_exists,
 };
 pub use note::{Note, NoteListener, NoteSnapshot, Splice};
 pub use observer::Subscription;
 pub use people::{
-    Access, DeviceAccess, Invitation, InvitationState, Member, MemberDevice, PersonAccess, Reading, Role,
+    Access, DeviceAccess, History, Invitation, InvitationState, Member, MemberDevice, PersonAccess, Reading, Role,
 };
+pub use presence::{PresenceListener, Present, Selected};
+pub use push::{Push, PushEndpoint, PushHealth, PushStatus};
 pub use recovery::draw_phrase;
+pub use relays::RelayStatus;
 pub use search::{DocumentKind, Found, Match, Search, SearchCursor, SearchResults};
 pub use space::{Scope, Space};
 pub use timeline::{
-    Attachment, Author, Draft, Message, ObservedTimeline, Reaction, Timeline, TimelineDiff, TimelineListener,
+    Attachment, Author, Draft, Message, MessageState, ObservedTimeline, Reaction, Timeline, TimelineDiff,
+    TimelineListener,
 };
 pub use transfer::{Progress, Transfer};
 pub use verification::{OpenVerification, Verification, VerificationStep};

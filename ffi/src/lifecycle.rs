@@ -7,12 +7,14 @@ use crate::{ClaveError, Node};
 /// How far catching up came.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct CaughtUp {
-    /// Whether this device has all that those it could reach had. If not, the deadline came first.
+    /// Whether this device has all that those it could reach had, members' devices and relays. If not, the deadline came first.
     pub completed: bool,
     /// Members' devices with which everything was compared.
     pub reached: u32,
     /// Members' devices that could not be reached, or not in time.
     pub unreached: u32,
+    /// Relays that said all that they had for this device.
+    pub relays: u32,
     /// The ids of circles in which something changed meanwhile.
     pub changed: Vec<String>,
 }
@@ -49,7 +51,7 @@ impl Node {
     }
 
     /// Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-    /// be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+    /// be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
     /// the background, before it pauses again. Content of files is not waited for.
     ///
     /// # Errors
@@ -64,6 +66,7 @@ impl Node {
             completed: caught_up.completed,
             reached: u32::try_from(caught_up.reached).unwrap_or(u32::MAX),
             unreached: u32::try_from(caught_up.unreached).unwrap_or(u32::MAX),
+            relays: u32::try_from(caught_up.relays).unwrap_or(u32::MAX),
             changed: caught_up.changed.iter().map(ToString::to_string).collect(),
         })
     }

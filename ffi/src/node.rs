@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clave::{NetworkConfig, NodeConfig, Unlock};
+use clave::{NetworkConfig, NodeConfig, Purpose, Unlock};
 
 use crate::convert::parse;
 use crate::session::Session;
-use crate::{Circle, ClaveError, Space};
+use crate::{Circle, ClaveError, Host, Space, Suite};
 
 /// Where a device keeps its things, how it is unlocked, and how it reaches others.
 #[derive(Clone, uniffi::Record)]
@@ -25,6 +25,14 @@ pub struct NodeOptions {
     /// Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
     #[uniffi(default = None)]
     pub memory_budget_bytes: Option<u64>,
+    /// What the app does in the library's place.
+    #[uniffi(default = None)]
+    pub host: Option<Arc<Host>>,
+    /// For a notification extension or a background task, with little memory (24 MB on iOS), gone in seconds: it dials and is not
+    /// dialled, keeps little in memory, and leaves to the app what can wait. A passphrase needs 64 MiB to be tried: have the
+    /// app wrap the key.
+    #[uniffi(default = false)]
+    pub extension: bool,
 }
 
 /// How a device reaches others.
@@ -55,7 +63,14 @@ impl NodeOptions {
     /// A device in `directory`, without passphrase, offline.
     #[must_use]
     pub fn new(directory: impl Into<String>) -> Self {
-        Self { directory: directory.into(), passphrase: None, network: None, memory_budget_bytes: None }
+        Self {
+            directory: directory.into(),
+            passphrase: None,
+            network: None,
+            memory_budget_bytes: None,
+            host: None,
+            extension: false,
+        }
     }
 }
 
@@ -72,7 +87,17 @@ impl From<NodeOptions> for NodeConfig {
         if let Some(bytes) = options.memory_budget_bytes {
             config.memory_budget_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         }
-        let unlock = options.passphrase.map_or(Unlock::WithoutPassphrase, |text| Unlock::Passphrase(text.into()));
+        if let Some(host) = &options.host {
+            config.host = host.of_network();
+        }
+        if options.extension {
+            config.purpose = Purpose::Extension;
+        }
+        let of_host = options.host.and_then(|host| host.unlock());
+        let unlock = match options.passphrase {
+            Some(text) => Unlock::Passphrase(text.into()),
+            None => of_host.unwrap_or(Unlock::WithoutPassphrase),
+        };
         Self { unlock, network: options.network.map(NetworkConfig::from), ..config }
     }
 }
@@ -123,12 +148,20 @@ pub enum Reachability {
     Private,
 }
 
-/// A relay that a device wants to be reachable through.
+/// A relay that this device uses. What it is trusted with follows from who named it.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct RelayReservation {
+pub struct RelayUse {
     /// Its address, with its key.
     pub address: String,
-    /// Whether the device can be reached through it now. If not, it is asked again and again.
+    /// Whether the person named it, in the options of the network.
+    pub by_person: bool,
+    /// The ids of the spaces whose policy names it.
+    pub by_spaces: Vec<String>,
+    /// Whether it keeps, sealed, what is for who is not online. It learns which mailboxes this device opens.
+    pub mailboxes: bool,
+    /// Whether this device wants to be reached through it. It learns who talks to whom through it, and how much.
+    pub circuits: bool,
+    /// Whether this device can be reached through it now. If not, and it is to carry circuits, it is asked again and again.
     pub reserved: bool,
 }
 
@@ -156,8 +189,8 @@ pub struct NodeStatus {
     pub addresses: Vec<String>,
     /// Whether it can be reached from outside its network.
     pub reachability: Reachability,
-    /// The relays it was given.
-    pub reservations: Vec<RelayReservation>,
+    /// The relays that it uses.
+    pub relays: Vec<RelayUse>,
     /// Members that are connected.
     pub peers: Vec<PeerStatus>,
     /// Bytes of frames sent to anyone since it started, peers that are gone included.
@@ -230,6 +263,17 @@ impl Node {
         Ok(Space::new(self.session.clone(), space))
     }
 
+    /// The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+    /// [`Suite::X25519`].
+    ///
+    /// # Errors
+    /// Those of [`create_space`](Self::create_space).
+    pub async fn create_space_of(&self, name: String, suite: Suite) -> Result<Space, ClaveError> {
+        let node = self.session.node().clone();
+        let space = self.session.run(async move { node.create_space_of(&name, suite.into()).await }).await?;
+        Ok(Space::new(self.session.clone(), space))
+    }
+
     /// The spaces this device is in.
     ///
     /// # Errors
@@ -248,18 +292,6 @@ impl Node {
         let id = parse(&id, "space")?;
         let node = self.session.node().clone();
         let space = self.session.run(async move { node.space(id).await }).await?;
-        Ok(Space::new(self.session.clone(), space))
-    }
-
-    /// Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-    /// the link stays good.
-    ///
-    /// # Errors
-    /// [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
-    pub async fn join(&self, link: String, timeout: Duration) -> Result<Space, ClaveError> {
-        let link = link.parse().map_err(clave::Error::Link)?;
-        let node = self.session.node().clone();
-        let space = self.session.run(async move { node.join(&link, timeout).await }).await?;
         Ok(Space::new(self.session.clone(), space))
     }
 
@@ -325,7 +357,7 @@ impl From<clave::NodeStatus> for NodeStatus {
         Self {
             addresses: status.addresses,
             reachability: status.reachability.into(),
-            reservations: status.reservations.into_iter().map(RelayReservation::from).collect(),
+            relays: status.relays.into_iter().map(RelayUse::from).collect(),
             peers: status.peers.into_iter().map(PeerStatus::from).collect(),
             sent_bytes: status.sent_bytes,
             received_bytes: status.received_bytes,
@@ -368,8 +400,10 @@ impl From<clave::Reachability> for Reachability {
     }
 }
 
-impl From<clave::RelayReservation> for RelayReservation {
-    fn from(relay: clave::RelayReservation) -> Self {
-        Self { address: relay.address, reserved: relay.reserved }
+impl From<clave::RelayUse> for RelayUse {
+    fn from(relay: clave::RelayUse) -> Self {
+        let clave::RelayUse { address, by_person, by_spaces, mailboxes, circuits, reserved } = relay;
+        let by_spaces = by_spaces.iter().map(ToString::to_string).collect();
+        Self { address, by_person, by_spaces, mailboxes, circuits, reserved }
     }
 }

@@ -12,8 +12,8 @@ use crate::{ClaveError, Subscription};
 /// A note of a circle.
 #[derive(uniffi::Object)]
 pub struct Note {
-    session: Arc<Session>,
-    note: clave::Note,
+    pub(crate) session: Arc<Session>,
+    pub(crate) note: clave::Note,
 }
 
 /// A note as it was at one moment.
@@ -64,7 +64,7 @@ impl Note {
         Self { session, note }
     }
 
-    async fn run<T: Send + 'static, F: Future<Output = Result<T, clave::Error>> + Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static, F: Future<Output = Result<T, clave::Error>> + Send + 'static>(
         &self,
         work: impl FnOnce(clave::Note) -> F,
     ) -> Result<T, ClaveError> {

@@ -83,6 +83,10 @@ pub enum InvitationState {
 /// Who can read what is written in a circle now.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Access {
+    /// The id of the epoch under which entries are sealed now.
+    pub epoch: String,
+    /// How many commits led to it.
+    pub depth: u64,
     /// Whether no device that was removed has the keys in use.
     pub rotated: bool,
     /// What newcomers can read of what was written before, as the policy `history` says it.
@@ -135,6 +139,20 @@ pub enum Reading {
     Stopping,
     /// Keeps what it had, and gets nothing more.
     Ended,
+}
+
+/// What of a circle's past its members can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum History {
+    /// All of it, whenever they came.
+    Full,
+    /// What was written since they came.
+    SinceJoining,
+    /// What was written since they came and not longer ago than this: keys are erased then.
+    Ratcheted {
+        /// How long, in seconds; an hour at least.
+        seconds: u64,
+    },
 }
 
 #[uniffi::export]
@@ -237,6 +255,14 @@ impl Circle {
         Ok(self.run(|circle| async move { circle.policies().await }).await?.into_iter().collect())
     }
 
+    /// Says what newcomers can read of what was written before they came, or after how long everything is erased.
+    ///
+    /// # Errors
+    /// [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+    pub async fn set_history(&self, history: History) -> Result<(), ClaveError> {
+        self.run(|circle| async move { circle.set_history(history.into()).await }).await
+    }
+
     /// Sets a policy.
     ///
     /// # Errors
@@ -252,6 +278,8 @@ impl Circle {
     pub async fn access(&self) -> Result<Access, ClaveError> {
         let access = self.run(|circle| async move { circle.access().await }).await?;
         Ok(Access {
+            epoch: access.epoch.to_string(),
+            depth: access.depth,
             rotated: access.rotated,
             history: access.history.to_string(),
             people: access.people.into_iter().map(PersonAccess::from).collect(),
@@ -340,5 +368,15 @@ impl From<clave::DeviceAccess> for DeviceAccess {
             _ => Reading::Soon,
         };
         Self { device: device.device.to_string(), name: device.name, reading, confirmed: device.confirmed }
+    }
+}
+
+impl From<History> for clave::History {
+    fn from(history: History) -> Self {
+        match history {
+            History::Full => Self::Full,
+            History::SinceJoining => Self::SinceJoining,
+            History::Ratcheted { seconds } => Self::Ratcheted { seconds },
+        }
     }
 }

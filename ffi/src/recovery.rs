@@ -1,8 +1,9 @@
-//! Recovery: the phrase, backups, and the way back on a bare machine. A phrase crosses as text of the language's own, which
+//! Recovery: the phrase, backups, open exports, and the way back on a bare machine. A phrase crosses as text of the language's own, which
 //! it does not wipe: show it, and let go of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clave::{BackupPlan, RecoveryPhrase};
 
@@ -77,6 +78,18 @@ impl Node {
         }))
     }
 
+    /// Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+    /// plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+    /// to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+    /// the paths of the files whose content was not to be had.
+    pub fn export_open(&self, directory: String, wait: Duration) -> Arc<Transfer> {
+        let node = self.session.node().clone();
+        Transfer::begin(&self.session, |progress| async move {
+            let exported = node.export_open(&PathBuf::from(directory), wait, progress).await?;
+            Ok(exported.missing.iter().map(|path| path.display().to_string()).collect())
+        })
+    }
+
     /// Whether this is the person's recovery phrase now.
     ///
     /// # Errors
@@ -94,6 +107,16 @@ impl Node {
     pub async fn change_phrase(&self, former: String, next: String) -> Result<(), ClaveError> {
         let (node, former, next) = (self.session.node().clone(), phrase_of(&former)?, phrase_of(&next)?);
         self.session.run(async move { node.change_phrase(&former, &next).await }).await
+    }
+
+    /// Writes this restored device into each circle in which that was not done yet, so that members let it in.
+    /// [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+    ///
+    /// # Errors
+    /// [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
+    pub async fn rejoin(&self, phrase: String) -> Result<(), ClaveError> {
+        let (node, phrase) = (self.session.node().clone(), phrase_of(&phrase)?);
+        self.session.run(async move { node.rejoin(&phrase).await }).await
     }
 
     /// The ids of the circles to which this device was restored and that have not let it in yet.

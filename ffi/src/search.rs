@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::convert::{count, parse_if, size};
+use crate::convert::{count, parse_all, parse_if, size};
 use crate::{Author, ClaveError, Space};
 
 /// What kind of document something is in.
@@ -31,6 +31,9 @@ pub struct Search {
     /// By the person of this id only.
     #[uniffi(default = None)]
     pub person: Option<String>,
+    /// In the documents of these ids only; in all, if none is named.
+    #[uniffi(default = [])]
+    pub documents: Vec<String>,
     /// In these kinds of documents only; in all, if none is named.
     #[uniffi(default = [])]
     pub kinds: Vec<DocumentKind>,
@@ -117,6 +120,7 @@ impl Search {
         Ok(clave::Search {
             typing: self.typing,
             person: parse_if(self.person.as_ref(), "person")?,
+            documents: parse_all(&self.documents, "document")?.into_iter().collect(),
             kinds: self.kinds.into_iter().map(DocumentKind::known).collect::<Result<_, _>>()?,
             from_ms: self.from_ms,
             until_ms: self.until_ms,

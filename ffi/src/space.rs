@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::convert::{parse, parse_all};
 use crate::session::Session;
-use crate::{Circle, CircleInfo, ClaveError, Member, Timeline};
+use crate::{Circle, CircleInfo, ClaveError, Member, Suite, Timeline};
 
 /// A space this device is in: the circle of everybody in it, and the circles inside.
 #[derive(uniffi::Object)]
@@ -112,6 +112,35 @@ impl Space {
         Ok(Circle::new(self.session.clone(), circle))
     }
 
+    /// The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+    /// post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+    /// of the space is `true`.
+    ///
+    /// # Errors
+    /// As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+    pub async fn create_circle_of(
+        &self,
+        name: String,
+        people: Vec<String>,
+        scope: Scope,
+        suite: Suite,
+    ) -> Result<Circle, ClaveError> {
+        let (space, people) = (self.space.clone(), parse_all(&people, "person")?);
+        let create = async move { space.create_circle_of(&name, &people, scope.into(), suite.into()).await };
+        let circle = self.session.run(create).await?;
+        Ok(Circle::new(self.session.clone(), circle))
+    }
+
+    /// The chat of two with somebody of this space, if there is one.
+    ///
+    /// # Errors
+    /// [`ClaveError::Paused`], [`ClaveError::Stopped`].
+    pub async fn known_direct_chat(&self, person: String) -> Result<Option<Arc<Circle>>, ClaveError> {
+        let (space, person) = (self.space.clone(), parse(&person, "person")?);
+        let known = self.session.run(async move { space.known_direct_chat(person).await }).await?;
+        Ok(known.map(|circle| Arc::new(Circle::new(self.session.clone(), circle))))
+    }
+
     /// The chat of two with somebody of this space: the one there is, or a new one.
     ///
     /// # Errors
@@ -128,6 +157,15 @@ impl From<Scope> for clave::Scope {
         match scope {
             Scope::Nested => Self::Nested,
             Scope::Isolated => Self::Isolated,
+        }
+    }
+}
+
+impl From<clave::Scope> for Scope {
+    fn from(scope: clave::Scope) -> Self {
+        match scope {
+            clave::Scope::Nested => Self::Nested,
+            clave::Scope::Isolated => Self::Isolated,
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::{ClaveError, Subscription};
 /// The chat of a circle.
 #[derive(uniffi::Object)]
 pub struct Timeline {
-    session: Arc<Session>,
-    timeline: clave::Timeline,
+    pub(crate) session: Arc<Session>,
+    pub(crate) timeline: clave::Timeline,
 }
 
 /// Who wrote something.
@@ -63,6 +63,34 @@ pub struct Message {
     pub reactions: Vec<Reaction>,
     /// Files of the circle's drive.
     pub attachments: Vec<Attachment>,
+    /// How far it has come, if this device sent it. A listener gets a `Set` when it changes.
+    pub state: Option<MessageState>,
+}
+
+/// How far a message that this device sent has come, as far as it knows.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum MessageState {
+    /// It is stored here, and nobody else is known to have it.
+    Queued,
+    /// A relay of the space has it on its disk: others get it, whoever is online when.
+    Relayed,
+    /// Other devices have it.
+    Delivered {
+        /// How many people besides this one have it on some device.
+        people: u32,
+        /// How many devices, further ones of this person among them.
+        devices: u32,
+        /// Whether all other people in the circle have it.
+        everybody: bool,
+    },
+    /// No relay of the space takes it, and nobody else has it. It is still here, and goes to whoever is online together with this
+    /// device.
+    Failed {
+        /// What the relay says, and what to do.
+        error: String,
+        /// Whether it goes on by itself.
+        retryable: bool,
+    },
 }
 
 /// A file that belongs to a message.
@@ -188,6 +216,16 @@ impl Timeline {
     pub async fn post(&self, draft: Draft) -> Result<String, ClaveError> {
         let (timeline, draft) = (self.timeline.clone(), draft.known()?);
         Ok(self.session.run(async move { timeline.post(draft).await }).await?.to_string())
+    }
+
+    /// The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+    ///
+    /// # Errors
+    /// [`ClaveError::Argument`] if `message` is no id.
+    pub async fn received_by(&self, message: String) -> Result<Vec<String>, ClaveError> {
+        let (timeline, message) = (self.timeline.clone(), parse(&message, "message")?);
+        let devices = self.session.run(async move { timeline.received_by(message).await }).await?;
+        Ok(devices.iter().map(ToString::to_string).collect())
     }
 
     /// Changes a message of one's own.
@@ -347,6 +385,21 @@ impl From<clave::Message> for Message {
             altered_by: message.altered_by.map(Author::from),
             reactions: message.reactions.into_iter().map(reaction).collect(),
             attachments: message.attachments.into_iter().map(Attachment::from).collect(),
+            state: message.state.map(MessageState::from),
+        }
+    }
+}
+
+impl From<clave::MessageState> for MessageState {
+    fn from(state: clave::MessageState) -> Self {
+        match state {
+            clave::MessageState::Relayed => Self::Relayed,
+            clave::MessageState::Delivered { people, devices, everybody } => {
+                Self::Delivered { people: count(people), devices: count(devices), everybody }
+            }
+            clave::MessageState::Failed { error, retryable } => Self::Failed { error: error.to_string(), retryable },
+            // What a later version tells apart.
+            _ => Self::Queued,
         }
     }
 }

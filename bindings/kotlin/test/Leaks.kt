@@ -1,5 +1,6 @@
 // Many listeners made and dropped, many calls cancelled half way, listeners that call back in, from several threads: memory, handles
 // and threads stay flat. `--leaks COUNT`; the count is of each.
+import com.sun.jna.NativeLibrary
 import java.io.File
 import java.util.concurrent.atomic.AtomicInteger
 import kotlin.io.path.createTempDirectory
@@ -19,6 +20,8 @@ data class Held(val residentMb: Long, val files: Int, val threads: Int) {
     companion object {
         fun now(): Held {
             repeat(3) { System.gc(); System.runFinalization() }
+            // What is free, and what the allocator (glibc's) would keep for the next time, goes back to the system first.
+            NativeLibrary.getProcess().getFunction("malloc_trim").invokeInt(arrayOf(0L))
             val pages = File("/proc/self/statm").readText().split(' ')[1].toLong()
             return Held(pages * 4096 shr 20, File("/proc/self/fd").list()!!.size, File("/proc/self/task").list()!!.size)
         }

@@ -533,6 +533,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_func_node_exists() != 24804:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_func_set_log_sink() != 2181:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_func_version() != 45461:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_calendar_add() != 38634:
@@ -565,6 +567,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_create_note() != 16847:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_departure() != 29153:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_drive() != 12937:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_evidence() != 49818:
@@ -578,6 +582,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_clave_ffi_checksum_method_circle_invite() != 63494:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_keep() != 31454:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_key_audit() != 5472:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_leave() != 49611:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -605,6 +611,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_set_aside() != 5107:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_set_history() != 49200:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_set_policy() != 35190:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_set_role() != 28916:
@@ -615,9 +623,15 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_circle_timeline() != 43207:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_circle_waiting_for_relays() != 57935:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_add() != 39911:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_add_all() != 5010:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_add_folder() != 6875:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_collect() != 60909:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_create_folder() != 59553:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -627,7 +641,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_get() != 43025:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_get_all() != 31318:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_get_folder() != 63767:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_get_version() != 51957:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_drive_list() != 53946:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_move_to() != 11184:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -647,9 +667,21 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_drive_versions() != 35135:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_constructor_host_new() != 51944:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox() != 566:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_interfacelister_addresses() != 33045:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_keywrapping_wrap() != 15849:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_keywrapping_unwrap() != 7065:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_linklistener_on_progress() != 62457:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_logsink_log() != 14432:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_nameresolver_resolve() != 15790:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_accept_verification() != 56171:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -657,11 +689,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_begin_anew() != 50977:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_cancel_join() != 6952:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_cancel_link() != 36630:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_cancel_verification() != 11371:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_node_catch_up() != 25415:
+    if lib.uniffi_clave_ffi_checksum_method_node_catch_up() != 10225:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_change_phrase() != 1369:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -675,9 +709,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_create_space() != 55699:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_create_space_of() != 42760:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_debug_dump() != 56811:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_devices() != 36383:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_export_open() != 46525:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_fetch_small_files() != 46608:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -685,7 +723,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_is_paused() != 61992:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_clave_ffi_checksum_method_node_join() != 16467:
+    if lib.uniffi_clave_ffi_checksum_method_node_join() != 35798:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_link_device() != 48122:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -699,7 +737,15 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_pause() != 13906:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_peer_found() != 15392:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_pending_joins() != 63381:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_profile() != 30451:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_push() != 2695:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_rejoin() != 19347:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_rejoining() != 10321:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -710,6 +756,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_clave_ffi_checksum_method_node_revoke_device() != 20688:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_safety_number() != 61992:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_node_set_relay_token() != 33590:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_node_shutdown() != 64548:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -741,9 +789,17 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_note_id() != 12129:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_leave() != 64963:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_note_observe() != 18229:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_observe_presence() != 34317:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_note_positions() != 1359:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_present() != 22105:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_note_set_selection() != 45209:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_note_set_title() != 30877:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -759,11 +815,25 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_observedtimeline_later() != 31489:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_presencelistener_on_presence() != 49653:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_push_clear() != 4019:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_push_mute() != 63076:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_push_set_endpoint() != 35183:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_push_status() != 49032:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_push_woken() != 15021:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_circle() != 26120:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_circles() != 42773:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_create_circle() != 63737:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_create_circle_of() != 45279:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_direct_chat() != 13934:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -773,11 +843,17 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_invite() != 23369:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_known_direct_chat() != 20063:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_members() != 46295:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_name() != 60337:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_relays() != 1290:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_search() != 54207:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_space_set_relays() != 45412:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_space_timeline() != 51788:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -795,11 +871,19 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_timeline_observe_around() != 13624:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_observe_typing() != 42466:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_timeline_post() != 13198:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_timeline_react() != 6197:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_received_by() != 19804:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_timeline_send() != 12869:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_set_typing() != 27269:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_clave_ffi_checksum_method_timeline_typing() != 5269:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_clave_ffi_checksum_method_timeline_withdraw() != 48355:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -854,6 +938,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_func_examine.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_func_node_exists.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_func_node_exists.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_func_set_log_sink.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_func_set_log_sink.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_func_version.restype = ctypes.c_uint16
@@ -902,6 +989,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_circle_calendar.restype = ctypes.c_u
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_create_note.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_create_note.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_departure.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_departure.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_drive.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_drive.restype = ctypes.c_uint16
@@ -923,6 +1013,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_circle_invite.restype = ctypes.c_uin
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_keep.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_keep.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_key_audit.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_key_audit.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_leave.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_leave.restype = ctypes.c_uint16
@@ -962,6 +1055,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_circle_revoke_invitation.restype = c
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_aside.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_aside.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_history.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_history.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_policy.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_set_policy.restype = ctypes.c_uint16
@@ -977,12 +1073,21 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_circle_status.restype = ctypes.c_uin
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_timeline.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_circle_timeline.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_waiting_for_relays.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_circle_waiting_for_relays.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_add.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_add.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_add_all.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_add_all.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_add_folder.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_add_folder.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_collect.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_collect.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_create_folder.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_create_folder.restype = ctypes.c_uint16
@@ -995,9 +1100,18 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_drive_fetch.restype = ctypes.c_uint1
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_get.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_get.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_all.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_all.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_folder.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_folder.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_version.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_get_version.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_list.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_drive_list.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_move_to.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_move_to.restype = ctypes.c_uint16
@@ -1025,12 +1139,30 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_drive_usage.restype = ctypes.c_uint1
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_versions.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_drive_versions.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_host_new.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_constructor_host_new.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_interfacelister_addresses.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_interfacelister_addresses.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_keywrapping_wrap.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_keywrapping_wrap.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_keywrapping_unwrap.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_keywrapping_unwrap.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_linklistener_on_progress.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_linklistener_on_progress.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_logsink_log.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_logsink_log.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_nameresolver_resolve.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_nameresolver_resolve.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_accept_verification.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_accept_verification.restype = ctypes.c_uint16
@@ -1040,6 +1172,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_node_back_up.restype = ctypes.c_uint
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_begin_anew.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_begin_anew.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_join.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_join.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_link.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_cancel_link.restype = ctypes.c_uint16
@@ -1067,12 +1202,18 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_node_confirm_verification.restype = 
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_create_space.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_create_space.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_create_space_of.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_create_space_of.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_debug_dump.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_debug_dump.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_devices.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_devices.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_export_open.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_export_open.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_fetch_small_files.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_fetch_small_files.restype = ctypes.c_uint16
@@ -1103,9 +1244,21 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_node_observe_inbox.restype = ctypes.
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_pause.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_pause.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_peer_found.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_peer_found.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_pending_joins.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_pending_joins.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_profile.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_profile.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_push.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_push.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_rejoin.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_rejoin.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_rejoining.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_rejoining.restype = ctypes.c_uint16
@@ -1121,6 +1274,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_node_revoke_device.restype = ctypes.
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_safety_number.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_safety_number.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_set_relay_token.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_node_set_relay_token.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_shutdown.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_node_shutdown.restype = ctypes.c_uint16
@@ -1166,12 +1322,24 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_note_edit_markdown.restype = ctypes.
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_id.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_id.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_leave.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_leave.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_observe.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_observe.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_observe_presence.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_observe_presence.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_positions.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_positions.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_present.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_present.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_set_selection.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_note_set_selection.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_set_title.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_note_set_title.restype = ctypes.c_uint16
@@ -1193,6 +1361,24 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_finished.restype = 
 _UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_later.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_observedtimeline_later.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_presencelistener_on_presence.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_presencelistener_on_presence.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_clear.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_clear.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_mute.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_mute.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_set_endpoint.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_set_endpoint.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_status.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_status.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_woken.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_push_woken.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_circle.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_circle.restype = ctypes.c_uint16
@@ -1202,6 +1388,9 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_space_circles.restype = ctypes.c_uin
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_create_circle.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_create_circle.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_create_circle_of.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_create_circle_of.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_direct_chat.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_direct_chat.restype = ctypes.c_uint16
@@ -1214,15 +1403,24 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_space_id.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_invite.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_invite.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_known_direct_chat.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_known_direct_chat.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_members.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_members.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_name.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_name.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_relays.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_relays.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_search.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_search.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_set_relays.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_space_set_relays.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_timeline.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_space_timeline.restype = ctypes.c_uint16
@@ -1247,15 +1445,27 @@ _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe.restype = ctypes.c_
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe_around.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe_around.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe_typing.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_observe_typing.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_post.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_post.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_react.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_react.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_received_by.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_received_by.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_send.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_send.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_set_typing.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_set_typing.restype = ctypes.c_uint16
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_typing.argtypes = (
+)
+_UniffiLib.uniffi_clave_ffi_checksum_method_timeline_typing.restype = ctypes.c_uint16
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_withdraw.argtypes = (
 )
 _UniffiLib.uniffi_clave_ffi_checksum_method_timeline_withdraw.restype = ctypes.c_uint16
@@ -1292,6 +1502,12 @@ _UniffiLib.uniffi_clave_ffi_fn_func_node_exists.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_func_node_exists.restype = ctypes.c_int8
+_UniffiLib.uniffi_clave_ffi_fn_func_set_log_sink.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_func_set_log_sink.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -1376,6 +1592,10 @@ _UniffiLib.uniffi_clave_ffi_fn_method_circle_create_note.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_create_note.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_departure.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_departure.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_drive.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1411,6 +1631,10 @@ _UniffiLib.uniffi_clave_ffi_fn_method_circle_keep.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_keep.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_key_audit.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_key_audit.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_leave.argtypes = (
     ctypes.c_uint64,
 )
@@ -1470,6 +1694,11 @@ _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_aside.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_aside.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_history.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_set_history.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_policy.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1495,6 +1724,10 @@ _UniffiLib.uniffi_clave_ffi_fn_method_circle_timeline.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_circle_timeline.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_waiting_for_relays.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_circle_waiting_for_relays.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_add.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1503,6 +1736,12 @@ _UniffiLib.uniffi_clave_ffi_fn_method_drive_add.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_add.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_add_all.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_add_all.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1511,6 +1750,11 @@ _UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_add_folder.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_collect.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_collect.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_create_folder.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1534,6 +1778,19 @@ _UniffiLib.uniffi_clave_ffi_fn_method_drive_get.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_get.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get_all.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get_all.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get_folder.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_get_folder.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1542,6 +1799,11 @@ _UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_get_version.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_list.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_drive_list.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_move_to.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1589,18 +1851,56 @@ _UniffiLib.uniffi_clave_ffi_fn_method_drive_versions.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_drive_versions.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_constructor_host_new.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_constructor_host_new.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_inboxlistener_on_inbox.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_inboxlistener_on_inbox.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_interfacelister_addresses.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_interfacelister_addresses.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_wrap.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_wrap.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_unwrap.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_unwrap.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_clave_ffi_fn_method_linklistener_on_progress.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_linklistener_on_progress.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_logsink_log.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_logsink_log.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_nameresolver_resolve.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_nameresolver_resolve.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_clave_ffi_fn_method_node_accept_verification.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1620,6 +1920,11 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_begin_anew.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_begin_anew.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_join.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_join.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_link.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1668,6 +1973,12 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_create_space.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_create_space.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_create_space_of.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_create_space_of.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_debug_dump.argtypes = (
     ctypes.c_uint64,
 )
@@ -1676,6 +1987,13 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_devices.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_devices.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_export_open.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_export_open.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_fetch_small_files.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint64,
@@ -1727,11 +2045,31 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_pause.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_pause.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_peer_found.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_peer_found.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_pending_joins.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_pending_joins.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_profile.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_profile.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_node_push.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_push.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_rejoin.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_rejoin.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_rejoining.argtypes = (
     ctypes.c_uint64,
 )
@@ -1756,6 +2094,12 @@ _UniffiLib.uniffi_clave_ffi_fn_method_node_safety_number.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_node_safety_number.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_node_set_relay_token.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_node_set_relay_token.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_node_shutdown.argtypes = (
     ctypes.c_uint64,
 )
@@ -1836,17 +2180,36 @@ _UniffiLib.uniffi_clave_ffi_fn_method_note_id.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_note_id.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_clave_ffi_fn_method_note_leave.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_leave.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_note_observe.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_note_observe.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_observe_presence.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_observe_presence.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_note_positions.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_note_positions.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_present.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_present.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_note_set_selection.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_note_set_selection.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_note_set_title.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1881,6 +2244,36 @@ _UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_later.argtypes = (
     ctypes.c_uint32,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_observedtimeline_later.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_presencelistener_on_presence.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_presencelistener_on_presence.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_method_push_clear.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_push_clear.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_push_mute.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_push_mute.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_push_set_endpoint.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_push_set_endpoint.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_push_status.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_push_status.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_push_woken.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_push_woken.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_circle.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1897,6 +2290,14 @@ _UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle_of.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle_of.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_direct_chat.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1917,6 +2318,11 @@ _UniffiLib.uniffi_clave_ffi_fn_method_space_invite.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_space_invite.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_known_direct_chat.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_known_direct_chat.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_members.argtypes = (
     ctypes.c_uint64,
 )
@@ -1925,11 +2331,20 @@ _UniffiLib.uniffi_clave_ffi_fn_method_space_name.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_space_name.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_relays.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_relays.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_search.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_space_search.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_space_set_relays.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_space_set_relays.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_space_timeline.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1975,6 +2390,12 @@ _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_around.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_around.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_typing.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_typing.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_post.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1987,11 +2408,25 @@ _UniffiLib.uniffi_clave_ffi_fn_method_timeline_react.argtypes = (
     ctypes.c_int8,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_react.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_received_by.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_received_by.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_send.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_set_typing.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_int8,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_set_typing.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_typing.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_clave_ffi_fn_method_timeline_typing.restype = ctypes.c_uint64
 _UniffiLib.uniffi_clave_ffi_fn_method_timeline_withdraw.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -2082,6 +2517,16 @@ _UniffiLib.uniffi_clave_ffi_fn_free_drive.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_free_drive.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_host.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_host.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_host.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_host.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_clone_inboxlistener.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -2092,6 +2537,26 @@ _UniffiLib.uniffi_clave_ffi_fn_free_inboxlistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_free_inboxlistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_interfacelister.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_interfacelister.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_interfacelister.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_interfacelister.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_keywrapping.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_keywrapping.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_keywrapping.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_keywrapping.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_clone_linklistener.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -2102,6 +2567,26 @@ _UniffiLib.uniffi_clave_ffi_fn_free_linklistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_free_linklistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_logsink.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_logsink.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_logsink.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_logsink.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_nameresolver.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_nameresolver.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_nameresolver.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_nameresolver.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_clone_node.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -2142,6 +2627,26 @@ _UniffiLib.uniffi_clave_ffi_fn_free_observedtimeline.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_clave_ffi_fn_free_observedtimeline.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_presencelistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_presencelistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_presencelistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_presencelistener.restype = None
+_UniffiLib.uniffi_clave_ffi_fn_clone_push.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_clone_push.restype = ctypes.c_uint64
+_UniffiLib.uniffi_clave_ffi_fn_free_push.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_clave_ffi_fn_free_push.restype = None
 _UniffiLib.uniffi_clave_ffi_fn_clone_searchcursor.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -2236,6 +2741,44 @@ _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener.argtypes = (
     ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveInboxListener),
 )
 _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_inboxlistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_INTERFACE_LISTER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,ctypes.POINTER(_UniffiRustBuffer),
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_INTERFACE_LISTER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_INTERFACE_LISTER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveInterfaceLister(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_INTERFACE_LISTER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_INTERFACE_LISTER),
+        ("addresses", _UNIFFI_CALLBACK_INTERFACE_CLAVE_INTERFACE_LISTER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_interfacelister.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveInterfaceLister),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_interfacelister.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_KEY_WRAPPING_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.POINTER(_UniffiRustBuffer),
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_KEY_WRAPPING_METHOD1 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.POINTER(_UniffiRustBuffer),
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_KEY_WRAPPING = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_KEY_WRAPPING = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveKeyWrapping(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_KEY_WRAPPING),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_KEY_WRAPPING),
+        ("wrap", _UNIFFI_CALLBACK_INTERFACE_CLAVE_KEY_WRAPPING_METHOD0),
+        ("unwrap", _UNIFFI_CALLBACK_INTERFACE_CLAVE_KEY_WRAPPING_METHOD1),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_keywrapping.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveKeyWrapping),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_keywrapping.restype = None
 _UNIFFI_CALLBACK_INTERFACE_CLAVE_LINK_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -2253,6 +2796,40 @@ _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_linklistener.argtypes = (
     ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveLinkListener),
 )
 _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_linklistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_LOG_SINK_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,_UniffiRustBuffer,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_LOG_SINK = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_LOG_SINK = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveLogSink(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_LOG_SINK),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_LOG_SINK),
+        ("log", _UNIFFI_CALLBACK_INTERFACE_CLAVE_LOG_SINK_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_logsink.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveLogSink),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_logsink.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_NAME_RESOLVER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.POINTER(_UniffiRustBuffer),
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_NAME_RESOLVER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_NAME_RESOLVER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClaveNameResolver(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_NAME_RESOLVER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_NAME_RESOLVER),
+        ("resolve", _UNIFFI_CALLBACK_INTERFACE_CLAVE_NAME_RESOLVER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_nameresolver.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveNameResolver),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_nameresolver.restype = None
 _UNIFFI_CALLBACK_INTERFACE_CLAVE_NOTE_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -2270,6 +2847,23 @@ _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_notelistener.argtypes = (
     ctypes.POINTER(_UniffiVTableCallbackInterfaceClaveNoteListener),
 )
 _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_notelistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_CLAVE_PRESENCE_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_PRESENCE_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_PRESENCE_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceClavePresenceListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_PRESENCE_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_PRESENCE_LISTENER),
+        ("on_presence", _UNIFFI_CALLBACK_INTERFACE_CLAVE_PRESENCE_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_presencelistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceClavePresenceListener),
+)
+_UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_presencelistener.restype = None
 _UNIFFI_CALLBACK_INTERFACE_CLAVE_TIMELINE_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -2588,27 +3182,6 @@ async def _uniffi_rust_call_async(rust_future, ffi_poll, ffi_complete, ffi_free,
 # Public interface members begin here.
 
 
-class _UniffiFfiConverterBoolean:
-    @classmethod
-    def check_lower(cls, value):
-        return not not value
-
-    @classmethod
-    def lower(cls, value):
-        return 1 if value else 0
-
-    @staticmethod
-    def lift(value):
-        return value != 0
-
-    @classmethod
-    def read(cls, buf):
-        return cls.lift(buf.read_u8())
-
-    @classmethod
-    def write(cls, value, buf):
-        buf.write_u8(value)
-
 class _UniffiFfiConverterString:
     @staticmethod
     def check_lower(value):
@@ -2640,6 +3213,40 @@ class _UniffiFfiConverterString:
         with _UniffiRustBuffer.alloc_with_builder() as builder:
             builder.write(value.encode("utf-8"))
             return builder.finalize()
+
+class _UniffiFfiConverterUInt64(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "u64"
+    VALUE_MIN = 0
+    VALUE_MAX = 2**64
+
+    @staticmethod
+    def read(buf):
+        return buf.read_u64()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_u64(value)
+
+class _UniffiFfiConverterBoolean:
+    @classmethod
+    def check_lower(cls, value):
+        return not not value
+
+    @classmethod
+    def lower(cls, value):
+        return 1 if value else 0
+
+    @staticmethod
+    def lift(value):
+        return value != 0
+
+    @classmethod
+    def read(cls, buf):
+        return cls.lift(buf.read_u8())
+
+    @classmethod
+    def write(cls, value, buf):
+        buf.write_u8(value)
 
 
 
@@ -2783,19 +3390,6 @@ class _UniffiFfiConverterOptionalString(_UniffiConverterRustBuffer):
             return _UniffiFfiConverterString.read(buf)
         else:
             raise InternalError("Unexpected flag byte for optional type")
-
-class _UniffiFfiConverterUInt64(_UniffiConverterPrimitiveInt):
-    CLASS_NAME = "u64"
-    VALUE_MIN = 0
-    VALUE_MAX = 2**64
-
-    @staticmethod
-    def read(buf):
-        return buf.read_u64()
-
-    @staticmethod
-    def write(value, buf):
-        buf.write_u64(value)
 
 
 
@@ -3023,6 +3617,11 @@ class _UniffiFfiConverterTypeReading(_UniffiConverterRustBuffer):
 class DeviceAccess:
     """
     What a device can read.
+
+    - `device`: The id of the device.
+    - `name`: What its person calls it.
+    - `reading`: What it can read.
+    - `confirmed`: Whether it was seen to use the keys in use now (or later ones).
 """
     def __init__(self, *, device:str, name:str, reading:Reading, confirmed:bool):
         self.device = device
@@ -3097,6 +3696,12 @@ class _UniffiFfiConverterSequenceTypeDeviceAccess(_UniffiConverterRustBuffer):
 class PersonAccess:
     """
     What somebody can read.
+
+    - `person`: The id of the person.
+    - `name`: How they are called, or were when they left.
+    - `role`: What they are; nothing, if they are out.
+    - `removed`: If they are out: by which act, as a sentence.
+    - `devices`: Their devices.
 """
     def __init__(self, *, person:str, name:str, role:typing.Optional[Role], removed:typing.Optional[str], devices:typing.List[DeviceAccess]):
         self.person = person
@@ -3177,8 +3782,16 @@ class _UniffiFfiConverterSequenceTypePersonAccess(_UniffiConverterRustBuffer):
 class Access:
     """
     Who can read what is written in a circle now.
+
+    - `epoch`: The id of the epoch under which entries are sealed now.
+    - `depth`: How many commits led to it.
+    - `rotated`: Whether no device that was removed has the keys in use.
+    - `history`: What newcomers can read of what was written before, as the policy `history` says it.
+    - `people`: Those who are in, by name; then those who are out.
 """
-    def __init__(self, *, rotated:bool, history:str, people:typing.List[PersonAccess]):
+    def __init__(self, *, epoch:str, depth:int, rotated:bool, history:str, people:typing.List[PersonAccess]):
+        self.epoch = epoch
+        self.depth = depth
         self.rotated = rotated
         self.history = history
         self.people = people
@@ -3187,8 +3800,12 @@ class Access:
 
 
     def __str__(self):
-        return "Access(rotated={}, history={}, people={})".format(self.rotated, self.history, self.people)
+        return "Access(epoch={}, depth={}, rotated={}, history={}, people={})".format(self.epoch, self.depth, self.rotated, self.history, self.people)
     def __eq__(self, other):
+        if self.epoch != other.epoch:
+            return False
+        if self.depth != other.depth:
+            return False
         if self.rotated != other.rotated:
             return False
         if self.history != other.history:
@@ -3201,6 +3818,8 @@ class _UniffiFfiConverterTypeAccess(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
         return Access(
+            epoch=_UniffiFfiConverterString.read(buf),
+            depth=_UniffiFfiConverterUInt64.read(buf),
             rotated=_UniffiFfiConverterBoolean.read(buf),
             history=_UniffiFfiConverterString.read(buf),
             people=_UniffiFfiConverterSequenceTypePersonAccess.read(buf),
@@ -3208,12 +3827,16 @@ class _UniffiFfiConverterTypeAccess(_UniffiConverterRustBuffer):
 
     @staticmethod
     def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.epoch)
+        _UniffiFfiConverterUInt64.check_lower(value.depth)
         _UniffiFfiConverterBoolean.check_lower(value.rotated)
         _UniffiFfiConverterString.check_lower(value.history)
         _UniffiFfiConverterSequenceTypePersonAccess.check_lower(value.people)
 
     @staticmethod
     def write(value, buf):
+        _UniffiFfiConverterString.write(value.epoch, buf)
+        _UniffiFfiConverterUInt64.write(value.depth, buf)
         _UniffiFfiConverterBoolean.write(value.rotated, buf)
         _UniffiFfiConverterString.write(value.history, buf)
         _UniffiFfiConverterSequenceTypePersonAccess.write(value.people, buf)
@@ -3232,191 +3855,14 @@ class _UniffiFfiConverterInt64(_UniffiConverterPrimitiveInt):
         buf.write_i64(value)
 
 @dataclass
-class Occurrence:
-    """
-    An event, once.
-"""
-    def __init__(self, *, uid:str, recurrence_id:typing.Optional[str], summary:str, start_ms:int, end_ms:int, all_day:bool, location:str, status:str):
-        self.uid = uid
-        self.recurrence_id = recurrence_id
-        self.summary = summary
-        self.start_ms = start_ms
-        self.end_ms = end_ms
-        self.all_day = all_day
-        self.location = location
-        self.status = status
-
-
-
-
-    def __str__(self):
-        return "Occurrence(uid={}, recurrence_id={}, summary={}, start_ms={}, end_ms={}, all_day={}, location={}, status={})".format(self.uid, self.recurrence_id, self.summary, self.start_ms, self.end_ms, self.all_day, self.location, self.status)
-    def __eq__(self, other):
-        if self.uid != other.uid:
-            return False
-        if self.recurrence_id != other.recurrence_id:
-            return False
-        if self.summary != other.summary:
-            return False
-        if self.start_ms != other.start_ms:
-            return False
-        if self.end_ms != other.end_ms:
-            return False
-        if self.all_day != other.all_day:
-            return False
-        if self.location != other.location:
-            return False
-        if self.status != other.status:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeOccurrence(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Occurrence(
-            uid=_UniffiFfiConverterString.read(buf),
-            recurrence_id=_UniffiFfiConverterOptionalString.read(buf),
-            summary=_UniffiFfiConverterString.read(buf),
-            start_ms=_UniffiFfiConverterInt64.read(buf),
-            end_ms=_UniffiFfiConverterInt64.read(buf),
-            all_day=_UniffiFfiConverterBoolean.read(buf),
-            location=_UniffiFfiConverterString.read(buf),
-            status=_UniffiFfiConverterString.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterString.check_lower(value.uid)
-        _UniffiFfiConverterOptionalString.check_lower(value.recurrence_id)
-        _UniffiFfiConverterString.check_lower(value.summary)
-        _UniffiFfiConverterInt64.check_lower(value.start_ms)
-        _UniffiFfiConverterInt64.check_lower(value.end_ms)
-        _UniffiFfiConverterBoolean.check_lower(value.all_day)
-        _UniffiFfiConverterString.check_lower(value.location)
-        _UniffiFfiConverterString.check_lower(value.status)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterString.write(value.uid, buf)
-        _UniffiFfiConverterOptionalString.write(value.recurrence_id, buf)
-        _UniffiFfiConverterString.write(value.summary, buf)
-        _UniffiFfiConverterInt64.write(value.start_ms, buf)
-        _UniffiFfiConverterInt64.write(value.end_ms, buf)
-        _UniffiFfiConverterBoolean.write(value.all_day, buf)
-        _UniffiFfiConverterString.write(value.location, buf)
-        _UniffiFfiConverterString.write(value.status, buf)
-
-class _UniffiFfiConverterSequenceTypeOccurrence(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterTypeOccurrence.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterTypeOccurrence.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterTypeOccurrence.read(buf) for i in range(count)
-        ]
-
-@dataclass
-class Agenda:
-    """
-    What happens between two instants.
-"""
-    def __init__(self, *, occurrences:typing.List[Occurrence], truncated:bool):
-        self.occurrences = occurrences
-        self.truncated = truncated
-
-
-
-
-    def __str__(self):
-        return "Agenda(occurrences={}, truncated={})".format(self.occurrences, self.truncated)
-    def __eq__(self, other):
-        if self.occurrences != other.occurrences:
-            return False
-        if self.truncated != other.truncated:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeAgenda(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Agenda(
-            occurrences=_UniffiFfiConverterSequenceTypeOccurrence.read(buf),
-            truncated=_UniffiFfiConverterBoolean.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterSequenceTypeOccurrence.check_lower(value.occurrences)
-        _UniffiFfiConverterBoolean.check_lower(value.truncated)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterSequenceTypeOccurrence.write(value.occurrences, buf)
-        _UniffiFfiConverterBoolean.write(value.truncated, buf)
-
-@dataclass
-class Attachment:
-    """
-    A file that belongs to a message.
-"""
-    def __init__(self, *, file:str, name:str, bytes:int):
-        self.file = file
-        self.name = name
-        self.bytes = bytes
-
-
-
-
-    def __str__(self):
-        return "Attachment(file={}, name={}, bytes={})".format(self.file, self.name, self.bytes)
-    def __eq__(self, other):
-        if self.file != other.file:
-            return False
-        if self.name != other.name:
-            return False
-        if self.bytes != other.bytes:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeAttachment(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Attachment(
-            file=_UniffiFfiConverterString.read(buf),
-            name=_UniffiFfiConverterString.read(buf),
-            bytes=_UniffiFfiConverterUInt64.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterString.check_lower(value.file)
-        _UniffiFfiConverterString.check_lower(value.name)
-        _UniffiFfiConverterUInt64.check_lower(value.bytes)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterString.write(value.file, buf)
-        _UniffiFfiConverterString.write(value.name, buf)
-        _UniffiFfiConverterUInt64.write(value.bytes, buf)
-
-@dataclass
 class Attendee:
     """
     Somebody who is asked to come.
+
+    - `address`: Mostly `mailto:…`.
+    - `name`: How they are called.
+    - `role`: `REQ-PARTICIPANT` and the like, or empty.
+    - `partstat`: `ACCEPTED`, `DECLINED`, `TENTATIVE`, `NEEDS-ACTION`, or empty.
 """
     def __init__(self, *, address:str, name:str = "", role:str = "", partstat:str = ""):
         self.address = address
@@ -3464,37 +3910,419 @@ class _UniffiFfiConverterTypeAttendee(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.role, buf)
         _UniffiFfiConverterString.write(value.partstat, buf)
 
+class _UniffiFfiConverterSequenceTypeAttendee(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeAttendee.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeAttendee.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeAttendee.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Occurrence:
+    """
+    An event, once.
+
+    - `uid`: The UID of the event.
+    - `recurrence_id`: Which occurrence, if it is repeated.
+    - `summary`: What it is called.
+    - `start_ms`: When it begins, in Unix milliseconds.
+    - `end_ms`: When it ends, in Unix milliseconds.
+    - `all_day`: Whether it takes whole days.
+    - `zone`: The time zone that it is planned in, if it is in one.
+    - `location`: Where.
+    - `status`: `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+    - `attendees`: Who is asked to come.
+    - `is_override`: Whether this occurrence differs from what repeats.
+"""
+    def __init__(self, *, uid:str, recurrence_id:typing.Optional[str], summary:str, start_ms:int, end_ms:int, all_day:bool, zone:typing.Optional[str], location:str, status:str, attendees:typing.List[Attendee], is_override:bool):
+        self.uid = uid
+        self.recurrence_id = recurrence_id
+        self.summary = summary
+        self.start_ms = start_ms
+        self.end_ms = end_ms
+        self.all_day = all_day
+        self.zone = zone
+        self.location = location
+        self.status = status
+        self.attendees = attendees
+        self.is_override = is_override
+
+
+
+
+    def __str__(self):
+        return "Occurrence(uid={}, recurrence_id={}, summary={}, start_ms={}, end_ms={}, all_day={}, zone={}, location={}, status={}, attendees={}, is_override={})".format(self.uid, self.recurrence_id, self.summary, self.start_ms, self.end_ms, self.all_day, self.zone, self.location, self.status, self.attendees, self.is_override)
+    def __eq__(self, other):
+        if self.uid != other.uid:
+            return False
+        if self.recurrence_id != other.recurrence_id:
+            return False
+        if self.summary != other.summary:
+            return False
+        if self.start_ms != other.start_ms:
+            return False
+        if self.end_ms != other.end_ms:
+            return False
+        if self.all_day != other.all_day:
+            return False
+        if self.zone != other.zone:
+            return False
+        if self.location != other.location:
+            return False
+        if self.status != other.status:
+            return False
+        if self.attendees != other.attendees:
+            return False
+        if self.is_override != other.is_override:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeOccurrence(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Occurrence(
+            uid=_UniffiFfiConverterString.read(buf),
+            recurrence_id=_UniffiFfiConverterOptionalString.read(buf),
+            summary=_UniffiFfiConverterString.read(buf),
+            start_ms=_UniffiFfiConverterInt64.read(buf),
+            end_ms=_UniffiFfiConverterInt64.read(buf),
+            all_day=_UniffiFfiConverterBoolean.read(buf),
+            zone=_UniffiFfiConverterOptionalString.read(buf),
+            location=_UniffiFfiConverterString.read(buf),
+            status=_UniffiFfiConverterString.read(buf),
+            attendees=_UniffiFfiConverterSequenceTypeAttendee.read(buf),
+            is_override=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.uid)
+        _UniffiFfiConverterOptionalString.check_lower(value.recurrence_id)
+        _UniffiFfiConverterString.check_lower(value.summary)
+        _UniffiFfiConverterInt64.check_lower(value.start_ms)
+        _UniffiFfiConverterInt64.check_lower(value.end_ms)
+        _UniffiFfiConverterBoolean.check_lower(value.all_day)
+        _UniffiFfiConverterOptionalString.check_lower(value.zone)
+        _UniffiFfiConverterString.check_lower(value.location)
+        _UniffiFfiConverterString.check_lower(value.status)
+        _UniffiFfiConverterSequenceTypeAttendee.check_lower(value.attendees)
+        _UniffiFfiConverterBoolean.check_lower(value.is_override)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.uid, buf)
+        _UniffiFfiConverterOptionalString.write(value.recurrence_id, buf)
+        _UniffiFfiConverterString.write(value.summary, buf)
+        _UniffiFfiConverterInt64.write(value.start_ms, buf)
+        _UniffiFfiConverterInt64.write(value.end_ms, buf)
+        _UniffiFfiConverterBoolean.write(value.all_day, buf)
+        _UniffiFfiConverterOptionalString.write(value.zone, buf)
+        _UniffiFfiConverterString.write(value.location, buf)
+        _UniffiFfiConverterString.write(value.status, buf)
+        _UniffiFfiConverterSequenceTypeAttendee.write(value.attendees, buf)
+        _UniffiFfiConverterBoolean.write(value.is_override, buf)
+
+class _UniffiFfiConverterSequenceTypeOccurrence(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeOccurrence.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeOccurrence.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeOccurrence.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Agenda:
+    """
+    What happens between two instants.
+
+    - `occurrences`: In order of their beginning.
+    - `truncated`: Whether there are too many to name all.
+"""
+    def __init__(self, *, occurrences:typing.List[Occurrence], truncated:bool):
+        self.occurrences = occurrences
+        self.truncated = truncated
+
+
+
+
+    def __str__(self):
+        return "Agenda(occurrences={}, truncated={})".format(self.occurrences, self.truncated)
+    def __eq__(self, other):
+        if self.occurrences != other.occurrences:
+            return False
+        if self.truncated != other.truncated:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAgenda(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Agenda(
+            occurrences=_UniffiFfiConverterSequenceTypeOccurrence.read(buf),
+            truncated=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceTypeOccurrence.check_lower(value.occurrences)
+        _UniffiFfiConverterBoolean.check_lower(value.truncated)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceTypeOccurrence.write(value.occurrences, buf)
+        _UniffiFfiConverterBoolean.write(value.truncated, buf)
+
+@dataclass
+class Attachment:
+    """
+    A file that belongs to a message.
+
+    - `file`: The id of the file in the drive.
+    - `name`: Its name when it was attached.
+    - `bytes`: Its size when it was attached, in bytes.
+"""
+    def __init__(self, *, file:str, name:str, bytes:int):
+        self.file = file
+        self.name = name
+        self.bytes = bytes
+
+
+
+
+    def __str__(self):
+        return "Attachment(file={}, name={}, bytes={})".format(self.file, self.name, self.bytes)
+    def __eq__(self, other):
+        if self.file != other.file:
+            return False
+        if self.name != other.name:
+            return False
+        if self.bytes != other.bytes:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeAttachment(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Attachment(
+            file=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            bytes=_UniffiFfiConverterUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.file)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterUInt64.check_lower(value.bytes)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.file, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterUInt64.write(value.bytes, buf)
+
+class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterString.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterString.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterString.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class Warrant:
+    """
+    By what right somebody did something.
+
+    - `admission`: The id of the act that brought their device in.
+    - `role_given`: The id of the act that gave them their role.
+    - `given_by`: The id of who did that, if that is known.
+    - `given_by_name`: How those were called.
+"""
+    def __init__(self, *, admission:str, role_given:str, given_by:typing.Optional[str], given_by_name:str):
+        self.admission = admission
+        self.role_given = role_given
+        self.given_by = given_by
+        self.given_by_name = given_by_name
+
+
+
+
+    def __str__(self):
+        return "Warrant(admission={}, role_given={}, given_by={}, given_by_name={})".format(self.admission, self.role_given, self.given_by, self.given_by_name)
+    def __eq__(self, other):
+        if self.admission != other.admission:
+            return False
+        if self.role_given != other.role_given:
+            return False
+        if self.given_by != other.given_by:
+            return False
+        if self.given_by_name != other.given_by_name:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeWarrant(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Warrant(
+            admission=_UniffiFfiConverterString.read(buf),
+            role_given=_UniffiFfiConverterString.read(buf),
+            given_by=_UniffiFfiConverterOptionalString.read(buf),
+            given_by_name=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.admission)
+        _UniffiFfiConverterString.check_lower(value.role_given)
+        _UniffiFfiConverterOptionalString.check_lower(value.given_by)
+        _UniffiFfiConverterString.check_lower(value.given_by_name)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.admission, buf)
+        _UniffiFfiConverterString.write(value.role_given, buf)
+        _UniffiFfiConverterOptionalString.write(value.given_by, buf)
+        _UniffiFfiConverterString.write(value.given_by_name, buf)
+
+class _UniffiFfiConverterOptionalTypeWarrant(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeWarrant.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeWarrant.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeWarrant.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class AuditRecord:
     """
     Something that changed who is in and who may what. Each record is chained to the one before by its hash.
+
+    - `sequence`: Its place in the list, from 0.
+    - `time_ms`: When its author says that it was done, in Unix milliseconds. Clocks lie.
+    - `operation`: The id of the act.
+    - `parents`: The ids of those that its author had seen last.
+    - `device`: The id of the device that did it.
+    - `device_name`: How it was called at that point.
+    - `person`: The id of its person, if that is known.
+    - `person_name`: How its person was called at that point.
+    - `role`: What they were at that point, if they were in.
+    - `sentence`: What was done: "Alice added Bob as a member".
+    - `warrant`: By what right, if its author was in.
+    - `set_aside`: Why it has no effect, as a sentence.
+    - `previous`: The hash of the record before it, in hexadecimal digits; of the first, the id of the circle.
+    - `hash`: The hash of this record and the one before it, in hexadecimal digits.
 """
-    def __init__(self, *, sequence:int, time_ms:int, device:str, person_name:str, sentence:str, set_aside:typing.Optional[str], hash:str):
+    def __init__(self, *, sequence:int, time_ms:int, operation:str, parents:typing.List[str], device:str, device_name:str, person:typing.Optional[str], person_name:str, role:typing.Optional[Role], sentence:str, warrant:typing.Optional[Warrant], set_aside:typing.Optional[str], previous:str, hash:str):
         self.sequence = sequence
         self.time_ms = time_ms
+        self.operation = operation
+        self.parents = parents
         self.device = device
+        self.device_name = device_name
+        self.person = person
         self.person_name = person_name
+        self.role = role
         self.sentence = sentence
+        self.warrant = warrant
         self.set_aside = set_aside
+        self.previous = previous
         self.hash = hash
 
 
 
 
     def __str__(self):
-        return "AuditRecord(sequence={}, time_ms={}, device={}, person_name={}, sentence={}, set_aside={}, hash={})".format(self.sequence, self.time_ms, self.device, self.person_name, self.sentence, self.set_aside, self.hash)
+        return "AuditRecord(sequence={}, time_ms={}, operation={}, parents={}, device={}, device_name={}, person={}, person_name={}, role={}, sentence={}, warrant={}, set_aside={}, previous={}, hash={})".format(self.sequence, self.time_ms, self.operation, self.parents, self.device, self.device_name, self.person, self.person_name, self.role, self.sentence, self.warrant, self.set_aside, self.previous, self.hash)
     def __eq__(self, other):
         if self.sequence != other.sequence:
             return False
         if self.time_ms != other.time_ms:
             return False
+        if self.operation != other.operation:
+            return False
+        if self.parents != other.parents:
+            return False
         if self.device != other.device:
+            return False
+        if self.device_name != other.device_name:
+            return False
+        if self.person != other.person:
             return False
         if self.person_name != other.person_name:
             return False
+        if self.role != other.role:
+            return False
         if self.sentence != other.sentence:
             return False
+        if self.warrant != other.warrant:
+            return False
         if self.set_aside != other.set_aside:
+            return False
+        if self.previous != other.previous:
             return False
         if self.hash != other.hash:
             return False
@@ -3506,10 +4334,17 @@ class _UniffiFfiConverterTypeAuditRecord(_UniffiConverterRustBuffer):
         return AuditRecord(
             sequence=_UniffiFfiConverterUInt64.read(buf),
             time_ms=_UniffiFfiConverterUInt64.read(buf),
+            operation=_UniffiFfiConverterString.read(buf),
+            parents=_UniffiFfiConverterSequenceString.read(buf),
             device=_UniffiFfiConverterString.read(buf),
+            device_name=_UniffiFfiConverterString.read(buf),
+            person=_UniffiFfiConverterOptionalString.read(buf),
             person_name=_UniffiFfiConverterString.read(buf),
+            role=_UniffiFfiConverterOptionalTypeRole.read(buf),
             sentence=_UniffiFfiConverterString.read(buf),
+            warrant=_UniffiFfiConverterOptionalTypeWarrant.read(buf),
             set_aside=_UniffiFfiConverterOptionalString.read(buf),
+            previous=_UniffiFfiConverterString.read(buf),
             hash=_UniffiFfiConverterString.read(buf),
         )
 
@@ -3517,26 +4352,45 @@ class _UniffiFfiConverterTypeAuditRecord(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterUInt64.check_lower(value.sequence)
         _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+        _UniffiFfiConverterString.check_lower(value.operation)
+        _UniffiFfiConverterSequenceString.check_lower(value.parents)
         _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.device_name)
+        _UniffiFfiConverterOptionalString.check_lower(value.person)
         _UniffiFfiConverterString.check_lower(value.person_name)
+        _UniffiFfiConverterOptionalTypeRole.check_lower(value.role)
         _UniffiFfiConverterString.check_lower(value.sentence)
+        _UniffiFfiConverterOptionalTypeWarrant.check_lower(value.warrant)
         _UniffiFfiConverterOptionalString.check_lower(value.set_aside)
+        _UniffiFfiConverterString.check_lower(value.previous)
         _UniffiFfiConverterString.check_lower(value.hash)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterUInt64.write(value.sequence, buf)
         _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        _UniffiFfiConverterString.write(value.operation, buf)
+        _UniffiFfiConverterSequenceString.write(value.parents, buf)
         _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.device_name, buf)
+        _UniffiFfiConverterOptionalString.write(value.person, buf)
         _UniffiFfiConverterString.write(value.person_name, buf)
+        _UniffiFfiConverterOptionalTypeRole.write(value.role, buf)
         _UniffiFfiConverterString.write(value.sentence, buf)
+        _UniffiFfiConverterOptionalTypeWarrant.write(value.warrant, buf)
         _UniffiFfiConverterOptionalString.write(value.set_aside, buf)
+        _UniffiFfiConverterString.write(value.previous, buf)
         _UniffiFfiConverterString.write(value.hash, buf)
 
 @dataclass
 class Author:
     """
     Who wrote something.
+
+    - `person`: The id of the person, if they are still in the space.
+    - `device`: The id of the device, if the membership log knows it (yet).
+    - `name`: What to show.
+    - `is_me`: Whether it is the person this device belongs to.
 """
     def __init__(self, *, person:typing.Optional[str], device:typing.Optional[str], name:str, is_me:bool):
         self.person = person
@@ -3601,6 +4455,10 @@ class _UniffiFfiConverterUInt32(_UniffiConverterPrimitiveInt):
 class BuildInfo:
     """
     Which library this is.
+
+    - `version`: Its version.
+    - `git_hash`: The commit that it was built from, in hexadecimal digits, with `-dirty` behind it if something was changed; `unknown` if it was not built from a repository.
+    - `store_format`: The version of what it writes to disk.
 """
     def __init__(self, *, version:str, git_hash:str, store_format:int):
         self.version = version
@@ -3642,35 +4500,26 @@ class _UniffiFfiConverterTypeBuildInfo(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.git_hash, buf)
         _UniffiFfiConverterUInt32.write(value.store_format, buf)
 
-class _UniffiFfiConverterSequenceTypeAttendee(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterTypeAttendee.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterTypeAttendee.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterTypeAttendee.read(buf) for i in range(count)
-        ]
-
 @dataclass
 class CalendarEvent:
     """
     An event, or one occurrence of it that differs.
+
+    - `uid`: Its UID, the same on every device and in every other calendar.
+    - `recurrence_id`: Which occurrence, if it is one that differs.
+    - `summary`: What it is called.
+    - `description`: What there is to say about it.
+    - `location`: Where.
+    - `start`: When it begins.
+    - `end`: When it ends.
+    - `duration`: How long it takes, if that is said in place of its end, as iCalendar has it: `PT1H30M`.
+    - `sequence`: How often it was changed, by iCalendar's count.
+    - `rrule`: How it is repeated: an RRULE of iCalendar.
+    - `status`: `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
+    - `organizer`: The address of who invites.
+    - `attendees`: Who is asked to come.
 """
-    def __init__(self, *, uid:str, recurrence_id:typing.Optional[str], summary:str, description:str, location:str, start:typing.Optional[str], end:typing.Optional[str], rrule:typing.Optional[str], status:str, organizer:typing.Optional[str], attendees:typing.List[Attendee]):
+    def __init__(self, *, uid:str, recurrence_id:typing.Optional[str], summary:str, description:str, location:str, start:typing.Optional[str], end:typing.Optional[str], duration:typing.Optional[str], sequence:int, rrule:typing.Optional[str], status:str, organizer:typing.Optional[str], attendees:typing.List[Attendee]):
         self.uid = uid
         self.recurrence_id = recurrence_id
         self.summary = summary
@@ -3678,6 +4527,8 @@ class CalendarEvent:
         self.location = location
         self.start = start
         self.end = end
+        self.duration = duration
+        self.sequence = sequence
         self.rrule = rrule
         self.status = status
         self.organizer = organizer
@@ -3687,7 +4538,7 @@ class CalendarEvent:
 
 
     def __str__(self):
-        return "CalendarEvent(uid={}, recurrence_id={}, summary={}, description={}, location={}, start={}, end={}, rrule={}, status={}, organizer={}, attendees={})".format(self.uid, self.recurrence_id, self.summary, self.description, self.location, self.start, self.end, self.rrule, self.status, self.organizer, self.attendees)
+        return "CalendarEvent(uid={}, recurrence_id={}, summary={}, description={}, location={}, start={}, end={}, duration={}, sequence={}, rrule={}, status={}, organizer={}, attendees={})".format(self.uid, self.recurrence_id, self.summary, self.description, self.location, self.start, self.end, self.duration, self.sequence, self.rrule, self.status, self.organizer, self.attendees)
     def __eq__(self, other):
         if self.uid != other.uid:
             return False
@@ -3702,6 +4553,10 @@ class CalendarEvent:
         if self.start != other.start:
             return False
         if self.end != other.end:
+            return False
+        if self.duration != other.duration:
+            return False
+        if self.sequence != other.sequence:
             return False
         if self.rrule != other.rrule:
             return False
@@ -3724,6 +4579,8 @@ class _UniffiFfiConverterTypeCalendarEvent(_UniffiConverterRustBuffer):
             location=_UniffiFfiConverterString.read(buf),
             start=_UniffiFfiConverterOptionalString.read(buf),
             end=_UniffiFfiConverterOptionalString.read(buf),
+            duration=_UniffiFfiConverterOptionalString.read(buf),
+            sequence=_UniffiFfiConverterUInt32.read(buf),
             rrule=_UniffiFfiConverterOptionalString.read(buf),
             status=_UniffiFfiConverterString.read(buf),
             organizer=_UniffiFfiConverterOptionalString.read(buf),
@@ -3739,6 +4596,8 @@ class _UniffiFfiConverterTypeCalendarEvent(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.location)
         _UniffiFfiConverterOptionalString.check_lower(value.start)
         _UniffiFfiConverterOptionalString.check_lower(value.end)
+        _UniffiFfiConverterOptionalString.check_lower(value.duration)
+        _UniffiFfiConverterUInt32.check_lower(value.sequence)
         _UniffiFfiConverterOptionalString.check_lower(value.rrule)
         _UniffiFfiConverterString.check_lower(value.status)
         _UniffiFfiConverterOptionalString.check_lower(value.organizer)
@@ -3753,56 +4612,44 @@ class _UniffiFfiConverterTypeCalendarEvent(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.location, buf)
         _UniffiFfiConverterOptionalString.write(value.start, buf)
         _UniffiFfiConverterOptionalString.write(value.end, buf)
+        _UniffiFfiConverterOptionalString.write(value.duration, buf)
+        _UniffiFfiConverterUInt32.write(value.sequence, buf)
         _UniffiFfiConverterOptionalString.write(value.rrule, buf)
         _UniffiFfiConverterString.write(value.status, buf)
         _UniffiFfiConverterOptionalString.write(value.organizer, buf)
         _UniffiFfiConverterSequenceTypeAttendee.write(value.attendees, buf)
 
-class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterString.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterString.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterString.read(buf) for i in range(count)
-        ]
-
 @dataclass
 class CaughtUp:
     """
     How far catching up came.
+
+    - `completed`: Whether this device has all that those it could reach had, members' devices and relays. If not, the deadline came first.
+    - `reached`: Members' devices with which everything was compared.
+    - `unreached`: Members' devices that could not be reached, or not in time.
+    - `relays`: Relays that said all that they had for this device.
+    - `changed`: The ids of circles in which something changed meanwhile.
 """
-    def __init__(self, *, completed:bool, reached:int, unreached:int, changed:typing.List[str]):
+    def __init__(self, *, completed:bool, reached:int, unreached:int, relays:int, changed:typing.List[str]):
         self.completed = completed
         self.reached = reached
         self.unreached = unreached
+        self.relays = relays
         self.changed = changed
 
 
 
 
     def __str__(self):
-        return "CaughtUp(completed={}, reached={}, unreached={}, changed={})".format(self.completed, self.reached, self.unreached, self.changed)
+        return "CaughtUp(completed={}, reached={}, unreached={}, relays={}, changed={})".format(self.completed, self.reached, self.unreached, self.relays, self.changed)
     def __eq__(self, other):
         if self.completed != other.completed:
             return False
         if self.reached != other.reached:
             return False
         if self.unreached != other.unreached:
+            return False
+        if self.relays != other.relays:
             return False
         if self.changed != other.changed:
             return False
@@ -3815,6 +4662,7 @@ class _UniffiFfiConverterTypeCaughtUp(_UniffiConverterRustBuffer):
             completed=_UniffiFfiConverterBoolean.read(buf),
             reached=_UniffiFfiConverterUInt32.read(buf),
             unreached=_UniffiFfiConverterUInt32.read(buf),
+            relays=_UniffiFfiConverterUInt32.read(buf),
             changed=_UniffiFfiConverterSequenceString.read(buf),
         )
 
@@ -3823,6 +4671,7 @@ class _UniffiFfiConverterTypeCaughtUp(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.check_lower(value.completed)
         _UniffiFfiConverterUInt32.check_lower(value.reached)
         _UniffiFfiConverterUInt32.check_lower(value.unreached)
+        _UniffiFfiConverterUInt32.check_lower(value.relays)
         _UniffiFfiConverterSequenceString.check_lower(value.changed)
 
     @staticmethod
@@ -3830,17 +4679,127 @@ class _UniffiFfiConverterTypeCaughtUp(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.completed, buf)
         _UniffiFfiConverterUInt32.write(value.reached, buf)
         _UniffiFfiConverterUInt32.write(value.unreached, buf)
+        _UniffiFfiConverterUInt32.write(value.relays, buf)
         _UniffiFfiConverterSequenceString.write(value.changed, buf)
+
+
+
+
+
+
+class Scope(enum.Enum):
+    """
+    Who can be in a circle.
+"""
+
+    NESTED = 0
+    """
+    Whoever is also in the space.
+"""
+
+    ISOLATED = 1
+    """
+    Everybody: for people from outside the space.
+"""
+
+
+
+class _UniffiFfiConverterTypeScope(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Scope.NESTED
+        if variant == 2:
+            return Scope.ISOLATED
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Scope.NESTED:
+            return
+        if value == Scope.ISOLATED:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Scope.NESTED:
+            buf.write_i32(1)
+        if value == Scope.ISOLATED:
+            buf.write_i32(2)
+
+
+
+
+
+
+
+
+class Suite(enum.Enum):
+    """
+    By what a circle agrees on its keys. It holds for good.
+"""
+
+    X25519 = 0
+    """
+    X25519.
+"""
+
+    X_WING = 1
+    """
+    X-Wing, which is ML-KEM-768 and X25519 together: against a quantum computer too.
+"""
+
+
+
+class _UniffiFfiConverterTypeSuite(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Suite.X25519
+        if variant == 2:
+            return Suite.X_WING
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Suite.X25519:
+            return
+        if value == Suite.X_WING:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Suite.X25519:
+            buf.write_i32(1)
+        if value == Suite.X_WING:
+            buf.write_i32(2)
+
+
 
 @dataclass
 class CircleInfo:
     """
     A circle, as a list shows it.
+
+    - `id`: Its id, the same on every device.
+    - `space`: The id of the space it belongs to; its own, if it is that of everybody.
+    - `name`: What it is called. Of a chat of two: the other's name.
+    - `scope`: Who can be in it.
+    - `suite`: By what its keys are agreed on.
+    - `direct`: Whether it is a chat of two.
+    - `people`: How many people are in it.
+    - `removed`: Whether this device was removed from it: what it had stays readable, nothing more arrives.
 """
-    def __init__(self, *, id:str, space:str, name:str, direct:bool, people:int, removed:bool):
+    def __init__(self, *, id:str, space:str, name:str, scope:Scope, suite:Suite, direct:bool, people:int, removed:bool):
         self.id = id
         self.space = space
         self.name = name
+        self.scope = scope
+        self.suite = suite
         self.direct = direct
         self.people = people
         self.removed = removed
@@ -3849,13 +4808,17 @@ class CircleInfo:
 
 
     def __str__(self):
-        return "CircleInfo(id={}, space={}, name={}, direct={}, people={}, removed={})".format(self.id, self.space, self.name, self.direct, self.people, self.removed)
+        return "CircleInfo(id={}, space={}, name={}, scope={}, suite={}, direct={}, people={}, removed={})".format(self.id, self.space, self.name, self.scope, self.suite, self.direct, self.people, self.removed)
     def __eq__(self, other):
         if self.id != other.id:
             return False
         if self.space != other.space:
             return False
         if self.name != other.name:
+            return False
+        if self.scope != other.scope:
+            return False
+        if self.suite != other.suite:
             return False
         if self.direct != other.direct:
             return False
@@ -3872,6 +4835,8 @@ class _UniffiFfiConverterTypeCircleInfo(_UniffiConverterRustBuffer):
             id=_UniffiFfiConverterString.read(buf),
             space=_UniffiFfiConverterString.read(buf),
             name=_UniffiFfiConverterString.read(buf),
+            scope=_UniffiFfiConverterTypeScope.read(buf),
+            suite=_UniffiFfiConverterTypeSuite.read(buf),
             direct=_UniffiFfiConverterBoolean.read(buf),
             people=_UniffiFfiConverterUInt32.read(buf),
             removed=_UniffiFfiConverterBoolean.read(buf),
@@ -3882,6 +4847,8 @@ class _UniffiFfiConverterTypeCircleInfo(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.id)
         _UniffiFfiConverterString.check_lower(value.space)
         _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterTypeScope.check_lower(value.scope)
+        _UniffiFfiConverterTypeSuite.check_lower(value.suite)
         _UniffiFfiConverterBoolean.check_lower(value.direct)
         _UniffiFfiConverterUInt32.check_lower(value.people)
         _UniffiFfiConverterBoolean.check_lower(value.removed)
@@ -3891,6 +4858,8 @@ class _UniffiFfiConverterTypeCircleInfo(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.id, buf)
         _UniffiFfiConverterString.write(value.space, buf)
         _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterTypeScope.write(value.scope, buf)
+        _UniffiFfiConverterTypeSuite.write(value.suite, buf)
         _UniffiFfiConverterBoolean.write(value.direct, buf)
         _UniffiFfiConverterUInt32.write(value.people, buf)
         _UniffiFfiConverterBoolean.write(value.removed, buf)
@@ -3899,21 +4868,38 @@ class _UniffiFfiConverterTypeCircleInfo(_UniffiConverterRustBuffer):
 class CircleStatus:
     """
     Keys and entries of a circle, in numbers.
+
+    - `epoch`: The id of the epoch under which entries are sealed now.
+    - `suite`: By what its keys were agreed on.
+    - `depth`: How many commits led to the keys in use.
+    - `leaves`: Devices that hold them.
+    - `entries`: Entries that are here.
+    - `held`: Of these, entries that wait for a key or for another entry.
+    - `set_aside`: Changes that are not shown because of who wrote them.
+    - `waiting`: Changes that wait for another that they build on, or because their author wrote two in one place.
+    - `rejoining`: Whether this device was restored and has not been let in yet: it reads, and writes nothing.
 """
-    def __init__(self, *, depth:int, leaves:int, entries:int, held:int, set_aside:int, rejoining:bool):
+    def __init__(self, *, epoch:str, suite:Suite, depth:int, leaves:int, entries:int, held:int, set_aside:int, waiting:int, rejoining:bool):
+        self.epoch = epoch
+        self.suite = suite
         self.depth = depth
         self.leaves = leaves
         self.entries = entries
         self.held = held
         self.set_aside = set_aside
+        self.waiting = waiting
         self.rejoining = rejoining
 
 
 
 
     def __str__(self):
-        return "CircleStatus(depth={}, leaves={}, entries={}, held={}, set_aside={}, rejoining={})".format(self.depth, self.leaves, self.entries, self.held, self.set_aside, self.rejoining)
+        return "CircleStatus(epoch={}, suite={}, depth={}, leaves={}, entries={}, held={}, set_aside={}, waiting={}, rejoining={})".format(self.epoch, self.suite, self.depth, self.leaves, self.entries, self.held, self.set_aside, self.waiting, self.rejoining)
     def __eq__(self, other):
+        if self.epoch != other.epoch:
+            return False
+        if self.suite != other.suite:
+            return False
         if self.depth != other.depth:
             return False
         if self.leaves != other.leaves:
@@ -3924,6 +4910,8 @@ class CircleStatus:
             return False
         if self.set_aside != other.set_aside:
             return False
+        if self.waiting != other.waiting:
+            return False
         if self.rejoining != other.rejoining:
             return False
         return True
@@ -3932,31 +4920,82 @@ class _UniffiFfiConverterTypeCircleStatus(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
         return CircleStatus(
+            epoch=_UniffiFfiConverterString.read(buf),
+            suite=_UniffiFfiConverterTypeSuite.read(buf),
             depth=_UniffiFfiConverterUInt64.read(buf),
             leaves=_UniffiFfiConverterUInt32.read(buf),
             entries=_UniffiFfiConverterUInt32.read(buf),
             held=_UniffiFfiConverterUInt32.read(buf),
             set_aside=_UniffiFfiConverterUInt32.read(buf),
+            waiting=_UniffiFfiConverterUInt32.read(buf),
             rejoining=_UniffiFfiConverterBoolean.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.epoch)
+        _UniffiFfiConverterTypeSuite.check_lower(value.suite)
         _UniffiFfiConverterUInt64.check_lower(value.depth)
         _UniffiFfiConverterUInt32.check_lower(value.leaves)
         _UniffiFfiConverterUInt32.check_lower(value.entries)
         _UniffiFfiConverterUInt32.check_lower(value.held)
         _UniffiFfiConverterUInt32.check_lower(value.set_aside)
+        _UniffiFfiConverterUInt32.check_lower(value.waiting)
         _UniffiFfiConverterBoolean.check_lower(value.rejoining)
 
     @staticmethod
     def write(value, buf):
+        _UniffiFfiConverterString.write(value.epoch, buf)
+        _UniffiFfiConverterTypeSuite.write(value.suite, buf)
         _UniffiFfiConverterUInt64.write(value.depth, buf)
         _UniffiFfiConverterUInt32.write(value.leaves, buf)
         _UniffiFfiConverterUInt32.write(value.entries, buf)
         _UniffiFfiConverterUInt32.write(value.held, buf)
         _UniffiFfiConverterUInt32.write(value.set_aside, buf)
+        _UniffiFfiConverterUInt32.write(value.waiting, buf)
         _UniffiFfiConverterBoolean.write(value.rejoining, buf)
+
+@dataclass
+class Collected:
+    """
+    What a collection of content that nothing refers to did.
+
+    - `removed_bytes`: Bytes that were removed.
+    - `condemned_bytes`: Bytes that nothing refers to and that stay for a day.
+"""
+    def __init__(self, *, removed_bytes:int, condemned_bytes:int):
+        self.removed_bytes = removed_bytes
+        self.condemned_bytes = condemned_bytes
+
+
+
+
+    def __str__(self):
+        return "Collected(removed_bytes={}, condemned_bytes={})".format(self.removed_bytes, self.condemned_bytes)
+    def __eq__(self, other):
+        if self.removed_bytes != other.removed_bytes:
+            return False
+        if self.condemned_bytes != other.condemned_bytes:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeCollected(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Collected(
+            removed_bytes=_UniffiFfiConverterUInt64.read(buf),
+            condemned_bytes=_UniffiFfiConverterUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.removed_bytes)
+        _UniffiFfiConverterUInt64.check_lower(value.condemned_bytes)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.removed_bytes, buf)
+        _UniffiFfiConverterUInt64.write(value.condemned_bytes, buf)
 
 class _UniffiFfiConverterSequenceTypeAttachment(_UniffiConverterRustBuffer):
     @classmethod
@@ -3985,6 +5024,11 @@ class _UniffiFfiConverterSequenceTypeAttachment(_UniffiConverterRustBuffer):
 class Draft:
     """
     A message that is to be posted.
+
+    - `body`: Plain text, with Markdown's conventions.
+    - `reply_to`: The id of the message it answers.
+    - `mentions`: The ids of people named in it.
+    - `attachments`: Files of the circle's drive.
 """
     def __init__(self, *, body:str, reply_to:typing.Optional[str] = _DEFAULT, mentions:typing.List[str] = _DEFAULT, attachments:typing.List[Attachment] = _DEFAULT):
         self.body = body
@@ -4070,8 +5114,13 @@ class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
 class DriveUsage:
     """
     What files take on this device.
+
+    - `chunks`: In how many pieces.
+    - `bytes`: Bytes of all versions, as far as they are here.
+    - `quota_bytes`: Bytes they may take, if that is limited.
 """
-    def __init__(self, *, bytes:int, quota_bytes:typing.Optional[int]):
+    def __init__(self, *, chunks:int, bytes:int, quota_bytes:typing.Optional[int]):
+        self.chunks = chunks
         self.bytes = bytes
         self.quota_bytes = quota_bytes
 
@@ -4079,8 +5128,10 @@ class DriveUsage:
 
 
     def __str__(self):
-        return "DriveUsage(bytes={}, quota_bytes={})".format(self.bytes, self.quota_bytes)
+        return "DriveUsage(chunks={}, bytes={}, quota_bytes={})".format(self.chunks, self.bytes, self.quota_bytes)
     def __eq__(self, other):
+        if self.chunks != other.chunks:
+            return False
         if self.bytes != other.bytes:
             return False
         if self.quota_bytes != other.quota_bytes:
@@ -4091,17 +5142,20 @@ class _UniffiFfiConverterTypeDriveUsage(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
         return DriveUsage(
+            chunks=_UniffiFfiConverterUInt64.read(buf),
             bytes=_UniffiFfiConverterUInt64.read(buf),
             quota_bytes=_UniffiFfiConverterOptionalUInt64.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.chunks)
         _UniffiFfiConverterUInt64.check_lower(value.bytes)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.quota_bytes)
 
     @staticmethod
     def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.chunks, buf)
         _UniffiFfiConverterUInt64.write(value.bytes, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.quota_bytes, buf)
 
@@ -4109,6 +5163,10 @@ class _UniffiFfiConverterTypeDriveUsage(_UniffiConverterRustBuffer):
 class ErrorDetail:
     """
     What there is to know about an error.
+
+    - `code`: What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
+    - `reason`: What happened and what to do next, for people: one sentence in English.
+    - `is_retryable`: Whether the same call may work later, without anything being changed.
 """
     def __init__(self, *, code:str, reason:str, is_retryable:bool):
         self.code = code
@@ -4154,6 +5212,17 @@ class _UniffiFfiConverterTypeErrorDetail(_UniffiConverterRustBuffer):
 class EventPatch:
     """
     What is to change of an event; what is not named stays.
+
+    - `summary`: What it is called.
+    - `description`: What there is to say about it.
+    - `location`: Where.
+    - `start`: When it begins.
+    - `end`: When it ends.
+    - `rrule`: How it is repeated: an RRULE of iCalendar; empty: no longer.
+    - `status`: `CONFIRMED`, `TENTATIVE`, `CANCELLED`.
+    - `organizer`: The address of who invites.
+    - `invite`: Who is asked to come, too.
+    - `uninvite`: The addresses of those who are not any more.
 """
     def __init__(self, *, summary:typing.Optional[str] = _DEFAULT, description:typing.Optional[str] = _DEFAULT, location:typing.Optional[str] = _DEFAULT, start:typing.Optional[str] = _DEFAULT, end:typing.Optional[str] = _DEFAULT, rrule:typing.Optional[str] = _DEFAULT, status:typing.Optional[str] = _DEFAULT, organizer:typing.Optional[str] = _DEFAULT, invite:typing.List[Attendee] = _DEFAULT, uninvite:typing.List[str] = _DEFAULT):
         if summary is _DEFAULT:
@@ -4271,10 +5340,17 @@ class _UniffiFfiConverterTypeEventPatch(_UniffiConverterRustBuffer):
 class Evidence:
     """
     A device that did what no device in order does.
+
+    - `device`: The id of the device.
+    - `device_name`: How it is called, or was.
+    - `person`: The id of its person, if that is known.
+    - `person_name`: How its person is called, or was.
+    - `is_in`: Whether it is still in.
 """
-    def __init__(self, *, device:str, device_name:str, person_name:str, is_in:bool):
+    def __init__(self, *, device:str, device_name:str, person:typing.Optional[str], person_name:str, is_in:bool):
         self.device = device
         self.device_name = device_name
+        self.person = person
         self.person_name = person_name
         self.is_in = is_in
 
@@ -4282,11 +5358,13 @@ class Evidence:
 
 
     def __str__(self):
-        return "Evidence(device={}, device_name={}, person_name={}, is_in={})".format(self.device, self.device_name, self.person_name, self.is_in)
+        return "Evidence(device={}, device_name={}, person={}, person_name={}, is_in={})".format(self.device, self.device_name, self.person, self.person_name, self.is_in)
     def __eq__(self, other):
         if self.device != other.device:
             return False
         if self.device_name != other.device_name:
+            return False
+        if self.person != other.person:
             return False
         if self.person_name != other.person_name:
             return False
@@ -4300,6 +5378,7 @@ class _UniffiFfiConverterTypeEvidence(_UniffiConverterRustBuffer):
         return Evidence(
             device=_UniffiFfiConverterString.read(buf),
             device_name=_UniffiFfiConverterString.read(buf),
+            person=_UniffiFfiConverterOptionalString.read(buf),
             person_name=_UniffiFfiConverterString.read(buf),
             is_in=_UniffiFfiConverterBoolean.read(buf),
         )
@@ -4308,6 +5387,7 @@ class _UniffiFfiConverterTypeEvidence(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterString.check_lower(value.device)
         _UniffiFfiConverterString.check_lower(value.device_name)
+        _UniffiFfiConverterOptionalString.check_lower(value.person)
         _UniffiFfiConverterString.check_lower(value.person_name)
         _UniffiFfiConverterBoolean.check_lower(value.is_in)
 
@@ -4315,6 +5395,7 @@ class _UniffiFfiConverterTypeEvidence(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterString.write(value.device, buf)
         _UniffiFfiConverterString.write(value.device_name, buf)
+        _UniffiFfiConverterOptionalString.write(value.person, buf)
         _UniffiFfiConverterString.write(value.person_name, buf)
         _UniffiFfiConverterBoolean.write(value.is_in, buf)
 
@@ -4322,6 +5403,13 @@ class _UniffiFfiConverterTypeEvidence(_UniffiConverterRustBuffer):
 class Examination:
     """
     What looking through a data directory found.
+
+    - `is_sound`: Whether nothing is wrong.
+    - `records`: Records that were read.
+    - `store_bytes`: Bytes on disk.
+    - `damaged`: Records that do not authenticate.
+    - `unopened`: Why the device cannot be opened, as a sentence.
+    - `removed`: Records that were taken out, if it was to be repaired.
 """
     def __init__(self, *, is_sound:bool, records:int, store_bytes:int, damaged:int, unopened:typing.Optional[str], removed:typing.Optional[int]):
         self.is_sound = is_sound
@@ -4385,10 +5473,22 @@ class _UniffiFfiConverterTypeExamination(_UniffiConverterRustBuffer):
 class FileEntry:
     """
     A file or a folder.
+
+    - `id`: Its id, the same on every device.
+    - `name`: Its name; where two of one folder were given the same, the later carries a number.
+    - `folder`: The id of the folder that it is in.
+    - `path`: Where it is, from the root: `/计划/预算.xlsx`.
+    - `is_folder`: Whether it is a folder.
+    - `trashed`: Whether it is in the trash.
+    - `bytes`: Size of its newest content, in bytes.
+    - `modified_ms`: When that was last modified, by the clock of the device it comes from, in Unix milliseconds.
+    - `media_type`: What it is, say `image/png`; empty if not known.
+    - `conflicts`: How many contents were written at the same time as the newest, and nobody has chosen between them.
 """
-    def __init__(self, *, id:str, name:str, path:str, is_folder:bool, trashed:bool, bytes:int, modified_ms:int, media_type:str, conflicts:int):
+    def __init__(self, *, id:str, name:str, folder:str, path:str, is_folder:bool, trashed:bool, bytes:int, modified_ms:int, media_type:str, conflicts:int):
         self.id = id
         self.name = name
+        self.folder = folder
         self.path = path
         self.is_folder = is_folder
         self.trashed = trashed
@@ -4401,11 +5501,13 @@ class FileEntry:
 
 
     def __str__(self):
-        return "FileEntry(id={}, name={}, path={}, is_folder={}, trashed={}, bytes={}, modified_ms={}, media_type={}, conflicts={})".format(self.id, self.name, self.path, self.is_folder, self.trashed, self.bytes, self.modified_ms, self.media_type, self.conflicts)
+        return "FileEntry(id={}, name={}, folder={}, path={}, is_folder={}, trashed={}, bytes={}, modified_ms={}, media_type={}, conflicts={})".format(self.id, self.name, self.folder, self.path, self.is_folder, self.trashed, self.bytes, self.modified_ms, self.media_type, self.conflicts)
     def __eq__(self, other):
         if self.id != other.id:
             return False
         if self.name != other.name:
+            return False
+        if self.folder != other.folder:
             return False
         if self.path != other.path:
             return False
@@ -4429,6 +5531,7 @@ class _UniffiFfiConverterTypeFileEntry(_UniffiConverterRustBuffer):
         return FileEntry(
             id=_UniffiFfiConverterString.read(buf),
             name=_UniffiFfiConverterString.read(buf),
+            folder=_UniffiFfiConverterString.read(buf),
             path=_UniffiFfiConverterString.read(buf),
             is_folder=_UniffiFfiConverterBoolean.read(buf),
             trashed=_UniffiFfiConverterBoolean.read(buf),
@@ -4442,6 +5545,7 @@ class _UniffiFfiConverterTypeFileEntry(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterString.check_lower(value.id)
         _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.folder)
         _UniffiFfiConverterString.check_lower(value.path)
         _UniffiFfiConverterBoolean.check_lower(value.is_folder)
         _UniffiFfiConverterBoolean.check_lower(value.trashed)
@@ -4454,6 +5558,7 @@ class _UniffiFfiConverterTypeFileEntry(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterString.write(value.id, buf)
         _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.folder, buf)
         _UniffiFfiConverterString.write(value.path, buf)
         _UniffiFfiConverterBoolean.write(value.is_folder, buf)
         _UniffiFfiConverterBoolean.write(value.trashed, buf)
@@ -4466,24 +5571,33 @@ class _UniffiFfiConverterTypeFileEntry(_UniffiConverterRustBuffer):
 class FileVersion:
     """
     One content of a file.
+
+    - `id`: Its name among the versions of this file.
+    - `bytes`: Size, in bytes.
+    - `modified_ms`: When it was last modified, in Unix milliseconds.
+    - `media_type`: What it is, say `image/png`; empty if not known.
+    - `blake3`: BLAKE3 of the content, in hexadecimal digits.
 """
-    def __init__(self, *, id:str, bytes:int, modified_ms:int, blake3:str):
+    def __init__(self, *, id:str, bytes:int, modified_ms:int, media_type:str, blake3:str):
         self.id = id
         self.bytes = bytes
         self.modified_ms = modified_ms
+        self.media_type = media_type
         self.blake3 = blake3
 
 
 
 
     def __str__(self):
-        return "FileVersion(id={}, bytes={}, modified_ms={}, blake3={})".format(self.id, self.bytes, self.modified_ms, self.blake3)
+        return "FileVersion(id={}, bytes={}, modified_ms={}, media_type={}, blake3={})".format(self.id, self.bytes, self.modified_ms, self.media_type, self.blake3)
     def __eq__(self, other):
         if self.id != other.id:
             return False
         if self.bytes != other.bytes:
             return False
         if self.modified_ms != other.modified_ms:
+            return False
+        if self.media_type != other.media_type:
             return False
         if self.blake3 != other.blake3:
             return False
@@ -4496,6 +5610,7 @@ class _UniffiFfiConverterTypeFileVersion(_UniffiConverterRustBuffer):
             id=_UniffiFfiConverterString.read(buf),
             bytes=_UniffiFfiConverterUInt64.read(buf),
             modified_ms=_UniffiFfiConverterUInt64.read(buf),
+            media_type=_UniffiFfiConverterString.read(buf),
             blake3=_UniffiFfiConverterString.read(buf),
         )
 
@@ -4504,6 +5619,7 @@ class _UniffiFfiConverterTypeFileVersion(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.id)
         _UniffiFfiConverterUInt64.check_lower(value.bytes)
         _UniffiFfiConverterUInt64.check_lower(value.modified_ms)
+        _UniffiFfiConverterString.check_lower(value.media_type)
         _UniffiFfiConverterString.check_lower(value.blake3)
 
     @staticmethod
@@ -4511,6 +5627,7 @@ class _UniffiFfiConverterTypeFileVersion(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.id, buf)
         _UniffiFfiConverterUInt64.write(value.bytes, buf)
         _UniffiFfiConverterUInt64.write(value.modified_ms, buf)
+        _UniffiFfiConverterString.write(value.media_type, buf)
         _UniffiFfiConverterString.write(value.blake3, buf)
 
 
@@ -4624,6 +5741,9 @@ class _UniffiFfiConverterOptionalTypeAuthor(_UniffiConverterRustBuffer):
 class Match:
     """
     Where a word is, in Unicode code points.
+
+    - `start`: The first.
+    - `end`: Behind the last.
 """
     def __init__(self, *, start:int, end:int):
         self.start = start
@@ -4686,6 +5806,17 @@ class _UniffiFfiConverterSequenceTypeMatch(_UniffiConverterRustBuffer):
 class Found:
     """
     Something that was found.
+
+    - `circle`: The id of the circle it is in.
+    - `document`: The id of the document it is in: of a note, its id.
+    - `kind`: What kind of document that is.
+    - `id`: What it is in the document: of a message its id, of an event its UID, of a file its id.
+    - `author`: Who wrote it, if that is one person.
+    - `time_ms`: When, in Unix milliseconds; of an event, when it first begins.
+    - `snippet`: The text, or what stands around the first place where it fits.
+    - `matches`: Where in the snippet the words are, in Unicode code points; in order, apart.
+    - `cut_before`: Whether there is more text before the snippet.
+    - `cut_behind`: Whether there is more text behind it.
 """
     def __init__(self, *, circle:str, document:str, kind:DocumentKind, id:str, author:typing.Optional[Author], time_ms:int, snippet:str, matches:typing.List[Match], cut_before:bool, cut_behind:bool):
         self.circle = circle
@@ -4773,6 +5904,11 @@ class _UniffiFfiConverterTypeFound(_UniffiConverterRustBuffer):
 class ImportReport:
     """
     What came of iCalendar text.
+
+    - `added`: How many events are new.
+    - `updated`: How many are other than before.
+    - `unchanged`: How many are as before.
+    - `problems`: What could not be read and was left out, each as a sentence with its line.
 """
     def __init__(self, *, added:int, updated:int, unchanged:int, problems:typing.List[str]):
         self.added = added
@@ -4824,9 +5960,15 @@ class _UniffiFfiConverterTypeImportReport(_UniffiConverterRustBuffer):
 class PreviewMessage:
     """
     The beginning of a message.
+
+    - `id`: The id of the message.
+    - `author`: The id of the person who wrote it, if that is known.
+    - `name`: How its author is called.
+    - `text`: The beginning of what it says, in one line.
 """
-    def __init__(self, *, id:str, name:str, text:str):
+    def __init__(self, *, id:str, author:typing.Optional[str], name:str, text:str):
         self.id = id
+        self.author = author
         self.name = name
         self.text = text
 
@@ -4834,9 +5976,11 @@ class PreviewMessage:
 
 
     def __str__(self):
-        return "PreviewMessage(id={}, name={}, text={})".format(self.id, self.name, self.text)
+        return "PreviewMessage(id={}, author={}, name={}, text={})".format(self.id, self.author, self.name, self.text)
     def __eq__(self, other):
         if self.id != other.id:
+            return False
+        if self.author != other.author:
             return False
         if self.name != other.name:
             return False
@@ -4849,6 +5993,7 @@ class _UniffiFfiConverterTypePreviewMessage(_UniffiConverterRustBuffer):
     def read(buf):
         return PreviewMessage(
             id=_UniffiFfiConverterString.read(buf),
+            author=_UniffiFfiConverterOptionalString.read(buf),
             name=_UniffiFfiConverterString.read(buf),
             text=_UniffiFfiConverterString.read(buf),
         )
@@ -4856,12 +6001,14 @@ class _UniffiFfiConverterTypePreviewMessage(_UniffiConverterRustBuffer):
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterString.check_lower(value.id)
+        _UniffiFfiConverterOptionalString.check_lower(value.author)
         _UniffiFfiConverterString.check_lower(value.name)
         _UniffiFfiConverterString.check_lower(value.text)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterString.write(value.id, buf)
+        _UniffiFfiConverterOptionalString.write(value.author, buf)
         _UniffiFfiConverterString.write(value.name, buf)
         _UniffiFfiConverterString.write(value.text, buf)
 
@@ -4894,19 +6041,27 @@ class _UniffiFfiConverterOptionalTypePreviewMessage(_UniffiConverterRustBuffer):
 class Preview:
     """
     What was said last in a circle, and what is unread.
+
+    - `newest`: The last message that is not withdrawn.
+    - `unread`: Messages of others that this person has not read.
+    - `mentions`: Of these, those that name this person.
+    - `messages`: Messages in all.
+    - `read`: The id of the last message that this person has read, if they have read any.
+    - `current`: Whether all that is here is counted. If not, the rest follows within seconds.
 """
-    def __init__(self, *, newest:typing.Optional[PreviewMessage], unread:int, mentions:int, messages:int, current:bool):
+    def __init__(self, *, newest:typing.Optional[PreviewMessage], unread:int, mentions:int, messages:int, read:typing.Optional[str], current:bool):
         self.newest = newest
         self.unread = unread
         self.mentions = mentions
         self.messages = messages
+        self.read = read
         self.current = current
 
 
 
 
     def __str__(self):
-        return "Preview(newest={}, unread={}, mentions={}, messages={}, current={})".format(self.newest, self.unread, self.mentions, self.messages, self.current)
+        return "Preview(newest={}, unread={}, mentions={}, messages={}, read={}, current={})".format(self.newest, self.unread, self.mentions, self.messages, self.read, self.current)
     def __eq__(self, other):
         if self.newest != other.newest:
             return False
@@ -4915,6 +6070,8 @@ class Preview:
         if self.mentions != other.mentions:
             return False
         if self.messages != other.messages:
+            return False
+        if self.read != other.read:
             return False
         if self.current != other.current:
             return False
@@ -4928,6 +6085,7 @@ class _UniffiFfiConverterTypePreview(_UniffiConverterRustBuffer):
             unread=_UniffiFfiConverterUInt32.read(buf),
             mentions=_UniffiFfiConverterUInt32.read(buf),
             messages=_UniffiFfiConverterUInt32.read(buf),
+            read=_UniffiFfiConverterOptionalString.read(buf),
             current=_UniffiFfiConverterBoolean.read(buf),
         )
 
@@ -4937,6 +6095,7 @@ class _UniffiFfiConverterTypePreview(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt32.check_lower(value.unread)
         _UniffiFfiConverterUInt32.check_lower(value.mentions)
         _UniffiFfiConverterUInt32.check_lower(value.messages)
+        _UniffiFfiConverterOptionalString.check_lower(value.read)
         _UniffiFfiConverterBoolean.check_lower(value.current)
 
     @staticmethod
@@ -4945,12 +6104,16 @@ class _UniffiFfiConverterTypePreview(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt32.write(value.unread, buf)
         _UniffiFfiConverterUInt32.write(value.mentions, buf)
         _UniffiFfiConverterUInt32.write(value.messages, buf)
+        _UniffiFfiConverterOptionalString.write(value.read, buf)
         _UniffiFfiConverterBoolean.write(value.current, buf)
 
 @dataclass
 class InboxItem:
     """
     A circle, as a list of conversations shows it.
+
+    - `circle`: The circle. That of everybody in a space has the space's name.
+    - `preview`: What was said last in it, and what is unread.
 """
     def __init__(self, *, circle:CircleInfo, preview:Preview):
         self.circle = circle
@@ -5178,6 +6341,10 @@ class _UniffiFfiConverterTypeInvitationState(_UniffiConverterRustBuffer):
 class Invitation:
     """
     An invitation that this device made.
+
+    - `id`: Its id.
+    - `expires_ms`: Until when it is good, in Unix milliseconds.
+    - `state`: What has become of it.
 """
     def __init__(self, *, id:str, expires_ms:int, state:InvitationState):
         self.id = id
@@ -5220,9 +6387,478 @@ class _UniffiFfiConverterTypeInvitation(_UniffiConverterRustBuffer):
         _UniffiFfiConverterTypeInvitationState.write(value.state, buf)
 
 @dataclass
+class Party:
+    """
+    A device, and whose it is, as both were called when the change was made.
+
+    - `device`: The id of the device.
+    - `device_name`: How it was called.
+    - `person`: The id of the person whose it is, if that is known.
+    - `person_name`: How they were called.
+"""
+    def __init__(self, *, device:str, device_name:str, person:typing.Optional[str], person_name:str):
+        self.device = device
+        self.device_name = device_name
+        self.person = person
+        self.person_name = person_name
+
+
+
+
+    def __str__(self):
+        return "Party(device={}, device_name={}, person={}, person_name={})".format(self.device, self.device_name, self.person, self.person_name)
+    def __eq__(self, other):
+        if self.device != other.device:
+            return False
+        if self.device_name != other.device_name:
+            return False
+        if self.person != other.person:
+            return False
+        if self.person_name != other.person_name:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeParty(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Party(
+            device=_UniffiFfiConverterString.read(buf),
+            device_name=_UniffiFfiConverterString.read(buf),
+            person=_UniffiFfiConverterOptionalString.read(buf),
+            person_name=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterString.check_lower(value.device_name)
+        _UniffiFfiConverterOptionalString.check_lower(value.person)
+        _UniffiFfiConverterString.check_lower(value.person_name)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterString.write(value.device_name, buf)
+        _UniffiFfiConverterOptionalString.write(value.person, buf)
+        _UniffiFfiConverterString.write(value.person_name, buf)
+
+class _UniffiFfiConverterSequenceTypeParty(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeParty.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeParty.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeParty.read(buf) for i in range(count)
+        ]
+
+
+
+
+
+
+class KeyStanding:
+    """
+    What became of a change of keys.
+"""
+    def __init__(self):
+        raise RuntimeError("KeyStanding cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class STANDS:
+        """
+        It is followed.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "KeyStanding.STANDS()".format()
+        def __eq__(self, other):
+            if not isinstance(other, KeyStanding):
+                return NotImplemented
+            if not other.is_STANDS():
+                return False
+            return True
+
+    @dataclass
+    class LOST:
+        """
+        Another change of the same keys was chosen, or one of those that came before it lost so.
+"""
+
+        def __init__(self, to:str):
+            self.to = to
+
+            """
+        The id of the epoch that the winner led to.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "KeyStanding.LOST(to={})".format(self.to)
+        def __eq__(self, other):
+            if not isinstance(other, KeyStanding):
+                return NotImplemented
+            if not other.is_LOST():
+                return False
+            if self.to != other.to:
+                return False
+            return True
+
+    @dataclass
+    class BEYOND:
+        """
+        It follows the keys in use here, and this device cannot follow: it is out.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "KeyStanding.BEYOND()".format()
+        def __eq__(self, other):
+            if not isinstance(other, KeyStanding):
+                return NotImplemented
+            if not other.is_BEYOND():
+                return False
+            return True
+
+    @dataclass
+    class UNCONNECTED:
+        """
+        What it starts from is not here.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "KeyStanding.UNCONNECTED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, KeyStanding):
+                return NotImplemented
+            if not other.is_UNCONNECTED():
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_STANDS(self) -> bool:
+        return isinstance(self, KeyStanding.STANDS)
+    def is_stands(self) -> bool:
+        return isinstance(self, KeyStanding.STANDS)
+    def is_LOST(self) -> bool:
+        return isinstance(self, KeyStanding.LOST)
+    def is_lost(self) -> bool:
+        return isinstance(self, KeyStanding.LOST)
+    def is_BEYOND(self) -> bool:
+        return isinstance(self, KeyStanding.BEYOND)
+    def is_beyond(self) -> bool:
+        return isinstance(self, KeyStanding.BEYOND)
+    def is_UNCONNECTED(self) -> bool:
+        return isinstance(self, KeyStanding.UNCONNECTED)
+    def is_unconnected(self) -> bool:
+        return isinstance(self, KeyStanding.UNCONNECTED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+KeyStanding.STANDS = type("KeyStanding.STANDS", (KeyStanding.STANDS, KeyStanding,), {})  # type: ignore
+KeyStanding.LOST = type("KeyStanding.LOST", (KeyStanding.LOST, KeyStanding,), {})  # type: ignore
+KeyStanding.BEYOND = type("KeyStanding.BEYOND", (KeyStanding.BEYOND, KeyStanding,), {})  # type: ignore
+KeyStanding.UNCONNECTED = type("KeyStanding.UNCONNECTED", (KeyStanding.UNCONNECTED, KeyStanding,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeKeyStanding(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return KeyStanding.STANDS(
+            )
+        if variant == 2:
+            return KeyStanding.LOST(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 3:
+            return KeyStanding.BEYOND(
+            )
+        if variant == 4:
+            return KeyStanding.UNCONNECTED(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_STANDS():
+            return
+        if value.is_LOST():
+            _UniffiFfiConverterString.check_lower(value.to)
+            return
+        if value.is_BEYOND():
+            return
+        if value.is_UNCONNECTED():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_STANDS():
+            buf.write_i32(1)
+        if value.is_LOST():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.to, buf)
+        if value.is_BEYOND():
+            buf.write_i32(3)
+        if value.is_UNCONNECTED():
+            buf.write_i32(4)
+
+
+
+@dataclass
+class KeyChange:
+    """
+    One change of keys. Each is chained to the one before by its hash.
+
+    - `sequence`: Its place in the list, from 0. Changes that arrive later can move it.
+    - `parent`: The id of the epoch whose keys it replaces.
+    - `epoch`: The id of the epoch that it leads to.
+    - `time_ms`: When its author says that it was made, in Unix milliseconds. Clocks lie.
+    - `by`: The device that made it.
+    - `operations`: The ids of the newest acts that its author had seen: on their authority it adds and removes.
+    - `added`: Devices that it gives the new keys to and that were not in.
+    - `removed`: Devices that it keeps the new keys from.
+    - `renewed`: Devices that were in and could not follow: they begin anew.
+    - `sentence`: What was done: "Alice changed the keys: Bob (phone) is out".
+    - `standing`: What became of it.
+    - `checked`: Whether this device made it, or saw by itself that it does what it says. Else that is its author's word.
+    - `previous`: The hash of the change before it, in hexadecimal digits.
+    - `hash`: The hash of this change and the one before it, in hexadecimal digits.
+"""
+    def __init__(self, *, sequence:int, parent:str, epoch:str, time_ms:int, by:Party, operations:typing.List[str], added:typing.List[Party], removed:typing.List[Party], renewed:typing.List[Party], sentence:str, standing:KeyStanding, checked:bool, previous:str, hash:str):
+        self.sequence = sequence
+        self.parent = parent
+        self.epoch = epoch
+        self.time_ms = time_ms
+        self.by = by
+        self.operations = operations
+        self.added = added
+        self.removed = removed
+        self.renewed = renewed
+        self.sentence = sentence
+        self.standing = standing
+        self.checked = checked
+        self.previous = previous
+        self.hash = hash
+
+
+
+
+    def __str__(self):
+        return "KeyChange(sequence={}, parent={}, epoch={}, time_ms={}, by={}, operations={}, added={}, removed={}, renewed={}, sentence={}, standing={}, checked={}, previous={}, hash={})".format(self.sequence, self.parent, self.epoch, self.time_ms, self.by, self.operations, self.added, self.removed, self.renewed, self.sentence, self.standing, self.checked, self.previous, self.hash)
+    def __eq__(self, other):
+        if self.sequence != other.sequence:
+            return False
+        if self.parent != other.parent:
+            return False
+        if self.epoch != other.epoch:
+            return False
+        if self.time_ms != other.time_ms:
+            return False
+        if self.by != other.by:
+            return False
+        if self.operations != other.operations:
+            return False
+        if self.added != other.added:
+            return False
+        if self.removed != other.removed:
+            return False
+        if self.renewed != other.renewed:
+            return False
+        if self.sentence != other.sentence:
+            return False
+        if self.standing != other.standing:
+            return False
+        if self.checked != other.checked:
+            return False
+        if self.previous != other.previous:
+            return False
+        if self.hash != other.hash:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeKeyChange(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return KeyChange(
+            sequence=_UniffiFfiConverterUInt64.read(buf),
+            parent=_UniffiFfiConverterString.read(buf),
+            epoch=_UniffiFfiConverterString.read(buf),
+            time_ms=_UniffiFfiConverterUInt64.read(buf),
+            by=_UniffiFfiConverterTypeParty.read(buf),
+            operations=_UniffiFfiConverterSequenceString.read(buf),
+            added=_UniffiFfiConverterSequenceTypeParty.read(buf),
+            removed=_UniffiFfiConverterSequenceTypeParty.read(buf),
+            renewed=_UniffiFfiConverterSequenceTypeParty.read(buf),
+            sentence=_UniffiFfiConverterString.read(buf),
+            standing=_UniffiFfiConverterTypeKeyStanding.read(buf),
+            checked=_UniffiFfiConverterBoolean.read(buf),
+            previous=_UniffiFfiConverterString.read(buf),
+            hash=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.sequence)
+        _UniffiFfiConverterString.check_lower(value.parent)
+        _UniffiFfiConverterString.check_lower(value.epoch)
+        _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+        _UniffiFfiConverterTypeParty.check_lower(value.by)
+        _UniffiFfiConverterSequenceString.check_lower(value.operations)
+        _UniffiFfiConverterSequenceTypeParty.check_lower(value.added)
+        _UniffiFfiConverterSequenceTypeParty.check_lower(value.removed)
+        _UniffiFfiConverterSequenceTypeParty.check_lower(value.renewed)
+        _UniffiFfiConverterString.check_lower(value.sentence)
+        _UniffiFfiConverterTypeKeyStanding.check_lower(value.standing)
+        _UniffiFfiConverterBoolean.check_lower(value.checked)
+        _UniffiFfiConverterString.check_lower(value.previous)
+        _UniffiFfiConverterString.check_lower(value.hash)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.sequence, buf)
+        _UniffiFfiConverterString.write(value.parent, buf)
+        _UniffiFfiConverterString.write(value.epoch, buf)
+        _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        _UniffiFfiConverterTypeParty.write(value.by, buf)
+        _UniffiFfiConverterSequenceString.write(value.operations, buf)
+        _UniffiFfiConverterSequenceTypeParty.write(value.added, buf)
+        _UniffiFfiConverterSequenceTypeParty.write(value.removed, buf)
+        _UniffiFfiConverterSequenceTypeParty.write(value.renewed, buf)
+        _UniffiFfiConverterString.write(value.sentence, buf)
+        _UniffiFfiConverterTypeKeyStanding.write(value.standing, buf)
+        _UniffiFfiConverterBoolean.write(value.checked, buf)
+        _UniffiFfiConverterString.write(value.previous, buf)
+        _UniffiFfiConverterString.write(value.hash, buf)
+
+class _UniffiFfiConverterSequenceTypeKeyChange(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeKeyChange.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeKeyChange.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeKeyChange.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class KeyAudit:
+    """
+    The changes of a circle's keys, as far as this device has them.
+
+    - `missing`: How many changes led to the oldest one here that are not here: this device came later, or they have expired.
+    - `changes`: What is here, each after the one that it starts from.
+    - `hash`: The hash of the last, in hexadecimal digits; of an empty list, what the first would build on.
+"""
+    def __init__(self, *, missing:int, changes:typing.List[KeyChange], hash:str):
+        self.missing = missing
+        self.changes = changes
+        self.hash = hash
+
+
+
+
+    def __str__(self):
+        return "KeyAudit(missing={}, changes={}, hash={})".format(self.missing, self.changes, self.hash)
+    def __eq__(self, other):
+        if self.missing != other.missing:
+            return False
+        if self.changes != other.changes:
+            return False
+        if self.hash != other.hash:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeKeyAudit(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return KeyAudit(
+            missing=_UniffiFfiConverterUInt64.read(buf),
+            changes=_UniffiFfiConverterSequenceTypeKeyChange.read(buf),
+            hash=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.missing)
+        _UniffiFfiConverterSequenceTypeKeyChange.check_lower(value.changes)
+        _UniffiFfiConverterString.check_lower(value.hash)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.missing, buf)
+        _UniffiFfiConverterSequenceTypeKeyChange.write(value.changes, buf)
+        _UniffiFfiConverterString.write(value.hash, buf)
+
+@dataclass
 class LinkCode:
     """
     By which a further device of this person can be linked, once.
+
+    - `id`: Names it: [`Node::confirm_link`], [`Node::cancel_link`].
+    - `text`: All of it, for a QR code.
+    - `typed`: What is left to type, if there is no camera: the devices have to find each other nearby.
 """
     def __init__(self, *, id:str, text:str, typed:str):
         self.id = id
@@ -5268,6 +6904,10 @@ class _UniffiFfiConverterTypeLinkCode(_UniffiConverterRustBuffer):
 class MemberDevice:
     """
     A device of a member.
+
+    - `device`: The id of the device.
+    - `name`: What its person calls it.
+    - `online`: Whether it is connected now (or is this one).
 """
     def __init__(self, *, device:str, name:str, online:bool):
         self.device = device
@@ -5535,6 +7175,14 @@ class _UniffiFfiConverterTypeVerification(_UniffiConverterRustBuffer):
 class Member:
     """
     Somebody in a circle.
+
+    - `person`: The id of the person.
+    - `name`: How they are called.
+    - `role`: What they may do.
+    - `expires_ms`: When a guest's stay ends, in Unix milliseconds.
+    - `devices`: Their devices.
+    - `is_me`: Whether it is the person this device belongs to.
+    - `verification`: Whether their key was compared on this device.
 """
     def __init__(self, *, person:str, name:str, role:Role, expires_ms:typing.Optional[int], devices:typing.List[MemberDevice], is_me:bool, verification:Verification):
         self.person = person
@@ -5627,6 +7275,9 @@ class _UniffiFfiConverterSequenceTypeAuthor(_UniffiConverterRustBuffer):
 class Reaction:
     """
     A reaction, and who reacted so.
+
+    - `text`: An emoji, mostly.
+    - `by`: Who.
 """
     def __init__(self, *, text:str, by:typing.List[Author]):
         self.text = text
@@ -5685,12 +7336,283 @@ class _UniffiFfiConverterSequenceTypeReaction(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeReaction.read(buf) for i in range(count)
         ]
 
+
+
+
+
+
+class MessageState:
+    """
+    How far a message that this device sent has come, as far as it knows.
+"""
+    def __init__(self):
+        raise RuntimeError("MessageState cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class QUEUED:
+        """
+        It is stored here, and nobody else is known to have it.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "MessageState.QUEUED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, MessageState):
+                return NotImplemented
+            if not other.is_QUEUED():
+                return False
+            return True
+
+    @dataclass
+    class RELAYED:
+        """
+        A relay of the space has it on its disk: others get it, whoever is online when.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "MessageState.RELAYED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, MessageState):
+                return NotImplemented
+            if not other.is_RELAYED():
+                return False
+            return True
+
+    @dataclass
+    class DELIVERED:
+        """
+        Other devices have it.
+"""
+
+        def __init__(self, people:int, devices:int, everybody:bool):
+            self.people = people
+
+            """
+        How many people besides this one have it on some device.
+"""
+
+            self.devices = devices
+
+            """
+        How many devices, further ones of this person among them.
+"""
+
+            self.everybody = everybody
+
+            """
+        Whether all other people in the circle have it.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "MessageState.DELIVERED(people={}, devices={}, everybody={})".format(self.people, self.devices, self.everybody)
+        def __eq__(self, other):
+            if not isinstance(other, MessageState):
+                return NotImplemented
+            if not other.is_DELIVERED():
+                return False
+            if self.people != other.people:
+                return False
+            if self.devices != other.devices:
+                return False
+            if self.everybody != other.everybody:
+                return False
+            return True
+
+    @dataclass
+    class FAILED:
+        """
+        No relay of the space takes it, and nobody else has it. It is still here, and goes to whoever is online together with this
+        device.
+"""
+
+        def __init__(self, error:str, retryable:bool):
+            self.error = error
+
+            """
+        What the relay says, and what to do.
+"""
+
+            self.retryable = retryable
+
+            """
+        Whether it goes on by itself.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "MessageState.FAILED(error={}, retryable={})".format(self.error, self.retryable)
+        def __eq__(self, other):
+            if not isinstance(other, MessageState):
+                return NotImplemented
+            if not other.is_FAILED():
+                return False
+            if self.error != other.error:
+                return False
+            if self.retryable != other.retryable:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_QUEUED(self) -> bool:
+        return isinstance(self, MessageState.QUEUED)
+    def is_queued(self) -> bool:
+        return isinstance(self, MessageState.QUEUED)
+    def is_RELAYED(self) -> bool:
+        return isinstance(self, MessageState.RELAYED)
+    def is_relayed(self) -> bool:
+        return isinstance(self, MessageState.RELAYED)
+    def is_DELIVERED(self) -> bool:
+        return isinstance(self, MessageState.DELIVERED)
+    def is_delivered(self) -> bool:
+        return isinstance(self, MessageState.DELIVERED)
+    def is_FAILED(self) -> bool:
+        return isinstance(self, MessageState.FAILED)
+    def is_failed(self) -> bool:
+        return isinstance(self, MessageState.FAILED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+MessageState.QUEUED = type("MessageState.QUEUED", (MessageState.QUEUED, MessageState,), {})  # type: ignore
+MessageState.RELAYED = type("MessageState.RELAYED", (MessageState.RELAYED, MessageState,), {})  # type: ignore
+MessageState.DELIVERED = type("MessageState.DELIVERED", (MessageState.DELIVERED, MessageState,), {})  # type: ignore
+MessageState.FAILED = type("MessageState.FAILED", (MessageState.FAILED, MessageState,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return MessageState.QUEUED(
+            )
+        if variant == 2:
+            return MessageState.RELAYED(
+            )
+        if variant == 3:
+            return MessageState.DELIVERED(
+                _UniffiFfiConverterUInt32.read(buf),
+                _UniffiFfiConverterUInt32.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+            )
+        if variant == 4:
+            return MessageState.FAILED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_QUEUED():
+            return
+        if value.is_RELAYED():
+            return
+        if value.is_DELIVERED():
+            _UniffiFfiConverterUInt32.check_lower(value.people)
+            _UniffiFfiConverterUInt32.check_lower(value.devices)
+            _UniffiFfiConverterBoolean.check_lower(value.everybody)
+            return
+        if value.is_FAILED():
+            _UniffiFfiConverterString.check_lower(value.error)
+            _UniffiFfiConverterBoolean.check_lower(value.retryable)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_QUEUED():
+            buf.write_i32(1)
+        if value.is_RELAYED():
+            buf.write_i32(2)
+        if value.is_DELIVERED():
+            buf.write_i32(3)
+            _UniffiFfiConverterUInt32.write(value.people, buf)
+            _UniffiFfiConverterUInt32.write(value.devices, buf)
+            _UniffiFfiConverterBoolean.write(value.everybody, buf)
+        if value.is_FAILED():
+            buf.write_i32(4)
+            _UniffiFfiConverterString.write(value.error, buf)
+            _UniffiFfiConverterBoolean.write(value.retryable, buf)
+
+
+
+class _UniffiFfiConverterOptionalTypeMessageState(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeMessageState.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeMessageState.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeMessageState.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class Message:
     """
     A message.
+
+    - `id`: Its id, the same on every device.
+    - `author`: Who wrote it.
+    - `sent_ms`: When, by its author's clock, in Unix milliseconds.
+    - `body`: Plain text, with Markdown's conventions. Empty if it was withdrawn.
+    - `reply_to`: The id of the message it answers.
+    - `mentions`: The ids of people named in it.
+    - `edited`: Whether its author changed it since.
+    - `withdrawn`: Whether its author took it back.
+    - `altered_by`: Somebody else overwrote it: what it says is theirs.
+    - `reactions`: Reactions.
+    - `attachments`: Files of the circle's drive.
+    - `state`: How far it has come, if this device sent it. A listener gets a `Set` when it changes.
 """
-    def __init__(self, *, id:str, author:Author, sent_ms:int, body:str, reply_to:typing.Optional[str], mentions:typing.List[str], edited:bool, withdrawn:bool, altered_by:typing.Optional[Author], reactions:typing.List[Reaction], attachments:typing.List[Attachment]):
+    def __init__(self, *, id:str, author:Author, sent_ms:int, body:str, reply_to:typing.Optional[str], mentions:typing.List[str], edited:bool, withdrawn:bool, altered_by:typing.Optional[Author], reactions:typing.List[Reaction], attachments:typing.List[Attachment], state:typing.Optional[MessageState]):
         self.id = id
         self.author = author
         self.sent_ms = sent_ms
@@ -5702,12 +7624,13 @@ class Message:
         self.altered_by = altered_by
         self.reactions = reactions
         self.attachments = attachments
+        self.state = state
 
 
 
 
     def __str__(self):
-        return "Message(id={}, author={}, sent_ms={}, body={}, reply_to={}, mentions={}, edited={}, withdrawn={}, altered_by={}, reactions={}, attachments={})".format(self.id, self.author, self.sent_ms, self.body, self.reply_to, self.mentions, self.edited, self.withdrawn, self.altered_by, self.reactions, self.attachments)
+        return "Message(id={}, author={}, sent_ms={}, body={}, reply_to={}, mentions={}, edited={}, withdrawn={}, altered_by={}, reactions={}, attachments={}, state={})".format(self.id, self.author, self.sent_ms, self.body, self.reply_to, self.mentions, self.edited, self.withdrawn, self.altered_by, self.reactions, self.attachments, self.state)
     def __eq__(self, other):
         if self.id != other.id:
             return False
@@ -5731,6 +7654,8 @@ class Message:
             return False
         if self.attachments != other.attachments:
             return False
+        if self.state != other.state:
+            return False
         return True
 
 class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
@@ -5748,6 +7673,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
             altered_by=_UniffiFfiConverterOptionalTypeAuthor.read(buf),
             reactions=_UniffiFfiConverterSequenceTypeReaction.read(buf),
             attachments=_UniffiFfiConverterSequenceTypeAttachment.read(buf),
+            state=_UniffiFfiConverterOptionalTypeMessageState.read(buf),
         )
 
     @staticmethod
@@ -5763,6 +7689,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalTypeAuthor.check_lower(value.altered_by)
         _UniffiFfiConverterSequenceTypeReaction.check_lower(value.reactions)
         _UniffiFfiConverterSequenceTypeAttachment.check_lower(value.attachments)
+        _UniffiFfiConverterOptionalTypeMessageState.check_lower(value.state)
 
     @staticmethod
     def write(value, buf):
@@ -5777,6 +7704,7 @@ class _UniffiFfiConverterTypeMessage(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalTypeAuthor.write(value.altered_by, buf)
         _UniffiFfiConverterSequenceTypeReaction.write(value.reactions, buf)
         _UniffiFfiConverterSequenceTypeAttachment.write(value.attachments, buf)
+        _UniffiFfiConverterOptionalTypeMessageState.write(value.state, buf)
 
 class _UniffiFfiConverterOptionalSequenceString(_UniffiConverterRustBuffer):
     @classmethod
@@ -5850,6 +7778,13 @@ class _UniffiFfiConverterSequenceBytes(_UniffiConverterRustBuffer):
 class NetworkOptions:
     """
     How a device reaches others.
+
+    - `listen`: Multiaddrs to listen on, with port 0 where the system may choose; nothing is every interface.
+    - `mdns`: Whether to look for members on the local network, and be found there.
+    - `quic`: Whether to use QUIC beside TCP.
+    - `relays`: Relays to be reachable through, all at a time, each with its `/p2p/…`.
+    - `name_servers`: IP addresses of servers that resolve names in addresses. Nothing is whom the system names: on Android and iOS that cannot be found out here, so give what the system tells the app, or addresses with names cannot be dialled.
+    - `tls_roots`: Certificate authorities (X.509, DER) trusted with `wss` addresses beside those of the web.
 """
     def __init__(self, *, listen:typing.Optional[typing.List[str]] = _DEFAULT, mdns:bool = True, quic:bool = False, relays:typing.List[str] = _DEFAULT, name_servers:typing.List[str] = _DEFAULT, tls_roots:typing.List[bytes] = _DEFAULT):
         if listen is _DEFAULT:
@@ -5921,6 +7856,58 @@ class _UniffiFfiConverterTypeNetworkOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterSequenceString.write(value.name_servers, buf)
         _UniffiFfiConverterSequenceBytes.write(value.tls_roots, buf)
 
+@dataclass
+class NewFile:
+    """
+    A file on disk that is to be added to a drive.
+
+    - `source`: Where it is.
+    - `name`: What it is called in the drive. A file of that name gets a new version.
+    - `folder`: The id of the folder that it goes to; nothing is the root.
+"""
+    def __init__(self, *, source:str, name:str, folder:typing.Optional[str] = _DEFAULT):
+        self.source = source
+        self.name = name
+        if folder is _DEFAULT:
+            self.folder = None
+        else:
+            self.folder = folder
+
+
+
+
+    def __str__(self):
+        return "NewFile(source={}, name={}, folder={})".format(self.source, self.name, self.folder)
+    def __eq__(self, other):
+        if self.source != other.source:
+            return False
+        if self.name != other.name:
+            return False
+        if self.folder != other.folder:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeNewFile(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return NewFile(
+            source=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            folder=_UniffiFfiConverterOptionalString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.source)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterOptionalString.check_lower(value.folder)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.source, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterOptionalString.write(value.folder, buf)
+
 class _UniffiFfiConverterOptionalTypeNetworkOptions(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -5946,12 +7933,135 @@ class _UniffiFfiConverterOptionalTypeNetworkOptions(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+
+class HostProtocol(typing.Protocol):
+    """
+    What the app does in the library's place.
+"""
+
+    pass
+
+class Host(HostProtocol):
+    """
+    What the app does in the library's place.
+"""
+
+    _handle: ctypes.c_uint64
+    def __init__(self, key_wrapping: typing.Union[object, typing.Optional[KeyWrapping]] = _DEFAULT,names: typing.Union[object, typing.Optional[NameResolver]] = _DEFAULT,interfaces: typing.Union[object, typing.Optional[InterfaceLister]] = _DEFAULT):
+        """
+        Each of them is left to the library if it is nothing. With `key_wrapping`, a vault that is made needs no passphrase.
+"""
+
+        if key_wrapping is _DEFAULT:
+            key_wrapping = None
+        _UniffiFfiConverterOptionalTypeKeyWrapping.check_lower(key_wrapping)
+
+        if names is _DEFAULT:
+            names = None
+        _UniffiFfiConverterOptionalTypeNameResolver.check_lower(names)
+
+        if interfaces is _DEFAULT:
+            interfaces = None
+        _UniffiFfiConverterOptionalTypeInterfaceLister.check_lower(interfaces)
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterOptionalTypeKeyWrapping.lower(key_wrapping),
+            _UniffiFfiConverterOptionalTypeNameResolver.lower(names),
+            _UniffiFfiConverterOptionalTypeInterfaceLister.lower(interfaces),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeHost.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_constructor_host_new,
+            *_uniffi_lowered_args,
+        )
+        self._handle = _uniffi_ffi_result
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_host, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_host, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+
+
+
+
+
+class _UniffiFfiConverterTypeHost:
+    @staticmethod
+    def lift(value: int) -> Host:
+        return Host._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Host):
+        if not isinstance(value, Host):
+            raise TypeError("Expected Host instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Host) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Host:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Host, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeHost(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeHost.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeHost.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeHost.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class NodeOptions:
     """
     Where a device keeps its things, how it is unlocked, and how it reaches others.
+
+    - `directory`: The data directory. One process at a time.
+    - `passphrase`: What opens the vault. Without one, whoever can read the directory can read everything.
+    - `network`: How to reach others; nothing works offline.
+    - `memory_budget_bytes`: Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
+    - `host`: What the app does in the library's place.
+    - `extension`: For a notification extension or a background task, with little memory (24 MB on iOS), gone in seconds: it dials and is not dialled, keeps little in memory, and leaves to the app what can wait. A passphrase needs 64 MiB to be tried: have the app wrap the key.
 """
-    def __init__(self, *, directory:str, passphrase:typing.Optional[str] = _DEFAULT, network:typing.Optional[NetworkOptions] = _DEFAULT, memory_budget_bytes:typing.Optional[int] = _DEFAULT):
+    def __init__(self, *, directory:str, passphrase:typing.Optional[str] = _DEFAULT, network:typing.Optional[NetworkOptions] = _DEFAULT, memory_budget_bytes:typing.Optional[int] = _DEFAULT, host:typing.Optional[Host] = _DEFAULT, extension:bool = False):
         self.directory = directory
         if passphrase is _DEFAULT:
             self.passphrase = None
@@ -5965,12 +8075,17 @@ class NodeOptions:
             self.memory_budget_bytes = None
         else:
             self.memory_budget_bytes = memory_budget_bytes
+        if host is _DEFAULT:
+            self.host = None
+        else:
+            self.host = host
+        self.extension = extension
 
 
 
 
     def __str__(self):
-        return "NodeOptions(directory={}, passphrase={}, network={}, memory_budget_bytes={})".format(self.directory, self.passphrase, self.network, self.memory_budget_bytes)
+        return "NodeOptions(directory={}, passphrase={}, network={}, memory_budget_bytes={}, host={}, extension={})".format(self.directory, self.passphrase, self.network, self.memory_budget_bytes, self.host, self.extension)
     def __eq__(self, other):
         if self.directory != other.directory:
             return False
@@ -5979,6 +8094,10 @@ class NodeOptions:
         if self.network != other.network:
             return False
         if self.memory_budget_bytes != other.memory_budget_bytes:
+            return False
+        if self.host != other.host:
+            return False
+        if self.extension != other.extension:
             return False
         return True
 
@@ -5990,6 +8109,8 @@ class _UniffiFfiConverterTypeNodeOptions(_UniffiConverterRustBuffer):
             passphrase=_UniffiFfiConverterOptionalString.read(buf),
             network=_UniffiFfiConverterOptionalTypeNetworkOptions.read(buf),
             memory_budget_bytes=_UniffiFfiConverterOptionalUInt64.read(buf),
+            host=_UniffiFfiConverterOptionalTypeHost.read(buf),
+            extension=_UniffiFfiConverterBoolean.read(buf),
         )
 
     @staticmethod
@@ -5998,6 +8119,8 @@ class _UniffiFfiConverterTypeNodeOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
         _UniffiFfiConverterOptionalTypeNetworkOptions.check_lower(value.network)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.memory_budget_bytes)
+        _UniffiFfiConverterOptionalTypeHost.check_lower(value.host)
+        _UniffiFfiConverterBoolean.check_lower(value.extension)
 
     @staticmethod
     def write(value, buf):
@@ -6005,6 +8128,8 @@ class _UniffiFfiConverterTypeNodeOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
         _UniffiFfiConverterOptionalTypeNetworkOptions.write(value.network, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.memory_budget_bytes, buf)
+        _UniffiFfiConverterOptionalTypeHost.write(value.host, buf)
+        _UniffiFfiConverterBoolean.write(value.extension, buf)
 
 
 
@@ -6067,56 +8192,87 @@ class _UniffiFfiConverterTypeReachability(_UniffiConverterRustBuffer):
 
 
 @dataclass
-class RelayReservation:
+class RelayUse:
     """
-    A relay that a device wants to be reachable through.
+    A relay that this device uses. What it is trusted with follows from who named it.
+
+    - `address`: Its address, with its key.
+    - `by_person`: Whether the person named it, in the options of the network.
+    - `by_spaces`: The ids of the spaces whose policy names it.
+    - `mailboxes`: Whether it keeps, sealed, what is for who is not online. It learns which mailboxes this device opens.
+    - `circuits`: Whether this device wants to be reached through it. It learns who talks to whom through it, and how much.
+    - `reserved`: Whether this device can be reached through it now. If not, and it is to carry circuits, it is asked again and again.
 """
-    def __init__(self, *, address:str, reserved:bool):
+    def __init__(self, *, address:str, by_person:bool, by_spaces:typing.List[str], mailboxes:bool, circuits:bool, reserved:bool):
         self.address = address
+        self.by_person = by_person
+        self.by_spaces = by_spaces
+        self.mailboxes = mailboxes
+        self.circuits = circuits
         self.reserved = reserved
 
 
 
 
     def __str__(self):
-        return "RelayReservation(address={}, reserved={})".format(self.address, self.reserved)
+        return "RelayUse(address={}, by_person={}, by_spaces={}, mailboxes={}, circuits={}, reserved={})".format(self.address, self.by_person, self.by_spaces, self.mailboxes, self.circuits, self.reserved)
     def __eq__(self, other):
         if self.address != other.address:
+            return False
+        if self.by_person != other.by_person:
+            return False
+        if self.by_spaces != other.by_spaces:
+            return False
+        if self.mailboxes != other.mailboxes:
+            return False
+        if self.circuits != other.circuits:
             return False
         if self.reserved != other.reserved:
             return False
         return True
 
-class _UniffiFfiConverterTypeRelayReservation(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterTypeRelayUse(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
-        return RelayReservation(
+        return RelayUse(
             address=_UniffiFfiConverterString.read(buf),
+            by_person=_UniffiFfiConverterBoolean.read(buf),
+            by_spaces=_UniffiFfiConverterSequenceString.read(buf),
+            mailboxes=_UniffiFfiConverterBoolean.read(buf),
+            circuits=_UniffiFfiConverterBoolean.read(buf),
             reserved=_UniffiFfiConverterBoolean.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterString.check_lower(value.address)
+        _UniffiFfiConverterBoolean.check_lower(value.by_person)
+        _UniffiFfiConverterSequenceString.check_lower(value.by_spaces)
+        _UniffiFfiConverterBoolean.check_lower(value.mailboxes)
+        _UniffiFfiConverterBoolean.check_lower(value.circuits)
         _UniffiFfiConverterBoolean.check_lower(value.reserved)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterString.write(value.address, buf)
+        _UniffiFfiConverterBoolean.write(value.by_person, buf)
+        _UniffiFfiConverterSequenceString.write(value.by_spaces, buf)
+        _UniffiFfiConverterBoolean.write(value.mailboxes, buf)
+        _UniffiFfiConverterBoolean.write(value.circuits, buf)
         _UniffiFfiConverterBoolean.write(value.reserved, buf)
 
-class _UniffiFfiConverterSequenceTypeRelayReservation(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterSequenceTypeRelayUse(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
         for item in value:
-            _UniffiFfiConverterTypeRelayReservation.check_lower(item)
+            _UniffiFfiConverterTypeRelayUse.check_lower(item)
 
     @classmethod
     def write(cls, value, buf):
         items = len(value)
         buf.write_i32(items)
         for item in value:
-            _UniffiFfiConverterTypeRelayReservation.write(item, buf)
+            _UniffiFfiConverterTypeRelayUse.write(item, buf)
 
     @classmethod
     def read(cls, buf):
@@ -6125,7 +8281,7 @@ class _UniffiFfiConverterSequenceTypeRelayReservation(_UniffiConverterRustBuffer
             raise InternalError("Unexpected negative sequence length")
 
         return [
-            _UniffiFfiConverterTypeRelayReservation.read(buf) for i in range(count)
+            _UniffiFfiConverterTypeRelayUse.read(buf) for i in range(count)
         ]
 
 
@@ -6337,6 +8493,13 @@ class _UniffiFfiConverterOptionalDuration(_UniffiConverterRustBuffer):
 class PeerStatus:
     """
     A connected member device.
+
+    - `device`: The id of the device.
+    - `address`: Where, as seen from here.
+    - `way`: How frames reach it.
+    - `round_trip`: The last measured round trip.
+    - `sent_bytes`: Bytes of frames sent in this session.
+    - `received_bytes`: Bytes of frames received in this session.
 """
     def __init__(self, *, device:str, address:str, way:Way, round_trip:typing.Optional[Duration], sent_bytes:int, received_bytes:int):
         self.device = device
@@ -6454,11 +8617,20 @@ class _UniffiFfiConverterMapStringUInt64(_UniffiConverterRustBuffer):
 class NodeStatus:
     """
     What a node is doing.
+
+    - `addresses`: Where it can be reached. Empty when it is offline.
+    - `reachability`: Whether it can be reached from outside its network.
+    - `relays`: The relays that it uses.
+    - `peers`: Members that are connected.
+    - `sent_bytes`: Bytes of frames sent to anyone since it started, peers that are gone included.
+    - `received_bytes`: Bytes of frames received from anyone since it started.
+    - `refusals`: How often what arrived was refused since it started, by reason.
+    - `store_bytes`: Bytes on disk.
 """
-    def __init__(self, *, addresses:typing.List[str], reachability:Reachability, reservations:typing.List[RelayReservation], peers:typing.List[PeerStatus], sent_bytes:int, received_bytes:int, refusals:dict[str, int], store_bytes:int):
+    def __init__(self, *, addresses:typing.List[str], reachability:Reachability, relays:typing.List[RelayUse], peers:typing.List[PeerStatus], sent_bytes:int, received_bytes:int, refusals:dict[str, int], store_bytes:int):
         self.addresses = addresses
         self.reachability = reachability
-        self.reservations = reservations
+        self.relays = relays
         self.peers = peers
         self.sent_bytes = sent_bytes
         self.received_bytes = received_bytes
@@ -6469,13 +8641,13 @@ class NodeStatus:
 
 
     def __str__(self):
-        return "NodeStatus(addresses={}, reachability={}, reservations={}, peers={}, sent_bytes={}, received_bytes={}, refusals={}, store_bytes={})".format(self.addresses, self.reachability, self.reservations, self.peers, self.sent_bytes, self.received_bytes, self.refusals, self.store_bytes)
+        return "NodeStatus(addresses={}, reachability={}, relays={}, peers={}, sent_bytes={}, received_bytes={}, refusals={}, store_bytes={})".format(self.addresses, self.reachability, self.relays, self.peers, self.sent_bytes, self.received_bytes, self.refusals, self.store_bytes)
     def __eq__(self, other):
         if self.addresses != other.addresses:
             return False
         if self.reachability != other.reachability:
             return False
-        if self.reservations != other.reservations:
+        if self.relays != other.relays:
             return False
         if self.peers != other.peers:
             return False
@@ -6495,7 +8667,7 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
         return NodeStatus(
             addresses=_UniffiFfiConverterSequenceString.read(buf),
             reachability=_UniffiFfiConverterTypeReachability.read(buf),
-            reservations=_UniffiFfiConverterSequenceTypeRelayReservation.read(buf),
+            relays=_UniffiFfiConverterSequenceTypeRelayUse.read(buf),
             peers=_UniffiFfiConverterSequenceTypePeerStatus.read(buf),
             sent_bytes=_UniffiFfiConverterUInt64.read(buf),
             received_bytes=_UniffiFfiConverterUInt64.read(buf),
@@ -6507,7 +8679,7 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterSequenceString.check_lower(value.addresses)
         _UniffiFfiConverterTypeReachability.check_lower(value.reachability)
-        _UniffiFfiConverterSequenceTypeRelayReservation.check_lower(value.reservations)
+        _UniffiFfiConverterSequenceTypeRelayUse.check_lower(value.relays)
         _UniffiFfiConverterSequenceTypePeerStatus.check_lower(value.peers)
         _UniffiFfiConverterUInt64.check_lower(value.sent_bytes)
         _UniffiFfiConverterUInt64.check_lower(value.received_bytes)
@@ -6518,7 +8690,7 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterSequenceString.write(value.addresses, buf)
         _UniffiFfiConverterTypeReachability.write(value.reachability, buf)
-        _UniffiFfiConverterSequenceTypeRelayReservation.write(value.reservations, buf)
+        _UniffiFfiConverterSequenceTypeRelayUse.write(value.relays, buf)
         _UniffiFfiConverterSequenceTypePeerStatus.write(value.peers, buf)
         _UniffiFfiConverterUInt64.write(value.sent_bytes, buf)
         _UniffiFfiConverterUInt64.write(value.received_bytes, buf)
@@ -6529,6 +8701,9 @@ class _UniffiFfiConverterTypeNodeStatus(_UniffiConverterRustBuffer):
 class NoteInfo:
     """
     A note, as a list shows it.
+
+    - `id`: Its id, the same on every device.
+    - `title`: Its title; empty when nobody gave one.
 """
     def __init__(self, *, id:str, title:str):
         self.id = id
@@ -6568,6 +8743,11 @@ class _UniffiFfiConverterTypeNoteInfo(_UniffiConverterRustBuffer):
 class NoteSnapshot:
     """
     A note as it was at one moment.
+
+    - `title`: Its title.
+    - `markdown`: What it says, as Markdown.
+    - `text`: The bare text that positions count in, in Unicode code points; U+FFFC where a block begins.
+    - `version`: Which moment: what an edit says that it was made on.
 """
     def __init__(self, *, title:str, markdown:str, text:str, version:typing.List[str]):
         self.title = title
@@ -6726,6 +8906,11 @@ class _UniffiFfiConverterSequenceUInt16(_UniffiConverterRustBuffer):
 class OpenVerification:
     """
     A verification that is open.
+
+    - `device`: The id of the other device.
+    - `step`: How far it is.
+    - `pictures`: Seven pictures, each followed by the English word for it, when there is something to compare.
+    - `numbers`: Three numbers, for who cannot see pictures.
 """
     def __init__(self, *, device:str, step:VerificationStep, pictures:typing.List[str], numbers:typing.List[int]):
         self.device = device
@@ -6777,6 +8962,11 @@ class _UniffiFfiConverterTypeOpenVerification(_UniffiConverterRustBuffer):
 class OwnDevice:
     """
     A device of this person.
+
+    - `device`: The id of the device.
+    - `name`: What the person calls it.
+    - `circles`: The ids of the circles that it is in, as far as this device is in them too.
+    - `online`: Whether it is connected now, or is this one.
 """
     def __init__(self, *, device:str, name:str, circles:typing.List[str], online:bool):
         self.device = device
@@ -6824,10 +9014,295 @@ class _UniffiFfiConverterTypeOwnDevice(_UniffiConverterRustBuffer):
         _UniffiFfiConverterSequenceString.write(value.circles, buf)
         _UniffiFfiConverterBoolean.write(value.online, buf)
 
+
+
+
+
+
+class PendingJoinState(enum.Enum):
+    """
+    How far an invitation is that is taken up through relays.
+"""
+
+    ASKING = 0
+    """
+    No relay of the link is known to keep the request since the node was opened.
+"""
+
+    ASKED = 1
+    """
+    A relay keeps it: the inviter's device answers once it is online, whether this one is or not.
+"""
+
+    ARRIVING = 2
+    """
+    The answer is coming in.
+"""
+
+
+
+class _UniffiFfiConverterTypePendingJoinState(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return PendingJoinState.ASKING
+        if variant == 2:
+            return PendingJoinState.ASKED
+        if variant == 3:
+            return PendingJoinState.ARRIVING
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == PendingJoinState.ASKING:
+            return
+        if value == PendingJoinState.ASKED:
+            return
+        if value == PendingJoinState.ARRIVING:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == PendingJoinState.ASKING:
+            buf.write_i32(1)
+        if value == PendingJoinState.ASKED:
+            buf.write_i32(2)
+        if value == PendingJoinState.ARRIVING:
+            buf.write_i32(3)
+
+
+
+@dataclass
+class PendingJoin:
+    """
+    An invitation that is taken up through relays and was not answered yet.
+
+    - `invitation`: The id of the invitation.
+    - `circle`: The id of the circle where it leads.
+    - `space_name`: What the space was called when the link was made.
+    - `inviter`: The id of the device that answers.
+    - `expires_ms`: Until when it can be answered, in Unix milliseconds.
+    - `state`: How far it is.
+"""
+    def __init__(self, *, invitation:str, circle:str, space_name:str, inviter:str, expires_ms:int, state:PendingJoinState):
+        self.invitation = invitation
+        self.circle = circle
+        self.space_name = space_name
+        self.inviter = inviter
+        self.expires_ms = expires_ms
+        self.state = state
+
+
+
+
+    def __str__(self):
+        return "PendingJoin(invitation={}, circle={}, space_name={}, inviter={}, expires_ms={}, state={})".format(self.invitation, self.circle, self.space_name, self.inviter, self.expires_ms, self.state)
+    def __eq__(self, other):
+        if self.invitation != other.invitation:
+            return False
+        if self.circle != other.circle:
+            return False
+        if self.space_name != other.space_name:
+            return False
+        if self.inviter != other.inviter:
+            return False
+        if self.expires_ms != other.expires_ms:
+            return False
+        if self.state != other.state:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePendingJoin(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PendingJoin(
+            invitation=_UniffiFfiConverterString.read(buf),
+            circle=_UniffiFfiConverterString.read(buf),
+            space_name=_UniffiFfiConverterString.read(buf),
+            inviter=_UniffiFfiConverterString.read(buf),
+            expires_ms=_UniffiFfiConverterUInt64.read(buf),
+            state=_UniffiFfiConverterTypePendingJoinState.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.invitation)
+        _UniffiFfiConverterString.check_lower(value.circle)
+        _UniffiFfiConverterString.check_lower(value.space_name)
+        _UniffiFfiConverterString.check_lower(value.inviter)
+        _UniffiFfiConverterUInt64.check_lower(value.expires_ms)
+        _UniffiFfiConverterTypePendingJoinState.check_lower(value.state)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.invitation, buf)
+        _UniffiFfiConverterString.write(value.circle, buf)
+        _UniffiFfiConverterString.write(value.space_name, buf)
+        _UniffiFfiConverterString.write(value.inviter, buf)
+        _UniffiFfiConverterUInt64.write(value.expires_ms, buf)
+        _UniffiFfiConverterTypePendingJoinState.write(value.state, buf)
+
+class _UniffiFfiConverterUInt8(_UniffiConverterPrimitiveInt):
+    CLASS_NAME = "u8"
+    VALUE_MIN = 0
+    VALUE_MAX = 2**8
+
+    @staticmethod
+    def read(buf):
+        return buf.read_u8()
+
+    @staticmethod
+    def write(value, buf):
+        buf.write_u8(value)
+
+@dataclass
+class Selected:
+    """
+    Where somebody is in a note, in Unicode code points of its text. Both are the same if nothing is selected.
+
+    - `anchor`: Where the selection was begun.
+    - `focus`: Where the cursor is.
+"""
+    def __init__(self, *, anchor:int, focus:int):
+        self.anchor = anchor
+        self.focus = focus
+
+
+
+
+    def __str__(self):
+        return "Selected(anchor={}, focus={})".format(self.anchor, self.focus)
+    def __eq__(self, other):
+        if self.anchor != other.anchor:
+            return False
+        if self.focus != other.focus:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeSelected(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Selected(
+            anchor=_UniffiFfiConverterUInt32.read(buf),
+            focus=_UniffiFfiConverterUInt32.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt32.check_lower(value.anchor)
+        _UniffiFfiConverterUInt32.check_lower(value.focus)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt32.write(value.anchor, buf)
+        _UniffiFfiConverterUInt32.write(value.focus, buf)
+
+class _UniffiFfiConverterOptionalTypeSelected(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeSelected.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeSelected.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeSelected.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class Present:
+    """
+    A device of somebody who is in a note, or writes in a chat, just now.
+
+    - `person`: The id of the person.
+    - `name`: What to show.
+    - `device`: The id of the device.
+    - `is_me`: Whether it is the person this device belongs to, by another one.
+    - `colour`: A number from 0 to 11, the same for a person wherever they are shown: which of an app's colours is theirs.
+    - `selection`: Where in the note; nothing if they only look at it, or are where something was written that has not arrived here.
+"""
+    def __init__(self, *, person:str, name:str, device:str, is_me:bool, colour:int, selection:typing.Optional[Selected]):
+        self.person = person
+        self.name = name
+        self.device = device
+        self.is_me = is_me
+        self.colour = colour
+        self.selection = selection
+
+
+
+
+    def __str__(self):
+        return "Present(person={}, name={}, device={}, is_me={}, colour={}, selection={})".format(self.person, self.name, self.device, self.is_me, self.colour, self.selection)
+    def __eq__(self, other):
+        if self.person != other.person:
+            return False
+        if self.name != other.name:
+            return False
+        if self.device != other.device:
+            return False
+        if self.is_me != other.is_me:
+            return False
+        if self.colour != other.colour:
+            return False
+        if self.selection != other.selection:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePresent(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Present(
+            person=_UniffiFfiConverterString.read(buf),
+            name=_UniffiFfiConverterString.read(buf),
+            device=_UniffiFfiConverterString.read(buf),
+            is_me=_UniffiFfiConverterBoolean.read(buf),
+            colour=_UniffiFfiConverterUInt8.read(buf),
+            selection=_UniffiFfiConverterOptionalTypeSelected.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.person)
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.device)
+        _UniffiFfiConverterBoolean.check_lower(value.is_me)
+        _UniffiFfiConverterUInt8.check_lower(value.colour)
+        _UniffiFfiConverterOptionalTypeSelected.check_lower(value.selection)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.person, buf)
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.device, buf)
+        _UniffiFfiConverterBoolean.write(value.is_me, buf)
+        _UniffiFfiConverterUInt8.write(value.colour, buf)
+        _UniffiFfiConverterOptionalTypeSelected.write(value.selection, buf)
+
 @dataclass
 class Profile:
     """
     Who a device is.
+
+    - `person`: The id of the person.
+    - `person_name`: How the person is called.
+    - `device`: The id of the device.
+    - `device_name`: How the device is called.
 """
     def __init__(self, *, person:str, person_name:str, device:str, device_name:str):
         self.person = person
@@ -6879,6 +9354,9 @@ class _UniffiFfiConverterTypeProfile(_UniffiConverterRustBuffer):
 class Progress:
     """
     How far something is.
+
+    - `done_bytes`: Bytes done.
+    - `total_bytes`: Bytes in all; 0 while that is not known.
 """
     def __init__(self, *, done_bytes:int, total_bytes:int):
         self.done_bytes = done_bytes
@@ -6913,6 +9391,337 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterUInt64.write(value.done_bytes, buf)
         _UniffiFfiConverterUInt64.write(value.total_bytes, buf)
+
+@dataclass
+class PushEndpoint:
+    """
+    Where the push server takes messages for this device.
+
+    - `url`: An https URL: the endpoint of a Web Push subscription, or of UnifiedPush.
+    - `p256dh`: The subscription's key `p256dh`, in base64 for URLs, as browsers and UnifiedPush give it.
+    - `auth`: Its secret `auth`, likewise. Both or none.
+"""
+    def __init__(self, *, url:str, p256dh:typing.Optional[str] = _DEFAULT, auth:typing.Optional[str] = _DEFAULT):
+        self.url = url
+        if p256dh is _DEFAULT:
+            self.p256dh = None
+        else:
+            self.p256dh = p256dh
+        if auth is _DEFAULT:
+            self.auth = None
+        else:
+            self.auth = auth
+
+
+
+
+    def __str__(self):
+        return "PushEndpoint(url={}, p256dh={}, auth={})".format(self.url, self.p256dh, self.auth)
+    def __eq__(self, other):
+        if self.url != other.url:
+            return False
+        if self.p256dh != other.p256dh:
+            return False
+        if self.auth != other.auth:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePushEndpoint(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PushEndpoint(
+            url=_UniffiFfiConverterString.read(buf),
+            p256dh=_UniffiFfiConverterOptionalString.read(buf),
+            auth=_UniffiFfiConverterOptionalString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.url)
+        _UniffiFfiConverterOptionalString.check_lower(value.p256dh)
+        _UniffiFfiConverterOptionalString.check_lower(value.auth)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.url, buf)
+        _UniffiFfiConverterOptionalString.write(value.p256dh, buf)
+        _UniffiFfiConverterOptionalString.write(value.auth, buf)
+
+class _UniffiFfiConverterOptionalBytes(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterBytes.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterBytes.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterBytes.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalUInt32(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterUInt32.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterUInt32.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterUInt32.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class PushHealth:
+    """
+    How one relay gets on with waking this device.
+
+    - `relay`: The relay's address.
+    - `server_key`: What a Web Push subscription is to be made for (`applicationServerKey`), 65 bytes. None before the relay was met, or if it wakes nobody.
+    - `registered`: Whether it was told where to push to, and took it.
+    - `mailboxes`: For how many mailboxes, in the session that there is.
+    - `accepted_ms`: When the push server last took a push of this relay, as it says, in Unix milliseconds.
+    - `refused_ms`: When it last refused one or could not be reached.
+    - `status`: What it said then: an HTTP status; none if it could not be reached.
+    - `error`: Why this device is not woken, if it is not, and what to do.
+"""
+    def __init__(self, *, relay:str, server_key:typing.Optional[bytes], registered:bool, mailboxes:int, accepted_ms:typing.Optional[int], refused_ms:typing.Optional[int], status:typing.Optional[int], error:typing.Optional[str]):
+        self.relay = relay
+        self.server_key = server_key
+        self.registered = registered
+        self.mailboxes = mailboxes
+        self.accepted_ms = accepted_ms
+        self.refused_ms = refused_ms
+        self.status = status
+        self.error = error
+
+
+
+
+    def __str__(self):
+        return "PushHealth(relay={}, server_key={}, registered={}, mailboxes={}, accepted_ms={}, refused_ms={}, status={}, error={})".format(self.relay, self.server_key, self.registered, self.mailboxes, self.accepted_ms, self.refused_ms, self.status, self.error)
+    def __eq__(self, other):
+        if self.relay != other.relay:
+            return False
+        if self.server_key != other.server_key:
+            return False
+        if self.registered != other.registered:
+            return False
+        if self.mailboxes != other.mailboxes:
+            return False
+        if self.accepted_ms != other.accepted_ms:
+            return False
+        if self.refused_ms != other.refused_ms:
+            return False
+        if self.status != other.status:
+            return False
+        if self.error != other.error:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePushHealth(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PushHealth(
+            relay=_UniffiFfiConverterString.read(buf),
+            server_key=_UniffiFfiConverterOptionalBytes.read(buf),
+            registered=_UniffiFfiConverterBoolean.read(buf),
+            mailboxes=_UniffiFfiConverterUInt32.read(buf),
+            accepted_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            refused_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            status=_UniffiFfiConverterOptionalUInt32.read(buf),
+            error=_UniffiFfiConverterOptionalString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.relay)
+        _UniffiFfiConverterOptionalBytes.check_lower(value.server_key)
+        _UniffiFfiConverterBoolean.check_lower(value.registered)
+        _UniffiFfiConverterUInt32.check_lower(value.mailboxes)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.accepted_ms)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.refused_ms)
+        _UniffiFfiConverterOptionalUInt32.check_lower(value.status)
+        _UniffiFfiConverterOptionalString.check_lower(value.error)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.relay, buf)
+        _UniffiFfiConverterOptionalBytes.write(value.server_key, buf)
+        _UniffiFfiConverterBoolean.write(value.registered, buf)
+        _UniffiFfiConverterUInt32.write(value.mailboxes, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.accepted_ms, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.refused_ms, buf)
+        _UniffiFfiConverterOptionalUInt32.write(value.status, buf)
+        _UniffiFfiConverterOptionalString.write(value.error, buf)
+
+class _UniffiFfiConverterSequenceTypePushHealth(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePushHealth.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePushHealth.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePushHealth.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class PushStatus:
+    """
+    How being woken goes.
+
+    - `has_endpoint`: Whether there is an endpoint.
+    - `woken_ms`: When a push last arrived, as the app said by `woken`, in Unix milliseconds.
+    - `relays`: The relays of this device's spaces.
+    - `muted`: The ids of circles for which this device is not woken.
+"""
+    def __init__(self, *, has_endpoint:bool, woken_ms:typing.Optional[int], relays:typing.List[PushHealth], muted:typing.List[str]):
+        self.has_endpoint = has_endpoint
+        self.woken_ms = woken_ms
+        self.relays = relays
+        self.muted = muted
+
+
+
+
+    def __str__(self):
+        return "PushStatus(has_endpoint={}, woken_ms={}, relays={}, muted={})".format(self.has_endpoint, self.woken_ms, self.relays, self.muted)
+    def __eq__(self, other):
+        if self.has_endpoint != other.has_endpoint:
+            return False
+        if self.woken_ms != other.woken_ms:
+            return False
+        if self.relays != other.relays:
+            return False
+        if self.muted != other.muted:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePushStatus(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PushStatus(
+            has_endpoint=_UniffiFfiConverterBoolean.read(buf),
+            woken_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            relays=_UniffiFfiConverterSequenceTypePushHealth.read(buf),
+            muted=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterBoolean.check_lower(value.has_endpoint)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.woken_ms)
+        _UniffiFfiConverterSequenceTypePushHealth.check_lower(value.relays)
+        _UniffiFfiConverterSequenceString.check_lower(value.muted)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterBoolean.write(value.has_endpoint, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.woken_ms, buf)
+        _UniffiFfiConverterSequenceTypePushHealth.write(value.relays, buf)
+        _UniffiFfiConverterSequenceString.write(value.muted, buf)
+
+@dataclass
+class RelayStatus:
+    """
+    A relay of a space, as this device sees it.
+
+    - `number`: Its number among the space's, from 1.
+    - `address`: Where it is: a multiaddr that ends in its key.
+    - `connected`: Whether it answers.
+    - `waiting`: What this device made in the space and that waits to be stored there, in entries and chunks of files.
+    - `error`: What went wrong last and what to do, as a sentence, unless all went well since.
+"""
+    def __init__(self, *, number:int, address:str, connected:bool, waiting:int, error:typing.Optional[str]):
+        self.number = number
+        self.address = address
+        self.connected = connected
+        self.waiting = waiting
+        self.error = error
+
+
+
+
+    def __str__(self):
+        return "RelayStatus(number={}, address={}, connected={}, waiting={}, error={})".format(self.number, self.address, self.connected, self.waiting, self.error)
+    def __eq__(self, other):
+        if self.number != other.number:
+            return False
+        if self.address != other.address:
+            return False
+        if self.connected != other.connected:
+            return False
+        if self.waiting != other.waiting:
+            return False
+        if self.error != other.error:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeRelayStatus(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return RelayStatus(
+            number=_UniffiFfiConverterUInt8.read(buf),
+            address=_UniffiFfiConverterString.read(buf),
+            connected=_UniffiFfiConverterBoolean.read(buf),
+            waiting=_UniffiFfiConverterUInt32.read(buf),
+            error=_UniffiFfiConverterOptionalString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt8.check_lower(value.number)
+        _UniffiFfiConverterString.check_lower(value.address)
+        _UniffiFfiConverterBoolean.check_lower(value.connected)
+        _UniffiFfiConverterUInt32.check_lower(value.waiting)
+        _UniffiFfiConverterOptionalString.check_lower(value.error)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt8.write(value.number, buf)
+        _UniffiFfiConverterString.write(value.address, buf)
+        _UniffiFfiConverterBoolean.write(value.connected, buf)
+        _UniffiFfiConverterUInt32.write(value.waiting, buf)
+        _UniffiFfiConverterOptionalString.write(value.error, buf)
 
 class _UniffiFfiConverterSequenceTypeDocumentKind(_UniffiConverterRustBuffer):
     @classmethod
@@ -7031,14 +9840,28 @@ class _UniffiFfiConverterOptionalTypeSearchCursor(_UniffiConverterRustBuffer):
 class Search:
     """
     What to search for.
+
+    - `text`: Words, all of which have to be there. In quotation marks, or without spaces between them, they have to stand together.
+    - `typing`: Whether the last word may be the beginning of one, as while somebody is typing.
+    - `person`: By the person of this id only.
+    - `documents`: In the documents of these ids only; in all, if none is named.
+    - `kinds`: In these kinds of documents only; in all, if none is named.
+    - `from_ms`: Not before, in Unix milliseconds.
+    - `until_ms`: Before, in Unix milliseconds.
+    - `count`: How many results at most.
+    - `after`: For the page behind another: what that ended with. Everything else has to be as it was.
 """
-    def __init__(self, *, text:str, typing:bool = False, person:typing.Optional[str] = _DEFAULT, kinds:typing.List[DocumentKind] = _DEFAULT, from_ms:typing.Optional[int] = _DEFAULT, until_ms:typing.Optional[int] = _DEFAULT, count:int = 20, after:typing.Optional[SearchCursor] = _DEFAULT):
+    def __init__(self, *, text:str, typing:bool = False, person:typing.Optional[str] = _DEFAULT, documents:typing.List[str] = _DEFAULT, kinds:typing.List[DocumentKind] = _DEFAULT, from_ms:typing.Optional[int] = _DEFAULT, until_ms:typing.Optional[int] = _DEFAULT, count:int = 20, after:typing.Optional[SearchCursor] = _DEFAULT):
         self.text = text
         self.typing = typing
         if person is _DEFAULT:
             self.person = None
         else:
             self.person = person
+        if documents is _DEFAULT:
+            self.documents = []
+        else:
+            self.documents = documents
         if kinds is _DEFAULT:
             self.kinds = []
         else:
@@ -7061,13 +9884,15 @@ class Search:
 
 
     def __str__(self):
-        return "Search(text={}, typing={}, person={}, kinds={}, from_ms={}, until_ms={}, count={}, after={})".format(self.text, self.typing, self.person, self.kinds, self.from_ms, self.until_ms, self.count, self.after)
+        return "Search(text={}, typing={}, person={}, documents={}, kinds={}, from_ms={}, until_ms={}, count={}, after={})".format(self.text, self.typing, self.person, self.documents, self.kinds, self.from_ms, self.until_ms, self.count, self.after)
     def __eq__(self, other):
         if self.text != other.text:
             return False
         if self.typing != other.typing:
             return False
         if self.person != other.person:
+            return False
+        if self.documents != other.documents:
             return False
         if self.kinds != other.kinds:
             return False
@@ -7088,6 +9913,7 @@ class _UniffiFfiConverterTypeSearch(_UniffiConverterRustBuffer):
             text=_UniffiFfiConverterString.read(buf),
             typing=_UniffiFfiConverterBoolean.read(buf),
             person=_UniffiFfiConverterOptionalString.read(buf),
+            documents=_UniffiFfiConverterSequenceString.read(buf),
             kinds=_UniffiFfiConverterSequenceTypeDocumentKind.read(buf),
             from_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
             until_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
@@ -7100,6 +9926,7 @@ class _UniffiFfiConverterTypeSearch(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.text)
         _UniffiFfiConverterBoolean.check_lower(value.typing)
         _UniffiFfiConverterOptionalString.check_lower(value.person)
+        _UniffiFfiConverterSequenceString.check_lower(value.documents)
         _UniffiFfiConverterSequenceTypeDocumentKind.check_lower(value.kinds)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.from_ms)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.until_ms)
@@ -7111,6 +9938,7 @@ class _UniffiFfiConverterTypeSearch(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.text, buf)
         _UniffiFfiConverterBoolean.write(value.typing, buf)
         _UniffiFfiConverterOptionalString.write(value.person, buf)
+        _UniffiFfiConverterSequenceString.write(value.documents, buf)
         _UniffiFfiConverterSequenceTypeDocumentKind.write(value.kinds, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.from_ms, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.until_ms, buf)
@@ -7144,6 +9972,9 @@ class _UniffiFfiConverterSequenceTypeFound(_UniffiConverterRustBuffer):
 class SearchResults:
     """
     Some of what was found, best first.
+
+    - `found`: At most as many as were asked for.
+    - `next`: For the next page, unless this was the last.
 """
     def __init__(self, *, found:typing.List[Found], next:typing.Optional[SearchCursor]):
         self.found = found
@@ -7183,20 +10014,31 @@ class _UniffiFfiConverterTypeSearchResults(_UniffiConverterRustBuffer):
 class SetAsideDocument:
     """
     Changes of a document that are not shown, because of who wrote them.
+
+    - `document`: The id of the document.
+    - `kind`: Of which kind.
+    - `title`: The title, of a note.
+    - `authors`: Who wrote them.
+    - `changes`: How many.
+    - `first_ms`: When the first of them was made, by the clock of its author, in Unix milliseconds.
+    - `last_ms`: When the last was.
+    - `reasons`: Why they are set aside, each reason as a sentence.
 """
-    def __init__(self, *, document:str, kind:DocumentKind, title:str, authors:typing.List[str], changes:int, reasons:typing.List[str]):
+    def __init__(self, *, document:str, kind:DocumentKind, title:str, authors:typing.List[str], changes:int, first_ms:int, last_ms:int, reasons:typing.List[str]):
         self.document = document
         self.kind = kind
         self.title = title
         self.authors = authors
         self.changes = changes
+        self.first_ms = first_ms
+        self.last_ms = last_ms
         self.reasons = reasons
 
 
 
 
     def __str__(self):
-        return "SetAsideDocument(document={}, kind={}, title={}, authors={}, changes={}, reasons={})".format(self.document, self.kind, self.title, self.authors, self.changes, self.reasons)
+        return "SetAsideDocument(document={}, kind={}, title={}, authors={}, changes={}, first_ms={}, last_ms={}, reasons={})".format(self.document, self.kind, self.title, self.authors, self.changes, self.first_ms, self.last_ms, self.reasons)
     def __eq__(self, other):
         if self.document != other.document:
             return False
@@ -7207,6 +10049,10 @@ class SetAsideDocument:
         if self.authors != other.authors:
             return False
         if self.changes != other.changes:
+            return False
+        if self.first_ms != other.first_ms:
+            return False
+        if self.last_ms != other.last_ms:
             return False
         if self.reasons != other.reasons:
             return False
@@ -7221,6 +10067,8 @@ class _UniffiFfiConverterTypeSetAsideDocument(_UniffiConverterRustBuffer):
             title=_UniffiFfiConverterString.read(buf),
             authors=_UniffiFfiConverterSequenceString.read(buf),
             changes=_UniffiFfiConverterUInt32.read(buf),
+            first_ms=_UniffiFfiConverterUInt64.read(buf),
+            last_ms=_UniffiFfiConverterUInt64.read(buf),
             reasons=_UniffiFfiConverterSequenceString.read(buf),
         )
 
@@ -7231,6 +10079,8 @@ class _UniffiFfiConverterTypeSetAsideDocument(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.title)
         _UniffiFfiConverterSequenceString.check_lower(value.authors)
         _UniffiFfiConverterUInt32.check_lower(value.changes)
+        _UniffiFfiConverterUInt64.check_lower(value.first_ms)
+        _UniffiFfiConverterUInt64.check_lower(value.last_ms)
         _UniffiFfiConverterSequenceString.check_lower(value.reasons)
 
     @staticmethod
@@ -7240,12 +10090,18 @@ class _UniffiFfiConverterTypeSetAsideDocument(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.title, buf)
         _UniffiFfiConverterSequenceString.write(value.authors, buf)
         _UniffiFfiConverterUInt32.write(value.changes, buf)
+        _UniffiFfiConverterUInt64.write(value.first_ms, buf)
+        _UniffiFfiConverterUInt64.write(value.last_ms, buf)
         _UniffiFfiConverterSequenceString.write(value.reasons, buf)
 
 @dataclass
 class Splice:
     """
     One edit: at a position, in code points, so many are deleted and a text is inserted.
+
+    - `position`: Where, from 0.
+    - `delete`: How many code points go.
+    - `insert`: What comes in their place.
 """
     def __init__(self, *, position:int, delete:int, insert:str):
         self.position = position
@@ -7286,6 +10142,48 @@ class _UniffiFfiConverterTypeSplice(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt32.write(value.position, buf)
         _UniffiFfiConverterUInt32.write(value.delete, buf)
         _UniffiFfiConverterString.write(value.insert, buf)
+
+@dataclass
+class WantedFile:
+    """
+    A file of a drive that is to be written to disk.
+
+    - `file`: Its id.
+    - `destination`: Where to.
+"""
+    def __init__(self, *, file:str, destination:str):
+        self.file = file
+        self.destination = destination
+
+
+
+
+    def __str__(self):
+        return "WantedFile(file={}, destination={})".format(self.file, self.destination)
+    def __eq__(self, other):
+        if self.file != other.file:
+            return False
+        if self.destination != other.destination:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeWantedFile(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return WantedFile(
+            file=_UniffiFfiConverterString.read(buf),
+            destination=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.file)
+        _UniffiFfiConverterString.check_lower(value.destination)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.file, buf)
+        _UniffiFfiConverterString.write(value.destination, buf)
 
 
 
@@ -7529,6 +10427,105 @@ class Change:
             return True
 
     @dataclass
+    class JOIN:
+        """
+        An invitation that this device takes up came further, or was refused: ask for [`Node::pending_joins`]. Once this device is
+        in, [`Change::Circle`] says so.
+"""
+
+        def __init__(self, invitation:str, refused:typing.Optional[str]):
+            self.invitation = invitation
+
+            """
+        The id of the invitation.
+"""
+
+            self.refused = refused
+
+            """
+        Why it was refused and what to do, as a sentence.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.JOIN(invitation={}, refused={})".format(self.invitation, self.refused)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_JOIN():
+                return False
+            if self.invitation != other.invitation:
+                return False
+            if self.refused != other.refused:
+                return False
+            return True
+
+    @dataclass
+    class RELAY:
+        """
+        A relay of this device's spaces has become wrong somehow, or is well again.
+"""
+
+        def __init__(self, relay:str, error:typing.Optional[str]):
+            self.relay = relay
+
+            """
+        The relay's key.
+"""
+
+            self.error = error
+
+            """
+        What is wrong and what to do, as a sentence; none if nothing is.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.RELAY(relay={}, error={})".format(self.relay, self.error)
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_RELAY():
+                return False
+            if self.relay != other.relay:
+                return False
+            if self.error != other.error:
+                return False
+            return True
+
+    @dataclass
+    class PUSH:
+        """
+        Being woken goes otherwise, or a circle was muted or is not any more: ask for [`Push::status`](crate::Push::status).
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Change.PUSH()".format()
+        def __eq__(self, other):
+            if not isinstance(other, Change):
+                return NotImplemented
+            if not other.is_PUSH():
+                return False
+            return True
+
+    @dataclass
     class GRANT_ENDS:
         """
         A guest's stay ends soon.
@@ -7602,6 +10599,18 @@ class Change:
         return isinstance(self, Change.LINK_REQUESTED)
     def is_link_requested(self) -> bool:
         return isinstance(self, Change.LINK_REQUESTED)
+    def is_JOIN(self) -> bool:
+        return isinstance(self, Change.JOIN)
+    def is_join(self) -> bool:
+        return isinstance(self, Change.JOIN)
+    def is_RELAY(self) -> bool:
+        return isinstance(self, Change.RELAY)
+    def is_relay(self) -> bool:
+        return isinstance(self, Change.RELAY)
+    def is_PUSH(self) -> bool:
+        return isinstance(self, Change.PUSH)
+    def is_push(self) -> bool:
+        return isinstance(self, Change.PUSH)
     def is_GRANT_ENDS(self) -> bool:
         return isinstance(self, Change.GRANT_ENDS)
     def is_grant_ends(self) -> bool:
@@ -7617,6 +10626,9 @@ Change.CIRCLE = type("Change.CIRCLE", (Change.CIRCLE, Change,), {})  # type: ign
 Change.PRESENCE = type("Change.PRESENCE", (Change.PRESENCE, Change,), {})  # type: ignore
 Change.VERIFICATION = type("Change.VERIFICATION", (Change.VERIFICATION, Change,), {})  # type: ignore
 Change.LINK_REQUESTED = type("Change.LINK_REQUESTED", (Change.LINK_REQUESTED, Change,), {})  # type: ignore
+Change.JOIN = type("Change.JOIN", (Change.JOIN, Change,), {})  # type: ignore
+Change.RELAY = type("Change.RELAY", (Change.RELAY, Change,), {})  # type: ignore
+Change.PUSH = type("Change.PUSH", (Change.PUSH, Change,), {})  # type: ignore
 Change.GRANT_ENDS = type("Change.GRANT_ENDS", (Change.GRANT_ENDS, Change,), {})  # type: ignore
 
 
@@ -7657,6 +10669,19 @@ class _UniffiFfiConverterTypeChange(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 7:
+            return Change.JOIN(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
+        if variant == 8:
+            return Change.RELAY(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterOptionalString.read(buf),
+            )
+        if variant == 9:
+            return Change.PUSH(
+            )
+        if variant == 10:
             return Change.GRANT_ENDS(
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -7689,6 +10714,16 @@ class _UniffiFfiConverterTypeChange(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.device)
             _UniffiFfiConverterString.check_lower(value.device_name)
             _UniffiFfiConverterSequenceString.check_lower(value.pictures)
+            return
+        if value.is_JOIN():
+            _UniffiFfiConverterString.check_lower(value.invitation)
+            _UniffiFfiConverterOptionalString.check_lower(value.refused)
+            return
+        if value.is_RELAY():
+            _UniffiFfiConverterString.check_lower(value.relay)
+            _UniffiFfiConverterOptionalString.check_lower(value.error)
+            return
+        if value.is_PUSH():
             return
         if value.is_GRANT_ENDS():
             _UniffiFfiConverterString.check_lower(value.circle)
@@ -7723,8 +10758,18 @@ class _UniffiFfiConverterTypeChange(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.device, buf)
             _UniffiFfiConverterString.write(value.device_name, buf)
             _UniffiFfiConverterSequenceString.write(value.pictures, buf)
-        if value.is_GRANT_ENDS():
+        if value.is_JOIN():
             buf.write_i32(7)
+            _UniffiFfiConverterString.write(value.invitation, buf)
+            _UniffiFfiConverterOptionalString.write(value.refused, buf)
+        if value.is_RELAY():
+            buf.write_i32(8)
+            _UniffiFfiConverterString.write(value.relay, buf)
+            _UniffiFfiConverterOptionalString.write(value.error, buf)
+        if value.is_PUSH():
+            buf.write_i32(9)
+        if value.is_GRANT_ENDS():
+            buf.write_i32(10)
             _UniffiFfiConverterString.write(value.circle, buf)
             _UniffiFfiConverterString.write(value.person, buf)
             _UniffiFfiConverterUInt64.write(value.expires_ms, buf)
@@ -7743,7 +10788,54 @@ class ClaveError(Exception):
     """
     Why something did not work. There is one variant per group of causes; the code says which cause.
 """
-    pass
+
+    detail: ErrorDetail
+
+    def code(self, ) -> str:
+        """
+        What happened, for programs: `group.cause`, or the group alone. A code never changes its meaning.
+"""
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterTypeClaveError.lower(self),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_code,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def is_retryable(self, ) -> bool:
+        """
+        Whether the same call may work later, without anything being changed.
+"""
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterTypeClaveError.lower(self),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_is_retryable,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def reason(self, ) -> str:
+        """
+        What happened and what to do next, for people: one sentence in English.
+"""
+        _uniffi_lowered_args = (
+            _UniffiFfiConverterTypeClaveError.lower(self),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_claveerror_reason,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
 
 _UniffiTempClaveError = ClaveError
 
@@ -9011,6 +12103,449 @@ class _UniffiFfiConverterTypeClaveError(_UniffiConverterRustBuffer):
             buf.write_i32(18)
             _UniffiFfiConverterTypeErrorDetail.write(value.detail, buf)
 
+
+
+
+
+
+class Departure:
+    """
+    Why nothing more arrives on this device in a circle. What it had stays readable. Times are Unix milliseconds by the clock of
+    whoever did it.
+"""
+    def __init__(self):
+        raise RuntimeError("Departure cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class LEFT:
+        """
+        This person left.
+"""
+
+        def __init__(self, time_ms:int):
+            self.time_ms = time_ms
+
+            """
+        When.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Departure.LEFT(time_ms={})".format(self.time_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Departure):
+                return NotImplemented
+            if not other.is_LEFT():
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            return True
+
+    @dataclass
+    class REMOVED:
+        """
+        Somebody removed this person.
+"""
+
+        def __init__(self, by:str, time_ms:int):
+            self.by = by
+
+            """
+        How they are called.
+"""
+
+            self.time_ms = time_ms
+
+            """
+        When.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Departure.REMOVED(by={}, time_ms={})".format(self.by, self.time_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Departure):
+                return NotImplemented
+            if not other.is_REMOVED():
+                return False
+            if self.by != other.by:
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            return True
+
+    @dataclass
+    class REVOKED:
+        """
+        Somebody, perhaps this person, revoked this device; the person may still be in with others.
+"""
+
+        def __init__(self, by:str, time_ms:int):
+            self.by = by
+
+            """
+        How they are called.
+"""
+
+            self.time_ms = time_ms
+
+            """
+        When.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Departure.REVOKED(by={}, time_ms={})".format(self.by, self.time_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Departure):
+                return NotImplemented
+            if not other.is_REVOKED():
+                return False
+            if self.by != other.by:
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            return True
+
+    @dataclass
+    class EXPIRED:
+        """
+        This person was a guest, and the date has passed.
+"""
+
+        def __init__(self, time_ms:int):
+            self.time_ms = time_ms
+
+            """
+        When.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Departure.EXPIRED(time_ms={})".format(self.time_ms)
+        def __eq__(self, other):
+            if not isinstance(other, Departure):
+                return NotImplemented
+            if not other.is_EXPIRED():
+                return False
+            if self.time_ms != other.time_ms:
+                return False
+            return True
+
+    @dataclass
+    class SET_ASIDE:
+        """
+        What brought this device in turned out to have no effect.
+"""
+
+        def __init__(self, why:str):
+            self.why = why
+
+            """
+        Why, as a sentence.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "Departure.SET_ASIDE(why={})".format(self.why)
+        def __eq__(self, other):
+            if not isinstance(other, Departure):
+                return NotImplemented
+            if not other.is_SET_ASIDE():
+                return False
+            if self.why != other.why:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_LEFT(self) -> bool:
+        return isinstance(self, Departure.LEFT)
+    def is_left(self) -> bool:
+        return isinstance(self, Departure.LEFT)
+    def is_REMOVED(self) -> bool:
+        return isinstance(self, Departure.REMOVED)
+    def is_removed(self) -> bool:
+        return isinstance(self, Departure.REMOVED)
+    def is_REVOKED(self) -> bool:
+        return isinstance(self, Departure.REVOKED)
+    def is_revoked(self) -> bool:
+        return isinstance(self, Departure.REVOKED)
+    def is_EXPIRED(self) -> bool:
+        return isinstance(self, Departure.EXPIRED)
+    def is_expired(self) -> bool:
+        return isinstance(self, Departure.EXPIRED)
+    def is_SET_ASIDE(self) -> bool:
+        return isinstance(self, Departure.SET_ASIDE)
+    def is_set_aside(self) -> bool:
+        return isinstance(self, Departure.SET_ASIDE)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+Departure.LEFT = type("Departure.LEFT", (Departure.LEFT, Departure,), {})  # type: ignore
+Departure.REMOVED = type("Departure.REMOVED", (Departure.REMOVED, Departure,), {})  # type: ignore
+Departure.REVOKED = type("Departure.REVOKED", (Departure.REVOKED, Departure,), {})  # type: ignore
+Departure.EXPIRED = type("Departure.EXPIRED", (Departure.EXPIRED, Departure,), {})  # type: ignore
+Departure.SET_ASIDE = type("Departure.SET_ASIDE", (Departure.SET_ASIDE, Departure,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeDeparture(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Departure.LEFT(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 2:
+            return Departure.REMOVED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 3:
+            return Departure.REVOKED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 4:
+            return Departure.EXPIRED(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 5:
+            return Departure.SET_ASIDE(
+                _UniffiFfiConverterString.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_LEFT():
+            _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+            return
+        if value.is_REMOVED():
+            _UniffiFfiConverterString.check_lower(value.by)
+            _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+            return
+        if value.is_REVOKED():
+            _UniffiFfiConverterString.check_lower(value.by)
+            _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+            return
+        if value.is_EXPIRED():
+            _UniffiFfiConverterUInt64.check_lower(value.time_ms)
+            return
+        if value.is_SET_ASIDE():
+            _UniffiFfiConverterString.check_lower(value.why)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_LEFT():
+            buf.write_i32(1)
+            _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        if value.is_REMOVED():
+            buf.write_i32(2)
+            _UniffiFfiConverterString.write(value.by, buf)
+            _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        if value.is_REVOKED():
+            buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.by, buf)
+            _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        if value.is_EXPIRED():
+            buf.write_i32(4)
+            _UniffiFfiConverterUInt64.write(value.time_ms, buf)
+        if value.is_SET_ASIDE():
+            buf.write_i32(5)
+            _UniffiFfiConverterString.write(value.why, buf)
+
+
+
+
+
+
+
+
+class History:
+    """
+    What of a circle's past its members can read.
+"""
+    def __init__(self):
+        raise RuntimeError("History cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class FULL:
+        """
+        All of it, whenever they came.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "History.FULL()".format()
+        def __eq__(self, other):
+            if not isinstance(other, History):
+                return NotImplemented
+            if not other.is_FULL():
+                return False
+            return True
+
+    @dataclass
+    class SINCE_JOINING:
+        """
+        What was written since they came.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "History.SINCE_JOINING()".format()
+        def __eq__(self, other):
+            if not isinstance(other, History):
+                return NotImplemented
+            if not other.is_SINCE_JOINING():
+                return False
+            return True
+
+    @dataclass
+    class RATCHETED:
+        """
+        What was written since they came and not longer ago than this: keys are erased then.
+"""
+
+        def __init__(self, seconds:int):
+            self.seconds = seconds
+
+            """
+        How long, in seconds; an hour at least.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "History.RATCHETED(seconds={})".format(self.seconds)
+        def __eq__(self, other):
+            if not isinstance(other, History):
+                return NotImplemented
+            if not other.is_RATCHETED():
+                return False
+            if self.seconds != other.seconds:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_FULL(self) -> bool:
+        return isinstance(self, History.FULL)
+    def is_full(self) -> bool:
+        return isinstance(self, History.FULL)
+    def is_SINCE_JOINING(self) -> bool:
+        return isinstance(self, History.SINCE_JOINING)
+    def is_since_joining(self) -> bool:
+        return isinstance(self, History.SINCE_JOINING)
+    def is_RATCHETED(self) -> bool:
+        return isinstance(self, History.RATCHETED)
+    def is_ratcheted(self) -> bool:
+        return isinstance(self, History.RATCHETED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+History.FULL = type("History.FULL", (History.FULL, History,), {})  # type: ignore
+History.SINCE_JOINING = type("History.SINCE_JOINING", (History.SINCE_JOINING, History,), {})  # type: ignore
+History.RATCHETED = type("History.RATCHETED", (History.RATCHETED, History,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeHistory(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return History.FULL(
+            )
+        if variant == 2:
+            return History.SINCE_JOINING(
+            )
+        if variant == 3:
+            return History.RATCHETED(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_FULL():
+            return
+        if value.is_SINCE_JOINING():
+            return
+        if value.is_RATCHETED():
+            _UniffiFfiConverterUInt64.check_lower(value.seconds)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_FULL():
+            buf.write_i32(1)
+        if value.is_SINCE_JOINING():
+            buf.write_i32(2)
+        if value.is_RATCHETED():
+            buf.write_i32(3)
+            _UniffiFfiConverterUInt64.write(value.seconds, buf)
+
+
+
 class _UniffiFfiConverterSequenceTypeInboxItem(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -9324,6 +12859,98 @@ class _UniffiFfiConverterTypeInboxDiff(_UniffiConverterRustBuffer):
 
 
 
+# KeyWrappingError
+# We want to define each variant as a nested class that's also a subclass,
+# which is tricky in Python.  To accomplish this we're going to create each
+# class separately, then manually add the child classes to the base class's
+# __dict__.  All of this happens in dummy class to avoid polluting the module
+# namespace.
+class KeyWrappingError(Exception):
+    """
+    Why the system did not wrap a key or make it again.
+"""
+    pass
+
+_UniffiTempKeyWrappingError = KeyWrappingError
+
+class KeyWrappingError:  # type: ignore
+    """
+    Why the system did not wrap a key or make it again.
+"""
+
+    class Unavailable(_UniffiTempKeyWrappingError):
+        """
+        Not now: the device was not unlocked since it started, say. Whatever else is thrown counts as this.
+"""
+
+        def __init__(self):
+            pass
+
+        def __repr__(self):
+            return "KeyWrappingError.Unavailable({})".format(str(self))
+    _UniffiTempKeyWrappingError.Unavailable = Unavailable # type: ignore
+    class Cancelled(_UniffiTempKeyWrappingError):
+        """
+        The user was asked, and did not say yes.
+"""
+
+        def __init__(self):
+            pass
+
+        def __repr__(self):
+            return "KeyWrappingError.Cancelled({})".format(str(self))
+    _UniffiTempKeyWrappingError.Cancelled = Cancelled # type: ignore
+    class KeyGone(_UniffiTempKeyWrappingError):
+        """
+        It has no such key any more: the screen lock was taken off, or the data came from another device.
+"""
+
+        def __init__(self):
+            pass
+
+        def __repr__(self):
+            return "KeyWrappingError.KeyGone({})".format(str(self))
+    _UniffiTempKeyWrappingError.KeyGone = KeyGone # type: ignore
+
+KeyWrappingError = _UniffiTempKeyWrappingError # type: ignore
+del _UniffiTempKeyWrappingError
+
+
+class _UniffiFfiConverterTypeKeyWrappingError(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return KeyWrappingError.Unavailable(
+            )
+        if variant == 2:
+            return KeyWrappingError.Cancelled(
+            )
+        if variant == 3:
+            return KeyWrappingError.KeyGone(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if isinstance(value, KeyWrappingError.Unavailable):
+            return
+        if isinstance(value, KeyWrappingError.Cancelled):
+            return
+        if isinstance(value, KeyWrappingError.KeyGone):
+            return
+
+    @staticmethod
+    def write(value, buf):
+        if isinstance(value, KeyWrappingError.Unavailable):
+            buf.write_i32(1)
+        if isinstance(value, KeyWrappingError.Cancelled):
+            buf.write_i32(2)
+        if isinstance(value, KeyWrappingError.KeyGone):
+            buf.write_i32(3)
+
+
+
 
 
 
@@ -9480,47 +13107,80 @@ class _UniffiFfiConverterTypeLinkProgress(_UniffiConverterRustBuffer):
 
 
 
-class Scope(enum.Enum):
+class LogLevel(enum.Enum):
     """
-    Who can be in a circle.
+    How much a line that is logged matters.
 """
 
-    NESTED = 0
+    ERROR = 0
     """
-    Whoever is also in the space.
+    A mistake of this library.
 """
 
-    ISOLATED = 1
+    WARN = 1
     """
-    Everybody: for people from outside the space.
+    A peer, the network or the disk went wrong.
+"""
+
+    INFO = 2
+    """
+    Something worth knowing.
+"""
+
+    DEBUG = 3
+    """
+    What goes well.
+"""
+
+    TRACE = 4
+    """
+    Everything.
 """
 
 
 
-class _UniffiFfiConverterTypeScope(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterTypeLogLevel(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
         variant = buf.read_i32()
         if variant == 1:
-            return Scope.NESTED
+            return LogLevel.ERROR
         if variant == 2:
-            return Scope.ISOLATED
+            return LogLevel.WARN
+        if variant == 3:
+            return LogLevel.INFO
+        if variant == 4:
+            return LogLevel.DEBUG
+        if variant == 5:
+            return LogLevel.TRACE
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
     def check_lower(value):
-        if value == Scope.NESTED:
+        if value == LogLevel.ERROR:
             return
-        if value == Scope.ISOLATED:
+        if value == LogLevel.WARN:
+            return
+        if value == LogLevel.INFO:
+            return
+        if value == LogLevel.DEBUG:
+            return
+        if value == LogLevel.TRACE:
             return
         raise ValueError(value)
 
     @staticmethod
     def write(value, buf):
-        if value == Scope.NESTED:
+        if value == LogLevel.ERROR:
             buf.write_i32(1)
-        if value == Scope.ISOLATED:
+        if value == LogLevel.WARN:
             buf.write_i32(2)
+        if value == LogLevel.INFO:
+            buf.write_i32(3)
+        if value == LogLevel.DEBUG:
+            buf.write_i32(4)
+        if value == LogLevel.TRACE:
+            buf.write_i32(5)
 
 
 
@@ -10668,6 +14328,179 @@ class _UniffiFfiConverterTypeSubscription:
     def write(cls, value: Subscription, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
+class _UniffiFfiConverterSequenceTypePresent(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePresent.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePresent.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePresent.read(buf) for i in range(count)
+        ]
+
+
+class PresenceListener():
+    """
+    Hears who is there.
+"""
+
+    def on_presence(self, present: typing.List[Present]) -> None:
+        """
+        Everybody who is there now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is
+        slow misses states, never the last.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+        raise NotImplementedError
+
+class PresenceListenerImpl(PresenceListener):
+    """
+    Hears who is there.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_presencelistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_presencelistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_presence(self, present: typing.List[Present]) -> None:
+        """
+        Everybody who is there now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is
+        slow misses states, never the last.
+
+        # Errors
+        Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+"""
+
+        _UniffiFfiConverterSequenceTypePresent.check_lower(present)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceTypePresent.lower(present),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_presencelistener_on_presence,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplPresenceListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_PRESENCE_LISTENER_METHOD0
+    def on_presence(
+            uniffi_handle,
+            present,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypePresenceListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterSequenceTypePresent.lift(present), )
+            uniffi_method = uniffi_obj.on_presence
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_PRESENCE_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypePresenceListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_PRESENCE_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypePresenceListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClavePresenceListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_presence,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_presencelistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypePresenceListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return PresenceListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypePresenceListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: PresenceListener):
+        if not isinstance(value, PresenceListener):
+            raise TypeError("Expected PresenceListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: PresenceListener):
+         if isinstance(value, PresenceListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypePresenceListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: PresenceListener, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
 
 class NoteProtocol(typing.Protocol):
     """
@@ -10715,10 +14548,24 @@ class NoteProtocol(typing.Protocol):
         Its id, the same on every device.
 """
         raise NotImplementedError
+    async def leave(self, ) -> None:
+        """
+        Shows others that this person is no longer in the note. Harmless if they were not.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
     def observe(self, listener: NoteListener) -> Subscription:
         """
         Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
         node is shut down.
+"""
+        raise NotImplementedError
+    def observe_presence(self, listener: PresenceListener) -> Subscription:
+        """
+        Tells `listener` who else is in the note, and again each time somebody comes, goes or moves, or what is written moves
+        them.
 """
         raise NotImplementedError
     async def positions(self, cursors: typing.List[str]) -> typing.List[int]:
@@ -10727,6 +14574,24 @@ class NoteProtocol(typing.Protocol):
 
         # Errors
         [`ClaveError::Argument`] if one is no cursor, or not of this note.
+"""
+        raise NotImplementedError
+    async def present(self, ) -> typing.List[Present]:
+        """
+        Who else is in the note just now, by name: devices of members who are connected.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def set_selection(self, selection: typing.Optional[Selected]) -> None:
+        """
+        Shows others who are connected that this person is in the note: with what they selected in the text as it is here now,
+        or only looking at it. Call it as often as something changes: others are told at most four times a second. It holds
+        until [`leave`](Self::leave), or until the node pauses; nothing of it is stored, and no relay sees it.
+
+        # Errors
+        [`ClaveError::Argument`] if a position is beyond the end; [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
     async def set_title(self, title: str) -> None:
@@ -10890,6 +14755,26 @@ class Note(NoteProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def leave(self, ) -> None:
+        """
+        Shows others that this person is no longer in the note. Harmless if they were not.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_leave(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     def observe(self, listener: NoteListener) -> Subscription:
         """
         Tells `listener` the note, and again each time it changed, whoever did it, until the subscription is cancelled or the
@@ -10906,6 +14791,25 @@ class Note(NoteProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_clave_ffi_fn_method_note_observe,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def observe_presence(self, listener: PresenceListener) -> Subscription:
+        """
+        Tells `listener` who else is in the note, and again each time somebody comes, goes or moves, or what is written moves
+        them.
+"""
+
+        _UniffiFfiConverterTypePresenceListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypePresenceListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSubscription.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_observe_presence,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -10929,6 +14833,51 @@ class Note(NoteProtocol):
             _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def present(self, ) -> typing.List[Present]:
+        """
+        Who else is in the note just now, by name: devices of members who are connected.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypePresent.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_present(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_selection(self, selection: typing.Optional[Selected]) -> None:
+        """
+        Shows others who are connected that this person is in the note: with what they selected in the text as it is here now,
+        or only looking at it. Call it as often as something changes: others are told at most four times a second. It holds
+        until [`leave`](Self::leave), or until the node pauses; nothing of it is stored, and no relay sees it.
+
+        # Errors
+        [`ClaveError::Argument`] if a position is beyond the end; [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+
+        _UniffiFfiConverterOptionalTypeSelected.check_lower(selection)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalTypeSelected.lower(selection),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_note_set_selection(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -11004,6 +14953,31 @@ class _UniffiFfiConverterTypeNote:
     @classmethod
     def write(cls, value: Note, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterOptionalTypeDeparture(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeDeparture.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeDeparture.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeDeparture.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
 
 class _UniffiFfiConverterOptionalTypeProgress(_UniffiConverterRustBuffer):
     @classmethod
@@ -11189,6 +15163,29 @@ class _UniffiFfiConverterTypeTransfer:
     def write(cls, value: Transfer, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
+class _UniffiFfiConverterSequenceTypeNewFile(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeNewFile.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeNewFile.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeNewFile.read(buf) for i in range(count)
+        ]
+
 class _UniffiFfiConverterSequenceTypeFileEntry(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -11210,6 +15207,29 @@ class _UniffiFfiConverterSequenceTypeFileEntry(_UniffiConverterRustBuffer):
 
         return [
             _UniffiFfiConverterTypeFileEntry.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterSequenceTypeWantedFile(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeWantedFile.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeWantedFile.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeWantedFile.read(buf) for i in range(count)
         ]
 
 class _UniffiFfiConverterSequenceTypeFileVersion(_UniffiConverterRustBuffer):
@@ -11249,12 +15269,30 @@ class DriveProtocol(typing.Protocol):
         [`ClaveError::Argument`] if `folder` is no id. All else is told by the transfer.
 """
         raise NotImplementedError
+    def add_all(self, files: typing.List[NewFile]) -> Transfer:
+        """
+        Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+
+        # Errors
+        As [`add`](Self::add).
+"""
+        raise NotImplementedError
     def add_folder(self, source: str,name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
         """
         Adds a folder from disk with all that is in it. Its end gives the ids of the files.
 
         # Errors
         As [`add`](Self::add).
+"""
+        raise NotImplementedError
+    async def collect(self, versions_kept: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Collected:
+        """
+        Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+        also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+        has it, and is lost if nobody does.
+
+        # Errors
+        If the store cannot be read or the disk refuses; nothing that is needed is lost then.
 """
         raise NotImplementedError
     async def create_folder(self, name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> str:
@@ -11290,12 +15328,37 @@ class DriveProtocol(typing.Protocol):
         [`ClaveError::Argument`] if `file` is no id. All else is told by the transfer.
 """
         raise NotImplementedError
+    def get_all(self, files: typing.List[WantedFile]) -> Transfer:
+        """
+        The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+        raise NotImplementedError
+    def get_folder(self, destination: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
+        """
+        The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+        raise NotImplementedError
     def get_version(self, file: str,version: str,destination: str) -> Transfer:
         """
         The same for an earlier version.
 
         # Errors
         As [`get`](Self::get).
+"""
+        raise NotImplementedError
+    async def list(self, folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> typing.List[FileEntry]:
+        """
+        What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+        paths begin at that folder.
+
+        # Errors
+        [`ClaveError::NotFound`].
 """
         raise NotImplementedError
     async def move_to(self, id: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
@@ -11427,6 +15490,27 @@ class Drive(DriveProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def add_all(self, files: typing.List[NewFile]) -> Transfer:
+        """
+        Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+
+        # Errors
+        As [`add`](Self::add).
+"""
+
+        _UniffiFfiConverterSequenceTypeNewFile.check_lower(files)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceTypeNewFile.lower(files),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_add_all,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def add_folder(self, source: str,name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
         """
         Adds a folder from disk with all that is in it. Its end gives the ids of the files.
@@ -11456,6 +15540,33 @@ class Drive(DriveProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def collect(self, versions_kept: typing.Union[object, typing.Optional[int]] = _DEFAULT) -> Collected:
+        """
+        Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+        also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+        has it, and is lost if nobody does.
+
+        # Errors
+        If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+"""
+
+        if versions_kept is _DEFAULT:
+            versions_kept = None
+        _UniffiFfiConverterOptionalUInt32.check_lower(versions_kept)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalUInt32.lower(versions_kept),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCollected.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_collect(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def create_folder(self, name: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> str:
         """
         A new folder in another, or in the root.
@@ -11550,6 +15661,53 @@ class Drive(DriveProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def get_all(self, files: typing.List[WantedFile]) -> Transfer:
+        """
+        The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+
+        _UniffiFfiConverterSequenceTypeWantedFile.check_lower(files)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceTypeWantedFile.lower(files),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_get_all,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def get_folder(self, destination: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> Transfer:
+        """
+        The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+
+        # Errors
+        As [`get`](Self::get).
+"""
+
+        _UniffiFfiConverterString.check_lower(destination)
+
+        if folder is _DEFAULT:
+            folder = None
+        _UniffiFfiConverterOptionalString.check_lower(folder)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(destination),
+            _UniffiFfiConverterOptionalString.lower(folder),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_get_folder,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def get_version(self, file: str,version: str,destination: str) -> Transfer:
         """
         The same for an earlier version.
@@ -11577,6 +15735,32 @@ class Drive(DriveProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def list(self, folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> typing.List[FileEntry]:
+        """
+        What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+        paths begin at that folder.
+
+        # Errors
+        [`ClaveError::NotFound`].
+"""
+
+        if folder is _DEFAULT:
+            folder = None
+        _UniffiFfiConverterOptionalString.check_lower(folder)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterOptionalString.lower(folder),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeFileEntry.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_drive_list(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def move_to(self, id: str,folder: typing.Union[object, typing.Optional[str]] = _DEFAULT) -> None:
         """
         Moves a file or folder to a folder, or the root.
@@ -12366,6 +16550,11 @@ class TimelineProtocol(typing.Protocol):
         [`ClaveError::Argument`] if `message` is no id.
 """
         raise NotImplementedError
+    def observe_typing(self, listener: PresenceListener) -> Subscription:
+        """
+        Tells `listener` who else is writing, and again each time somebody begins or stops.
+"""
+        raise NotImplementedError
     async def post(self, draft: Draft) -> str:
         """
         Posts a message with all that may belong to it.
@@ -12382,6 +16571,14 @@ class TimelineProtocol(typing.Protocol):
         If there is no such message, or the reaction is none.
 """
         raise NotImplementedError
+    async def received_by(self, message: str) -> typing.List[str]:
+        """
+        The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+
+        # Errors
+        [`ClaveError::Argument`] if `message` is no id.
+"""
+        raise NotImplementedError
     async def send(self, body: str) -> str:
         """
         Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
@@ -12389,6 +16586,23 @@ class TimelineProtocol(typing.Protocol):
 
         # Errors
         If it is too long, or the disk refuses.
+"""
+        raise NotImplementedError
+    async def set_typing(self, typing: bool) -> None:
+        """
+        Shows others who are connected that this person is writing, or stopped. Call it at each key: it ends by itself six
+        seconds after the last call, and when a message is posted. Nothing of it is stored, and no relay sees it.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def typing(self, ) -> typing.List[Present]:
+        """
+        Who else is writing just now, by name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
     async def withdraw(self, message: str) -> None:
@@ -12551,6 +16765,24 @@ class Timeline(TimelineProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def observe_typing(self, listener: PresenceListener) -> Subscription:
+        """
+        Tells `listener` who else is writing, and again each time somebody begins or stops.
+"""
+
+        _UniffiFfiConverterTypePresenceListener.check_lower(listener)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypePresenceListener.lower(listener),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSubscription.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_typing,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     async def post(self, draft: Draft) -> str:
         """
         Posts a message with all that may belong to it.
@@ -12603,6 +16835,29 @@ class Timeline(TimelineProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def received_by(self, message: str) -> typing.List[str]:
+        """
+        The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+
+        # Errors
+        [`ClaveError::Argument`] if `message` is no id.
+"""
+
+        _UniffiFfiConverterString.check_lower(message)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(message),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_received_by(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def send(self, body: str) -> str:
         """
         Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
@@ -12621,6 +16876,50 @@ class Timeline(TimelineProtocol):
         _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
         return await _uniffi_rust_call_async(
             _UniffiLib.uniffi_clave_ffi_fn_method_timeline_send(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_typing(self, typing: bool) -> None:
+        """
+        Shows others who are connected that this person is writing, or stopped. Call it at each key: it ends by itself six
+        seconds after the last call, and when a message is posted. Nothing of it is stored, and no relay sees it.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+
+        _UniffiFfiConverterBoolean.check_lower(typing)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterBoolean.lower(typing),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_set_typing(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def typing(self, ) -> typing.List[Present]:
+        """
+        Who else is writing just now, by name.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypePresent.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_timeline_typing(*_uniffi_lowered_args),
             _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
@@ -12731,6 +17030,14 @@ class CircleProtocol(typing.Protocol):
         If the title is too long, or the disk refuses.
 """
         raise NotImplementedError
+    async def departure(self, ) -> typing.Optional[Departure]:
+        """
+        How this device came to be out of this circle, or of the space around it; nothing, if it is in.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
     def drive(self, ) -> Drive:
         """
         The files.
@@ -12782,6 +17089,15 @@ class CircleProtocol(typing.Protocol):
 
         # Errors
         If this person may not write here.
+"""
+        raise NotImplementedError
+    async def key_audit(self, ) -> KeyAudit:
+        """
+        Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+        rests, and whether it stands or lost to another. The same on every device that holds the same changes.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
     async def leave(self, ) -> None:
@@ -12890,6 +17206,14 @@ class CircleProtocol(typing.Protocol):
         [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
+    async def set_history(self, history: History) -> None:
+        """
+        Says what newcomers can read of what was written before they came, or after how long everything is erased.
+
+        # Errors
+        [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+"""
+        raise NotImplementedError
     async def set_policy(self, key: str,value: str) -> None:
         """
         Sets a policy.
@@ -12925,6 +17249,15 @@ class CircleProtocol(typing.Protocol):
     def timeline(self, ) -> Timeline:
         """
         The chat.
+"""
+        raise NotImplementedError
+    async def waiting_for_relays(self, ) -> int:
+        """
+        How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it
+        all the same. Always none in a space without relays.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
 
@@ -13082,6 +17415,26 @@ class Circle(CircleProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def departure(self, ) -> typing.Optional[Departure]:
+        """
+        How this device came to be out of this circle, or of the space around it; nothing, if it is in.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterOptionalTypeDeparture.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_departure(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     def drive(self, ) -> Drive:
         """
         The files.
@@ -13227,6 +17580,27 @@ class Circle(CircleProtocol):
             _UniffiLib.ffi_clave_ffi_rust_future_poll_u32,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_u32,
             _UniffiLib.ffi_clave_ffi_rust_future_free_u32,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def key_audit(self, ) -> KeyAudit:
+        """
+        Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+        rests, and whether it stands or lost to another. The same on every device that holds the same changes.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeKeyAudit.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_key_audit(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -13515,6 +17889,29 @@ class Circle(CircleProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def set_history(self, history: History) -> None:
+        """
+        Says what newcomers can read of what was written before they came, or after how long everything is erased.
+
+        # Errors
+        [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+"""
+
+        _UniffiFfiConverterTypeHistory.check_lower(history)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeHistory.lower(history),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_set_history(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def set_policy(self, key: str,value: str) -> None:
         """
         Sets a policy.
@@ -13622,6 +18019,27 @@ class Circle(CircleProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def waiting_for_relays(self, ) -> int:
+        """
+        How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it
+        all the same. Always none in a space without relays.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterUInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_circle_waiting_for_relays(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u32,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u32,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u32,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
 
 
 
@@ -13826,6 +18244,356 @@ class _UniffiFfiConverterTypeInboxListener:
         buf.write_u64(cls.lower(value))
 
 
+class InterfaceLister():
+    """
+    Tells the addresses of this machine, where the system lets no library list its interfaces.
+"""
+
+    def addresses(self, ) -> typing.List[str]:
+        """
+        The IP addresses that others can reach. Asked when the node starts, resumes, and is told that the network changed.
+
+        # Errors
+        Whatever it throws counts as none: then the library looks for itself.
+"""
+        raise NotImplementedError
+
+class InterfaceListerImpl(InterfaceLister):
+    """
+    Tells the addresses of this machine, where the system lets no library list its interfaces.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_interfacelister, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_interfacelister, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def addresses(self, ) -> typing.List[str]:
+        """
+        The IP addresses that others can reach. Asked when the node starts, resumes, and is told that the network changed.
+
+        # Errors
+        Whatever it throws counts as none: then the library looks for itself.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_interfacelister_addresses,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplInterfaceListerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_INTERFACE_LISTER_METHOD0
+    def addresses(
+            uniffi_handle,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeInterfaceLister._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = ()
+            uniffi_method = uniffi_obj.addresses
+            return uniffi_method(*uniffi_args)
+        def write_return_value(v):
+            uniffi_out_return[0] = _UniffiFfiConverterSequenceString.lower(v)
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_INTERFACE_LISTER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeInterfaceLister._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_INTERFACE_LISTER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeInterfaceLister._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveInterfaceLister(
+        _uniffi_free,
+        _uniffi_clone,
+        addresses,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_interfacelister(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeInterfaceLister:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return InterfaceListerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeInterfaceLister._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: InterfaceLister):
+        if not isinstance(value, InterfaceLister):
+            raise TypeError("Expected InterfaceLister subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: InterfaceLister):
+         if isinstance(value, InterfaceListerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeInterfaceLister._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: InterfaceLister, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class KeyWrapping():
+    """
+    Keeps the key of a vault where the system keeps keys: the Android Keystore, the iOS Keychain. Called on a thread of the
+    node's, which may block for as long as the system asks its user.
+"""
+
+    def wrap(self, key: bytes) -> bytes:
+        """
+        Makes something of the key (32 bytes) from which nobody else makes the key again: at most 4,096 bytes, which are stored
+        beside the data. Called once, when the vault is made.
+
+        # Errors
+        Why not: the vault is not made.
+"""
+        raise NotImplementedError
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """
+        Makes the key again. Called each time the vault is opened, before anything is locked; not when a node resumes.
+
+        # Errors
+        Why not: the vault stays closed, and nothing in it changes.
+"""
+        raise NotImplementedError
+
+class KeyWrappingImpl(KeyWrapping):
+    """
+    Keeps the key of a vault where the system keeps keys: the Android Keystore, the iOS Keychain. Called on a thread of the
+    node's, which may block for as long as the system asks its user.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_keywrapping, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_keywrapping, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def wrap(self, key: bytes) -> bytes:
+        """
+        Makes something of the key (32 bytes) from which nobody else makes the key again: at most 4,096 bytes, which are stored
+        beside the data. Called once, when the vault is made.
+
+        # Errors
+        Why not: the vault is not made.
+"""
+
+        _UniffiFfiConverterBytes.check_lower(key)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterBytes.lower(key),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBytes.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeKeyWrappingError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_wrap,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """
+        Makes the key again. Called each time the vault is opened, before anything is locked; not when a node resumes.
+
+        # Errors
+        Why not: the vault stays closed, and nothing in it changes.
+"""
+
+        _UniffiFfiConverterBytes.check_lower(wrapped)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterBytes.lower(wrapped),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBytes.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeKeyWrappingError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_unwrap,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplKeyWrappingImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_KEY_WRAPPING_METHOD0
+    def wrap(
+            uniffi_handle,
+            key,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeKeyWrapping._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterBytes.lift(key), )
+            uniffi_method = uniffi_obj.wrap
+            return uniffi_method(*uniffi_args)
+        def write_return_value(v):
+            uniffi_out_return[0] = _UniffiFfiConverterBytes.lower(v)
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                KeyWrappingError,
+                _UniffiFfiConverterTypeKeyWrappingError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_KEY_WRAPPING_METHOD1
+    def unwrap(
+            uniffi_handle,
+            wrapped,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeKeyWrapping._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterBytes.lift(wrapped), )
+            uniffi_method = uniffi_obj.unwrap
+            return uniffi_method(*uniffi_args)
+        def write_return_value(v):
+            uniffi_out_return[0] = _UniffiFfiConverterBytes.lower(v)
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                KeyWrappingError,
+                _UniffiFfiConverterTypeKeyWrappingError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_KEY_WRAPPING
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeKeyWrapping._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_KEY_WRAPPING
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeKeyWrapping._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveKeyWrapping(
+        _uniffi_free,
+        _uniffi_clone,
+        wrap,
+        unwrap,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_keywrapping(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeKeyWrapping:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return KeyWrappingImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeKeyWrapping._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: KeyWrapping):
+        if not isinstance(value, KeyWrapping):
+            raise TypeError("Expected KeyWrapping subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: KeyWrapping):
+         if isinstance(value, KeyWrappingImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeKeyWrapping._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: KeyWrapping, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
 class LinkListener():
     """
     Hears how far linking has come.
@@ -13973,6 +18741,317 @@ class _UniffiFfiConverterTypeLinkListener:
     def write(cls, value: LinkListener, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
+
+class LogSink():
+    """
+    Takes what is logged.
+"""
+
+    def log(self, level: LogLevel,target: str,message: str) -> None:
+        """
+        A line: from where in the library, and what. It never holds a secret, a name or what somebody wrote; it may hold
+        addresses and short ids. Called by one thread at a time, which is there only while there are lines. One that blocks
+        holds up nobody: lines are dropped then.
+
+        # Errors
+        Whatever it throws loses that line.
+"""
+        raise NotImplementedError
+
+class LogSinkImpl(LogSink):
+    """
+    Takes what is logged.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_logsink, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_logsink, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def log(self, level: LogLevel,target: str,message: str) -> None:
+        """
+        A line: from where in the library, and what. It never holds a secret, a name or what somebody wrote; it may hold
+        addresses and short ids. Called by one thread at a time, which is there only while there are lines. One that blocks
+        holds up nobody: lines are dropped then.
+
+        # Errors
+        Whatever it throws loses that line.
+"""
+
+        _UniffiFfiConverterTypeLogLevel.check_lower(level)
+
+        _UniffiFfiConverterString.check_lower(target)
+
+        _UniffiFfiConverterString.check_lower(message)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeLogLevel.lower(level),
+            _UniffiFfiConverterString.lower(target),
+            _UniffiFfiConverterString.lower(message),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_logsink_log,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplLogSinkImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_LOG_SINK_METHOD0
+    def log(
+            uniffi_handle,
+            level,
+            target,
+            message,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeLogSink._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeLogLevel.lift(level), _UniffiFfiConverterString.lift(target), _UniffiFfiConverterString.lift(message), )
+            uniffi_method = uniffi_obj.log
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_LOG_SINK
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeLogSink._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_LOG_SINK
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeLogSink._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveLogSink(
+        _uniffi_free,
+        _uniffi_clone,
+        log,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_logsink(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeLogSink:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return LogSinkImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeLogSink._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: LogSink):
+        if not isinstance(value, LogSink):
+            raise TypeError("Expected LogSink subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: LogSink):
+         if isinstance(value, LogSinkImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeLogSink._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: LogSink, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class NameResolver():
+    """
+    Resolves names in addresses, in place of any name server.
+"""
+
+    def resolve(self, name: str) -> typing.List[str]:
+        """
+        The IP addresses of a host name, those to try first in front. Called on a thread of the node's that may block; what takes
+        longer than ten seconds is not waited for.
+
+        # Errors
+        Whatever it throws: the dial fails, and is tried again as any that fails.
+"""
+        raise NotImplementedError
+
+class NameResolverImpl(NameResolver):
+    """
+    Resolves names in addresses, in place of any name server.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_nameresolver, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_nameresolver, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def resolve(self, name: str) -> typing.List[str]:
+        """
+        The IP addresses of a host name, those to try first in front. Called on a thread of the node's that may block; what takes
+        longer than ten seconds is not waited for.
+
+        # Errors
+        Whatever it throws: the dial fails, and is tried again as any that fails.
+"""
+
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_nameresolver_resolve,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplNameResolverImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLAVE_NAME_RESOLVER_METHOD0
+    def resolve(
+            uniffi_handle,
+            name,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeNameResolver._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterString.lift(name), )
+            uniffi_method = uniffi_obj.resolve
+            return uniffi_method(*uniffi_args)
+        def write_return_value(v):
+            uniffi_out_return[0] = _UniffiFfiConverterSequenceString.lower(v)
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ClaveError,
+                _UniffiFfiConverterTypeClaveError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_CLAVE_NAME_RESOLVER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeNameResolver._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_CLAVE_NAME_RESOLVER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeNameResolver._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceClaveNameResolver(
+        _uniffi_free,
+        _uniffi_clone,
+        resolve,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_clave_ffi_fn_init_callback_vtable_nameresolver(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeNameResolver:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return NameResolverImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeNameResolver._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: NameResolver):
+        if not isinstance(value, NameResolver):
+            raise TypeError("Expected NameResolver subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: NameResolver):
+         if isinstance(value, NameResolverImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeNameResolver._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: NameResolver, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
 class _UniffiFfiConverterSequenceTypeCircleInfo(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -14021,6 +19100,54 @@ class _UniffiFfiConverterOptionalTypeScope(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterOptionalTypeCircle(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeCircle.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeCircle.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeCircle.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterSequenceTypeRelayStatus(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeRelayStatus.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeRelayStatus.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeRelayStatus.read(buf) for i in range(count)
+        ]
+
 
 class SpaceProtocol(typing.Protocol):
     """
@@ -14052,6 +19179,16 @@ class SpaceProtocol(typing.Protocol):
         If the name cannot be used, somebody is not in the space, or this person may not invite.
 """
         raise NotImplementedError
+    async def create_circle_of(self, name: str,people: typing.List[str],scope: Scope,suite: Suite) -> Circle:
+        """
+        The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+        post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+        of the space is `true`.
+
+        # Errors
+        As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+"""
+        raise NotImplementedError
     async def direct_chat(self, person: str) -> Circle:
         """
         The chat of two with somebody of this space: the one there is, or a new one.
@@ -14079,6 +19216,14 @@ class SpaceProtocol(typing.Protocol):
         [`ClaveError::NotAllowed`] if this person may not invite.
 """
         raise NotImplementedError
+    async def known_direct_chat(self, person: str) -> typing.Optional[Circle]:
+        """
+        The chat of two with somebody of this space, if there is one.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
     async def members(self, ) -> typing.List[Member]:
         """
         Who is in it, owners first, then by name.
@@ -14095,6 +19240,14 @@ class SpaceProtocol(typing.Protocol):
         [`ClaveError::Paused`], [`ClaveError::Stopped`].
 """
         raise NotImplementedError
+    async def relays(self, ) -> typing.List[RelayStatus]:
+        """
+        The relays of this space, and how this device gets on with each.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
     async def search(self, search: Search) -> SearchResults:
         """
         Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
@@ -14102,6 +19255,17 @@ class SpaceProtocol(typing.Protocol):
 
         # Errors
         If there is nothing to search for, or the store cannot be read or written.
+"""
+        raise NotImplementedError
+    async def set_relays(self, addresses: typing.List[str]) -> None:
+        """
+        Has the space use these relays, in this order, and no others: the first four of them, if there are more. Each is a
+        multiaddr that ends in `/p2p/` and the relay's key, as the relay prints it. To add one or take one away, hand over those
+        that [`relays`](Self::relays) names with or without it.
+
+        # Errors
+        [`ClaveError::Argument`] (`argument.relay`) if one is no address of a relay, [`ClaveError::Network`] if one cannot be
+        dialled, [`ClaveError::NotAllowed`] if this person may not set policies.
 """
         raise NotImplementedError
     def timeline(self, ) -> Timeline:
@@ -14212,6 +19376,40 @@ class Space(SpaceProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def create_circle_of(self, name: str,people: typing.List[str],scope: Scope,suite: Suite) -> Circle:
+        """
+        The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+        post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+        of the space is `true`.
+
+        # Errors
+        As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+"""
+
+        _UniffiFfiConverterString.check_lower(name)
+
+        _UniffiFfiConverterSequenceString.check_lower(people)
+
+        _UniffiFfiConverterTypeScope.check_lower(scope)
+
+        _UniffiFfiConverterTypeSuite.check_lower(suite)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterSequenceString.lower(people),
+            _UniffiFfiConverterTypeScope.lower(scope),
+            _UniffiFfiConverterTypeSuite.lower(suite),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeCircle.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle_of(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def direct_chat(self, person: str) -> Circle:
         """
         The chat of two with somebody of this space: the one there is, or a new one.
@@ -14289,6 +19487,29 @@ class Space(SpaceProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def known_direct_chat(self, person: str) -> typing.Optional[Circle]:
+        """
+        The chat of two with somebody of this space, if there is one.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+
+        _UniffiFfiConverterString.check_lower(person)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(person),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterOptionalTypeCircle.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_known_direct_chat(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def members(self, ) -> typing.List[Member]:
         """
         Who is in it, owners first, then by name.
@@ -14329,6 +19550,26 @@ class Space(SpaceProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def relays(self, ) -> typing.List[RelayStatus]:
+        """
+        The relays of this space, and how this device gets on with each.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeRelayStatus.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_relays(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def search(self, search: Search) -> SearchResults:
         """
         Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
@@ -14350,6 +19591,32 @@ class Space(SpaceProtocol):
             _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_relays(self, addresses: typing.List[str]) -> None:
+        """
+        Has the space use these relays, in this order, and no others: the first four of them, if there are more. Each is a
+        multiaddr that ends in `/p2p/` and the relay's key, as the relay prints it. To add one or take one away, hand over those
+        that [`relays`](Self::relays) names with or without it.
+
+        # Errors
+        [`ClaveError::Argument`] (`argument.relay`) if one is no address of a relay, [`ClaveError::Network`] if one cannot be
+        dialled, [`ClaveError::NotAllowed`] if this person may not set policies.
+"""
+
+        _UniffiFfiConverterSequenceString.check_lower(addresses)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceString.lower(addresses),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_space_set_relays(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -14420,6 +19687,249 @@ class _UniffiFfiConverterSequenceTypeOwnDevice(_UniffiConverterRustBuffer):
         return [
             _UniffiFfiConverterTypeOwnDevice.read(buf) for i in range(count)
         ]
+
+class _UniffiFfiConverterSequenceTypePendingJoin(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePendingJoin.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePendingJoin.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePendingJoin.read(buf) for i in range(count)
+        ]
+
+
+class PushProtocol(typing.Protocol):
+    """
+    How a node is woken while it is away. A relay of a space pushes when something is stored for this device and it is not connected.
+    A push says nothing: have the node catch up on it. A change takes effect at a relay once the node has met it again.
+"""
+
+    async def clear(self, ) -> None:
+        """
+        Has no relay push to this device any more. One that cannot be reached now pushes until it can.
+
+        # Errors
+        If the disk refuses.
+"""
+        raise NotImplementedError
+    async def mute(self, circle: str,muted: bool) -> None:
+        """
+        Has this device not be woken for what is written in a circle, or be woken again. This concerns this device alone.
+
+        # Errors
+        [`ClaveError::Argument`] if `circle` is no id; if this device is not in the circle.
+"""
+        raise NotImplementedError
+    async def set_endpoint(self, endpoint: PushEndpoint,relay: typing.Optional[str]) -> None:
+        """
+        Has this device be pushed to there from now on: by all relays that have no endpoint of their own, or by one, named by its address. A
+        Web Push subscription belongs to one server key: where each relay has its own, subscribe for each.
+
+        # Errors
+        [`ClaveError::Argument`] if nothing can be pushed there, or `relay` is no address.
+"""
+        raise NotImplementedError
+    async def status(self, ) -> PushStatus:
+        """
+        How it goes.
+
+        # Errors
+        [`ClaveError::Stopped`], [`ClaveError::Paused`].
+"""
+        raise NotImplementedError
+    async def woken(self, ) -> None:
+        """
+        Notes that a push arrived: what an app calls that was woken.
+
+        # Errors
+        If the disk refuses.
+"""
+        raise NotImplementedError
+
+class Push(PushProtocol):
+    """
+    How a node is woken while it is away. A relay of a space pushes when something is stored for this device and it is not connected.
+    A push says nothing: have the node catch up on it. A change takes effect at a relay once the node has met it again.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_free_push, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_clave_ffi_fn_clone_push, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    async def clear(self, ) -> None:
+        """
+        Has no relay push to this device any more. One that cannot be reached now pushes until it can.
+
+        # Errors
+        If the disk refuses.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_push_clear(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def mute(self, circle: str,muted: bool) -> None:
+        """
+        Has this device not be woken for what is written in a circle, or be woken again. This concerns this device alone.
+
+        # Errors
+        [`ClaveError::Argument`] if `circle` is no id; if this device is not in the circle.
+"""
+
+        _UniffiFfiConverterString.check_lower(circle)
+
+        _UniffiFfiConverterBoolean.check_lower(muted)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(circle),
+            _UniffiFfiConverterBoolean.lower(muted),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_push_mute(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_endpoint(self, endpoint: PushEndpoint,relay: typing.Optional[str]) -> None:
+        """
+        Has this device be pushed to there from now on: by all relays that have no endpoint of their own, or by one, named by its address. A
+        Web Push subscription belongs to one server key: where each relay has its own, subscribe for each.
+
+        # Errors
+        [`ClaveError::Argument`] if nothing can be pushed there, or `relay` is no address.
+"""
+
+        _UniffiFfiConverterTypePushEndpoint.check_lower(endpoint)
+
+        _UniffiFfiConverterOptionalString.check_lower(relay)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypePushEndpoint.lower(endpoint),
+            _UniffiFfiConverterOptionalString.lower(relay),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_push_set_endpoint(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def status(self, ) -> PushStatus:
+        """
+        How it goes.
+
+        # Errors
+        [`ClaveError::Stopped`], [`ClaveError::Paused`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypePushStatus.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_push_status(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def woken(self, ) -> None:
+        """
+        Notes that a push arrived: what an app calls that was woken.
+
+        # Errors
+        If the disk refuses.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_push_woken(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypePush:
+    @staticmethod
+    def lift(value: int) -> Push:
+        return Push._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: Push):
+        if not isinstance(value, Push):
+            raise TypeError("Expected Push instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: Push) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> Push:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: Push, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
 
 class _UniffiFfiConverterSequenceTypeSpace(_UniffiConverterRustBuffer):
     @classmethod
@@ -14501,6 +20011,14 @@ class NodeProtocol(typing.Protocol):
         [`ClaveError::Recovery`] if there are other people: they let it in.
 """
         raise NotImplementedError
+    async def cancel_join(self, invitation: str) -> None:
+        """
+        Gives up taking an invitation up. The same link can be taken up again.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+"""
+        raise NotImplementedError
     async def cancel_link(self, link: str) -> None:
         """
         Takes a code back that was not used.
@@ -14520,7 +20038,7 @@ class NodeProtocol(typing.Protocol):
     async def catch_up(self, deadline: Duration) -> CaughtUp:
         """
         Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-        be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+        be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
         the background, before it pauses again. Content of files is not waited for.
 
         # Errors
@@ -14576,6 +20094,15 @@ class NodeProtocol(typing.Protocol):
         If the name cannot be used, or the disk refuses.
 """
         raise NotImplementedError
+    async def create_space_of(self, name: str,suite: Suite) -> Space:
+        """
+        The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+        [`Suite::X25519`].
+
+        # Errors
+        Those of [`create_space`](Self::create_space).
+"""
+        raise NotImplementedError
     async def debug_dump(self, ) -> str:
         """
         Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
@@ -14590,6 +20117,14 @@ class NodeProtocol(typing.Protocol):
 
         # Errors
         [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    def export_open(self, directory: str,wait: Duration) -> Transfer:
+        """
+        Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+        plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+        to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+        the paths of the files whose content was not to be had.
 """
         raise NotImplementedError
     def fetch_small_files(self, bytes_max: int) -> None:
@@ -14613,11 +20148,14 @@ class NodeProtocol(typing.Protocol):
         raise NotImplementedError
     async def join(self, link: str,timeout: Duration) -> Space:
         """
-        Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-        the link stays good.
+        Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request
+        waits there as well, so that the two need not be online together. Gives up after `timeout`, unless a relay keeps the
+        request by then; the link stays good.
 
         # Errors
-        [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
+        [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, or if a relay keeps the request
+        (`invitation.pending`: it goes on by itself, see [`pending_joins`](Self::pending_joins), and
+        [`Change::Join`](crate::Change::Join) tells), [`ClaveError::Unreachable`].
 """
         raise NotImplementedError
     async def link_device(self, valid: Duration,confirm: bool) -> LinkCode:
@@ -14668,9 +20206,45 @@ class NodeProtocol(typing.Protocol):
         [`ClaveError::Stopped`].
 """
         raise NotImplementedError
+    async def peer_found(self, device: str,addresses: typing.List[str]) -> None:
+        """
+        The app found a device nearby (by NSD, Bonjour, Bluetooth), at these multiaddrs: it is dialled if it is a member's, or
+        if a code is being looked for that anybody may answer. Nobody is taken for a device who cannot prove its key. At most
+        16 addresses.
+
+        To be found, the app tells others the device of [`profile`](Self::profile) and what [`listening`](Self::listening) gives.
+
+        # Errors
+        [`ClaveError::Argument`] if `device` is no id, [`ClaveError::Network`] if an address is none; [`ClaveError::Paused`],
+        [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
+    async def pending_joins(self, ) -> typing.List[PendingJoin]:
+        """
+        The invitations that this device takes up through relays and that were not answered yet. They go on whenever the node
+        is online, over restarts.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        raise NotImplementedError
     def profile(self, ) -> Profile:
         """
         Who this device is.
+"""
+        raise NotImplementedError
+    def push(self, ) -> Push:
+        """
+        How this node is woken while it is away.
+"""
+        raise NotImplementedError
+    async def rejoin(self, phrase: str) -> None:
+        """
+        Writes this restored device into each circle in which that was not done yet, so that members let it in.
+        [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
 """
         raise NotImplementedError
     async def rejoining(self, ) -> typing.List[str]:
@@ -14713,6 +20287,15 @@ class NodeProtocol(typing.Protocol):
 
         # Errors
         [`ClaveError::Argument`] if it is no person's id.
+"""
+        raise NotImplementedError
+    async def set_relay_token(self, relay: str,token: typing.Optional[str]) -> None:
+        """
+        Shows a relay that is for some only this token from now on, or none. It stays on this device: everybody in a space whose relay
+        asks for one gives it to their own device. Can be done before a space names the relay, or one is joined through it.
+
+        # Errors
+        [`ClaveError::Argument`] if the address or the token is none.
 """
         raise NotImplementedError
     async def shutdown(self, ) -> None:
@@ -15021,6 +20604,29 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def cancel_join(self, invitation: str) -> None:
+        """
+        Gives up taking an invitation up. The same link can be taken up again.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+"""
+
+        _UniffiFfiConverterString.check_lower(invitation)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(invitation),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_join(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def cancel_link(self, link: str) -> None:
         """
         Takes a code back that was not used.
@@ -15070,7 +20676,7 @@ class Node(NodeProtocol):
     async def catch_up(self, deadline: Duration) -> CaughtUp:
         """
         Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-        be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+        be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
         the background, before it pauses again. Content of files is not waited for.
 
         # Errors
@@ -15240,6 +20846,33 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def create_space_of(self, name: str,suite: Suite) -> Space:
+        """
+        The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+        [`Suite::X25519`].
+
+        # Errors
+        Those of [`create_space`](Self::create_space).
+"""
+
+        _UniffiFfiConverterString.check_lower(name)
+
+        _UniffiFfiConverterTypeSuite.check_lower(suite)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterTypeSuite.lower(suite),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeSpace.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_create_space_of(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def debug_dump(self, ) -> str:
         """
         Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
@@ -15280,6 +20913,30 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    def export_open(self, directory: str,wait: Duration) -> Transfer:
+        """
+        Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+        plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+        to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+        the paths of the files whose content was not to be had.
+"""
+
+        _UniffiFfiConverterString.check_lower(directory)
+
+        _UniffiFfiConverterDuration.check_lower(wait)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(directory),
+            _UniffiFfiConverterDuration.lower(wait),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeTransfer.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_export_open,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def fetch_small_files(self, bytes_max: int) -> None:
         """
         From now on, fetches the newest content of files of at most so many bytes when a drive changes, so that they can be
@@ -15336,11 +20993,14 @@ class Node(NodeProtocol):
         return _uniffi_lift_return(_uniffi_ffi_result)
     async def join(self, link: str,timeout: Duration) -> Space:
         """
-        Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-        the link stays good.
+        Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request
+        waits there as well, so that the two need not be online together. Gives up after `timeout`, unless a relay keeps the
+        request by then; the link stays good.
 
         # Errors
-        [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
+        [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, or if a relay keeps the request
+        (`invitation.pending`: it goes on by itself, see [`pending_joins`](Self::pending_joins), and
+        [`Change::Join`](crate::Change::Join) tells), [`ClaveError::Unreachable`].
 """
 
         _UniffiFfiConverterString.check_lower(link)
@@ -15489,6 +21149,58 @@ class Node(NodeProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def peer_found(self, device: str,addresses: typing.List[str]) -> None:
+        """
+        The app found a device nearby (by NSD, Bonjour, Bluetooth), at these multiaddrs: it is dialled if it is a member's, or
+        if a code is being looked for that anybody may answer. Nobody is taken for a device who cannot prove its key. At most
+        16 addresses.
+
+        To be found, the app tells others the device of [`profile`](Self::profile) and what [`listening`](Self::listening) gives.
+
+        # Errors
+        [`ClaveError::Argument`] if `device` is no id, [`ClaveError::Network`] if an address is none; [`ClaveError::Paused`],
+        [`ClaveError::Stopped`].
+"""
+
+        _UniffiFfiConverterString.check_lower(device)
+
+        _UniffiFfiConverterSequenceString.check_lower(addresses)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(device),
+            _UniffiFfiConverterSequenceString.lower(addresses),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_peer_found(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def pending_joins(self, ) -> typing.List[PendingJoin]:
+        """
+        The invitations that this device takes up through relays and that were not answered yet. They go on whenever the node
+        is online, over restarts.
+
+        # Errors
+        [`ClaveError::Paused`], [`ClaveError::Stopped`].
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypePendingJoin.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_pending_joins(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     def profile(self, ) -> Profile:
         """
         Who this device is.
@@ -15504,6 +21216,45 @@ class Node(NodeProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def push(self, ) -> Push:
+        """
+        How this node is woken while it is away.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypePush.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_push,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def rejoin(self, phrase: str) -> None:
+        """
+        Writes this restored device into each circle in which that was not done yet, so that members let it in.
+        [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+
+        # Errors
+        [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
+"""
+
+        _UniffiFfiConverterString.check_lower(phrase)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(phrase),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_rejoin(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def rejoining(self, ) -> typing.List[str]:
         """
         The ids of the circles to which this device was restored and that have not let it in yet.
@@ -15615,6 +21366,33 @@ class Node(NodeProtocol):
             _UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def set_relay_token(self, relay: str,token: typing.Optional[str]) -> None:
+        """
+        Shows a relay that is for some only this token from now on, or none. It stays on this device: everybody in a space whose relay
+        asks for one gives it to their own device. Can be done before a space names the relay, or one is joined through it.
+
+        # Errors
+        [`ClaveError::Argument`] if the address or the token is none.
+"""
+
+        _UniffiFfiConverterString.check_lower(relay)
+
+        _UniffiFfiConverterOptionalString.check_lower(token)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(relay),
+            _UniffiFfiConverterOptionalString.lower(token),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_clave_ffi_fn_method_node_set_relay_token(*_uniffi_lowered_args),
+            _UniffiLib.ffi_clave_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_clave_ffi_rust_future_free_void,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -15750,6 +21528,81 @@ class _UniffiFfiConverterTypeNode:
     def write(cls, value: Node, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
+class _UniffiFfiConverterOptionalTypeKeyWrapping(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeKeyWrapping.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeKeyWrapping.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeKeyWrapping.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalTypeNameResolver(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeNameResolver.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeNameResolver.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeNameResolver.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalTypeInterfaceLister(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeInterfaceLister.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeInterfaceLister.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeInterfaceLister.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 class _UniffiFfiConverterOptionalTypeLinkListener(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -15848,6 +21701,29 @@ def node_exists(directory: str) -> bool:
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
+def set_log_sink(sink: LogSink,level: LogLevel) -> None:
+    """
+    Has `sink` take what this library logs, up to a level, for as long as the process lives. Once, before any node.
+
+    # Errors
+    [`ClaveError::Argument`] (`argument.log_sink`) if there is one already.
+"""
+
+    _UniffiFfiConverterTypeLogSink.check_lower(sink)
+
+    _UniffiFfiConverterTypeLogLevel.check_lower(level)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterTypeLogSink.lower(sink),
+        _UniffiFfiConverterTypeLogLevel.lower(level),
+    )
+    _uniffi_lift_return = lambda val: None
+    _uniffi_error_converter = _UniffiFfiConverterTypeClaveError
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_clave_ffi_fn_func_set_log_sink,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def version() -> str:
     """
     The version of this library.
@@ -15867,25 +21743,34 @@ __all__ = [
     "InternalError",
     "Role",
     "Reading",
+    "Scope",
+    "Suite",
     "DocumentKind",
     "InvitationState",
+    "KeyStanding",
     "Verification",
+    "MessageState",
     "Reachability",
     "Way",
     "VerificationStep",
+    "PendingJoinState",
     "Change",
     "ClaveError",
+    "Departure",
+    "History",
     "InboxDiff",
+    "KeyWrappingError",
     "LinkProgress",
-    "Scope",
+    "LogLevel",
     "TimelineDiff",
     "DeviceAccess",
     "PersonAccess",
     "Access",
+    "Attendee",
     "Occurrence",
     "Agenda",
     "Attachment",
-    "Attendee",
+    "Warrant",
     "AuditRecord",
     "Author",
     "BuildInfo",
@@ -15893,6 +21778,7 @@ __all__ = [
     "CaughtUp",
     "CircleInfo",
     "CircleStatus",
+    "Collected",
     "Draft",
     "DriveUsage",
     "ErrorDetail",
@@ -15908,31 +21794,46 @@ __all__ = [
     "Preview",
     "InboxItem",
     "Invitation",
+    "Party",
+    "KeyChange",
+    "KeyAudit",
     "LinkCode",
     "MemberDevice",
     "Member",
     "Reaction",
     "Message",
     "NetworkOptions",
+    "NewFile",
     "NodeOptions",
-    "RelayReservation",
+    "RelayUse",
     "PeerStatus",
     "NodeStatus",
     "NoteInfo",
     "NoteSnapshot",
     "OpenVerification",
     "OwnDevice",
+    "PendingJoin",
+    "Selected",
+    "Present",
     "Profile",
     "Progress",
+    "PushEndpoint",
+    "PushHealth",
+    "PushStatus",
+    "RelayStatus",
     "Search",
     "SearchResults",
     "SetAsideDocument",
     "Splice",
+    "WantedFile",
     "build_info",
     "draw_phrase",
     "examine",
     "node_exists",
+    "set_log_sink",
     "version",
+    "Host",
+    "HostProtocol",
     "SearchCursor",
     "SearchCursorProtocol",
     "Calendar",
@@ -15943,6 +21844,8 @@ __all__ = [
     "NoteListener",
     "Subscription",
     "SubscriptionProtocol",
+    "PresenceListenerImpl",
+    "PresenceListener",
     "Note",
     "NoteProtocol",
     "Transfer",
@@ -15959,10 +21862,20 @@ __all__ = [
     "CircleProtocol",
     "InboxListenerImpl",
     "InboxListener",
+    "InterfaceListerImpl",
+    "InterfaceLister",
+    "KeyWrappingImpl",
+    "KeyWrapping",
     "LinkListenerImpl",
     "LinkListener",
+    "LogSinkImpl",
+    "LogSink",
+    "NameResolverImpl",
+    "NameResolver",
     "Space",
     "SpaceProtocol",
+    "Push",
+    "PushProtocol",
     "Node",
     "NodeProtocol",
 ]

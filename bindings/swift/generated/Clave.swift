@@ -362,7 +362,7 @@ private func uniffiCheckCallStatus<E: Swift.Error>(
             }
 
         case CALL_CANCELLED:
-            fatalError("Cancellation not supported yet")
+            throw CancellationError()
 
         default:
             throw UniffiInternalError.unexpectedRustCallStatusCode
@@ -467,6 +467,22 @@ private let IDX_CALLBACK_FREE: Int32 = 0
 private let UNIFFI_CALLBACK_SUCCESS: Int32 = 0
 private let UNIFFI_CALLBACK_ERROR: Int32 = 1
 private let UNIFFI_CALLBACK_UNEXPECTED_ERROR: Int32 = 2
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterUInt8: FfiConverterPrimitive {
+    typealias FfiType = UInt8
+    typealias SwiftType = UInt8
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt8 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: UInt8, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
@@ -796,6 +812,7 @@ open func add(uid: String, start: String, patch: EventPatch)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -818,6 +835,7 @@ open func agenda(fromMs: Int64, toMs: Int64, zone: String)async throws  -> Agend
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeAgenda_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -840,6 +858,7 @@ open func events()async throws  -> [CalendarEvent]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeCalendarEvent.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -862,6 +881,7 @@ open func exportIcs()async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -884,6 +904,7 @@ open func importIcs(text: String)async throws  -> ImportReport  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeImportReport_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -906,6 +927,7 @@ open func remove(uid: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -928,6 +950,7 @@ open func reply(uid: String, address: String, partstat: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -950,6 +973,7 @@ open func update(uid: String, patch: EventPatch)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1349,6 +1373,23 @@ public protocol CircleProtocol: AnyObject, Sendable {
     func timeline()  -> Timeline
 
     /**
+     * How this device came to be out of this circle, or of the space around it; nothing, if it is in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func departure() async throws  -> Departure?
+
+    /**
+     * Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+     * rests, and whether it stands or lost to another. The same on every device that holds the same changes.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func keyAudit() async throws  -> KeyAudit
+
+    /**
      * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
      *
      * # Errors
@@ -1439,6 +1480,14 @@ public protocol CircleProtocol: AnyObject, Sendable {
     func revokeInvitation(invitation: String) async throws
 
     /**
+     * Says what newcomers can read of what was written before they came, or after how long everything is erased.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+     */
+    func setHistory(history: History) async throws
+
+    /**
      * Sets a policy.
      *
      * # Errors
@@ -1453,6 +1502,15 @@ public protocol CircleProtocol: AnyObject, Sendable {
      * If they are not here, or this person may not.
      */
     func setRole(person: String, role: Role) async throws
+
+    /**
+     * How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it
+     * all the same. Always none in a space without relays.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func waitingForRelays() async throws  -> UInt32
 
     /**
      * Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
@@ -1544,6 +1602,7 @@ open func audit()async throws  -> [AuditRecord]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeAuditRecord.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1567,6 +1626,7 @@ open func evidence()async throws  -> [Evidence]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeEvidence.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1590,6 +1650,7 @@ open func keep(document: String, kind: DocumentKind)async throws  -> UInt32  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u32,
             completeFunc: ffi_clave_ffi_rust_future_complete_u32,
             freeFunc: ffi_clave_ffi_rust_future_free_u32,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u32,
             liftFunc: FfiConverterUInt32.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1612,6 +1673,7 @@ open func setAside()async throws  -> [SetAsideDocument]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeSetAsideDocument.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1646,6 +1708,7 @@ open func createNote(title: String)async throws  -> Note  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNote_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1693,6 +1756,7 @@ open func markRead(upTo: String? = nil)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1715,6 +1779,7 @@ open func name()async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1737,6 +1802,7 @@ open func note(id: String)async throws  -> Note  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNote_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1759,6 +1825,7 @@ open func notes()async throws  -> [NoteInfo]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeNoteInfo.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1781,6 +1848,7 @@ open func preview()async throws  -> Preview  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypePreview_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1803,6 +1871,7 @@ open func space()async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1825,6 +1894,7 @@ open func status()async throws  -> CircleStatus  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeCircleStatus_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1840,6 +1910,53 @@ open func timeline() -> Timeline  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
+}
+
+    /**
+     * How this device came to be out of this circle, or of the space around it; nothing, if it is in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func departure()async throws  -> Departure?  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_departure(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterOptionTypeDeparture.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+     * rests, and whether it stands or lost to another. The same on every device that holds the same changes.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func keyAudit()async throws  -> KeyAudit  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_key_audit(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterTypeKeyAudit_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
 }
 
     /**
@@ -1859,6 +1976,7 @@ open func access()async throws  -> Access  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeAccess_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1881,6 +1999,7 @@ open func add(person: String, role: Role)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1903,6 +2022,7 @@ open func grant(person: String, expiresMs: UInt64)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1925,6 +2045,7 @@ open func invitations()async throws  -> [Invitation]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeInvitation.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1948,6 +2069,7 @@ open func invite(valid: TimeInterval)async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1970,6 +2092,7 @@ open func leave()async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -1992,6 +2115,7 @@ open func members()async throws  -> [Member]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeMember.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2014,6 +2138,7 @@ open func policies()async throws  -> [String: String]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterDictionaryStringString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2037,6 +2162,7 @@ open func remove(person: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2059,6 +2185,7 @@ open func revokeDevice(device: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2081,6 +2208,30 @@ open func revokeInvitation(invitation: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Says what newcomers can read of what was written before they came, or after how long everything is erased.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+     */
+open func setHistory(history: History)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_set_history(
+                        self.uniffiCloneHandle(),FfiConverterTypeHistory_lower(history)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2103,6 +2254,7 @@ open func setPolicy(key: String, value: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2125,7 +2277,32 @@ open func setRole(person: String, role: Role)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it
+     * all the same. Always none in a space without relays.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func waitingForRelays()async throws  -> UInt32  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_circle_waiting_for_relays(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u32,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u32,
+            freeFunc: ffi_clave_ffi_rust_future_free_u32,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u32,
+            liftFunc: FfiConverterUInt32.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
@@ -2147,6 +2324,7 @@ open func beginVerification(device: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2169,6 +2347,7 @@ open func markVerified(person: String, verified: Bool)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2238,12 +2417,30 @@ public protocol DriveProtocol: AnyObject, Sendable {
     func add(source: String, name: String, folder: String?) throws  -> Transfer
 
     /**
+     * Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+    func addAll(files: [NewFile]) throws  -> Transfer
+
+    /**
      * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
      *
      * # Errors
      * As [`add`](Self::add).
      */
     func addFolder(source: String, name: String, folder: String?) throws  -> Transfer
+
+    /**
+     * Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+     * also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+     * has it, and is lost if nobody does.
+     *
+     * # Errors
+     * If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+     */
+    func collect(versionsKept: UInt32?) async throws  -> Collected
 
     /**
      * A new folder in another, or in the root.
@@ -2279,12 +2476,37 @@ public protocol DriveProtocol: AnyObject, Sendable {
     func get(file: String, destination: String) throws  -> Transfer
 
     /**
+     * The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    func getAll(files: [WantedFile]) throws  -> Transfer
+
+    /**
+     * The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    func getFolder(destination: String, folder: String?) throws  -> Transfer
+
+    /**
      * The same for an earlier version.
      *
      * # Errors
      * As [`get`](Self::get).
      */
     func getVersion(file: String, version: String, destination: String) throws  -> Transfer
+
+    /**
+     * What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+     * paths begin at that folder.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    func list(folder: String?) async throws  -> [FileEntry]
 
     /**
      * Moves a file or folder to a folder, or the root.
@@ -2434,6 +2656,22 @@ open func add(source: String, name: String, folder: String? = nil)throws  -> Tra
 }
 
     /**
+     * Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+open func addAll(files: [NewFile])throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_add_all(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeNewFile.lower(files),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
      *
      * # Errors
@@ -2449,6 +2687,31 @@ open func addFolder(source: String, name: String, folder: String? = nil)throws  
         FfiConverterOptionString.lower(folder),uniffiCallStatus
     )
 })
+}
+
+    /**
+     * Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+     * also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+     * has it, and is lost if nobody does.
+     *
+     * # Errors
+     * If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+     */
+open func collect(versionsKept: UInt32? = nil)async throws  -> Collected  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_collect(
+                        self.uniffiCloneHandle(),FfiConverterOptionUInt32.lower(versionsKept)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterTypeCollected_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
 }
 
     /**
@@ -2468,6 +2731,7 @@ open func createFolder(name: String, folder: String? = nil)async throws  -> Stri
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2490,6 +2754,7 @@ open func entries()async throws  -> [FileEntry]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeFileEntry.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2530,6 +2795,39 @@ open func get(file: String, destination: String)throws  -> Transfer  {
 }
 
     /**
+     * The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+open func getAll(files: [WantedFile])throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_get_all(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeWantedFile.lower(files),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+open func getFolder(destination: String, folder: String? = nil)throws  -> Transfer  {
+    return try  FfiConverterTypeTransfer_lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_drive_get_folder(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(destination),
+        FfiConverterOptionString.lower(folder),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * The same for an earlier version.
      *
      * # Errors
@@ -2545,6 +2843,30 @@ open func getVersion(file: String, version: String, destination: String)throws  
         FfiConverterString.lower(destination),uniffiCallStatus
     )
 })
+}
+
+    /**
+     * What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+     * paths begin at that folder.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+open func list(folder: String? = nil)async throws  -> [FileEntry]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_drive_list(
+                        self.uniffiCloneHandle(),FfiConverterOptionString.lower(folder)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeFileEntry.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
 }
 
     /**
@@ -2564,6 +2886,7 @@ open func moveTo(id: String, folder: String? = nil)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2586,6 +2909,7 @@ open func rename(id: String, name: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2608,6 +2932,7 @@ open func resolve(path: String)async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2630,6 +2955,7 @@ open func restore(id: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2652,6 +2978,7 @@ open func restoreVersion(file: String, version: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2674,6 +3001,7 @@ open func setQuota(quotaBytes: UInt64? = nil)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2696,6 +3024,7 @@ open func trash(id: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2718,6 +3047,7 @@ open func usage()async throws  -> DriveUsage  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeDriveUsage_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2740,6 +3070,7 @@ open func versions(file: String)async throws  -> [FileVersion]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeFileVersion.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -2788,6 +3119,132 @@ public func FfiConverterTypeDrive_lift(_ handle: UInt64) throws -> Drive {
 #endif
 public func FfiConverterTypeDrive_lower(_ value: Drive) -> UInt64 {
     return FfiConverterTypeDrive.lower(value)
+}
+
+
+
+
+
+
+/**
+ * What the app does in the library's place.
+ */
+public protocol HostProtocol: AnyObject, Sendable {
+
+}
+/**
+ * What the app does in the library's place.
+ */
+open class Host: HostProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_host(self.handle, $0) }
+    }
+    /**
+     * Each of them is left to the library if it is nothing. With `key_wrapping`, a vault that is made needs no passphrase.
+     */
+public convenience init(keyWrapping: KeyWrapping? = nil, names: NameResolver? = nil, interfaces: InterfaceLister? = nil) {
+    let handle =
+        try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_constructor_host_new(
+        FfiConverterOptionTypeKeyWrapping.lower(keyWrapping),
+        FfiConverterOptionTypeNameResolver.lower(names),
+        FfiConverterOptionTypeInterfaceLister.lower(interfaces),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_host(handle, $0) }
+    }
+
+
+
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHost: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Host
+
+    public static func lift(_ handle: UInt64) throws -> Host {
+        return Host(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Host) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Host {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Host, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHost_lift(_ handle: UInt64) throws -> Host {
+    return try FfiConverterTypeHost.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHost_lower(_ value: Host) -> UInt64 {
+    return FfiConverterTypeHost.lower(value)
 }
 
 
@@ -3015,6 +3472,492 @@ public func FfiConverterTypeInboxListener_lower(_ value: InboxListener) -> UInt6
 
 
 /**
+ * Tells the addresses of this machine, where the system lets no library list its interfaces.
+ */
+public protocol InterfaceLister: AnyObject, Sendable {
+
+    /**
+     * The IP addresses that others can reach. Asked when the node starts, resumes, and is told that the network changed.
+     *
+     * # Errors
+     * Whatever it throws counts as none: then the library looks for itself.
+     */
+    func addresses() throws  -> [String]
+
+}
+/**
+ * Tells the addresses of this machine, where the system lets no library list its interfaces.
+ */
+open class InterfaceListerImpl: InterfaceLister, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_interfacelister(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_interfacelister(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The IP addresses that others can reach. Asked when the node starts, resumes, and is told that the network changed.
+     *
+     * # Errors
+     * Whatever it throws counts as none: then the library looks for itself.
+     */
+open func addresses()throws  -> [String]  {
+    return try  FfiConverterSequenceString.lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_interfacelister_addresses(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceInterfaceLister {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceInterfaceLister = UniffiVTableCallbackInterfaceInterfaceLister(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeInterfaceLister.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface InterfaceLister: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeInterfaceLister.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface InterfaceLister: handle missing in uniffiClone")
+            }
+        },
+        addresses: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> [String] in
+                guard let uniffiObj = try? FfiConverterTypeInterfaceLister.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.addresses(
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterSequenceString.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceInterfaceLister> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceInterfaceLister>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitInterfaceLister() {
+    uniffi_clave_ffi_fn_init_callback_vtable_interfacelister(UniffiCallbackInterfaceInterfaceLister.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInterfaceLister: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<InterfaceLister>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = InterfaceLister
+
+    public static func lift(_ handle: UInt64) throws -> InterfaceLister {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return InterfaceListerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: InterfaceLister) -> UInt64 {
+         if let rustImpl = value as? InterfaceListerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> InterfaceLister {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: InterfaceLister, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInterfaceLister_lift(_ handle: UInt64) throws -> InterfaceLister {
+    return try FfiConverterTypeInterfaceLister.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInterfaceLister_lower(_ value: InterfaceLister) -> UInt64 {
+    return FfiConverterTypeInterfaceLister.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Keeps the key of a vault where the system keeps keys: the Android Keystore, the iOS Keychain. Called on a thread of the
+ * node's, which may block for as long as the system asks its user.
+ */
+public protocol KeyWrapping: AnyObject, Sendable {
+
+    /**
+     * Makes something of the key (32 bytes) from which nobody else makes the key again: at most 4,096 bytes, which are stored
+     * beside the data. Called once, when the vault is made.
+     *
+     * # Errors
+     * Why not: the vault is not made.
+     */
+    func wrap(key: Data) throws  -> Data
+
+    /**
+     * Makes the key again. Called each time the vault is opened, before anything is locked; not when a node resumes.
+     *
+     * # Errors
+     * Why not: the vault stays closed, and nothing in it changes.
+     */
+    func unwrap(wrapped: Data) throws  -> Data
+
+}
+/**
+ * Keeps the key of a vault where the system keeps keys: the Android Keystore, the iOS Keychain. Called on a thread of the
+ * node's, which may block for as long as the system asks its user.
+ */
+open class KeyWrappingImpl: KeyWrapping, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_keywrapping(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_keywrapping(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Makes something of the key (32 bytes) from which nobody else makes the key again: at most 4,096 bytes, which are stored
+     * beside the data. Called once, when the vault is made.
+     *
+     * # Errors
+     * Why not: the vault is not made.
+     */
+open func wrap(key: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeKeyWrappingError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_keywrapping_wrap(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(key),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Makes the key again. Called each time the vault is opened, before anything is locked; not when a node resumes.
+     *
+     * # Errors
+     * Why not: the vault stays closed, and nothing in it changes.
+     */
+open func unwrap(wrapped: Data)throws  -> Data  {
+    return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeKeyWrappingError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_keywrapping_unwrap(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(wrapped),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceKeyWrapping {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceKeyWrapping = UniffiVTableCallbackInterfaceKeyWrapping(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeKeyWrapping.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface KeyWrapping: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeKeyWrapping.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface KeyWrapping: handle missing in uniffiClone")
+            }
+        },
+        wrap: { (
+            uniffiHandle: UInt64,
+            key: RustBuffer,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> Data in
+                guard let uniffiObj = try? FfiConverterTypeKeyWrapping.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.wrap(
+                     key: try FfiConverterData.lift(key)
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterData.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeKeyWrappingError_lower
+            )
+        },
+        unwrap: { (
+            uniffiHandle: UInt64,
+            wrapped: RustBuffer,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> Data in
+                guard let uniffiObj = try? FfiConverterTypeKeyWrapping.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.unwrap(
+                     wrapped: try FfiConverterData.lift(wrapped)
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterData.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeKeyWrappingError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceKeyWrapping> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceKeyWrapping>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitKeyWrapping() {
+    uniffi_clave_ffi_fn_init_callback_vtable_keywrapping(UniffiCallbackInterfaceKeyWrapping.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeKeyWrapping: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<KeyWrapping>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = KeyWrapping
+
+    public static func lift(_ handle: UInt64) throws -> KeyWrapping {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return KeyWrappingImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: KeyWrapping) -> UInt64 {
+         if let rustImpl = value as? KeyWrappingImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> KeyWrapping {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: KeyWrapping, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyWrapping_lift(_ handle: UInt64) throws -> KeyWrapping {
+    return try FfiConverterTypeKeyWrapping.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyWrapping_lower(_ value: KeyWrapping) -> UInt64 {
+    return FfiConverterTypeKeyWrapping.lower(value)
+}
+
+
+
+
+
+
+/**
  * Hears how far linking has come.
  */
 public protocol LinkListener: AnyObject, Sendable {
@@ -3232,6 +4175,453 @@ public func FfiConverterTypeLinkListener_lower(_ value: LinkListener) -> UInt64 
 
 
 /**
+ * Takes what is logged.
+ */
+public protocol LogSink: AnyObject, Sendable {
+
+    /**
+     * A line: from where in the library, and what. It never holds a secret, a name or what somebody wrote; it may hold
+     * addresses and short ids. Called by one thread at a time, which is there only while there are lines. One that blocks
+     * holds up nobody: lines are dropped then.
+     *
+     * # Errors
+     * Whatever it throws loses that line.
+     */
+    func log(level: LogLevel, target: String, message: String) throws
+
+}
+/**
+ * Takes what is logged.
+ */
+open class LogSinkImpl: LogSink, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_logsink(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_logsink(handle, $0) }
+    }
+
+
+
+
+    /**
+     * A line: from where in the library, and what. It never holds a secret, a name or what somebody wrote; it may hold
+     * addresses and short ids. Called by one thread at a time, which is there only while there are lines. One that blocks
+     * holds up nobody: lines are dropped then.
+     *
+     * # Errors
+     * Whatever it throws loses that line.
+     */
+open func log(level: LogLevel, target: String, message: String)throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_logsink_log(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeLogLevel_lower(level),
+        FfiConverterString.lower(target),
+        FfiConverterString.lower(message),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceLogSink {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceLogSink = UniffiVTableCallbackInterfaceLogSink(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeLogSink.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface LogSink: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeLogSink.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface LogSink: handle missing in uniffiClone")
+            }
+        },
+        log: { (
+            uniffiHandle: UInt64,
+            level: RustBuffer,
+            target: RustBuffer,
+            message: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeLogSink.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.log(
+                     level: try FfiConverterTypeLogLevel_lift(level),
+                     target: try FfiConverterString.lift(target),
+                     message: try FfiConverterString.lift(message)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceLogSink> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceLogSink>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitLogSink() {
+    uniffi_clave_ffi_fn_init_callback_vtable_logsink(UniffiCallbackInterfaceLogSink.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogSink: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<LogSink>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = LogSink
+
+    public static func lift(_ handle: UInt64) throws -> LogSink {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return LogSinkImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: LogSink) -> UInt64 {
+         if let rustImpl = value as? LogSinkImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogSink {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: LogSink, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogSink_lift(_ handle: UInt64) throws -> LogSink {
+    return try FfiConverterTypeLogSink.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogSink_lower(_ value: LogSink) -> UInt64 {
+    return FfiConverterTypeLogSink.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Resolves names in addresses, in place of any name server.
+ */
+public protocol NameResolver: AnyObject, Sendable {
+
+    /**
+     * The IP addresses of a host name, those to try first in front. Called on a thread of the node's that may block; what takes
+     * longer than ten seconds is not waited for.
+     *
+     * # Errors
+     * Whatever it throws: the dial fails, and is tried again as any that fails.
+     */
+    func resolve(name: String) throws  -> [String]
+
+}
+/**
+ * Resolves names in addresses, in place of any name server.
+ */
+open class NameResolverImpl: NameResolver, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_nameresolver(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_nameresolver(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The IP addresses of a host name, those to try first in front. Called on a thread of the node's that may block; what takes
+     * longer than ten seconds is not waited for.
+     *
+     * # Errors
+     * Whatever it throws: the dial fails, and is tried again as any that fails.
+     */
+open func resolve(name: String)throws  -> [String]  {
+    return try  FfiConverterSequenceString.lift(try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_nameresolver_resolve(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceNameResolver {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceNameResolver = UniffiVTableCallbackInterfaceNameResolver(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeNameResolver.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface NameResolver: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeNameResolver.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface NameResolver: handle missing in uniffiClone")
+            }
+        },
+        resolve: { (
+            uniffiHandle: UInt64,
+            name: RustBuffer,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> [String] in
+                guard let uniffiObj = try? FfiConverterTypeNameResolver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.resolve(
+                     name: try FfiConverterString.lift(name)
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterSequenceString.lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceNameResolver> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceNameResolver>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitNameResolver() {
+    uniffi_clave_ffi_fn_init_callback_vtable_nameresolver(UniffiCallbackInterfaceNameResolver.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNameResolver: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<NameResolver>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = NameResolver
+
+    public static func lift(_ handle: UInt64) throws -> NameResolver {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return NameResolverImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: NameResolver) -> UInt64 {
+         if let rustImpl = value as? NameResolverImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NameResolver {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: NameResolver, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNameResolver_lift(_ handle: UInt64) throws -> NameResolver {
+    return try FfiConverterTypeNameResolver.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNameResolver_lower(_ value: NameResolver) -> UInt64 {
+    return FfiConverterTypeNameResolver.lower(value)
+}
+
+
+
+
+
+
+/**
  * A device with everything it has. What changes something returns once the change is durable on this device; it then
  * reaches the others as soon as they are connected.
  *
@@ -3291,6 +4681,19 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func revokeDevice(device: String) async throws
 
     /**
+     * The app found a device nearby (by NSD, Bonjour, Bluetooth), at these multiaddrs: it is dialled if it is a member's, or
+     * if a code is being looked for that anybody may answer. Nobody is taken for a device who cannot prove its key. At most
+     * 16 addresses.
+     *
+     * To be found, the app tells others the device of [`profile`](Self::profile) and what [`listening`](Self::listening) gives.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `device` is no id, [`ClaveError::Network`] if an address is none; [`ClaveError::Paused`],
+     * [`ClaveError::Stopped`].
+     */
+    func peerFound(device: String, addresses: [String]) async throws
+
+    /**
      * Every circle this device is in, those first in which something was said last.
      *
      * # Errors
@@ -3309,8 +4712,37 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func observeInbox(listener: InboxListener)  -> Subscription
 
     /**
+     * Gives up taking an invitation up. The same link can be taken up again.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+    func cancelJoin(invitation: String) async throws
+
+    /**
+     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request
+     * waits there as well, so that the two need not be online together. Gives up after `timeout`, unless a relay keeps the
+     * request by then; the link stays good.
+     *
+     * # Errors
+     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, or if a relay keeps the request
+     * (`invitation.pending`: it goes on by itself, see [`pending_joins`](Self::pending_joins), and
+     * [`Change::Join`](crate::Change::Join) tells), [`ClaveError::Unreachable`].
+     */
+    func join(link: String, timeout: TimeInterval) async throws  -> Space
+
+    /**
+     * The invitations that this device takes up through relays and that were not answered yet. They go on whenever the node
+     * is online, over restarts.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func pendingJoins() async throws  -> [PendingJoin]
+
+    /**
      * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
      * the background, before it pauses again. Content of files is not waited for.
      *
      * # Errors
@@ -3370,6 +4802,15 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func createSpace(name: String) async throws  -> Space
 
     /**
+     * The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+     * [`Suite::X25519`].
+     *
+     * # Errors
+     * Those of [`create_space`](Self::create_space).
+     */
+    func createSpaceOf(name: String, suite: Suite) async throws  -> Space
+
+    /**
      * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
      *
      * # Errors
@@ -3382,15 +4823,6 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * read offline; 0, as at the start: of none.
      */
     func fetchSmallFiles(bytesMax: UInt64)
-
-    /**
-     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-     * the link stays good.
-     *
-     * # Errors
-     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
-     */
-    func join(link: String, timeout: TimeInterval) async throws  -> Space
 
     /**
      * Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
@@ -3436,6 +4868,20 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func status() async throws  -> NodeStatus
 
     /**
+     * How this node is woken while it is away.
+     */
+    func push()  -> Push
+
+    /**
+     * Shows a relay that is for some only this token from now on, or none. It stays on this device: everybody in a space whose relay
+     * asks for one gives it to their own device. Can be done before a space names the relay, or one is joined through it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if the address or the token is none.
+     */
+    func setRelayToken(relay: String, token: String?) async throws
+
+    /**
      * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
      * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
      *
@@ -3468,6 +4914,23 @@ public protocol NodeProtocol: AnyObject, Sendable {
      * [`ClaveError::Recovery`] if it is no phrase, or another.
      */
     func checkPhrase(phrase: String) async throws
+
+    /**
+     * Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+     * plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+     * to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+     * the paths of the files whose content was not to be had.
+     */
+    func exportOpen(directory: String, wait: TimeInterval)  -> Transfer
+
+    /**
+     * Writes this restored device into each circle in which that was not done yet, so that members let it in.
+     * [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
+     */
+    func rejoin(phrase: String) async throws
 
     /**
      * The ids of the circles to which this device was restored and that have not let it in yet.
@@ -3594,6 +5057,7 @@ public static func link(options: NodeOptions, deviceName: String, code: String, 
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNode_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3615,6 +5079,7 @@ public static func create(options: NodeOptions, personName: String, deviceName: 
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNode_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3637,6 +5102,7 @@ public static func `open`(options: NodeOptions)async throws  -> Node  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNode_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3659,6 +5125,7 @@ public static func createWithPhrase(options: NodeOptions, personName: String, de
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNode_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3681,6 +5148,7 @@ public static func restoreAccount(options: NodeOptions, phrase: String, file: St
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeNode_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3705,6 +5173,7 @@ open func cancelLink(link: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3727,6 +5196,7 @@ open func confirmLink(link: String, device: String, accept: Bool)async throws   
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3749,6 +5219,7 @@ open func devices()async throws  -> [OwnDevice]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeOwnDevice.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3773,6 +5244,7 @@ open func linkDevice(valid: TimeInterval, confirm: Bool)async throws  -> LinkCod
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeLinkCode_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3795,6 +5267,7 @@ open func renameDevice(device: String, name: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3818,6 +5291,35 @@ open func revokeDevice(device: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The app found a device nearby (by NSD, Bonjour, Bluetooth), at these multiaddrs: it is dialled if it is a member's, or
+     * if a code is being looked for that anybody may answer. Nobody is taken for a device who cannot prove its key. At most
+     * 16 addresses.
+     *
+     * To be found, the app tells others the device of [`profile`](Self::profile) and what [`listening`](Self::listening) gives.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `device` is no id, [`ClaveError::Network`] if an address is none; [`ClaveError::Paused`],
+     * [`ClaveError::Stopped`].
+     */
+open func peerFound(device: String, addresses: [String])async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_peer_found(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(device),FfiConverterSequenceString.lower(addresses)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3840,6 +5342,7 @@ open func inbox()async throws  -> [InboxItem]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeInboxItem.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3872,8 +5375,82 @@ open func observeInbox(listener: InboxListener) -> Subscription  {
 }
 
     /**
+     * Gives up taking an invitation up. The same link can be taken up again.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+open func cancelJoin(invitation: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_cancel_join(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(invitation)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request
+     * waits there as well, so that the two need not be online together. Gives up after `timeout`, unless a relay keeps the
+     * request by then; the link stays good.
+     *
+     * # Errors
+     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, or if a relay keeps the request
+     * (`invitation.pending`: it goes on by itself, see [`pending_joins`](Self::pending_joins), and
+     * [`Change::Join`](crate::Change::Join) tells), [`ClaveError::Unreachable`].
+     */
+open func join(link: String, timeout: TimeInterval)async throws  -> Space  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_join(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(link),FfiConverterDuration.lower(timeout)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
+            liftFunc: FfiConverterTypeSpace_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The invitations that this device takes up through relays and that were not answered yet. They go on whenever the node
+     * is online, over restarts.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func pendingJoins()async throws  -> [PendingJoin]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_pending_joins(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterSequenceTypePendingJoin.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
      * the background, before it pauses again. Content of files is not waited for.
      *
      * # Errors
@@ -3890,6 +5467,7 @@ open func catchUp(deadline: TimeInterval)async throws  -> CaughtUp  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeCaughtUp_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3930,6 +5508,7 @@ open func pause()async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3953,6 +5532,7 @@ open func resume()async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -3997,6 +5577,7 @@ open func circle(id: String)async throws  -> Circle  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeCircle_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4019,6 +5600,31 @@ open func createSpace(name: String)async throws  -> Space  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
+            liftFunc: FfiConverterTypeSpace_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+     * [`Suite::X25519`].
+     *
+     * # Errors
+     * Those of [`create_space`](Self::create_space).
+     */
+open func createSpaceOf(name: String, suite: Suite)async throws  -> Space  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_create_space_of(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(name),FfiConverterTypeSuite_lower(suite)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeSpace_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4041,6 +5647,7 @@ open func debugDump()async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4057,29 +5664,6 @@ open func fetchSmallFiles(bytesMax: UInt64)  {try! rustCall() {
         FfiConverterUInt64.lower(bytesMax),uniffiCallStatus
     )
 }
-}
-
-    /**
-     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-     * the link stays good.
-     *
-     * # Errors
-     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
-     */
-open func join(link: String, timeout: TimeInterval)async throws  -> Space  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_clave_ffi_fn_method_node_join(
-                        self.uniffiCloneHandle(),FfiConverterString.lower(link),FfiConverterDuration.lower(timeout)
-                )
-            },
-            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
-            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
-            freeFunc: ffi_clave_ffi_rust_future_free_u64,
-            liftFunc: FfiConverterTypeSpace_lift,
-            errorHandler: FfiConverterTypeClaveError_lift
-        )
 }
 
     /**
@@ -4100,6 +5684,7 @@ open func listening()async throws  -> [String]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4154,6 +5739,7 @@ open func space(id: String)async throws  -> Space  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeSpace_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4176,6 +5762,7 @@ open func spaces()async throws  -> [Space]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeSpace.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4198,7 +5785,44 @@ open func status()async throws  -> NodeStatus  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeNodeStatus_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * How this node is woken while it is away.
+     */
+open func push() -> Push  {
+    return try!  FfiConverterTypePush_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_push(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Shows a relay that is for some only this token from now on, or none. It stays on this device: everybody in a space whose relay
+     * asks for one gives it to their own device. Can be done before a space names the relay, or one is joined through it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if the address or the token is none.
+     */
+open func setRelayToken(relay: String, token: String?)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_set_relay_token(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(relay),FfiConverterOptionString.lower(token)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
@@ -4240,6 +5864,7 @@ open func beginAnew(circle: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4263,6 +5888,7 @@ open func changePhrase(former: String, next: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4285,6 +5911,48 @@ open func checkPhrase(phrase: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+     * plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+     * to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+     * the paths of the files whose content was not to be had.
+     */
+open func exportOpen(directory: String, wait: TimeInterval) -> Transfer  {
+    return try!  FfiConverterTypeTransfer_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_node_export_open(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(directory),
+        FfiConverterDuration.lower(wait),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Writes this restored device into each circle in which that was not done yet, so that members let it in.
+     * [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
+     */
+open func rejoin(phrase: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_node_rejoin(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(phrase)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4307,6 +5975,7 @@ open func rejoining()async throws  -> [String]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4329,6 +5998,7 @@ open func acceptVerification(device: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4351,6 +6021,7 @@ open func cancelVerification(device: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4373,6 +6044,7 @@ open func confirmVerification(device: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4395,6 +6067,7 @@ open func safetyNumber(person: String)async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4417,6 +6090,7 @@ open func verifications()async throws  -> [OpenVerification]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeOpenVerification.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4548,6 +6222,38 @@ public protocol NoteProtocol: AnyObject, Sendable {
      */
     func snapshot() async throws  -> NoteSnapshot
 
+    /**
+     * Shows others that this person is no longer in the note. Harmless if they were not.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func leave() async throws
+
+    /**
+     * Tells `listener` who else is in the note, and again each time somebody comes, goes or moves, or what is written moves
+     * them.
+     */
+    func observePresence(listener: PresenceListener)  -> Subscription
+
+    /**
+     * Who else is in the note just now, by name: devices of members who are connected.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func present() async throws  -> [Present]
+
+    /**
+     * Shows others who are connected that this person is in the note: with what they selected in the text as it is here now,
+     * or only looking at it. Call it as often as something changes: others are told at most four times a second. It holds
+     * until [`leave`](Self::leave), or until the node pauses; nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if a position is beyond the end; [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func setSelection(selection: Selected?) async throws
+
 }
 /**
  * A note of a circle.
@@ -4622,6 +6328,7 @@ open func appendMarkdown(markdown: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4645,6 +6352,7 @@ open func cursors(positions: [UInt32])async throws  -> [String]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4669,6 +6377,7 @@ open func edit(version: [String], splices: [Splice])async throws  -> [String]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4692,6 +6401,7 @@ open func editMarkdown(version: [String], markdown: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4740,6 +6450,7 @@ open func positions(cursors: [String])async throws  -> [UInt32]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceUInt32.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4762,6 +6473,7 @@ open func setTitle(title: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -4784,7 +6496,93 @@ open func snapshot()async throws  -> NoteSnapshot  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeNoteSnapshot_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Shows others that this person is no longer in the note. Harmless if they were not.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func leave()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_leave(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Tells `listener` who else is in the note, and again each time somebody comes, goes or moves, or what is written moves
+     * them.
+     */
+open func observePresence(listener: PresenceListener) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_note_observe_presence(
+            self.uniffiCloneHandle(),
+        FfiConverterTypePresenceListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Who else is in the note just now, by name: devices of members who are connected.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func present()async throws  -> [Present]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_present(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterSequenceTypePresent.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Shows others who are connected that this person is in the note: with what they selected in the text as it is here now,
+     * or only looking at it. Call it as often as something changes: others are told at most four times a second. It holds
+     * until [`leave`](Self::leave), or until the node pauses; nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if a position is beyond the end; [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func setSelection(selection: Selected?)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_note_set_selection(
+                        self.uniffiCloneHandle(),FfiConverterOptionTypeSelected.lower(selection)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
@@ -5179,6 +6977,7 @@ open func earlier(count: UInt32)async throws  -> Bool  {
             pollFunc: ffi_clave_ffi_rust_future_poll_i8,
             completeFunc: ffi_clave_ffi_rust_future_complete_i8,
             freeFunc: ffi_clave_ffi_rust_future_free_i8,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_i8,
             liftFunc: FfiConverterBool.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5201,6 +7000,7 @@ open func finished()async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5223,6 +7023,7 @@ open func later(count: UInt32)async throws  -> Bool  {
             pollFunc: ffi_clave_ffi_rust_future_poll_i8,
             completeFunc: ffi_clave_ffi_rust_future_complete_i8,
             freeFunc: ffi_clave_ffi_rust_future_free_i8,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_i8,
             liftFunc: FfiConverterBool.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5271,6 +7072,496 @@ public func FfiConverterTypeObservedTimeline_lift(_ handle: UInt64) throws -> Ob
 #endif
 public func FfiConverterTypeObservedTimeline_lower(_ value: ObservedTimeline) -> UInt64 {
     return FfiConverterTypeObservedTimeline.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears who is there.
+ */
+public protocol PresenceListener: AnyObject, Sendable {
+
+    /**
+     * Everybody who is there now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is
+     * slow misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    func onPresence(present: [Present]) throws
+
+}
+/**
+ * Hears who is there.
+ */
+open class PresenceListenerImpl: PresenceListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_presencelistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_presencelistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Everybody who is there now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is
+     * slow misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+open func onPresence(present: [Present])throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_presencelistener_on_presence(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypePresent.lower(present),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfacePresenceListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfacePresenceListener = UniffiVTableCallbackInterfacePresenceListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypePresenceListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface PresenceListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypePresenceListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface PresenceListener: handle missing in uniffiClone")
+            }
+        },
+        onPresence: { (
+            uniffiHandle: UInt64,
+            present: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypePresenceListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onPresence(
+                     present: try FfiConverterSequenceTypePresent.lift(present)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeClaveError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfacePresenceListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfacePresenceListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitPresenceListener() {
+    uniffi_clave_ffi_fn_init_callback_vtable_presencelistener(UniffiCallbackInterfacePresenceListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePresenceListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<PresenceListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = PresenceListener
+
+    public static func lift(_ handle: UInt64) throws -> PresenceListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return PresenceListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: PresenceListener) -> UInt64 {
+         if let rustImpl = value as? PresenceListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PresenceListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: PresenceListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePresenceListener_lift(_ handle: UInt64) throws -> PresenceListener {
+    return try FfiConverterTypePresenceListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePresenceListener_lower(_ value: PresenceListener) -> UInt64 {
+    return FfiConverterTypePresenceListener.lower(value)
+}
+
+
+
+
+
+
+/**
+ * How a node is woken while it is away. A relay of a space pushes when something is stored for this device and it is not connected.
+ * A push says nothing: have the node catch up on it. A change takes effect at a relay once the node has met it again.
+ */
+public protocol PushProtocol: AnyObject, Sendable {
+
+    /**
+     * Has no relay push to this device any more. One that cannot be reached now pushes until it can.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+    func clear() async throws
+
+    /**
+     * Has this device not be woken for what is written in a circle, or be woken again. This concerns this device alone.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `circle` is no id; if this device is not in the circle.
+     */
+    func mute(circle: String, muted: Bool) async throws
+
+    /**
+     * Has this device be pushed to there from now on: by all relays that have no endpoint of their own, or by one, named by its address. A
+     * Web Push subscription belongs to one server key: where each relay has its own, subscribe for each.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if nothing can be pushed there, or `relay` is no address.
+     */
+    func setEndpoint(endpoint: PushEndpoint, relay: String?) async throws
+
+    /**
+     * How it goes.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`], [`ClaveError::Paused`].
+     */
+    func status() async throws  -> PushStatus
+
+    /**
+     * Notes that a push arrived: what an app calls that was woken.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+    func woken() async throws
+
+}
+/**
+ * How a node is woken while it is away. A relay of a space pushes when something is stored for this device and it is not connected.
+ * A push says nothing: have the node catch up on it. A change takes effect at a relay once the node has met it again.
+ */
+open class Push: PushProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_clave_ffi_fn_clone_push(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_clave_ffi_fn_free_push(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Has no relay push to this device any more. One that cannot be reached now pushes until it can.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+open func clear()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_push_clear(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Has this device not be woken for what is written in a circle, or be woken again. This concerns this device alone.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `circle` is no id; if this device is not in the circle.
+     */
+open func mute(circle: String, muted: Bool)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_push_mute(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(circle),FfiConverterBool.lower(muted)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Has this device be pushed to there from now on: by all relays that have no endpoint of their own, or by one, named by its address. A
+     * Web Push subscription belongs to one server key: where each relay has its own, subscribe for each.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if nothing can be pushed there, or `relay` is no address.
+     */
+open func setEndpoint(endpoint: PushEndpoint, relay: String?)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_push_set_endpoint(
+                        self.uniffiCloneHandle(),FfiConverterTypePushEndpoint_lower(endpoint),FfiConverterOptionString.lower(relay)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * How it goes.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`], [`ClaveError::Paused`].
+     */
+open func status()async throws  -> PushStatus  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_push_status(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterTypePushStatus_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Notes that a push arrived: what an app calls that was woken.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+open func woken()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_push_woken(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePush: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Push
+
+    public static func lift(_ handle: UInt64) throws -> Push {
+        return Push(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Push) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Push {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Push, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePush_lift(_ handle: UInt64) throws -> Push {
+    return try FfiConverterTypePush.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePush_lower(_ value: Push) -> UInt64 {
+    return FfiConverterTypePush.lower(value)
 }
 
 
@@ -5396,6 +7687,25 @@ public func FfiConverterTypeSearchCursor_lower(_ value: SearchCursor) -> UInt64 
 public protocol SpaceProtocol: AnyObject, Sendable {
 
     /**
+     * The relays of this space, and how this device gets on with each.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func relays() async throws  -> [RelayStatus]
+
+    /**
+     * Has the space use these relays, in this order, and no others: the first four of them, if there are more. Each is a
+     * multiaddr that ends in `/p2p/` and the relay's key, as the relay prints it. To add one or take one away, hand over those
+     * that [`relays`](Self::relays) names with or without it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] (`argument.relay`) if one is no address of a relay, [`ClaveError::Network`] if one cannot be
+     * dialled, [`ClaveError::NotAllowed`] if this person may not set policies.
+     */
+    func setRelays(addresses: [String]) async throws
+
+    /**
      * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
      * yet. That takes a while after a long absence.
      *
@@ -5430,6 +7740,16 @@ public protocol SpaceProtocol: AnyObject, Sendable {
     func createCircle(name: String, people: [String], scope: Scope?) async throws  -> Circle
 
     /**
+     * The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+     * post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+     * of the space is `true`.
+     *
+     * # Errors
+     * As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+     */
+    func createCircleOf(name: String, people: [String], scope: Scope, suite: Suite) async throws  -> Circle
+
+    /**
      * The chat of two with somebody of this space: the one there is, or a new one.
      *
      * # Errors
@@ -5455,6 +7775,14 @@ public protocol SpaceProtocol: AnyObject, Sendable {
      * [`ClaveError::NotAllowed`] if this person may not invite.
      */
     func invite(valid: TimeInterval) async throws  -> String
+
+    /**
+     * The chat of two with somebody of this space, if there is one.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func knownDirectChat(person: String) async throws  -> Circle?
 
     /**
      * Who is in it, owners first, then by name.
@@ -5535,6 +7863,55 @@ open class Space: SpaceProtocol, @unchecked Sendable {
 
 
     /**
+     * The relays of this space, and how this device gets on with each.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func relays()async throws  -> [RelayStatus]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_relays(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeRelayStatus.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Has the space use these relays, in this order, and no others: the first four of them, if there are more. Each is a
+     * multiaddr that ends in `/p2p/` and the relay's key, as the relay prints it. To add one or take one away, hand over those
+     * that [`relays`](Self::relays) names with or without it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] (`argument.relay`) if one is no address of a relay, [`ClaveError::Network`] if one cannot be
+     * dialled, [`ClaveError::NotAllowed`] if this person may not set policies.
+     */
+open func setRelays(addresses: [String])async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_set_relays(
+                        self.uniffiCloneHandle(),FfiConverterSequenceString.lower(addresses)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
      * yet. That takes a while after a long absence.
      *
@@ -5552,6 +7929,7 @@ open func search(search: Search)async throws  -> SearchResults  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeSearchResults_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5574,6 +7952,7 @@ open func circle(id: String)async throws  -> Circle  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeCircle_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5596,6 +7975,7 @@ open func circles()async throws  -> [CircleInfo]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeCircleInfo.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5619,6 +7999,32 @@ open func createCircle(name: String, people: [String], scope: Scope? = nil)async
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
+            liftFunc: FfiConverterTypeCircle_lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+     * post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+     * of the space is `true`.
+     *
+     * # Errors
+     * As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+     */
+open func createCircleOf(name: String, people: [String], scope: Scope, suite: Suite)async throws  -> Circle  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_create_circle_of(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(name),FfiConverterSequenceString.lower(people),FfiConverterTypeScope_lower(scope),FfiConverterTypeSuite_lower(suite)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_u64,
+            completeFunc: ffi_clave_ffi_rust_future_complete_u64,
+            freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeCircle_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5641,6 +8047,7 @@ open func directChat(person: String)async throws  -> Circle  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u64,
             completeFunc: ffi_clave_ffi_rust_future_complete_u64,
             freeFunc: ffi_clave_ffi_rust_future_free_u64,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u64,
             liftFunc: FfiConverterTypeCircle_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5688,7 +8095,31 @@ open func invite(valid: TimeInterval)async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The chat of two with somebody of this space, if there is one.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func knownDirectChat(person: String)async throws  -> Circle?  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_space_known_direct_chat(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(person)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterOptionTypeCircle.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
@@ -5710,6 +8141,7 @@ open func members()async throws  -> [Member]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeMember.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5732,6 +8164,7 @@ open func name()async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5902,6 +8335,7 @@ open func finished()async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -5963,6 +8397,28 @@ public func FfiConverterTypeSubscription_lower(_ value: Subscription) -> UInt64 
 public protocol TimelineProtocol: AnyObject, Sendable {
 
     /**
+     * Tells `listener` who else is writing, and again each time somebody begins or stops.
+     */
+    func observeTyping(listener: PresenceListener)  -> Subscription
+
+    /**
+     * Shows others who are connected that this person is writing, or stopped. Call it at each key: it ends by itself six
+     * seconds after the last call, and when a message is posted. Nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func setTyping(typing: Bool) async throws
+
+    /**
+     * Who else is writing just now, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    func typing() async throws  -> [Present]
+
+    /**
      * Changes a message of one's own.
      *
      * # Errors
@@ -6016,6 +8472,14 @@ public protocol TimelineProtocol: AnyObject, Sendable {
      * If there is no such message, or the reaction is none.
      */
     func react(message: String, reaction: String, present: Bool) async throws
+
+    /**
+     * The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+    func receivedBy(message: String) async throws  -> [String]
 
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
@@ -6092,6 +8556,66 @@ open class Timeline: TimelineProtocol, @unchecked Sendable {
 
 
     /**
+     * Tells `listener` who else is writing, and again each time somebody begins or stops.
+     */
+open func observeTyping(listener: PresenceListener) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_method_timeline_observe_typing(
+            self.uniffiCloneHandle(),
+        FfiConverterTypePresenceListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Shows others who are connected that this person is writing, or stopped. Call it at each key: it ends by itself six
+     * seconds after the last call, and when a message is posted. Nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func setTyping(typing: Bool)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_set_typing(
+                        self.uniffiCloneHandle(),FfiConverterBool.lower(typing)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_void,
+            completeFunc: ffi_clave_ffi_rust_future_complete_void,
+            freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * Who else is writing just now, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+open func typing()async throws  -> [Present]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_typing(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterSequenceTypePresent.lift,
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
      * Changes a message of one's own.
      *
      * # Errors
@@ -6108,6 +8632,7 @@ open func edit(message: String, body: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6130,6 +8655,7 @@ open func history(count: UInt32, before: String? = nil)async throws  -> [Message
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceTypeMessage.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6152,6 +8678,7 @@ open func messageCount()async throws  -> UInt32  {
             pollFunc: ffi_clave_ffi_rust_future_poll_u32,
             completeFunc: ffi_clave_ffi_rust_future_complete_u32,
             freeFunc: ffi_clave_ffi_rust_future_free_u32,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_u32,
             liftFunc: FfiConverterUInt32.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6208,6 +8735,7 @@ open func post(draft: Draft)async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6230,7 +8758,31 @@ open func react(message: String, reaction: String, present: Bool)async throws   
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
+            errorHandler: FfiConverterTypeClaveError_lift
+        )
+}
+
+    /**
+     * The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+open func receivedBy(message: String)async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_clave_ffi_fn_method_timeline_received_by(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(message)
+                )
+            },
+            pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
 }
@@ -6253,6 +8805,7 @@ open func send(body: String)async throws  -> String  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6275,6 +8828,7 @@ open func withdraw(message: String)async throws   {
             pollFunc: ffi_clave_ffi_rust_future_poll_void,
             completeFunc: ffi_clave_ffi_rust_future_complete_void,
             freeFunc: ffi_clave_ffi_rust_future_free_void,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_void,
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6666,6 +9220,7 @@ open func finished()async throws  -> [String]  {
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -6756,6 +9311,14 @@ public func FfiConverterTypeTransfer_lower(_ value: Transfer) -> UInt64 {
  */
 public struct Access: Equatable, Hashable {
     /**
+     * The id of the epoch under which entries are sealed now.
+     */
+    public var epoch: String
+    /**
+     * How many commits led to it.
+     */
+    public var depth: UInt64
+    /**
      * Whether no device that was removed has the keys in use.
      */
     public var rotated: Bool
@@ -6772,6 +9335,12 @@ public struct Access: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
+         * The id of the epoch under which entries are sealed now.
+         */epoch: String,
+        /**
+         * How many commits led to it.
+         */depth: UInt64,
+        /**
          * Whether no device that was removed has the keys in use.
          */rotated: Bool,
         /**
@@ -6780,6 +9349,8 @@ public struct Access: Equatable, Hashable {
         /**
          * Those who are in, by name; then those who are out.
          */people: [PersonAccess]) {
+        self.epoch = epoch
+        self.depth = depth
         self.rotated = rotated
         self.history = history
         self.people = people
@@ -6801,6 +9372,8 @@ public struct FfiConverterTypeAccess: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Access {
         return
             try Access(
+                epoch: FfiConverterString.read(from: &buf),
+                depth: FfiConverterUInt64.read(from: &buf),
                 rotated: FfiConverterBool.read(from: &buf),
                 history: FfiConverterString.read(from: &buf),
                 people: FfiConverterSequenceTypePersonAccess.read(from: &buf)
@@ -6808,6 +9381,8 @@ public struct FfiConverterTypeAccess: FfiConverterRustBuffer {
     }
 
     public static func write(_ value: Access, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.epoch, into: &buf)
+        FfiConverterUInt64.write(value.depth, into: &buf)
         FfiConverterBool.write(value.rotated, into: &buf)
         FfiConverterString.write(value.history, into: &buf)
         FfiConverterSequenceTypePersonAccess.write(value.people, into: &buf)
@@ -7080,21 +9655,49 @@ public struct AuditRecord: Equatable, Hashable {
      */
     public var timeMs: UInt64
     /**
+     * The id of the act.
+     */
+    public var operation: String
+    /**
+     * The ids of those that its author had seen last.
+     */
+    public var parents: [String]
+    /**
      * The id of the device that did it.
      */
     public var device: String
+    /**
+     * How it was called at that point.
+     */
+    public var deviceName: String
+    /**
+     * The id of its person, if that is known.
+     */
+    public var person: String?
     /**
      * How its person was called at that point.
      */
     public var personName: String
     /**
+     * What they were at that point, if they were in.
+     */
+    public var role: Role?
+    /**
      * What was done: "Alice added Bob as a member".
      */
     public var sentence: String
     /**
+     * By what right, if its author was in.
+     */
+    public var warrant: Warrant?
+    /**
      * Why it has no effect, as a sentence.
      */
     public var setAside: String?
+    /**
+     * The hash of the record before it, in hexadecimal digits; of the first, the id of the circle.
+     */
+    public var previous: String
     /**
      * The hash of this record and the one before it, in hexadecimal digits.
      */
@@ -7110,26 +9713,54 @@ public struct AuditRecord: Equatable, Hashable {
          * When its author says that it was done, in Unix milliseconds. Clocks lie.
          */timeMs: UInt64,
         /**
+         * The id of the act.
+         */operation: String,
+        /**
+         * The ids of those that its author had seen last.
+         */parents: [String],
+        /**
          * The id of the device that did it.
          */device: String,
+        /**
+         * How it was called at that point.
+         */deviceName: String,
+        /**
+         * The id of its person, if that is known.
+         */person: String?,
         /**
          * How its person was called at that point.
          */personName: String,
         /**
+         * What they were at that point, if they were in.
+         */role: Role?,
+        /**
          * What was done: "Alice added Bob as a member".
          */sentence: String,
         /**
+         * By what right, if its author was in.
+         */warrant: Warrant?,
+        /**
          * Why it has no effect, as a sentence.
          */setAside: String?,
+        /**
+         * The hash of the record before it, in hexadecimal digits; of the first, the id of the circle.
+         */previous: String,
         /**
          * The hash of this record and the one before it, in hexadecimal digits.
          */hash: String) {
         self.sequence = sequence
         self.timeMs = timeMs
+        self.operation = operation
+        self.parents = parents
         self.device = device
+        self.deviceName = deviceName
+        self.person = person
         self.personName = personName
+        self.role = role
         self.sentence = sentence
+        self.warrant = warrant
         self.setAside = setAside
+        self.previous = previous
         self.hash = hash
     }
 
@@ -7151,10 +9782,17 @@ public struct FfiConverterTypeAuditRecord: FfiConverterRustBuffer {
             try AuditRecord(
                 sequence: FfiConverterUInt64.read(from: &buf),
                 timeMs: FfiConverterUInt64.read(from: &buf),
+                operation: FfiConverterString.read(from: &buf),
+                parents: FfiConverterSequenceString.read(from: &buf),
                 device: FfiConverterString.read(from: &buf),
+                deviceName: FfiConverterString.read(from: &buf),
+                person: FfiConverterOptionString.read(from: &buf),
                 personName: FfiConverterString.read(from: &buf),
+                role: FfiConverterOptionTypeRole.read(from: &buf),
                 sentence: FfiConverterString.read(from: &buf),
+                warrant: FfiConverterOptionTypeWarrant.read(from: &buf),
                 setAside: FfiConverterOptionString.read(from: &buf),
+                previous: FfiConverterString.read(from: &buf),
                 hash: FfiConverterString.read(from: &buf)
         )
     }
@@ -7162,10 +9800,17 @@ public struct FfiConverterTypeAuditRecord: FfiConverterRustBuffer {
     public static func write(_ value: AuditRecord, into buf: inout [UInt8]) {
         FfiConverterUInt64.write(value.sequence, into: &buf)
         FfiConverterUInt64.write(value.timeMs, into: &buf)
+        FfiConverterString.write(value.operation, into: &buf)
+        FfiConverterSequenceString.write(value.parents, into: &buf)
         FfiConverterString.write(value.device, into: &buf)
+        FfiConverterString.write(value.deviceName, into: &buf)
+        FfiConverterOptionString.write(value.person, into: &buf)
         FfiConverterString.write(value.personName, into: &buf)
+        FfiConverterOptionTypeRole.write(value.role, into: &buf)
         FfiConverterString.write(value.sentence, into: &buf)
+        FfiConverterOptionTypeWarrant.write(value.warrant, into: &buf)
         FfiConverterOptionString.write(value.setAside, into: &buf)
+        FfiConverterString.write(value.previous, into: &buf)
         FfiConverterString.write(value.hash, into: &buf)
     }
 }
@@ -7389,6 +10034,14 @@ public struct CalendarEvent: Equatable, Hashable {
      */
     public var end: String?
     /**
+     * How long it takes, if that is said in place of its end, as iCalendar has it: `PT1H30M`.
+     */
+    public var duration: String?
+    /**
+     * How often it was changed, by iCalendar's count.
+     */
+    public var sequence: UInt32
+    /**
      * How it is repeated: an RRULE of iCalendar.
      */
     public var rrule: String?
@@ -7430,6 +10083,12 @@ public struct CalendarEvent: Equatable, Hashable {
          * When it ends.
          */end: String?,
         /**
+         * How long it takes, if that is said in place of its end, as iCalendar has it: `PT1H30M`.
+         */duration: String?,
+        /**
+         * How often it was changed, by iCalendar's count.
+         */sequence: UInt32,
+        /**
          * How it is repeated: an RRULE of iCalendar.
          */rrule: String?,
         /**
@@ -7448,6 +10107,8 @@ public struct CalendarEvent: Equatable, Hashable {
         self.location = location
         self.start = start
         self.end = end
+        self.duration = duration
+        self.sequence = sequence
         self.rrule = rrule
         self.status = status
         self.organizer = organizer
@@ -7477,6 +10138,8 @@ public struct FfiConverterTypeCalendarEvent: FfiConverterRustBuffer {
                 location: FfiConverterString.read(from: &buf),
                 start: FfiConverterOptionString.read(from: &buf),
                 end: FfiConverterOptionString.read(from: &buf),
+                duration: FfiConverterOptionString.read(from: &buf),
+                sequence: FfiConverterUInt32.read(from: &buf),
                 rrule: FfiConverterOptionString.read(from: &buf),
                 status: FfiConverterString.read(from: &buf),
                 organizer: FfiConverterOptionString.read(from: &buf),
@@ -7492,6 +10155,8 @@ public struct FfiConverterTypeCalendarEvent: FfiConverterRustBuffer {
         FfiConverterString.write(value.location, into: &buf)
         FfiConverterOptionString.write(value.start, into: &buf)
         FfiConverterOptionString.write(value.end, into: &buf)
+        FfiConverterOptionString.write(value.duration, into: &buf)
+        FfiConverterUInt32.write(value.sequence, into: &buf)
         FfiConverterOptionString.write(value.rrule, into: &buf)
         FfiConverterString.write(value.status, into: &buf)
         FfiConverterOptionString.write(value.organizer, into: &buf)
@@ -7520,7 +10185,7 @@ public func FfiConverterTypeCalendarEvent_lower(_ value: CalendarEvent) -> RustB
  */
 public struct CaughtUp: Equatable, Hashable {
     /**
-     * Whether this device has all that those it could reach had. If not, the deadline came first.
+     * Whether this device has all that those it could reach had, members' devices and relays. If not, the deadline came first.
      */
     public var completed: Bool
     /**
@@ -7532,6 +10197,10 @@ public struct CaughtUp: Equatable, Hashable {
      */
     public var unreached: UInt32
     /**
+     * Relays that said all that they had for this device.
+     */
+    public var relays: UInt32
+    /**
      * The ids of circles in which something changed meanwhile.
      */
     public var changed: [String]
@@ -7540,7 +10209,7 @@ public struct CaughtUp: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Whether this device has all that those it could reach had. If not, the deadline came first.
+         * Whether this device has all that those it could reach had, members' devices and relays. If not, the deadline came first.
          */completed: Bool,
         /**
          * Members' devices with which everything was compared.
@@ -7549,11 +10218,15 @@ public struct CaughtUp: Equatable, Hashable {
          * Members' devices that could not be reached, or not in time.
          */unreached: UInt32,
         /**
+         * Relays that said all that they had for this device.
+         */relays: UInt32,
+        /**
          * The ids of circles in which something changed meanwhile.
          */changed: [String]) {
         self.completed = completed
         self.reached = reached
         self.unreached = unreached
+        self.relays = relays
         self.changed = changed
     }
 
@@ -7576,6 +10249,7 @@ public struct FfiConverterTypeCaughtUp: FfiConverterRustBuffer {
                 completed: FfiConverterBool.read(from: &buf),
                 reached: FfiConverterUInt32.read(from: &buf),
                 unreached: FfiConverterUInt32.read(from: &buf),
+                relays: FfiConverterUInt32.read(from: &buf),
                 changed: FfiConverterSequenceString.read(from: &buf)
         )
     }
@@ -7584,6 +10258,7 @@ public struct FfiConverterTypeCaughtUp: FfiConverterRustBuffer {
         FfiConverterBool.write(value.completed, into: &buf)
         FfiConverterUInt32.write(value.reached, into: &buf)
         FfiConverterUInt32.write(value.unreached, into: &buf)
+        FfiConverterUInt32.write(value.relays, into: &buf)
         FfiConverterSequenceString.write(value.changed, into: &buf)
     }
 }
@@ -7621,6 +10296,14 @@ public struct CircleInfo: Equatable, Hashable {
      */
     public var name: String
     /**
+     * Who can be in it.
+     */
+    public var scope: Scope
+    /**
+     * By what its keys are agreed on.
+     */
+    public var suite: Suite
+    /**
      * Whether it is a chat of two.
      */
     public var direct: Bool
@@ -7646,6 +10329,12 @@ public struct CircleInfo: Equatable, Hashable {
          * What it is called. Of a chat of two: the other's name.
          */name: String,
         /**
+         * Who can be in it.
+         */scope: Scope,
+        /**
+         * By what its keys are agreed on.
+         */suite: Suite,
+        /**
          * Whether it is a chat of two.
          */direct: Bool,
         /**
@@ -7657,6 +10346,8 @@ public struct CircleInfo: Equatable, Hashable {
         self.id = id
         self.space = space
         self.name = name
+        self.scope = scope
+        self.suite = suite
         self.direct = direct
         self.people = people
         self.removed = removed
@@ -7681,6 +10372,8 @@ public struct FfiConverterTypeCircleInfo: FfiConverterRustBuffer {
                 id: FfiConverterString.read(from: &buf),
                 space: FfiConverterString.read(from: &buf),
                 name: FfiConverterString.read(from: &buf),
+                scope: FfiConverterTypeScope.read(from: &buf),
+                suite: FfiConverterTypeSuite.read(from: &buf),
                 direct: FfiConverterBool.read(from: &buf),
                 people: FfiConverterUInt32.read(from: &buf),
                 removed: FfiConverterBool.read(from: &buf)
@@ -7691,6 +10384,8 @@ public struct FfiConverterTypeCircleInfo: FfiConverterRustBuffer {
         FfiConverterString.write(value.id, into: &buf)
         FfiConverterString.write(value.space, into: &buf)
         FfiConverterString.write(value.name, into: &buf)
+        FfiConverterTypeScope.write(value.scope, into: &buf)
+        FfiConverterTypeSuite.write(value.suite, into: &buf)
         FfiConverterBool.write(value.direct, into: &buf)
         FfiConverterUInt32.write(value.people, into: &buf)
         FfiConverterBool.write(value.removed, into: &buf)
@@ -7718,6 +10413,14 @@ public func FfiConverterTypeCircleInfo_lower(_ value: CircleInfo) -> RustBuffer 
  */
 public struct CircleStatus: Equatable, Hashable {
     /**
+     * The id of the epoch under which entries are sealed now.
+     */
+    public var epoch: String
+    /**
+     * By what its keys were agreed on.
+     */
+    public var suite: Suite
+    /**
      * How many commits led to the keys in use.
      */
     public var depth: UInt64
@@ -7738,6 +10441,10 @@ public struct CircleStatus: Equatable, Hashable {
      */
     public var setAside: UInt32
     /**
+     * Changes that wait for another that they build on, or because their author wrote two in one place.
+     */
+    public var waiting: UInt32
+    /**
      * Whether this device was restored and has not been let in yet: it reads, and writes nothing.
      */
     public var rejoining: Bool
@@ -7745,6 +10452,12 @@ public struct CircleStatus: Equatable, Hashable {
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
+        /**
+         * The id of the epoch under which entries are sealed now.
+         */epoch: String,
+        /**
+         * By what its keys were agreed on.
+         */suite: Suite,
         /**
          * How many commits led to the keys in use.
          */depth: UInt64,
@@ -7761,13 +10474,19 @@ public struct CircleStatus: Equatable, Hashable {
          * Changes that are not shown because of who wrote them.
          */setAside: UInt32,
         /**
+         * Changes that wait for another that they build on, or because their author wrote two in one place.
+         */waiting: UInt32,
+        /**
          * Whether this device was restored and has not been let in yet: it reads, and writes nothing.
          */rejoining: Bool) {
+        self.epoch = epoch
+        self.suite = suite
         self.depth = depth
         self.leaves = leaves
         self.entries = entries
         self.held = held
         self.setAside = setAside
+        self.waiting = waiting
         self.rejoining = rejoining
     }
 
@@ -7787,21 +10506,27 @@ public struct FfiConverterTypeCircleStatus: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> CircleStatus {
         return
             try CircleStatus(
+                epoch: FfiConverterString.read(from: &buf),
+                suite: FfiConverterTypeSuite.read(from: &buf),
                 depth: FfiConverterUInt64.read(from: &buf),
                 leaves: FfiConverterUInt32.read(from: &buf),
                 entries: FfiConverterUInt32.read(from: &buf),
                 held: FfiConverterUInt32.read(from: &buf),
                 setAside: FfiConverterUInt32.read(from: &buf),
+                waiting: FfiConverterUInt32.read(from: &buf),
                 rejoining: FfiConverterBool.read(from: &buf)
         )
     }
 
     public static func write(_ value: CircleStatus, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.epoch, into: &buf)
+        FfiConverterTypeSuite.write(value.suite, into: &buf)
         FfiConverterUInt64.write(value.depth, into: &buf)
         FfiConverterUInt32.write(value.leaves, into: &buf)
         FfiConverterUInt32.write(value.entries, into: &buf)
         FfiConverterUInt32.write(value.held, into: &buf)
         FfiConverterUInt32.write(value.setAside, into: &buf)
+        FfiConverterUInt32.write(value.waiting, into: &buf)
         FfiConverterBool.write(value.rejoining, into: &buf)
     }
 }
@@ -7819,6 +10544,75 @@ public func FfiConverterTypeCircleStatus_lift(_ buf: RustBuffer) throws -> Circl
 #endif
 public func FfiConverterTypeCircleStatus_lower(_ value: CircleStatus) -> RustBuffer {
     return FfiConverterTypeCircleStatus.lower(value)
+}
+
+
+/**
+ * What a collection of content that nothing refers to did.
+ */
+public struct Collected: Equatable, Hashable {
+    /**
+     * Bytes that were removed.
+     */
+    public var removedBytes: UInt64
+    /**
+     * Bytes that nothing refers to and that stay for a day.
+     */
+    public var condemnedBytes: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Bytes that were removed.
+         */removedBytes: UInt64,
+        /**
+         * Bytes that nothing refers to and that stay for a day.
+         */condemnedBytes: UInt64) {
+        self.removedBytes = removedBytes
+        self.condemnedBytes = condemnedBytes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Collected: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCollected: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Collected {
+        return
+            try Collected(
+                removedBytes: FfiConverterUInt64.read(from: &buf),
+                condemnedBytes: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Collected, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.removedBytes, into: &buf)
+        FfiConverterUInt64.write(value.condemnedBytes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCollected_lift(_ buf: RustBuffer) throws -> Collected {
+    return try FfiConverterTypeCollected.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCollected_lower(_ value: Collected) -> RustBuffer {
+    return FfiConverterTypeCollected.lower(value)
 }
 
 
@@ -8005,6 +10799,10 @@ public func FfiConverterTypeDraft_lower(_ value: Draft) -> RustBuffer {
  */
 public struct DriveUsage: Equatable, Hashable {
     /**
+     * In how many pieces.
+     */
+    public var chunks: UInt64
+    /**
      * Bytes of all versions, as far as they are here.
      */
     public var bytes: UInt64
@@ -8017,11 +10815,15 @@ public struct DriveUsage: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
+         * In how many pieces.
+         */chunks: UInt64,
+        /**
          * Bytes of all versions, as far as they are here.
          */bytes: UInt64,
         /**
          * Bytes they may take, if that is limited.
          */quotaBytes: UInt64?) {
+        self.chunks = chunks
         self.bytes = bytes
         self.quotaBytes = quotaBytes
     }
@@ -8042,12 +10844,14 @@ public struct FfiConverterTypeDriveUsage: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DriveUsage {
         return
             try DriveUsage(
+                chunks: FfiConverterUInt64.read(from: &buf),
                 bytes: FfiConverterUInt64.read(from: &buf),
                 quotaBytes: FfiConverterOptionUInt64.read(from: &buf)
         )
     }
 
     public static func write(_ value: DriveUsage, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.chunks, into: &buf)
         FfiConverterUInt64.write(value.bytes, into: &buf)
         FfiConverterOptionUInt64.write(value.quotaBytes, into: &buf)
     }
@@ -8310,6 +11114,10 @@ public struct Evidence: Equatable, Hashable {
      */
     public var deviceName: String
     /**
+     * The id of its person, if that is known.
+     */
+    public var person: String?
+    /**
      * How its person is called, or was.
      */
     public var personName: String
@@ -8328,6 +11136,9 @@ public struct Evidence: Equatable, Hashable {
          * How it is called, or was.
          */deviceName: String,
         /**
+         * The id of its person, if that is known.
+         */person: String?,
+        /**
          * How its person is called, or was.
          */personName: String,
         /**
@@ -8335,6 +11146,7 @@ public struct Evidence: Equatable, Hashable {
          */isIn: Bool) {
         self.device = device
         self.deviceName = deviceName
+        self.person = person
         self.personName = personName
         self.isIn = isIn
     }
@@ -8357,6 +11169,7 @@ public struct FfiConverterTypeEvidence: FfiConverterRustBuffer {
             try Evidence(
                 device: FfiConverterString.read(from: &buf),
                 deviceName: FfiConverterString.read(from: &buf),
+                person: FfiConverterOptionString.read(from: &buf),
                 personName: FfiConverterString.read(from: &buf),
                 isIn: FfiConverterBool.read(from: &buf)
         )
@@ -8365,6 +11178,7 @@ public struct FfiConverterTypeEvidence: FfiConverterRustBuffer {
     public static func write(_ value: Evidence, into buf: inout [UInt8]) {
         FfiConverterString.write(value.device, into: &buf)
         FfiConverterString.write(value.deviceName, into: &buf)
+        FfiConverterOptionString.write(value.person, into: &buf)
         FfiConverterString.write(value.personName, into: &buf)
         FfiConverterBool.write(value.isIn, into: &buf)
     }
@@ -8508,6 +11322,10 @@ public struct FileEntry: Equatable, Hashable {
      */
     public var name: String
     /**
+     * The id of the folder that it is in.
+     */
+    public var folder: String
+    /**
      * Where it is, from the root: `/计划/预算.xlsx`.
      */
     public var path: String
@@ -8546,6 +11364,9 @@ public struct FileEntry: Equatable, Hashable {
          * Its name; where two of one folder were given the same, the later carries a number.
          */name: String,
         /**
+         * The id of the folder that it is in.
+         */folder: String,
+        /**
          * Where it is, from the root: `/计划/预算.xlsx`.
          */path: String,
         /**
@@ -8568,6 +11389,7 @@ public struct FileEntry: Equatable, Hashable {
          */conflicts: UInt32) {
         self.id = id
         self.name = name
+        self.folder = folder
         self.path = path
         self.isFolder = isFolder
         self.trashed = trashed
@@ -8595,6 +11417,7 @@ public struct FfiConverterTypeFileEntry: FfiConverterRustBuffer {
             try FileEntry(
                 id: FfiConverterString.read(from: &buf),
                 name: FfiConverterString.read(from: &buf),
+                folder: FfiConverterString.read(from: &buf),
                 path: FfiConverterString.read(from: &buf),
                 isFolder: FfiConverterBool.read(from: &buf),
                 trashed: FfiConverterBool.read(from: &buf),
@@ -8608,6 +11431,7 @@ public struct FfiConverterTypeFileEntry: FfiConverterRustBuffer {
     public static func write(_ value: FileEntry, into buf: inout [UInt8]) {
         FfiConverterString.write(value.id, into: &buf)
         FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.folder, into: &buf)
         FfiConverterString.write(value.path, into: &buf)
         FfiConverterBool.write(value.isFolder, into: &buf)
         FfiConverterBool.write(value.trashed, into: &buf)
@@ -8651,6 +11475,10 @@ public struct FileVersion: Equatable, Hashable {
      */
     public var modifiedMs: UInt64
     /**
+     * What it is, say `image/png`; empty if not known.
+     */
+    public var mediaType: String
+    /**
      * BLAKE3 of the content, in hexadecimal digits.
      */
     public var blake3: String
@@ -8668,11 +11496,15 @@ public struct FileVersion: Equatable, Hashable {
          * When it was last modified, in Unix milliseconds.
          */modifiedMs: UInt64,
         /**
+         * What it is, say `image/png`; empty if not known.
+         */mediaType: String,
+        /**
          * BLAKE3 of the content, in hexadecimal digits.
          */blake3: String) {
         self.id = id
         self.bytes = bytes
         self.modifiedMs = modifiedMs
+        self.mediaType = mediaType
         self.blake3 = blake3
     }
 
@@ -8695,6 +11527,7 @@ public struct FfiConverterTypeFileVersion: FfiConverterRustBuffer {
                 id: FfiConverterString.read(from: &buf),
                 bytes: FfiConverterUInt64.read(from: &buf),
                 modifiedMs: FfiConverterUInt64.read(from: &buf),
+                mediaType: FfiConverterString.read(from: &buf),
                 blake3: FfiConverterString.read(from: &buf)
         )
     }
@@ -8703,6 +11536,7 @@ public struct FfiConverterTypeFileVersion: FfiConverterRustBuffer {
         FfiConverterString.write(value.id, into: &buf)
         FfiConverterUInt64.write(value.bytes, into: &buf)
         FfiConverterUInt64.write(value.modifiedMs, into: &buf)
+        FfiConverterString.write(value.mediaType, into: &buf)
         FfiConverterString.write(value.blake3, into: &buf)
     }
 }
@@ -9110,6 +11944,274 @@ public func FfiConverterTypeInvitation_lower(_ value: Invitation) -> RustBuffer 
 
 
 /**
+ * The changes of a circle's keys, as far as this device has them.
+ */
+public struct KeyAudit: Equatable, Hashable {
+    /**
+     * How many changes led to the oldest one here that are not here: this device came later, or they have expired.
+     */
+    public var missing: UInt64
+    /**
+     * What is here, each after the one that it starts from.
+     */
+    public var changes: [KeyChange]
+    /**
+     * The hash of the last, in hexadecimal digits; of an empty list, what the first would build on.
+     */
+    public var hash: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How many changes led to the oldest one here that are not here: this device came later, or they have expired.
+         */missing: UInt64,
+        /**
+         * What is here, each after the one that it starts from.
+         */changes: [KeyChange],
+        /**
+         * The hash of the last, in hexadecimal digits; of an empty list, what the first would build on.
+         */hash: String) {
+        self.missing = missing
+        self.changes = changes
+        self.hash = hash
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension KeyAudit: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeKeyAudit: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> KeyAudit {
+        return
+            try KeyAudit(
+                missing: FfiConverterUInt64.read(from: &buf),
+                changes: FfiConverterSequenceTypeKeyChange.read(from: &buf),
+                hash: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: KeyAudit, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.missing, into: &buf)
+        FfiConverterSequenceTypeKeyChange.write(value.changes, into: &buf)
+        FfiConverterString.write(value.hash, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyAudit_lift(_ buf: RustBuffer) throws -> KeyAudit {
+    return try FfiConverterTypeKeyAudit.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyAudit_lower(_ value: KeyAudit) -> RustBuffer {
+    return FfiConverterTypeKeyAudit.lower(value)
+}
+
+
+/**
+ * One change of keys. Each is chained to the one before by its hash.
+ */
+public struct KeyChange: Equatable, Hashable {
+    /**
+     * Its place in the list, from 0. Changes that arrive later can move it.
+     */
+    public var sequence: UInt64
+    /**
+     * The id of the epoch whose keys it replaces.
+     */
+    public var parent: String
+    /**
+     * The id of the epoch that it leads to.
+     */
+    public var epoch: String
+    /**
+     * When its author says that it was made, in Unix milliseconds. Clocks lie.
+     */
+    public var timeMs: UInt64
+    /**
+     * The device that made it.
+     */
+    public var by: Party
+    /**
+     * The ids of the newest acts that its author had seen: on their authority it adds and removes.
+     */
+    public var operations: [String]
+    /**
+     * Devices that it gives the new keys to and that were not in.
+     */
+    public var added: [Party]
+    /**
+     * Devices that it keeps the new keys from.
+     */
+    public var removed: [Party]
+    /**
+     * Devices that were in and could not follow: they begin anew.
+     */
+    public var renewed: [Party]
+    /**
+     * What was done: "Alice changed the keys: Bob (phone) is out".
+     */
+    public var sentence: String
+    /**
+     * What became of it.
+     */
+    public var standing: KeyStanding
+    /**
+     * Whether this device made it, or saw by itself that it does what it says. Else that is its author's word.
+     */
+    public var checked: Bool
+    /**
+     * The hash of the change before it, in hexadecimal digits.
+     */
+    public var previous: String
+    /**
+     * The hash of this change and the one before it, in hexadecimal digits.
+     */
+    public var hash: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its place in the list, from 0. Changes that arrive later can move it.
+         */sequence: UInt64,
+        /**
+         * The id of the epoch whose keys it replaces.
+         */parent: String,
+        /**
+         * The id of the epoch that it leads to.
+         */epoch: String,
+        /**
+         * When its author says that it was made, in Unix milliseconds. Clocks lie.
+         */timeMs: UInt64,
+        /**
+         * The device that made it.
+         */by: Party,
+        /**
+         * The ids of the newest acts that its author had seen: on their authority it adds and removes.
+         */operations: [String],
+        /**
+         * Devices that it gives the new keys to and that were not in.
+         */added: [Party],
+        /**
+         * Devices that it keeps the new keys from.
+         */removed: [Party],
+        /**
+         * Devices that were in and could not follow: they begin anew.
+         */renewed: [Party],
+        /**
+         * What was done: "Alice changed the keys: Bob (phone) is out".
+         */sentence: String,
+        /**
+         * What became of it.
+         */standing: KeyStanding,
+        /**
+         * Whether this device made it, or saw by itself that it does what it says. Else that is its author's word.
+         */checked: Bool,
+        /**
+         * The hash of the change before it, in hexadecimal digits.
+         */previous: String,
+        /**
+         * The hash of this change and the one before it, in hexadecimal digits.
+         */hash: String) {
+        self.sequence = sequence
+        self.parent = parent
+        self.epoch = epoch
+        self.timeMs = timeMs
+        self.by = by
+        self.operations = operations
+        self.added = added
+        self.removed = removed
+        self.renewed = renewed
+        self.sentence = sentence
+        self.standing = standing
+        self.checked = checked
+        self.previous = previous
+        self.hash = hash
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension KeyChange: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeKeyChange: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> KeyChange {
+        return
+            try KeyChange(
+                sequence: FfiConverterUInt64.read(from: &buf),
+                parent: FfiConverterString.read(from: &buf),
+                epoch: FfiConverterString.read(from: &buf),
+                timeMs: FfiConverterUInt64.read(from: &buf),
+                by: FfiConverterTypeParty.read(from: &buf),
+                operations: FfiConverterSequenceString.read(from: &buf),
+                added: FfiConverterSequenceTypeParty.read(from: &buf),
+                removed: FfiConverterSequenceTypeParty.read(from: &buf),
+                renewed: FfiConverterSequenceTypeParty.read(from: &buf),
+                sentence: FfiConverterString.read(from: &buf),
+                standing: FfiConverterTypeKeyStanding.read(from: &buf),
+                checked: FfiConverterBool.read(from: &buf),
+                previous: FfiConverterString.read(from: &buf),
+                hash: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: KeyChange, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.sequence, into: &buf)
+        FfiConverterString.write(value.parent, into: &buf)
+        FfiConverterString.write(value.epoch, into: &buf)
+        FfiConverterUInt64.write(value.timeMs, into: &buf)
+        FfiConverterTypeParty.write(value.by, into: &buf)
+        FfiConverterSequenceString.write(value.operations, into: &buf)
+        FfiConverterSequenceTypeParty.write(value.added, into: &buf)
+        FfiConverterSequenceTypeParty.write(value.removed, into: &buf)
+        FfiConverterSequenceTypeParty.write(value.renewed, into: &buf)
+        FfiConverterString.write(value.sentence, into: &buf)
+        FfiConverterTypeKeyStanding.write(value.standing, into: &buf)
+        FfiConverterBool.write(value.checked, into: &buf)
+        FfiConverterString.write(value.previous, into: &buf)
+        FfiConverterString.write(value.hash, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyChange_lift(_ buf: RustBuffer) throws -> KeyChange {
+    return try FfiConverterTypeKeyChange.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyChange_lower(_ value: KeyChange) -> RustBuffer {
+    return FfiConverterTypeKeyChange.lower(value)
+}
+
+
+/**
  * By which a further device of this person can be linked, once.
  */
 public struct LinkCode: Equatable, Hashable {
@@ -9503,6 +12605,10 @@ public struct Message: Equatable, Hashable {
      * Files of the circle's drive.
      */
     public var attachments: [Attachment]
+    /**
+     * How far it has come, if this device sent it. A listener gets a `Set` when it changes.
+     */
+    public var state: MessageState?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -9539,7 +12645,10 @@ public struct Message: Equatable, Hashable {
          */reactions: [Reaction],
         /**
          * Files of the circle's drive.
-         */attachments: [Attachment]) {
+         */attachments: [Attachment],
+        /**
+         * How far it has come, if this device sent it. A listener gets a `Set` when it changes.
+         */state: MessageState?) {
         self.id = id
         self.author = author
         self.sentMs = sentMs
@@ -9551,6 +12660,7 @@ public struct Message: Equatable, Hashable {
         self.alteredBy = alteredBy
         self.reactions = reactions
         self.attachments = attachments
+        self.state = state
     }
 
 
@@ -9579,7 +12689,8 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
                 withdrawn: FfiConverterBool.read(from: &buf),
                 alteredBy: FfiConverterOptionTypeAuthor.read(from: &buf),
                 reactions: FfiConverterSequenceTypeReaction.read(from: &buf),
-                attachments: FfiConverterSequenceTypeAttachment.read(from: &buf)
+                attachments: FfiConverterSequenceTypeAttachment.read(from: &buf),
+                state: FfiConverterOptionTypeMessageState.read(from: &buf)
         )
     }
 
@@ -9595,6 +12706,7 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
         FfiConverterOptionTypeAuthor.write(value.alteredBy, into: &buf)
         FfiConverterSequenceTypeReaction.write(value.reactions, into: &buf)
         FfiConverterSequenceTypeAttachment.write(value.attachments, into: &buf)
+        FfiConverterOptionTypeMessageState.write(value.state, into: &buf)
     }
 }
 
@@ -9726,9 +12838,88 @@ public func FfiConverterTypeNetworkOptions_lower(_ value: NetworkOptions) -> Rus
 
 
 /**
+ * A file on disk that is to be added to a drive.
+ */
+public struct NewFile: Equatable, Hashable {
+    /**
+     * Where it is.
+     */
+    public var source: String
+    /**
+     * What it is called in the drive. A file of that name gets a new version.
+     */
+    public var name: String
+    /**
+     * The id of the folder that it goes to; nothing is the root.
+     */
+    public var folder: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where it is.
+         */source: String,
+        /**
+         * What it is called in the drive. A file of that name gets a new version.
+         */name: String,
+        /**
+         * The id of the folder that it goes to; nothing is the root.
+         */folder: String? = nil) {
+        self.source = source
+        self.name = name
+        self.folder = folder
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NewFile: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNewFile: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NewFile {
+        return
+            try NewFile(
+                source: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                folder: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NewFile, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.source, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterOptionString.write(value.folder, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNewFile_lift(_ buf: RustBuffer) throws -> NewFile {
+    return try FfiConverterTypeNewFile.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNewFile_lower(_ value: NewFile) -> RustBuffer {
+    return FfiConverterTypeNewFile.lower(value)
+}
+
+
+/**
  * Where a device keeps its things, how it is unlocked, and how it reaches others.
  */
-public struct NodeOptions: Equatable, Hashable {
+public struct NodeOptions {
     /**
      * The data directory. One process at a time.
      */
@@ -9745,6 +12936,16 @@ public struct NodeOptions: Equatable, Hashable {
      * Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
      */
     public var memoryBudgetBytes: UInt64?
+    /**
+     * What the app does in the library's place.
+     */
+    public var host: Host?
+    /**
+     * For a notification extension or a background task, with little memory (24 MB on iOS), gone in seconds: it dials and is not
+     * dialled, keeps little in memory, and leaves to the app what can wait. A passphrase needs 64 MiB to be tried: have the
+     * app wrap the key.
+     */
+    public var `extension`: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -9760,11 +12961,21 @@ public struct NodeOptions: Equatable, Hashable {
          */network: NetworkOptions? = nil,
         /**
          * Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
-         */memoryBudgetBytes: UInt64? = nil) {
+         */memoryBudgetBytes: UInt64? = nil,
+        /**
+         * What the app does in the library's place.
+         */host: Host? = nil,
+        /**
+         * For a notification extension or a background task, with little memory (24 MB on iOS), gone in seconds: it dials and is not
+         * dialled, keeps little in memory, and leaves to the app what can wait. A passphrase needs 64 MiB to be tried: have the
+         * app wrap the key.
+         */`extension`: Bool = false) {
         self.directory = directory
         self.passphrase = passphrase
         self.network = network
         self.memoryBudgetBytes = memoryBudgetBytes
+        self.host = host
+        self.`extension` = `extension`
     }
 
 
@@ -9786,7 +12997,9 @@ public struct FfiConverterTypeNodeOptions: FfiConverterRustBuffer {
                 directory: FfiConverterString.read(from: &buf),
                 passphrase: FfiConverterOptionString.read(from: &buf),
                 network: FfiConverterOptionTypeNetworkOptions.read(from: &buf),
-                memoryBudgetBytes: FfiConverterOptionUInt64.read(from: &buf)
+                memoryBudgetBytes: FfiConverterOptionUInt64.read(from: &buf),
+                host: FfiConverterOptionTypeHost.read(from: &buf),
+                extension: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -9795,6 +13008,8 @@ public struct FfiConverterTypeNodeOptions: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.passphrase, into: &buf)
         FfiConverterOptionTypeNetworkOptions.write(value.network, into: &buf)
         FfiConverterOptionUInt64.write(value.memoryBudgetBytes, into: &buf)
+        FfiConverterOptionTypeHost.write(value.host, into: &buf)
+        FfiConverterBool.write(value.`extension`, into: &buf)
     }
 }
 
@@ -9827,9 +13042,9 @@ public struct NodeStatus: Equatable, Hashable {
      */
     public var reachability: Reachability
     /**
-     * The relays it was given.
+     * The relays that it uses.
      */
-    public var reservations: [RelayReservation]
+    public var relays: [RelayUse]
     /**
      * Members that are connected.
      */
@@ -9861,8 +13076,8 @@ public struct NodeStatus: Equatable, Hashable {
          * Whether it can be reached from outside its network.
          */reachability: Reachability,
         /**
-         * The relays it was given.
-         */reservations: [RelayReservation],
+         * The relays that it uses.
+         */relays: [RelayUse],
         /**
          * Members that are connected.
          */peers: [PeerStatus],
@@ -9880,7 +13095,7 @@ public struct NodeStatus: Equatable, Hashable {
          */storeBytes: UInt64) {
         self.addresses = addresses
         self.reachability = reachability
-        self.reservations = reservations
+        self.relays = relays
         self.peers = peers
         self.sentBytes = sentBytes
         self.receivedBytes = receivedBytes
@@ -9906,7 +13121,7 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
             try NodeStatus(
                 addresses: FfiConverterSequenceString.read(from: &buf),
                 reachability: FfiConverterTypeReachability.read(from: &buf),
-                reservations: FfiConverterSequenceTypeRelayReservation.read(from: &buf),
+                relays: FfiConverterSequenceTypeRelayUse.read(from: &buf),
                 peers: FfiConverterSequenceTypePeerStatus.read(from: &buf),
                 sentBytes: FfiConverterUInt64.read(from: &buf),
                 receivedBytes: FfiConverterUInt64.read(from: &buf),
@@ -9918,7 +13133,7 @@ public struct FfiConverterTypeNodeStatus: FfiConverterRustBuffer {
     public static func write(_ value: NodeStatus, into buf: inout [UInt8]) {
         FfiConverterSequenceString.write(value.addresses, into: &buf)
         FfiConverterTypeReachability.write(value.reachability, into: &buf)
-        FfiConverterSequenceTypeRelayReservation.write(value.reservations, into: &buf)
+        FfiConverterSequenceTypeRelayUse.write(value.relays, into: &buf)
         FfiConverterSequenceTypePeerStatus.write(value.peers, into: &buf)
         FfiConverterUInt64.write(value.sentBytes, into: &buf)
         FfiConverterUInt64.write(value.receivedBytes, into: &buf)
@@ -10130,6 +13345,10 @@ public struct Occurrence: Equatable, Hashable {
      */
     public var allDay: Bool
     /**
+     * The time zone that it is planned in, if it is in one.
+     */
+    public var zone: String?
+    /**
      * Where.
      */
     public var location: String
@@ -10137,6 +13356,14 @@ public struct Occurrence: Equatable, Hashable {
      * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
      */
     public var status: String
+    /**
+     * Who is asked to come.
+     */
+    public var attendees: [Attendee]
+    /**
+     * Whether this occurrence differs from what repeats.
+     */
+    public var isOverride: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -10160,19 +13387,31 @@ public struct Occurrence: Equatable, Hashable {
          * Whether it takes whole days.
          */allDay: Bool,
         /**
+         * The time zone that it is planned in, if it is in one.
+         */zone: String?,
+        /**
          * Where.
          */location: String,
         /**
          * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
-         */status: String) {
+         */status: String,
+        /**
+         * Who is asked to come.
+         */attendees: [Attendee],
+        /**
+         * Whether this occurrence differs from what repeats.
+         */isOverride: Bool) {
         self.uid = uid
         self.recurrenceId = recurrenceId
         self.summary = summary
         self.startMs = startMs
         self.endMs = endMs
         self.allDay = allDay
+        self.zone = zone
         self.location = location
         self.status = status
+        self.attendees = attendees
+        self.isOverride = isOverride
     }
 
 
@@ -10197,8 +13436,11 @@ public struct FfiConverterTypeOccurrence: FfiConverterRustBuffer {
                 startMs: FfiConverterInt64.read(from: &buf),
                 endMs: FfiConverterInt64.read(from: &buf),
                 allDay: FfiConverterBool.read(from: &buf),
+                zone: FfiConverterOptionString.read(from: &buf),
                 location: FfiConverterString.read(from: &buf),
-                status: FfiConverterString.read(from: &buf)
+                status: FfiConverterString.read(from: &buf),
+                attendees: FfiConverterSequenceTypeAttendee.read(from: &buf),
+                isOverride: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -10209,8 +13451,11 @@ public struct FfiConverterTypeOccurrence: FfiConverterRustBuffer {
         FfiConverterInt64.write(value.startMs, into: &buf)
         FfiConverterInt64.write(value.endMs, into: &buf)
         FfiConverterBool.write(value.allDay, into: &buf)
+        FfiConverterOptionString.write(value.zone, into: &buf)
         FfiConverterString.write(value.location, into: &buf)
         FfiConverterString.write(value.status, into: &buf)
+        FfiConverterSequenceTypeAttendee.write(value.attendees, into: &buf)
+        FfiConverterBool.write(value.isOverride, into: &buf)
     }
 }
 
@@ -10409,6 +13654,95 @@ public func FfiConverterTypeOwnDevice_lower(_ value: OwnDevice) -> RustBuffer {
 
 
 /**
+ * A device, and whose it is, as both were called when the change was made.
+ */
+public struct Party: Equatable, Hashable {
+    /**
+     * The id of the device.
+     */
+    public var device: String
+    /**
+     * How it was called.
+     */
+    public var deviceName: String
+    /**
+     * The id of the person whose it is, if that is known.
+     */
+    public var person: String?
+    /**
+     * How they were called.
+     */
+    public var personName: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the device.
+         */device: String,
+        /**
+         * How it was called.
+         */deviceName: String,
+        /**
+         * The id of the person whose it is, if that is known.
+         */person: String?,
+        /**
+         * How they were called.
+         */personName: String) {
+        self.device = device
+        self.deviceName = deviceName
+        self.person = person
+        self.personName = personName
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Party: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeParty: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Party {
+        return
+            try Party(
+                device: FfiConverterString.read(from: &buf),
+                deviceName: FfiConverterString.read(from: &buf),
+                person: FfiConverterOptionString.read(from: &buf),
+                personName: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Party, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterString.write(value.deviceName, into: &buf)
+        FfiConverterOptionString.write(value.person, into: &buf)
+        FfiConverterString.write(value.personName, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParty_lift(_ buf: RustBuffer) throws -> Party {
+    return try FfiConverterTypeParty.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeParty_lower(_ value: Party) -> RustBuffer {
+    return FfiConverterTypeParty.lower(value)
+}
+
+
+/**
  * A connected member device.
  */
 public struct PeerStatus: Equatable, Hashable {
@@ -10518,6 +13852,115 @@ public func FfiConverterTypePeerStatus_lower(_ value: PeerStatus) -> RustBuffer 
 
 
 /**
+ * An invitation that is taken up through relays and was not answered yet.
+ */
+public struct PendingJoin: Equatable, Hashable {
+    /**
+     * The id of the invitation.
+     */
+    public var invitation: String
+    /**
+     * The id of the circle where it leads.
+     */
+    public var circle: String
+    /**
+     * What the space was called when the link was made.
+     */
+    public var spaceName: String
+    /**
+     * The id of the device that answers.
+     */
+    public var inviter: String
+    /**
+     * Until when it can be answered, in Unix milliseconds.
+     */
+    public var expiresMs: UInt64
+    /**
+     * How far it is.
+     */
+    public var state: PendingJoinState
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the invitation.
+         */invitation: String,
+        /**
+         * The id of the circle where it leads.
+         */circle: String,
+        /**
+         * What the space was called when the link was made.
+         */spaceName: String,
+        /**
+         * The id of the device that answers.
+         */inviter: String,
+        /**
+         * Until when it can be answered, in Unix milliseconds.
+         */expiresMs: UInt64,
+        /**
+         * How far it is.
+         */state: PendingJoinState) {
+        self.invitation = invitation
+        self.circle = circle
+        self.spaceName = spaceName
+        self.inviter = inviter
+        self.expiresMs = expiresMs
+        self.state = state
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PendingJoin: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingJoin: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingJoin {
+        return
+            try PendingJoin(
+                invitation: FfiConverterString.read(from: &buf),
+                circle: FfiConverterString.read(from: &buf),
+                spaceName: FfiConverterString.read(from: &buf),
+                inviter: FfiConverterString.read(from: &buf),
+                expiresMs: FfiConverterUInt64.read(from: &buf),
+                state: FfiConverterTypePendingJoinState.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PendingJoin, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.invitation, into: &buf)
+        FfiConverterString.write(value.circle, into: &buf)
+        FfiConverterString.write(value.spaceName, into: &buf)
+        FfiConverterString.write(value.inviter, into: &buf)
+        FfiConverterUInt64.write(value.expiresMs, into: &buf)
+        FfiConverterTypePendingJoinState.write(value.state, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingJoin_lift(_ buf: RustBuffer) throws -> PendingJoin {
+    return try FfiConverterTypePendingJoin.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingJoin_lower(_ value: PendingJoin) -> RustBuffer {
+    return FfiConverterTypePendingJoin.lower(value)
+}
+
+
+/**
  * What somebody can read.
  */
 public struct PersonAccess: Equatable, Hashable {
@@ -10617,6 +14060,115 @@ public func FfiConverterTypePersonAccess_lower(_ value: PersonAccess) -> RustBuf
 
 
 /**
+ * A device of somebody who is in a note, or writes in a chat, just now.
+ */
+public struct Present: Equatable, Hashable {
+    /**
+     * The id of the person.
+     */
+    public var person: String
+    /**
+     * What to show.
+     */
+    public var name: String
+    /**
+     * The id of the device.
+     */
+    public var device: String
+    /**
+     * Whether it is the person this device belongs to, by another one.
+     */
+    public var isMe: Bool
+    /**
+     * A number from 0 to 11, the same for a person wherever they are shown: which of an app's colours is theirs.
+     */
+    public var colour: UInt8
+    /**
+     * Where in the note; nothing if they only look at it, or are where something was written that has not arrived here.
+     */
+    public var selection: Selected?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the person.
+         */person: String,
+        /**
+         * What to show.
+         */name: String,
+        /**
+         * The id of the device.
+         */device: String,
+        /**
+         * Whether it is the person this device belongs to, by another one.
+         */isMe: Bool,
+        /**
+         * A number from 0 to 11, the same for a person wherever they are shown: which of an app's colours is theirs.
+         */colour: UInt8,
+        /**
+         * Where in the note; nothing if they only look at it, or are where something was written that has not arrived here.
+         */selection: Selected?) {
+        self.person = person
+        self.name = name
+        self.device = device
+        self.isMe = isMe
+        self.colour = colour
+        self.selection = selection
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Present: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePresent: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Present {
+        return
+            try Present(
+                person: FfiConverterString.read(from: &buf),
+                name: FfiConverterString.read(from: &buf),
+                device: FfiConverterString.read(from: &buf),
+                isMe: FfiConverterBool.read(from: &buf),
+                colour: FfiConverterUInt8.read(from: &buf),
+                selection: FfiConverterOptionTypeSelected.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Present, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.person, into: &buf)
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.device, into: &buf)
+        FfiConverterBool.write(value.isMe, into: &buf)
+        FfiConverterUInt8.write(value.colour, into: &buf)
+        FfiConverterOptionTypeSelected.write(value.selection, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePresent_lift(_ buf: RustBuffer) throws -> Present {
+    return try FfiConverterTypePresent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePresent_lower(_ value: Present) -> RustBuffer {
+    return FfiConverterTypePresent.lower(value)
+}
+
+
+/**
  * What was said last in a circle, and what is unread.
  */
 public struct Preview: Equatable, Hashable {
@@ -10636,6 +14188,10 @@ public struct Preview: Equatable, Hashable {
      * Messages in all.
      */
     public var messages: UInt32
+    /**
+     * The id of the last message that this person has read, if they have read any.
+     */
+    public var read: String?
     /**
      * Whether all that is here is counted. If not, the rest follows within seconds.
      */
@@ -10657,12 +14213,16 @@ public struct Preview: Equatable, Hashable {
          * Messages in all.
          */messages: UInt32,
         /**
+         * The id of the last message that this person has read, if they have read any.
+         */read: String?,
+        /**
          * Whether all that is here is counted. If not, the rest follows within seconds.
          */current: Bool) {
         self.newest = newest
         self.unread = unread
         self.mentions = mentions
         self.messages = messages
+        self.read = read
         self.current = current
     }
 
@@ -10686,6 +14246,7 @@ public struct FfiConverterTypePreview: FfiConverterRustBuffer {
                 unread: FfiConverterUInt32.read(from: &buf),
                 mentions: FfiConverterUInt32.read(from: &buf),
                 messages: FfiConverterUInt32.read(from: &buf),
+                read: FfiConverterOptionString.read(from: &buf),
                 current: FfiConverterBool.read(from: &buf)
         )
     }
@@ -10695,6 +14256,7 @@ public struct FfiConverterTypePreview: FfiConverterRustBuffer {
         FfiConverterUInt32.write(value.unread, into: &buf)
         FfiConverterUInt32.write(value.mentions, into: &buf)
         FfiConverterUInt32.write(value.messages, into: &buf)
+        FfiConverterOptionString.write(value.read, into: &buf)
         FfiConverterBool.write(value.current, into: &buf)
     }
 }
@@ -10724,6 +14286,10 @@ public struct PreviewMessage: Equatable, Hashable {
      */
     public var id: String
     /**
+     * The id of the person who wrote it, if that is known.
+     */
+    public var author: String?
+    /**
      * How its author is called.
      */
     public var name: String
@@ -10739,12 +14305,16 @@ public struct PreviewMessage: Equatable, Hashable {
          * The id of the message.
          */id: String,
         /**
+         * The id of the person who wrote it, if that is known.
+         */author: String?,
+        /**
          * How its author is called.
          */name: String,
         /**
          * The beginning of what it says, in one line.
          */text: String) {
         self.id = id
+        self.author = author
         self.name = name
         self.text = text
     }
@@ -10766,6 +14336,7 @@ public struct FfiConverterTypePreviewMessage: FfiConverterRustBuffer {
         return
             try PreviewMessage(
                 id: FfiConverterString.read(from: &buf),
+                author: FfiConverterOptionString.read(from: &buf),
                 name: FfiConverterString.read(from: &buf),
                 text: FfiConverterString.read(from: &buf)
         )
@@ -10773,6 +14344,7 @@ public struct FfiConverterTypePreviewMessage: FfiConverterRustBuffer {
 
     public static func write(_ value: PreviewMessage, into buf: inout [UInt8]) {
         FfiConverterString.write(value.id, into: &buf)
+        FfiConverterOptionString.write(value.author, into: &buf)
         FfiConverterString.write(value.name, into: &buf)
         FfiConverterString.write(value.text, into: &buf)
     }
@@ -10953,6 +14525,305 @@ public func FfiConverterTypeProgress_lower(_ value: Progress) -> RustBuffer {
 
 
 /**
+ * Where the push server takes messages for this device.
+ */
+public struct PushEndpoint: Equatable, Hashable {
+    /**
+     * An https URL: the endpoint of a Web Push subscription, or of UnifiedPush.
+     */
+    public var url: String
+    /**
+     * The subscription's key `p256dh`, in base64 for URLs, as browsers and UnifiedPush give it.
+     */
+    public var p256dh: String?
+    /**
+     * Its secret `auth`, likewise. Both or none.
+     */
+    public var auth: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * An https URL: the endpoint of a Web Push subscription, or of UnifiedPush.
+         */url: String,
+        /**
+         * The subscription's key `p256dh`, in base64 for URLs, as browsers and UnifiedPush give it.
+         */p256dh: String? = nil,
+        /**
+         * Its secret `auth`, likewise. Both or none.
+         */auth: String? = nil) {
+        self.url = url
+        self.p256dh = p256dh
+        self.auth = auth
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PushEndpoint: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePushEndpoint: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PushEndpoint {
+        return
+            try PushEndpoint(
+                url: FfiConverterString.read(from: &buf),
+                p256dh: FfiConverterOptionString.read(from: &buf),
+                auth: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PushEndpoint, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.url, into: &buf)
+        FfiConverterOptionString.write(value.p256dh, into: &buf)
+        FfiConverterOptionString.write(value.auth, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushEndpoint_lift(_ buf: RustBuffer) throws -> PushEndpoint {
+    return try FfiConverterTypePushEndpoint.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushEndpoint_lower(_ value: PushEndpoint) -> RustBuffer {
+    return FfiConverterTypePushEndpoint.lower(value)
+}
+
+
+/**
+ * How one relay gets on with waking this device.
+ */
+public struct PushHealth: Equatable, Hashable {
+    /**
+     * The relay's address.
+     */
+    public var relay: String
+    /**
+     * What a Web Push subscription is to be made for (`applicationServerKey`), 65 bytes. None before the relay was met, or if it
+     * wakes nobody.
+     */
+    public var serverKey: Data?
+    /**
+     * Whether it was told where to push to, and took it.
+     */
+    public var registered: Bool
+    /**
+     * For how many mailboxes, in the session that there is.
+     */
+    public var mailboxes: UInt32
+    /**
+     * When the push server last took a push of this relay, as it says, in Unix milliseconds.
+     */
+    public var acceptedMs: UInt64?
+    /**
+     * When it last refused one or could not be reached.
+     */
+    public var refusedMs: UInt64?
+    /**
+     * What it said then: an HTTP status; none if it could not be reached.
+     */
+    public var status: UInt32?
+    /**
+     * Why this device is not woken, if it is not, and what to do.
+     */
+    public var error: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The relay's address.
+         */relay: String,
+        /**
+         * What a Web Push subscription is to be made for (`applicationServerKey`), 65 bytes. None before the relay was met, or if it
+         * wakes nobody.
+         */serverKey: Data?,
+        /**
+         * Whether it was told where to push to, and took it.
+         */registered: Bool,
+        /**
+         * For how many mailboxes, in the session that there is.
+         */mailboxes: UInt32,
+        /**
+         * When the push server last took a push of this relay, as it says, in Unix milliseconds.
+         */acceptedMs: UInt64?,
+        /**
+         * When it last refused one or could not be reached.
+         */refusedMs: UInt64?,
+        /**
+         * What it said then: an HTTP status; none if it could not be reached.
+         */status: UInt32?,
+        /**
+         * Why this device is not woken, if it is not, and what to do.
+         */error: String?) {
+        self.relay = relay
+        self.serverKey = serverKey
+        self.registered = registered
+        self.mailboxes = mailboxes
+        self.acceptedMs = acceptedMs
+        self.refusedMs = refusedMs
+        self.status = status
+        self.error = error
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PushHealth: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePushHealth: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PushHealth {
+        return
+            try PushHealth(
+                relay: FfiConverterString.read(from: &buf),
+                serverKey: FfiConverterOptionData.read(from: &buf),
+                registered: FfiConverterBool.read(from: &buf),
+                mailboxes: FfiConverterUInt32.read(from: &buf),
+                acceptedMs: FfiConverterOptionUInt64.read(from: &buf),
+                refusedMs: FfiConverterOptionUInt64.read(from: &buf),
+                status: FfiConverterOptionUInt32.read(from: &buf),
+                error: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PushHealth, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.relay, into: &buf)
+        FfiConverterOptionData.write(value.serverKey, into: &buf)
+        FfiConverterBool.write(value.registered, into: &buf)
+        FfiConverterUInt32.write(value.mailboxes, into: &buf)
+        FfiConverterOptionUInt64.write(value.acceptedMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.refusedMs, into: &buf)
+        FfiConverterOptionUInt32.write(value.status, into: &buf)
+        FfiConverterOptionString.write(value.error, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushHealth_lift(_ buf: RustBuffer) throws -> PushHealth {
+    return try FfiConverterTypePushHealth.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushHealth_lower(_ value: PushHealth) -> RustBuffer {
+    return FfiConverterTypePushHealth.lower(value)
+}
+
+
+/**
+ * How being woken goes.
+ */
+public struct PushStatus: Equatable, Hashable {
+    /**
+     * Whether there is an endpoint.
+     */
+    public var hasEndpoint: Bool
+    /**
+     * When a push last arrived, as the app said by `woken`, in Unix milliseconds.
+     */
+    public var wokenMs: UInt64?
+    /**
+     * The relays of this device's spaces.
+     */
+    public var relays: [PushHealth]
+    /**
+     * The ids of circles for which this device is not woken.
+     */
+    public var muted: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whether there is an endpoint.
+         */hasEndpoint: Bool,
+        /**
+         * When a push last arrived, as the app said by `woken`, in Unix milliseconds.
+         */wokenMs: UInt64?,
+        /**
+         * The relays of this device's spaces.
+         */relays: [PushHealth],
+        /**
+         * The ids of circles for which this device is not woken.
+         */muted: [String]) {
+        self.hasEndpoint = hasEndpoint
+        self.wokenMs = wokenMs
+        self.relays = relays
+        self.muted = muted
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PushStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePushStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PushStatus {
+        return
+            try PushStatus(
+                hasEndpoint: FfiConverterBool.read(from: &buf),
+                wokenMs: FfiConverterOptionUInt64.read(from: &buf),
+                relays: FfiConverterSequenceTypePushHealth.read(from: &buf),
+                muted: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PushStatus, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.hasEndpoint, into: &buf)
+        FfiConverterOptionUInt64.write(value.wokenMs, into: &buf)
+        FfiConverterSequenceTypePushHealth.write(value.relays, into: &buf)
+        FfiConverterSequenceString.write(value.muted, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushStatus_lift(_ buf: RustBuffer) throws -> PushStatus {
+    return try FfiConverterTypePushStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePushStatus_lower(_ value: PushStatus) -> RustBuffer {
+    return FfiConverterTypePushStatus.lower(value)
+}
+
+
+/**
  * A reaction, and who reacted so.
  */
 public struct Reaction: Equatable, Hashable {
@@ -11022,15 +14893,130 @@ public func FfiConverterTypeReaction_lower(_ value: Reaction) -> RustBuffer {
 
 
 /**
- * A relay that a device wants to be reachable through.
+ * A relay of a space, as this device sees it.
  */
-public struct RelayReservation: Equatable, Hashable {
+public struct RelayStatus: Equatable, Hashable {
+    /**
+     * Its number among the space's, from 1.
+     */
+    public var number: UInt8
+    /**
+     * Where it is: a multiaddr that ends in its key.
+     */
+    public var address: String
+    /**
+     * Whether it answers.
+     */
+    public var connected: Bool
+    /**
+     * What this device made in the space and that waits to be stored there, in entries and chunks of files.
+     */
+    public var waiting: UInt32
+    /**
+     * What went wrong last and what to do, as a sentence, unless all went well since.
+     */
+    public var error: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its number among the space's, from 1.
+         */number: UInt8,
+        /**
+         * Where it is: a multiaddr that ends in its key.
+         */address: String,
+        /**
+         * Whether it answers.
+         */connected: Bool,
+        /**
+         * What this device made in the space and that waits to be stored there, in entries and chunks of files.
+         */waiting: UInt32,
+        /**
+         * What went wrong last and what to do, as a sentence, unless all went well since.
+         */error: String?) {
+        self.number = number
+        self.address = address
+        self.connected = connected
+        self.waiting = waiting
+        self.error = error
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RelayStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelayStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayStatus {
+        return
+            try RelayStatus(
+                number: FfiConverterUInt8.read(from: &buf),
+                address: FfiConverterString.read(from: &buf),
+                connected: FfiConverterBool.read(from: &buf),
+                waiting: FfiConverterUInt32.read(from: &buf),
+                error: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: RelayStatus, into buf: inout [UInt8]) {
+        FfiConverterUInt8.write(value.number, into: &buf)
+        FfiConverterString.write(value.address, into: &buf)
+        FfiConverterBool.write(value.connected, into: &buf)
+        FfiConverterUInt32.write(value.waiting, into: &buf)
+        FfiConverterOptionString.write(value.error, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayStatus_lift(_ buf: RustBuffer) throws -> RelayStatus {
+    return try FfiConverterTypeRelayStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayStatus_lower(_ value: RelayStatus) -> RustBuffer {
+    return FfiConverterTypeRelayStatus.lower(value)
+}
+
+
+/**
+ * A relay that this device uses. What it is trusted with follows from who named it.
+ */
+public struct RelayUse: Equatable, Hashable {
     /**
      * Its address, with its key.
      */
     public var address: String
     /**
-     * Whether the device can be reached through it now. If not, it is asked again and again.
+     * Whether the person named it, in the options of the network.
+     */
+    public var byPerson: Bool
+    /**
+     * The ids of the spaces whose policy names it.
+     */
+    public var bySpaces: [String]
+    /**
+     * Whether it keeps, sealed, what is for who is not online. It learns which mailboxes this device opens.
+     */
+    public var mailboxes: Bool
+    /**
+     * Whether this device wants to be reached through it. It learns who talks to whom through it, and how much.
+     */
+    public var circuits: Bool
+    /**
+     * Whether this device can be reached through it now. If not, and it is to carry circuits, it is asked again and again.
      */
     public var reserved: Bool
 
@@ -11041,9 +15027,25 @@ public struct RelayReservation: Equatable, Hashable {
          * Its address, with its key.
          */address: String,
         /**
-         * Whether the device can be reached through it now. If not, it is asked again and again.
+         * Whether the person named it, in the options of the network.
+         */byPerson: Bool,
+        /**
+         * The ids of the spaces whose policy names it.
+         */bySpaces: [String],
+        /**
+         * Whether it keeps, sealed, what is for who is not online. It learns which mailboxes this device opens.
+         */mailboxes: Bool,
+        /**
+         * Whether this device wants to be reached through it. It learns who talks to whom through it, and how much.
+         */circuits: Bool,
+        /**
+         * Whether this device can be reached through it now. If not, and it is to carry circuits, it is asked again and again.
          */reserved: Bool) {
         self.address = address
+        self.byPerson = byPerson
+        self.bySpaces = bySpaces
+        self.mailboxes = mailboxes
+        self.circuits = circuits
         self.reserved = reserved
     }
 
@@ -11053,23 +15055,31 @@ public struct RelayReservation: Equatable, Hashable {
 }
 
 #if compiler(>=6)
-extension RelayReservation: Sendable {}
+extension RelayUse: Sendable {}
 #endif
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeRelayReservation: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayReservation {
+public struct FfiConverterTypeRelayUse: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayUse {
         return
-            try RelayReservation(
+            try RelayUse(
                 address: FfiConverterString.read(from: &buf),
+                byPerson: FfiConverterBool.read(from: &buf),
+                bySpaces: FfiConverterSequenceString.read(from: &buf),
+                mailboxes: FfiConverterBool.read(from: &buf),
+                circuits: FfiConverterBool.read(from: &buf),
                 reserved: FfiConverterBool.read(from: &buf)
         )
     }
 
-    public static func write(_ value: RelayReservation, into buf: inout [UInt8]) {
+    public static func write(_ value: RelayUse, into buf: inout [UInt8]) {
         FfiConverterString.write(value.address, into: &buf)
+        FfiConverterBool.write(value.byPerson, into: &buf)
+        FfiConverterSequenceString.write(value.bySpaces, into: &buf)
+        FfiConverterBool.write(value.mailboxes, into: &buf)
+        FfiConverterBool.write(value.circuits, into: &buf)
         FfiConverterBool.write(value.reserved, into: &buf)
     }
 }
@@ -11078,15 +15088,15 @@ public struct FfiConverterTypeRelayReservation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRelayReservation_lift(_ buf: RustBuffer) throws -> RelayReservation {
-    return try FfiConverterTypeRelayReservation.lift(buf)
+public func FfiConverterTypeRelayUse_lift(_ buf: RustBuffer) throws -> RelayUse {
+    return try FfiConverterTypeRelayUse.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRelayReservation_lower(_ value: RelayReservation) -> RustBuffer {
-    return FfiConverterTypeRelayReservation.lower(value)
+public func FfiConverterTypeRelayUse_lower(_ value: RelayUse) -> RustBuffer {
+    return FfiConverterTypeRelayUse.lower(value)
 }
 
 
@@ -11106,6 +15116,10 @@ public struct Search {
      * By the person of this id only.
      */
     public var person: String?
+    /**
+     * In the documents of these ids only; in all, if none is named.
+     */
+    public var documents: [String]
     /**
      * In these kinds of documents only; in all, if none is named.
      */
@@ -11140,6 +15154,9 @@ public struct Search {
          * By the person of this id only.
          */person: String? = nil,
         /**
+         * In the documents of these ids only; in all, if none is named.
+         */documents: [String] = [],
+        /**
          * In these kinds of documents only; in all, if none is named.
          */kinds: [DocumentKind] = [],
         /**
@@ -11157,6 +15174,7 @@ public struct Search {
         self.text = text
         self.typing = typing
         self.person = person
+        self.documents = documents
         self.kinds = kinds
         self.fromMs = fromMs
         self.untilMs = untilMs
@@ -11183,6 +15201,7 @@ public struct FfiConverterTypeSearch: FfiConverterRustBuffer {
                 text: FfiConverterString.read(from: &buf),
                 typing: FfiConverterBool.read(from: &buf),
                 person: FfiConverterOptionString.read(from: &buf),
+                documents: FfiConverterSequenceString.read(from: &buf),
                 kinds: FfiConverterSequenceTypeDocumentKind.read(from: &buf),
                 fromMs: FfiConverterOptionUInt64.read(from: &buf),
                 untilMs: FfiConverterOptionUInt64.read(from: &buf),
@@ -11195,6 +15214,7 @@ public struct FfiConverterTypeSearch: FfiConverterRustBuffer {
         FfiConverterString.write(value.text, into: &buf)
         FfiConverterBool.write(value.typing, into: &buf)
         FfiConverterOptionString.write(value.person, into: &buf)
+        FfiConverterSequenceString.write(value.documents, into: &buf)
         FfiConverterSequenceTypeDocumentKind.write(value.kinds, into: &buf)
         FfiConverterOptionUInt64.write(value.fromMs, into: &buf)
         FfiConverterOptionUInt64.write(value.untilMs, into: &buf)
@@ -11289,6 +15309,75 @@ public func FfiConverterTypeSearchResults_lower(_ value: SearchResults) -> RustB
 
 
 /**
+ * Where somebody is in a note, in Unicode code points of its text. Both are the same if nothing is selected.
+ */
+public struct Selected: Equatable, Hashable {
+    /**
+     * Where the selection was begun.
+     */
+    public var anchor: UInt32
+    /**
+     * Where the cursor is.
+     */
+    public var focus: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Where the selection was begun.
+         */anchor: UInt32,
+        /**
+         * Where the cursor is.
+         */focus: UInt32) {
+        self.anchor = anchor
+        self.focus = focus
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Selected: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSelected: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Selected {
+        return
+            try Selected(
+                anchor: FfiConverterUInt32.read(from: &buf),
+                focus: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Selected, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.anchor, into: &buf)
+        FfiConverterUInt32.write(value.focus, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSelected_lift(_ buf: RustBuffer) throws -> Selected {
+    return try FfiConverterTypeSelected.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSelected_lower(_ value: Selected) -> RustBuffer {
+    return FfiConverterTypeSelected.lower(value)
+}
+
+
+/**
  * Changes of a document that are not shown, because of who wrote them.
  */
 public struct SetAsideDocument: Equatable, Hashable {
@@ -11313,6 +15402,14 @@ public struct SetAsideDocument: Equatable, Hashable {
      */
     public var changes: UInt32
     /**
+     * When the first of them was made, by the clock of its author, in Unix milliseconds.
+     */
+    public var firstMs: UInt64
+    /**
+     * When the last was.
+     */
+    public var lastMs: UInt64
+    /**
      * Why they are set aside, each reason as a sentence.
      */
     public var reasons: [String]
@@ -11336,6 +15433,12 @@ public struct SetAsideDocument: Equatable, Hashable {
          * How many.
          */changes: UInt32,
         /**
+         * When the first of them was made, by the clock of its author, in Unix milliseconds.
+         */firstMs: UInt64,
+        /**
+         * When the last was.
+         */lastMs: UInt64,
+        /**
          * Why they are set aside, each reason as a sentence.
          */reasons: [String]) {
         self.document = document
@@ -11343,6 +15446,8 @@ public struct SetAsideDocument: Equatable, Hashable {
         self.title = title
         self.authors = authors
         self.changes = changes
+        self.firstMs = firstMs
+        self.lastMs = lastMs
         self.reasons = reasons
     }
 
@@ -11367,6 +15472,8 @@ public struct FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer {
                 title: FfiConverterString.read(from: &buf),
                 authors: FfiConverterSequenceString.read(from: &buf),
                 changes: FfiConverterUInt32.read(from: &buf),
+                firstMs: FfiConverterUInt64.read(from: &buf),
+                lastMs: FfiConverterUInt64.read(from: &buf),
                 reasons: FfiConverterSequenceString.read(from: &buf)
         )
     }
@@ -11377,6 +15484,8 @@ public struct FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer {
         FfiConverterString.write(value.title, into: &buf)
         FfiConverterSequenceString.write(value.authors, into: &buf)
         FfiConverterUInt32.write(value.changes, into: &buf)
+        FfiConverterUInt64.write(value.firstMs, into: &buf)
+        FfiConverterUInt64.write(value.lastMs, into: &buf)
         FfiConverterSequenceString.write(value.reasons, into: &buf)
     }
 }
@@ -11477,6 +15586,164 @@ public func FfiConverterTypeSplice_lower(_ value: Splice) -> RustBuffer {
 
 
 /**
+ * A file of a drive that is to be written to disk.
+ */
+public struct WantedFile: Equatable, Hashable {
+    /**
+     * Its id.
+     */
+    public var file: String
+    /**
+     * Where to.
+     */
+    public var destination: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its id.
+         */file: String,
+        /**
+         * Where to.
+         */destination: String) {
+        self.file = file
+        self.destination = destination
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension WantedFile: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWantedFile: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> WantedFile {
+        return
+            try WantedFile(
+                file: FfiConverterString.read(from: &buf),
+                destination: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: WantedFile, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.file, into: &buf)
+        FfiConverterString.write(value.destination, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWantedFile_lift(_ buf: RustBuffer) throws -> WantedFile {
+    return try FfiConverterTypeWantedFile.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWantedFile_lower(_ value: WantedFile) -> RustBuffer {
+    return FfiConverterTypeWantedFile.lower(value)
+}
+
+
+/**
+ * By what right somebody did something.
+ */
+public struct Warrant: Equatable, Hashable {
+    /**
+     * The id of the act that brought their device in.
+     */
+    public var admission: String
+    /**
+     * The id of the act that gave them their role.
+     */
+    public var roleGiven: String
+    /**
+     * The id of who did that, if that is known.
+     */
+    public var givenBy: String?
+    /**
+     * How those were called.
+     */
+    public var givenByName: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The id of the act that brought their device in.
+         */admission: String,
+        /**
+         * The id of the act that gave them their role.
+         */roleGiven: String,
+        /**
+         * The id of who did that, if that is known.
+         */givenBy: String?,
+        /**
+         * How those were called.
+         */givenByName: String) {
+        self.admission = admission
+        self.roleGiven = roleGiven
+        self.givenBy = givenBy
+        self.givenByName = givenByName
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Warrant: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeWarrant: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Warrant {
+        return
+            try Warrant(
+                admission: FfiConverterString.read(from: &buf),
+                roleGiven: FfiConverterString.read(from: &buf),
+                givenBy: FfiConverterOptionString.read(from: &buf),
+                givenByName: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Warrant, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.admission, into: &buf)
+        FfiConverterString.write(value.roleGiven, into: &buf)
+        FfiConverterOptionString.write(value.givenBy, into: &buf)
+        FfiConverterString.write(value.givenByName, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWarrant_lift(_ buf: RustBuffer) throws -> Warrant {
+    return try FfiConverterTypeWarrant.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeWarrant_lower(_ value: Warrant) -> RustBuffer {
+    return FfiConverterTypeWarrant.lower(value)
+}
+
+
+/**
  * Something that happened. Ask again for what is shown of it.
  */
 
@@ -11548,6 +15815,33 @@ public enum Change: Equatable, Hashable {
          */pictures: [String]
     )
     /**
+     * An invitation that this device takes up came further, or was refused: ask for [`Node::pending_joins`]. Once this device is
+     * in, [`Change::Circle`] says so.
+     */
+    case join(
+        /**
+         * The id of the invitation.
+         */invitation: String,
+        /**
+         * Why it was refused and what to do, as a sentence.
+         */refused: String?
+    )
+    /**
+     * A relay of this device's spaces has become wrong somehow, or is well again.
+     */
+    case relay(
+        /**
+         * The relay's key.
+         */relay: String,
+        /**
+         * What is wrong and what to do, as a sentence; none if nothing is.
+         */error: String?
+    )
+    /**
+     * Being woken goes otherwise, or a circle was muted or is not any more: ask for [`Push::status`](crate::Push::status).
+     */
+    case push
+    /**
      * A guest's stay ends soon.
      */
     case grantEnds(
@@ -11599,7 +15893,15 @@ public struct FfiConverterTypeChange: FfiConverterRustBuffer {
         case 6: return .linkRequested(link: try FfiConverterString.read(from: &buf), device: try FfiConverterString.read(from: &buf), deviceName: try FfiConverterString.read(from: &buf), pictures: try FfiConverterSequenceString.read(from: &buf)
         )
 
-        case 7: return .grantEnds(circle: try FfiConverterString.read(from: &buf), person: try FfiConverterString.read(from: &buf), expiresMs: try FfiConverterUInt64.read(from: &buf)
+        case 7: return .join(invitation: try FfiConverterString.read(from: &buf), refused: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 8: return .relay(relay: try FfiConverterString.read(from: &buf), error: try FfiConverterOptionString.read(from: &buf)
+        )
+
+        case 9: return .push
+
+        case 10: return .grantEnds(circle: try FfiConverterString.read(from: &buf), person: try FfiConverterString.read(from: &buf), expiresMs: try FfiConverterUInt64.read(from: &buf)
         )
 
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -11646,8 +15948,24 @@ public struct FfiConverterTypeChange: FfiConverterRustBuffer {
             FfiConverterSequenceString.write(pictures, into: &buf)
 
 
-        case let .grantEnds(circle,person,expiresMs):
+        case let .join(invitation,refused):
             writeInt(&buf, Int32(7))
+            FfiConverterString.write(invitation, into: &buf)
+            FfiConverterOptionString.write(refused, into: &buf)
+
+
+        case let .relay(relay,error):
+            writeInt(&buf, Int32(8))
+            FfiConverterString.write(relay, into: &buf)
+            FfiConverterOptionString.write(error, into: &buf)
+
+
+        case .push:
+            writeInt(&buf, Int32(9))
+
+
+        case let .grantEnds(circle,person,expiresMs):
+            writeInt(&buf, Int32(10))
             FfiConverterString.write(circle, into: &buf)
             FfiConverterString.write(person, into: &buf)
             FfiConverterUInt64.write(expiresMs, into: &buf)
@@ -12073,6 +16391,150 @@ public func FfiConverterTypeClaveError_lower(_ value: ClaveError) -> RustBuffer 
 
 
 /**
+ * Why nothing more arrives on this device in a circle. What it had stays readable. Times are Unix milliseconds by the clock of
+ * whoever did it.
+ */
+
+public enum Departure: Equatable, Hashable {
+
+    /**
+     * This person left.
+     */
+    case left(
+        /**
+         * When.
+         */timeMs: UInt64
+    )
+    /**
+     * Somebody removed this person.
+     */
+    case removed(
+        /**
+         * How they are called.
+         */by: String,
+        /**
+         * When.
+         */timeMs: UInt64
+    )
+    /**
+     * Somebody, perhaps this person, revoked this device; the person may still be in with others.
+     */
+    case revoked(
+        /**
+         * How they are called.
+         */by: String,
+        /**
+         * When.
+         */timeMs: UInt64
+    )
+    /**
+     * This person was a guest, and the date has passed.
+     */
+    case expired(
+        /**
+         * When.
+         */timeMs: UInt64
+    )
+    /**
+     * What brought this device in turned out to have no effect.
+     */
+    case setAside(
+        /**
+         * Why, as a sentence.
+         */why: String
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Departure: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDeparture: FfiConverterRustBuffer {
+    typealias SwiftType = Departure
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Departure {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .left(timeMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 2: return .removed(by: try FfiConverterString.read(from: &buf), timeMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 3: return .revoked(by: try FfiConverterString.read(from: &buf), timeMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 4: return .expired(timeMs: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 5: return .setAside(why: try FfiConverterString.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Departure, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .left(timeMs):
+            writeInt(&buf, Int32(1))
+            FfiConverterUInt64.write(timeMs, into: &buf)
+
+
+        case let .removed(by,timeMs):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(by, into: &buf)
+            FfiConverterUInt64.write(timeMs, into: &buf)
+
+
+        case let .revoked(by,timeMs):
+            writeInt(&buf, Int32(3))
+            FfiConverterString.write(by, into: &buf)
+            FfiConverterUInt64.write(timeMs, into: &buf)
+
+
+        case let .expired(timeMs):
+            writeInt(&buf, Int32(4))
+            FfiConverterUInt64.write(timeMs, into: &buf)
+
+
+        case let .setAside(why):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(why, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeparture_lift(_ buf: RustBuffer) throws -> Departure {
+    return try FfiConverterTypeDeparture.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDeparture_lower(_ value: Departure) -> RustBuffer {
+    return FfiConverterTypeDeparture.lower(value)
+}
+
+
+
+/**
  * What kind of document something is in.
  */
 
@@ -12173,6 +16635,97 @@ public func FfiConverterTypeDocumentKind_lift(_ buf: RustBuffer) throws -> Docum
 #endif
 public func FfiConverterTypeDocumentKind_lower(_ value: DocumentKind) -> RustBuffer {
     return FfiConverterTypeDocumentKind.lower(value)
+}
+
+
+
+/**
+ * What of a circle's past its members can read.
+ */
+
+public enum History: Equatable, Hashable {
+
+    /**
+     * All of it, whenever they came.
+     */
+    case full
+    /**
+     * What was written since they came.
+     */
+    case sinceJoining
+    /**
+     * What was written since they came and not longer ago than this: keys are erased then.
+     */
+    case ratcheted(
+        /**
+         * How long, in seconds; an hour at least.
+         */seconds: UInt64
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension History: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHistory: FfiConverterRustBuffer {
+    typealias SwiftType = History
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> History {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .full
+
+        case 2: return .sinceJoining
+
+        case 3: return .ratcheted(seconds: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: History, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .full:
+            writeInt(&buf, Int32(1))
+
+
+        case .sinceJoining:
+            writeInt(&buf, Int32(2))
+
+
+        case let .ratcheted(seconds):
+            writeInt(&buf, Int32(3))
+            FfiConverterUInt64.write(seconds, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHistory_lift(_ buf: RustBuffer) throws -> History {
+    return try FfiConverterTypeHistory.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHistory_lower(_ value: History) -> RustBuffer {
+    return FfiConverterTypeHistory.lower(value)
 }
 
 
@@ -12422,6 +16975,198 @@ public func FfiConverterTypeInvitationState_lower(_ value: InvitationState) -> R
 
 
 /**
+ * What became of a change of keys.
+ */
+
+public enum KeyStanding: Equatable, Hashable {
+
+    /**
+     * It is followed.
+     */
+    case stands
+    /**
+     * Another change of the same keys was chosen, or one of those that came before it lost so.
+     */
+    case lost(
+        /**
+         * The id of the epoch that the winner led to.
+         */to: String
+    )
+    /**
+     * It follows the keys in use here, and this device cannot follow: it is out.
+     */
+    case beyond
+    /**
+     * What it starts from is not here.
+     */
+    case unconnected
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension KeyStanding: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeKeyStanding: FfiConverterRustBuffer {
+    typealias SwiftType = KeyStanding
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> KeyStanding {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .stands
+
+        case 2: return .lost(to: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .beyond
+
+        case 4: return .unconnected
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: KeyStanding, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .stands:
+            writeInt(&buf, Int32(1))
+
+
+        case let .lost(to):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(to, into: &buf)
+
+
+        case .beyond:
+            writeInt(&buf, Int32(3))
+
+
+        case .unconnected:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyStanding_lift(_ buf: RustBuffer) throws -> KeyStanding {
+    return try FfiConverterTypeKeyStanding.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyStanding_lower(_ value: KeyStanding) -> RustBuffer {
+    return FfiConverterTypeKeyStanding.lower(value)
+}
+
+
+
+/**
+ * Why the system did not wrap a key or make it again.
+ */
+public
+enum KeyWrappingError: Swift.Error, Equatable, Hashable {
+
+
+
+    /**
+     * Not now: the device was not unlocked since it started, say. Whatever else is thrown counts as this.
+     */
+    case Unavailable
+    /**
+     * The user was asked, and did not say yes.
+     */
+    case Cancelled
+    /**
+     * It has no such key any more: the screen lock was taken off, or the data came from another device.
+     */
+    case KeyGone
+
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension KeyWrappingError: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeKeyWrappingError: FfiConverterRustBuffer {
+    typealias SwiftType = KeyWrappingError
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> KeyWrappingError {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+
+
+
+        case 1: return .Unavailable
+        case 2: return .Cancelled
+        case 3: return .KeyGone
+
+         default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: KeyWrappingError, into buf: inout [UInt8]) {
+        switch value {
+
+
+
+
+
+        case .Unavailable:
+            writeInt(&buf, Int32(1))
+
+
+        case .Cancelled:
+            writeInt(&buf, Int32(2))
+
+
+        case .KeyGone:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyWrappingError_lift(_ buf: RustBuffer) throws -> KeyWrappingError {
+    return try FfiConverterTypeKeyWrappingError.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeyWrappingError_lower(_ value: KeyWrappingError) -> RustBuffer {
+    return FfiConverterTypeKeyWrappingError.lower(value)
+}
+
+
+/**
  * How far linking has come.
  */
 
@@ -12512,6 +17257,316 @@ public func FfiConverterTypeLinkProgress_lift(_ buf: RustBuffer) throws -> LinkP
 #endif
 public func FfiConverterTypeLinkProgress_lower(_ value: LinkProgress) -> RustBuffer {
     return FfiConverterTypeLinkProgress.lower(value)
+}
+
+
+
+/**
+ * How much a line that is logged matters.
+ */
+
+public enum LogLevel: Equatable, Hashable {
+
+    /**
+     * A mistake of this library.
+     */
+    case error
+    /**
+     * A peer, the network or the disk went wrong.
+     */
+    case warn
+    /**
+     * Something worth knowing.
+     */
+    case info
+    /**
+     * What goes well.
+     */
+    case debug
+    /**
+     * Everything.
+     */
+    case trace
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LogLevel: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogLevel: FfiConverterRustBuffer {
+    typealias SwiftType = LogLevel
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogLevel {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .error
+
+        case 2: return .warn
+
+        case 3: return .info
+
+        case 4: return .debug
+
+        case 5: return .trace
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LogLevel, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .error:
+            writeInt(&buf, Int32(1))
+
+
+        case .warn:
+            writeInt(&buf, Int32(2))
+
+
+        case .info:
+            writeInt(&buf, Int32(3))
+
+
+        case .debug:
+            writeInt(&buf, Int32(4))
+
+
+        case .trace:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogLevel_lift(_ buf: RustBuffer) throws -> LogLevel {
+    return try FfiConverterTypeLogLevel.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogLevel_lower(_ value: LogLevel) -> RustBuffer {
+    return FfiConverterTypeLogLevel.lower(value)
+}
+
+
+
+/**
+ * How far a message that this device sent has come, as far as it knows.
+ */
+
+public enum MessageState: Equatable, Hashable {
+
+    /**
+     * It is stored here, and nobody else is known to have it.
+     */
+    case queued
+    /**
+     * A relay of the space has it on its disk: others get it, whoever is online when.
+     */
+    case relayed
+    /**
+     * Other devices have it.
+     */
+    case delivered(
+        /**
+         * How many people besides this one have it on some device.
+         */people: UInt32,
+        /**
+         * How many devices, further ones of this person among them.
+         */devices: UInt32,
+        /**
+         * Whether all other people in the circle have it.
+         */everybody: Bool
+    )
+    /**
+     * No relay of the space takes it, and nobody else has it. It is still here, and goes to whoever is online together with this
+     * device.
+     */
+    case failed(
+        /**
+         * What the relay says, and what to do.
+         */error: String,
+        /**
+         * Whether it goes on by itself.
+         */retryable: Bool
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension MessageState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMessageState: FfiConverterRustBuffer {
+    typealias SwiftType = MessageState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MessageState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .queued
+
+        case 2: return .relayed
+
+        case 3: return .delivered(people: try FfiConverterUInt32.read(from: &buf), devices: try FfiConverterUInt32.read(from: &buf), everybody: try FfiConverterBool.read(from: &buf)
+        )
+
+        case 4: return .failed(error: try FfiConverterString.read(from: &buf), retryable: try FfiConverterBool.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MessageState, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .queued:
+            writeInt(&buf, Int32(1))
+
+
+        case .relayed:
+            writeInt(&buf, Int32(2))
+
+
+        case let .delivered(people,devices,everybody):
+            writeInt(&buf, Int32(3))
+            FfiConverterUInt32.write(people, into: &buf)
+            FfiConverterUInt32.write(devices, into: &buf)
+            FfiConverterBool.write(everybody, into: &buf)
+
+
+        case let .failed(error,retryable):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(error, into: &buf)
+            FfiConverterBool.write(retryable, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMessageState_lift(_ buf: RustBuffer) throws -> MessageState {
+    return try FfiConverterTypeMessageState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMessageState_lower(_ value: MessageState) -> RustBuffer {
+    return FfiConverterTypeMessageState.lower(value)
+}
+
+
+
+/**
+ * How far an invitation is that is taken up through relays.
+ */
+
+public enum PendingJoinState: Equatable, Hashable {
+
+    /**
+     * No relay of the link is known to keep the request since the node was opened.
+     */
+    case asking
+    /**
+     * A relay keeps it: the inviter's device answers once it is online, whether this one is or not.
+     */
+    case asked
+    /**
+     * The answer is coming in.
+     */
+    case arriving
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PendingJoinState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePendingJoinState: FfiConverterRustBuffer {
+    typealias SwiftType = PendingJoinState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PendingJoinState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .asking
+
+        case 2: return .asked
+
+        case 3: return .arriving
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: PendingJoinState, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .asking:
+            writeInt(&buf, Int32(1))
+
+
+        case .asked:
+            writeInt(&buf, Int32(2))
+
+
+        case .arriving:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingJoinState_lift(_ buf: RustBuffer) throws -> PendingJoinState {
+    return try FfiConverterTypePendingJoinState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePendingJoinState_lower(_ value: PendingJoinState) -> RustBuffer {
+    return FfiConverterTypePendingJoinState.lower(value)
 }
 
 
@@ -12898,6 +17953,81 @@ public func FfiConverterTypeScope_lift(_ buf: RustBuffer) throws -> Scope {
 #endif
 public func FfiConverterTypeScope_lower(_ value: Scope) -> RustBuffer {
     return FfiConverterTypeScope.lower(value)
+}
+
+
+
+/**
+ * By what a circle agrees on its keys. It holds for good.
+ */
+
+public enum Suite: Equatable, Hashable {
+
+    /**
+     * X25519.
+     */
+    case x25519
+    /**
+     * X-Wing, which is ML-KEM-768 and X25519 together: against a quantum computer too.
+     */
+    case xWing
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Suite: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSuite: FfiConverterRustBuffer {
+    typealias SwiftType = Suite
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Suite {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .x25519
+
+        case 2: return .xWing
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Suite, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .x25519:
+            writeInt(&buf, Int32(1))
+
+
+        case .xWing:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSuite_lift(_ buf: RustBuffer) throws -> Suite {
+    return try FfiConverterTypeSuite.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSuite_lower(_ value: Suite) -> RustBuffer {
+    return FfiConverterTypeSuite.lower(value)
 }
 
 
@@ -13340,6 +18470,30 @@ public func FfiConverterTypeWay_lower(_ value: Way) -> RustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionUInt32: FfiConverterRustBuffer {
+    typealias SwiftType = UInt32?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterUInt32.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterUInt32.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionUInt64: FfiConverterRustBuffer {
     typealias SwiftType = UInt64?
 
@@ -13388,6 +18542,30 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
+    typealias SwiftType = Data?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterData.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterData.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionDuration: FfiConverterRustBuffer {
     typealias SwiftType = TimeInterval?
 
@@ -13412,6 +18590,102 @@ fileprivate struct FfiConverterOptionDuration: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeCircle: FfiConverterRustBuffer {
+    typealias SwiftType = Circle?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCircle.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCircle.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeHost: FfiConverterRustBuffer {
+    typealias SwiftType = Host?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeHost.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeHost.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeInterfaceLister: FfiConverterRustBuffer {
+    typealias SwiftType = InterfaceLister?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeInterfaceLister.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeInterfaceLister.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeKeyWrapping: FfiConverterRustBuffer {
+    typealias SwiftType = KeyWrapping?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeKeyWrapping.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeKeyWrapping.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeLinkListener: FfiConverterRustBuffer {
     typealias SwiftType = LinkListener?
 
@@ -13428,6 +18702,30 @@ fileprivate struct FfiConverterOptionTypeLinkListener: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeLinkListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeNameResolver: FfiConverterRustBuffer {
+    typealias SwiftType = NameResolver?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeNameResolver.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeNameResolver.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -13548,6 +18846,102 @@ fileprivate struct FfiConverterOptionTypeProgress: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeProgress.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeSelected: FfiConverterRustBuffer {
+    typealias SwiftType = Selected?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSelected.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSelected.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeWarrant: FfiConverterRustBuffer {
+    typealias SwiftType = Warrant?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeWarrant.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeWarrant.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeDeparture: FfiConverterRustBuffer {
+    typealias SwiftType = Departure?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeDeparture.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeDeparture.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeMessageState: FfiConverterRustBuffer {
+    typealias SwiftType = MessageState?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMessageState.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMessageState.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -14078,6 +19472,31 @@ fileprivate struct FfiConverterSequenceTypeInvitation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeKeyChange: FfiConverterRustBuffer {
+    typealias SwiftType = [KeyChange]
+
+    public static func write(_ value: [KeyChange], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeKeyChange.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [KeyChange] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [KeyChange]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeKeyChange.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeMatch: FfiConverterRustBuffer {
     typealias SwiftType = [Match]
 
@@ -14170,6 +19589,31 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeMessage.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeNewFile: FfiConverterRustBuffer {
+    typealias SwiftType = [NewFile]
+
+    public static func write(_ value: [NewFile], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeNewFile.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [NewFile] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [NewFile]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeNewFile.read(from: &buf))
         }
         return seq
     }
@@ -14278,6 +19722,31 @@ fileprivate struct FfiConverterSequenceTypeOwnDevice: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeParty: FfiConverterRustBuffer {
+    typealias SwiftType = [Party]
+
+    public static func write(_ value: [Party], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeParty.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Party] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Party]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeParty.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer {
     typealias SwiftType = [PeerStatus]
 
@@ -14295,6 +19764,31 @@ fileprivate struct FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypePeerStatus.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypePendingJoin: FfiConverterRustBuffer {
+    typealias SwiftType = [PendingJoin]
+
+    public static func write(_ value: [PendingJoin], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePendingJoin.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PendingJoin] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PendingJoin]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePendingJoin.read(from: &buf))
         }
         return seq
     }
@@ -14328,6 +19822,56 @@ fileprivate struct FfiConverterSequenceTypePersonAccess: FfiConverterRustBuffer 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypePresent: FfiConverterRustBuffer {
+    typealias SwiftType = [Present]
+
+    public static func write(_ value: [Present], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePresent.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Present] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Present]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePresent.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypePushHealth: FfiConverterRustBuffer {
+    typealias SwiftType = [PushHealth]
+
+    public static func write(_ value: [PushHealth], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePushHealth.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PushHealth] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PushHealth]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePushHealth.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeReaction: FfiConverterRustBuffer {
     typealias SwiftType = [Reaction]
 
@@ -14353,23 +19897,48 @@ fileprivate struct FfiConverterSequenceTypeReaction: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeRelayReservation: FfiConverterRustBuffer {
-    typealias SwiftType = [RelayReservation]
+fileprivate struct FfiConverterSequenceTypeRelayStatus: FfiConverterRustBuffer {
+    typealias SwiftType = [RelayStatus]
 
-    public static func write(_ value: [RelayReservation], into buf: inout [UInt8]) {
+    public static func write(_ value: [RelayStatus], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         for item in value {
-            FfiConverterTypeRelayReservation.write(item, into: &buf)
+            FfiConverterTypeRelayStatus.write(item, into: &buf)
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayReservation] {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayStatus] {
         let len: Int32 = try readInt(&buf)
-        var seq = [RelayReservation]()
+        var seq = [RelayStatus]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeRelayReservation.read(from: &buf))
+            seq.append(try FfiConverterTypeRelayStatus.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeRelayUse: FfiConverterRustBuffer {
+    typealias SwiftType = [RelayUse]
+
+    public static func write(_ value: [RelayUse], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRelayUse.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [RelayUse] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [RelayUse]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRelayUse.read(from: &buf))
         }
         return seq
     }
@@ -14420,6 +19989,31 @@ fileprivate struct FfiConverterSequenceTypeSplice: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeSplice.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeWantedFile: FfiConverterRustBuffer {
+    typealias SwiftType = [WantedFile]
+
+    public static func write(_ value: [WantedFile], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeWantedFile.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [WantedFile] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [WantedFile]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeWantedFile.read(from: &buf))
         }
         return seq
     }
@@ -14561,6 +20155,7 @@ fileprivate func uniffiRustCallAsync<F, T>(
     pollFunc: (UInt64, @escaping UniffiRustFutureContinuationCallback, UInt64) -> (),
     completeFunc: (UInt64, UnsafeMutablePointer<RustCallStatus>) -> F,
     freeFunc: (UInt64) -> (),
+    cancelFunc: (@Sendable (UInt64) -> ())? = nil,
     liftFunc: (F) throws -> T,
     errorHandler: ((RustBuffer) throws -> Swift.Error)?
 ) async throws -> T {
@@ -14571,18 +20166,22 @@ fileprivate func uniffiRustCallAsync<F, T>(
     defer {
         freeFunc(rustFuture)
     }
-    var pollResult: Int8;
-    repeat {
-        pollResult = await withUnsafeContinuation {
-            pollFunc(
-                rustFuture,
-                { handle, pollResult in
-                    uniffiFutureContinuationCallback(handle: handle, pollResult: pollResult)
-                },
-                uniffiContinuationHandleMap.insert(obj: $0)
-            )
-        }
-    } while pollResult != UNIFFI_RUST_FUTURE_POLL_READY
+    await withTaskCancellationHandler {
+        var pollResult: Int8
+        repeat {
+            pollResult = await withUnsafeContinuation {
+                pollFunc(
+                    rustFuture,
+                    { handle, pollResult in
+                        uniffiFutureContinuationCallback(handle: handle, pollResult: pollResult)
+                    },
+                    uniffiContinuationHandleMap.insert(obj: $0)
+                )
+            }
+        } while pollResult != UNIFFI_RUST_FUTURE_POLL_READY
+    } onCancel: {
+        cancelFunc?(rustFuture)
+    }
 
     return try liftFunc(makeRustCall(
         { completeFunc(rustFuture, $0) },
@@ -14626,6 +20225,7 @@ public func examine(options: NodeOptions, repair: Bool)async throws  -> Examinat
             pollFunc: ffi_clave_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_clave_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_clave_ffi_rust_future_free_rust_buffer,
+            cancelFunc: ffi_clave_ffi_rust_future_cancel_rust_buffer,
             liftFunc: FfiConverterTypeExamination_lift,
             errorHandler: FfiConverterTypeClaveError_lift
         )
@@ -14639,6 +20239,20 @@ public func version() -> String  {
     uniffi_clave_ffi_fn_func_version(uniffiCallStatus
     )
 })
+}
+/**
+ * Has `sink` take what this library logs, up to a level, for as long as the process lives. Once, before any node.
+ *
+ * # Errors
+ * [`ClaveError::Argument`] (`argument.log_sink`) if there is one already.
+ */
+public func setLogSink(sink: LogSink, level: LogLevel)throws   {try rustCallWithError(FfiConverterTypeClaveError_lift) {
+        uniffiCallStatus in
+    uniffi_clave_ffi_fn_func_set_log_sink(
+        FfiConverterTypeLogSink_lower(sink),
+        FfiConverterTypeLogLevel_lower(level),uniffiCallStatus
+    )
+}
 }
 /**
  * Whether there is a device in this directory: then open it, else create one.
@@ -14687,6 +20301,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_func_version() != 45461) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_func_set_log_sink() != 2181) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_func_node_exists() != 24804) {
@@ -14767,6 +20384,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_circle_timeline() != 43207) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_circle_departure() != 29153) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_key_audit() != 5472) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_circle_access() != 24287) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -14800,10 +20423,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_circle_revoke_invitation() != 12529) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_circle_set_history() != 49200) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_circle_set_policy() != 35190) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_circle_set_role() != 28916) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_circle_waiting_for_relays() != 57935) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_circle_begin_verification() != 55486) {
@@ -14818,7 +20447,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_drive_add() != 39911) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_drive_add_all() != 5010) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_drive_add_folder() != 6875) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_collect() != 60909) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_drive_create_folder() != 59553) {
@@ -14833,7 +20468,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_drive_get() != 43025) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_drive_get_all() != 31318) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_get_folder() != 63767) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_drive_get_version() != 51957) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_drive_list() != 53946) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_drive_move_to() != 11184) {
@@ -14863,6 +20507,21 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_drive_versions() != 35135) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_interfacelister_addresses() != 33045) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_keywrapping_wrap() != 15849) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_keywrapping_unwrap() != 7065) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_logsink_log() != 14432) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_nameresolver_resolve() != 15790) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_changelistener_on_change() != 39126) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -14887,6 +20546,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_revoke_device() != 20688) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_node_peer_found() != 15392) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_node_inbox() != 62326) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -14896,7 +20558,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_observe_inbox() != 362) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_clave_ffi_checksum_method_node_catch_up() != 25415) {
+    if (uniffi_clave_ffi_checksum_method_node_cancel_join() != 6952) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_join() != 35798) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_pending_joins() != 63381) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_catch_up() != 10225) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_is_paused() != 61992) {
@@ -14917,13 +20588,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_create_space() != 55699) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_node_create_space_of() != 42760) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_node_debug_dump() != 56811) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_fetch_small_files() != 46608) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_clave_ffi_checksum_method_node_join() != 16467) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_listening() != 9617) {
@@ -14944,6 +20615,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_node_status() != 64307) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_node_push() != 2695) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_set_relay_token() != 33590) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_node_back_up() != 26361) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -14954,6 +20631,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_check_phrase() != 40672) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_export_open() != 46525) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_node_rejoin() != 19347) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_node_rejoining() != 10321) {
@@ -15001,6 +20684,18 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_note_snapshot() != 5156) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_note_leave() != 64963) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_observe_presence() != 34317) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_present() != 22105) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_note_set_selection() != 45209) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_notelistener_on_note() != 5535) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -15008,6 +20703,30 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_subscription_finished() != 4271) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_presencelistener_on_presence() != 49653) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_push_clear() != 4019) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_push_mute() != 63076) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_push_set_endpoint() != 35183) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_push_status() != 49032) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_push_woken() != 15021) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_relays() != 1290) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_set_relays() != 45412) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_space_search() != 54207) {
@@ -15022,6 +20741,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_space_create_circle() != 63737) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_space_create_circle_of() != 45279) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_space_direct_chat() != 13934) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -15032,6 +20754,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_space_invite() != 23369) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_space_known_direct_chat() != 20063) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_space_members() != 46295) {
@@ -15055,6 +20780,15 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_observedtimeline_later() != 31489) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_method_timeline_observe_typing() != 42466) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_set_typing() != 27269) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_typing() != 5269) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_method_timeline_edit() != 6665) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -15074,6 +20808,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_timeline_react() != 6197) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_clave_ffi_checksum_method_timeline_received_by() != 19804) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_clave_ffi_checksum_method_timeline_send() != 12869) {
@@ -15097,6 +20834,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_clave_ffi_checksum_method_transfer_progress_after() != 33844) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_clave_ffi_checksum_constructor_host_new() != 51944) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_clave_ffi_checksum_constructor_node_link() != 62479) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -15115,8 +20855,13 @@ private let initializationResult: InitializationResult = {
 
     uniffiCallbackInitChangeListener()
     uniffiCallbackInitInboxListener()
+    uniffiCallbackInitInterfaceLister()
+    uniffiCallbackInitKeyWrapping()
     uniffiCallbackInitLinkListener()
+    uniffiCallbackInitLogSink()
+    uniffiCallbackInitNameResolver()
     uniffiCallbackInitNoteListener()
+    uniffiCallbackInitPresenceListener()
     uniffiCallbackInitTimelineListener()
     return InitializationResult.ok
 }()

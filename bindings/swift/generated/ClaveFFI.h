@@ -250,6 +250,41 @@ typedef void (*UniffiCallbackInterfaceLinkListenerMethod0)(uint64_t, RustBuffer,
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_INTERFACE_LISTER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_INTERFACE_LISTER_METHOD0
+typedef void (*UniffiCallbackInterfaceInterfaceListerMethod0)(uint64_t, RustBuffer* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_KEY_WRAPPING_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_KEY_WRAPPING_METHOD0
+typedef void (*UniffiCallbackInterfaceKeyWrappingMethod0)(uint64_t, RustBuffer, RustBuffer* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_KEY_WRAPPING_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_KEY_WRAPPING_METHOD1
+typedef void (*UniffiCallbackInterfaceKeyWrappingMethod1)(uint64_t, RustBuffer, RustBuffer* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOG_SINK_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOG_SINK_METHOD0
+typedef void (*UniffiCallbackInterfaceLogSinkMethod0)(uint64_t, RustBuffer, RustBuffer, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_NAME_RESOLVER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_NAME_RESOLVER_METHOD0
+typedef void (*UniffiCallbackInterfaceNameResolverMethod0)(uint64_t, RustBuffer, RustBuffer* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_CHANGE_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_CHANGE_LISTENER_METHOD0
 typedef void (*UniffiCallbackInterfaceChangeListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
@@ -271,6 +306,13 @@ typedef void (*UniffiCallbackInterfaceNoteListenerMethod0)(uint64_t, RustBuffer,
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_PRESENCE_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_PRESENCE_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfacePresenceListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TIMELINE_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TIMELINE_LISTENER_METHOD0
 typedef void (*UniffiCallbackInterfaceTimelineListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
@@ -285,6 +327,43 @@ typedef struct UniffiVTableCallbackInterfaceLinkListener {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceLinkListenerMethod0 _Nonnull onProgress;
 } UniffiVTableCallbackInterfaceLinkListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_INTERFACE_LISTER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_INTERFACE_LISTER
+typedef struct UniffiVTableCallbackInterfaceInterfaceLister {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceInterfaceListerMethod0 _Nonnull addresses;
+} UniffiVTableCallbackInterfaceInterfaceLister;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_KEY_WRAPPING
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_KEY_WRAPPING
+typedef struct UniffiVTableCallbackInterfaceKeyWrapping {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceKeyWrappingMethod0 _Nonnull wrap;
+    UniffiCallbackInterfaceKeyWrappingMethod1 _Nonnull unwrap;
+} UniffiVTableCallbackInterfaceKeyWrapping;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOG_SINK
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOG_SINK
+typedef struct UniffiVTableCallbackInterfaceLogSink {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceLogSinkMethod0 _Nonnull log;
+} UniffiVTableCallbackInterfaceLogSink;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_NAME_RESOLVER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_NAME_RESOLVER
+typedef struct UniffiVTableCallbackInterfaceNameResolver {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceNameResolverMethod0 _Nonnull resolve;
+} UniffiVTableCallbackInterfaceNameResolver;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_CHANGE_LISTENER
@@ -312,6 +391,15 @@ typedef struct UniffiVTableCallbackInterfaceNoteListener {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceNoteListenerMethod0 _Nonnull onNote;
 } UniffiVTableCallbackInterfaceNoteListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PRESENCE_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PRESENCE_LISTENER
+typedef struct UniffiVTableCallbackInterfacePresenceListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfacePresenceListenerMethod0 _Nonnull onPresence;
+} UniffiVTableCallbackInterfacePresenceListener;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TIMELINE_LISTENER
@@ -463,6 +551,16 @@ uint64_t uniffi_clave_ffi_fn_method_circle_status(uint64_t ptr
 uint64_t uniffi_clave_ffi_fn_method_circle_timeline(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_DEPARTURE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_DEPARTURE
+uint64_t uniffi_clave_ffi_fn_method_circle_departure(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_KEY_AUDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_KEY_AUDIT
+uint64_t uniffi_clave_ffi_fn_method_circle_key_audit(uint64_t ptr
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ACCESS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_ACCESS
 uint64_t uniffi_clave_ffi_fn_method_circle_access(uint64_t ptr
@@ -518,6 +616,11 @@ uint64_t uniffi_clave_ffi_fn_method_circle_revoke_device(uint64_t ptr, RustBuffe
 uint64_t uniffi_clave_ffi_fn_method_circle_revoke_invitation(uint64_t ptr, RustBuffer invitation
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_HISTORY
+uint64_t uniffi_clave_ffi_fn_method_circle_set_history(uint64_t ptr, RustBuffer history
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_POLICY
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_POLICY
 uint64_t uniffi_clave_ffi_fn_method_circle_set_policy(uint64_t ptr, RustBuffer key, RustBuffer value
@@ -526,6 +629,11 @@ uint64_t uniffi_clave_ffi_fn_method_circle_set_policy(uint64_t ptr, RustBuffer k
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_ROLE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_SET_ROLE
 uint64_t uniffi_clave_ffi_fn_method_circle_set_role(uint64_t ptr, RustBuffer person, RustBuffer role
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_WAITING_FOR_RELAYS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_WAITING_FOR_RELAYS
+uint64_t uniffi_clave_ffi_fn_method_circle_waiting_for_relays(uint64_t ptr
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_CIRCLE_BEGIN_VERIFICATION
@@ -573,9 +681,19 @@ void uniffi_clave_ffi_fn_free_drive(uint64_t handle, RustCallStatus *_Nonnull ou
 uint64_t uniffi_clave_ffi_fn_method_drive_add(uint64_t ptr, RustBuffer source, RustBuffer name, RustBuffer folder, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD_ALL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD_ALL
+uint64_t uniffi_clave_ffi_fn_method_drive_add_all(uint64_t ptr, RustBuffer files, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD_FOLDER
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_ADD_FOLDER
 uint64_t uniffi_clave_ffi_fn_method_drive_add_folder(uint64_t ptr, RustBuffer source, RustBuffer name, RustBuffer folder, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_COLLECT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_COLLECT
+uint64_t uniffi_clave_ffi_fn_method_drive_collect(uint64_t ptr, RustBuffer versions_kept
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_CREATE_FOLDER
@@ -598,9 +716,24 @@ uint64_t uniffi_clave_ffi_fn_method_drive_fetch(uint64_t ptr, RustBuffer files, 
 uint64_t uniffi_clave_ffi_fn_method_drive_get(uint64_t ptr, RustBuffer file, RustBuffer destination, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_ALL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_ALL
+uint64_t uniffi_clave_ffi_fn_method_drive_get_all(uint64_t ptr, RustBuffer files, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_FOLDER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_FOLDER
+uint64_t uniffi_clave_ffi_fn_method_drive_get_folder(uint64_t ptr, RustBuffer destination, RustBuffer folder, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_GET_VERSION
 uint64_t uniffi_clave_ffi_fn_method_drive_get_version(uint64_t ptr, RustBuffer file, RustBuffer version, RustBuffer destination, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_LIST
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_LIST
+uint64_t uniffi_clave_ffi_fn_method_drive_list(uint64_t ptr, RustBuffer folder
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_MOVE_TO
@@ -646,6 +779,106 @@ uint64_t uniffi_clave_ffi_fn_method_drive_usage(uint64_t ptr
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_VERSIONS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_DRIVE_VERSIONS
 uint64_t uniffi_clave_ffi_fn_method_drive_versions(uint64_t ptr, RustBuffer file
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_HOST
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_HOST
+uint64_t uniffi_clave_ffi_fn_clone_host(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_HOST
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_HOST
+void uniffi_clave_ffi_fn_free_host(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_HOST_NEW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CONSTRUCTOR_HOST_NEW
+uint64_t uniffi_clave_ffi_fn_constructor_host_new(RustBuffer key_wrapping, RustBuffer names, RustBuffer interfaces, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_INTERFACELISTER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_INTERFACELISTER
+uint64_t uniffi_clave_ffi_fn_clone_interfacelister(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_INTERFACELISTER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_INTERFACELISTER
+void uniffi_clave_ffi_fn_free_interfacelister(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_INTERFACELISTER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_INTERFACELISTER
+void uniffi_clave_ffi_fn_init_callback_vtable_interfacelister(const UniffiVTableCallbackInterfaceInterfaceLister* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_INTERFACELISTER_ADDRESSES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_INTERFACELISTER_ADDRESSES
+RustBuffer uniffi_clave_ffi_fn_method_interfacelister_addresses(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_KEYWRAPPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_KEYWRAPPING
+uint64_t uniffi_clave_ffi_fn_clone_keywrapping(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_KEYWRAPPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_KEYWRAPPING
+void uniffi_clave_ffi_fn_free_keywrapping(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_KEYWRAPPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_KEYWRAPPING
+void uniffi_clave_ffi_fn_init_callback_vtable_keywrapping(const UniffiVTableCallbackInterfaceKeyWrapping* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_KEYWRAPPING_WRAP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_KEYWRAPPING_WRAP
+RustBuffer uniffi_clave_ffi_fn_method_keywrapping_wrap(uint64_t ptr, RustBuffer key, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_KEYWRAPPING_UNWRAP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_KEYWRAPPING_UNWRAP
+RustBuffer uniffi_clave_ffi_fn_method_keywrapping_unwrap(uint64_t ptr, RustBuffer wrapped, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_LOGSINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_LOGSINK
+uint64_t uniffi_clave_ffi_fn_clone_logsink(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_LOGSINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_LOGSINK
+void uniffi_clave_ffi_fn_free_logsink(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_LOGSINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_LOGSINK
+void uniffi_clave_ffi_fn_init_callback_vtable_logsink(const UniffiVTableCallbackInterfaceLogSink* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_LOGSINK_LOG
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_LOGSINK_LOG
+void uniffi_clave_ffi_fn_method_logsink_log(uint64_t ptr, RustBuffer level, RustBuffer target, RustBuffer message, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NAMERESOLVER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NAMERESOLVER
+uint64_t uniffi_clave_ffi_fn_clone_nameresolver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NAMERESOLVER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_NAMERESOLVER
+void uniffi_clave_ffi_fn_free_nameresolver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_NAMERESOLVER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_NAMERESOLVER
+void uniffi_clave_ffi_fn_init_callback_vtable_nameresolver(const UniffiVTableCallbackInterfaceNameResolver* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NAMERESOLVER_RESOLVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NAMERESOLVER_RESOLVE
+RustBuffer uniffi_clave_ffi_fn_method_nameresolver_resolve(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_CHANGELISTENER
@@ -753,6 +986,11 @@ uint64_t uniffi_clave_ffi_fn_method_node_rename_device(uint64_t ptr, RustBuffer 
 uint64_t uniffi_clave_ffi_fn_method_node_revoke_device(uint64_t ptr, RustBuffer device
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PEER_FOUND
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PEER_FOUND
+uint64_t uniffi_clave_ffi_fn_method_node_peer_found(uint64_t ptr, RustBuffer device, RustBuffer addresses
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_INBOX
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_INBOX
 uint64_t uniffi_clave_ffi_fn_method_node_inbox(uint64_t ptr
@@ -766,6 +1004,21 @@ uint64_t uniffi_clave_ffi_fn_method_node_observe(uint64_t ptr, uint64_t listener
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_OBSERVE_INBOX
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_OBSERVE_INBOX
 uint64_t uniffi_clave_ffi_fn_method_node_observe_inbox(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CANCEL_JOIN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CANCEL_JOIN
+uint64_t uniffi_clave_ffi_fn_method_node_cancel_join(uint64_t ptr, RustBuffer invitation
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_JOIN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_JOIN
+uint64_t uniffi_clave_ffi_fn_method_node_join(uint64_t ptr, RustBuffer link, RustBuffer timeout
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PENDING_JOINS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PENDING_JOINS
+uint64_t uniffi_clave_ffi_fn_method_node_pending_joins(uint64_t ptr
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CATCH_UP
@@ -803,6 +1056,11 @@ uint64_t uniffi_clave_ffi_fn_method_node_circle(uint64_t ptr, RustBuffer id
 uint64_t uniffi_clave_ffi_fn_method_node_create_space(uint64_t ptr, RustBuffer name
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CREATE_SPACE_OF
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CREATE_SPACE_OF
+uint64_t uniffi_clave_ffi_fn_method_node_create_space_of(uint64_t ptr, RustBuffer name, RustBuffer suite
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_DEBUG_DUMP
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_DEBUG_DUMP
 uint64_t uniffi_clave_ffi_fn_method_node_debug_dump(uint64_t ptr
@@ -811,11 +1069,6 @@ uint64_t uniffi_clave_ffi_fn_method_node_debug_dump(uint64_t ptr
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_FETCH_SMALL_FILES
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_FETCH_SMALL_FILES
 void uniffi_clave_ffi_fn_method_node_fetch_small_files(uint64_t ptr, uint64_t bytes_max, RustCallStatus *_Nonnull out_status
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_JOIN
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_JOIN
-uint64_t uniffi_clave_ffi_fn_method_node_join(uint64_t ptr, RustBuffer link, RustBuffer timeout
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_LISTENING
@@ -848,6 +1101,16 @@ uint64_t uniffi_clave_ffi_fn_method_node_spaces(uint64_t ptr
 uint64_t uniffi_clave_ffi_fn_method_node_status(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PUSH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_PUSH
+uint64_t uniffi_clave_ffi_fn_method_node_push(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SET_RELAY_TOKEN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_SET_RELAY_TOKEN
+uint64_t uniffi_clave_ffi_fn_method_node_set_relay_token(uint64_t ptr, RustBuffer relay, RustBuffer token
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_BACK_UP
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_BACK_UP
 uint64_t uniffi_clave_ffi_fn_method_node_back_up(uint64_t ptr, RustBuffer path, RustBuffer phrase, int8_t with_files, uint32_t keep, RustCallStatus *_Nonnull out_status
@@ -866,6 +1129,16 @@ uint64_t uniffi_clave_ffi_fn_method_node_change_phrase(uint64_t ptr, RustBuffer 
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CHECK_PHRASE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_CHECK_PHRASE
 uint64_t uniffi_clave_ffi_fn_method_node_check_phrase(uint64_t ptr, RustBuffer phrase
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_EXPORT_OPEN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_EXPORT_OPEN
+uint64_t uniffi_clave_ffi_fn_method_node_export_open(uint64_t ptr, RustBuffer directory, RustBuffer wait, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REJOIN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REJOIN
+uint64_t uniffi_clave_ffi_fn_method_node_rejoin(uint64_t ptr, RustBuffer phrase
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NODE_REJOINING
@@ -953,6 +1226,26 @@ uint64_t uniffi_clave_ffi_fn_method_note_set_title(uint64_t ptr, RustBuffer titl
 uint64_t uniffi_clave_ffi_fn_method_note_snapshot(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_LEAVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_LEAVE
+uint64_t uniffi_clave_ffi_fn_method_note_leave(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_OBSERVE_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_OBSERVE_PRESENCE
+uint64_t uniffi_clave_ffi_fn_method_note_observe_presence(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_PRESENT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_PRESENT
+uint64_t uniffi_clave_ffi_fn_method_note_present(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_SET_SELECTION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_NOTE_SET_SELECTION
+uint64_t uniffi_clave_ffi_fn_method_note_set_selection(uint64_t ptr, RustBuffer selection
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NOTELISTENER
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_NOTELISTENER
 uint64_t uniffi_clave_ffi_fn_clone_notelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -993,6 +1286,61 @@ void uniffi_clave_ffi_fn_method_subscription_cancel(uint64_t ptr, RustCallStatus
 uint64_t uniffi_clave_ffi_fn_method_subscription_finished(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_PRESENCELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_PRESENCELISTENER
+uint64_t uniffi_clave_ffi_fn_clone_presencelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_PRESENCELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_PRESENCELISTENER
+void uniffi_clave_ffi_fn_free_presencelistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_PRESENCELISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_INIT_CALLBACK_VTABLE_PRESENCELISTENER
+void uniffi_clave_ffi_fn_init_callback_vtable_presencelistener(const UniffiVTableCallbackInterfacePresenceListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PRESENCELISTENER_ON_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PRESENCELISTENER_ON_PRESENCE
+void uniffi_clave_ffi_fn_method_presencelistener_on_presence(uint64_t ptr, RustBuffer present, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_PUSH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_PUSH
+uint64_t uniffi_clave_ffi_fn_clone_push(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_PUSH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_PUSH
+void uniffi_clave_ffi_fn_free_push(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_CLEAR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_CLEAR
+uint64_t uniffi_clave_ffi_fn_method_push_clear(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_MUTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_MUTE
+uint64_t uniffi_clave_ffi_fn_method_push_mute(uint64_t ptr, RustBuffer circle, int8_t muted
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_SET_ENDPOINT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_SET_ENDPOINT
+uint64_t uniffi_clave_ffi_fn_method_push_set_endpoint(uint64_t ptr, RustBuffer endpoint, RustBuffer relay
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_STATUS
+uint64_t uniffi_clave_ffi_fn_method_push_status(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_WOKEN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_PUSH_WOKEN
+uint64_t uniffi_clave_ffi_fn_method_push_woken(uint64_t ptr
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SEARCHCURSOR
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_CLONE_SEARCHCURSOR
 uint64_t uniffi_clave_ffi_fn_clone_searchcursor(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -1011,6 +1359,16 @@ uint64_t uniffi_clave_ffi_fn_clone_space(uint64_t handle, RustCallStatus *_Nonnu
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SPACE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FREE_SPACE
 void uniffi_clave_ffi_fn_free_space(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_RELAYS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_RELAYS
+uint64_t uniffi_clave_ffi_fn_method_space_relays(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_SET_RELAYS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_SET_RELAYS
+uint64_t uniffi_clave_ffi_fn_method_space_set_relays(uint64_t ptr, RustBuffer addresses
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_SEARCH
@@ -1033,6 +1391,11 @@ uint64_t uniffi_clave_ffi_fn_method_space_circles(uint64_t ptr
 uint64_t uniffi_clave_ffi_fn_method_space_create_circle(uint64_t ptr, RustBuffer name, RustBuffer people, RustBuffer scope
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CREATE_CIRCLE_OF
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_CREATE_CIRCLE_OF
+uint64_t uniffi_clave_ffi_fn_method_space_create_circle_of(uint64_t ptr, RustBuffer name, RustBuffer people, RustBuffer scope, RustBuffer suite
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_DIRECT_CHAT
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_DIRECT_CHAT
 uint64_t uniffi_clave_ffi_fn_method_space_direct_chat(uint64_t ptr, RustBuffer person
@@ -1051,6 +1414,11 @@ RustBuffer uniffi_clave_ffi_fn_method_space_id(uint64_t ptr, RustCallStatus *_No
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_INVITE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_INVITE
 uint64_t uniffi_clave_ffi_fn_method_space_invite(uint64_t ptr, RustBuffer valid
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_KNOWN_DIRECT_CHAT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_KNOWN_DIRECT_CHAT
+uint64_t uniffi_clave_ffi_fn_method_space_known_direct_chat(uint64_t ptr, RustBuffer person
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_SPACE_MEMBERS
@@ -1108,6 +1476,21 @@ uint64_t uniffi_clave_ffi_fn_clone_timeline(uint64_t handle, RustCallStatus *_No
 void uniffi_clave_ffi_fn_free_timeline(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_OBSERVE_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_OBSERVE_TYPING
+uint64_t uniffi_clave_ffi_fn_method_timeline_observe_typing(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_SET_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_SET_TYPING
+uint64_t uniffi_clave_ffi_fn_method_timeline_set_typing(uint64_t ptr, int8_t typing
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_TYPING
+uint64_t uniffi_clave_ffi_fn_method_timeline_typing(uint64_t ptr
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_EDIT
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_EDIT
 uint64_t uniffi_clave_ffi_fn_method_timeline_edit(uint64_t ptr, RustBuffer message, RustBuffer body
@@ -1141,6 +1524,11 @@ uint64_t uniffi_clave_ffi_fn_method_timeline_post(uint64_t ptr, RustBuffer draft
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_REACT
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_REACT
 uint64_t uniffi_clave_ffi_fn_method_timeline_react(uint64_t ptr, RustBuffer message, RustBuffer reaction, int8_t present
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_RECEIVED_BY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_RECEIVED_BY
+uint64_t uniffi_clave_ffi_fn_method_timeline_received_by(uint64_t ptr, RustBuffer message
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_METHOD_TIMELINE_SEND
@@ -1238,6 +1626,11 @@ uint64_t uniffi_clave_ffi_fn_func_examine(RustBuffer options, int8_t repair
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_VERSION
 RustBuffer uniffi_clave_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
 
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_SET_LOG_SINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_SET_LOG_SINK
+void uniffi_clave_ffi_fn_func_set_log_sink(uint64_t sink, RustBuffer level, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_FN_FUNC_NODE_EXISTS
@@ -1529,6 +1922,12 @@ uint16_t uniffi_clave_ffi_checksum_func_version(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_SET_LOG_SINK
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_SET_LOG_SINK
+uint16_t uniffi_clave_ffi_checksum_func_set_log_sink(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_NODE_EXISTS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_FUNC_NODE_EXISTS
 uint16_t uniffi_clave_ffi_checksum_func_node_exists(void
@@ -1685,6 +2084,18 @@ uint16_t uniffi_clave_ffi_checksum_method_circle_timeline(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_DEPARTURE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_DEPARTURE
+uint16_t uniffi_clave_ffi_checksum_method_circle_departure(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_KEY_AUDIT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_KEY_AUDIT
+uint16_t uniffi_clave_ffi_checksum_method_circle_key_audit(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ACCESS
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_ACCESS
 uint16_t uniffi_clave_ffi_checksum_method_circle_access(void
@@ -1751,6 +2162,12 @@ uint16_t uniffi_clave_ffi_checksum_method_circle_revoke_invitation(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_HISTORY
+uint16_t uniffi_clave_ffi_checksum_method_circle_set_history(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_POLICY
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_POLICY
 uint16_t uniffi_clave_ffi_checksum_method_circle_set_policy(void
@@ -1760,6 +2177,12 @@ uint16_t uniffi_clave_ffi_checksum_method_circle_set_policy(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_ROLE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_SET_ROLE
 uint16_t uniffi_clave_ffi_checksum_method_circle_set_role(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_WAITING_FOR_RELAYS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CIRCLE_WAITING_FOR_RELAYS
+uint16_t uniffi_clave_ffi_checksum_method_circle_waiting_for_relays(void
 
 );
 #endif
@@ -1787,9 +2210,21 @@ uint16_t uniffi_clave_ffi_checksum_method_drive_add(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD_ALL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD_ALL
+uint16_t uniffi_clave_ffi_checksum_method_drive_add_all(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD_FOLDER
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_ADD_FOLDER
 uint16_t uniffi_clave_ffi_checksum_method_drive_add_folder(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_COLLECT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_COLLECT
+uint16_t uniffi_clave_ffi_checksum_method_drive_collect(void
 
 );
 #endif
@@ -1817,9 +2252,27 @@ uint16_t uniffi_clave_ffi_checksum_method_drive_get(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_ALL
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_ALL
+uint16_t uniffi_clave_ffi_checksum_method_drive_get_all(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_FOLDER
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_FOLDER
+uint16_t uniffi_clave_ffi_checksum_method_drive_get_folder(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_GET_VERSION
 uint16_t uniffi_clave_ffi_checksum_method_drive_get_version(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_LIST
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_DRIVE_LIST
+uint16_t uniffi_clave_ffi_checksum_method_drive_list(void
 
 );
 #endif
@@ -1877,6 +2330,36 @@ uint16_t uniffi_clave_ffi_checksum_method_drive_versions(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_INTERFACELISTER_ADDRESSES
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_INTERFACELISTER_ADDRESSES
+uint16_t uniffi_clave_ffi_checksum_method_interfacelister_addresses(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_KEYWRAPPING_WRAP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_KEYWRAPPING_WRAP
+uint16_t uniffi_clave_ffi_checksum_method_keywrapping_wrap(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_KEYWRAPPING_UNWRAP
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_KEYWRAPPING_UNWRAP
+uint16_t uniffi_clave_ffi_checksum_method_keywrapping_unwrap(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_LOGSINK_LOG
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_LOGSINK_LOG
+uint16_t uniffi_clave_ffi_checksum_method_logsink_log(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NAMERESOLVER_RESOLVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NAMERESOLVER_RESOLVE
+uint16_t uniffi_clave_ffi_checksum_method_nameresolver_resolve(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CHANGELISTENER_ON_CHANGE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_CHANGELISTENER_ON_CHANGE
 uint16_t uniffi_clave_ffi_checksum_method_changelistener_on_change(void
@@ -1925,6 +2408,12 @@ uint16_t uniffi_clave_ffi_checksum_method_node_revoke_device(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PEER_FOUND
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PEER_FOUND
+uint16_t uniffi_clave_ffi_checksum_method_node_peer_found(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_INBOX
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_INBOX
 uint16_t uniffi_clave_ffi_checksum_method_node_inbox(void
@@ -1940,6 +2429,24 @@ uint16_t uniffi_clave_ffi_checksum_method_node_observe(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_OBSERVE_INBOX
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_OBSERVE_INBOX
 uint16_t uniffi_clave_ffi_checksum_method_node_observe_inbox(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CANCEL_JOIN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CANCEL_JOIN
+uint16_t uniffi_clave_ffi_checksum_method_node_cancel_join(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_JOIN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_JOIN
+uint16_t uniffi_clave_ffi_checksum_method_node_join(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PENDING_JOINS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PENDING_JOINS
+uint16_t uniffi_clave_ffi_checksum_method_node_pending_joins(void
 
 );
 #endif
@@ -1985,6 +2492,12 @@ uint16_t uniffi_clave_ffi_checksum_method_node_create_space(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CREATE_SPACE_OF
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CREATE_SPACE_OF
+uint16_t uniffi_clave_ffi_checksum_method_node_create_space_of(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_DEBUG_DUMP
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_DEBUG_DUMP
 uint16_t uniffi_clave_ffi_checksum_method_node_debug_dump(void
@@ -1994,12 +2507,6 @@ uint16_t uniffi_clave_ffi_checksum_method_node_debug_dump(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_FETCH_SMALL_FILES
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_FETCH_SMALL_FILES
 uint16_t uniffi_clave_ffi_checksum_method_node_fetch_small_files(void
-
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_JOIN
-#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_JOIN
-uint16_t uniffi_clave_ffi_checksum_method_node_join(void
 
 );
 #endif
@@ -2039,6 +2546,18 @@ uint16_t uniffi_clave_ffi_checksum_method_node_status(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PUSH
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_PUSH
+uint16_t uniffi_clave_ffi_checksum_method_node_push(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SET_RELAY_TOKEN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_SET_RELAY_TOKEN
+uint16_t uniffi_clave_ffi_checksum_method_node_set_relay_token(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_BACK_UP
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_BACK_UP
 uint16_t uniffi_clave_ffi_checksum_method_node_back_up(void
@@ -2060,6 +2579,18 @@ uint16_t uniffi_clave_ffi_checksum_method_node_change_phrase(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CHECK_PHRASE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_CHECK_PHRASE
 uint16_t uniffi_clave_ffi_checksum_method_node_check_phrase(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_EXPORT_OPEN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_EXPORT_OPEN
+uint16_t uniffi_clave_ffi_checksum_method_node_export_open(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_REJOIN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NODE_REJOIN
+uint16_t uniffi_clave_ffi_checksum_method_node_rejoin(void
 
 );
 #endif
@@ -2153,6 +2684,30 @@ uint16_t uniffi_clave_ffi_checksum_method_note_snapshot(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_LEAVE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_LEAVE
+uint16_t uniffi_clave_ffi_checksum_method_note_leave(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_OBSERVE_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_OBSERVE_PRESENCE
+uint16_t uniffi_clave_ffi_checksum_method_note_observe_presence(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_PRESENT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_PRESENT
+uint16_t uniffi_clave_ffi_checksum_method_note_present(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_SET_SELECTION
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTE_SET_SELECTION
+uint16_t uniffi_clave_ffi_checksum_method_note_set_selection(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTELISTENER_ON_NOTE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_NOTELISTENER_ON_NOTE
 uint16_t uniffi_clave_ffi_checksum_method_notelistener_on_note(void
@@ -2168,6 +2723,54 @@ uint16_t uniffi_clave_ffi_checksum_method_subscription_cancel(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SUBSCRIPTION_FINISHED
 uint16_t uniffi_clave_ffi_checksum_method_subscription_finished(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PRESENCELISTENER_ON_PRESENCE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PRESENCELISTENER_ON_PRESENCE
+uint16_t uniffi_clave_ffi_checksum_method_presencelistener_on_presence(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_CLEAR
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_CLEAR
+uint16_t uniffi_clave_ffi_checksum_method_push_clear(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_MUTE
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_MUTE
+uint16_t uniffi_clave_ffi_checksum_method_push_mute(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_SET_ENDPOINT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_SET_ENDPOINT
+uint16_t uniffi_clave_ffi_checksum_method_push_set_endpoint(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_STATUS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_STATUS
+uint16_t uniffi_clave_ffi_checksum_method_push_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_WOKEN
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_PUSH_WOKEN
+uint16_t uniffi_clave_ffi_checksum_method_push_woken(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_RELAYS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_RELAYS
+uint16_t uniffi_clave_ffi_checksum_method_space_relays(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_SET_RELAYS
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_SET_RELAYS
+uint16_t uniffi_clave_ffi_checksum_method_space_set_relays(void
 
 );
 #endif
@@ -2195,6 +2798,12 @@ uint16_t uniffi_clave_ffi_checksum_method_space_create_circle(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CREATE_CIRCLE_OF
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_CREATE_CIRCLE_OF
+uint16_t uniffi_clave_ffi_checksum_method_space_create_circle_of(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_DIRECT_CHAT
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_DIRECT_CHAT
 uint16_t uniffi_clave_ffi_checksum_method_space_direct_chat(void
@@ -2216,6 +2825,12 @@ uint16_t uniffi_clave_ffi_checksum_method_space_id(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_INVITE
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_INVITE
 uint16_t uniffi_clave_ffi_checksum_method_space_invite(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_KNOWN_DIRECT_CHAT
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_SPACE_KNOWN_DIRECT_CHAT
+uint16_t uniffi_clave_ffi_checksum_method_space_known_direct_chat(void
 
 );
 #endif
@@ -2261,6 +2876,24 @@ uint16_t uniffi_clave_ffi_checksum_method_observedtimeline_later(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_OBSERVE_TYPING
+uint16_t uniffi_clave_ffi_checksum_method_timeline_observe_typing(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_SET_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_SET_TYPING
+uint16_t uniffi_clave_ffi_checksum_method_timeline_set_typing(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_TYPING
+uint16_t uniffi_clave_ffi_checksum_method_timeline_typing(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_EDIT
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_EDIT
 uint16_t uniffi_clave_ffi_checksum_method_timeline_edit(void
@@ -2303,6 +2936,12 @@ uint16_t uniffi_clave_ffi_checksum_method_timeline_react(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_RECEIVED_BY
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_RECEIVED_BY
+uint16_t uniffi_clave_ffi_checksum_method_timeline_received_by(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_SEND
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TIMELINE_SEND
 uint16_t uniffi_clave_ffi_checksum_method_timeline_send(void
@@ -2342,6 +2981,12 @@ uint16_t uniffi_clave_ffi_checksum_method_transfer_progress(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_PROGRESS_AFTER
 #define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_METHOD_TRANSFER_PROGRESS_AFTER
 uint16_t uniffi_clave_ffi_checksum_method_transfer_progress_after(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_HOST_NEW
+#define UNIFFI_FFIDEF_UNIFFI_CLAVE_FFI_CHECKSUM_CONSTRUCTOR_HOST_NEW
+uint16_t uniffi_clave_ffi_checksum_constructor_host_new(void
 
 );
 #endif

@@ -660,6 +660,21 @@ internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
 internal interface UniffiCallbackInterfaceLinkListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceInterfaceListerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceKeyWrappingMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`key`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceKeyWrappingMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`wrapped`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`target`: RustBuffer.ByValue,`message`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceNameResolverMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`name`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceChangeListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`change`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
@@ -668,6 +683,9 @@ internal interface UniffiCallbackInterfaceInboxListenerMethod0 : com.sun.jna.Cal
 }
 internal interface UniffiCallbackInterfaceNoteListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`note`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfacePresenceListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`present`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceTimelineListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`diffs`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
@@ -688,6 +706,85 @@ internal open class UniffiVTableCallbackInterfaceLinkListener(
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onProgress` = other.`onProgress`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "addresses")
+internal open class UniffiVTableCallbackInterfaceInterfaceLister(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `addresses`: UniffiCallbackInterfaceInterfaceListerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `addresses`: UniffiCallbackInterfaceInterfaceListerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceInterfaceLister(`uniffiFree`,`uniffiClone`,`addresses`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceInterfaceLister) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `addresses` = other.`addresses`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "wrap", "unwrap")
+internal open class UniffiVTableCallbackInterfaceKeyWrapping(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `wrap`: UniffiCallbackInterfaceKeyWrappingMethod0? = null,
+    @JvmField internal var `unwrap`: UniffiCallbackInterfaceKeyWrappingMethod1? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `wrap`: UniffiCallbackInterfaceKeyWrappingMethod0? = null,
+        `unwrap`: UniffiCallbackInterfaceKeyWrappingMethod1? = null,
+    ): UniffiVTableCallbackInterfaceKeyWrapping(`uniffiFree`,`uniffiClone`,`wrap`,`unwrap`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceKeyWrapping) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `wrap` = other.`wrap`
+        `unwrap` = other.`unwrap`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "log")
+internal open class UniffiVTableCallbackInterfaceLogSink(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `log`: UniffiCallbackInterfaceLogSinkMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `log`: UniffiCallbackInterfaceLogSinkMethod0? = null,
+    ): UniffiVTableCallbackInterfaceLogSink(`uniffiFree`,`uniffiClone`,`log`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceLogSink) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `log` = other.`log`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "resolve")
+internal open class UniffiVTableCallbackInterfaceNameResolver(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `resolve`: UniffiCallbackInterfaceNameResolverMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `resolve`: UniffiCallbackInterfaceNameResolverMethod0? = null,
+    ): UniffiVTableCallbackInterfaceNameResolver(`uniffiFree`,`uniffiClone`,`resolve`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceNameResolver) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `resolve` = other.`resolve`
     }
 
 }
@@ -748,6 +845,25 @@ internal open class UniffiVTableCallbackInterfaceNoteListener(
     }
 
 }
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onPresence")
+internal open class UniffiVTableCallbackInterfacePresenceListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onPresence`: UniffiCallbackInterfacePresenceListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onPresence`: UniffiCallbackInterfacePresenceListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfacePresenceListener(`uniffiFree`,`uniffiClone`,`onPresence`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfacePresenceListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onPresence` = other.`onPresence`
+    }
+
+}
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onUpdate")
 internal open class UniffiVTableCallbackInterfaceTimelineListener(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
@@ -797,6 +913,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_clave_ffi_checksum_func_examine(
     ): Int
     external fun uniffi_clave_ffi_checksum_func_version(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_func_set_log_sink(
     ): Int
     external fun uniffi_clave_ffi_checksum_func_node_exists(
     ): Int
@@ -850,6 +968,10 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_timeline(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_departure(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_key_audit(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_access(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_add(
@@ -872,9 +994,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_revoke_invitation(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_set_history(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_set_policy(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_set_role(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_circle_waiting_for_relays(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_circle_begin_verification(
     ): Int
@@ -884,7 +1010,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_add(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_add_all(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_add_folder(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_collect(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_create_folder(
     ): Int
@@ -894,7 +1024,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_get(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_get_all(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_get_folder(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_get_version(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_drive_list(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_move_to(
     ): Int
@@ -914,6 +1050,16 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_drive_versions(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_interfacelister_addresses(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_keywrapping_wrap(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_keywrapping_unwrap(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_logsink_log(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_nameresolver_resolve(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_changelistener_on_change(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_inboxlistener_on_inbox(
@@ -930,11 +1076,19 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_revoke_device(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_peer_found(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_node_inbox(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_observe(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_observe_inbox(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_cancel_join(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_join(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_pending_joins(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_catch_up(
     ): Int
@@ -950,11 +1104,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_create_space(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_create_space_of(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_node_debug_dump(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_fetch_small_files(
-    ): Int
-    external fun uniffi_clave_ffi_checksum_method_node_join(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_listening(
     ): Int
@@ -968,6 +1122,10 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_status(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_push(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_set_relay_token(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_node_back_up(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_begin_anew(
@@ -975,6 +1133,10 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_clave_ffi_checksum_method_node_change_phrase(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_check_phrase(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_export_open(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_node_rejoin(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_node_rejoining(
     ): Int
@@ -1006,11 +1168,35 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_note_snapshot(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_leave(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_observe_presence(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_present(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_note_set_selection(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_notelistener_on_note(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_subscription_cancel(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_subscription_finished(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_presencelistener_on_presence(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_push_clear(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_push_mute(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_push_set_endpoint(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_push_status(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_push_woken(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_relays(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_set_relays(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_search(
     ): Int
@@ -1020,6 +1206,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_create_circle(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_create_circle_of(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_space_direct_chat(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_everybody(
@@ -1027,6 +1215,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_clave_ffi_checksum_method_space_id(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_invite(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_space_known_direct_chat(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_space_members(
     ): Int
@@ -1042,6 +1232,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_observedtimeline_later(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_observe_typing(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_set_typing(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_typing(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_edit(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_history(
@@ -1056,6 +1252,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_react(
     ): Int
+    external fun uniffi_clave_ffi_checksum_method_timeline_received_by(
+    ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_send(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_timeline_withdraw(
@@ -1069,6 +1267,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_clave_ffi_checksum_method_transfer_progress(
     ): Int
     external fun uniffi_clave_ffi_checksum_method_transfer_progress_after(
+    ): Int
+    external fun uniffi_clave_ffi_checksum_constructor_host_new(
     ): Int
     external fun uniffi_clave_ffi_checksum_constructor_node_link(
     ): Int
@@ -1098,8 +1298,13 @@ internal object UniffiLib {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "clave"))
         uniffiCallbackInterfaceChangeListener.register(this)
         uniffiCallbackInterfaceInboxListener.register(this)
+        uniffiCallbackInterfaceInterfaceLister.register(this)
+        uniffiCallbackInterfaceKeyWrapping.register(this)
         uniffiCallbackInterfaceLinkListener.register(this)
+        uniffiCallbackInterfaceLogSink.register(this)
+        uniffiCallbackInterfaceNameResolver.register(this)
         uniffiCallbackInterfaceNoteListener.register(this)
+        uniffiCallbackInterfacePresenceListener.register(this)
         uniffiCallbackInterfaceTimelineListener.register(this)
 
     }
@@ -1161,6 +1366,10 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_circle_timeline(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_departure(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_key_audit(`ptr`: Long,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_circle_access(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_circle_add(`ptr`: Long,`person`: RustBuffer.ByValue,`role`: RustBuffer.ByValue,
@@ -1183,9 +1392,13 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_circle_revoke_invitation(`ptr`: Long,`invitation`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_set_history(`ptr`: Long,`history`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_circle_set_policy(`ptr`: Long,`key`: RustBuffer.ByValue,`value`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_circle_set_role(`ptr`: Long,`person`: RustBuffer.ByValue,`role`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_circle_waiting_for_relays(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_circle_begin_verification(`ptr`: Long,`device`: RustBuffer.ByValue,
     ): Long
@@ -1205,7 +1418,11 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_clave_ffi_fn_method_drive_add(`ptr`: Long,`source`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_add_all(`ptr`: Long,`files`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_drive_add_folder(`ptr`: Long,`source`: RustBuffer.ByValue,`name`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_collect(`ptr`: Long,`versionsKept`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_drive_create_folder(`ptr`: Long,`name`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,
     ): Long
@@ -1215,7 +1432,13 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_drive_get(`ptr`: Long,`file`: RustBuffer.ByValue,`destination`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_get_all(`ptr`: Long,`files`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_get_folder(`ptr`: Long,`destination`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_drive_get_version(`ptr`: Long,`file`: RustBuffer.ByValue,`version`: RustBuffer.ByValue,`destination`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_drive_list(`ptr`: Long,`folder`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_drive_move_to(`ptr`: Long,`id`: RustBuffer.ByValue,`folder`: RustBuffer.ByValue,
     ): Long
@@ -1235,6 +1458,46 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_drive_versions(`ptr`: Long,`file`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_clone_host(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_host(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_constructor_host_new(`keyWrapping`: RustBuffer.ByValue,`names`: RustBuffer.ByValue,`interfaces`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_clone_interfacelister(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_interfacelister(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_interfacelister(`vtable`: UniffiVTableCallbackInterfaceInterfaceLister,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_interfacelister_addresses(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_clone_keywrapping(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_keywrapping(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_keywrapping(`vtable`: UniffiVTableCallbackInterfaceKeyWrapping,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_keywrapping_wrap(`ptr`: Long,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_method_keywrapping_unwrap(`ptr`: Long,`wrapped`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_clone_logsink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_logsink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_logsink(`vtable`: UniffiVTableCallbackInterfaceLogSink,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_logsink_log(`ptr`: Long,`level`: RustBuffer.ByValue,`target`: RustBuffer.ByValue,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_clone_nameresolver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_nameresolver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_nameresolver(`vtable`: UniffiVTableCallbackInterfaceNameResolver,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_nameresolver_resolve(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_clone_changelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_free_changelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1277,11 +1540,19 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_revoke_device(`ptr`: Long,`device`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_node_peer_found(`ptr`: Long,`device`: RustBuffer.ByValue,`addresses`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_node_inbox(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_observe(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_observe_inbox(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_cancel_join(`ptr`: Long,`invitation`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_join(`ptr`: Long,`link`: RustBuffer.ByValue,`timeout`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_pending_joins(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_catch_up(`ptr`: Long,`deadline`: RustBuffer.ByValue,
     ): Long
@@ -1297,12 +1568,12 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_create_space(`ptr`: Long,`name`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_node_create_space_of(`ptr`: Long,`name`: RustBuffer.ByValue,`suite`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_node_debug_dump(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_fetch_small_files(`ptr`: Long,`bytesMax`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_clave_ffi_fn_method_node_join(`ptr`: Long,`link`: RustBuffer.ByValue,`timeout`: RustBuffer.ByValue,
-    ): Long
     external fun uniffi_clave_ffi_fn_method_node_listening(`ptr`: Long,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_network_changed(`ptr`: Long,
@@ -1315,6 +1586,10 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_status(`ptr`: Long,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_node_push(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_set_relay_token(`ptr`: Long,`relay`: RustBuffer.ByValue,`token`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_node_back_up(`ptr`: Long,`path`: RustBuffer.ByValue,`phrase`: RustBuffer.ByValue,`withFiles`: Byte,`keep`: Int,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_begin_anew(`ptr`: Long,`circle`: RustBuffer.ByValue,
@@ -1322,6 +1597,10 @@ internal object UniffiLib {
     external fun uniffi_clave_ffi_fn_method_node_change_phrase(`ptr`: Long,`former`: RustBuffer.ByValue,`next`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_check_phrase(`ptr`: Long,`phrase`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_export_open(`ptr`: Long,`directory`: RustBuffer.ByValue,`wait`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_node_rejoin(`ptr`: Long,`phrase`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_node_rejoining(`ptr`: Long,
     ): Long
@@ -1357,6 +1636,14 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_note_snapshot(`ptr`: Long,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_note_leave(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_observe_presence(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_present(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_note_set_selection(`ptr`: Long,`selection`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_clone_notelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_free_notelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1373,6 +1660,28 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_clave_ffi_fn_method_subscription_finished(`ptr`: Long,
     ): Long
+    external fun uniffi_clave_ffi_fn_clone_presencelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_presencelistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_init_callback_vtable_presencelistener(`vtable`: UniffiVTableCallbackInterfacePresenceListener,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_presencelistener_on_presence(`ptr`: Long,`present`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_clone_push(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_free_push(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_clave_ffi_fn_method_push_clear(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_push_mute(`ptr`: Long,`circle`: RustBuffer.ByValue,`muted`: Byte,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_push_set_endpoint(`ptr`: Long,`endpoint`: RustBuffer.ByValue,`relay`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_push_status(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_push_woken(`ptr`: Long,
+    ): Long
     external fun uniffi_clave_ffi_fn_clone_searchcursor(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_clave_ffi_fn_free_searchcursor(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1381,6 +1690,10 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_free_space(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_clave_ffi_fn_method_space_relays(`ptr`: Long,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_set_relays(`ptr`: Long,`addresses`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_space_search(`ptr`: Long,`search`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_space_circle(`ptr`: Long,`id`: RustBuffer.ByValue,
@@ -1389,6 +1702,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_method_space_create_circle(`ptr`: Long,`name`: RustBuffer.ByValue,`people`: RustBuffer.ByValue,`scope`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_clave_ffi_fn_method_space_create_circle_of(`ptr`: Long,`name`: RustBuffer.ByValue,`people`: RustBuffer.ByValue,`scope`: RustBuffer.ByValue,`suite`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_space_direct_chat(`ptr`: Long,`person`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_space_everybody(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1396,6 +1711,8 @@ internal object UniffiLib {
     external fun uniffi_clave_ffi_fn_method_space_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_clave_ffi_fn_method_space_invite(`ptr`: Long,`valid`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_space_known_direct_chat(`ptr`: Long,`person`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_space_members(`ptr`: Long,
     ): Long
@@ -1419,6 +1736,12 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_free_timeline(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_clave_ffi_fn_method_timeline_observe_typing(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_set_typing(`ptr`: Long,`typing`: Byte,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_typing(`ptr`: Long,
+    ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_edit(`ptr`: Long,`message`: RustBuffer.ByValue,`body`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_history(`ptr`: Long,`count`: Int,`before`: RustBuffer.ByValue,
@@ -1432,6 +1755,8 @@ internal object UniffiLib {
     external fun uniffi_clave_ffi_fn_method_timeline_post(`ptr`: Long,`draft`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_react(`ptr`: Long,`message`: RustBuffer.ByValue,`reaction`: RustBuffer.ByValue,`present`: Byte,
+    ): Long
+    external fun uniffi_clave_ffi_fn_method_timeline_received_by(`ptr`: Long,`message`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_clave_ffi_fn_method_timeline_send(`ptr`: Long,`body`: RustBuffer.ByValue,
     ): Long
@@ -1471,6 +1796,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_clave_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_clave_ffi_fn_func_set_log_sink(`sink`: Long,`level`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_clave_ffi_fn_func_node_exists(`directory`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
     external fun uniffi_clave_ffi_fn_func_draw_phrase(uniffi_out_err: UniffiRustCallStatus,
@@ -1603,6 +1930,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_func_version() and 0xFFFF) != 45461) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_func_set_log_sink() and 0xFFFF) != 2181) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_func_node_exists() and 0xFFFF) != 24804) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1681,6 +2011,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_circle_timeline() and 0xFFFF) != 43207) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_departure() and 0xFFFF) != 29153) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_key_audit() and 0xFFFF) != 5472) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_circle_access() and 0xFFFF) != 24287) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1714,10 +2050,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_circle_revoke_invitation() and 0xFFFF) != 12529) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_set_history() and 0xFFFF) != 49200) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_circle_set_policy() and 0xFFFF) != 35190) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_circle_set_role() and 0xFFFF) != 28916) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_circle_waiting_for_relays() and 0xFFFF) != 57935) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_circle_begin_verification() and 0xFFFF) != 55486) {
@@ -1732,7 +2074,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_drive_add() and 0xFFFF) != 39911) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_add_all() and 0xFFFF) != 5010) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_drive_add_folder() and 0xFFFF) != 6875) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_collect() and 0xFFFF) != 60909) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_drive_create_folder() and 0xFFFF) != 59553) {
@@ -1747,7 +2095,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_drive_get() and 0xFFFF) != 43025) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_get_all() and 0xFFFF) != 31318) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_get_folder() and 0xFFFF) != 63767) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_drive_get_version() and 0xFFFF) != 51957) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_drive_list() and 0xFFFF) != 53946) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_drive_move_to() and 0xFFFF) != 11184) {
@@ -1777,6 +2134,21 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_drive_versions() and 0xFFFF) != 35135) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_interfacelister_addresses() and 0xFFFF) != 33045) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_keywrapping_wrap() and 0xFFFF) != 15849) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_keywrapping_unwrap() and 0xFFFF) != 7065) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_logsink_log() and 0xFFFF) != 14432) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_nameresolver_resolve() and 0xFFFF) != 15790) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_changelistener_on_change() and 0xFFFF) != 39126) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1801,6 +2173,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_revoke_device() and 0xFFFF) != 20688) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_peer_found() and 0xFFFF) != 15392) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_node_inbox() and 0xFFFF) != 62326) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1810,7 +2185,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_observe_inbox() and 0xFFFF) != 362) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_clave_ffi_checksum_method_node_catch_up() and 0xFFFF) != 25415) {
+    if ((lib.uniffi_clave_ffi_checksum_method_node_cancel_join() and 0xFFFF) != 6952) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_join() and 0xFFFF) != 35798) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_pending_joins() and 0xFFFF) != 63381) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_catch_up() and 0xFFFF) != 10225) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_is_paused() and 0xFFFF) != 61992) {
@@ -1831,13 +2215,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_create_space() and 0xFFFF) != 55699) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_create_space_of() and 0xFFFF) != 42760) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_node_debug_dump() and 0xFFFF) != 56811) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_fetch_small_files() and 0xFFFF) != 46608) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_clave_ffi_checksum_method_node_join() and 0xFFFF) != 16467) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_listening() and 0xFFFF) != 9617) {
@@ -1858,6 +2242,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_node_status() and 0xFFFF) != 64307) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_push() and 0xFFFF) != 2695) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_set_relay_token() and 0xFFFF) != 33590) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_node_back_up() and 0xFFFF) != 26361) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1868,6 +2258,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_check_phrase() and 0xFFFF) != 40672) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_export_open() and 0xFFFF) != 46525) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_node_rejoin() and 0xFFFF) != 19347) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_node_rejoining() and 0xFFFF) != 10321) {
@@ -1915,6 +2311,18 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_note_snapshot() and 0xFFFF) != 5156) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_leave() and 0xFFFF) != 64963) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_observe_presence() and 0xFFFF) != 34317) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_present() and 0xFFFF) != 22105) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_note_set_selection() and 0xFFFF) != 45209) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_notelistener_on_note() and 0xFFFF) != 5535) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1922,6 +2330,30 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_subscription_finished() and 0xFFFF) != 4271) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_presencelistener_on_presence() and 0xFFFF) != 49653) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_push_clear() and 0xFFFF) != 4019) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_push_mute() and 0xFFFF) != 63076) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_push_set_endpoint() and 0xFFFF) != 35183) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_push_status() and 0xFFFF) != 49032) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_push_woken() and 0xFFFF) != 15021) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_relays() and 0xFFFF) != 1290) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_set_relays() and 0xFFFF) != 45412) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_space_search() and 0xFFFF) != 54207) {
@@ -1936,6 +2368,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_space_create_circle() and 0xFFFF) != 63737) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_create_circle_of() and 0xFFFF) != 45279) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_space_direct_chat() and 0xFFFF) != 13934) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1946,6 +2381,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_space_invite() and 0xFFFF) != 23369) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_space_known_direct_chat() and 0xFFFF) != 20063) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_space_members() and 0xFFFF) != 46295) {
@@ -1969,6 +2407,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_observedtimeline_later() and 0xFFFF) != 31489) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_observe_typing() and 0xFFFF) != 42466) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_set_typing() and 0xFFFF) != 27269) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_typing() and 0xFFFF) != 5269) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_timeline_edit() and 0xFFFF) != 6665) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1990,6 +2437,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_clave_ffi_checksum_method_timeline_react() and 0xFFFF) != 6197) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_clave_ffi_checksum_method_timeline_received_by() and 0xFFFF) != 19804) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_clave_ffi_checksum_method_timeline_send() and 0xFFFF) != 12869) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -2009,6 +2459,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_method_transfer_progress_after() and 0xFFFF) != 33844) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_clave_ffi_checksum_constructor_host_new() and 0xFFFF) != 51944) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_clave_ffi_checksum_constructor_node_link() and 0xFFFF) != 62479) {
@@ -2252,6 +2705,33 @@ private class JavaLangRefCleanable(
     val cleanable: java.lang.ref.Cleaner.Cleanable
 ) : UniffiCleaner.Cleanable {
     override fun clean() = cleanable.clean()
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterUByte: FfiConverter<UByte, Byte> {
+    override fun lift(value: Byte): UByte {
+        return value.toUByte()
+    }
+
+    fun lift(value: Int): UByte {
+        return value.toUByte()
+    }
+
+    override fun read(buf: ByteBuffer): UByte {
+        return lift(buf.get())
+    }
+
+    override fun lower(value: UByte): Byte {
+        return value.toByte()
+    }
+
+    override fun allocationSize(value: UByte) = 1UL
+
+    override fun write(value: UByte, buf: ByteBuffer) {
+        buf.put(value.toByte())
+    }
 }
 
 /**
@@ -3593,6 +4073,23 @@ public interface CircleInterface {
     fun `timeline`(): Timeline
 
     /**
+     * How this device came to be out of this circle, or of the space around it; nothing, if it is in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `departure`(): Departure?
+
+    /**
+     * Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+     * rests, and whether it stands or lost to another. The same on every device that holds the same changes.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `keyAudit`(): KeyAudit
+
+    /**
      * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
      *
      * # Errors
@@ -3683,6 +4180,14 @@ public interface CircleInterface {
     suspend fun `revokeInvitation`(`invitation`: kotlin.String)
 
     /**
+     * Says what newcomers can read of what was written before they came, or after how long everything is erased.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+     */
+    suspend fun `setHistory`(`history`: History)
+
+    /**
      * Sets a policy.
      *
      * # Errors
@@ -3697,6 +4202,15 @@ public interface CircleInterface {
      * If they are not here, or this person may not.
      */
     suspend fun `setRole`(`person`: kotlin.String, `role`: Role)
+
+    /**
+     * How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it
+     * all the same. Always none in a space without relays.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `waitingForRelays`(): kotlin.UInt
 
     /**
      * Asks the user of another person's device to compare: both then see the same seven pictures and three numbers.
@@ -4220,6 +4734,61 @@ open class Circle: Disposable, AutoCloseable, CircleInterface
 
 
     /**
+     * How this device came to be out of this circle, or of the space around it; nothing, if it is in.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `departure`() : Departure? {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_departure(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterOptionalTypeDeparture.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Every change of the keys that is here: who made it, when, whom it let in, kept out or had begin anew, on which acts it
+     * rests, and whether it stands or lost to another. The same on every device that holds the same changes.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `keyAudit`() : KeyAudit {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_key_audit(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeKeyAudit.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Who can read what is written here now, whose keys ended, and which devices have confirmed the newest keys.
      *
      * # Errors
@@ -4533,6 +5102,35 @@ open class Circle: Disposable, AutoCloseable, CircleInterface
 
 
     /**
+     * Says what newcomers can read of what was written before they came, or after how long everything is erased.
+     *
+     * # Errors
+     * [`ClaveError::NotAllowed`] if this person may not set policies, or the time is too short.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setHistory`(`history`: History) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_set_history(
+                uniffiHandle,
+
+        FfiConverterTypeHistory.lower(`history`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Sets a policy.
      *
      * # Errors
@@ -4586,6 +5184,34 @@ open class Circle: Disposable, AutoCloseable, CircleInterface
         // lift function
         { },
 
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How much this device wrote here that no relay of the space has yet, in entries and chunks of files: others may have it
+     * all the same. Always none in a space without relays.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `waitingForRelays`() : kotlin.UInt {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_circle_waiting_for_relays(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u32(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u32(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u32(future) },
+        // lift function
+        { FfiConverterUInt.lift(it) },
         // Error FFI converter
         ClaveException.ErrorHandler,
     )
@@ -4798,12 +5424,30 @@ public interface DriveInterface {
     fun `add`(`source`: kotlin.String, `name`: kotlin.String, `folder`: kotlin.String? = null): Transfer
 
     /**
+     * Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+    fun `addAll`(`files`: List<NewFile>): Transfer
+
+    /**
      * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
      *
      * # Errors
      * As [`add`](Self::add).
      */
     fun `addFolder`(`source`: kotlin.String, `name`: kotlin.String, `folder`: kotlin.String? = null): Transfer
+
+    /**
+     * Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+     * also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+     * has it, and is lost if nobody does.
+     *
+     * # Errors
+     * If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+     */
+    suspend fun `collect`(`versionsKept`: kotlin.UInt? = null): Collected
 
     /**
      * A new folder in another, or in the root.
@@ -4839,12 +5483,37 @@ public interface DriveInterface {
     fun `get`(`file`: kotlin.String, `destination`: kotlin.String): Transfer
 
     /**
+     * The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    fun `getAll`(`files`: List<WantedFile>): Transfer
+
+    /**
+     * The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    fun `getFolder`(`destination`: kotlin.String, `folder`: kotlin.String? = null): Transfer
+
+    /**
      * The same for an earlier version.
      *
      * # Errors
      * As [`get`](Self::get).
      */
     fun `getVersion`(`file`: kotlin.String, `version`: kotlin.String, `destination`: kotlin.String): Transfer
+
+    /**
+     * What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+     * paths begin at that folder.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    suspend fun `list`(`folder`: kotlin.String? = null): List<FileEntry>
 
     /**
      * Moves a file or folder to a folder, or the root.
@@ -5050,6 +5719,27 @@ open class Drive: Disposable, AutoCloseable, DriveInterface
 
 
     /**
+     * Adds files from disk in one go: the drive has all of them or, up to 5,000, none. Its end gives their ids, in order.
+     *
+     * # Errors
+     * As [`add`](Self::add).
+     */
+    @Throws(ClaveException::class)override fun `addAll`(`files`: List<NewFile>): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_add_all(
+        it,
+
+        FfiConverterSequenceTypeNewFile.lower(`files`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * Adds a folder from disk with all that is in it. Its end gives the ids of the files.
      *
      * # Errors
@@ -5070,6 +5760,36 @@ open class Drive: Disposable, AutoCloseable, DriveInterface
     )
     }
 
+
+
+    /**
+     * Removes content that no version of any file has had for a day, and gives its space back. With `versions_kept`, this device
+     * also does without the content of all but so many of the newest versions of each file; it can be fetched again from who
+     * has it, and is lost if nobody does.
+     *
+     * # Errors
+     * If the store cannot be read or the disk refuses; nothing that is needed is lost then.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `collect`(`versionsKept`: kotlin.UInt?) : Collected {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_collect(
+                uniffiHandle,
+
+        FfiConverterOptionalUInt.lower(`versionsKept`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeCollected.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
 
 
     /**
@@ -5173,6 +5893,49 @@ open class Drive: Disposable, AutoCloseable, DriveInterface
 
 
     /**
+     * The same as [`get`](Self::get) for many files, each to its destination, with one request for all.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    @Throws(ClaveException::class)override fun `getAll`(`files`: List<WantedFile>): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_get_all(
+        it,
+
+        FfiConverterSequenceTypeWantedFile.lower(`files`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The same for everything in a folder, or the root: `destination` is the folder on disk that gets its content.
+     *
+     * # Errors
+     * As [`get`](Self::get).
+     */
+    @Throws(ClaveException::class)override fun `getFolder`(`destination`: kotlin.String, `folder`: kotlin.String?): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_drive_get_folder(
+        it,
+
+        FfiConverterString.lower(`destination`),
+        FfiConverterOptionalString.lower(`folder`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
      * The same for an earlier version.
      *
      * # Errors
@@ -5193,6 +5956,35 @@ open class Drive: Disposable, AutoCloseable, DriveInterface
     )
     }
 
+
+
+    /**
+     * What lies in a folder, or in the root, in order of names; at the cost of what lies there, however much else the drive has. The
+     * paths begin at that folder.
+     *
+     * # Errors
+     * [`ClaveError::NotFound`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `list`(`folder`: kotlin.String?) : List<FileEntry> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_drive_list(
+                uniffiHandle,
+
+        FfiConverterOptionalString.lower(`folder`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeFileEntry.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
 
 
     /**
@@ -5488,6 +6280,266 @@ public object FfiConverterTypeDrive: FfiConverter<Drive, Long> {
     override fun allocationSize(value: Drive) = 8UL
 
     override fun write(value: Drive, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * What the app does in the library's place.
+ */
+public interface HostInterface {
+
+    companion object
+}
+
+/**
+ * What the app does in the library's place.
+ */
+open class Host: Disposable, AutoCloseable, HostInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Each of them is left to the library if it is nothing. With `key_wrapping`, a vault that is made needs no passphrase.
+     */
+    constructor(`keyWrapping`: KeyWrapping? = null, `names`: NameResolver? = null, `interfaces`: InterfaceLister? = null) :
+        this(UniffiWithHandle,
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_constructor_host_new(
+
+
+        FfiConverterOptionalTypeKeyWrapping.lower(`keyWrapping`),
+        FfiConverterOptionalTypeNameResolver.lower(`names`),
+        FfiConverterOptionalTypeInterfaceLister.lower(`interfaces`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_host(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_host(handle, status)
+        }
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHost: FfiConverter<Host, Long> {
+    override fun lower(value: Host): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Host {
+        return Host(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Host {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Host) = 8UL
+
+    override fun write(value: Host, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -5926,6 +6978,727 @@ public object FfiConverterTypeInboxListener: FfiConverter<InboxListener, Long> {
 
 
 /**
+ * Tells the addresses of this machine, where the system lets no library list its interfaces.
+ */
+public interface InterfaceLister {
+
+    /**
+     * The IP addresses that others can reach. Asked when the node starts, resumes, and is told that the network changed.
+     *
+     * # Errors
+     * Whatever it throws counts as none: then the library looks for itself.
+     */
+    fun `addresses`(): List<kotlin.String>
+
+    companion object
+}
+
+/**
+ * Tells the addresses of this machine, where the system lets no library list its interfaces.
+ */
+open class InterfaceListerImpl: Disposable, AutoCloseable, InterfaceLister
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_interfacelister(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_interfacelister(handle, status)
+        }
+    }
+
+
+    /**
+     * The IP addresses that others can reach. Asked when the node starts, resumes, and is told that the network changed.
+     *
+     * # Errors
+     * Whatever it throws counts as none: then the library looks for itself.
+     */
+    @Throws(ClaveException::class)override fun `addresses`(): List<kotlin.String> {
+            return FfiConverterSequenceString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_interfacelister_addresses(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceInterfaceLister {
+    internal object `addresses`: UniffiCallbackInterfaceInterfaceListerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeInterfaceLister.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`addresses`(
+                )
+            }
+            val writeReturn = { value: List<kotlin.String> -> uniffiOutReturn.setValue(FfiConverterSequenceString.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeInterfaceLister.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeInterfaceLister.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceInterfaceLister.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `addresses`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_interfacelister(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeInterfaceLister: FfiConverter<InterfaceLister, Long> {
+    internal val handleMap = UniffiHandleMap<InterfaceLister>()
+
+    override fun lower(value: InterfaceLister): Long {
+        if (value is InterfaceListerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): InterfaceLister {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return InterfaceListerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): InterfaceLister {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: InterfaceLister) = 8UL
+
+    override fun write(value: InterfaceLister, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Keeps the key of a vault where the system keeps keys: the Android Keystore, the iOS Keychain. Called on a thread of the
+ * node's, which may block for as long as the system asks its user.
+ */
+public interface KeyWrapping {
+
+    /**
+     * Makes something of the key (32 bytes) from which nobody else makes the key again: at most 4,096 bytes, which are stored
+     * beside the data. Called once, when the vault is made.
+     *
+     * # Errors
+     * Why not: the vault is not made.
+     */
+    fun `wrap`(`key`: kotlin.ByteArray): kotlin.ByteArray
+
+    /**
+     * Makes the key again. Called each time the vault is opened, before anything is locked; not when a node resumes.
+     *
+     * # Errors
+     * Why not: the vault stays closed, and nothing in it changes.
+     */
+    fun `unwrap`(`wrapped`: kotlin.ByteArray): kotlin.ByteArray
+
+    companion object
+}
+
+/**
+ * Keeps the key of a vault where the system keeps keys: the Android Keystore, the iOS Keychain. Called on a thread of the
+ * node's, which may block for as long as the system asks its user.
+ */
+open class KeyWrappingImpl: Disposable, AutoCloseable, KeyWrapping
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_keywrapping(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_keywrapping(handle, status)
+        }
+    }
+
+
+    /**
+     * Makes something of the key (32 bytes) from which nobody else makes the key again: at most 4,096 bytes, which are stored
+     * beside the data. Called once, when the vault is made.
+     *
+     * # Errors
+     * Why not: the vault is not made.
+     */
+    @Throws(KeyWrappingException::class)override fun `wrap`(`key`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(KeyWrappingException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_wrap(
+        it,
+
+        FfiConverterByteArray.lower(`key`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Makes the key again. Called each time the vault is opened, before anything is locked; not when a node resumes.
+     *
+     * # Errors
+     * Why not: the vault stays closed, and nothing in it changes.
+     */
+    @Throws(KeyWrappingException::class)override fun `unwrap`(`wrapped`: kotlin.ByteArray): kotlin.ByteArray {
+            return FfiConverterByteArray.lift(
+    callWithHandle {
+    uniffiRustCallWithError(KeyWrappingException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_keywrapping_unwrap(
+        it,
+
+        FfiConverterByteArray.lower(`wrapped`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceKeyWrapping {
+    internal object `wrap`: UniffiCallbackInterfaceKeyWrappingMethod0 {
+        override fun callback(`uniffiHandle`: Long,`key`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeKeyWrapping.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`wrap`(
+                    FfiConverterByteArray.lift(`key`),
+                )
+            }
+            val writeReturn = { value: kotlin.ByteArray -> uniffiOutReturn.setValue(FfiConverterByteArray.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: KeyWrappingException -> FfiConverterTypeKeyWrappingError.lower(e) }
+            )
+        }
+    }
+    internal object `unwrap`: UniffiCallbackInterfaceKeyWrappingMethod1 {
+        override fun callback(`uniffiHandle`: Long,`wrapped`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeKeyWrapping.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`unwrap`(
+                    FfiConverterByteArray.lift(`wrapped`),
+                )
+            }
+            val writeReturn = { value: kotlin.ByteArray -> uniffiOutReturn.setValue(FfiConverterByteArray.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: KeyWrappingException -> FfiConverterTypeKeyWrappingError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeKeyWrapping.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeKeyWrapping.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceKeyWrapping.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `wrap`,
+        `unwrap`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_keywrapping(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeKeyWrapping: FfiConverter<KeyWrapping, Long> {
+    internal val handleMap = UniffiHandleMap<KeyWrapping>()
+
+    override fun lower(value: KeyWrapping): Long {
+        if (value is KeyWrappingImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): KeyWrapping {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return KeyWrappingImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): KeyWrapping {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: KeyWrapping) = 8UL
+
+    override fun write(value: KeyWrapping, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Hears how far linking has come.
  */
 public interface LinkListener {
@@ -6261,6 +8034,687 @@ public object FfiConverterTypeLinkListener: FfiConverter<LinkListener, Long> {
 
 
 /**
+ * Takes what is logged.
+ */
+public interface LogSink {
+
+    /**
+     * A line: from where in the library, and what. It never holds a secret, a name or what somebody wrote; it may hold
+     * addresses and short ids. Called by one thread at a time, which is there only while there are lines. One that blocks
+     * holds up nobody: lines are dropped then.
+     *
+     * # Errors
+     * Whatever it throws loses that line.
+     */
+    fun `log`(`level`: LogLevel, `target`: kotlin.String, `message`: kotlin.String)
+
+    companion object
+}
+
+/**
+ * Takes what is logged.
+ */
+open class LogSinkImpl: Disposable, AutoCloseable, LogSink
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_logsink(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_logsink(handle, status)
+        }
+    }
+
+
+    /**
+     * A line: from where in the library, and what. It never holds a secret, a name or what somebody wrote; it may hold
+     * addresses and short ids. Called by one thread at a time, which is there only while there are lines. One that blocks
+     * holds up nobody: lines are dropped then.
+     *
+     * # Errors
+     * Whatever it throws loses that line.
+     */
+    @Throws(ClaveException::class)override fun `log`(`level`: LogLevel, `target`: kotlin.String, `message`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_logsink_log(
+        it,
+
+        FfiConverterTypeLogLevel.lower(`level`),
+        FfiConverterString.lower(`target`),
+        FfiConverterString.lower(`message`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceLogSink {
+    internal object `log`: UniffiCallbackInterfaceLogSinkMethod0 {
+        override fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`target`: RustBuffer.ByValue,`message`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeLogSink.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`log`(
+                    FfiConverterTypeLogLevel.lift(`level`),
+                    FfiConverterString.lift(`target`),
+                    FfiConverterString.lift(`message`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeLogSink.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeLogSink.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceLogSink.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `log`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_logsink(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLogSink: FfiConverter<LogSink, Long> {
+    internal val handleMap = UniffiHandleMap<LogSink>()
+
+    override fun lower(value: LogSink): Long {
+        if (value is LogSinkImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): LogSink {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return LogSinkImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): LogSink {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: LogSink) = 8UL
+
+    override fun write(value: LogSink, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Resolves names in addresses, in place of any name server.
+ */
+public interface NameResolver {
+
+    /**
+     * The IP addresses of a host name, those to try first in front. Called on a thread of the node's that may block; what takes
+     * longer than ten seconds is not waited for.
+     *
+     * # Errors
+     * Whatever it throws: the dial fails, and is tried again as any that fails.
+     */
+    fun `resolve`(`name`: kotlin.String): List<kotlin.String>
+
+    companion object
+}
+
+/**
+ * Resolves names in addresses, in place of any name server.
+ */
+open class NameResolverImpl: Disposable, AutoCloseable, NameResolver
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_nameresolver(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_nameresolver(handle, status)
+        }
+    }
+
+
+    /**
+     * The IP addresses of a host name, those to try first in front. Called on a thread of the node's that may block; what takes
+     * longer than ten seconds is not waited for.
+     *
+     * # Errors
+     * Whatever it throws: the dial fails, and is tried again as any that fails.
+     */
+    @Throws(ClaveException::class)override fun `resolve`(`name`: kotlin.String): List<kotlin.String> {
+            return FfiConverterSequenceString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_nameresolver_resolve(
+        it,
+
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceNameResolver {
+    internal object `resolve`: UniffiCallbackInterfaceNameResolverMethod0 {
+        override fun callback(`uniffiHandle`: Long,`name`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeNameResolver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`resolve`(
+                    FfiConverterString.lift(`name`),
+                )
+            }
+            val writeReturn = { value: List<kotlin.String> -> uniffiOutReturn.setValue(FfiConverterSequenceString.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeNameResolver.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeNameResolver.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceNameResolver.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `resolve`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_nameresolver(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNameResolver: FfiConverter<NameResolver, Long> {
+    internal val handleMap = UniffiHandleMap<NameResolver>()
+
+    override fun lower(value: NameResolver): Long {
+        if (value is NameResolverImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): NameResolver {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return NameResolverImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): NameResolver {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: NameResolver) = 8UL
+
+    override fun write(value: NameResolver, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * A device with everything it has. What changes something returns once the change is durable on this device; it then
  * reaches the others as soon as they are connected.
  *
@@ -6320,6 +8774,19 @@ public interface NodeInterface {
     suspend fun `revokeDevice`(`device`: kotlin.String)
 
     /**
+     * The app found a device nearby (by NSD, Bonjour, Bluetooth), at these multiaddrs: it is dialled if it is a member's, or
+     * if a code is being looked for that anybody may answer. Nobody is taken for a device who cannot prove its key. At most
+     * 16 addresses.
+     *
+     * To be found, the app tells others the device of [`profile`](Self::profile) and what [`listening`](Self::listening) gives.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `device` is no id, [`ClaveError::Network`] if an address is none; [`ClaveError::Paused`],
+     * [`ClaveError::Stopped`].
+     */
+    suspend fun `peerFound`(`device`: kotlin.String, `addresses`: List<kotlin.String>)
+
+    /**
      * Every circle this device is in, those first in which something was said last.
      *
      * # Errors
@@ -6338,8 +8805,37 @@ public interface NodeInterface {
     fun `observeInbox`(`listener`: InboxListener): Subscription
 
     /**
+     * Gives up taking an invitation up. The same link can be taken up again.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+    suspend fun `cancelJoin`(`invitation`: kotlin.String)
+
+    /**
+     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request
+     * waits there as well, so that the two need not be online together. Gives up after `timeout`, unless a relay keeps the
+     * request by then; the link stays good.
+     *
+     * # Errors
+     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, or if a relay keeps the request
+     * (`invitation.pending`: it goes on by itself, see [`pending_joins`](Self::pending_joins), and
+     * [`Change::Join`](crate::Change::Join) tells), [`ClaveError::Unreachable`].
+     */
+    suspend fun `join`(`link`: kotlin.String, `timeout`: java.time.Duration): Space
+
+    /**
+     * The invitations that this device takes up through relays and that were not answered yet. They go on whenever the node
+     * is online, over restarts.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `pendingJoins`(): List<PendingJoin>
+
+    /**
      * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
      * the background, before it pauses again. Content of files is not waited for.
      *
      * # Errors
@@ -6399,6 +8895,15 @@ public interface NodeInterface {
     suspend fun `createSpace`(`name`: kotlin.String): Space
 
     /**
+     * The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+     * [`Suite::X25519`].
+     *
+     * # Errors
+     * Those of [`create_space`](Self::create_space).
+     */
+    suspend fun `createSpaceOf`(`name`: kotlin.String, `suite`: Suite): Space
+
+    /**
      * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
      *
      * # Errors
@@ -6411,15 +8916,6 @@ public interface NodeInterface {
      * read offline; 0, as at the start: of none.
      */
     fun `fetchSmallFiles`(`bytesMax`: kotlin.ULong)
-
-    /**
-     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-     * the link stays good.
-     *
-     * # Errors
-     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
-     */
-    suspend fun `join`(`link`: kotlin.String, `timeout`: java.time.Duration): Space
 
     /**
      * Waits until this device listens somewhere, and says where it can be reached: then a link made here leads here.
@@ -6465,6 +8961,20 @@ public interface NodeInterface {
     suspend fun `status`(): NodeStatus
 
     /**
+     * How this node is woken while it is away.
+     */
+    fun `push`(): Push
+
+    /**
+     * Shows a relay that is for some only this token from now on, or none. It stays on this device: everybody in a space whose relay
+     * asks for one gives it to their own device. Can be done before a space names the relay, or one is joined through it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if the address or the token is none.
+     */
+    suspend fun `setRelayToken`(`relay`: kotlin.String, `token`: kotlin.String?)
+
+    /**
      * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
      * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
      *
@@ -6497,6 +9007,23 @@ public interface NodeInterface {
      * [`ClaveError::Recovery`] if it is no phrase, or another.
      */
     suspend fun `checkPhrase`(`phrase`: kotlin.String)
+
+    /**
+     * Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+     * plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+     * to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+     * the paths of the files whose content was not to be had.
+     */
+    fun `exportOpen`(`directory`: kotlin.String, `wait`: java.time.Duration): Transfer
+
+    /**
+     * Writes this restored device into each circle in which that was not done yet, so that members let it in.
+     * [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
+     */
+    suspend fun `rejoin`(`phrase`: kotlin.String)
 
     /**
      * The ids of the circles to which this device was restored and that have not let it in yet.
@@ -6836,6 +9363,41 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
+     * The app found a device nearby (by NSD, Bonjour, Bluetooth), at these multiaddrs: it is dialled if it is a member's, or
+     * if a code is being looked for that anybody may answer. Nobody is taken for a device who cannot prove its key. At most
+     * 16 addresses.
+     *
+     * To be found, the app tells others the device of [`profile`](Self::profile) and what [`listening`](Self::listening) gives.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `device` is no id, [`ClaveError::Network`] if an address is none; [`ClaveError::Paused`],
+     * [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `peerFound`(`device`: kotlin.String, `addresses`: List<kotlin.String>) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_peer_found(
+                uniffiHandle,
+
+        FfiConverterString.lower(`device`),
+        FfiConverterSequenceString.lower(`addresses`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Every circle this device is in, those first in which something was said last.
      *
      * # Errors
@@ -6897,8 +9459,98 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
+     * Gives up taking an invitation up. The same link can be taken up again.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`], or if the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `cancelJoin`(`invitation`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_cancel_join(
+                uniffiHandle,
+
+        FfiConverterString.lower(`invitation`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. If the link names relays, the request
+     * waits there as well, so that the two need not be online together. Gives up after `timeout`, unless a relay keeps the
+     * request by then; the link stays good.
+     *
+     * # Errors
+     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, or if a relay keeps the request
+     * (`invitation.pending`: it goes on by itself, see [`pending_joins`](Self::pending_joins), and
+     * [`Change::Join`](crate::Change::Join) tells), [`ClaveError::Unreachable`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `join`(`link`: kotlin.String, `timeout`: java.time.Duration) : Space {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_join(
+                uniffiHandle,
+
+        FfiConverterString.lower(`link`),
+        FfiConverterDuration.lower(`timeout`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeSpace.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The invitations that this device takes up through relays and that were not answered yet. They go on whenever the node
+     * is online, over restarts.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `pendingJoins`() : List<PendingJoin> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_pending_joins(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypePendingJoin.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Gets what happened while this device was away: resumes it if it is paused, dials everybody, compares with whoever can
-     * be reached, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
+     * be reached, reads what relays have, and returns when nothing more is on its way, or after `deadline`. What an app does that was woken in
      * the background, before it pauses again. Content of files is not waited for.
      *
      * # Errors
@@ -7088,6 +9740,36 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
+     * The same, with a choice of how keys are agreed on, which holds for good and for its circles, unless it is
+     * [`Suite::X25519`].
+     *
+     * # Errors
+     * Those of [`create_space`](Self::create_space).
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `createSpaceOf`(`name`: kotlin.String, `suite`: Suite) : Space {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_create_space_of(
+                uniffiHandle,
+
+        FfiConverterString.lower(`name`),
+        FfiConverterTypeSuite.lower(`suite`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeSpace.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Some lines of text for whoever looks into a problem: counts, sizes, shortened ids. No names, no content, no keys.
      *
      * # Errors
@@ -7129,36 +9811,6 @@ open class Node: Disposable, AutoCloseable, NodeInterface
     }
 
 
-
-
-    /**
-     * Takes up an invitation: reaches the inviter, proves the link, and enters the space. Gives up after `timeout`;
-     * the link stays good.
-     *
-     * # Errors
-     * [`ClaveError::Link`] if it is none, [`ClaveError::Invitation`] if it was refused, [`ClaveError::Unreachable`].
-     */
-    @Throws(ClaveException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `join`(`link`: kotlin.String, `timeout`: java.time.Duration) : Space {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_clave_ffi_fn_method_node_join(
-                uniffiHandle,
-
-        FfiConverterString.lower(`link`),
-        FfiConverterDuration.lower(`timeout`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
-        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
-        // lift function
-        { FfiConverterTypeSpace.lift(it) },
-        // Error FFI converter
-        ClaveException.ErrorHandler,
-    )
-    }
 
 
     /**
@@ -7312,6 +9964,53 @@ open class Node: Disposable, AutoCloseable, NodeInterface
 
 
     /**
+     * How this node is woken while it is away.
+     */override fun `push`(): Push {
+            return FfiConverterTypePush.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_push(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Shows a relay that is for some only this token from now on, or none. It stays on this device: everybody in a space whose relay
+     * asks for one gives it to their own device. Can be done before a space names the relay, or one is joined through it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if the address or the token is none.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setRelayToken`(`relay`: kotlin.String, `token`: kotlin.String?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_set_relay_token(
+                uniffiHandle,
+
+        FfiConverterString.lower(`relay`),
+        FfiConverterOptionalString.lower(`token`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Makes a backup of the account, encrypted to the phrase, while everything goes on. It appears complete and read back, or
      * not at all; backups that were at `path` before are kept as `path.1` (the newest) to `path.N`, so many as `keep` says.
      *
@@ -7408,6 +10107,57 @@ open class Node: Disposable, AutoCloseable, NodeInterface
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_clave_ffi_fn_method_node_check_phrase(
+                uniffiHandle,
+
+        FfiConverterString.lower(`phrase`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Writes everything that this device can read into a directory, in formats that any program reads (Markdown, iCalendar, JSON,
+     * plain files, Automerge) and in clear. The directory is made, or is empty, or holds such an export, which is brought up
+     * to date. For content that is not on this device it waits so long for somebody who has it, file by file. Its end gives
+     * the paths of the files whose content was not to be had.
+     */override fun `exportOpen`(`directory`: kotlin.String, `wait`: java.time.Duration): Transfer {
+            return FfiConverterTypeTransfer.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_node_export_open(
+        it,
+
+        FfiConverterString.lower(`directory`),
+        FfiConverterDuration.lower(`wait`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Writes this restored device into each circle in which that was not done yet, so that members let it in.
+     * [`restore_account`](Self::restore_account) does so; this is for when it was interrupted at its very end.
+     *
+     * # Errors
+     * [`ClaveError::Recovery`] if it is no phrase, or somebody else's.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `rejoin`(`phrase`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_node_rejoin(
                 uniffiHandle,
 
         FfiConverterString.lower(`phrase`),
@@ -7934,6 +10684,38 @@ public interface NoteInterface {
      */
     suspend fun `snapshot`(): NoteSnapshot
 
+    /**
+     * Shows others that this person is no longer in the note. Harmless if they were not.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `leave`()
+
+    /**
+     * Tells `listener` who else is in the note, and again each time somebody comes, goes or moves, or what is written moves
+     * them.
+     */
+    fun `observePresence`(`listener`: PresenceListener): Subscription
+
+    /**
+     * Who else is in the note just now, by name: devices of members who are connected.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `present`(): List<Present>
+
+    /**
+     * Shows others who are connected that this person is in the note: with what they selected in the text as it is here now,
+     * or only looking at it. Call it as often as something changes: others are told at most four times a second. It holds
+     * until [`leave`](Self::leave), or until the node pauses; nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if a position is beyond the end; [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `setSelection`(`selection`: Selected?)
+
     companion object
 }
 
@@ -8274,6 +11056,110 @@ open class Note: Disposable, AutoCloseable, NoteInterface
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterTypeNoteSnapshot.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Shows others that this person is no longer in the note. Harmless if they were not.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `leave`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_leave(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Tells `listener` who else is in the note, and again each time somebody comes, goes or moves, or what is written moves
+     * them.
+     */override fun `observePresence`(`listener`: PresenceListener): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_note_observe_presence(
+        it,
+
+        FfiConverterTypePresenceListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Who else is in the note just now, by name: devices of members who are connected.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `present`() : List<Present> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_present(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypePresent.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Shows others who are connected that this person is in the note: with what they selected in the text as it is here now,
+     * or only looking at it. Call it as often as something changes: others are told at most four times a second. It holds
+     * until [`leave`](Self::leave), or until the node pauses; nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if a position is beyond the end; [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setSelection`(`selection`: Selected?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_note_set_selection(
+                uniffiHandle,
+
+        FfiConverterOptionalTypeSelected.lower(`selection`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
         // Error FFI converter
         ClaveException.ErrorHandler,
     )
@@ -9127,6 +12013,776 @@ public object FfiConverterTypeObservedTimeline: FfiConverter<ObservedTimeline, L
 
 
 /**
+ * Hears who is there.
+ */
+public interface PresenceListener {
+
+    /**
+     * Everybody who is there now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is
+     * slow misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    fun `onPresence`(`present`: List<Present>)
+
+    companion object
+}
+
+/**
+ * Hears who is there.
+ */
+open class PresenceListenerImpl: Disposable, AutoCloseable, PresenceListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_presencelistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_presencelistener(handle, status)
+        }
+    }
+
+
+    /**
+     * Everybody who is there now; the first call comes at once. Calls come one at a time, on a thread of the node's; who is
+     * slow misses states, never the last.
+     *
+     * # Errors
+     * Whatever it throws ends its subscription, and nothing else; [`Subscription::finished`] tells.
+     */
+    @Throws(ClaveException::class)override fun `onPresence`(`present`: List<Present>)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_presencelistener_on_presence(
+        it,
+
+        FfiConverterSequenceTypePresent.lower(`present`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfacePresenceListener {
+    internal object `onPresence`: UniffiCallbackInterfacePresenceListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`present`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypePresenceListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onPresence`(
+                    FfiConverterSequenceTypePresent.lift(`present`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ClaveException -> FfiConverterTypeClaveError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypePresenceListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypePresenceListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfacePresenceListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onPresence`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_clave_ffi_fn_init_callback_vtable_presencelistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePresenceListener: FfiConverter<PresenceListener, Long> {
+    internal val handleMap = UniffiHandleMap<PresenceListener>()
+
+    override fun lower(value: PresenceListener): Long {
+        if (value is PresenceListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): PresenceListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return PresenceListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): PresenceListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: PresenceListener) = 8UL
+
+    override fun write(value: PresenceListener, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * How a node is woken while it is away. A relay of a space pushes when something is stored for this device and it is not connected.
+ * A push says nothing: have the node catch up on it. A change takes effect at a relay once the node has met it again.
+ */
+public interface PushInterface {
+
+    /**
+     * Has no relay push to this device any more. One that cannot be reached now pushes until it can.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+    suspend fun `clear`()
+
+    /**
+     * Has this device not be woken for what is written in a circle, or be woken again. This concerns this device alone.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `circle` is no id; if this device is not in the circle.
+     */
+    suspend fun `mute`(`circle`: kotlin.String, `muted`: kotlin.Boolean)
+
+    /**
+     * Has this device be pushed to there from now on: by all relays that have no endpoint of their own, or by one, named by its address. A
+     * Web Push subscription belongs to one server key: where each relay has its own, subscribe for each.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if nothing can be pushed there, or `relay` is no address.
+     */
+    suspend fun `setEndpoint`(`endpoint`: PushEndpoint, `relay`: kotlin.String?)
+
+    /**
+     * How it goes.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`], [`ClaveError::Paused`].
+     */
+    suspend fun `status`(): PushStatus
+
+    /**
+     * Notes that a push arrived: what an app calls that was woken.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+    suspend fun `woken`()
+
+    companion object
+}
+
+/**
+ * How a node is woken while it is away. A relay of a space pushes when something is stored for this device and it is not connected.
+ * A push says nothing: have the node catch up on it. A change takes effect at a relay once the node has met it again.
+ */
+open class Push: Disposable, AutoCloseable, PushInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_clave_ffi_fn_free_push(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_clave_ffi_fn_clone_push(handle, status)
+        }
+    }
+
+
+    /**
+     * Has no relay push to this device any more. One that cannot be reached now pushes until it can.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `clear`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_push_clear(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Has this device not be woken for what is written in a circle, or be woken again. This concerns this device alone.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `circle` is no id; if this device is not in the circle.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `mute`(`circle`: kotlin.String, `muted`: kotlin.Boolean) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_push_mute(
+                uniffiHandle,
+
+        FfiConverterString.lower(`circle`),
+        FfiConverterBoolean.lower(`muted`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Has this device be pushed to there from now on: by all relays that have no endpoint of their own, or by one, named by its address. A
+     * Web Push subscription belongs to one server key: where each relay has its own, subscribe for each.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if nothing can be pushed there, or `relay` is no address.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setEndpoint`(`endpoint`: PushEndpoint, `relay`: kotlin.String?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_push_set_endpoint(
+                uniffiHandle,
+
+        FfiConverterTypePushEndpoint.lower(`endpoint`),
+        FfiConverterOptionalString.lower(`relay`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How it goes.
+     *
+     * # Errors
+     * [`ClaveError::Stopped`], [`ClaveError::Paused`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `status`() : PushStatus {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_push_status(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePushStatus.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Notes that a push arrived: what an app calls that was woken.
+     *
+     * # Errors
+     * If the disk refuses.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `woken`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_push_woken(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePush: FfiConverter<Push, Long> {
+    override fun lower(value: Push): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Push {
+        return Push(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Push {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Push) = 8UL
+
+    override fun write(value: Push, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Where the next page begins.
  */
 public interface SearchCursorInterface {
@@ -9378,6 +13034,25 @@ public object FfiConverterTypeSearchCursor: FfiConverter<SearchCursor, Long> {
 public interface SpaceInterface {
 
     /**
+     * The relays of this space, and how this device gets on with each.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `relays`(): List<RelayStatus>
+
+    /**
+     * Has the space use these relays, in this order, and no others: the first four of them, if there are more. Each is a
+     * multiaddr that ends in `/p2p/` and the relay's key, as the relay prints it. To add one or take one away, hand over those
+     * that [`relays`](Self::relays) names with or without it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] (`argument.relay`) if one is no address of a relay, [`ClaveError::Network`] if one cannot be
+     * dialled, [`ClaveError::NotAllowed`] if this person may not set policies.
+     */
+    suspend fun `setRelays`(`addresses`: List<kotlin.String>)
+
+    /**
      * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
      * yet. That takes a while after a long absence.
      *
@@ -9412,6 +13087,16 @@ public interface SpaceInterface {
     suspend fun `createCircle`(`name`: kotlin.String, `people`: List<kotlin.String>, `scope`: Scope? = null): Circle
 
     /**
+     * The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+     * post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+     * of the space is `true`.
+     *
+     * # Errors
+     * As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+     */
+    suspend fun `createCircleOf`(`name`: kotlin.String, `people`: List<kotlin.String>, `scope`: Scope, `suite`: Suite): Circle
+
+    /**
      * The chat of two with somebody of this space: the one there is, or a new one.
      *
      * # Errors
@@ -9437,6 +13122,14 @@ public interface SpaceInterface {
      * [`ClaveError::NotAllowed`] if this person may not invite.
      */
     suspend fun `invite`(`valid`: java.time.Duration): kotlin.String
+
+    /**
+     * The chat of two with somebody of this space, if there is one.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `knownDirectChat`(`person`: kotlin.String): Circle?
 
     /**
      * Who is in it, owners first, then by name.
@@ -9568,6 +13261,65 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
 
 
     /**
+     * The relays of this space, and how this device gets on with each.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `relays`() : List<RelayStatus> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_relays(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeRelayStatus.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Has the space use these relays, in this order, and no others: the first four of them, if there are more. Each is a
+     * multiaddr that ends in `/p2p/` and the relay's key, as the relay prints it. To add one or take one away, hand over those
+     * that [`relays`](Self::relays) names with or without it.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] (`argument.relay`) if one is no address of a relay, [`ClaveError::Network`] if one cannot be
+     * dialled, [`ClaveError::NotAllowed`] if this person may not set policies.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setRelays`(`addresses`: List<kotlin.String>) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_set_relays(
+                uniffiHandle,
+
+        FfiConverterSequenceString.lower(`addresses`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Searches in all circles of the space that this device is in or was in, after reading what changed and was not read
      * yet. That takes a while after a long absence.
      *
@@ -9683,6 +13435,39 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
 
 
     /**
+     * The same, with a choice of how keys are agreed on, which holds for good. In a space that is not post-quantum itself, a
+     * post-quantum circle takes only people whose devices have said how: they do so once the policy `post_quantum_circles`
+     * of the space is `true`.
+     *
+     * # Errors
+     * As [`create_circle`](Self::create_circle), or if a device of somebody has not said so yet.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `createCircleOf`(`name`: kotlin.String, `people`: List<kotlin.String>, `scope`: Scope, `suite`: Suite) : Circle {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_create_circle_of(
+                uniffiHandle,
+
+        FfiConverterString.lower(`name`),
+        FfiConverterSequenceString.lower(`people`),
+        FfiConverterTypeScope.lower(`scope`),
+        FfiConverterTypeSuite.lower(`suite`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeCircle.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * The chat of two with somebody of this space: the one there is, or a new one.
      *
      * # Errors
@@ -9765,6 +13550,34 @@ open class Space: Disposable, AutoCloseable, SpaceInterface
         { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterString.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The chat of two with somebody of this space, if there is one.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `knownDirectChat`(`person`: kotlin.String) : Circle? {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_space_known_direct_chat(
+                uniffiHandle,
+
+        FfiConverterString.lower(`person`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterOptionalTypeCircle.lift(it) },
         // Error FFI converter
         ClaveException.ErrorHandler,
     )
@@ -10282,6 +14095,28 @@ public object FfiConverterTypeSubscription: FfiConverter<Subscription, Long> {
 public interface TimelineInterface {
 
     /**
+     * Tells `listener` who else is writing, and again each time somebody begins or stops.
+     */
+    fun `observeTyping`(`listener`: PresenceListener): Subscription
+
+    /**
+     * Shows others who are connected that this person is writing, or stopped. Call it at each key: it ends by itself six
+     * seconds after the last call, and when a message is posted. Nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `setTyping`(`typing`: kotlin.Boolean)
+
+    /**
+     * Who else is writing just now, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    suspend fun `typing`(): List<Present>
+
+    /**
      * Changes a message of one's own.
      *
      * # Errors
@@ -10335,6 +14170,14 @@ public interface TimelineInterface {
      * If there is no such message, or the reaction is none.
      */
     suspend fun `react`(`message`: kotlin.String, `reaction`: kotlin.String, `present`: kotlin.Boolean)
+
+    /**
+     * The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+    suspend fun `receivedBy`(`message`: kotlin.String): List<kotlin.String>
 
     /**
      * Posts a message of plain text and returns its id, once it is durable here; it is sent to whoever is connected,
@@ -10458,6 +14301,80 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
         return uniffiRustCall() { status ->
             UniffiLib.uniffi_clave_ffi_fn_clone_timeline(handle, status)
         }
+    }
+
+
+    /**
+     * Tells `listener` who else is writing, and again each time somebody begins or stops.
+     */override fun `observeTyping`(`listener`: PresenceListener): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_method_timeline_observe_typing(
+        it,
+
+        FfiConverterTypePresenceListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Shows others who are connected that this person is writing, or stopped. Call it at each key: it ends by itself six
+     * seconds after the last call, and when a message is posted. Nothing of it is stored, and no relay sees it.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `setTyping`(`typing`: kotlin.Boolean) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_set_typing(
+                uniffiHandle,
+
+        FfiConverterBoolean.lower(`typing`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Who else is writing just now, by name.
+     *
+     * # Errors
+     * [`ClaveError::Paused`], [`ClaveError::Stopped`].
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `typing`() : List<Present> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_typing(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypePresent.lift(it) },
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
     }
 
 
@@ -10643,6 +14560,34 @@ open class Timeline: Disposable, AutoCloseable, TimelineInterface
         // lift function
         { },
 
+        // Error FFI converter
+        ClaveException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The ids of the devices that are known to have a message that this device sent, further ones of this person among them.
+     *
+     * # Errors
+     * [`ClaveError::Argument`] if `message` is no id.
+     */
+    @Throws(ClaveException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `receivedBy`(`message`: kotlin.String) : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_clave_ffi_fn_method_timeline_received_by(
+                uniffiHandle,
+
+        FfiConverterString.lower(`message`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_clave_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_clave_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_clave_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
         // Error FFI converter
         ClaveException.ErrorHandler,
     )
@@ -11443,6 +15388,16 @@ public object FfiConverterTypeTransfer: FfiConverter<Transfer, Long> {
  */
 data class Access (
     /**
+     * The id of the epoch under which entries are sealed now.
+     */
+    var `epoch`: kotlin.String
+    ,
+    /**
+     * How many commits led to it.
+     */
+    var `depth`: kotlin.ULong
+    ,
+    /**
      * Whether no device that was removed has the keys in use.
      */
     var `rotated`: kotlin.Boolean
@@ -11472,6 +15427,8 @@ data class Access (
 public object FfiConverterTypeAccess: FfiConverterRustBuffer<Access> {
     override fun read(buf: ByteBuffer): Access {
         return Access(
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterString.read(buf),
             FfiConverterSequenceTypePersonAccess.read(buf),
@@ -11479,12 +15436,16 @@ public object FfiConverterTypeAccess: FfiConverterRustBuffer<Access> {
     }
 
     override fun allocationSize(value: Access) = (
+            FfiConverterString.allocationSize(value.`epoch`) +
+            FfiConverterULong.allocationSize(value.`depth`) +
             FfiConverterBoolean.allocationSize(value.`rotated`) +
             FfiConverterString.allocationSize(value.`history`) +
             FfiConverterSequenceTypePersonAccess.allocationSize(value.`people`)
     )
 
     override fun write(value: Access, buf: ByteBuffer) {
+            FfiConverterString.write(value.`epoch`, buf)
+            FfiConverterULong.write(value.`depth`, buf)
             FfiConverterBoolean.write(value.`rotated`, buf)
             FfiConverterString.write(value.`history`, buf)
             FfiConverterSequenceTypePersonAccess.write(value.`people`, buf)
@@ -11673,9 +15634,29 @@ data class AuditRecord (
     var `timeMs`: kotlin.ULong
     ,
     /**
+     * The id of the act.
+     */
+    var `operation`: kotlin.String
+    ,
+    /**
+     * The ids of those that its author had seen last.
+     */
+    var `parents`: List<kotlin.String>
+    ,
+    /**
      * The id of the device that did it.
      */
     var `device`: kotlin.String
+    ,
+    /**
+     * How it was called at that point.
+     */
+    var `deviceName`: kotlin.String
+    ,
+    /**
+     * The id of its person, if that is known.
+     */
+    var `person`: kotlin.String?
     ,
     /**
      * How its person was called at that point.
@@ -11683,14 +15664,29 @@ data class AuditRecord (
     var `personName`: kotlin.String
     ,
     /**
+     * What they were at that point, if they were in.
+     */
+    var `role`: Role?
+    ,
+    /**
      * What was done: "Alice added Bob as a member".
      */
     var `sentence`: kotlin.String
     ,
     /**
+     * By what right, if its author was in.
+     */
+    var `warrant`: Warrant?
+    ,
+    /**
      * Why it has no effect, as a sentence.
      */
     var `setAside`: kotlin.String?
+    ,
+    /**
+     * The hash of the record before it, in hexadecimal digits; of the first, the id of the circle.
+     */
+    var `previous`: kotlin.String
     ,
     /**
      * The hash of this record and the one before it, in hexadecimal digits.
@@ -11715,9 +15711,16 @@ public object FfiConverterTypeAuditRecord: FfiConverterRustBuffer<AuditRecord> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterSequenceString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalTypeRole.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalTypeWarrant.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
             FfiConverterString.read(buf),
         )
     }
@@ -11725,20 +15728,34 @@ public object FfiConverterTypeAuditRecord: FfiConverterRustBuffer<AuditRecord> {
     override fun allocationSize(value: AuditRecord) = (
             FfiConverterULong.allocationSize(value.`sequence`) +
             FfiConverterULong.allocationSize(value.`timeMs`) +
+            FfiConverterString.allocationSize(value.`operation`) +
+            FfiConverterSequenceString.allocationSize(value.`parents`) +
             FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterString.allocationSize(value.`deviceName`) +
+            FfiConverterOptionalString.allocationSize(value.`person`) +
             FfiConverterString.allocationSize(value.`personName`) +
+            FfiConverterOptionalTypeRole.allocationSize(value.`role`) +
             FfiConverterString.allocationSize(value.`sentence`) +
+            FfiConverterOptionalTypeWarrant.allocationSize(value.`warrant`) +
             FfiConverterOptionalString.allocationSize(value.`setAside`) +
+            FfiConverterString.allocationSize(value.`previous`) +
             FfiConverterString.allocationSize(value.`hash`)
     )
 
     override fun write(value: AuditRecord, buf: ByteBuffer) {
             FfiConverterULong.write(value.`sequence`, buf)
             FfiConverterULong.write(value.`timeMs`, buf)
+            FfiConverterString.write(value.`operation`, buf)
+            FfiConverterSequenceString.write(value.`parents`, buf)
             FfiConverterString.write(value.`device`, buf)
+            FfiConverterString.write(value.`deviceName`, buf)
+            FfiConverterOptionalString.write(value.`person`, buf)
             FfiConverterString.write(value.`personName`, buf)
+            FfiConverterOptionalTypeRole.write(value.`role`, buf)
             FfiConverterString.write(value.`sentence`, buf)
+            FfiConverterOptionalTypeWarrant.write(value.`warrant`, buf)
             FfiConverterOptionalString.write(value.`setAside`, buf)
+            FfiConverterString.write(value.`previous`, buf)
             FfiConverterString.write(value.`hash`, buf)
     }
 }
@@ -11904,6 +15921,16 @@ data class CalendarEvent (
     var `end`: kotlin.String?
     ,
     /**
+     * How long it takes, if that is said in place of its end, as iCalendar has it: `PT1H30M`.
+     */
+    var `duration`: kotlin.String?
+    ,
+    /**
+     * How often it was changed, by iCalendar's count.
+     */
+    var `sequence`: kotlin.UInt
+    ,
+    /**
      * How it is repeated: an RRULE of iCalendar.
      */
     var `rrule`: kotlin.String?
@@ -11946,6 +15973,8 @@ public object FfiConverterTypeCalendarEvent: FfiConverterRustBuffer<CalendarEven
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterSequenceTypeAttendee.read(buf),
@@ -11960,6 +15989,8 @@ public object FfiConverterTypeCalendarEvent: FfiConverterRustBuffer<CalendarEven
             FfiConverterString.allocationSize(value.`location`) +
             FfiConverterOptionalString.allocationSize(value.`start`) +
             FfiConverterOptionalString.allocationSize(value.`end`) +
+            FfiConverterOptionalString.allocationSize(value.`duration`) +
+            FfiConverterUInt.allocationSize(value.`sequence`) +
             FfiConverterOptionalString.allocationSize(value.`rrule`) +
             FfiConverterString.allocationSize(value.`status`) +
             FfiConverterOptionalString.allocationSize(value.`organizer`) +
@@ -11974,6 +16005,8 @@ public object FfiConverterTypeCalendarEvent: FfiConverterRustBuffer<CalendarEven
             FfiConverterString.write(value.`location`, buf)
             FfiConverterOptionalString.write(value.`start`, buf)
             FfiConverterOptionalString.write(value.`end`, buf)
+            FfiConverterOptionalString.write(value.`duration`, buf)
+            FfiConverterUInt.write(value.`sequence`, buf)
             FfiConverterOptionalString.write(value.`rrule`, buf)
             FfiConverterString.write(value.`status`, buf)
             FfiConverterOptionalString.write(value.`organizer`, buf)
@@ -11988,7 +16021,7 @@ public object FfiConverterTypeCalendarEvent: FfiConverterRustBuffer<CalendarEven
  */
 data class CaughtUp (
     /**
-     * Whether this device has all that those it could reach had. If not, the deadline came first.
+     * Whether this device has all that those it could reach had, members' devices and relays. If not, the deadline came first.
      */
     var `completed`: kotlin.Boolean
     ,
@@ -12001,6 +16034,11 @@ data class CaughtUp (
      * Members' devices that could not be reached, or not in time.
      */
     var `unreached`: kotlin.UInt
+    ,
+    /**
+     * Relays that said all that they had for this device.
+     */
+    var `relays`: kotlin.UInt
     ,
     /**
      * The ids of circles in which something changed meanwhile.
@@ -12025,6 +16063,7 @@ public object FfiConverterTypeCaughtUp: FfiConverterRustBuffer<CaughtUp> {
             FfiConverterBoolean.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
             FfiConverterSequenceString.read(buf),
         )
     }
@@ -12033,6 +16072,7 @@ public object FfiConverterTypeCaughtUp: FfiConverterRustBuffer<CaughtUp> {
             FfiConverterBoolean.allocationSize(value.`completed`) +
             FfiConverterUInt.allocationSize(value.`reached`) +
             FfiConverterUInt.allocationSize(value.`unreached`) +
+            FfiConverterUInt.allocationSize(value.`relays`) +
             FfiConverterSequenceString.allocationSize(value.`changed`)
     )
 
@@ -12040,6 +16080,7 @@ public object FfiConverterTypeCaughtUp: FfiConverterRustBuffer<CaughtUp> {
             FfiConverterBoolean.write(value.`completed`, buf)
             FfiConverterUInt.write(value.`reached`, buf)
             FfiConverterUInt.write(value.`unreached`, buf)
+            FfiConverterUInt.write(value.`relays`, buf)
             FfiConverterSequenceString.write(value.`changed`, buf)
     }
 }
@@ -12064,6 +16105,16 @@ data class CircleInfo (
      * What it is called. Of a chat of two: the other's name.
      */
     var `name`: kotlin.String
+    ,
+    /**
+     * Who can be in it.
+     */
+    var `scope`: Scope
+    ,
+    /**
+     * By what its keys are agreed on.
+     */
+    var `suite`: Suite
     ,
     /**
      * Whether it is a chat of two.
@@ -12098,6 +16149,8 @@ public object FfiConverterTypeCircleInfo: FfiConverterRustBuffer<CircleInfo> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterTypeScope.read(buf),
+            FfiConverterTypeSuite.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterBoolean.read(buf),
@@ -12108,6 +16161,8 @@ public object FfiConverterTypeCircleInfo: FfiConverterRustBuffer<CircleInfo> {
             FfiConverterString.allocationSize(value.`id`) +
             FfiConverterString.allocationSize(value.`space`) +
             FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterTypeScope.allocationSize(value.`scope`) +
+            FfiConverterTypeSuite.allocationSize(value.`suite`) +
             FfiConverterBoolean.allocationSize(value.`direct`) +
             FfiConverterUInt.allocationSize(value.`people`) +
             FfiConverterBoolean.allocationSize(value.`removed`)
@@ -12117,6 +16172,8 @@ public object FfiConverterTypeCircleInfo: FfiConverterRustBuffer<CircleInfo> {
             FfiConverterString.write(value.`id`, buf)
             FfiConverterString.write(value.`space`, buf)
             FfiConverterString.write(value.`name`, buf)
+            FfiConverterTypeScope.write(value.`scope`, buf)
+            FfiConverterTypeSuite.write(value.`suite`, buf)
             FfiConverterBoolean.write(value.`direct`, buf)
             FfiConverterUInt.write(value.`people`, buf)
             FfiConverterBoolean.write(value.`removed`, buf)
@@ -12129,6 +16186,16 @@ public object FfiConverterTypeCircleInfo: FfiConverterRustBuffer<CircleInfo> {
  * Keys and entries of a circle, in numbers.
  */
 data class CircleStatus (
+    /**
+     * The id of the epoch under which entries are sealed now.
+     */
+    var `epoch`: kotlin.String
+    ,
+    /**
+     * By what its keys were agreed on.
+     */
+    var `suite`: Suite
+    ,
     /**
      * How many commits led to the keys in use.
      */
@@ -12155,6 +16222,11 @@ data class CircleStatus (
     var `setAside`: kotlin.UInt
     ,
     /**
+     * Changes that wait for another that they build on, or because their author wrote two in one place.
+     */
+    var `waiting`: kotlin.UInt
+    ,
+    /**
      * Whether this device was restored and has not been let in yet: it reads, and writes nothing.
      */
     var `rejoining`: kotlin.Boolean
@@ -12174,7 +16246,10 @@ data class CircleStatus (
 public object FfiConverterTypeCircleStatus: FfiConverterRustBuffer<CircleStatus> {
     override fun read(buf: ByteBuffer): CircleStatus {
         return CircleStatus(
+            FfiConverterString.read(buf),
+            FfiConverterTypeSuite.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterUInt.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterUInt.read(buf),
@@ -12184,21 +16259,74 @@ public object FfiConverterTypeCircleStatus: FfiConverterRustBuffer<CircleStatus>
     }
 
     override fun allocationSize(value: CircleStatus) = (
+            FfiConverterString.allocationSize(value.`epoch`) +
+            FfiConverterTypeSuite.allocationSize(value.`suite`) +
             FfiConverterULong.allocationSize(value.`depth`) +
             FfiConverterUInt.allocationSize(value.`leaves`) +
             FfiConverterUInt.allocationSize(value.`entries`) +
             FfiConverterUInt.allocationSize(value.`held`) +
             FfiConverterUInt.allocationSize(value.`setAside`) +
+            FfiConverterUInt.allocationSize(value.`waiting`) +
             FfiConverterBoolean.allocationSize(value.`rejoining`)
     )
 
     override fun write(value: CircleStatus, buf: ByteBuffer) {
+            FfiConverterString.write(value.`epoch`, buf)
+            FfiConverterTypeSuite.write(value.`suite`, buf)
             FfiConverterULong.write(value.`depth`, buf)
             FfiConverterUInt.write(value.`leaves`, buf)
             FfiConverterUInt.write(value.`entries`, buf)
             FfiConverterUInt.write(value.`held`, buf)
             FfiConverterUInt.write(value.`setAside`, buf)
+            FfiConverterUInt.write(value.`waiting`, buf)
             FfiConverterBoolean.write(value.`rejoining`, buf)
+    }
+}
+
+
+
+/**
+ * What a collection of content that nothing refers to did.
+ */
+data class Collected (
+    /**
+     * Bytes that were removed.
+     */
+    var `removedBytes`: kotlin.ULong
+    ,
+    /**
+     * Bytes that nothing refers to and that stay for a day.
+     */
+    var `condemnedBytes`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCollected: FfiConverterRustBuffer<Collected> {
+    override fun read(buf: ByteBuffer): Collected {
+        return Collected(
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Collected) = (
+            FfiConverterULong.allocationSize(value.`removedBytes`) +
+            FfiConverterULong.allocationSize(value.`condemnedBytes`)
+    )
+
+    override fun write(value: Collected, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`removedBytes`, buf)
+            FfiConverterULong.write(value.`condemnedBytes`, buf)
     }
 }
 
@@ -12335,6 +16463,11 @@ public object FfiConverterTypeDraft: FfiConverterRustBuffer<Draft> {
  */
 data class DriveUsage (
     /**
+     * In how many pieces.
+     */
+    var `chunks`: kotlin.ULong
+    ,
+    /**
      * Bytes of all versions, as far as they are here.
      */
     var `bytes`: kotlin.ULong
@@ -12360,16 +16493,19 @@ public object FfiConverterTypeDriveUsage: FfiConverterRustBuffer<DriveUsage> {
     override fun read(buf: ByteBuffer): DriveUsage {
         return DriveUsage(
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
             FfiConverterOptionalULong.read(buf),
         )
     }
 
     override fun allocationSize(value: DriveUsage) = (
+            FfiConverterULong.allocationSize(value.`chunks`) +
             FfiConverterULong.allocationSize(value.`bytes`) +
             FfiConverterOptionalULong.allocationSize(value.`quotaBytes`)
     )
 
     override fun write(value: DriveUsage, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`chunks`, buf)
             FfiConverterULong.write(value.`bytes`, buf)
             FfiConverterOptionalULong.write(value.`quotaBytes`, buf)
     }
@@ -12558,6 +16694,11 @@ data class Evidence (
     var `deviceName`: kotlin.String
     ,
     /**
+     * The id of its person, if that is known.
+     */
+    var `person`: kotlin.String?
+    ,
+    /**
      * How its person is called, or was.
      */
     var `personName`: kotlin.String
@@ -12584,6 +16725,7 @@ public object FfiConverterTypeEvidence: FfiConverterRustBuffer<Evidence> {
         return Evidence(
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterBoolean.read(buf),
         )
@@ -12592,6 +16734,7 @@ public object FfiConverterTypeEvidence: FfiConverterRustBuffer<Evidence> {
     override fun allocationSize(value: Evidence) = (
             FfiConverterString.allocationSize(value.`device`) +
             FfiConverterString.allocationSize(value.`deviceName`) +
+            FfiConverterOptionalString.allocationSize(value.`person`) +
             FfiConverterString.allocationSize(value.`personName`) +
             FfiConverterBoolean.allocationSize(value.`isIn`)
     )
@@ -12599,6 +16742,7 @@ public object FfiConverterTypeEvidence: FfiConverterRustBuffer<Evidence> {
     override fun write(value: Evidence, buf: ByteBuffer) {
             FfiConverterString.write(value.`device`, buf)
             FfiConverterString.write(value.`deviceName`, buf)
+            FfiConverterOptionalString.write(value.`person`, buf)
             FfiConverterString.write(value.`personName`, buf)
             FfiConverterBoolean.write(value.`isIn`, buf)
     }
@@ -12700,6 +16844,11 @@ data class FileEntry (
     var `name`: kotlin.String
     ,
     /**
+     * The id of the folder that it is in.
+     */
+    var `folder`: kotlin.String
+    ,
+    /**
      * Where it is, from the root: `/计划/预算.xlsx`.
      */
     var `path`: kotlin.String
@@ -12752,6 +16901,7 @@ public object FfiConverterTypeFileEntry: FfiConverterRustBuffer<FileEntry> {
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterULong.read(buf),
@@ -12764,6 +16914,7 @@ public object FfiConverterTypeFileEntry: FfiConverterRustBuffer<FileEntry> {
     override fun allocationSize(value: FileEntry) = (
             FfiConverterString.allocationSize(value.`id`) +
             FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`folder`) +
             FfiConverterString.allocationSize(value.`path`) +
             FfiConverterBoolean.allocationSize(value.`isFolder`) +
             FfiConverterBoolean.allocationSize(value.`trashed`) +
@@ -12776,6 +16927,7 @@ public object FfiConverterTypeFileEntry: FfiConverterRustBuffer<FileEntry> {
     override fun write(value: FileEntry, buf: ByteBuffer) {
             FfiConverterString.write(value.`id`, buf)
             FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`folder`, buf)
             FfiConverterString.write(value.`path`, buf)
             FfiConverterBoolean.write(value.`isFolder`, buf)
             FfiConverterBoolean.write(value.`trashed`, buf)
@@ -12808,6 +16960,11 @@ data class FileVersion (
     var `modifiedMs`: kotlin.ULong
     ,
     /**
+     * What it is, say `image/png`; empty if not known.
+     */
+    var `mediaType`: kotlin.String
+    ,
+    /**
      * BLAKE3 of the content, in hexadecimal digits.
      */
     var `blake3`: kotlin.String
@@ -12831,6 +16988,7 @@ public object FfiConverterTypeFileVersion: FfiConverterRustBuffer<FileVersion> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
         )
     }
 
@@ -12838,6 +16996,7 @@ public object FfiConverterTypeFileVersion: FfiConverterRustBuffer<FileVersion> {
             FfiConverterString.allocationSize(value.`id`) +
             FfiConverterULong.allocationSize(value.`bytes`) +
             FfiConverterULong.allocationSize(value.`modifiedMs`) +
+            FfiConverterString.allocationSize(value.`mediaType`) +
             FfiConverterString.allocationSize(value.`blake3`)
     )
 
@@ -12845,6 +17004,7 @@ public object FfiConverterTypeFileVersion: FfiConverterRustBuffer<FileVersion> {
             FfiConverterString.write(value.`id`, buf)
             FfiConverterULong.write(value.`bytes`, buf)
             FfiConverterULong.write(value.`modifiedMs`, buf)
+            FfiConverterString.write(value.`mediaType`, buf)
             FfiConverterString.write(value.`blake3`, buf)
     }
 }
@@ -13122,6 +17282,204 @@ public object FfiConverterTypeInvitation: FfiConverterRustBuffer<Invitation> {
             FfiConverterString.write(value.`id`, buf)
             FfiConverterULong.write(value.`expiresMs`, buf)
             FfiConverterTypeInvitationState.write(value.`state`, buf)
+    }
+}
+
+
+
+/**
+ * The changes of a circle's keys, as far as this device has them.
+ */
+data class KeyAudit (
+    /**
+     * How many changes led to the oldest one here that are not here: this device came later, or they have expired.
+     */
+    var `missing`: kotlin.ULong
+    ,
+    /**
+     * What is here, each after the one that it starts from.
+     */
+    var `changes`: List<KeyChange>
+    ,
+    /**
+     * The hash of the last, in hexadecimal digits; of an empty list, what the first would build on.
+     */
+    var `hash`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeKeyAudit: FfiConverterRustBuffer<KeyAudit> {
+    override fun read(buf: ByteBuffer): KeyAudit {
+        return KeyAudit(
+            FfiConverterULong.read(buf),
+            FfiConverterSequenceTypeKeyChange.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: KeyAudit) = (
+            FfiConverterULong.allocationSize(value.`missing`) +
+            FfiConverterSequenceTypeKeyChange.allocationSize(value.`changes`) +
+            FfiConverterString.allocationSize(value.`hash`)
+    )
+
+    override fun write(value: KeyAudit, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`missing`, buf)
+            FfiConverterSequenceTypeKeyChange.write(value.`changes`, buf)
+            FfiConverterString.write(value.`hash`, buf)
+    }
+}
+
+
+
+/**
+ * One change of keys. Each is chained to the one before by its hash.
+ */
+data class KeyChange (
+    /**
+     * Its place in the list, from 0. Changes that arrive later can move it.
+     */
+    var `sequence`: kotlin.ULong
+    ,
+    /**
+     * The id of the epoch whose keys it replaces.
+     */
+    var `parent`: kotlin.String
+    ,
+    /**
+     * The id of the epoch that it leads to.
+     */
+    var `epoch`: kotlin.String
+    ,
+    /**
+     * When its author says that it was made, in Unix milliseconds. Clocks lie.
+     */
+    var `timeMs`: kotlin.ULong
+    ,
+    /**
+     * The device that made it.
+     */
+    var `by`: Party
+    ,
+    /**
+     * The ids of the newest acts that its author had seen: on their authority it adds and removes.
+     */
+    var `operations`: List<kotlin.String>
+    ,
+    /**
+     * Devices that it gives the new keys to and that were not in.
+     */
+    var `added`: List<Party>
+    ,
+    /**
+     * Devices that it keeps the new keys from.
+     */
+    var `removed`: List<Party>
+    ,
+    /**
+     * Devices that were in and could not follow: they begin anew.
+     */
+    var `renewed`: List<Party>
+    ,
+    /**
+     * What was done: "Alice changed the keys: Bob (phone) is out".
+     */
+    var `sentence`: kotlin.String
+    ,
+    /**
+     * What became of it.
+     */
+    var `standing`: KeyStanding
+    ,
+    /**
+     * Whether this device made it, or saw by itself that it does what it says. Else that is its author's word.
+     */
+    var `checked`: kotlin.Boolean
+    ,
+    /**
+     * The hash of the change before it, in hexadecimal digits.
+     */
+    var `previous`: kotlin.String
+    ,
+    /**
+     * The hash of this change and the one before it, in hexadecimal digits.
+     */
+    var `hash`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeKeyChange: FfiConverterRustBuffer<KeyChange> {
+    override fun read(buf: ByteBuffer): KeyChange {
+        return KeyChange(
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterTypeParty.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceTypeParty.read(buf),
+            FfiConverterSequenceTypeParty.read(buf),
+            FfiConverterSequenceTypeParty.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeKeyStanding.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: KeyChange) = (
+            FfiConverterULong.allocationSize(value.`sequence`) +
+            FfiConverterString.allocationSize(value.`parent`) +
+            FfiConverterString.allocationSize(value.`epoch`) +
+            FfiConverterULong.allocationSize(value.`timeMs`) +
+            FfiConverterTypeParty.allocationSize(value.`by`) +
+            FfiConverterSequenceString.allocationSize(value.`operations`) +
+            FfiConverterSequenceTypeParty.allocationSize(value.`added`) +
+            FfiConverterSequenceTypeParty.allocationSize(value.`removed`) +
+            FfiConverterSequenceTypeParty.allocationSize(value.`renewed`) +
+            FfiConverterString.allocationSize(value.`sentence`) +
+            FfiConverterTypeKeyStanding.allocationSize(value.`standing`) +
+            FfiConverterBoolean.allocationSize(value.`checked`) +
+            FfiConverterString.allocationSize(value.`previous`) +
+            FfiConverterString.allocationSize(value.`hash`)
+    )
+
+    override fun write(value: KeyChange, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`sequence`, buf)
+            FfiConverterString.write(value.`parent`, buf)
+            FfiConverterString.write(value.`epoch`, buf)
+            FfiConverterULong.write(value.`timeMs`, buf)
+            FfiConverterTypeParty.write(value.`by`, buf)
+            FfiConverterSequenceString.write(value.`operations`, buf)
+            FfiConverterSequenceTypeParty.write(value.`added`, buf)
+            FfiConverterSequenceTypeParty.write(value.`removed`, buf)
+            FfiConverterSequenceTypeParty.write(value.`renewed`, buf)
+            FfiConverterString.write(value.`sentence`, buf)
+            FfiConverterTypeKeyStanding.write(value.`standing`, buf)
+            FfiConverterBoolean.write(value.`checked`, buf)
+            FfiConverterString.write(value.`previous`, buf)
+            FfiConverterString.write(value.`hash`, buf)
     }
 }
 
@@ -13429,6 +17787,11 @@ data class Message (
      * Files of the circle's drive.
      */
     var `attachments`: List<Attachment>
+    ,
+    /**
+     * How far it has come, if this device sent it. A listener gets a `Set` when it changes.
+     */
+    var `state`: MessageState?
 
 ){
 
@@ -13456,6 +17819,7 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterOptionalTypeAuthor.read(buf),
             FfiConverterSequenceTypeReaction.read(buf),
             FfiConverterSequenceTypeAttachment.read(buf),
+            FfiConverterOptionalTypeMessageState.read(buf),
         )
     }
 
@@ -13470,7 +17834,8 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterBoolean.allocationSize(value.`withdrawn`) +
             FfiConverterOptionalTypeAuthor.allocationSize(value.`alteredBy`) +
             FfiConverterSequenceTypeReaction.allocationSize(value.`reactions`) +
-            FfiConverterSequenceTypeAttachment.allocationSize(value.`attachments`)
+            FfiConverterSequenceTypeAttachment.allocationSize(value.`attachments`) +
+            FfiConverterOptionalTypeMessageState.allocationSize(value.`state`)
     )
 
     override fun write(value: Message, buf: ByteBuffer) {
@@ -13485,6 +17850,7 @@ public object FfiConverterTypeMessage: FfiConverterRustBuffer<Message> {
             FfiConverterOptionalTypeAuthor.write(value.`alteredBy`, buf)
             FfiConverterSequenceTypeReaction.write(value.`reactions`, buf)
             FfiConverterSequenceTypeAttachment.write(value.`attachments`, buf)
+            FfiConverterOptionalTypeMessageState.write(value.`state`, buf)
     }
 }
 
@@ -13571,6 +17937,61 @@ public object FfiConverterTypeNetworkOptions: FfiConverterRustBuffer<NetworkOpti
 
 
 /**
+ * A file on disk that is to be added to a drive.
+ */
+data class NewFile (
+    /**
+     * Where it is.
+     */
+    var `source`: kotlin.String
+    ,
+    /**
+     * What it is called in the drive. A file of that name gets a new version.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * The id of the folder that it goes to; nothing is the root.
+     */
+    var `folder`: kotlin.String? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNewFile: FfiConverterRustBuffer<NewFile> {
+    override fun read(buf: ByteBuffer): NewFile {
+        return NewFile(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NewFile) = (
+            FfiConverterString.allocationSize(value.`source`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterOptionalString.allocationSize(value.`folder`)
+    )
+
+    override fun write(value: NewFile, buf: ByteBuffer) {
+            FfiConverterString.write(value.`source`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterOptionalString.write(value.`folder`, buf)
+    }
+}
+
+
+
+/**
  * Where a device keeps its things, how it is unlocked, and how it reaches others.
  */
 data class NodeOptions (
@@ -13593,12 +18014,37 @@ data class NodeOptions (
      * Bytes of documents that are kept in memory, about; nothing is 32 MiB. A notification extension has little.
      */
     var `memoryBudgetBytes`: kotlin.ULong? = null
+    ,
+    /**
+     * What the app does in the library's place.
+     */
+    var `host`: Host? = null
+    ,
+    /**
+     * For a notification extension or a background task, with little memory (24 MB on iOS), gone in seconds: it dials and is not
+     * dialled, keeps little in memory, and leaves to the app what can wait. A passphrase needs 64 MiB to be tried: have the
+     * app wrap the key.
+     */
+    var `extension`: kotlin.Boolean = false
 
-){
+): Disposable{
 
 
 
 
+
+    @Suppress("UNNECESSARY_SAFE_CALL") // codegen is much simpler if we unconditionally emit safe calls here
+    override fun destroy() {
+
+    Disposable.destroy(
+        this.`directory`,
+        this.`passphrase`,
+        this.`network`,
+        this.`memoryBudgetBytes`,
+        this.`host`,
+        this.`extension`
+    )
+    }
 
     companion object
 }
@@ -13613,6 +18059,8 @@ public object FfiConverterTypeNodeOptions: FfiConverterRustBuffer<NodeOptions> {
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalTypeNetworkOptions.read(buf),
             FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalTypeHost.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -13620,7 +18068,9 @@ public object FfiConverterTypeNodeOptions: FfiConverterRustBuffer<NodeOptions> {
             FfiConverterString.allocationSize(value.`directory`) +
             FfiConverterOptionalString.allocationSize(value.`passphrase`) +
             FfiConverterOptionalTypeNetworkOptions.allocationSize(value.`network`) +
-            FfiConverterOptionalULong.allocationSize(value.`memoryBudgetBytes`)
+            FfiConverterOptionalULong.allocationSize(value.`memoryBudgetBytes`) +
+            FfiConverterOptionalTypeHost.allocationSize(value.`host`) +
+            FfiConverterBoolean.allocationSize(value.`extension`)
     )
 
     override fun write(value: NodeOptions, buf: ByteBuffer) {
@@ -13628,6 +18078,8 @@ public object FfiConverterTypeNodeOptions: FfiConverterRustBuffer<NodeOptions> {
             FfiConverterOptionalString.write(value.`passphrase`, buf)
             FfiConverterOptionalTypeNetworkOptions.write(value.`network`, buf)
             FfiConverterOptionalULong.write(value.`memoryBudgetBytes`, buf)
+            FfiConverterOptionalTypeHost.write(value.`host`, buf)
+            FfiConverterBoolean.write(value.`extension`, buf)
     }
 }
 
@@ -13648,9 +18100,9 @@ data class NodeStatus (
     var `reachability`: Reachability
     ,
     /**
-     * The relays it was given.
+     * The relays that it uses.
      */
-    var `reservations`: List<RelayReservation>
+    var `relays`: List<RelayUse>
     ,
     /**
      * Members that are connected.
@@ -13694,7 +18146,7 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
         return NodeStatus(
             FfiConverterSequenceString.read(buf),
             FfiConverterTypeReachability.read(buf),
-            FfiConverterSequenceTypeRelayReservation.read(buf),
+            FfiConverterSequenceTypeRelayUse.read(buf),
             FfiConverterSequenceTypePeerStatus.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
@@ -13706,7 +18158,7 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
     override fun allocationSize(value: NodeStatus) = (
             FfiConverterSequenceString.allocationSize(value.`addresses`) +
             FfiConverterTypeReachability.allocationSize(value.`reachability`) +
-            FfiConverterSequenceTypeRelayReservation.allocationSize(value.`reservations`) +
+            FfiConverterSequenceTypeRelayUse.allocationSize(value.`relays`) +
             FfiConverterSequenceTypePeerStatus.allocationSize(value.`peers`) +
             FfiConverterULong.allocationSize(value.`sentBytes`) +
             FfiConverterULong.allocationSize(value.`receivedBytes`) +
@@ -13717,7 +18169,7 @@ public object FfiConverterTypeNodeStatus: FfiConverterRustBuffer<NodeStatus> {
     override fun write(value: NodeStatus, buf: ByteBuffer) {
             FfiConverterSequenceString.write(value.`addresses`, buf)
             FfiConverterTypeReachability.write(value.`reachability`, buf)
-            FfiConverterSequenceTypeRelayReservation.write(value.`reservations`, buf)
+            FfiConverterSequenceTypeRelayUse.write(value.`relays`, buf)
             FfiConverterSequenceTypePeerStatus.write(value.`peers`, buf)
             FfiConverterULong.write(value.`sentBytes`, buf)
             FfiConverterULong.write(value.`receivedBytes`, buf)
@@ -13873,6 +18325,11 @@ data class Occurrence (
     var `allDay`: kotlin.Boolean
     ,
     /**
+     * The time zone that it is planned in, if it is in one.
+     */
+    var `zone`: kotlin.String?
+    ,
+    /**
      * Where.
      */
     var `location`: kotlin.String
@@ -13881,6 +18338,16 @@ data class Occurrence (
      * `CONFIRMED`, `TENTATIVE`, `CANCELLED`, or empty.
      */
     var `status`: kotlin.String
+    ,
+    /**
+     * Who is asked to come.
+     */
+    var `attendees`: List<Attendee>
+    ,
+    /**
+     * Whether this occurrence differs from what repeats.
+     */
+    var `isOverride`: kotlin.Boolean
 
 ){
 
@@ -13903,8 +18370,11 @@ public object FfiConverterTypeOccurrence: FfiConverterRustBuffer<Occurrence> {
             FfiConverterLong.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterSequenceTypeAttendee.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -13915,8 +18385,11 @@ public object FfiConverterTypeOccurrence: FfiConverterRustBuffer<Occurrence> {
             FfiConverterLong.allocationSize(value.`startMs`) +
             FfiConverterLong.allocationSize(value.`endMs`) +
             FfiConverterBoolean.allocationSize(value.`allDay`) +
+            FfiConverterOptionalString.allocationSize(value.`zone`) +
             FfiConverterString.allocationSize(value.`location`) +
-            FfiConverterString.allocationSize(value.`status`)
+            FfiConverterString.allocationSize(value.`status`) +
+            FfiConverterSequenceTypeAttendee.allocationSize(value.`attendees`) +
+            FfiConverterBoolean.allocationSize(value.`isOverride`)
     )
 
     override fun write(value: Occurrence, buf: ByteBuffer) {
@@ -13926,8 +18399,11 @@ public object FfiConverterTypeOccurrence: FfiConverterRustBuffer<Occurrence> {
             FfiConverterLong.write(value.`startMs`, buf)
             FfiConverterLong.write(value.`endMs`, buf)
             FfiConverterBoolean.write(value.`allDay`, buf)
+            FfiConverterOptionalString.write(value.`zone`, buf)
             FfiConverterString.write(value.`location`, buf)
             FfiConverterString.write(value.`status`, buf)
+            FfiConverterSequenceTypeAttendee.write(value.`attendees`, buf)
+            FfiConverterBoolean.write(value.`isOverride`, buf)
     }
 }
 
@@ -14060,6 +18536,69 @@ public object FfiConverterTypeOwnDevice: FfiConverterRustBuffer<OwnDevice> {
 
 
 /**
+ * A device, and whose it is, as both were called when the change was made.
+ */
+data class Party (
+    /**
+     * The id of the device.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * How it was called.
+     */
+    var `deviceName`: kotlin.String
+    ,
+    /**
+     * The id of the person whose it is, if that is known.
+     */
+    var `person`: kotlin.String?
+    ,
+    /**
+     * How they were called.
+     */
+    var `personName`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeParty: FfiConverterRustBuffer<Party> {
+    override fun read(buf: ByteBuffer): Party {
+        return Party(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Party) = (
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterString.allocationSize(value.`deviceName`) +
+            FfiConverterOptionalString.allocationSize(value.`person`) +
+            FfiConverterString.allocationSize(value.`personName`)
+    )
+
+    override fun write(value: Party, buf: ByteBuffer) {
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterString.write(value.`deviceName`, buf)
+            FfiConverterOptionalString.write(value.`person`, buf)
+            FfiConverterString.write(value.`personName`, buf)
+    }
+}
+
+
+
+/**
  * A connected member device.
  */
 data class PeerStatus (
@@ -14139,6 +18678,85 @@ public object FfiConverterTypePeerStatus: FfiConverterRustBuffer<PeerStatus> {
 
 
 /**
+ * An invitation that is taken up through relays and was not answered yet.
+ */
+data class PendingJoin (
+    /**
+     * The id of the invitation.
+     */
+    var `invitation`: kotlin.String
+    ,
+    /**
+     * The id of the circle where it leads.
+     */
+    var `circle`: kotlin.String
+    ,
+    /**
+     * What the space was called when the link was made.
+     */
+    var `spaceName`: kotlin.String
+    ,
+    /**
+     * The id of the device that answers.
+     */
+    var `inviter`: kotlin.String
+    ,
+    /**
+     * Until when it can be answered, in Unix milliseconds.
+     */
+    var `expiresMs`: kotlin.ULong
+    ,
+    /**
+     * How far it is.
+     */
+    var `state`: PendingJoinState
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingJoin: FfiConverterRustBuffer<PendingJoin> {
+    override fun read(buf: ByteBuffer): PendingJoin {
+        return PendingJoin(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterTypePendingJoinState.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PendingJoin) = (
+            FfiConverterString.allocationSize(value.`invitation`) +
+            FfiConverterString.allocationSize(value.`circle`) +
+            FfiConverterString.allocationSize(value.`spaceName`) +
+            FfiConverterString.allocationSize(value.`inviter`) +
+            FfiConverterULong.allocationSize(value.`expiresMs`) +
+            FfiConverterTypePendingJoinState.allocationSize(value.`state`)
+    )
+
+    override fun write(value: PendingJoin, buf: ByteBuffer) {
+            FfiConverterString.write(value.`invitation`, buf)
+            FfiConverterString.write(value.`circle`, buf)
+            FfiConverterString.write(value.`spaceName`, buf)
+            FfiConverterString.write(value.`inviter`, buf)
+            FfiConverterULong.write(value.`expiresMs`, buf)
+            FfiConverterTypePendingJoinState.write(value.`state`, buf)
+    }
+}
+
+
+
+/**
  * What somebody can read.
  */
 data class PersonAccess (
@@ -14210,6 +18828,85 @@ public object FfiConverterTypePersonAccess: FfiConverterRustBuffer<PersonAccess>
 
 
 /**
+ * A device of somebody who is in a note, or writes in a chat, just now.
+ */
+data class Present (
+    /**
+     * The id of the person.
+     */
+    var `person`: kotlin.String
+    ,
+    /**
+     * What to show.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * The id of the device.
+     */
+    var `device`: kotlin.String
+    ,
+    /**
+     * Whether it is the person this device belongs to, by another one.
+     */
+    var `isMe`: kotlin.Boolean
+    ,
+    /**
+     * A number from 0 to 11, the same for a person wherever they are shown: which of an app's colours is theirs.
+     */
+    var `colour`: kotlin.UByte
+    ,
+    /**
+     * Where in the note; nothing if they only look at it, or are where something was written that has not arrived here.
+     */
+    var `selection`: Selected?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePresent: FfiConverterRustBuffer<Present> {
+    override fun read(buf: ByteBuffer): Present {
+        return Present(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterUByte.read(buf),
+            FfiConverterOptionalTypeSelected.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Present) = (
+            FfiConverterString.allocationSize(value.`person`) +
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`device`) +
+            FfiConverterBoolean.allocationSize(value.`isMe`) +
+            FfiConverterUByte.allocationSize(value.`colour`) +
+            FfiConverterOptionalTypeSelected.allocationSize(value.`selection`)
+    )
+
+    override fun write(value: Present, buf: ByteBuffer) {
+            FfiConverterString.write(value.`person`, buf)
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`device`, buf)
+            FfiConverterBoolean.write(value.`isMe`, buf)
+            FfiConverterUByte.write(value.`colour`, buf)
+            FfiConverterOptionalTypeSelected.write(value.`selection`, buf)
+    }
+}
+
+
+
+/**
  * What was said last in a circle, and what is unread.
  */
 data class Preview (
@@ -14232,6 +18929,11 @@ data class Preview (
      * Messages in all.
      */
     var `messages`: kotlin.UInt
+    ,
+    /**
+     * The id of the last message that this person has read, if they have read any.
+     */
+    var `read`: kotlin.String?
     ,
     /**
      * Whether all that is here is counted. If not, the rest follows within seconds.
@@ -14257,6 +18959,7 @@ public object FfiConverterTypePreview: FfiConverterRustBuffer<Preview> {
             FfiConverterUInt.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterUInt.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterBoolean.read(buf),
         )
     }
@@ -14266,6 +18969,7 @@ public object FfiConverterTypePreview: FfiConverterRustBuffer<Preview> {
             FfiConverterUInt.allocationSize(value.`unread`) +
             FfiConverterUInt.allocationSize(value.`mentions`) +
             FfiConverterUInt.allocationSize(value.`messages`) +
+            FfiConverterOptionalString.allocationSize(value.`read`) +
             FfiConverterBoolean.allocationSize(value.`current`)
     )
 
@@ -14274,6 +18978,7 @@ public object FfiConverterTypePreview: FfiConverterRustBuffer<Preview> {
             FfiConverterUInt.write(value.`unread`, buf)
             FfiConverterUInt.write(value.`mentions`, buf)
             FfiConverterUInt.write(value.`messages`, buf)
+            FfiConverterOptionalString.write(value.`read`, buf)
             FfiConverterBoolean.write(value.`current`, buf)
     }
 }
@@ -14288,6 +18993,11 @@ data class PreviewMessage (
      * The id of the message.
      */
     var `id`: kotlin.String
+    ,
+    /**
+     * The id of the person who wrote it, if that is known.
+     */
+    var `author`: kotlin.String?
     ,
     /**
      * How its author is called.
@@ -14315,6 +19025,7 @@ public object FfiConverterTypePreviewMessage: FfiConverterRustBuffer<PreviewMess
     override fun read(buf: ByteBuffer): PreviewMessage {
         return PreviewMessage(
             FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
         )
@@ -14322,12 +19033,14 @@ public object FfiConverterTypePreviewMessage: FfiConverterRustBuffer<PreviewMess
 
     override fun allocationSize(value: PreviewMessage) = (
             FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterOptionalString.allocationSize(value.`author`) +
             FfiConverterString.allocationSize(value.`name`) +
             FfiConverterString.allocationSize(value.`text`)
     )
 
     override fun write(value: PreviewMessage, buf: ByteBuffer) {
             FfiConverterString.write(value.`id`, buf)
+            FfiConverterOptionalString.write(value.`author`, buf)
             FfiConverterString.write(value.`name`, buf)
             FfiConverterString.write(value.`text`, buf)
     }
@@ -14446,6 +19159,220 @@ public object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
 
 
 /**
+ * Where the push server takes messages for this device.
+ */
+data class PushEndpoint (
+    /**
+     * An https URL: the endpoint of a Web Push subscription, or of UnifiedPush.
+     */
+    var `url`: kotlin.String
+    ,
+    /**
+     * The subscription's key `p256dh`, in base64 for URLs, as browsers and UnifiedPush give it.
+     */
+    var `p256dh`: kotlin.String? = null
+    ,
+    /**
+     * Its secret `auth`, likewise. Both or none.
+     */
+    var `auth`: kotlin.String? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePushEndpoint: FfiConverterRustBuffer<PushEndpoint> {
+    override fun read(buf: ByteBuffer): PushEndpoint {
+        return PushEndpoint(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PushEndpoint) = (
+            FfiConverterString.allocationSize(value.`url`) +
+            FfiConverterOptionalString.allocationSize(value.`p256dh`) +
+            FfiConverterOptionalString.allocationSize(value.`auth`)
+    )
+
+    override fun write(value: PushEndpoint, buf: ByteBuffer) {
+            FfiConverterString.write(value.`url`, buf)
+            FfiConverterOptionalString.write(value.`p256dh`, buf)
+            FfiConverterOptionalString.write(value.`auth`, buf)
+    }
+}
+
+
+
+/**
+ * How one relay gets on with waking this device.
+ */
+data class PushHealth (
+    /**
+     * The relay's address.
+     */
+    var `relay`: kotlin.String
+    ,
+    /**
+     * What a Web Push subscription is to be made for (`applicationServerKey`), 65 bytes. None before the relay was met, or if it
+     * wakes nobody.
+     */
+    var `serverKey`: kotlin.ByteArray?
+    ,
+    /**
+     * Whether it was told where to push to, and took it.
+     */
+    var `registered`: kotlin.Boolean
+    ,
+    /**
+     * For how many mailboxes, in the session that there is.
+     */
+    var `mailboxes`: kotlin.UInt
+    ,
+    /**
+     * When the push server last took a push of this relay, as it says, in Unix milliseconds.
+     */
+    var `acceptedMs`: kotlin.ULong?
+    ,
+    /**
+     * When it last refused one or could not be reached.
+     */
+    var `refusedMs`: kotlin.ULong?
+    ,
+    /**
+     * What it said then: an HTTP status; none if it could not be reached.
+     */
+    var `status`: kotlin.UInt?
+    ,
+    /**
+     * Why this device is not woken, if it is not, and what to do.
+     */
+    var `error`: kotlin.String?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePushHealth: FfiConverterRustBuffer<PushHealth> {
+    override fun read(buf: ByteBuffer): PushHealth {
+        return PushHealth(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PushHealth) = (
+            FfiConverterString.allocationSize(value.`relay`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`serverKey`) +
+            FfiConverterBoolean.allocationSize(value.`registered`) +
+            FfiConverterUInt.allocationSize(value.`mailboxes`) +
+            FfiConverterOptionalULong.allocationSize(value.`acceptedMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`refusedMs`) +
+            FfiConverterOptionalUInt.allocationSize(value.`status`) +
+            FfiConverterOptionalString.allocationSize(value.`error`)
+    )
+
+    override fun write(value: PushHealth, buf: ByteBuffer) {
+            FfiConverterString.write(value.`relay`, buf)
+            FfiConverterOptionalByteArray.write(value.`serverKey`, buf)
+            FfiConverterBoolean.write(value.`registered`, buf)
+            FfiConverterUInt.write(value.`mailboxes`, buf)
+            FfiConverterOptionalULong.write(value.`acceptedMs`, buf)
+            FfiConverterOptionalULong.write(value.`refusedMs`, buf)
+            FfiConverterOptionalUInt.write(value.`status`, buf)
+            FfiConverterOptionalString.write(value.`error`, buf)
+    }
+}
+
+
+
+/**
+ * How being woken goes.
+ */
+data class PushStatus (
+    /**
+     * Whether there is an endpoint.
+     */
+    var `hasEndpoint`: kotlin.Boolean
+    ,
+    /**
+     * When a push last arrived, as the app said by `woken`, in Unix milliseconds.
+     */
+    var `wokenMs`: kotlin.ULong?
+    ,
+    /**
+     * The relays of this device's spaces.
+     */
+    var `relays`: List<PushHealth>
+    ,
+    /**
+     * The ids of circles for which this device is not woken.
+     */
+    var `muted`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePushStatus: FfiConverterRustBuffer<PushStatus> {
+    override fun read(buf: ByteBuffer): PushStatus {
+        return PushStatus(
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterSequenceTypePushHealth.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PushStatus) = (
+            FfiConverterBoolean.allocationSize(value.`hasEndpoint`) +
+            FfiConverterOptionalULong.allocationSize(value.`wokenMs`) +
+            FfiConverterSequenceTypePushHealth.allocationSize(value.`relays`) +
+            FfiConverterSequenceString.allocationSize(value.`muted`)
+    )
+
+    override fun write(value: PushStatus, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`hasEndpoint`, buf)
+            FfiConverterOptionalULong.write(value.`wokenMs`, buf)
+            FfiConverterSequenceTypePushHealth.write(value.`relays`, buf)
+            FfiConverterSequenceString.write(value.`muted`, buf)
+    }
+}
+
+
+
+/**
  * A reaction, and who reacted so.
  */
 data class Reaction (
@@ -14493,16 +19420,107 @@ public object FfiConverterTypeReaction: FfiConverterRustBuffer<Reaction> {
 
 
 /**
- * A relay that a device wants to be reachable through.
+ * A relay of a space, as this device sees it.
  */
-data class RelayReservation (
+data class RelayStatus (
+    /**
+     * Its number among the space's, from 1.
+     */
+    var `number`: kotlin.UByte
+    ,
+    /**
+     * Where it is: a multiaddr that ends in its key.
+     */
+    var `address`: kotlin.String
+    ,
+    /**
+     * Whether it answers.
+     */
+    var `connected`: kotlin.Boolean
+    ,
+    /**
+     * What this device made in the space and that waits to be stored there, in entries and chunks of files.
+     */
+    var `waiting`: kotlin.UInt
+    ,
+    /**
+     * What went wrong last and what to do, as a sentence, unless all went well since.
+     */
+    var `error`: kotlin.String?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRelayStatus: FfiConverterRustBuffer<RelayStatus> {
+    override fun read(buf: ByteBuffer): RelayStatus {
+        return RelayStatus(
+            FfiConverterUByte.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: RelayStatus) = (
+            FfiConverterUByte.allocationSize(value.`number`) +
+            FfiConverterString.allocationSize(value.`address`) +
+            FfiConverterBoolean.allocationSize(value.`connected`) +
+            FfiConverterUInt.allocationSize(value.`waiting`) +
+            FfiConverterOptionalString.allocationSize(value.`error`)
+    )
+
+    override fun write(value: RelayStatus, buf: ByteBuffer) {
+            FfiConverterUByte.write(value.`number`, buf)
+            FfiConverterString.write(value.`address`, buf)
+            FfiConverterBoolean.write(value.`connected`, buf)
+            FfiConverterUInt.write(value.`waiting`, buf)
+            FfiConverterOptionalString.write(value.`error`, buf)
+    }
+}
+
+
+
+/**
+ * A relay that this device uses. What it is trusted with follows from who named it.
+ */
+data class RelayUse (
     /**
      * Its address, with its key.
      */
     var `address`: kotlin.String
     ,
     /**
-     * Whether the device can be reached through it now. If not, it is asked again and again.
+     * Whether the person named it, in the options of the network.
+     */
+    var `byPerson`: kotlin.Boolean
+    ,
+    /**
+     * The ids of the spaces whose policy names it.
+     */
+    var `bySpaces`: List<kotlin.String>
+    ,
+    /**
+     * Whether it keeps, sealed, what is for who is not online. It learns which mailboxes this device opens.
+     */
+    var `mailboxes`: kotlin.Boolean
+    ,
+    /**
+     * Whether this device wants to be reached through it. It learns who talks to whom through it, and how much.
+     */
+    var `circuits`: kotlin.Boolean
+    ,
+    /**
+     * Whether this device can be reached through it now. If not, and it is to carry circuits, it is asked again and again.
      */
     var `reserved`: kotlin.Boolean
 
@@ -14518,21 +19536,33 @@ data class RelayReservation (
 /**
  * @suppress
  */
-public object FfiConverterTypeRelayReservation: FfiConverterRustBuffer<RelayReservation> {
-    override fun read(buf: ByteBuffer): RelayReservation {
-        return RelayReservation(
+public object FfiConverterTypeRelayUse: FfiConverterRustBuffer<RelayUse> {
+    override fun read(buf: ByteBuffer): RelayUse {
+        return RelayUse(
             FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
             FfiConverterBoolean.read(buf),
         )
     }
 
-    override fun allocationSize(value: RelayReservation) = (
+    override fun allocationSize(value: RelayUse) = (
             FfiConverterString.allocationSize(value.`address`) +
+            FfiConverterBoolean.allocationSize(value.`byPerson`) +
+            FfiConverterSequenceString.allocationSize(value.`bySpaces`) +
+            FfiConverterBoolean.allocationSize(value.`mailboxes`) +
+            FfiConverterBoolean.allocationSize(value.`circuits`) +
             FfiConverterBoolean.allocationSize(value.`reserved`)
     )
 
-    override fun write(value: RelayReservation, buf: ByteBuffer) {
+    override fun write(value: RelayUse, buf: ByteBuffer) {
             FfiConverterString.write(value.`address`, buf)
+            FfiConverterBoolean.write(value.`byPerson`, buf)
+            FfiConverterSequenceString.write(value.`bySpaces`, buf)
+            FfiConverterBoolean.write(value.`mailboxes`, buf)
+            FfiConverterBoolean.write(value.`circuits`, buf)
             FfiConverterBoolean.write(value.`reserved`, buf)
     }
 }
@@ -14557,6 +19587,11 @@ data class Search (
      * By the person of this id only.
      */
     var `person`: kotlin.String? = null
+    ,
+    /**
+     * In the documents of these ids only; in all, if none is named.
+     */
+    var `documents`: List<kotlin.String> = listOf()
     ,
     /**
      * In these kinds of documents only; in all, if none is named.
@@ -14596,6 +19631,7 @@ data class Search (
         this.`text`,
         this.`typing`,
         this.`person`,
+        this.`documents`,
         this.`kinds`,
         this.`fromMs`,
         this.`untilMs`,
@@ -14616,6 +19652,7 @@ public object FfiConverterTypeSearch: FfiConverterRustBuffer<Search> {
             FfiConverterString.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
             FfiConverterSequenceTypeDocumentKind.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalULong.read(buf),
@@ -14628,6 +19665,7 @@ public object FfiConverterTypeSearch: FfiConverterRustBuffer<Search> {
             FfiConverterString.allocationSize(value.`text`) +
             FfiConverterBoolean.allocationSize(value.`typing`) +
             FfiConverterOptionalString.allocationSize(value.`person`) +
+            FfiConverterSequenceString.allocationSize(value.`documents`) +
             FfiConverterSequenceTypeDocumentKind.allocationSize(value.`kinds`) +
             FfiConverterOptionalULong.allocationSize(value.`fromMs`) +
             FfiConverterOptionalULong.allocationSize(value.`untilMs`) +
@@ -14639,6 +19677,7 @@ public object FfiConverterTypeSearch: FfiConverterRustBuffer<Search> {
             FfiConverterString.write(value.`text`, buf)
             FfiConverterBoolean.write(value.`typing`, buf)
             FfiConverterOptionalString.write(value.`person`, buf)
+            FfiConverterSequenceString.write(value.`documents`, buf)
             FfiConverterSequenceTypeDocumentKind.write(value.`kinds`, buf)
             FfiConverterOptionalULong.write(value.`fromMs`, buf)
             FfiConverterOptionalULong.write(value.`untilMs`, buf)
@@ -14706,6 +19745,53 @@ public object FfiConverterTypeSearchResults: FfiConverterRustBuffer<SearchResult
 
 
 /**
+ * Where somebody is in a note, in Unicode code points of its text. Both are the same if nothing is selected.
+ */
+data class Selected (
+    /**
+     * Where the selection was begun.
+     */
+    var `anchor`: kotlin.UInt
+    ,
+    /**
+     * Where the cursor is.
+     */
+    var `focus`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSelected: FfiConverterRustBuffer<Selected> {
+    override fun read(buf: ByteBuffer): Selected {
+        return Selected(
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Selected) = (
+            FfiConverterUInt.allocationSize(value.`anchor`) +
+            FfiConverterUInt.allocationSize(value.`focus`)
+    )
+
+    override fun write(value: Selected, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`anchor`, buf)
+            FfiConverterUInt.write(value.`focus`, buf)
+    }
+}
+
+
+
+/**
  * Changes of a document that are not shown, because of who wrote them.
  */
 data class SetAsideDocument (
@@ -14735,6 +19821,16 @@ data class SetAsideDocument (
     var `changes`: kotlin.UInt
     ,
     /**
+     * When the first of them was made, by the clock of its author, in Unix milliseconds.
+     */
+    var `firstMs`: kotlin.ULong
+    ,
+    /**
+     * When the last was.
+     */
+    var `lastMs`: kotlin.ULong
+    ,
+    /**
      * Why they are set aside, each reason as a sentence.
      */
     var `reasons`: List<kotlin.String>
@@ -14759,6 +19855,8 @@ public object FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer<SetAsideD
             FfiConverterString.read(buf),
             FfiConverterSequenceString.read(buf),
             FfiConverterUInt.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
             FfiConverterSequenceString.read(buf),
         )
     }
@@ -14769,6 +19867,8 @@ public object FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer<SetAsideD
             FfiConverterString.allocationSize(value.`title`) +
             FfiConverterSequenceString.allocationSize(value.`authors`) +
             FfiConverterUInt.allocationSize(value.`changes`) +
+            FfiConverterULong.allocationSize(value.`firstMs`) +
+            FfiConverterULong.allocationSize(value.`lastMs`) +
             FfiConverterSequenceString.allocationSize(value.`reasons`)
     )
 
@@ -14778,6 +19878,8 @@ public object FfiConverterTypeSetAsideDocument: FfiConverterRustBuffer<SetAsideD
             FfiConverterString.write(value.`title`, buf)
             FfiConverterSequenceString.write(value.`authors`, buf)
             FfiConverterUInt.write(value.`changes`, buf)
+            FfiConverterULong.write(value.`firstMs`, buf)
+            FfiConverterULong.write(value.`lastMs`, buf)
             FfiConverterSequenceString.write(value.`reasons`, buf)
     }
 }
@@ -14834,6 +19936,116 @@ public object FfiConverterTypeSplice: FfiConverterRustBuffer<Splice> {
             FfiConverterUInt.write(value.`position`, buf)
             FfiConverterUInt.write(value.`delete`, buf)
             FfiConverterString.write(value.`insert`, buf)
+    }
+}
+
+
+
+/**
+ * A file of a drive that is to be written to disk.
+ */
+data class WantedFile (
+    /**
+     * Its id.
+     */
+    var `file`: kotlin.String
+    ,
+    /**
+     * Where to.
+     */
+    var `destination`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWantedFile: FfiConverterRustBuffer<WantedFile> {
+    override fun read(buf: ByteBuffer): WantedFile {
+        return WantedFile(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: WantedFile) = (
+            FfiConverterString.allocationSize(value.`file`) +
+            FfiConverterString.allocationSize(value.`destination`)
+    )
+
+    override fun write(value: WantedFile, buf: ByteBuffer) {
+            FfiConverterString.write(value.`file`, buf)
+            FfiConverterString.write(value.`destination`, buf)
+    }
+}
+
+
+
+/**
+ * By what right somebody did something.
+ */
+data class Warrant (
+    /**
+     * The id of the act that brought their device in.
+     */
+    var `admission`: kotlin.String
+    ,
+    /**
+     * The id of the act that gave them their role.
+     */
+    var `roleGiven`: kotlin.String
+    ,
+    /**
+     * The id of who did that, if that is known.
+     */
+    var `givenBy`: kotlin.String?
+    ,
+    /**
+     * How those were called.
+     */
+    var `givenByName`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeWarrant: FfiConverterRustBuffer<Warrant> {
+    override fun read(buf: ByteBuffer): Warrant {
+        return Warrant(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Warrant) = (
+            FfiConverterString.allocationSize(value.`admission`) +
+            FfiConverterString.allocationSize(value.`roleGiven`) +
+            FfiConverterOptionalString.allocationSize(value.`givenBy`) +
+            FfiConverterString.allocationSize(value.`givenByName`)
+    )
+
+    override fun write(value: Warrant, buf: ByteBuffer) {
+            FfiConverterString.write(value.`admission`, buf)
+            FfiConverterString.write(value.`roleGiven`, buf)
+            FfiConverterOptionalString.write(value.`givenBy`, buf)
+            FfiConverterString.write(value.`givenByName`, buf)
     }
 }
 
@@ -14954,6 +20166,51 @@ sealed class Change {
     }
 
     /**
+     * An invitation that this device takes up came further, or was refused: ask for [`Node::pending_joins`]. Once this device is
+     * in, [`Change::Circle`] says so.
+     */
+    data class Join(
+        /**
+         * The id of the invitation.
+         */
+        val `invitation`: kotlin.String,
+        /**
+         * Why it was refused and what to do, as a sentence.
+         */
+        val `refused`: kotlin.String?) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A relay of this device's spaces has become wrong somehow, or is well again.
+     */
+    data class Relay(
+        /**
+         * The relay's key.
+         */
+        val `relay`: kotlin.String,
+        /**
+         * What is wrong and what to do, as a sentence; none if nothing is.
+         */
+        val `error`: kotlin.String?) : Change()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Being woken goes otherwise, or a circle was muted or is not any more: ask for [`Push::status`](crate::Push::status).
+     */
+    object Push : Change()
+
+
+    /**
      * A guest's stay ends soon.
      */
     data class GrantEnds(
@@ -15015,7 +20272,16 @@ public object FfiConverterTypeChange : FfiConverterRustBuffer<Change>{
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            7 -> Change.GrantEnds(
+            7 -> Change.Join(
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            8 -> Change.Relay(
+                FfiConverterString.read(buf),
+                FfiConverterOptionalString.read(buf),
+                )
+            9 -> Change.Push
+            10 -> Change.GrantEnds(
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterULong.read(buf),
@@ -15073,6 +20339,28 @@ public object FfiConverterTypeChange : FfiConverterRustBuffer<Change>{
                 + FfiConverterSequenceString.allocationSize(value.`pictures`)
             )
         }
+        is Change.Join -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`invitation`)
+                + FfiConverterOptionalString.allocationSize(value.`refused`)
+            )
+        }
+        is Change.Relay -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`relay`)
+                + FfiConverterOptionalString.allocationSize(value.`error`)
+            )
+        }
+        is Change.Push -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
         is Change.GrantEnds -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -15122,8 +20410,24 @@ public object FfiConverterTypeChange : FfiConverterRustBuffer<Change>{
                 FfiConverterSequenceString.write(value.`pictures`, buf)
                 Unit
             }
-            is Change.GrantEnds -> {
+            is Change.Join -> {
                 buf.putInt(7)
+                FfiConverterString.write(value.`invitation`, buf)
+                FfiConverterOptionalString.write(value.`refused`, buf)
+                Unit
+            }
+            is Change.Relay -> {
+                buf.putInt(8)
+                FfiConverterString.write(value.`relay`, buf)
+                FfiConverterOptionalString.write(value.`error`, buf)
+                Unit
+            }
+            is Change.Push -> {
+                buf.putInt(9)
+                Unit
+            }
+            is Change.GrantEnds -> {
+                buf.putInt(10)
                 FfiConverterString.write(value.`circle`, buf)
                 FfiConverterString.write(value.`person`, buf)
                 FfiConverterULong.write(value.`expiresMs`, buf)
@@ -15716,6 +21020,209 @@ public object FfiConverterTypeClaveError : FfiConverterRustBuffer<ClaveException
 
 
 /**
+ * Why nothing more arrives on this device in a circle. What it had stays readable. Times are Unix milliseconds by the clock of
+ * whoever did it.
+ */
+sealed class Departure {
+
+    /**
+     * This person left.
+     */
+    data class Left(
+        /**
+         * When.
+         */
+        val `timeMs`: kotlin.ULong) : Departure()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Somebody removed this person.
+     */
+    data class Removed(
+        /**
+         * How they are called.
+         */
+        val `by`: kotlin.String,
+        /**
+         * When.
+         */
+        val `timeMs`: kotlin.ULong) : Departure()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Somebody, perhaps this person, revoked this device; the person may still be in with others.
+     */
+    data class Revoked(
+        /**
+         * How they are called.
+         */
+        val `by`: kotlin.String,
+        /**
+         * When.
+         */
+        val `timeMs`: kotlin.ULong) : Departure()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * This person was a guest, and the date has passed.
+     */
+    data class Expired(
+        /**
+         * When.
+         */
+        val `timeMs`: kotlin.ULong) : Departure()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * What brought this device in turned out to have no effect.
+     */
+    data class SetAside(
+        /**
+         * Why, as a sentence.
+         */
+        val `why`: kotlin.String) : Departure()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeDeparture : FfiConverterRustBuffer<Departure>{
+    override fun read(buf: ByteBuffer): Departure {
+        return when(buf.getInt()) {
+            1 -> Departure.Left(
+                FfiConverterULong.read(buf),
+                )
+            2 -> Departure.Removed(
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            3 -> Departure.Revoked(
+                FfiConverterString.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            4 -> Departure.Expired(
+                FfiConverterULong.read(buf),
+                )
+            5 -> Departure.SetAside(
+                FfiConverterString.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Departure): ULong = when(value) {
+        is Departure.Left -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`timeMs`)
+            )
+        }
+        is Departure.Removed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`by`)
+                + FfiConverterULong.allocationSize(value.`timeMs`)
+            )
+        }
+        is Departure.Revoked -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`by`)
+                + FfiConverterULong.allocationSize(value.`timeMs`)
+            )
+        }
+        is Departure.Expired -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`timeMs`)
+            )
+        }
+        is Departure.SetAside -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`why`)
+            )
+        }
+    }
+
+    override fun write(value: Departure, buf: ByteBuffer) {
+        when(value) {
+            is Departure.Left -> {
+                buf.putInt(1)
+                FfiConverterULong.write(value.`timeMs`, buf)
+                Unit
+            }
+            is Departure.Removed -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`by`, buf)
+                FfiConverterULong.write(value.`timeMs`, buf)
+                Unit
+            }
+            is Departure.Revoked -> {
+                buf.putInt(3)
+                FfiConverterString.write(value.`by`, buf)
+                FfiConverterULong.write(value.`timeMs`, buf)
+                Unit
+            }
+            is Departure.Expired -> {
+                buf.putInt(4)
+                FfiConverterULong.write(value.`timeMs`, buf)
+                Unit
+            }
+            is Departure.SetAside -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`why`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * What kind of document something is in.
  */
 
@@ -15765,6 +21272,108 @@ public object FfiConverterTypeDocumentKind: FfiConverterRustBuffer<DocumentKind>
 
     override fun write(value: DocumentKind, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What of a circle's past its members can read.
+ */
+sealed class History {
+
+    /**
+     * All of it, whenever they came.
+     */
+    object Full : History()
+
+
+    /**
+     * What was written since they came.
+     */
+    object SinceJoining : History()
+
+
+    /**
+     * What was written since they came and not longer ago than this: keys are erased then.
+     */
+    data class Ratcheted(
+        /**
+         * How long, in seconds; an hour at least.
+         */
+        val `seconds`: kotlin.ULong) : History()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHistory : FfiConverterRustBuffer<History>{
+    override fun read(buf: ByteBuffer): History {
+        return when(buf.getInt()) {
+            1 -> History.Full
+            2 -> History.SinceJoining
+            3 -> History.Ratcheted(
+                FfiConverterULong.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: History): ULong = when(value) {
+        is History.Full -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is History.SinceJoining -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is History.Ratcheted -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`seconds`)
+            )
+        }
+    }
+
+    override fun write(value: History, buf: ByteBuffer) {
+        when(value) {
+            is History.Full -> {
+                buf.putInt(1)
+                Unit
+            }
+            is History.SinceJoining -> {
+                buf.putInt(2)
+                Unit
+            }
+            is History.Ratcheted -> {
+                buf.putInt(3)
+                FfiConverterULong.write(value.`seconds`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
     }
 }
 
@@ -16094,6 +21703,223 @@ public object FfiConverterTypeInvitationState : FfiConverterRustBuffer<Invitatio
 
 
 /**
+ * What became of a change of keys.
+ */
+sealed class KeyStanding {
+
+    /**
+     * It is followed.
+     */
+    object Stands : KeyStanding()
+
+
+    /**
+     * Another change of the same keys was chosen, or one of those that came before it lost so.
+     */
+    data class Lost(
+        /**
+         * The id of the epoch that the winner led to.
+         */
+        val `to`: kotlin.String) : KeyStanding()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * It follows the keys in use here, and this device cannot follow: it is out.
+     */
+    object Beyond : KeyStanding()
+
+
+    /**
+     * What it starts from is not here.
+     */
+    object Unconnected : KeyStanding()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeKeyStanding : FfiConverterRustBuffer<KeyStanding>{
+    override fun read(buf: ByteBuffer): KeyStanding {
+        return when(buf.getInt()) {
+            1 -> KeyStanding.Stands
+            2 -> KeyStanding.Lost(
+                FfiConverterString.read(buf),
+                )
+            3 -> KeyStanding.Beyond
+            4 -> KeyStanding.Unconnected
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: KeyStanding): ULong = when(value) {
+        is KeyStanding.Stands -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is KeyStanding.Lost -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`to`)
+            )
+        }
+        is KeyStanding.Beyond -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is KeyStanding.Unconnected -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: KeyStanding, buf: ByteBuffer) {
+        when(value) {
+            is KeyStanding.Stands -> {
+                buf.putInt(1)
+                Unit
+            }
+            is KeyStanding.Lost -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`to`, buf)
+                Unit
+            }
+            is KeyStanding.Beyond -> {
+                buf.putInt(3)
+                Unit
+            }
+            is KeyStanding.Unconnected -> {
+                buf.putInt(4)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+
+
+/**
+ * Why the system did not wrap a key or make it again.
+ */
+sealed class KeyWrappingException: kotlin.Exception() {
+
+    /**
+     * Not now: the device was not unlocked since it started, say. Whatever else is thrown counts as this.
+     */
+    class Unavailable(
+        ) : KeyWrappingException() {
+        override val message
+            get() = ""
+    }
+
+    /**
+     * The user was asked, and did not say yes.
+     */
+    class Cancelled(
+        ) : KeyWrappingException() {
+        override val message
+            get() = ""
+    }
+
+    /**
+     * It has no such key any more: the screen lock was taken off, or the data came from another device.
+     */
+    class KeyGone(
+        ) : KeyWrappingException() {
+        override val message
+            get() = ""
+    }
+
+
+
+
+
+    companion object ErrorHandler : UniffiRustCallStatusErrorHandler<KeyWrappingException> {
+        override fun lift(error_buf: RustBuffer.ByValue): KeyWrappingException = FfiConverterTypeKeyWrappingError.lift(error_buf)
+    }
+
+
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeKeyWrappingError : FfiConverterRustBuffer<KeyWrappingException> {
+    override fun read(buf: ByteBuffer): KeyWrappingException {
+
+
+        return when(buf.getInt()) {
+            1 -> KeyWrappingException.Unavailable()
+            2 -> KeyWrappingException.Cancelled()
+            3 -> KeyWrappingException.KeyGone()
+            else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: KeyWrappingException): ULong {
+        return when(value) {
+            is KeyWrappingException.Unavailable -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+            )
+            is KeyWrappingException.Cancelled -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+            )
+            is KeyWrappingException.KeyGone -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: KeyWrappingException, buf: ByteBuffer) {
+        when(value) {
+            is KeyWrappingException.Unavailable -> {
+                buf.putInt(1)
+                Unit
+            }
+            is KeyWrappingException.Cancelled -> {
+                buf.putInt(2)
+                Unit
+            }
+            is KeyWrappingException.KeyGone -> {
+                buf.putInt(3)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+
+}
+
+
+
+/**
  * How far linking has come.
  */
 sealed class LinkProgress {
@@ -16198,6 +22024,266 @@ public object FfiConverterTypeLinkProgress : FfiConverterRustBuffer<LinkProgress
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * How much a line that is logged matters.
+ */
+
+enum class LogLevel {
+
+    /**
+     * A mistake of this library.
+     */
+    ERROR,
+    /**
+     * A peer, the network or the disk went wrong.
+     */
+    WARN,
+    /**
+     * Something worth knowing.
+     */
+    INFO,
+    /**
+     * What goes well.
+     */
+    DEBUG,
+    /**
+     * Everything.
+     */
+    TRACE;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLogLevel: FfiConverterRustBuffer<LogLevel> {
+    override fun read(buf: ByteBuffer) = try {
+
+        LogLevel.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: LogLevel) = 4UL
+
+    override fun write(value: LogLevel, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * How far a message that this device sent has come, as far as it knows.
+ */
+sealed class MessageState {
+
+    /**
+     * It is stored here, and nobody else is known to have it.
+     */
+    object Queued : MessageState()
+
+
+    /**
+     * A relay of the space has it on its disk: others get it, whoever is online when.
+     */
+    object Relayed : MessageState()
+
+
+    /**
+     * Other devices have it.
+     */
+    data class Delivered(
+        /**
+         * How many people besides this one have it on some device.
+         */
+        val `people`: kotlin.UInt,
+        /**
+         * How many devices, further ones of this person among them.
+         */
+        val `devices`: kotlin.UInt,
+        /**
+         * Whether all other people in the circle have it.
+         */
+        val `everybody`: kotlin.Boolean) : MessageState()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * No relay of the space takes it, and nobody else has it. It is still here, and goes to whoever is online together with this
+     * device.
+     */
+    data class Failed(
+        /**
+         * What the relay says, and what to do.
+         */
+        val `error`: kotlin.String,
+        /**
+         * Whether it goes on by itself.
+         */
+        val `retryable`: kotlin.Boolean) : MessageState()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMessageState : FfiConverterRustBuffer<MessageState>{
+    override fun read(buf: ByteBuffer): MessageState {
+        return when(buf.getInt()) {
+            1 -> MessageState.Queued
+            2 -> MessageState.Relayed
+            3 -> MessageState.Delivered(
+                FfiConverterUInt.read(buf),
+                FfiConverterUInt.read(buf),
+                FfiConverterBoolean.read(buf),
+                )
+            4 -> MessageState.Failed(
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: MessageState): ULong = when(value) {
+        is MessageState.Queued -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is MessageState.Relayed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is MessageState.Delivered -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`people`)
+                + FfiConverterUInt.allocationSize(value.`devices`)
+                + FfiConverterBoolean.allocationSize(value.`everybody`)
+            )
+        }
+        is MessageState.Failed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`error`)
+                + FfiConverterBoolean.allocationSize(value.`retryable`)
+            )
+        }
+    }
+
+    override fun write(value: MessageState, buf: ByteBuffer) {
+        when(value) {
+            is MessageState.Queued -> {
+                buf.putInt(1)
+                Unit
+            }
+            is MessageState.Relayed -> {
+                buf.putInt(2)
+                Unit
+            }
+            is MessageState.Delivered -> {
+                buf.putInt(3)
+                FfiConverterUInt.write(value.`people`, buf)
+                FfiConverterUInt.write(value.`devices`, buf)
+                FfiConverterBoolean.write(value.`everybody`, buf)
+                Unit
+            }
+            is MessageState.Failed -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`error`, buf)
+                FfiConverterBoolean.write(value.`retryable`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * How far an invitation is that is taken up through relays.
+ */
+
+enum class PendingJoinState {
+
+    /**
+     * No relay of the link is known to keep the request since the node was opened.
+     */
+    ASKING,
+    /**
+     * A relay keeps it: the inviter's device answers once it is online, whether this one is or not.
+     */
+    ASKED,
+    /**
+     * The answer is coming in.
+     */
+    ARRIVING;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePendingJoinState: FfiConverterRustBuffer<PendingJoinState> {
+    override fun read(buf: ByteBuffer) = try {
+
+        PendingJoinState.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: PendingJoinState) = 4UL
+
+    override fun write(value: PendingJoinState, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -16488,6 +22574,51 @@ public object FfiConverterTypeScope: FfiConverterRustBuffer<Scope> {
     override fun allocationSize(value: Scope) = 4UL
 
     override fun write(value: Scope, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * By what a circle agrees on its keys. It holds for good.
+ */
+
+enum class Suite {
+
+    /**
+     * X25519.
+     */
+    X25519,
+    /**
+     * X-Wing, which is ML-KEM-768 and X25519 together: against a quantum computer too.
+     */
+    X_WING;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSuite: FfiConverterRustBuffer<Suite> {
+    override fun read(buf: ByteBuffer) = try {
+
+        Suite.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Suite) = 4UL
+
+    override fun write(value: Suite, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -16989,6 +23120,38 @@ public object FfiConverterTypeWay : FfiConverterRustBuffer<Way>{
 /**
  * @suppress
  */
+public object FfiConverterOptionalUInt: FfiConverterRustBuffer<kotlin.UInt?> {
+    override fun read(buf: ByteBuffer): kotlin.UInt? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterUInt.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.UInt?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterUInt.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.UInt?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterUInt.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalULong: FfiConverterRustBuffer<kotlin.ULong?> {
     override fun read(buf: ByteBuffer): kotlin.ULong? {
         if (buf.get().toInt() == 0) {
@@ -17053,6 +23216,38 @@ public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?>
 /**
  * @suppress
  */
+public object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.ByteArray?> {
+    override fun read(buf: ByteBuffer): kotlin.ByteArray? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterByteArray.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.ByteArray?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterByteArray.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.ByteArray?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterByteArray.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalDuration: FfiConverterRustBuffer<java.time.Duration?> {
     override fun read(buf: ByteBuffer): java.time.Duration? {
         if (buf.get().toInt() == 0) {
@@ -17085,6 +23280,134 @@ public object FfiConverterOptionalDuration: FfiConverterRustBuffer<java.time.Dur
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeCircle: FfiConverterRustBuffer<Circle?> {
+    override fun read(buf: ByteBuffer): Circle? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeCircle.read(buf)
+    }
+
+    override fun allocationSize(value: Circle?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeCircle.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Circle?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeCircle.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeHost: FfiConverterRustBuffer<Host?> {
+    override fun read(buf: ByteBuffer): Host? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeHost.read(buf)
+    }
+
+    override fun allocationSize(value: Host?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeHost.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Host?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeHost.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeInterfaceLister: FfiConverterRustBuffer<InterfaceLister?> {
+    override fun read(buf: ByteBuffer): InterfaceLister? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeInterfaceLister.read(buf)
+    }
+
+    override fun allocationSize(value: InterfaceLister?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeInterfaceLister.allocationSize(value)
+        }
+    }
+
+    override fun write(value: InterfaceLister?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeInterfaceLister.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeKeyWrapping: FfiConverterRustBuffer<KeyWrapping?> {
+    override fun read(buf: ByteBuffer): KeyWrapping? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeKeyWrapping.read(buf)
+    }
+
+    override fun allocationSize(value: KeyWrapping?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeKeyWrapping.allocationSize(value)
+        }
+    }
+
+    override fun write(value: KeyWrapping?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeKeyWrapping.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeLinkListener: FfiConverterRustBuffer<LinkListener?> {
     override fun read(buf: ByteBuffer): LinkListener? {
         if (buf.get().toInt() == 0) {
@@ -17107,6 +23430,38 @@ public object FfiConverterOptionalTypeLinkListener: FfiConverterRustBuffer<LinkL
         } else {
             buf.put(1)
             FfiConverterTypeLinkListener.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeNameResolver: FfiConverterRustBuffer<NameResolver?> {
+    override fun read(buf: ByteBuffer): NameResolver? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeNameResolver.read(buf)
+    }
+
+    override fun allocationSize(value: NameResolver?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeNameResolver.allocationSize(value)
+        }
+    }
+
+    override fun write(value: NameResolver?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeNameResolver.write(value, buf)
         }
     }
 }
@@ -17267,6 +23622,134 @@ public object FfiConverterOptionalTypeProgress: FfiConverterRustBuffer<Progress?
         } else {
             buf.put(1)
             FfiConverterTypeProgress.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeSelected: FfiConverterRustBuffer<Selected?> {
+    override fun read(buf: ByteBuffer): Selected? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeSelected.read(buf)
+    }
+
+    override fun allocationSize(value: Selected?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeSelected.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Selected?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeSelected.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeWarrant: FfiConverterRustBuffer<Warrant?> {
+    override fun read(buf: ByteBuffer): Warrant? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeWarrant.read(buf)
+    }
+
+    override fun allocationSize(value: Warrant?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeWarrant.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Warrant?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeWarrant.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeDeparture: FfiConverterRustBuffer<Departure?> {
+    override fun read(buf: ByteBuffer): Departure? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeDeparture.read(buf)
+    }
+
+    override fun allocationSize(value: Departure?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeDeparture.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Departure?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeDeparture.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeMessageState: FfiConverterRustBuffer<MessageState?> {
+    override fun read(buf: ByteBuffer): MessageState? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMessageState.read(buf)
+    }
+
+    override fun allocationSize(value: MessageState?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMessageState.allocationSize(value)
+        }
+    }
+
+    override fun write(value: MessageState?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMessageState.write(value, buf)
         }
     }
 }
@@ -17877,6 +24360,34 @@ public object FfiConverterSequenceTypeInvitation: FfiConverterRustBuffer<List<In
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeKeyChange: FfiConverterRustBuffer<List<KeyChange>> {
+    override fun read(buf: ByteBuffer): List<KeyChange> {
+        val len = buf.getInt()
+        return List<KeyChange>(len) {
+            FfiConverterTypeKeyChange.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<KeyChange>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeKeyChange.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<KeyChange>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeKeyChange.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeMatch: FfiConverterRustBuffer<List<Match>> {
     override fun read(buf: ByteBuffer): List<Match> {
         val len = buf.getInt()
@@ -17979,6 +24490,34 @@ public object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Messa
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeMessage.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeNewFile: FfiConverterRustBuffer<List<NewFile>> {
+    override fun read(buf: ByteBuffer): List<NewFile> {
+        val len = buf.getInt()
+        return List<NewFile>(len) {
+            FfiConverterTypeNewFile.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<NewFile>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeNewFile.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<NewFile>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeNewFile.write(it, buf)
         }
     }
 }
@@ -18101,6 +24640,34 @@ public object FfiConverterSequenceTypeOwnDevice: FfiConverterRustBuffer<List<Own
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeParty: FfiConverterRustBuffer<List<Party>> {
+    override fun read(buf: ByteBuffer): List<Party> {
+        val len = buf.getInt()
+        return List<Party>(len) {
+            FfiConverterTypeParty.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Party>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeParty.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Party>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeParty.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer<List<PeerStatus>> {
     override fun read(buf: ByteBuffer): List<PeerStatus> {
         val len = buf.getInt()
@@ -18119,6 +24686,34 @@ public object FfiConverterSequenceTypePeerStatus: FfiConverterRustBuffer<List<Pe
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypePeerStatus.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypePendingJoin: FfiConverterRustBuffer<List<PendingJoin>> {
+    override fun read(buf: ByteBuffer): List<PendingJoin> {
+        val len = buf.getInt()
+        return List<PendingJoin>(len) {
+            FfiConverterTypePendingJoin.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PendingJoin>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePendingJoin.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PendingJoin>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePendingJoin.write(it, buf)
         }
     }
 }
@@ -18157,6 +24752,62 @@ public object FfiConverterSequenceTypePersonAccess: FfiConverterRustBuffer<List<
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypePresent: FfiConverterRustBuffer<List<Present>> {
+    override fun read(buf: ByteBuffer): List<Present> {
+        val len = buf.getInt()
+        return List<Present>(len) {
+            FfiConverterTypePresent.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Present>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePresent.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Present>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePresent.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypePushHealth: FfiConverterRustBuffer<List<PushHealth>> {
+    override fun read(buf: ByteBuffer): List<PushHealth> {
+        val len = buf.getInt()
+        return List<PushHealth>(len) {
+            FfiConverterTypePushHealth.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PushHealth>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePushHealth.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PushHealth>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePushHealth.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeReaction: FfiConverterRustBuffer<List<Reaction>> {
     override fun read(buf: ByteBuffer): List<Reaction> {
         val len = buf.getInt()
@@ -18185,24 +24836,52 @@ public object FfiConverterSequenceTypeReaction: FfiConverterRustBuffer<List<Reac
 /**
  * @suppress
  */
-public object FfiConverterSequenceTypeRelayReservation: FfiConverterRustBuffer<List<RelayReservation>> {
-    override fun read(buf: ByteBuffer): List<RelayReservation> {
+public object FfiConverterSequenceTypeRelayStatus: FfiConverterRustBuffer<List<RelayStatus>> {
+    override fun read(buf: ByteBuffer): List<RelayStatus> {
         val len = buf.getInt()
-        return List<RelayReservation>(len) {
-            FfiConverterTypeRelayReservation.read(buf)
+        return List<RelayStatus>(len) {
+            FfiConverterTypeRelayStatus.read(buf)
         }
     }
 
-    override fun allocationSize(value: List<RelayReservation>): ULong {
+    override fun allocationSize(value: List<RelayStatus>): ULong {
         val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypeRelayReservation.allocationSize(it) }.sum()
+        val sizeForItems = value.map { FfiConverterTypeRelayStatus.allocationSize(it) }.sum()
         return sizeForLength + sizeForItems
     }
 
-    override fun write(value: List<RelayReservation>, buf: ByteBuffer) {
+    override fun write(value: List<RelayStatus>, buf: ByteBuffer) {
         buf.putInt(value.size)
         value.iterator().forEach {
-            FfiConverterTypeRelayReservation.write(it, buf)
+            FfiConverterTypeRelayStatus.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeRelayUse: FfiConverterRustBuffer<List<RelayUse>> {
+    override fun read(buf: ByteBuffer): List<RelayUse> {
+        val len = buf.getInt()
+        return List<RelayUse>(len) {
+            FfiConverterTypeRelayUse.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<RelayUse>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRelayUse.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<RelayUse>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRelayUse.write(it, buf)
         }
     }
 }
@@ -18259,6 +24938,34 @@ public object FfiConverterSequenceTypeSplice: FfiConverterRustBuffer<List<Splice
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeSplice.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeWantedFile: FfiConverterRustBuffer<List<WantedFile>> {
+    override fun read(buf: ByteBuffer): List<WantedFile> {
+        val len = buf.getInt()
+        return List<WantedFile>(len) {
+            FfiConverterTypeWantedFile.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<WantedFile>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeWantedFile.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<WantedFile>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeWantedFile.write(it, buf)
         }
     }
 }
@@ -18480,6 +25187,24 @@ public object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.Str
 }
     )
     }
+
+
+        /**
+         * Has `sink` take what this library logs, up to a level, for as long as the process lives. Once, before any node.
+         *
+         * # Errors
+         * [`ClaveError::Argument`] (`argument.log_sink`) if there is one already.
+         */
+    @Throws(ClaveException::class) fun `setLogSink`(`sink`: LogSink, `level`: LogLevel)
+        =
+    uniffiRustCallWithError(ClaveException) { _status ->
+    UniffiLib.uniffi_clave_ffi_fn_func_set_log_sink(
+
+
+        FfiConverterTypeLogSink.lower(`sink`),
+        FfiConverterTypeLogLevel.lower(`level`),_status)
+}
+
 
 
         /**

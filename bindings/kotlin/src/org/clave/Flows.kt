@@ -88,6 +88,17 @@ fun Note.snapshots(): Flow<NoteSnapshot> = observed {
     subscribed(observe(listener))
 }
 
+/** Who else is in the note, and where, and again each time that changed. */
+fun Note.presence(): Flow<List<Present>> = observed { subscribed(observePresence(telling { hand(it) })) }
+
+/** Who else is writing, and again each time somebody begins or stops. */
+fun Timeline.typists(): Flow<List<Present>> = observed { subscribed(observeTyping(telling { hand(it) })) }
+
+private fun telling(hand: (List<Present>) -> Unit) =
+    object : PresenceListener {
+        override fun onPresence(present: List<Present>) = hand(present)
+    }
+
 /** Everything that happens from now on: ask again for what is shown of it. */
 fun Node.changes(): Flow<Change> = observed {
     val listener =
