@@ -148,7 +148,7 @@ impl Chat {
         });
         for entries in self.entries.chunks(FRAME_ENTRIES) {
             let frame = rogue::entries_frame(self.circle(), entries.to_vec());
-            server.handle(START_MS, |engine| engine.handle_frame(source, Channel::Sync, &frame, START_MS));
+            server.handle(START_MS, |engine| engine.handle_frame(source, Channel::Sync, frame, START_MS));
         }
         server.handle(START_MS, |engine| engine.handle_disconnected(source, START_MS));
         assert!(entries_of(&server, self.circle()) >= self.entries.len(), "{:?}", server.engine.refusals());
@@ -202,7 +202,7 @@ fn receive(stream: &mut TcpStream) -> Option<(Channel, Vec<u8>)> {
 fn serve(server: &mut Device, mut stream: TcpStream, peer: DeviceId) -> u64 {
     let mut bytes = send(&mut stream, server.handle(LATER_MS, |engine| engine.handle_connected(peer, LATER_MS)));
     while let Some((channel, frame)) = receive(&mut stream) {
-        let frames = server.handle(LATER_MS, |engine| engine.handle_frame(peer, channel, &frame, LATER_MS));
+        let frames = server.handle(LATER_MS, |engine| engine.handle_frame(peer, channel, frame, LATER_MS));
         bytes += send(&mut stream, frames);
     }
     server.handle(LATER_MS, |engine| engine.handle_disconnected(peer, LATER_MS));
@@ -231,7 +231,7 @@ fn catch_up(chat: &Chat, server: &mut Device, data: &Path) -> Caught {
         let mut bytes = send(&mut stream, device.handle(LATER_MS, |engine| engine.handle_connected(host, LATER_MS)));
         while entries_of(&device, circle) < wanted {
             let (channel, frame) = receive(&mut stream).expect(WIRE);
-            let frames = device.handle(LATER_MS, |engine| engine.handle_frame(host, channel, &frame, LATER_MS));
+            let frames = device.handle(LATER_MS, |engine| engine.handle_frame(host, channel, frame, LATER_MS));
             bytes += send(&mut stream, frames);
         }
         let newest = DocumentId::well_known(circle, DocumentKind::Timeline, chat.segments - 1);

@@ -14,6 +14,7 @@ use crate::Scale;
 use crate::harness::Spread;
 
 pub mod child;
+mod iroh;
 mod raw;
 mod syncthing;
 
@@ -78,17 +79,17 @@ pub fn large(scale: Scale, data: &Path) -> Vec<Value> {
     })]
 }
 
-/// A file of 256 MiB, beside syncthing.
+/// A file of 256 MiB, beside syncthing and iroh-blobs.
 pub fn middle(scale: Scale, data: &Path) -> Vec<Value> {
     let bytes = u64::from(scale.of(256, 8)) << 20;
     let folder = tempfile::tempdir_in(data).expect(ROOM);
     let source = folder.path().join("source");
     std::fs::create_dir(&source).expect(ROOM);
     write_random(&source.join("file"), bytes, 2);
-    beside_syncthing(&format!("a file of {} MiB", bytes >> 20), bytes as f64 / 1e6, "MB", scale, folder.path())
+    beside_others(&format!("a file of {} MiB", bytes >> 20), bytes as f64 / 1e6, "MB", scale, folder.path())
 }
 
-/// 5,000 files of 4 kB, beside syncthing.
+/// 5,000 files of 4 kB, beside syncthing and iroh-blobs.
 pub fn small(scale: Scale, data: &Path) -> Vec<Value> {
     let files = scale.of(5_000, 200);
     let folder = tempfile::tempdir_in(data).expect(ROOM);
@@ -100,19 +101,22 @@ pub fn small(scale: Scale, data: &Path) -> Vec<Value> {
         entropy.fill(&mut content);
         std::fs::write(source.join(format!("文件 {number}.md")), &content).expect(ROOM);
     }
-    beside_syncthing(&format!("{files} files of 4 kB"), f64::from(files), "files", scale, folder.path())
+    beside_others(&format!("{files} files of 4 kB"), f64::from(files), "files", scale, folder.path())
 }
 
 /// What lies in `source` in that folder, from a device that has it to one that has nothing, until it is written out there.
-fn beside_syncthing(name: &str, amount: f64, unit: &str, scale: Scale, folder: &Path) -> Vec<Value> {
+fn beside_others(name: &str, amount: f64, unit: &str, scale: Scale, folder: &Path) -> Vec<Value> {
     let source = folder.join("source");
     let runtime = tokio::runtime::Runtime::new().expect("the system has threads");
     let version = syncthing::version();
     if version.is_none() {
         println!("SKIPPED: {name}: syncthing, which is not installed (scripts/install-syncthing.sh does)");
     }
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    let (mut theirs, mut iroh, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..scale.rounds.min(5) {
+        let place = tempfile::tempdir_in(folder).expect(ROOM);
+        iroh.push(runtime.block_on(iroh::transfer(&source, place.path())));
+        drop(place);
         if version.is_some() {
             let place = tempfile::tempdir_in(folder).expect(ROOM);
             theirs.push(syncthing::transfer(&source, place.path()).as_secs_f64());
@@ -123,6 +127,8 @@ fn beside_syncthing(name: &str, amount: f64, unit: &str, scale: Scale, folder: &
         ("clave, written out", ours.iter().map(|t| t.whole).collect()),
         ("clave, fetched and durable", ours.iter().map(|t| t.fetch).collect()),
         ("clave, added at the source", ours.iter().map(|t| t.add).collect()),
+        ("iroh-blobs, fetched, not flushed", iroh.iter().map(|(fetched, _)| fetched.as_secs_f64()).collect()),
+        ("iroh-blobs, written out", iroh.iter().map(|(_, whole)| whole.as_secs_f64()).collect()),
     ];
     if version.is_some() {
         rows.insert(0, ("syncthing, written out", theirs));

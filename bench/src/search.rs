@@ -57,8 +57,8 @@ impl Rig {
     }
 
     fn write(&mut self, batch: Batch) {
-        let bytes = |write: &Option<Vec<u8>>| write.as_ref().map_or(0, |value| value.len() as u64);
-        self.written_bytes += batch.writes.iter().map(|(_, value)| bytes(value)).sum::<u64>();
+        let written = batch.writes.iter().filter_map(|(_, value)| value.as_ref());
+        self.written_bytes += written.map(|value| value.len() as u64).sum::<u64>();
         self.store.write(vec![batch]).expect(ROOM);
     }
 

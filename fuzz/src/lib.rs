@@ -41,6 +41,7 @@ pub const TARGETS: &[Target] = targets![
     ics,
     link,
     mailbox_frames,
+    mailbox_session,
     markdown,
     noise,
     operation,

@@ -7,6 +7,7 @@ pub mod entry;
 pub mod ics;
 pub mod link;
 pub mod mailbox_frames;
+pub mod mailbox_session;
 pub mod markdown;
 pub mod noise;
 pub mod operation;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clave::{NetworkConfig, Node, NodeConfig, NodeId};
 
-use super::raw;
+use super::{iroh, raw};
 
 /// A process that serves, and the lines it says.
 pub struct Serving {
@@ -41,7 +41,7 @@ impl Drop for Serving {
     }
 }
 
-/// What a child does: `raw BYTES`, or `node DIRECTORY SOURCE`.
+/// What a child does: `raw BYTES`, `node DIRECTORY SOURCE` or `iroh DIRECTORY SOURCE`.
 pub fn run(arguments: &[String]) {
     let runtime = tokio::runtime::Runtime::new().expect("the system has threads");
     let [kind, rest @ ..] = arguments else { panic!("a child is told what to do") };
@@ -51,6 +51,7 @@ pub fn run(arguments: &[String]) {
     };
     match (kind.as_str(), rest) {
         ("raw", [bytes]) => runtime.block_on(raw::serve(bytes.parse().expect("a number"), say)),
+        ("iroh", [directory, source]) => runtime.block_on(iroh::serve(Path::new(directory), Path::new(source), say)),
         ("node", [directory, source]) => runtime.block_on(async {
             let (node, space) = found(Path::new(directory)).await;
             let started = Instant::now();

@@ -79,7 +79,7 @@ impl Device {
                         }
                         Output::Send { peer, channel, frame } => {
                             engine.handle_sent(peer, channel, now_ms);
-                            frames.push((peer, channel, frame));
+                            frames.push((peer, channel, frame.concat()));
                         }
                         _ => {}
                     }
@@ -140,9 +140,9 @@ impl Device {
 fn count(batch: &Batch, written: &mut BTreeMap<Keyspace, usize>, entries: &mut Vec<usize>) {
     for (key, value) in &batch.writes {
         if key.keyspace == Keyspace::Entries {
-            entries.extend(value.as_ref().map(Vec::len));
+            entries.extend(value.as_ref().map(|value| value.len()));
         }
-        *written.entry(key.keyspace).or_default() += value.as_ref().map_or(0, Vec::len);
+        *written.entry(key.keyspace).or_default() += value.as_ref().map_or(0, |value| value.len());
     }
 }
 
@@ -230,7 +230,7 @@ impl Network {
             let kind = self.kinds.entry(frame.first().map_or(0, |tag| tag >> 3)).or_default();
             *kind = (kind.0 + 1, kind.1 + frame.len());
             let id = self.devices[from].id;
-            self.handle(to, |engine, now_ms| engine.handle_frame(id, channel, &frame, now_ms));
+            self.handle(to, |engine, now_ms| engine.handle_frame(id, channel, frame, now_ms));
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use clave::{SealedStore, StoreKind, open_store};
 use clave_crdt::DocumentKind;
 use clave_crypto::{Entropy, WrappedVaultKey};
-use clave_engine::{Batch, CircleId, DocumentId, Key, Keyspace, StoreRead as _};
+use clave_engine::{CircleId, DocumentId, Key, Keyspace, StoreRead as _};
 
 use super::WORKS;
 
@@ -36,7 +36,7 @@ pub fn of_segment(folder: &Path, circle: CircleId, segment: DocumentId, copies: 
             of_circle.iter().map(|(keyspace, value)| (Key::new(*keyspace, circle.as_bytes(), name(id)), value));
         let content =
             of_segment.iter().map(|(keyspace, suffix, value)| (Key::new(*keyspace, scope(id), suffix), value));
-        let writes = records.chain(content).map(|(key, value)| (key, Some(value.clone()))).collect();
-        store.write(vec![Batch { writes }]).expect(WORKS);
+        let batch = records.chain(content).map(|(key, value)| (key, Some(value.clone()))).collect();
+        store.write(vec![batch]).expect(WORKS);
     }
 }

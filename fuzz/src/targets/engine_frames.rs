@@ -1,4 +1,4 @@
-//! A live engine under frames and entries of a member, and of a relay, who keep to nothing.
+//! A live engine under frames, entries and presence of a member, and of a relay, who keep to nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -7,7 +7,9 @@ use clave_crdt::{DocumentKind, Draft};
 use clave_crypto::{DeviceId, Entropy, MailboxKey, SealedSecret};
 use clave_engine::fuzzing::Sealer;
 use clave_engine::membership::RelayAddress;
-use clave_engine::{Batch, Channel, CircleId, DocumentId, Engine, Event, Identity, Keyspace, Output, StoreRead};
+use clave_engine::{
+    Batch, Channel, CircleId, DocumentId, Engine, Event, Identity, Keyspace, Output, Selection, StoreRead,
+};
 use clave_mailbox::{self as mailbox, Reply, reply};
 use clave_sim::Disk;
 
@@ -58,7 +60,7 @@ impl Device {
                 }
                 Output::Send { peer, channel, frame } => {
                     self.engine.handle_sent(peer, channel, NOW_MS);
-                    frames.push((channel, frame));
+                    frames.push((channel, frame.concat()));
                 }
                 Output::Event(event) => self.events.push(event),
                 _ => {}
@@ -133,9 +135,9 @@ fn settle(alice: &mut Device, bob: &mut Device, ids: (DeviceId, DeviceId), frame
         wire.extend(alice.drain().into_iter().map(|(channel, frame)| (true, channel, frame)));
         wire.extend(bob.drain().into_iter().map(|(channel, frame)| (false, channel, frame)));
         match wire.pop_front() {
-            Some((true, channel, frame)) => bob.engine.handle_frame(ids.0, channel, &frame, NOW_MS),
+            Some((true, channel, frame)) => bob.engine.handle_frame(ids.0, channel, frame, NOW_MS),
             Some((false, channel, frame)) => {
-                alice.engine.handle_frame(ids.1, channel, &frame, NOW_MS);
+                alice.engine.handle_frame(ids.1, channel, frame.clone(), NOW_MS);
                 frames.push((channel, frame));
             }
             None => return,
@@ -168,7 +170,8 @@ pub fn run(data: &[u8]) {
     alice.engine.handle_connected(RELAY, NOW_MS);
     alice.drain();
     for (what, bytes) in steps(data) {
-        let (channel, frame) = match what % 5 {
+        let (channel, frame) = match what % 6 {
+            5 => (Channel::Sync, Some(session.sealer.presence(bytes))),
             4 => (Channel::Mailbox, Some(bytes.to_vec())),
             0 => (Channel::Sync, Some(bytes.to_vec())),
             1 => (Channel::Join, Some(bytes.to_vec())),
@@ -177,10 +180,11 @@ pub fn run(data: &[u8]) {
         };
         if let Some(frame) = frame {
             let from = if channel == Channel::Mailbox { RELAY } else { session.bob };
-            alice.engine.handle_frame(from, channel, &frame, NOW_MS);
+            alice.engine.handle_frame(from, channel, frame, NOW_MS);
             alice.drain();
         }
     }
+    look_around(&mut alice.engine, session.circle);
     assert!(!alice.events.contains(&Event::Removed { circle: session.circle }), "Bob may not remove Alice");
     post(&mut alice.engine, session.circle, 9);
     alice.drain();
@@ -189,6 +193,32 @@ pub fn run(data: &[u8]) {
     let document = again.document(session.circle, chat(session.circle), DocumentKind::Timeline).expect("it loads");
     let messages = document.timeline().expect("it is a timeline").newest(usize::MAX);
     assert!(messages.len() >= 3, "what Alice wrote is gone");
+}
+
+/// Shows who is where, as an app does: positions from whatever cursors were said.
+fn look_around(engine: &mut Engine, circle: CircleId) {
+    let note = DocumentId::well_known(circle, DocumentKind::Note, 0);
+    let edited = engine.edit(circle, note, DocumentKind::Note, NOW_MS, |document, _| {
+        let mut note = document.note()?;
+        note.set_title("四月")?;
+        note.splice(0, 0, "会议 notes")
+    });
+    edited.expect("a member may write");
+    for there in engine.who_is_in(circle, note, DocumentKind::Note).expect("Alice is in") {
+        let document = engine.document(circle, note, DocumentKind::Note).expect("it loads");
+        let note = document.note().expect("it is a note");
+        if let Some(Selection { anchor, focus }) = &there.selection {
+            let at = [anchor, focus].map(|cursor| note.position(cursor).unwrap_or_default());
+            assert!(at.iter().all(|at| *at <= note.len()), "a cursor beyond the end");
+        }
+    }
+}
+
+/// A `Here` that is in order: in the circle's note, with these cursors.
+fn here(circle: CircleId, anchor: &str, focus: &str) -> Vec<u8> {
+    let note = DocumentId::well_known(circle, DocumentKind::Note, 0);
+    let text = |field: u8, text: &str| [&[field, text.len() as u8], text.as_bytes()].concat();
+    [&[0x0a, 0x10], &note.as_bytes()[..], &[0x10, 0x02], &text(0x22, anchor), &text(0x2a, focus)].concat()
 }
 
 /// What a relay says that opens a session and delivers something.
@@ -236,6 +266,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Channel::Mailbox => 4,
     };
     let mut seeds: Vec<Vec<u8>> = session.frames.iter().map(|(channel, frame)| step(number(channel), frame)).collect();
+    let actor = "ab".repeat(24);
+    for (anchor, focus) in [("s", "e"), (&*format!("2@{actor}"), &*format!("-9@{actor}"))] {
+        seeds.push(step(5, &here(session.circle, anchor, focus)));
+    }
     seeds.push(seeds.concat());
     let relay = relay_frames(session);
     seeds.extend(relay[1..].iter().map(|frame| [step(4, &relay[0]), step(4, frame)].concat()));

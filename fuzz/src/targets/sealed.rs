@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
         assert!(data == content() && plaintext == PLAINTEXT, "forged content was opened");
     }
     let (key, chunk) = seal_chunk(&[3; 32], PLAINTEXT);
-    if let Ok(plaintext) = open_chunk(&key, data) {
+    if let Ok(plaintext) = open_chunk(&key, data.to_vec()) {
         assert!(data == chunk && plaintext == PLAINTEXT, "a forged chunk was opened");
     }
     if let Ok(plaintext) = unpad(data.to_vec()) {

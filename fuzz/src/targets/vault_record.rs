@@ -24,11 +24,13 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A record, and a key wrapped in both ways.
+/// A record, and a key wrapped in each way.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let passphrase = vault()
         .wrap_with_passphrase("open sesame", PassphraseParams::FAST_FOR_TESTS, &mut Entropy::from_seed([6; 32]))
         .expect("the parameters are sound");
-    vec![record(), vault().wrap_in_clear().to_bytes().to_vec(), passphrase.to_bytes().to_vec()]
+    let host = vault().wrapped_by_host(vec![9; 60]).expect("it is short");
+    let wrapped = [vault().wrap_in_clear(), passphrase, host].map(|wrapped| wrapped.to_bytes().to_vec());
+    [vec![record()], wrapped.into()].concat()
 }
