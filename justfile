@@ -66,6 +66,14 @@ deny:
 relay-bench *WHAT="":
     cargo bench --quiet -p clave-relay --bench relay -- {{ WHAT }}
 
+# A relay among thousands of devices that come and go, well-meaning and not: whether memory, files, threads or disk grow.
+relay-soak MINUTES="30":
+    cargo bench --quiet -p clave-relay --bench load -- soak --minutes {{ MINUTES }}
+
+# A working day of 4,000 people, 100 times as fast: what it takes of a relay. `--speed 400 --hours 4` is a try.
+relay-day *FLAGS="":
+    cargo bench --quiet -p clave-relay --bench load -- day {{ FLAGS }}
+
 # kill -9 of a server of a NATS cluster under load, its leader too, with two relays on it: nothing acknowledged is lost.
 relay-cluster-kill9 TIMES="100":
     scripts/relay-cluster-kill9.sh {{ TIMES }}
@@ -125,13 +133,45 @@ kotlin:
 kotlin-leaks COUNT="2000":
     bindings/kotlin/test.sh --leaks {{ COUNT }}
 
-# The Python wheel in a clean environment, against the real library, a Rust process and another Python process.
+# The jar for the plain JVM: made, then used by a program that is compiled and run in an empty directory.
+kotlin-jar PROFILE="dev":
+    bindings/kotlin/test-jar.sh {{ PROFILE }}
+
+# The Python wheel in a clean environment: its types with mypy, then against a Rust process and another Python process.
 python:
     bindings/python/test.sh
 
-# How large the library for apps is as it ships, in bytes. A long build.
-library-size:
-    scripts/library-size.sh
+# The Swift package with Swift 6, installed or Debian's: against a second Swift process and a Rust process.
+swift:
+    bindings/swift/linux.sh
+
+# The apps to copy: two windows, and two terminals in Python and in Swift, join, chat and write one note. All, or those named.
+samples *NAMES="kotlin-desktop python-terminal swift-cli":
+    for name in {{ NAMES }}; do echo "── $name"; samples/$name/test.sh; done
+
+# Every code block of the guides (docs/apps, docs/concepts.md). All, or those of the languages named.
+guides *LANGUAGES="":
+    scripts/guides.py {{ LANGUAGES }}
+
+# As kotlin-leaks, from Python.
+python-leaks COUNT="2000":
+    bindings/python/test.sh --leaks {{ COUNT }}
+
+# The API reference of the bindings as HTML, and that nothing public is without documentation.
+api-reference DIRECTORY="target/reference":
+    scripts/api-reference.sh {{ DIRECTORY }}
+
+# How large the library for apps is as it ships, of what it consists and which crates are the largest. A long build.
+library-size *BYTES_MAX="":
+    scripts/library-size.sh dist {{ BYTES_MAX }}
+
+# The same of the library as CI has built it anyway (dev): for comparing with the run before, and not what ships.
+library-size-dev:
+    scripts/library-size.sh dev
+
+# From nothing to the first list of a space of 10,000 messages: Kotlin beside Rust, fresh processes in turn. Long builds.
+cold-start PROFILE="release" ROUNDS="15":
+    scripts/cold-start.sh {{ PROFILE }} {{ ROUNDS }}
 
 # README's first command.
 demo *FLAGS="":
@@ -190,10 +230,29 @@ nat *FLAGS="":
     cargo build -p clave-cli -p clave-relay
     scripts/nat.py --programs "$CARGO_TARGET_DIR/debug" {{ FLAGS }}
 
+# Two relays that only the space names, the one in use killed again and again: the two behind NATs go on over the other. Needs what `nat` needs.
+fail-over:
+    cargo build -p clave-cli -p clave-relay
+    scripts/nat.py --programs "$CARGO_TARGET_DIR/debug" --fail-over
+
+# The transport's tests with QUIC, which is off by default (ADR 34).
+quic:
+    cargo test -p clave-transport --features quic --test loopback
+
 # A js-libp2p node (npm) uses the real relay: identify, ping, a place, reached through it; over TCP and WebSocket.
 js-libp2p:
     cargo build -p clave-relay
     scripts/js-libp2p.sh "$CARGO_TARGET_DIR/debug/clave-relay"
+
+# The relay's status page in real Chromium: what it shows, that it is renewed, that it asks nobody else, at a phone's width too.
+status-page:
+    cargo build -p clave-relay --bins --example relay_traffic
+    scripts/status-page.sh "$CARGO_TARGET_DIR/debug/clave-relay" "$CARGO_TARGET_DIR/debug/examples/relay_traffic"
+
+# The relay's systemd unit: checked, and the relay run under as much of it as can be without systemd. Needs root, systemd and strace.
+relay-unit:
+    cargo build -p clave-relay --bins --example relay_traffic
+    scripts/relay-unit.py --program "$CARGO_TARGET_DIR/debug/clave-relay" --traffic "$CARGO_TARGET_DIR/debug/examples/relay_traffic"
 
 # Two admins on two sides of a network that falls apart, as five real processes: what each sees (docs/by-hand.md).
 partition:

@@ -5,25 +5,33 @@
 #   scripts/mutations.sh                  all rules; exit code 1 if one is not caught
 #   scripts/mutations.sh author-in d1     these only
 #   scripts/mutations.sh --write          all rules; scripts/mutations.txt then says where each was caught
+#   scripts/mutations.sh --write d1       these only; of the others it says what it said
 #
 # MUTATIONS_JOBS: how many rules at once (default: processors). MUTATIONS_SEEDS: how many seeds of each plan (default 40).
-# Where scripts/mutations.txt says that a rule was caught last is tried first, then the plans below from seed 0. A seed
-# that fails with a rule off is run once more with all rules on: if it fails then too it proves nothing, and is left out.
+# MUTATIONS_DEBUG=1: a debug build, which is there sooner and serves where a scenario is what catches a rule.
+# Where scripts/mutations.txt says that a rule was caught last is tried first, then the plans below from seed 0, then the
+# scenarios in core/sim/tests. A seed or scenario that fails with a rule off is run once more with all rules on: if it fails
+# then too it proves nothing, and is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
 work=$target/mutations
-# A copy, so that what is built meanwhile does not change what runs.
+# Copies, so that what is built meanwhile does not change what runs.
 runner=$work/clave-sim
-# A rule a line: its name, the seed, the plan.
+scenarios=$work/scenarios
+# A rule a line: its name, the seed, the plan; or the scenario, and the file it is in.
 last=scripts/mutations.txt
 seeds=${MUTATIONS_SEEDS:-40}
 plans=("--devices 6 --mix calm" "--devices 6 --mix admins" "--devices 6 --mix hostile" "--devices 6 --mix calm --strays"
-    "--devices 6 --mix calm --guests" "--devices 6 --mix calm --history" "--devices 10 --mix admins")
-for attack in lure two-changes two-commits commit-spam unjustified-add unjustified-removal false-epoch false-roster early-lure outcast; do
+    "--devices 6 --mix calm --guests" "--devices 6 --mix calm --history" "--devices 10 --mix admins"
+    "--devices 6 --mix admins --relays 2" "--devices 6 --mix calm --bundles" "--devices 9 --mix life")
+for attack in lure two-changes two-commits commit-spam unjustified-add unjustified-removal false-epoch false-roster early-lure outcast \
+    forged-author foreign-actor poisoned-keys; do
     plans+=("--devices 6 --mix hostile --rogues 2 --attack $attack")
 done
+plans+=("--devices 6 --mix hostile --rogues 2 --bundles --attack false-bundle"
+    "--devices 6 --mix hostile --rogues 2 --history --attack poisoned-keys" "--devices 5 --mix hostile --suite x-wing")
 
 # Runs a plan with a rule off, or none, from a seed on, so many, until one fails. Prints what the runner prints.
 run() {
@@ -64,17 +72,37 @@ search() {
     return 1
 }
 
+# Runs the scenarios of a file with a rule off, or the one that is named, and notes the first that fails.
+play() {
+    local rule=$1 file=$2 only=${3:-} test
+    while read -r test; do
+        if "$scenarios/$file" --exact "$test" > /dev/null 2>&1; then
+            echo "caught|a scenario|core/sim/tests/$file|$test|$runs" > "$work/$rule"
+            return 0
+        fi
+    done < <(CLAVE_MUTATION=$rule "$scenarios/$file" ${only:+--exact "$only"} --test-threads 1 2>&1 |
+        grep -oP '^test \K\S+(?= .*FAILED$)')
+    return 1
+}
+
 one() {
-    local rule=$1 plan seed known
+    local rule=$1 plan seed known file
     runs=0
     known=$(grep -P "^$rule\t" "$last" || true)
     if [ -n "$known" ]; then
         IFS=$'\t' read -r _ seed plan <<< "$known"
-        search "$rule" "$seed" 1 "$plan" && return
-        plans=("$plan" "${plans[@]}")
+        if [[ $plan == core/sim/tests/* ]]; then
+            play "$rule" "${plan##*/}" "$seed" && return
+        else
+            search "$rule" "$seed" 1 "$plan" && return
+            plans=("$plan" "${plans[@]}")
+        fi
     fi
     for plan in "${plans[@]}"; do
         search "$rule" 0 "$seeds" "$plan" && return
+    done
+    for file in "$scenarios"/*; do
+        play "$rule" "${file##*/}" && return
     done
     echo "survived||||$runs" > "$work/$rule"
 }
@@ -97,16 +125,23 @@ table() {
     done
     echo
     echo "${#rules[@]} rules: $((${#rules[@]} - bad)) caught, $bad not. Each seed was run with all rules on too; left out, as they fail so:" \
-        "$(grep -lx 1 "$work"/sound-* | sed 's/.*sound-//' | paste -sd' ' | grep . || echo none)"
+        "$(grep -lx 1 "$work"/sound-* 2> /dev/null | sed 's/.*sound-//' | paste -sd' ' | grep . || echo none)"
 }
 
-# Notes where each rule was caught.
+# Notes where each rule was caught, in the order of the rules; of those that were not tried what was noted before.
 write() {
-    local rule verdict plan seed
-    for rule in "${rules[@]}"; do
-        IFS='|' read -r verdict _ plan seed _ < "$work/$rule"
-        [ "$verdict" != caught ] || printf '%s\t%s\t%s\n' "$rule" "$seed" "$plan"
-    done > "$last"
+    local rule verdict plan seed known
+    while read -r rule; do
+        known=$(grep -P "^$rule\t" "$last" || true)
+        verdict=
+        [ ! -f "$work/$rule" ] || IFS='|' read -r verdict _ plan seed _ < "$work/$rule"
+        case $verdict in
+            caught) printf '%s\t%s\t%s\n' "$rule" "$seed" "$plan" ;;
+            survived) ;;
+            *) [ -z "$known" ] || printf '%s\n' "$known" ;;
+        esac
+    done < <(cut -f1 <<< "$list") > "$work/last"
+    cp "$work/last" "$last"
 }
 
 if [ "${1:-}" = --one ]; then
@@ -114,15 +149,27 @@ if [ "${1:-}" = --one ]; then
     exit
 fi
 
+writes=
+if [ "${1:-}" = --write ]; then
+    writes=yes
+    shift
+fi
 jobs=${MUTATIONS_JOBS:-$(nproc)}
-cargo build --release --quiet -p clave-sim --features mutations
-mkdir -p "$work"
-rm -f "$work"/*
-cp "$target/release/clave-sim" "$runner"
+profile=(--release) built=release
+[ -z "${MUTATIONS_DEBUG:-}" ] || profile=() built=debug
+cargo build "${profile[@]}" --quiet -p clave-sim --features mutations
+rm -rf "$work"
+mkdir -p "$scenarios"
+cp "$target/$built/clave-sim" "$runner"
+# Random schedules are not scenarios: the plans above are more of them.
+cargo test "${profile[@]}" -p clave-sim --features mutations --no-run 2>&1 |
+    grep -oP 'Executable tests/\K.*(?=\)$)' | sed 's/\.rs (/ /' | while read -r name file; do
+    [ "$name" = random ] || cp "$file" "$scenarios/$name"
+done
 list=$("$runner" --rules)
 rules=("$@")
-[ $# -gt 0 ] && [ "$1" != --write ] || mapfile -t rules < <(cut -f1 <<< "$list")
+[ $# -gt 0 ] || mapfile -t rules < <(cut -f1 <<< "$list")
 printf '%s\0' "${rules[@]}" | xargs -0 -P "$jobs" -n 1 "$0" --one
 table
-[ "${1:-}" != --write ] || write
+[ -z "$writes" ] || write
 [ "$bad" -eq 0 ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two devices, each behind a NAT of its own, and a relay in the internet: real processes in network namespaces.
 
-    scripts/nat.py [--programs DIRECTORY] [--mb N] [--quic] [--pair TYPE/TYPE]...
+    scripts/nat.py [--programs DIRECTORY] [--mb N] [--quic] [--pair TYPE/TYPE]... [--fail-over]
 
 For each pair of NAT types the two join by invitation, talk, and give each other a file. Where both NATs allow it, the connection
 has to become direct (it is asked of `clave status`), else it has to stay relayed; what went through the relay is counted at the
@@ -10,6 +10,10 @@ relay's own network interface. The types, as nftables rules of a Linux router th
     full-cone        a port stays the same towards everybody, and everybody may send to it (1:1 mapping of the address)
     port-restricted  a port stays the same towards everybody; only who was sent to may answer (masquerade)
     symmetric        another port towards everybody (masquerade random,fully-random)
+
+With --fail-over, instead: two relays that only the policy of the space names, and two devices that can meet through nothing else
+(symmetric/symmetric). The relay that carries them is killed (SIGKILL), again and again, each time after it was back, and at last one is
+silenced (SIGSTOP). What one writes then has to reach the other, and the two have to be connected again, in FAIL_OVER_S or SILENCE_S.
 
 Needs root, iproute2 and nftables; cleans up behind itself. Ends with 1 if anything else happens than is expected, and with a line
 SKIPPED where namespaces cannot be made.
@@ -34,6 +38,9 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 TYPES = ("full-cone", "port-restricted", "symmetric")
 PATIENCE_S = 60
 RELAY_IP, RELAY_PORT, DEVICE_PORT = "198.51.100.1", 4001, 4101
+# How long a message may take after the relay that carries it was killed, and how often that is done; and when it says no more, without
+# a word: a ping is due within 15 seconds and its answer within 10, and libp2p asks twice.
+FAIL_OVER_S, KILLS, SILENCE_S = 10, 5, 60
 TAG = os.getpid()
 
 # A router: from outside only what belongs to something that began inside, or what NAT leads in.
@@ -156,6 +163,13 @@ class Process:
             time.sleep(0.02)
         raise RuntimeError(f"it did not say “{words}”:\n{self.log.read_text()}")
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
     def stop(self):
         self.process.send_signal(signal.SIGINT)
         try:
@@ -186,7 +200,7 @@ class Device:
         self.running = Process([*self.base, "run", "--no-mdns", *listen, *known], self.log)
         # Not before: whoever asks while it starts could hold the data directory.
         self.running.says(f"{self.name} is online")
-        self.status_until(lambda status: all(relay["reserved"] for relay in status["reservations"]))
+        self.status_until(lambda status: all(relay["reserved"] for relay in status.get("reservations", [])))
 
     def status_until(self, holds):
         until = time.monotonic() + PATIENCE_S
@@ -214,14 +228,14 @@ def directly(status):
     return status["peers"] and status["peers"][0]["way"] != "relayed"
 
 
-def serve(world, programs, place, quic):
+def serve(world, programs, place, quic, port=RELAY_PORT):
     """A relay in the internet, and the addresses that devices are given."""
-    listen = [f"/ip4/{RELAY_IP}/tcp/{RELAY_PORT}"]
+    listen = [f"/ip4/{RELAY_IP}/tcp/{port}"]
     if quic:
-        listen.insert(0, f"/ip4/{RELAY_IP}/udp/{RELAY_PORT}/quic-v1")
+        listen.insert(0, f"/ip4/{RELAY_IP}/udp/{port}/quic-v1")
     words = [word for address in listen for word in ("--listen", address)]
-    command = [programs / "clave-relay", "run", "--identity", place / "relay.key", *words]
-    relay = Process(world.internet.command(*command), place / "relay.log")
+    command = [programs / "clave-relay", "run", "--identity", place / f"relay-{port}.key", "--data", place / f"relay-{port}", *words]
+    relay = Process(world.internet.command(*command), place / f"relay-{port}.log")
     key = relay.says("listening on ").rsplit("/", 1)[1]
     return relay, [f"{address}/p2p/{key}" for address in listen]
 
@@ -274,6 +288,57 @@ def meet(world, programs, place, pair, quic, file, digest, relays):
         alice.stop()
 
 
+def fail_over(world, programs, place):
+    """Whether what was written after the death of the relay that carried the two arrived, and the two were connected again, in time."""
+    def placed(status):
+        return sum(relay["reserved"] for relay in status.get("reservations", [])) == 2
+
+    relays = {}
+    for port in (RELAY_PORT, RELAY_PORT + 1):
+        process, [address] = serve(world, programs, place, False, port)
+        relays[address] = port, process
+    alice, bob = (Device(programs / "clave", place, name, home) for name, home in zip(("爱丽丝", "Bob"), world.homes))
+    try:
+        alice.do("space", "new", "团队")
+        for address in relays:
+            alice.do("relay", "add", address)
+        alice.online([], False)
+        alice.status_until(placed)
+        link = alice.json("invite")["link"]
+        bob.online([], False)
+        bob.do("join", link)
+        bob.do("wait", "--joined")
+        slowest = {"killed": 0, "silenced": 0}
+        for said, how in enumerate(["killed"] * KILLS + ["silenced"], start=1):
+            for device in (alice, bob):
+                device.status_until(placed)
+                device.status_until(lambda status: status["peers"] and status["peers"][0]["way"] == "relayed")
+            carrier = bob.json("status")["peers"][0]["relay"]
+            if said == 1:
+                print("--- what Bob's `clave status` says")
+                print(bob.do("status").rstrip(), flush=True)
+            port, process = relays[carrier]
+            process.kill() if how == "killed" else process.freeze()
+            began = time.monotonic()
+            alice.do("chat", "send", f"消息 {said}")
+            bob.do("wait", "--messages", said)
+            came = time.monotonic() - began
+            # The message may have come out of the other relay's mailbox: the circuit has to be there, too.
+            bob.status_until(lambda status: status["peers"] and status["peers"][0].get("relay") not in (None, carrier))
+            took = time.monotonic() - began
+            slowest[how] = max(slowest[how], took)
+            print(f"relay :{port} was {how}: the next message came after {came:.2f} s, the circuit after {took:.2f} s", flush=True)
+            if how == "killed":
+                relays[carrier] = port, serve(world, programs, place, False, port)[0]
+        print(f"killed {KILLS} times: {slowest['killed']:.2f} s at most (allowed: {FAIL_OVER_S}); silenced: {slowest['silenced']:.2f} s ({SILENCE_S})")
+        return slowest["killed"] <= FAIL_OVER_S and slowest["silenced"] <= SILENCE_S
+    finally:
+        bob.stop()
+        alice.stop()
+        for _, process in relays.values():
+            process.kill()
+
+
 def table(rows):
     heads = ("NATs", "joined", "first", "then (each side says)", "direct after", "file", "of it by relay", "reachable", "")
     lines = [heads]
@@ -291,6 +356,7 @@ def main():
     arguments.add_argument("--mb", type=int, default=100, help="length of the file, in megabytes")
     arguments.add_argument("--quic", action="store_true", help="listen on QUIC beside TCP; the programs have to be built with it")
     arguments.add_argument("--pair", action="append", help="TYPE/TYPE; all six if missing")
+    arguments.add_argument("--fail-over", action="store_true", help="kill the relay that carries the two, of two that the space names")
     asked = arguments.parse_args()
     if os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("ip"):
         print("SKIPPED: nat, because it needs root, iproute2 and nftables")
@@ -304,6 +370,10 @@ def main():
         except RuntimeError as error:
             print(f"SKIPPED: nat, because network namespaces cannot be made here: {error}")
             return 0
+        if asked.fail_over:
+            world = World(("symmetric", "symmetric"))
+            stack.callback(world.remove)
+            return 0 if fail_over(world, programs, place) else 1
         file = place / "recording.bin"
         content = os.urandom(asked.mb * 1_000_000)
         file.write_bytes(content)

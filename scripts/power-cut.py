@@ -48,6 +48,19 @@ def run(*command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def run_patiently(*command):
+    """The same, again and again: the kernel lets a loop device go, and a thread of a killed process end, when it gets to it."""
+    deadline = time.monotonic() + START_PATIENCE_S
+    while True:
+        try:
+            return run(*command)
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 class Disk:
@@ -78,7 +91,7 @@ class Disk:
         run("sync", "-f", self.below)
 
     def mount_at(self, image, at):
-        run("mount", "-o", "loop", image, at)
+        run_patiently("mount", "-o", "loop", image, at)
         self.mounted.append(at)
 
     def mount(self):
@@ -104,16 +117,13 @@ class Disk:
 
     def unmount(self):
         while self.mounted:
-            at = self.mounted.pop()
-            for attempt in range(200):
-                try:
-                    run("umount", at)
-                    break
-                except RuntimeError:
-                    # A thread of the killed process may be about to end.
-                    if attempt == 199:
-                        raise
-                    time.sleep(0.01)
+            run_patiently("umount", self.mounted.pop())
+        # While its device is still there a file system is mounted again as it was left: shut down.
+        deadline = time.monotonic() + START_PATIENCE_S
+        while self.image.exists() and run("losetup", "--associated", self.image).strip():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the loop device of {self.image} does not go away")
+            time.sleep(0.01)
 
 
 class Writer:

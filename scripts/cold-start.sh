@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# From nothing to the first list of 50 on a space of 10,000 messages: Kotlin on the JVM beside Rust, fresh processes in turn, both
+# as PROFILE builds them. Usage: cold-start.sh [PROFILE] [ROUNDS] (release, 15). Fails if Kotlin takes more than 1.5 times as long.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+profile=${1:-release} rounds=${2:-15} messages=10000
+toolchain=$(scripts/kotlin-toolchain.sh)
+eval "$toolchain"
+library=$(scripts/build-library.sh "$profile")
+# As build-library.sh has it: another setting would compile everything once more.
+CARGO_PROFILE_DIST_STRIP=none cargo build --quiet -p clave --no-default-features --example cold_start --profile "$profile"
+rust="$(realpath "${CARGO_TARGET_DIR:-target}")/$profile/examples/cold_start"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+$KOTLINC -cp "$KOTLIN_CLASSPATH" -d "$work/classes" -jvm-target 17 \
+    bindings/kotlin/generated bindings/kotlin/src bindings/kotlin/measure
+"$rust" build "$work/device" "$messages"
+KOTLIN="$KOTLIN -Djna.library.path=$(dirname "$library") -cp $work/classes:$KOTLIN_CLASSPATH ColdStartKt" \
+    python3 - "$rust" "$work/device" "$rounds" <<'PYTHON'
+import os, statistics, subprocess, sys
+
+rust, device, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+limit = 1.5
+kotlin = os.environ["KOTLIN"].split()
+
+
+def run(*command):
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [int(number) / 1000 for number in output.split()]
+
+
+def told(name, times):
+    print(f"{name:34} {statistics.median(times):7.1f} ms   ({min(times):.1f} to {max(times):.1f})")
+
+
+# Whatever is to be read from disk is in memory from here on, for both.
+run(rust, "open", device), run(*kotlin, device)
+rows = [(*run(rust, "open", device), *run(*kotlin, device)) for _ in range(rounds)]
+ours, loading, first, again = zip(*rows)
+told("Rust, to the first list", ours)
+told("Kotlin, to the first list", first)
+told("Kotlin, a second time in one process", again)
+told("Kotlin, loading the library before", loading)
+ratios = sorted(theirs / mine for mine, theirs in zip(ours, first))
+ratio = statistics.median(ratios)
+print(f"Kotlin / Rust, by rounds: x{ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), a second time "
+      f"x{statistics.median(theirs / mine for mine, theirs in zip(ours, again)):.2f}; at most x{limit}")
+sys.exit(ratio > limit)
+PYTHON
