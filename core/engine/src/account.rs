@@ -32,10 +32,11 @@ const SEALED_BYTES_MAX: usize = 272 * 1024 * 1024;
 
 /// What an export may hold. Not the device's key nor its checkpoints, so that no device and no leaf is ever there twice; nor
 /// what belongs to conversations that end with the device.
-const KEYSPACES: [Keyspace; 14] = [
+const KEYSPACES: [Keyspace; 15] = [
     Keyspace::Circles,
     Keyspace::Entries,
     Keyspace::Held,
+    Keyspace::Carried,
     Keyspace::Checkpoints,
     Keyspace::ContentKeys,
     Keyspace::Operations,

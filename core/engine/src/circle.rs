@@ -50,6 +50,7 @@ pub use documents::{DocumentInfo, SetAsideChange};
 pub use evidence::{Evidence, RivalActs};
 pub use grants::REMIND_BEFORE_MS;
 pub use held::{HELD_BYTES_MAX, HELD_ENTRIES_MAX};
+pub(crate) use judge::carried_id;
 pub(crate) use open::causes_first;
 pub use plea::{PLEA_ANSWERS_MAX, PLEA_KEYS_MAX};
 pub(crate) use recover::Return;
@@ -84,6 +85,8 @@ pub(crate) struct Circle {
     pub(crate) index: EntryIndex,
     /// Entries that could not be judged yet, and what each waits for.
     held: Held,
+    /// Content keys that came: entries under them may be carried.
+    came: Vec<KeyId>,
     /// Commits that start from epochs this device is not in, by that epoch: they are followed should it enter one.
     unfollowed: BTreeMap<EpochId, BTreeSet<EntryId>>,
     /// Of these, those that can be followed now.
@@ -172,6 +175,7 @@ impl Circle {
             index: EntryIndex::open(id, desk)?,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
+            came: Vec::new(),
             released: Vec::new(),
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),
@@ -610,6 +614,9 @@ impl Circle {
             return false;
         }
         keys.stamp(&id, desk.now_ms);
+        if !lasting {
+            self.came.push(id);
+        }
         let held = keys.held(&id).expect("it was inserted above");
         let record = local::ContentKey {
             epoch: held.epoch.as_bytes().to_vec(),

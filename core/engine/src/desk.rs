@@ -239,10 +239,26 @@ fn is_elsewhere(key: &Key, value: &[u8]) -> bool {
 impl View {
     /// The suffixes of a scope, in order.
     pub(crate) fn suffixes(&self, keyspace: Keyspace, scope: &[u8]) -> Result<BTreeSet<Vec<u8>>, ReadError> {
+        self.suffixes_with(keyspace, scope, &[])
+    }
+
+    /// The suffixes of a scope that begin so, in order.
+    pub(crate) fn suffixes_with(
+        &self,
+        keyspace: Keyspace,
+        scope: &[u8],
+        prefix: &[u8],
+    ) -> Result<BTreeSet<Vec<u8>>, ReadError> {
         let mut suffixes = BTreeSet::new();
-        self.durable.scan_suffixes(keyspace, scope, &[], &mut |suffix| suffixes.insert(suffix.to_vec()))?;
-        for (key, (value, _)) in self.unwritten.range(Key::new(keyspace, scope, [])..) {
-            if key.keyspace != keyspace || key.scope != scope {
+        self.durable.scan_suffixes(keyspace, scope, prefix, &mut |suffix| {
+            let begins = suffix.starts_with(prefix);
+            if begins {
+                suffixes.insert(suffix.to_vec());
+            }
+            begins
+        })?;
+        for (key, (value, _)) in self.unwritten.range(Key::new(keyspace, scope, prefix)..) {
+            if key.keyspace != keyspace || key.scope != scope || !key.suffix.starts_with(prefix) {
                 break;
             }
             match value {

@@ -341,12 +341,10 @@ impl Keyring {
         self.keys.values().map(|held| (held.epoch, &held.key))
     }
 
-    /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a
-    /// key that was not derived here has no say in it: it would hide the key.
+    /// The keys that somebody who has those of `line` cannot find by what was handed over. What is said of the epoch of a key has no say in it: this device has
+    /// entered the epochs of its lines, and the key that it derived then stands for each.
     pub(crate) fn out_of_reach(&self, line: impl Iterator<Item = EpochId>) -> Vec<KeyId> {
-        let derived =
-            |epoch| self.by_epoch.get(&epoch).copied().filter(|id| self.keys[id].derived || off(Rule::KeysUnhidden));
-        self.reach.borrow_mut().beyond(line, derived)
+        self.reach.borrow_mut().beyond(line, |epoch| self.by_epoch.get(&epoch).copied())
     }
 
     /// The keys of the line that whoever has nothing but its head's key cannot find: those of the epochs before the head since

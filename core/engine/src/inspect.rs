@@ -13,7 +13,7 @@ use clave_crdt::{Actor, ChangeHash, Document, DocumentKind, inspect_change};
 use clave_crypto::{Checkpoint, ContentKey, DeviceId, KeyId};
 use prost::Message as _;
 
-use crate::circle::{Claimed, Name, documents};
+use crate::circle::{Claimed, Name, carried_id, documents};
 use crate::entry::{Body, Envelope};
 use crate::files::chunk_id;
 use crate::membership::{Insertion, Log, Operation, Refusal as LogRefusal};
@@ -213,11 +213,17 @@ impl Inspector<'_> {
 
     /// What names entries.
     fn followers(&mut self, entries: &BTreeSet<EntryId>) -> Result<(), ReadError> {
-        for keyspace in [Keyspace::Held, Keyspace::Commits, Keyspace::KeyChanges] {
-            self.each(keyspace, |_, suffix, _| match EntryId::try_from(suffix) {
-                Ok(id) if entries.contains(&id) => Ok(()),
-                Ok(_) => Err(Fault::NoEntry),
-                Err(_) => Err(Fault::Malformed),
+        for keyspace in [Keyspace::Held, Keyspace::Carried, Keyspace::Commits, Keyspace::KeyChanges] {
+            self.each(keyspace, |_, suffix, _| {
+                let id = match keyspace {
+                    Keyspace::Carried => carried_id(suffix).ok(),
+                    _ => EntryId::try_from(suffix).ok(),
+                };
+                match id {
+                    Some(id) if entries.contains(&id) => Ok(()),
+                    Some(_) => Err(Fault::NoEntry),
+                    None => Err(Fault::Malformed),
+                }
             })?;
         }
         Ok(())

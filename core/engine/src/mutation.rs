@@ -162,8 +162,6 @@ rules! {
     KeyOfParent "key-of-parent" "E36",
     /// What a bundle says never changes which key an epoch has.
     KeysUndirected "keys-undirected" "E21",
-    /// What is said of a key's epoch has no say in whether it is handed on.
-    KeysUnhidden "keys-unhidden" "E22",
     /// Nor in who may have it, under a policy that does not share history.
     KeysDerived "keys-derived" "E32",
     /// In a post-quantum circle that shares its history no content key is sealed to a device.
@@ -178,6 +176,8 @@ rules! {
     OwnDevicesRead "own-devices-read" "H10",
     /// What lasts is sealed with lasting keys and nothing else is, and they are handed over under every history policy.
     LastingKeys "lasting-keys" "H8, H9",
+    /// What was carried under a key that comes after all is judged.
+    CarriedRead "carried-read" "H11",
     /// Keys that are out of reach of the head are handed over when it is quiet.
     KeysMended "keys-mended" "E36",
     /// A key is handed on only once all is known that its giver knew.

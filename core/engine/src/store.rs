@@ -40,6 +40,9 @@ pub enum Keyspace {
     Addresses = 13,
     /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
+    /// Entries from before this device's person came, under keys that are not here. Scope: circle. Suffix: the entry's tag, its id. Value:
+    /// empty.
+    Carried = 45,
     /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
     Commits = 15,
     /// The last change of each author in each document. Scope: circle, first 16 bytes of the device id. Suffix: the rest
@@ -105,7 +108,7 @@ pub enum Keyspace {
 
 impl Keyspace {
     /// All of them, in order.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Meta,
         Self::Entries,
         Self::Circles,
@@ -148,6 +151,7 @@ impl Keyspace {
         Self::Wakes,
         Self::Muted,
         Self::Reach,
+        Self::Carried,
     ];
 }
 

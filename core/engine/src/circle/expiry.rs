@@ -221,6 +221,11 @@ impl Circle {
         }
         if !gone.is_empty() {
             let gone: BTreeSet<EntryId> = gone.iter().copied().collect();
+            for suffix in desk.store.suffixes(Keyspace::Carried, self.id.as_bytes())? {
+                if gone.contains(&judge::carried_id(&suffix)?) {
+                    desk.remove(Key::new(Keyspace::Carried, self.id.as_bytes(), suffix));
+                }
+            }
             self.released.retain(|id| !gone.contains(id));
             self.unfollowed.retain(|_, rivals| {
                 rivals.retain(|id| !gone.contains(id));

@@ -163,7 +163,8 @@ impl Circle {
 
     /// The held entries for which there is by now what they waited for. Each is judged once for each thing that it waits
     /// for, however much else arrives.
-    pub(super) fn unlocked(&mut self, desk: &Desk) -> Result<Vec<Envelope>, EngineError> {
+    pub(super) fn unlocked(&mut self, desk: &mut Desk) -> Result<Vec<Envelope>, EngineError> {
+        self.hold_carried(desk)?;
         let mut ready = self.held.ready(|awaits| match awaits {
             Awaits::Key(tag) => self.content_key(tag).is_some() || self.direct.contains_key(tag),
             Awaits::FreeKey(tag) => self.is_free(tag),
@@ -182,6 +183,23 @@ impl Circle {
         Ok(envelopes)
     }
 
+    /// What was carried under keys that came since waits like any other from now on, for nothing more.
+    fn hold_carried(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
+        while let Some(tag) = self.came.last().copied() {
+            let carried = desk.store.suffixes_with(Keyspace::Carried, self.id.as_bytes(), tag.as_bytes())?;
+            for suffix in carried.into_iter().filter(|_| !off(Rule::CarriedRead)) {
+                let id = carried_id(&suffix)?;
+                desk.remove(Key::new(Keyspace::Carried, self.id.as_bytes(), suffix));
+                if let Some(bytes) = self.envelope(&id, desk)? {
+                    self.held.insert(id, Awaits::Key(tag), bytes.len(), None);
+                    desk.put(Key::new(Keyspace::Held, self.id.as_bytes(), id.as_bytes()), tag.as_bytes().to_vec());
+                }
+            }
+            self.came.pop();
+        }
+        Ok(())
+    }
+
     fn judge(
         &mut self,
         envelope: &Envelope,
@@ -194,7 +212,9 @@ impl Circle {
         }
         let Some(key) = self.content_key(&envelope.tag) else {
             if self.is_from_before(envelope, desk) {
-                // It is carried for others, and takes nobody's place.
+                // It is carried for others, and takes nobody's place. Its hour may be wrong, or others hand the key over all the same.
+                let name = [envelope.tag.as_bytes().as_slice(), envelope.id.as_bytes()].concat();
+                desk.put(Key::new(Keyspace::Carried, self.id.as_bytes(), name), Vec::new());
                 return Ok(Verdict::Done);
             }
             return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
@@ -508,4 +528,10 @@ pub(super) fn cited(ids: &[Vec<u8>]) -> Result<Vec<OperationId>, Refusal> {
         return Err(Refusal::Oversized);
     }
     ids.iter().map(|id| OperationId::try_from(id.as_slice()).map_err(|_| Refusal::Malformed)).collect()
+}
+
+/// Which entry a record of [`Keyspace::Carried`] names, behind the key that it is under.
+pub(crate) fn carried_id(suffix: &[u8]) -> Result<EntryId, EngineError> {
+    let id = suffix.get(16..).unwrap_or_default();
+    EntryId::try_from(id).map_err(|_| EngineError::Damaged)
 }

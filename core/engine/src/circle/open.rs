@@ -43,6 +43,7 @@ impl Circle {
             index,
             held: Held::default(),
             unfollowed: BTreeMap::new(),
+            came: Vec::new(),
             released: Vec::new(),
             refused: BTreeMap::new(),
             documents: BTreeMap::new(),

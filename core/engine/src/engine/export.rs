@@ -65,8 +65,12 @@ impl Engine {
         let mut steps = VecDeque::new();
         for id in self.circles.keys() {
             let all = |keyspace| Step::Records(keyspace, id.as_bytes().to_vec(), Vec::new());
-            steps.extend([Step::Circle(*id), all(Keyspace::Entries), all(Keyspace::Held), all(Keyspace::ContentKeys)]);
             steps.extend([
+                Step::Circle(*id),
+                all(Keyspace::Entries),
+                all(Keyspace::Held),
+                all(Keyspace::Carried),
+                all(Keyspace::ContentKeys),
                 all(Keyspace::Operations),
                 all(Keyspace::KeyChanges),
                 Step::Standing(*id),

@@ -15,7 +15,6 @@ const DAVE: usize = 3;
 /// A day: periods of six hours.
 const RATCHET_SECONDS: u64 = 86_400;
 const PERIOD_MS: u64 = 6 * HOUR_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 fn set(rig: &mut Rig, circle: CircleId, value: &str) {
     let (key, value) = ("history".to_owned(), value.to_owned());

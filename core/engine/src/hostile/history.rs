@@ -1,10 +1,10 @@
 //! Which keys a newcomer gets, by the history policy.
 
 use super::rig::*;
-use crate::CircleId;
 use crate::entry::Body;
 use crate::membership::Action;
 use crate::proto::entry as proto;
+use crate::{CircleId, Keyspace};
 
 const DAVE: usize = 3;
 
@@ -178,4 +178,47 @@ fn no_plea_gets_what_the_policy_keeps_from_a_newcomer() {
     rig.settle();
     assert_eq!(rig.keys(CAROL, circle), known);
     assert!(!has(&rig, CAROL, circle, &before));
+}
+
+#[test]
+fn what_a_wrong_clock_dates_from_before_one_came_is_read_once_its_key_is_here() {
+    let (mut rig, circle) = since_joining(&["Alice", "Bob"], &[BOB]);
+    rig.disconnect(ALICE, BOB);
+    rig.renew(ALICE, circle);
+    rig.settle();
+    let (known, now_ms) = (rig.entry_ids(ALICE, circle), rig.now_ms);
+    rig.now_ms -= 30 * DAY_MS;
+    rig.post(ALICE, circle, "我的表慢了");
+    rig.now_ms = now_ms;
+    let posted: Vec<_> = rig.entry_ids(ALICE, circle).into_iter().filter(|id| !known.contains(id)).collect();
+    let posted = posted.into_iter().map(|id| rig.stored(ALICE, Keyspace::Entries, circle, id.as_bytes())).collect();
+    // It comes before the commit whose key it is sealed with. Nothing waits for that: who is to say when that epoch was?
+    rig.listen(BOB, ALICE);
+    rig.give(ALICE, BOB, circle, posted);
+    rig.drain(BOB);
+    assert_eq!(rig.devices[BOB].engine.status(circle).expect("a member").held, 0);
+    let carried = |rig: &Rig| rig.store(BOB).keys().filter(|key| key.keyspace == Keyspace::Carried).count();
+    assert_eq!(carried(&rig), 1);
+    rig.reopen(BOB);
+    rig.connect(ALICE, BOB);
+    rig.settle();
+    assert_eq!(rig.messages(BOB, circle), ["我的表慢了"]);
+    assert_eq!(carried(&rig), 0);
+}
+
+#[test]
+fn what_was_kept_from_newcomers_is_read_once_the_policy_is_full() {
+    let (mut rig, circle) = since_joining(&["Alice", "Bob", "Carol"], &[BOB]);
+    rig.post(ALICE, circle, "before");
+    rig.now_ms += 2 * DAY_MS;
+    rig.invite(BOB, circle, CAROL);
+    rig.connect(ALICE, CAROL);
+    rig.settle();
+    assert_eq!(rig.messages(CAROL, circle), [""; 0]);
+    let (key, value) = ("history".to_owned(), "full".to_owned());
+    rig.act(ALICE, circle, Action::SetPolicy { key, value, keep_heads: Vec::new() });
+    for _ in 0..8 {
+        rig.settle();
+    }
+    assert_eq!(rig.messages(CAROL, circle), ["before"]);
 }

@@ -6,8 +6,6 @@ use crate::proto::local;
 use crate::{CircleId, Event, Keyspace, SILENT_EPOCHS_MAX};
 use prost::Message as _;
 
-const DAY_MS: u64 = 86_400_000;
-
 /// The epochs whose secrets are in the store, and all that are.
 fn checkpoints(rig: &Rig, who: usize, circle: CircleId) -> (usize, usize) {
     let of = |key: &crate::Key| key.keyspace == Keyspace::Checkpoints && key.scope == circle.as_bytes();

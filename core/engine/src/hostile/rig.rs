@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestRunner};
 use prost::Message as _;
 
 pub(super) const START_MS: u64 = 1_790_000_000_000;
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 
 /// One device.
 pub(super) struct Device {

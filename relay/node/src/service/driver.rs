@@ -63,6 +63,7 @@ pub(super) async fn run(
     };
     let frames = frames(service.clone(), shares, driver.frame_bytes_max.clone(), reader);
     let ended = driver.run(frames, ending).await;
+    driver.settle().await;
     let Driver { session, writer, followed, .. } = driver;
     followed.into_iter().for_each(|mailbox| service.hub.unfollow(mailbox, &inbox));
     wake_for_the_rest(service, &session, &inbox).await;
@@ -176,6 +177,16 @@ impl Driver<'_> {
                 && matches!(frames.as_mut().peek().now_or_never(), Some(Some(Ok(_))));
             next = if is_due { frames.next().now_or_never().flatten().and_then(Result::ok) } else { None };
         }
+    }
+
+    /// Waits for what is under way, once nobody is there to be answered: what the device has put and left is known as its own only while its session follows.
+    async fn settle(&mut self) {
+        while let Some(done) = self.running.next().await {
+            self.take_done(done);
+            self.answer_room.clear();
+        }
+        self.service.metrics.count(&self.session.take_tally());
+        self.take_arrivals();
     }
 
     fn take_arrivals(&mut self) {

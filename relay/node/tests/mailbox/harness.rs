@@ -90,6 +90,19 @@ impl Relay {
     }
 }
 
+/// What went wrong, where it can be read after the test's folder is gone.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.data.parent().map(|folder| std::fs::read_to_string(folder.join("log")));
+            let log = log.and_then(Result::ok).unwrap_or_default();
+            let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+            eprintln!("what {} warned of:", self.address);
+            lines[lines.len().saturating_sub(40)..].iter().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
 /// A mailbox's key.
 pub fn mailbox(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32])

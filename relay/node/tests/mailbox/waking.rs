@@ -4,7 +4,7 @@ use clave_mailbox::{Bytes, Kind, Reason, Wake, Woken, reply, request};
 use ed25519_dalek::SigningKey;
 
 use crate::{
-    harness::{Device, Relay, in_time, mailbox, name},
+    harness::{Device, Relay, in_time, mailbox, name, put},
     push_server::{Browser, PushServer, vapid_claims},
 };
 
@@ -123,6 +123,34 @@ async fn who_is_there_is_told_and_woken_when_it_did_not_arrive() {
     assert_eq!(server.push().await.path, "/phone");
     relay.stop().await;
     assert!(server.is_idle(), "two pushes, and no more");
+}
+
+#[tokio::test]
+async fn who_puts_and_leaves_is_not_woken_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = PushServer::start(folder.path()).await;
+    let relay = Relay::start(folder.path(), &server.config("interval_seconds = 0")).await;
+    let chat = mailbox(1);
+    let mut other = Device::greeted(1, &relay.address).await;
+    other.open(&chat, 0, true).await;
+    for round in 0..30 {
+        let mut phone = Device::greeted(2, &relay.address).await;
+        let last = phone.open(&chat, 0, false).await.mailboxes[0].last;
+        phone.open(&chat, last, true).await;
+        register(&mut phone, wake(1, &server.endpoint("phone"), &[&chat])).await.unwrap();
+        for number in 0..20 {
+            phone.send(put(&chat, Kind::Entry, &[format!("我走了 {round} {number}").as_bytes()])).await;
+        }
+        // It goes while they are being stored, without having heard so.
+        other.delivered(1).await;
+    }
+    in_time(async { while !stats(&relay).await.contains("clave_relay_sessions 1\n") {} }).await;
+    assert!(stats(&relay).await.contains("clave_relay_wake_waiting 0\n") && server.is_idle());
+    // It is woken for what somebody else puts.
+    other.put(&chat, Kind::Entry, &[b"2"]).await.unwrap();
+    assert_eq!(server.push().await.path, "/phone");
+    relay.stop().await;
+    assert!(server.is_idle());
 }
 
 #[tokio::test]
