@@ -187,10 +187,14 @@ impl Inspector<'_> {
     }
 
     fn entries(&mut self, keys: &Keys) -> Result<Told, ReadError> {
-        // What waits has had no effect yet.
-        let mut held = BTreeSet::new();
+        // What waits has had no effect yet, and what is carried has none.
+        let mut idle = BTreeSet::new();
         self.store.scan_suffixes(Keyspace::Held, self.circle.as_bytes(), &[], &mut |suffix| {
-            held.insert(suffix.to_vec());
+            idle.insert(suffix.to_vec());
+            true
+        })?;
+        self.store.scan_suffixes(Keyspace::Carried, self.circle.as_bytes(), &[], &mut |suffix| {
+            idle.extend(carried_id(suffix).map(|id| id.as_bytes().to_vec()));
             true
         })?;
         let (circle, mut told) = (self.circle, Told::default());
@@ -202,7 +206,7 @@ impl Inspector<'_> {
             report.entries += 1;
             told.ids.insert(envelope.id);
             match keys.get(&envelope.tag) {
-                Some(_) if held.contains(suffix) => {}
+                Some(_) if idle.contains(suffix) => {}
                 Some(key) => told.read(&envelope, circle, key),
                 None => report.sealed_entries += 1,
             }

@@ -40,8 +40,8 @@ pub enum Keyspace {
     Addresses = 13,
     /// Entries that could not be opened or judged yet. Scope: circle. Suffix: entry id. Value: the entry's tag.
     Held = 14,
-    /// Entries from before this device's person came, under keys that are not here. Scope: circle. Suffix: the entry's tag, its id. Value:
-    /// empty.
+    /// Entries that are kept for others and have no effect here: from before this device's person came, under keys that are not here; or refused
+    /// after they waited. Scope: circle. Suffix: the entry's tag, its id. Value: empty.
     Carried = 45,
     /// Commits that start from epochs this device is not in. Scope: circle. Suffix: entry id. Value: that epoch.
     Commits = 15,

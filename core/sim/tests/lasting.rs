@@ -215,3 +215,29 @@ fn a_newcomer_hears_of_what_was_done_on_another_branch_before_it_came() -> Resul
     }
     Ok(())
 }
+
+#[test]
+fn what_was_kept_from_a_newcomer_is_read_once_the_policy_is_full() -> Result<(), Livelock> {
+    for seed in 40..43 {
+        let (mut world, [alice, bob, carol], team) = circle(seed, "since_joining")?;
+        world.post(bob, team, "before");
+        world.settle()?;
+        // Beyond what clocks may differ by.
+        world.pass(48 * HOUR_MS);
+        let dave = world.named("Dave");
+        world.invite(alice, team, dave);
+        world.settle()?;
+        world.post(carol, team, "since");
+        world.settle()?;
+        assert_eq!(world.messages(dave, team), ["since"]);
+        let (key, value) = ("history".to_owned(), "full".to_owned());
+        world.act(alice, team, Action::SetPolicy { key, value, keep_heads: Vec::new() }).expect("an owner may");
+        world.restart(dave);
+        world.settle()?;
+        for who in [alice, bob, carol, dave] {
+            assert_eq!(world.messages(who, team), ["before", "since"]);
+        }
+        assert_eq!(world.faults(team), NO_FAULTS);
+    }
+    Ok(())
+}

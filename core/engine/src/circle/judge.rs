@@ -148,6 +148,7 @@ impl Circle {
         if self.held.remove(&envelope.id) {
             // It stays in the index: an entry that was held was passed on, and would be offered again for ever.
             desk.remove(Key::new(Keyspace::Held, self.id.as_bytes(), envelope.id.as_bytes()));
+            self.carry(envelope, desk);
         } else if refusal != Refusal::TooManyHeld {
             self.remember_refused(envelope.id, refusal);
         }
@@ -183,6 +184,12 @@ impl Circle {
         Ok(envelopes)
     }
 
+    /// Notes that an entry has no effect here, and is kept for others only.
+    fn carry(&self, envelope: &Envelope, desk: &mut Desk) {
+        let suffix = [envelope.tag.as_bytes().as_slice(), envelope.id.as_bytes()].concat();
+        desk.put(Key::new(Keyspace::Carried, self.id.as_bytes(), suffix), Vec::new());
+    }
+
     /// What was carried under keys that came since waits like any other from now on, for nothing more.
     fn hold_carried(&mut self, desk: &mut Desk) -> Result<(), EngineError> {
         while let Some(tag) = self.came.last().copied() {
@@ -213,8 +220,7 @@ impl Circle {
         let Some(key) = self.content_key(&envelope.tag) else {
             if self.is_from_before(envelope, desk) {
                 // It is carried for others, and takes nobody's place. Its hour may be wrong, or others hand the key over all the same.
-                let name = [envelope.tag.as_bytes().as_slice(), envelope.id.as_bytes()].concat();
-                desk.put(Key::new(Keyspace::Carried, self.id.as_bytes(), name), Vec::new());
+                self.carry(envelope, desk);
                 return Ok(Verdict::Done);
             }
             return Ok(Verdict::Wait(Awaits::Key(envelope.tag)));
