@@ -2,7 +2,6 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use futures::io::BufReader;
 use hickory_resolver::config::NameServerConfig;
 use libp2p::{
     PeerId, Swarm, Transport as _,
@@ -28,9 +27,6 @@ const STREAMS_PER_CONNECTION_MAX: usize = 64;
 const NEGOTIATING_STREAMS_MAX: usize = 16;
 /// The longest WebSocket frame that is taken.
 const SOCKET_FRAME_BYTES_MAX: usize = 1024 * 1024;
-
-/// What is read from TCP at a time: a whole frame of Noise. By itself libp2p's Noise reads 8 KiB.
-const TCP_READ_BYTES: usize = 64 * 1024;
 
 /// What may have come over QUIC and not been read: on a stream, and on all of a connection together.
 #[cfg(feature = "quic")]
@@ -111,7 +107,6 @@ pub(crate) fn node(
     let wires = Wires {
         quic: config.quic,
         streams: STREAMS_PER_CONNECTION_MAX,
-        tcp_read_bytes: TCP_READ_BYTES,
         patience: config.limits.dial_timeout,
         name_servers: &config.name_servers,
         names: config.names.as_ref(),
@@ -154,8 +149,6 @@ fn ping(limits: &Limits) -> ping::Behaviour {
 pub(crate) struct Wires<'a> {
     pub(crate) quic: bool,
     pub(crate) streams: usize,
-    /// Read from TCP at a time, and held for each connection; 0 is as much as Noise asks for, and nothing held.
-    pub(crate) tcp_read_bytes: usize,
     pub(crate) patience: Duration,
     /// Empty: those of the system.
     pub(crate) name_servers: &'a [IpAddr],
@@ -168,9 +161,7 @@ impl Wires<'_> {
     pub(crate) fn build(&self, keys: &Keypair) -> Result<Wire, TransportError> {
         let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
         let plain = || -> Result<Wire, TransportError> {
-            let read_bytes = self.tcp_read_bytes;
-            let tcp = tcp().map(move |stream, _| BufReader::with_capacity(read_bytes, stream));
-            let tcp = secured(tcp, keys, self.streams, self.patience)?;
+            let tcp = secured(tcp(), keys, self.streams, self.patience)?;
             if self.quic { with_quic(tcp, keys, self.streams, self.patience) } else { Ok(tcp) }
         };
         if let Some(names) = self.names {

@@ -256,7 +256,6 @@ fn swarm(
         quic: cfg!(feature = "quic"),
         streams: STREAMS_PER_CONNECTION_MAX,
         // Connections are many here, and most say little.
-        tcp_read_bytes: 0,
         patience,
         name_servers: &[],
         names: None,

@@ -128,8 +128,8 @@ pub fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     (values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
-/// Both in turns, and how they compare.
-async fn compare(what: &str, bar: f64, bare: &mut Putter, relay: &mut Putter) {
+/// Both in turns, and how they compare; with a bar, whether it is reached.
+async fn compare(what: &str, bar: Option<f64>, bare: &mut Putter, relay: &mut Putter) {
     for (how, in_flight) in [("awaited", 1), ("256 in flight", IN_FLIGHT)] {
         let mut rates: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         let mut ratios = Vec::new();
@@ -144,8 +144,12 @@ async fn compare(what: &str, bar: f64, bare: &mut Putter, relay: &mut Putter) {
             println!("{what}, {how}: {who} {median:.0} puts/s ({least:.0} to {most:.0})");
         }
         let (median, least, most) = spread(ratios);
-        let verdict = if median >= bar { "reached" } else { "MISSED" };
-        println!("{what}, {how}: ratio {median:.2} ({least:.2} to {most:.2}), bar {bar}: {verdict}");
+        let verdict = match bar {
+            Some(bar) if median >= bar => format!("; bar {bar}: reached"),
+            Some(bar) => format!("; bar {bar}: MISSED"),
+            None => String::new(),
+        };
+        println!("{what}, {how}: ratio {median:.2} ({least:.2} to {most:.2}){verdict}");
     }
 }
 
@@ -154,7 +158,11 @@ async fn alone(program: &Path, folder: &Path) {
     let relay = Relay::start(folder, &format!("[mailboxes]\nmailbox_entries = 1000000\n{UNLIMITED}")).await;
     let mut bare = Putter::bare(vec![server.url()], 1).await;
     let mut device = Putter::relay(1, &relay).await;
-    compare("embedded", 0.5, &mut bare, &mut device).await;
+    compare("embedded", Some(0.5), &mut bare, &mut device).await;
+    // What it promises is not that: as its default is to sync every two minutes, it may lose what it has acknowledged.
+    let syncing = nats::Server::start_syncing(program, folder).await;
+    let mut bare = Putter::bare(vec![syncing.url()], 1).await;
+    compare("embedded, both with each put on the disk", None, &mut bare, &mut device).await;
     relay.stop().await;
 }
 
@@ -169,7 +177,7 @@ async fn clustered(program: &Path, folder: &Path) {
     );
     let relay = Relay::start(&folder.join("n0"), &config).await;
     let mut device = Putter::relay(1, &relay).await;
-    compare("clustered", 0.8, &mut bare, &mut device).await;
+    compare("clustered", Some(0.8), &mut bare, &mut device).await;
     relay.stop().await;
 }
 

@@ -90,6 +90,7 @@ impl Relay {
     }
 }
 
+#[allow(clippy::print_stderr, reason = "tests are read by people")]
 /// What went wrong, where it can be read after the test's folder is gone.
 impl Drop for Relay {
     fn drop(&mut self) {

@@ -34,6 +34,8 @@ pub struct Server {
     folder: PathBuf,
     name: String,
     pub port: u16,
+    /// Whether each write waits for the disk, in place of one every two minutes.
+    syncs: bool,
     /// Its own port for the others, and all of them.
     routes: Option<(u16, Vec<u16>)>,
     process: Option<Child>,
@@ -47,18 +49,27 @@ impl Server {
         server
     }
 
+    /// One that is alone, and has each write on the disk before it answers.
+    #[allow(dead_code, reason = "tests and benches share this file")]
+    pub async fn start_syncing(program: &Path, folder: &Path) -> Self {
+        let mut server = Self { syncs: true, ..Self::new(program, folder, "syncing", None) };
+        server.run().await;
+        server
+    }
+
     fn new(program: &Path, folder: &Path, name: &str, routes: Option<(u16, Vec<u16>)>) -> Self {
         let (program, folder) = (program.into(), folder.join(name));
-        Self { program, folder, name: name.into(), port: free_port(), routes, process: None }
+        Self { program, folder, name: name.into(), port: free_port(), syncs: false, routes, process: None }
     }
 
     /// Starts it, again if it was killed.
     pub async fn run(&mut self) {
-        let Self { folder, name, port, .. } = self;
+        let Self { folder, name, port, syncs, .. } = self;
+        let sync = if *syncs { ", sync_interval: always" } else { "" };
         std::fs::create_dir_all(&*folder).expect("a folder");
         let mut config = format!(
             "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\n\
-             jetstream {{ store_dir: {folder:?}, max_file_store: 8GB, max_memory_store: 256MB }}\n"
+             jetstream {{ store_dir: {folder:?}, max_file_store: 8GB, max_memory_store: 256MB{sync} }}\n"
         );
         if let Some((own, all)) = &self.routes {
             let routes: Vec<_> = all.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
