@@ -294,6 +294,7 @@ impl Circle {
         self.enter_epoch(entered, desk).map_err(|_| Refusal::UnjustifiedCommit)?;
         // Should that fail, the next plea offers the same once more, which does no harm.
         let _ = self.note_used(&joined.reference, desk);
+        self.pleas.helped(desk.now_ms);
         Ok(Verdict::Done)
     }
 
