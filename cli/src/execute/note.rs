@@ -1,6 +1,11 @@
 //! Notes.
 
-use clave::{Circle, Event, Node, Note};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Mutex,
+};
+
+use clave::{Circle, DocumentId, Event, Node, Note};
 
 use super::circle::{Place, until_out};
 use super::{next_event, parse_heads, pick};
@@ -29,9 +34,9 @@ pub(super) async fn show(circle: &Circle, note: &str) -> Result<Reply, Failure> 
 /// Never returns but by a failure: it goes on until the client has had enough.
 pub(super) async fn watch(node: &Node, place: &Place, note: &str, out: &Out) -> Result<Reply, Failure> {
     let mut events = node.events();
-    let visit = Visit(find(&place.circle, note).await?);
-    visit.0.set_selection(None).await?;
-    let mut updates = visit.0.presence();
+    let visit = Visit::begin(find(&place.circle, note).await?);
+    visit.note.set_selection(None).await?;
+    let mut updates = visit.note.presence();
     loop {
         let present = tokio::select! {
             present = updates.next() => present?,
@@ -41,14 +46,32 @@ pub(super) async fn watch(node: &Node, place: &Place, note: &str, out: &Out) -> 
     }
 }
 
-/// This person is seen in the note until it is dropped, as what was asked is when the client hangs up.
-struct Visit(Note);
+/// How many visits each note has from this process.
+static VISITS: Mutex<BTreeMap<DocumentId, usize>> = Mutex::new(BTreeMap::new());
+
+/// This person is seen in the note until the last of its visits is dropped, as what was asked is when the client hangs up.
+struct Visit {
+    note: Note,
+}
+
+impl Visit {
+    fn begin(note: Note) -> Self {
+        *VISITS.lock().expect("nothing panics while it holds this lock").entry(note.id()).or_default() += 1;
+        Self { note }
+    }
+}
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let note = self.0.clone();
-        // If that fails the node is paused or stopped, and nobody is seen any more anyhow.
-        tokio::spawn(async move { note.leave().await });
+        let mut visits = VISITS.lock().expect("nothing panics while it holds this lock");
+        let Entry::Occupied(mut of_note) = visits.entry(self.note.id()) else { return };
+        *of_note.get_mut() -= 1;
+        if *of_note.get() == 0 {
+            of_note.remove();
+            let note = self.note.clone();
+            // If that fails the node is paused or stopped, and nobody is seen any more anyhow.
+            tokio::spawn(async move { note.leave().await });
+        }
     }
 }
 

@@ -60,8 +60,20 @@ fn who_is_in_a_note_is_seen_by_the_others_until_they_leave() {
     assert_eq!(seen["present"][0]["me"], false);
     let first = BufReader::new(hers.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(first.into_iter().any(|line| line.contains("小明")), "she sees him");
+    // As long as one of her windows is open, she is there.
+    let mut second = watch(&zoe);
+    assert!(BufReader::new(second.stdout.take().unwrap()).lines().next().unwrap().unwrap().contains("小明"));
     hers.kill().unwrap();
     hers.wait().unwrap();
+    zoe.ok(&["chat", "send", "one window less"]);
+    bob.ok(&["wait", "--messages", "2"]);
+    let mut again = watch(&bob);
+    let first = BufReader::new(again.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(first.contains("Zoë"), "{first}");
+    again.kill().unwrap();
+    again.wait().unwrap();
+    second.kill().unwrap();
+    second.wait().unwrap();
     assert_eq!(next()["present"], json!([]), "she left, and her node runs on");
     his.kill().unwrap();
     his.wait().unwrap();
