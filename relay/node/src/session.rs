@@ -375,6 +375,11 @@ impl Session {
         self.deliveries.undelivered().collect()
     }
 
+    /// Whether a put waits or is under way.
+    pub(crate) fn is_putting(&self) -> bool {
+        !self.putting.is_empty()
+    }
+
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeted

@@ -179,9 +179,11 @@ impl Driver<'_> {
         }
     }
 
-    /// Waits for what is under way, once nobody is there to be answered: what the device has put and left is known as its own only while its session follows.
+    /// Waits for puts that are under way, once nobody is there to be answered: what the device has put and left is known as its own only while its session follows.
     async fn settle(&mut self) {
-        while let Some(done) = self.running.next().await {
+        while self.session.is_putting()
+            && let Some(done) = self.running.next().await
+        {
             self.take_done(done);
             self.answer_room.clear();
         }
