@@ -370,8 +370,9 @@ impl Session {
         output
     }
 
-    /// Mailboxes of which the device may not have been told everything, or has not said that it has it; and up to which position it has all.
-    pub(crate) fn undelivered(&self) -> Vec<(MailboxId, u64)> {
+    /// Mailboxes of which the device may not have been told everything, or has not said that it has it; up to which position it has all, and which it has
+    /// beyond.
+    pub(crate) fn undelivered(&self) -> Vec<(MailboxId, u64, BTreeSet<u64>)> {
         self.deliveries.undelivered().collect()
     }
 

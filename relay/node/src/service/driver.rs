@@ -1,6 +1,7 @@
 //! One session over its streams.
 
 use std::{
+    collections::BTreeSet,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -22,7 +23,7 @@ use crate::{
     hub::Inbox,
     session::{Done, Ended, Output, Session, Task, TaskId},
     sources::{Shares, Ticket},
-    store::MailboxState,
+    store::{MailboxId, PageRoom, StoreError},
 };
 
 /// Room that is held as long as what it is for is in memory.
@@ -78,22 +79,31 @@ async fn wake_for_the_rest(service: &Service, session: &Session, inbox: &Inbox) 
     let (Some(wakes), Some(id)) = (&service.wakes, inbox.subscription()) else { return };
     let (arrivals, lagged) = inbox.take();
     let mut rest = session.undelivered();
-    rest.extend(arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged).map(|mailbox| (mailbox, 0)));
+    let unseen = arrivals.into_iter().map(|arrival| arrival.mailbox).chain(lagged);
+    rest.extend(unseen.map(|mailbox| (mailbox, 0, BTreeSet::new())));
     // It may be back in another session already.
-    rest.retain(|(mailbox, _)| !service.hub.told(*mailbox).contains(&id));
-    if rest.is_empty() {
-        return;
-    }
-    let mailboxes: Vec<_> = rest.iter().map(|(mailbox, _)| *mailbox).collect();
-    let missed: Vec<_> = match service.store.states(mailboxes.clone()).await {
-        Ok(states) => {
-            let is_missed = |(of, state): &(&(_, u64), MailboxState)| state.last > of.1;
-            rest.iter().zip(states).filter(is_missed).map(|((mailbox, _), _)| *mailbox).collect()
-        }
+    rest.retain(|(mailbox, ..)| !service.hub.told(*mailbox).contains(&id));
+    let mut missed = Vec::new();
+    for (mailbox, up_to, own) in rest {
         // Rather woken for nothing.
-        Err(_) => mailboxes,
-    };
-    wakes.missed(id, &missed, Instant::now());
+        if lacks_any(service, mailbox, up_to, &own).await.unwrap_or(true) {
+            missed.push(mailbox);
+        }
+    }
+    if !missed.is_empty() {
+        wakes.missed(id, &missed, Instant::now());
+    }
+}
+
+/// Whether a mailbox has anything beyond a position but these.
+async fn lacks_any(service: &Service, mailbox: MailboxId, up_to: u64, own: &BTreeSet<u64>) -> Result<bool, StoreError> {
+    let states = service.store.states(vec![mailbox]).await?;
+    if states.iter().all(|state| state.last <= up_to) || own.is_empty() {
+        return Ok(states.iter().any(|state| state.last > up_to));
+    }
+    let room = PageRoom { bytes: clave_mailbox::BLOBS_FRAME_BYTES, entries: own.len() + 1 };
+    let page = service.store.after(mailbox, up_to, room).await?;
+    Ok(page.more || page.entries.iter().any(|entry| !own.contains(&entry.position)))
 }
 
 struct Driver<'s> {
@@ -104,7 +114,7 @@ struct Driver<'s> {
     shares: Arc<Shares>,
     writer: FrameWriter,
     inbox: Arc<Inbox>,
-    followed: Vec<crate::store::MailboxId>,
+    followed: Vec<MailboxId>,
     running: Running,
     /// That of the frame which is being handled.
     request_room: Room,

@@ -84,11 +84,11 @@ impl Deliveries {
         true
     }
 
-    /// Mailboxes of which something is on its way, or may have to be read; and up to which position the device has all.
-    pub(super) fn undelivered(&self) -> impl Iterator<Item = (MailboxId, u64)> {
+    /// Mailboxes of which something is on its way, or may have to be read; up to which position the device has all, and which it has beyond.
+    pub(super) fn undelivered(&self) -> impl Iterator<Item = (MailboxId, u64, BTreeSet<u64>)> {
         self.following.iter().filter_map(|(mailbox, of)| match of.on_way.front() {
-            Some((position, _)) => Some((*mailbox, position - 1)),
-            None => of.behind.then_some((*mailbox, of.cursor)),
+            Some((position, _)) => Some((*mailbox, position - 1, BTreeSet::new())),
+            None => of.behind.then(|| (*mailbox, of.cursor, of.own.clone())),
         })
     }
 
