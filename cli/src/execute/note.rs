@@ -1,11 +1,9 @@
 //! Notes.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Mutex,
-};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use clave::{Circle, DocumentId, Event, Node, Note};
+use tokio::sync::Mutex;
 
 use super::circle::{Place, until_out};
 use super::{next_event, parse_heads, pick};
@@ -34,8 +32,7 @@ pub(super) async fn show(circle: &Circle, note: &str) -> Result<Reply, Failure> 
 /// Never returns but by a failure: it goes on until the client has had enough.
 pub(super) async fn watch(node: &Node, place: &Place, note: &str, out: &Out) -> Result<Reply, Failure> {
     let mut events = node.events();
-    let visit = Visit::begin(find(&place.circle, note).await?);
-    visit.note.set_selection(None).await?;
+    let visit = Visit::begin(find(&place.circle, note).await?).await?;
     let mut updates = visit.note.presence();
     loop {
         let present = tokio::select! {
@@ -46,8 +43,8 @@ pub(super) async fn watch(node: &Node, place: &Place, note: &str, out: &Out) -> 
     }
 }
 
-/// How many visits each note has from this process.
-static VISITS: Mutex<BTreeMap<DocumentId, usize>> = Mutex::new(BTreeMap::new());
+/// How many visits each note has from this process. Held while one is begun or ended, so that who comes at that instant is not hidden by who goes.
+static VISITS: Mutex<BTreeMap<DocumentId, usize>> = Mutex::const_new(BTreeMap::new());
 
 /// This person is seen in the note until the last of its visits is dropped, as what was asked is when the client hangs up.
 struct Visit {
@@ -55,23 +52,28 @@ struct Visit {
 }
 
 impl Visit {
-    fn begin(note: Note) -> Self {
-        *VISITS.lock().expect("nothing panics while it holds this lock").entry(note.id()).or_default() += 1;
-        Self { note }
+    async fn begin(note: Note) -> Result<Self, Failure> {
+        let mut visits = VISITS.lock().await;
+        *visits.entry(note.id()).or_default() += 1;
+        let visit = Self { note };
+        visit.note.set_selection(None).await?;
+        Ok(visit)
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut visits = VISITS.lock().expect("nothing panics while it holds this lock");
-        let Entry::Occupied(mut of_note) = visits.entry(self.note.id()) else { return };
-        *of_note.get_mut() -= 1;
-        if *of_note.get() == 0 {
-            of_note.remove();
-            let note = self.note.clone();
-            // If that fails the node is paused or stopped, and nobody is seen any more anyhow.
-            tokio::spawn(async move { note.leave().await });
-        }
+        let note = self.note.clone();
+        tokio::spawn(async move {
+            let mut visits = VISITS.lock().await;
+            let Entry::Occupied(mut of_note) = visits.entry(note.id()) else { return };
+            *of_note.get_mut() -= 1;
+            if *of_note.get() == 0 {
+                of_note.remove();
+                // If that fails the node is paused or stopped, and nobody is seen any more anyhow.
+                let _ = note.leave().await;
+            }
+        });
     }
 }
 
