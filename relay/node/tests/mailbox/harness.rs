@@ -90,10 +90,15 @@ impl Relay {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "tests are read by people")]
-/// What went wrong, where it can be read after the test's folder is gone.
+/// Says what went wrong, where it can be read after the test's folder is gone.
 impl Drop for Relay {
+    #[allow(clippy::print_stderr, reason = "tests are read by people")]
     fn drop(&mut self) {
+        // Waited for: its folder can be removed only once nobody writes there.
+        let _ = self.process.start_kill();
+        while matches!(self.process.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if std::thread::panicking() {
             let log = self.data.parent().map(|folder| std::fs::read_to_string(folder.join("log")));
             let log = log.and_then(Result::ok).unwrap_or_default();

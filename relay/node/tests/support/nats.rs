@@ -1,9 +1,11 @@
 //! Real NATS servers with JetStream, alone or in a cluster, which end with what started them.
 
 use std::{
+    io::Write,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use tokio::{
@@ -97,13 +99,15 @@ impl Server {
             said.push(line);
         }
         // It goes on to talk.
-        let log = folder.join("log");
+        let mut log = std::fs::File::create(folder.join("log")).expect("a log");
         tokio::spawn(async move {
-            let mut all = said;
-            while let Ok(Some(line)) = lines.next_line().await {
-                all.push(line);
+            let mut said = said.into_iter();
+            while let Some(line) = match said.next() {
+                Some(line) => Some(line),
+                None => lines.next_line().await.ok().flatten(),
+            } {
+                let _ = writeln!(log, "{line}");
             }
-            let _ = std::fs::write(log, all.join("\n"));
         });
         self.process = Some(process);
     }
@@ -125,6 +129,17 @@ impl Server {
     /// Its process, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref()?.id()
+    }
+}
+
+/// Waits for its end: its folder can be removed only once nobody writes there.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let _ = process.start_kill();
+        while matches!(process.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
