@@ -137,11 +137,11 @@ kotlin-leaks COUNT="2000":
 kotlin-jar PROFILE="dev":
     bindings/kotlin/test-jar.sh {{ PROFILE }}
 
-# The Python wheel in a clean environment: its types with mypy, then against a Rust process and another Python process.
+# The Python wheel in a clean environment: its types with mypy, then against a Rust process, another Python process and a relay.
 python:
     bindings/python/test.sh
 
-# The Swift package with Swift 6, installed or Debian's: against a second Swift process and a Rust process.
+# The Swift package with Swift 6, installed or Debian's: against a second Swift process, a Rust process and a relay.
 swift:
     bindings/swift/linux.sh
 

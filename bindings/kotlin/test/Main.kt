@@ -1,5 +1,5 @@
 // The bindings' test: this JVM process against the real library, and against a Rust process (ffi/examples/counterpart.rs).
-// Arguments: the counterpart's program, a directory to work in. Prints a line per test and, last, how many passed and failed.
+// Arguments: the counterpart's program, the relay's, a directory to work in. Prints a line per test and, last, how many passed and failed.
 import java.io.File
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.TimeUnit
@@ -29,6 +29,7 @@ val SAFETY = 60.seconds
 const val TEXT = "你好，世界 — héllo 🎉 👩‍👩‍👧‍👦 नमस्ते \u0000 end"
 
 lateinit var counterpart: String
+lateinit var relayProgram: String
 lateinit var work: File
 
 fun directory(): String = createTempDirectory(work.toPath(), "node").toString()
@@ -223,11 +224,14 @@ fun main(arguments: Array<String>) {
     if (arguments[0] == "--peer") peer(arguments[1])
     if (arguments[0] == "--leaks") leaks(arguments[1].toInt())
     counterpart = arguments[0]
-    work = File(arguments[1])
+    relayProgram = arguments[1]
+    work = File(arguments[2])
     println("clave ${version()}, Kotlin ${KotlinVersion.CURRENT}, Java ${Runtime.version().feature()}")
     val tests = listOf<Pair<String, suspend () -> Unit>>(
         "a JVM process and a Rust process talk to each other" to ::chatWithRust,
         "two JVM processes and a Rust process work together" to ::scenario,
+        "two JVM processes that are never online together talk over a relay" to ::neverTogether,
+        "a relay that is for some only is shown its token" to ::refusedByARelay,
         "two devices on the JVM find together by an invitation" to ::twoOnTheJvm,
         "errors arrive typed, with code and sentence" to { typedErrors() },
         "a cancelled subscription is silent" to { cancelStops() },

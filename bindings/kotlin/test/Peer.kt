@@ -41,6 +41,8 @@ class Peer(private val directory: String) {
             }
             "send" -> return space.timeline().send(argument)
             "sees" -> return space.timeline().messages(10_000u).map { all -> all.count { argument in it.body } }.first { it > 0 }.toString()
+            "relayed" -> space.timeline().messages(10_000u)
+                .first { all -> all.any { it.body == argument && it.state is MessageState.Relayed } }
             "count" -> return space.timeline().messageCount().toString()
             "append" -> {
                 val (title, text) = argument.split(' ', limit = 2)

@@ -42,6 +42,11 @@ actor Peer {
             where shown.contains(where: { $0.body.contains(argument) }) {
                 return ""
             }
+        case "relayed":
+            for try await shown in space.timeline().messages(count: 10_000)
+            where shown.contains(where: { $0.body == argument && $0.state == .relayed }) {
+                return ""
+            }
         case "append":
             let note = try await called(words[0], node, circle)
             for try await seen in note.snapshots() where !seen.text.isEmpty {
