@@ -20,6 +20,8 @@ const NEARBY_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct Dialer {
     targets: BTreeMap<DeviceId, Target>,
+    /// Who is connected, wanted or not: others may come before this device knows that it wants them.
+    links: BTreeMap<DeviceId, Link>,
     /// Heard of on the local network, not (yet) of interest.
     nearby: BTreeMap<DeviceId, BTreeSet<String>>,
     /// Whether anybody nearby is worth a try, and who was tried for that reason alone.
@@ -32,44 +34,42 @@ pub(super) struct Dialer {
 
 struct Target {
     addresses: BTreeSet<String>,
-    link: Link,
     /// When to try next, in Unix milliseconds.
     due_ms: u64,
     backoff: Backoff,
 }
 
-/// How a target is connected.
+/// How a device is connected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
-    None,
     /// Through a relay: a direct connection would be better.
     Relayed,
     Direct,
 }
 
 impl Target {
-    fn new(addresses: BTreeSet<String>, link: Link, due_ms: u64) -> Self {
-        let (base_ms, max_ms) = if link == Link::Relayed { IMPROVE_MS } else { BACKOFF_MS };
-        Self { addresses, link, due_ms, backoff: Backoff::new(base_ms, max_ms) }
+    fn new(addresses: BTreeSet<String>, link: Option<Link>, due_ms: u64) -> Self {
+        let (base_ms, max_ms) = if link == Some(Link::Relayed) { IMPROVE_MS } else { BACKOFF_MS };
+        Self { addresses, due_ms, backoff: Backoff::new(base_ms, max_ms) }
     }
 
-    fn turn(&mut self, link: Link, now_ms: u64, random: u64) {
+    /// Another link came, or went.
+    fn turn(&mut self, link: Option<Link>, now_ms: u64, random: u64) {
         *self = Self::new(std::mem::take(&mut self.addresses), link, now_ms);
         self.due_ms = now_ms + self.backoff.next_ms(random);
     }
 
     /// What is worth a try.
-    fn worthwhile(&self) -> impl Iterator<Item = &String> {
-        let link = self.link;
+    fn worthwhile(&self, link: Option<Link>) -> impl Iterator<Item = &String> {
         self.addresses.iter().filter(move |address| match link {
-            Link::None => true,
-            Link::Relayed => !address.contains("/p2p-circuit"),
-            Link::Direct => false,
+            None => true,
+            Some(Link::Relayed) => !address.contains("/p2p-circuit"),
+            Some(Link::Direct) => false,
         })
     }
 
-    fn is_worth_a_try(&self, through_relays: bool) -> bool {
-        through_relays && self.link == Link::None || self.worthwhile().next().is_some()
+    fn is_worth_a_try(&self, link: Option<Link>, through_relays: bool) -> bool {
+        through_relays && link.is_none() || self.worthwhile(link).next().is_some()
     }
 }
 
@@ -113,7 +113,8 @@ impl Dialer {
 
     fn target(&mut self, device: DeviceId, now_ms: u64) {
         let nearby = self.nearby.remove(&device).unwrap_or_default();
-        self.targets.entry(device).or_insert_with(|| Target::new(nearby, Link::None, now_ms));
+        let link = self.links.get(&device).copied();
+        self.targets.entry(device).or_insert_with(|| Target::new(nearby, link, now_ms));
     }
 
     /// No longer.
@@ -149,14 +150,16 @@ impl Dialer {
 
     pub(super) fn connected(&mut self, device: &DeviceId, relayed: bool, now_ms: u64, random: u64) {
         self.dialled.remove(device);
+        let link = if relayed { Link::Relayed } else { Link::Direct };
+        self.links.insert(*device, link);
         if let Some(target) = self.targets.get_mut(device) {
-            target.turn(if relayed { Link::Relayed } else { Link::Direct }, now_ms, random);
+            target.turn(Some(link), now_ms, random);
         }
     }
 
     pub(super) fn became_direct(&mut self, device: &DeviceId) {
-        if let Some(target) = self.targets.get_mut(device) {
-            target.link = Link::Direct;
+        if let Some(link) = self.links.get_mut(device) {
+            *link = Link::Direct;
         }
     }
 
@@ -167,33 +170,35 @@ impl Dialer {
 
     /// Whether it is not known yet what comes of some attempt.
     pub(super) fn is_dialling(&self) -> bool {
-        self.dialled.iter().any(|device| self.targets.get(device).is_some_and(|target| target.link == Link::None))
+        self.dialled.iter().any(|device| self.is_unconnected(device))
     }
 
     /// Whether it is not known where some wanted device is: it may dial this one.
     pub(super) fn awaits(&self) -> bool {
-        self.targets.values().any(|target| target.link == Link::None && target.addresses.is_empty())
+        self.targets.iter().any(|(device, target)| !self.links.contains_key(device) && target.addresses.is_empty())
     }
 
     /// Whether a wanted device is not connected.
     pub(super) fn is_unconnected(&self, device: &DeviceId) -> bool {
-        self.targets.get(device).is_some_and(|target| target.link == Link::None)
+        self.targets.contains_key(device) && !self.links.contains_key(device)
     }
 
     /// How many wanted devices are not connected, relays apart.
     pub(super) fn unconnected(&self, relays: &Relays) -> usize {
-        self.targets.iter().filter(|(id, target)| target.link == Link::None && !relays.contains(id)).count()
+        self.targets.keys().filter(|device| !self.links.contains_key(device) && !relays.contains(device)).count()
     }
 
     pub(super) fn disconnected(&mut self, device: &DeviceId, now_ms: u64, random: u64) {
+        self.links.remove(device);
         if let Some(target) = self.targets.get_mut(device) {
-            target.turn(Link::None, now_ms, random);
+            target.turn(None, now_ms, random);
         }
     }
 
     /// Something changed that may help to reach those who are not connected.
     pub(super) fn try_unconnected(&mut self, now_ms: u64) {
-        for target in self.targets.values_mut().filter(|target| target.link == Link::None) {
+        let links = &self.links;
+        for (_, target) in self.targets.iter_mut().filter(|(device, _)| !links.contains_key(device)) {
             target.backoff.reset();
             target.due_ms = now_ms;
         }
@@ -212,10 +217,11 @@ impl Dialer {
     pub(super) fn due(&mut self, now_ms: u64, mut random: impl FnMut() -> u64) -> Vec<(DeviceId, Vec<String>)> {
         let mut due = Vec::new();
         for (device, target) in &mut self.targets {
-            if target.due_ms <= now_ms && target.is_worth_a_try(self.through_relays) {
+            let link = self.links.get(device).copied();
+            if target.due_ms <= now_ms && target.is_worth_a_try(link, self.through_relays) {
                 target.due_ms = now_ms + target.backoff.next_ms(random()).max(1);
                 self.dialled.insert(*device);
-                due.push((*device, target.worthwhile().cloned().collect()));
+                due.push((*device, target.worthwhile(link).cloned().collect()));
             }
         }
         due
@@ -223,8 +229,10 @@ impl Dialer {
 
     /// When somebody is due next.
     pub(super) fn next_ms(&self) -> Option<u64> {
-        let waiting = |target: &&Target| target.is_worth_a_try(self.through_relays);
-        self.targets.values().filter(waiting).map(|target| target.due_ms).min()
+        let waiting = |(device, target): &(&DeviceId, &Target)| {
+            target.is_worth_a_try(self.links.get(device).copied(), self.through_relays)
+        };
+        self.targets.iter().filter(waiting).map(|(_, target)| target.due_ms).min()
     }
 }
 
@@ -248,6 +256,21 @@ mod tests {
         assert_eq!(dialer.next_ms(), None);
         dialer.disconnected(&device(1), 1_000_000, 0);
         assert!(dialer.next_ms().is_some());
+    }
+
+    #[test]
+    fn who_was_connected_before_they_mattered_is_not_dialled() {
+        let mut dialer = Dialer::default();
+        dialer.connected(&device(1), false, 0, 0);
+        dialer.learn(device(1), vec!["/ip4/127.0.0.1/tcp/1".into()], 0);
+        assert_eq!((dialer.due(0, || 0), dialer.next_ms(), dialer.is_dialling()), (vec![], None, false));
+        assert_eq!(dialer.unconnected(&Relays::default()), 0);
+        // Nor who is wanted once more, over the same connection.
+        dialer.forget(&device(1));
+        dialer.learn(device(1), vec!["/ip4/127.0.0.1/tcp/1".into()], 1);
+        assert_eq!(dialer.next_ms(), None);
+        dialer.disconnected(&device(1), 2, 0);
+        assert!(dialer.is_unconnected(&device(1)) && dialer.next_ms().is_some());
     }
 
     #[test]
