@@ -54,7 +54,8 @@ impl Server {
     /// One that is alone, and has each write on the disk before it answers.
     #[allow(dead_code, reason = "tests and benches share this file")]
     pub async fn start_syncing(program: &Path, folder: &Path) -> Self {
-        let mut server = Self { syncs: true, ..Self::new(program, folder, "syncing", None) };
+        let mut server = Self::new(program, folder, "syncing", None);
+        server.syncs = true;
         server.run().await;
         server
     }
