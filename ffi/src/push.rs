@@ -38,7 +38,7 @@ pub struct PushHealth {
     pub server_key: Option<Vec<u8>>,
     /// Whether it was told where to push to, and took it.
     pub registered: bool,
-    /// For how many mailboxes, in the session that there is.
+    /// For how many mailboxes, as it said in the session that there is.
     pub mailboxes: u32,
     /// When the push server last took a push of this relay, as it says, in Unix milliseconds.
     pub accepted_ms: Option<u64>,

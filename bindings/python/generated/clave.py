@@ -9505,7 +9505,7 @@ class PushHealth:
     - `relay`: The relay's address.
     - `server_key`: What a Web Push subscription is to be made for (`applicationServerKey`), 65 bytes. None before the relay was met, or if it wakes nobody.
     - `registered`: Whether it was told where to push to, and took it.
-    - `mailboxes`: For how many mailboxes, in the session that there is.
+    - `mailboxes`: For how many mailboxes, as it said in the session that there is.
     - `accepted_ms`: When the push server last took a push of this relay, as it says, in Unix milliseconds.
     - `refused_ms`: When it last refused one or could not be reached.
     - `status`: What it said then: an HTTP status; none if it could not be reached.

@@ -14621,7 +14621,7 @@ public struct PushHealth: Equatable, Hashable {
      */
     public var registered: Bool
     /**
-     * For how many mailboxes, in the session that there is.
+     * For how many mailboxes, as it said in the session that there is.
      */
     public var mailboxes: UInt32
     /**
@@ -14655,7 +14655,7 @@ public struct PushHealth: Equatable, Hashable {
          * Whether it was told where to push to, and took it.
          */registered: Bool,
         /**
-         * For how many mailboxes, in the session that there is.
+         * For how many mailboxes, as it said in the session that there is.
          */mailboxes: UInt32,
         /**
          * When the push server last took a push of this relay, as it says, in Unix milliseconds.

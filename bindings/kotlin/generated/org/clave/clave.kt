@@ -19234,7 +19234,7 @@ data class PushHealth (
     var `registered`: kotlin.Boolean
     ,
     /**
-     * For how many mailboxes, in the session that there is.
+     * For how many mailboxes, as it said in the session that there is.
      */
     var `mailboxes`: kotlin.UInt
     ,

@@ -36,13 +36,15 @@ pub(in crate::engine) struct Wake {
     again_at_ms: Option<u64>,
     /// What the relay was last told: where to, and for which mailboxes.
     said: Option<(Option<PushEndpoint>, Vec<MailboxId>)>,
+    /// For how many mailboxes the relay said that it wakes this device.
+    confirmed: usize,
     /// For how many mailboxes it may be asked.
     most: usize,
 }
 
 impl Default for Wake {
     fn default() -> Self {
-        Self { is_stirred: false, again_at_ms: None, said: None, most: wire::OPEN_MAX }
+        Self { is_stirred: false, again_at_ms: None, said: None, confirmed: 0, most: wire::OPEN_MAX }
     }
 }
 
@@ -175,12 +177,11 @@ impl Engine {
         for (id, relay) in self.mailboxes.relays.iter().filter(|(_, relay)| !relay.spaces.is_empty()) {
             let record = self.wake_record(id)?.unwrap_or_default();
             let at_ms = |seconds: u64| (seconds > 0).then(|| seconds.saturating_mul(1_000));
-            let said = relay.session.as_ref().and_then(|session| session.wake.said.as_ref());
             all.push(PushHealth {
                 address: relay.address.clone(),
                 server_key: Some(relay.wake_key.clone()).filter(|key| !key.is_empty()),
                 registered: record.registered && record.refused == 0,
-                mailboxes: said.filter(|(endpoint, _)| endpoint.is_some()).map_or(0, |(_, mailboxes)| mailboxes.len()),
+                mailboxes: relay.session.as_ref().map_or(0, |session| session.wake.confirmed),
                 accepted_ms: at_ms(record.accepted_seconds),
                 refused_ms: at_ms(record.refused_seconds),
                 status: Some(record.status).filter(|status| *status > 0),
@@ -253,6 +254,10 @@ impl Engine {
     }
 
     pub(super) fn take_woken(&mut self, id: DeviceId, session: &mut Session, registered: bool, woken: &wire::Woken) {
+        // One is on its way at a time, so this is the answer to what was said last.
+        let said = session.wake.said.as_ref().filter(|_| registered);
+        let confirmed = said.map_or(0, |(_, mailboxes)| mailboxes.len());
+        let before = std::mem::replace(&mut session.wake.confirmed, confirmed);
         let Ok(Some(record)) = self.wake_record(&id) else { return };
         if !registered {
             self.forget_wake(id);
@@ -271,6 +276,8 @@ impl Engine {
         };
         if now != record {
             self.desk.put(state_key(&id), now.encode_to_vec());
+        }
+        if now != record || confirmed != before {
             self.desk.events.push(Event::PushChanged { relay: id });
         }
     }
