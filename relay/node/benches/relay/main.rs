@@ -20,9 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::{
-    self, Context,
-    stream::{Config, StorageType},
+use async_nats::{
+    HeaderMap, StatusCode,
+    jetstream::{
+        self, Context,
+        consumer::{AckPolicy, DeliverPolicy, push},
+        message::PublishMessage,
+        stream::{Config, StorageType},
+    },
 };
 use clave_mailbox::{Kind, reply};
 use clave_transport::Channel;
@@ -49,7 +54,7 @@ fn entry(number: u64) -> Vec<u8> {
 
 /// Somebody who can put.
 enum Putter {
-    Bare { context: Box<Context>, subject: String, next: u64 },
+    Bare { context: Box<Context>, subject: String, headers: HeaderMap, next: u64 },
     Relay { device: Box<Device>, next: u64 },
 }
 
@@ -68,7 +73,40 @@ impl Putter {
         while context.create_stream(config.clone()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Self::Bare { context: Box::new(context), subject, next: 0 }
+        Self::Bare { context: Box::new(context), subject, headers: HeaderMap::new(), next: 0 }
+    }
+
+    /// The bare client, doing what a relay has to: headers as long as its own with each message, and a consumer that follows the stream.
+    async fn following(urls: Vec<String>, replicas: usize) -> Self {
+        let Self::Bare { context, subject, mut headers, next } = Self::bare(urls.clone(), replicas).await else {
+            unreachable!("it is a bare one")
+        };
+        headers.insert("Clave-Id", "e".repeat(129));
+        headers.insert("Clave-At", "1700000000");
+        let own = jetstream::new(async_nats::connect(urls).await.unwrap());
+        let inbox = own.client().new_inbox();
+        let mut messages = own.client().subscribe(inbox.clone()).await.unwrap();
+        let config = push::Config {
+            deliver_subject: inbox,
+            deliver_policy: DeliverPolicy::New,
+            ack_policy: AckPolicy::None,
+            max_deliver: 1,
+            flow_control: true,
+            idle_heartbeat: Duration::from_secs(1),
+            num_replicas: 1,
+            memory_storage: true,
+            ..push::Config::default()
+        };
+        own.get_stream(&subject).await.unwrap().create_consumer(config).await.unwrap();
+        tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                // Whether we have kept up.
+                if let (Some(StatusCode::IDLE_HEARTBEAT), Some(reply)) = (message.status, message.reply) {
+                    own.client().publish(reply, Default::default()).await.unwrap();
+                }
+            }
+        });
+        Self::Bare { context, subject, headers, next }
     }
 
     async fn relay(seed: u8, relay: &Relay) -> Self {
@@ -81,12 +119,14 @@ impl Putter {
     async fn rate(&mut self, in_flight: usize) -> f64 {
         let began = Instant::now();
         let done = match self {
-            Self::Bare { context, subject, next } => {
+            Self::Bare { context, subject, headers, next } => {
                 let (mut waiting, mut done) = (FuturesUnordered::new(), 0_u64);
                 loop {
                     while waiting.len() < in_flight && began.elapsed() < ROUND {
                         *next += 1;
-                        let ack = context.publish(subject.clone(), entry(*next).into()).await.unwrap();
+                        let message = PublishMessage::build().payload(entry(*next).into());
+                        let message = if headers.is_empty() { message } else { message.headers(headers.clone()) };
+                        let ack = context.send_publish(subject.clone(), message).await.unwrap();
                         waiting.push(ack.into_future());
                     }
                     match waiting.next().await {
@@ -178,6 +218,9 @@ async fn clustered(program: &Path, folder: &Path) {
     let relay = Relay::start(&folder.join("n0"), &config).await;
     let mut device = Putter::relay(1, &relay).await;
     compare("clustered", Some(0.8), &mut bare, &mut device).await;
+    // What of it is the cluster's, for what it is asked.
+    let mut bare = Putter::following(urls, 3).await;
+    compare("clustered, both with headers and a consumer", None, &mut bare, &mut device).await;
     relay.stop().await;
 }
 
