@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to the first list of 50 on a space of 10,000 messages: Kotlin on the JVM beside Rust, fresh processes in turn, both
-# as PROFILE builds them. Usage: cold-start.sh [PROFILE] [ROUNDS] (release, 15). Fails if Kotlin takes more than 1.5 times as long.
+# as PROFILE builds them; Kotlin as it comes, and with an archive of its classes, as an app for the JVM can ship it. Usage: cold-start.sh [PROFILE] [ROUNDS]
+# (release, 15). Fails if Kotlin with its archive takes more than 1.5 times as long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profile=${1:-release} rounds=${2:-15} messages=10000
@@ -14,14 +15,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 $KOTLINC -cp "$KOTLIN_CLASSPATH" -d "$work/classes" -jvm-target 17 \
     bindings/kotlin/generated bindings/kotlin/src bindings/kotlin/measure
+jar --create --file "$work/app.jar" -C "$work/classes" .
 "$rust" build "$work/device" "$messages"
-KOTLIN="$KOTLIN -Djna.library.path=$(dirname "$library") -cp $work/classes:$KOTLIN_CLASSPATH ColdStartKt" \
+start="-Djna.library.path=$(dirname "$library") -cp $work/app.jar:$KOTLIN_CLASSPATH ColdStartKt"
+$KOTLIN -XX:ArchiveClassesAtExit="$work/app.jsa" $start "$work/device" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+PLAIN="$KOTLIN $start" ARCHIVED="$KOTLIN -XX:SharedArchiveFile=$work/app.jsa $start" \
     python3 - "$rust" "$work/device" "$rounds" <<'PYTHON'
 import os, statistics, subprocess, sys
 
 rust, device, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 limit = 1.5
-kotlin = os.environ["KOTLIN"].split()
+kotlin, archived = os.environ["PLAIN"].split(), os.environ["ARCHIVED"].split()
 
 
 def run(*command):
@@ -30,20 +34,28 @@ def run(*command):
 
 
 def told(name, times):
-    print(f"{name:34} {statistics.median(times):7.1f} ms   ({min(times):.1f} to {max(times):.1f})")
+    print(f"{name:48} {statistics.median(times):7.1f} ms   ({min(times):.1f} to {max(times):.1f})")
 
 
-# Whatever is to be read from disk is in memory from here on, for both.
+def compared(name, theirs, ours):
+    ratios = sorted(one / other for one, other in zip(theirs, ours))
+    print(f"{name} / Rust, by rounds: x{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    return statistics.median(ratios)
+
+
+# Whatever is to be read from disk is in memory from here on, for all.
 run(rust, "open", device), run(*kotlin, device)
-rows = [(*run(rust, "open", device), *run(*kotlin, device)) for _ in range(rounds)]
-ours, loading, first, again = zip(*rows)
+rows = [(*run(rust, "open", device), *run(*kotlin, device), *run(*archived, device)) for _ in range(rounds)]
+ours, loading, first, again, archived_loading, archived_first, _ = zip(*rows)
 told("Rust, to the first list", ours)
 told("Kotlin, to the first list", first)
 told("Kotlin, a second time in one process", again)
 told("Kotlin, loading the library before", loading)
-ratios = sorted(theirs / mine for mine, theirs in zip(ours, first))
-ratio = statistics.median(ratios)
-print(f"Kotlin / Rust, by rounds: x{ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), a second time "
-      f"x{statistics.median(theirs / mine for mine, theirs in zip(ours, again)):.2f}; at most x{limit}")
+told("Kotlin with its archive, to the first list", archived_first)
+told("Kotlin with its archive, loading the library", archived_loading)
+compared("Kotlin", first, ours)
+compared("Kotlin, a second time,", again, ours)
+ratio = compared("Kotlin with its archive", archived_first, ours)
+print(f"at most x{limit}")
 sys.exit(ratio > limit)
 PYTHON
