@@ -24,7 +24,7 @@ use async_nats::{
     HeaderMap, StatusCode,
     jetstream::{
         self, Context,
-        consumer::{AckPolicy, DeliverPolicy, push},
+        consumer::{AckPolicy, push},
         message::PublishMessage,
         stream::{Config, StorageType},
     },
@@ -52,6 +52,41 @@ fn entry(number: u64) -> Vec<u8> {
     bytes
 }
 
+/// What a relay has to do besides putting, for the bare client to do, too.
+#[derive(Clone, Copy, Default)]
+struct Besides {
+    /// Headers as long as the relay's with each message.
+    headers: bool,
+    /// A consumer that follows the stream.
+    follows: bool,
+}
+
+/// Follows a stream as a relay does, for as long as this process lives.
+async fn follow(context: &Context, stream: &str) {
+    let client = context.client();
+    let inbox = client.new_inbox();
+    let mut messages = client.subscribe(inbox.clone()).await.unwrap();
+    let config = push::Config {
+        deliver_subject: inbox,
+        ack_policy: AckPolicy::None,
+        max_deliver: 1,
+        flow_control: true,
+        idle_heartbeat: Duration::from_secs(1),
+        num_replicas: 1,
+        memory_storage: true,
+        ..push::Config::default()
+    };
+    context.get_stream(stream).await.unwrap().create_consumer(config).await.unwrap();
+    tokio::spawn(async move {
+        while let Some(message) = messages.next().await {
+            // Whether we have kept up.
+            if let (Some(StatusCode::IDLE_HEARTBEAT), Some(reply)) = (message.status, message.reply) {
+                client.publish(reply, Default::default()).await.unwrap();
+            }
+        }
+    });
+}
+
 /// Somebody who can put.
 enum Putter {
     Bare { context: Box<Context>, subject: String, headers: HeaderMap, next: u64 },
@@ -59,9 +94,9 @@ enum Putter {
 }
 
 impl Putter {
-    async fn bare(urls: Vec<String>, replicas: usize) -> Self {
+    async fn bare(urls: Vec<String>, replicas: usize, besides: Besides) -> Self {
         let context = jetstream::new(async_nats::connect(urls).await.unwrap());
-        let subject = format!("bare{replicas}");
+        let subject = format!("bare{replicas}-{}-{}", besides.headers, besides.follows);
         let config = Config {
             name: subject.clone(),
             subjects: vec![subject.clone()],
@@ -73,40 +108,15 @@ impl Putter {
         while context.create_stream(config.clone()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Self::Bare { context: Box::new(context), subject, headers: HeaderMap::new(), next: 0 }
-    }
-
-    /// The bare client, doing what a relay has to: headers as long as its own with each message, and a consumer that follows the stream.
-    async fn following(urls: Vec<String>, replicas: usize) -> Self {
-        let Self::Bare { context, subject, mut headers, next } = Self::bare(urls.clone(), replicas).await else {
-            unreachable!("it is a bare one")
-        };
-        headers.insert("Clave-Id", "e".repeat(129));
-        headers.insert("Clave-At", "1700000000");
-        let own = jetstream::new(async_nats::connect(urls).await.unwrap());
-        let inbox = own.client().new_inbox();
-        let mut messages = own.client().subscribe(inbox.clone()).await.unwrap();
-        let config = push::Config {
-            deliver_subject: inbox,
-            deliver_policy: DeliverPolicy::New,
-            ack_policy: AckPolicy::None,
-            max_deliver: 1,
-            flow_control: true,
-            idle_heartbeat: Duration::from_secs(1),
-            num_replicas: 1,
-            memory_storage: true,
-            ..push::Config::default()
-        };
-        own.get_stream(&subject).await.unwrap().create_consumer(config).await.unwrap();
-        tokio::spawn(async move {
-            while let Some(message) = messages.next().await {
-                // Whether we have kept up.
-                if let (Some(StatusCode::IDLE_HEARTBEAT), Some(reply)) = (message.status, message.reply) {
-                    own.client().publish(reply, Default::default()).await.unwrap();
-                }
-            }
-        });
-        Self::Bare { context, subject, headers, next }
+        if besides.follows {
+            follow(&context, &subject).await;
+        }
+        let mut headers = HeaderMap::new();
+        if besides.headers {
+            headers.insert("Clave-Id", "e".repeat(129));
+            headers.insert("Clave-At", "1700000000");
+        }
+        Self::Bare { context: Box::new(context), subject, headers, next: 0 }
     }
 
     async fn relay(seed: u8, relay: &Relay) -> Self {
@@ -196,12 +206,12 @@ async fn compare(what: &str, bar: Option<f64>, bare: &mut Putter, relay: &mut Pu
 async fn alone(program: &Path, folder: &Path) {
     let server = nats::Server::start(program, folder).await;
     let relay = Relay::start(folder, &format!("[mailboxes]\nmailbox_entries = 1000000\n{UNLIMITED}")).await;
-    let mut bare = Putter::bare(vec![server.url()], 1).await;
+    let mut bare = Putter::bare(vec![server.url()], 1, Besides::default()).await;
     let mut device = Putter::relay(1, &relay).await;
     compare("embedded", Some(0.5), &mut bare, &mut device).await;
     // What it promises is not that: as its default is to sync every two minutes, it may lose what it has acknowledged.
     let syncing = nats::Server::start_syncing(program, folder).await;
-    let mut bare = Putter::bare(vec![syncing.url()], 1).await;
+    let mut bare = Putter::bare(vec![syncing.url()], 1, Besides::default()).await;
     compare("embedded, both with each put on the disk", None, &mut bare, &mut device).await;
     relay.stop().await;
 }
@@ -209,7 +219,7 @@ async fn alone(program: &Path, folder: &Path) {
 async fn clustered(program: &Path, folder: &Path) {
     let servers = nats::cluster(program, folder, 3).await;
     let urls: Vec<_> = servers.iter().map(nats::Server::url).collect();
-    let mut bare = Putter::bare(urls.clone(), 3).await;
+    let mut bare = Putter::bare(urls.clone(), 3, Besides::default()).await;
     let objects = folder.join("objects");
     let config = format!(
         "[storage]\nkind = \"jetstream\"\nservers = {urls:?}\nobjects = {objects:?}\n[mailboxes]\nstore_mib = 2048\n\
@@ -219,8 +229,12 @@ async fn clustered(program: &Path, folder: &Path) {
     let mut device = Putter::relay(1, &relay).await;
     compare("clustered", Some(0.8), &mut bare, &mut device).await;
     // What of it is the cluster's, for what it is asked.
-    let mut bare = Putter::following(urls, 3).await;
-    compare("clustered, both with headers and a consumer", None, &mut bare, &mut device).await;
+    for (what, headers, follows) in
+        [("with headers", true, false), ("with a consumer", false, true), ("with both", true, true)]
+    {
+        let mut bare = Putter::bare(urls.clone(), 3, Besides { headers, follows }).await;
+        compare(&format!("clustered, the bare client {what}"), None, &mut bare, &mut device).await;
+    }
     relay.stop().await;
 }
 
